@@ -1,0 +1,101 @@
+"""The guards around every test do guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SETTINGS = "[pytest]\nmarkers =\n    slow: slow.\n"
+
+
+@pytest.fixture
+def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A directory whose tests run under this directory's conftest, its patience cut short."""
+    conftest = (Path(__file__).parent / "conftest.py").read_text()
+    assert "SETTLE_S = 2.0" in conftest
+    pytester.makeconftest(conftest.replace("SETTLE_S = 2.0", "SETTLE_S = 0.05"))
+    pytester.makefile(".ini", tox=SETTINGS)
+    monkeypatch.delenv("ZMQKIT_REQUIRED", raising=False)
+    return pytester
+
+
+def test_thread_left_running_fails_the_test(guarded: pytest.Pytester) -> None:
+    guarded.makepyfile(
+        """
+        import pytest, threading
+
+        @pytest.fixture(scope="module")
+        def gate():
+            gate = threading.Event()
+            yield gate
+            gate.set()
+
+        def test_leak(gate):
+            threading.Thread(target=gate.wait, name="forgotten").start()
+        """
+    )
+    result = guarded.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*left open by this test*forgotten*"])
+
+
+def test_socket_left_open_fails_the_test(guarded: pytest.Pytester) -> None:
+    guarded.makepyfile(
+        """
+        import pytest, socket
+
+        @pytest.fixture(scope="module")
+        def kept():
+            kept = []
+            yield kept
+            for each in kept:
+                each.close()
+
+        def test_leak(kept):
+            kept.append(socket.socket())
+        """
+    )
+    result = guarded.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*left open by this test*"])
+
+
+SKIPPING = """
+    import pytest
+
+    @pytest.mark.slow
+    def test_needed():
+        pytest.skip("no server")
+
+    def test_optional():
+        pytest.skip("not installed")
+
+    @pytest.mark.slow
+    @pytest.mark.xfail
+    def test_known():
+        assert False
+    """
+
+
+def test_skips_are_skips_by_default(guarded: pytest.Pytester) -> None:
+    guarded.makepyfile(SKIPPING)
+    guarded.runpytest_inprocess().assert_outcomes(skipped=2, xfailed=1)
+
+
+def test_required_test_that_is_skipped_fails(
+    guarded: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMQKIT_REQUIRED", "1")
+    guarded.makepyfile(SKIPPING)
+    result = guarded.runpytest_inprocess()
+    result.assert_outcomes(failed=1, skipped=1, xfailed=1)
+    result.stdout.fnmatch_lines(["*test_needed had to run and was skipped*no server*"])
+
+
+def test_module_that_is_skipped_fails_a_required_run(
+    guarded: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMQKIT_REQUIRED", "1")
+    guarded.makepyfile('import pytest\npytest.skip("absent", allow_module_level=True)')
+    guarded.runpytest_inprocess().assert_outcomes(errors=1)

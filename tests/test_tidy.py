@@ -1,0 +1,372 @@
+"""The rules of this code that can be checked by reading it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "zmqkit"
+FOLDERS = ("zmqkit", "devices", "examples", "tests", "benchmarks")
+
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+ERRORS = {
+    "Busy",
+    "CallCancelled",
+    "CallTimeout",
+    "ConfigError",
+    "NoMethod",
+    "NoService",
+    "PeerError",
+    "PeerLost",
+    "QueueFull",
+    "RemoteError",
+    "UsageError",
+    "ZmqkitError",
+}
+ROLES = ("Client", "Service")
+PUBLIC = {*ERRORS, *ROLES, "Request", "current_request"}
+
+# What each layer may import beside itself.
+BASE = {"errors"}
+MODEL = BASE | {"model"}
+WIRE = MODEL | {"wire"}
+DRIVERS = WIRE | {"core", "links", "disk", "discovery"}
+ROLE_LAYER = DRIVERS | {"drivers"}
+LAYERS = {
+    "errors": set(),
+    "model": BASE,
+    "wire": MODEL,
+    "core": WIRE,
+    "links": WIRE,
+    "disk": WIRE,
+    "discovery": WIRE,
+    "drivers": DRIVERS,
+    "roles": ROLE_LAYER,
+    "device": ROLE_LAYER | {"roles"},
+    "cli": ROLE_LAYER | {"roles", "device"},
+}
+# Modules at the top of the package that do not bear their layer's name.
+TOP = {
+    "__init__": "roles",
+    "__main__": "cli",
+    "_roles": "roles",
+    "asyncio": "roles",
+    "blocking": "roles",
+    "options": "model",
+}
+
+PURE_LAYERS = ("errors", "model", "wire", "core")
+
+# fmt: off
+IMPURE_MODULES = {
+    "asyncio", "concurrent", "fcntl", "logging", "mmap", "multiprocessing", "os", "pathlib",
+    "queue", "random", "sched", "secrets", "select", "selectors", "shutil", "signal", "socket",
+    "socketserver", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
+    "uuid", "zeroconf", "zmq",
+}
+# fmt: on
+IMPURE_CALLS = {"breakpoint", "eval", "exec", "input", "open", "print"}
+CLOCKS = ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")
+
+# The classes of characters keep this file from matching itself.
+FORBIDDEN = re.compile(
+    r"\b(T[O]DO|F[I]XME|X[X]X|H[A]CK)\b|Not[I]mplementedError|[/](home|root)/"
+    r"|import (p[i]ckle|m[a]rshal|sh[e]lve)|from (p[i]ckle|m[a]rshal|sh[e]lve)"
+    r"|mark\.s[k]ip\b|unittest[.]mock"
+)
+TEXTS = {".cfg", ".ini", ".md", ".py", ".toml"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules(*folders: str) -> list[Path]:
+    """Each Python file below these folders of the project."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The file's syntax tree."""
+    return ast.parse(path.read_text(), str(path))
+
+
+def at(path: Path, node: ast.AST) -> str:
+    """Where the node stands, as editors understand it."""
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
+
+
+def functions(path: Path) -> Iterator[Function]:
+    """Each function of the file, nested ones and methods included."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, Function):
+            yield node
+
+
+def public_objects(parent: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]:
+    """Each public class and function, and the public methods of its public classes."""
+    for node in parent.body:
+        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public_objects(node)
+
+
+def layer(module: str) -> str:
+    """The layer that a module of the package belongs to: `zmqkit.core.client` is of `core`."""
+    name = module.split(".")[1] if "." in module else "__init__"
+    return TOP.get(name, name)
+
+
+def module_name(path: Path) -> str:
+    """The dotted name under which the file is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The modules that an import names: `from zmqkit import x` may name zmqkit.x."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom) or node.module is None:
+        return []
+    if node.module == "zmqkit":
+        return [
+            f"zmqkit.{alias.name}" if is_module(alias.name) else "zmqkit"
+            for alias in node.names
+        ]
+    return [node.module]
+
+
+def is_module(name: str) -> bool:
+    """Whether the package has a module or folder of this name at its top."""
+    return (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()
+
+
+def imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
+    """Each import of the file with the module it names, those inside functions included."""
+    for node in ast.walk(tree(path)):
+        for name in imported(node):
+            yield node, name
+
+
+def typing_only(path: Path) -> set[ast.AST]:
+    """What stands under `if TYPE_CHECKING:`: it names types and runs nothing."""
+    return {
+        inner
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+
+
+def test_modules_fit_their_limit() -> None:
+    lines = {path: path.read_text().count("\n") for path in modules(*FOLDERS)}
+    assert not {at(path, tree(path)): n for path, n in lines.items() if n > MODULE_LINES_MAX}
+
+
+def test_functions_fit_a_screen() -> None:
+    assert not [
+        f"{at(path, node)} {node.name}: {length} lines"
+        for path in modules(*FOLDERS)
+        for node in functions(path)
+        if (length := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+
+
+def test_every_folder_of_the_package_is_a_package() -> None:
+    folders = {path.parent for path in modules("zmqkit")}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_every_module_has_a_layer() -> None:
+    known = {*LAYERS, "testing"}
+    assert not [
+        str(path.relative_to(ROOT))
+        for path in modules("zmqkit")
+        if layer(module_name(path)) not in known
+    ]
+
+
+def test_imports_point_down_the_layers() -> None:
+    wrong = []
+    for path in modules("zmqkit"):
+        own = layer(module_name(path))
+        if own == "testing":
+            continue
+        for node, name in imports(path):
+            if name.split(".")[0] != "zmqkit":
+                continue
+            if layer(name) not in LAYERS[own] | {own}:
+                wrong.append(f"{at(path, node)} {own} imports {name}")
+    assert not wrong
+
+
+def test_pure_layers_import_nothing_that_acts() -> None:
+    assert not [
+        f"{at(path, node)} imports {name}"
+        for path in modules("zmqkit")
+        if layer(module_name(path)) in PURE_LAYERS
+        for node, name in imports(path)
+        if name.split(".")[0] in IMPURE_MODULES and node not in typing_only(path)
+    ]
+
+
+def test_pure_layers_call_nothing_that_acts() -> None:
+    assert not [
+        f"{at(path, node)} calls {name}"
+        for path in modules("zmqkit")
+        if layer(module_name(path)) in PURE_LAYERS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and (name := ast.unparse(node.func))
+        and (name in IMPURE_CALLS or name.endswith(CLOCKS))
+    ]
+
+
+def test_every_public_object_has_a_docstring() -> None:
+    missing = []
+    for path in modules("zmqkit"):
+        nodes = [tree(path), *public_objects(tree(path))]
+        missing += [at(path, node) for node in nodes if not documented(node)]
+    assert not missing
+
+
+def documented(node: ast.Module | Function | ast.ClassDef) -> bool:
+    """Whether the object has a docstring or is one that borrows it: an overload or a setter."""
+    marks = [ast.unparse(mark) for mark in getattr(node, "decorator_list", [])]
+    borrows = any(mark.endswith(("overload", ".setter", "override")) for mark in marks)
+    return borrows or bool((ast.get_docstring(node) or "").strip())
+
+
+def test_no_boolean_is_passed_by_position() -> None:
+    assert not [
+        f"{at(path, node)} {node.name}({argument.arg})"
+        for path in modules("zmqkit")
+        for node in functions(path)
+        if node.name == "__init__" or not node.name.startswith("_")
+        for argument, default in positional(node)
+        if is_boolean(argument, default)
+    ]
+
+
+def positional(node: Function) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Each parameter that can be passed by position, with its default."""
+    arguments = [*node.args.posonlyargs, *node.args.args]
+    without = len(arguments) - len(node.args.defaults)
+    return list(zip(arguments, [*[None] * without, *node.args.defaults], strict=True))
+
+
+def is_boolean(argument: ast.arg, default: ast.expr | None) -> bool:
+    """Whether the parameter is declared as bool or defaults to one."""
+    names = re.findall(r"\w+", ast.unparse(argument.annotation)) if argument.annotation else []
+    declared = "bool" in names and set(names) <= {"bool", "None", "Optional"}
+    return declared or (isinstance(default, ast.Constant) and isinstance(default.value, bool))
+
+
+def test_tests_do_not_sleep() -> None:
+    assert not [
+        f"{at(path, node)} {ast.unparse(node)}"
+        for path in modules("tests")
+        if path.relative_to(ROOT).parts[1] not in ("crash", "lan")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and sleeps(node)
+    ]
+
+
+def sleeps(node: ast.Call) -> bool:
+    """Whether the call waits for time to pass; asyncio.sleep(0) yields and does not."""
+    if ast.unparse(node.func) not in ("sleep", "time.sleep", "asyncio.sleep"):
+        return False
+    return [ast.unparse(argument) for argument in node.args] != ["0"]
+
+
+def test_no_forbidden_words() -> None:
+    paths = [*ROOT.glob("*"), *(ROOT / ".ci").glob("*")]
+    paths += [path for folder in (*FOLDERS, "docs") for path in (ROOT / folder).rglob("*")]
+    texts = [path for path in paths if path.suffix in TEXTS or path.parent.name == ".ci"]
+    assert not [
+        f"{path.relative_to(ROOT)}:{number} {found[0]}"
+        for path in texts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (found := FORBIDDEN.search(line))
+    ]
+
+
+@pytest.mark.parametrize("name", ["zmqkit", "zmqkit.asyncio"])
+def test_public_names_are_pinned(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(module.__all__) == PUBLIC
+    assert len(module.__all__) == len(PUBLIC)
+    assert not [each for each in PUBLIC if not inspect.getdoc(getattr(module, each))]
+
+
+def test_every_error_is_public() -> None:
+    errors = importlib.import_module("zmqkit.errors")
+    defined = {name for name, each in vars(errors).items() if inspect.isclass(each)}
+    assert defined == ERRORS
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_blocking_and_asyncio_roles_are_alike(name: str) -> None:
+    blocking, asynchronous = (
+        getattr(importlib.import_module(module), name)
+        for module in ("zmqkit", "zmqkit.asyncio")
+    )
+    assert_alike(blocking, asynchronous)
+
+
+def test_views_with_options_are_alike() -> None:
+    assert_alike(*(view_class(module) for module in ("zmqkit", "zmqkit.asyncio")))
+
+
+def view_class(module: str) -> type:
+    """The class of what the module's `Client.options` returns."""
+    function = importlib.import_module(module).Client.options
+    view = typing.get_type_hints(function, vars(sys.modules[function.__module__]))["return"]
+    assert isinstance(view, type)
+    return view
+
+
+def assert_alike(blocking: type, asynchronous: type) -> None:
+    """The two have the same public members, and methods with the same parameters."""
+    ours, theirs = (members(each) for each in (blocking, asynchronous))
+    assert ours == theirs
+    assert hasattr(blocking, "__enter__") == hasattr(asynchronous, "__aenter__")
+    assert hasattr(blocking, "__exit__") == hasattr(asynchronous, "__aexit__")
+
+
+def members(cls: type) -> dict[str, object]:
+    """What callers see: the name of each member, and the parameters where it is a method.
+
+    Two differences are meant: asyncio's handlers can be moved to a thread, and its services run
+    more of them at once.
+    """
+    names = ["__init__", *(name for name in dir(cls) if not name.startswith("_"))]
+    return {name: parameters(inspect.getattr_static(cls, name)) for name in names}
+
+
+def parameters(member: object) -> object:
+    """Name, kind and default of each parameter, but for those that are meant to differ."""
+    if not inspect.isfunction(member):
+        return "attribute"
+    return [
+        (
+            each.name,
+            each.kind,
+            "meant to differ" if each.name == "concurrency" else each.default,
+        )
+        for each in inspect.signature(member).parameters.values()
+        if (member.__name__, each.name) != ("handler", "thread")
+    ]

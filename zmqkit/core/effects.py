@@ -1,0 +1,124 @@
+"""What a core asks of its driver: plain values, one per packet, never one per message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from zmqkit.errors import ZmqkitError
+from zmqkit.model import Frames, PeerId
+
+
+@dataclass(slots=True)
+class Send:
+    """Hand the frames to the peer; the driver answers `unsent` when it cannot."""
+
+    peer: PeerId
+    frames: Frames
+
+
+@dataclass(slots=True)
+class Connect:
+    """Open a connection to `endpoint` that is known as `peer` from now on."""
+
+    peer: PeerId
+    endpoint: str
+
+
+@dataclass(slots=True)
+class Disconnect:
+    """Close the connection known as `peer`; what it still holds is dropped."""
+
+    peer: PeerId
+
+
+@dataclass(slots=True)
+class Settle:
+    """End waits: for each, the waiter given at submission, its value, or its error."""
+
+    outcomes: list[tuple[object, object, ZmqkitError | None]]
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as its handler sees it. `cancelled` is set when the caller gave up."""
+
+    ticket: int
+    client: int
+    sequence: int
+    method: str
+    args: list[object]
+    kwargs: dict[str, object]
+    headers: dict[str, object] | None
+    priority: int
+    deadline_at: float
+    oneway: bool
+    cancelled: bool = False
+
+    @property
+    def id(self) -> str:
+        """The message id as 32 hexadecimal digits, the same on each attempt."""
+        return f"{self.client:016x}{self.sequence:016x}"
+
+
+@dataclass(slots=True)
+class Handle:
+    """Run the handlers; the driver answers `handled` for each request, in any order."""
+
+    requests: list[Request]
+
+
+@dataclass(slots=True)
+class Abort:
+    """Tell the running handlers that nobody waits for them any more."""
+
+    requests: list[Request]
+
+
+@dataclass(slots=True)
+class Note:
+    """Something worth a log line: an event's name and its fields."""
+
+    event: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Tell:
+    """Membership's news for the roles that want `key`: what became of one instance.
+
+    news: `found` (reachable at `endpoint`, or reachable anew), `silent`, `answering`, `lost`,
+    `gone`, or `hint` (`text` says why nothing is found).
+    """
+
+    news: str
+    key: str
+    incarnation: int = 0
+    endpoint: str = ""
+    text: str = ""
+
+
+Effect = Send | Connect | Disconnect | Settle | Handle | Abort | Note | Tell
+
+
+class Core(Protocol):
+    """What every core offers its driver."""
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one message; decide what follows. Never raises for what a peer sent."""
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Learn that a Send found no route or no room."""
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due; called when `deadline()` has passed."""
+
+    def flush(self, now: float) -> list[Effect]:
+        """Send what this turn gathered, one packet a peer."""
+
+    def deadline(self) -> float:
+        """When `tick` is due next, absolute; infinity when idle."""
+
+    def check(self) -> None:
+        """Assert the invariants."""

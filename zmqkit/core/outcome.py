@@ -1,0 +1,60 @@
+"""How a call ends: the outcome given to its waiter, and the errors that travel with codes."""
+
+from __future__ import annotations
+
+from zmqkit.core.instance import Call
+from zmqkit.errors import (
+    Busy,
+    CallTimeout,
+    NoMethod,
+    NoService,
+    PeerLost,
+    RemoteError,
+    ZmqkitError,
+)
+from zmqkit.wire.packet import ErrorRow
+
+Outcome = tuple[object, object, ZmqkitError | None]
+"""The waiter given at submission, the value, the error."""
+
+RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN = (
+    "raised", "no-method", "busy", "leaving", "expired", "forgotten",
+)  # fmt: skip
+UNRUN = frozenset({BUSY, LEAVING})
+"""Codes that say: refused before it ran, so any instance may try."""
+
+
+def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
+    """The error that an ERROR message stands for."""
+    _, code, type_, message, traceback, may_have_run = row
+    if code == RAISED:
+        return RemoteError(type_, message, traceback)
+    if code == NO_METHOD:
+        return NoMethod(message)
+    if code in UNRUN:
+        return Busy(message)
+    if code == EXPIRED:
+        return CallTimeout(message)
+    return PeerLost(f"{call.method}: {code}: {message}", may_have_run=may_have_run)
+
+
+def lost(call: Call) -> PeerLost:
+    """The end of a call whose instance is gone and that must not move."""
+    return PeerLost(
+        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True "
+        "to let such calls move to another",
+        may_have_run=call.may_have_run,
+    )
+
+
+def timed_out(call: Call) -> CallTimeout:
+    """The end of a call whose deadline passed."""
+    return CallTimeout(f"{call.method!r} got no reply in time", may_have_run=call.may_have_run)
+
+
+def nobody(name: str, hint: str) -> NoService:
+    """The end of a call that found no instance."""
+    return NoService(
+        f"nobody serves {name!r}"
+        + (f": {hint}" if hint else "; start one with zmqkit.Service or `zmqkit serve`")
+    )

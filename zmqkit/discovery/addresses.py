@@ -1,0 +1,70 @@
+"""Which addresses this host has, and which of those heard lead to a host in the same scope."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
+from typing import Literal
+
+import ifaddr
+
+from zmqkit.model import LOOPBACK, is_loopback
+from zmqkit.wire.announcement import ADDRESSES_MAX
+
+Scope = Literal["loopback", "lan"]
+"""This machine alone, or all that its networks reach without it."""
+
+
+@dataclass(slots=True, frozen=True)
+class Here:
+    """One address of this host, with its network and the index of its interface."""
+
+    address: IPv4Interface | IPv6Interface
+    index: int
+
+    @property
+    def text(self) -> str:
+        """The address alone."""
+        return str(self.address.ip)
+
+    @property
+    def interface(self) -> str | int:
+        """The interface as zeroconf wants it named: by IPv4 address or by index."""
+        return self.text if self.address.version == 4 else self.index
+
+
+def here(scope: Scope) -> list[Here]:
+    """This host's addresses in the scope; OSError when there are none."""
+    if scope == "loopback":
+        return [Here(ip_interface(f"{LOOPBACK}/8"), 1)]
+    found = [
+        Here(ip_interface(f"{text}/{each.network_prefix}"), adapter.index or 0)
+        for adapter in ifaddr.get_adapters()
+        for each in adapter.ips
+        for text in [each.ip if isinstance(each.ip, str) else each.ip[0]]
+        if not is_loopback(text)
+    ]
+    if not found:
+        raise OSError(errno.ENODEV, "no interface beyond loopback has an address")
+    return found
+
+
+def reachable(addresses: Iterable[str], scope: Scope, ours: Iterable[Here]) -> tuple[str, ...]:
+    """Those addresses that lead to a host in the scope, best first.
+
+    Those of our own networks come first, IPv4 before IPv6, then link-local ones, then the rest.
+    A link-local address of IPv6 that does not say of which link leads nowhere.
+    """
+    networks = [each.address.network for each in ours]
+    ranked = []
+    for text in dict.fromkeys(addresses):
+        address = ip_address(text)
+        of_a_link = isinstance(address, IPv6Address) and address.is_link_local
+        lost = of_a_link and "%" not in text
+        if lost or address.is_loopback is not (scope == "loopback"):
+            continue
+        rank = 1 if of_a_link else 0 if any(address in each for each in networks) else 2
+        ranked.append((rank, address.version, text))
+    return tuple(text for _, _, text in sorted(ranked)[:ADDRESSES_MAX])

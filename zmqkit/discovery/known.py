@@ -1,0 +1,152 @@
+"""The records that one mDNS engine has heard, made of what its browser sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from zeroconf import DNSQuestionType, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceInfo
+
+from zmqkit.discovery.addresses import Here, Scope, reachable
+from zmqkit.model import Record
+from zmqkit.options import RECORDS_MAX
+from zmqkit.wire.announcement import decode
+
+TYPE = "_zmqkit._tcp.local."
+
+Note = Callable[[str, Mapping[str, object]], None]
+"""Takes what was dropped or failed: an event and its fields."""
+
+COMPLETE_AFTER_S = 0.1
+COMPLETE_S = 2.0
+COMPLETING_MAX = 32
+INCOMPLETE_MAX = 1000
+
+
+class Known:
+    """The table behind `Mdns`: passes on each record that is news, and the end of each.
+
+    Whatever the network says, nothing here raises: what cannot be used is noted and dropped.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        heard: Callable[[Record], None],
+        vanished: Callable[[int], None],
+        note: Note,
+    ) -> None:
+        self._scope: Scope = scope
+        self._heard = heard
+        self._vanished = vanished
+        self._note = note
+        self._ours: list[Here] = []
+        self._records: dict[str, Record] = {}
+        self._incomplete: dict[str, None] = {}
+        self._some_incomplete = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def reset(self, ours: Iterable[Here]) -> None:
+        """Forget everything without a word; `ours` are this host's addresses from now on."""
+        self._ours = list(ours)
+        self._records.clear()
+        self._incomplete.clear()
+
+    def changed(
+        self,
+        zeroconf: Zeroconf,
+        service_type: str,
+        name: str,
+        state_change: ServiceStateChange,
+    ) -> None:
+        """Take what a browser saw; it calls by these names."""
+        try:
+            if state_change is ServiceStateChange.Removed:
+                self._forget(name)
+                return
+            info = AsyncServiceInfo(service_type, name)
+            if info.load_from_cache(zeroconf):
+                self._take(info)
+            else:
+                self._postpone(name)
+        except Exception as error:  # noqa: BLE001 - raised in a handler, it ends the browser
+            self._note("mdns.failed", {"instance": name, "error": repr(error)})
+
+    async def complete_forever(self, zeroconf: Zeroconf) -> None:
+        """Ask for what incomplete instances lack, a bounded number at a time.
+
+        The rest of a burst usually brings it, so a moment passes first.
+        """
+        while True:
+            await self._some_incomplete.wait()
+            await asyncio.sleep(COMPLETE_AFTER_S)
+            names = list(islice(self._incomplete, COMPLETING_MAX))
+            await asyncio.gather(*(self._complete(zeroconf, name) for name in names))
+            for name in names:
+                self._incomplete.pop(name, None)
+            if not self._incomplete:
+                self._some_incomplete.clear()
+
+    async def _complete(self, zeroconf: Zeroconf, name: str) -> None:
+        try:
+            info = AsyncServiceInfo(TYPE, name)
+            if await info.async_request(zeroconf, COMPLETE_S * 1000, DNSQuestionType.QM):
+                self._take(info)
+            else:
+                self._note("mdns.unresolved", {"instance": name})
+        except Exception as error:  # noqa: BLE001 - one instance must not end this for all
+            self._note("mdns.failed", {"instance": name, "error": repr(error)})
+
+    def _postpone(self, name: str) -> None:
+        if name not in self._incomplete and len(self._incomplete) >= INCOMPLETE_MAX:
+            self._note("mdns.busy", {"instance": name})
+            return
+        self._incomplete[name] = None
+        self._some_incomplete.set()
+
+    def _take(self, info: AsyncServiceInfo) -> None:
+        """Keep what a complete instance says, or drop it and say why."""
+        addresses = reachable(info.parsed_scoped_addresses(), self._scope, self._ours)
+        if not addresses:
+            everywhere = info.parsed_addresses()
+            self._note("mdns.elsewhere", {"instance": info.name, "addresses": everywhere})
+            return
+        label = info.name.removesuffix(f".{TYPE}")
+        try:
+            record = decode(label, info.properties, addresses, info.port or 0)
+        except ValueError as error:
+            self._note("mdns.malformed", {"instance": info.name, "reason": str(error)})
+            return
+        self._keep(info.name, record)
+
+    def _keep(self, name: str, record: Record) -> None:
+        """Pass the record on when it is news. The one not confirmed for longest makes room.
+
+        That some addresses are missing is no news: over IPv4 those of a link have no scope, and
+        answers may come in parts.
+        """
+        before = self._records.pop(name, None)
+        if before is None and len(self._records) >= RECORDS_MAX:
+            oldest = next(iter(self._records))
+            self._note("mdns.evicted", {"instance": oldest})
+            self._forget(oldest)
+        if before is not None and set(record.addresses) < set(before.addresses):
+            record = replace(record, addresses=before.addresses)
+        self._records[name] = record
+        if before == record:
+            return
+        if before is not None and before.incarnation != record.incarnation:
+            self._vanished(before.incarnation)
+        self._heard(record)
+
+    def _forget(self, name: str) -> None:
+        self._incomplete.pop(name, None)
+        record = self._records.pop(name, None)
+        if record is not None:
+            self._vanished(record.incarnation)

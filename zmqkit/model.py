@@ -1,0 +1,107 @@
+"""The nouns that every layer shares: peers, records of roles, URLs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from zmqkit.errors import ConfigError, UsageError
+
+PeerId = bytes
+"""Names one connection of a link: a routing id on a bound socket, a chosen key on a connected one."""
+
+Frames = tuple["bytes | memoryview", ...]
+"""One message as the link carries it; a single frame for all that is ours."""
+
+NAME_BYTES_MAX = 54
+"""A name, a dash and eight hexadecimal digits fit in one DNS label of 63 bytes."""
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(slots=True, frozen=True)
+class Record:
+    """What a process says of one of its roles: who it is and where it listens.
+
+    incarnation, process: 64-bit numbers drawn anew for each role object and each process.
+    addresses: IP addresses as text, scope included (`fe80::1%eth0`); best first.
+    control_port: the process's control connection. port: the role's own data socket.
+    """
+
+    name: str
+    role: str
+    incarnation: int
+    process: int
+    addresses: tuple[str, ...]
+    control_port: int
+    port: int
+
+    @property
+    def label(self) -> str:
+        """The instance's name on the network: `NAME-8hex`."""
+        return f"{self.name}-{self.incarnation >> 32:08x}"
+
+
+@dataclass(slots=True, frozen=True)
+class Url:
+    """Where a role connects or binds: `tcp://host:port[/name]` or `memory://name`."""
+
+    scheme: str
+    host: str
+    port: int
+    name: str
+
+    @property
+    def endpoint(self) -> str:
+        """The address as ZeroMQ writes it."""
+        return f"tcp://{bracketed(self.host)}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """The host as it stands in a URL: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def check_name(name: str) -> str:
+    """The name itself when it can be announced; a `UsageError` that says why when it cannot."""
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"a name must be text of at least one character, not {name!r}")
+    if len(name.encode()) > NAME_BYTES_MAX:
+        raise UsageError(
+            f"name {name!r} has {len(name.encode())} bytes; {NAME_BYTES_MAX} at most"
+        )
+    if "/" in name or not name.isprintable():
+        raise UsageError(f"name {name!r} must not contain '/' or control characters")
+    return name
+
+
+def parse_url(text: str) -> Url:
+    """Read `tcp://host:port[/name]` or `memory://name`.
+
+    Port 0 or `*` asks for any free port, host `*` for all interfaces (only where it binds).
+    Raises ConfigError naming the value and a right example.
+    """
+    scheme, separator, rest = text.partition("://")
+    place, _, name = rest.partition("/")
+    if separator and scheme == "memory" and place and not name:
+        return Url(scheme, "", 0, check_name(place))
+    host, colon, port = place.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or scheme != "tcp" or not colon or not host:
+        raise ConfigError(
+            f"{text!r} is not a URL zmqkit knows; use tcp://host:port/name or memory://name"
+        )
+    number = 0 if port == "*" else int(port) if port.isascii() and port.isdigit() else -1
+    if not 0 <= number <= 65535:
+        raise ConfigError(f"{text!r}: port {port!r} is not a number from 0 to 65535")
+    return Url(scheme, host, number, check_name(name) if name else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

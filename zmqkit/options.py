@@ -1,0 +1,99 @@
+"""Every limit and default, with its unit, and how the environment changes a few of them.
+
+Pure: the environment arrives as a mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zmqkit.errors import ConfigError
+from zmqkit.model import LOOPBACK, is_loopback, parse_url
+
+# Calls
+TIMEOUT_S = 5.0
+WAIT_S = 5.0
+ATTEMPTS = 3
+PRIORITY = 4
+PRIORITY_MAX = 9
+CLOSE_S = 1.0
+
+# Sizes
+BODY_BYTES_MAX = 64 << 20
+PACKET_BYTES_MAX = BODY_BYTES_MAX + (64 << 10)
+BATCH_BYTES = 64 << 10
+HEADERS_BYTES_MAX = 8 << 10
+RAW_BYTES_MIN = 4096
+"""A single bytes value at least this long travels raw behind the header: one copy fewer."""
+
+# Windows and tables
+CREDIT = 1000
+WAITING_CALLS_MAX = 10_000
+INSTANCES_MAX = 16
+RECORDS_MAX = 10_000
+CLIENTS_MAX = 10_000
+REQUESTS_MAX = 20_000
+RETAINED_BYTES_MAX = 64 << 20
+CONCURRENCY_ASYNCIO = 1000
+
+# Time, in seconds
+PING_S = 1.0
+EVASIVE_S = 2.0
+GONE_S = 1.5
+HELLO_S = 0.5
+HELLO_S_MAX = 5.0
+FORGET_CLIENT_S = 60.0
+KEEPER_S = 0.02
+
+# One turn of a drain
+DRAIN_PACKETS = 256
+DRAIN_BYTES = 4 << 20
+
+
+@dataclass(slots=True, frozen=True)
+class Environment:
+    """What ZMQKIT_PEERS, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
+
+    peers: `host:port` of processes to ask beside discovery. ports: lowest and highest port to
+    bind, (0, 0) for any. insecure: reach and be reached beyond this machine in plain text.
+    """
+
+    peers: tuple[str, ...] = ()
+    ports: tuple[int, int] = (0, 0)
+    insecure: bool = False
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """The settings that the environment gives; ConfigError names the variable and the remedy."""
+    peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
+    for peer in peers:
+        try:
+            parse_url(f"tcp://{peer}")
+        except ConfigError as error:
+            raise ConfigError(f"ZMQKIT_PEERS: {peer!r} is not host:port ({error})") from error
+    flag = environ.get("ZMQKIT_INSECURE", "")
+    if flag not in ("", "0", "1"):
+        raise ConfigError(f"ZMQKIT_INSECURE is {flag!r}; use 1 or leave it unset")
+    return Environment(peers, _ports(environ.get("ZMQKIT_PORTS", "")), flag == "1")
+
+
+def _ports(text: str) -> tuple[int, int]:
+    if not text:
+        return (0, 0)
+    low, dash, high = text.partition("-")
+    if not (dash and low.isdigit() and high.isdigit()):
+        raise ConfigError(f"ZMQKIT_PORTS is {text!r}; use a range such as 5600-5700")
+    first, last = int(low), int(high)
+    if not 0 < first <= last <= 65535:
+        raise ConfigError(f"ZMQKIT_PORTS is {text!r}; use a range within 1-65535, lowest first")
+    return (first, last)
+
+
+def check_open(host: str, insecure: bool, what: str) -> None:
+    """Refuse an address beyond this machine unless plain text was asked for."""
+    if not insecure and not is_loopback(host):
+        raise ConfigError(
+            f"{what} reaches beyond this machine; pass insecure=True (or ZMQKIT_INSECURE=1) "
+            f"to talk in plain text on the network, or use {LOOPBACK}"
+        )

@@ -1,0 +1,1 @@
+"""Bytes on the network: pure functions from values to frames and back."""

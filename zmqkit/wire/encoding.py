@@ -1,0 +1,125 @@
+"""Bodies as msgpack: the types that may travel, encoded and decoded within limits.
+
+May travel: None, bool, int (64 bits), float, str, bytes, list, tuple (arrives as list), dict with
+str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is refused here, before
+the codec sees it, so that every codec refuses alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NoReturn, cast
+
+import msgpack
+
+from zmqkit.errors import UsageError
+
+Buffer = bytes | memoryview
+
+DEPTH_MAX = 64
+_SCAN_BYTES = 4096
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+_KEYS = frozenset({str, bytes, int})
+_pack = (
+    msgpack.Packer().pack
+)  # one for all: `packb` builds a new one each time, four times slower
+
+
+class Malformed(ValueError):
+    """Bytes from outside that are not what they claim; the text is the reason to count."""
+
+
+def encode(value: object, where: str = "value") -> bytes:
+    """The value as msgpack. UsageError names what cannot travel and where it stands."""
+    check(value, where)
+    return encode_checked(value)
+
+
+def check(value: object, where: str) -> None:
+    """Raise UsageError if the value is, or holds, what may not travel."""
+    if type(value) not in _SCALARS:
+        _check(value, where, DEPTH_MAX)
+
+
+def encode_checked(value: object) -> bytes:
+    """The value as msgpack when its types are known to be right already."""
+    try:
+        return cast(bytes, _pack(value))
+    except TypeError:  # only a datetime: all other types were checked
+        return cast(bytes, msgpack.packb(value, datetime=True))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"value cannot travel: {error}") from error
+
+
+def decode(data: Buffer) -> object:
+    """The value that `data` holds, whole. Malformed if it is anything but one msgpack value.
+
+    The claimed sizes of long data are walked before any list or dict is built, so memory taken
+    stays in proportion to the bytes that arrived.
+    """
+    try:
+        if len(data) > _SCAN_BYTES:
+            scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
+            scanner.feed(data)
+            scanner.skip()
+        return msgpack.unpackb(
+            data, strict_map_key=False, timestamp=3, ext_hook=_refuse_extension
+        )
+    except Exception as error:
+        # msgpack raises ValueError, TypeError (unhashable key), OverflowError (timestamps),
+        # MemoryError and its own kinds; all mean the same here: not ours.
+        raise Malformed(f"msgpack: {type(error).__name__}") from error
+
+
+def array(items: Sequence[bytes]) -> bytes:
+    """One msgpack array of values that are encoded already."""
+    count = len(items)
+    if count < 16:
+        head = bytes((0x90 | count,))
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(items)
+
+
+def _check(value: object, where: str, depth: int) -> None:
+    """Walk lists and dicts; whole rows of scalars are passed at the speed of C."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return
+    if depth == 0:
+        raise UsageError(f"{where} is nested deeper than {DEPTH_MAX} levels")
+    if kind is list or kind is tuple:
+        assert isinstance(value, list | tuple)
+        _check_items(value, where, depth)
+    elif kind is dict:
+        assert isinstance(value, dict)
+        if not _KEYS.issuperset(map(type, value)):
+            odd = next(key for key in value if type(key) not in _KEYS)
+            raise UsageError(f"{where} has the key {odd!r}; keys are str, bytes or int")
+        _check_items(value.values(), where, depth)
+    elif kind is datetime:
+        assert isinstance(value, datetime)
+        if value.tzinfo is None:
+            raise UsageError(f"{where} is a datetime without a time zone; add one")
+    else:
+        _refuse(value, where)
+
+
+def _check_items(items: Iterable[object], where: str, depth: int) -> None:
+    if not _SCALARS.issuperset(map(type, items)):
+        for index, item in enumerate(items):
+            _check(item, f"{where}[{index}]", depth - 1)
+
+
+def _refuse(value: object, where: str) -> NoReturn:
+    raise UsageError(
+        f"{where} is of type {type(value).__name__}, which cannot travel; use None, bool, int, "
+        "float, str, bytes, list, tuple, dict or an aware datetime"
+    )
+
+
+def _refuse_extension(code: int, data: bytes) -> NoReturn:
+    raise ValueError(f"extension type {code}")
