@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -97,6 +98,7 @@ def run(main: Callable[[], None], parts: Mapping[str, Part]) -> None:
             os.sched_setaffinity(0, config["cpus"])
         parts[sys.argv[2]](Parent(), config)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends children as Ctrl-C does
     try:
         main()
     except KeyboardInterrupt:

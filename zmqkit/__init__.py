@@ -1,0 +1,40 @@
+"""Peer-to-peer messaging for Python: call by name on a LAN, no broker, no addresses.
+
+The blocking roles are here; `zmqkit.asyncio` has the same names for event loops.
+"""
+
+from zmqkit._roles import Request, current_request
+from zmqkit.blocking import Client, Service
+from zmqkit.errors import (
+    Busy,
+    CallCancelled,
+    CallTimeout,
+    ConfigError,
+    NoMethod,
+    NoService,
+    PeerError,
+    PeerLost,
+    QueueFull,
+    RemoteError,
+    UsageError,
+    ZmqkitError,
+)
+
+__all__ = [
+    "Busy",
+    "CallCancelled",
+    "CallTimeout",
+    "Client",
+    "ConfigError",
+    "NoMethod",
+    "NoService",
+    "PeerError",
+    "PeerLost",
+    "QueueFull",
+    "RemoteError",
+    "Request",
+    "Service",
+    "UsageError",
+    "ZmqkitError",
+    "current_request",
+]

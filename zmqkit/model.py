@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from zmqkit.errors import ConfigError, UsageError
 
 PeerId = bytes
-"""Names one connection of a link: a routing id on a bound socket, a chosen key on a connected one."""
+"""Names one connection of a link: a routing id where it was accepted, a key where it was made."""
 
 Frames = tuple["bytes | memoryview", ...]
 """One message as the link carries it; a single frame for all that is ours."""

@@ -45,6 +45,7 @@ HELLO_S = 0.5
 HELLO_S_MAX = 5.0
 FORGET_CLIENT_S = 60.0
 KEEPER_S = 0.02
+KEEPER_S_MAX = 0.25
 
 # One turn of a drain
 DRAIN_PACKETS = 256
@@ -65,7 +66,7 @@ class Environment:
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
-    """The settings that the environment gives; ConfigError names the variable and the remedy."""
+    """The settings in the environment; ConfigError names the variable and the remedy."""
     peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
     for peer in peers:
         try:
@@ -90,7 +91,7 @@ def _ports(text: str) -> tuple[int, int]:
     return (first, last)
 
 
-def check_open(host: str, insecure: bool, what: str) -> None:
+def check_open(host: str, what: str, *, insecure: bool) -> None:
     """Refuse an address beyond this machine unless plain text was asked for."""
     if not insecure and not is_loopback(host):
         raise ConfigError(

@@ -146,6 +146,17 @@ class ClientCore:
         effects += self._settle([self._end(call, "failed", lost(call)) for call in stuck])
         return effects + self.roster.connect_best(now)
 
+    def await_ready(
+        self, count: int, waiter: object, timeout_s: float, now: float
+    ) -> list[Effect]:
+        """End the wait once `count` instances may be chosen, or when time is over.
+
+        The wait's value is how many there are then.
+        """
+        self.roster.awaited.append((count, now + timeout_s, waiter))
+        self.roster.wake(now + timeout_s)
+        return self._fill(now)
+
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of an instance."""
         if tell.news == "found":
@@ -166,6 +177,7 @@ class ClientCore:
             self.dropped["closed"] += 1
             error = CallCancelled("the client was closed", may_have_run=call.may_have_run)
             outcomes.append(self._end(call, "", error))
+        outcomes += self.roster.awaited_over(inf)
         effects = self._settle(outcomes)
         for instance in self.roster.instances.values():
             effects += self.roster.close(instance)
@@ -273,7 +285,7 @@ class ClientCore:
             call = self._waiting.serve()
             assert call is not None
             self.roster.assign(call, instance, now)
-        return self.flush(now)
+        return self._settle(self.roster.awaited_over(now)) + self.flush(now)
 
     def _silence(self, incarnation: int, silent: bool, now: float) -> list[Effect]:
         """A process fell silent, so its instance is not chosen, or it answers again."""

@@ -7,6 +7,7 @@ from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send
 from zmqkit.core.instance import Call, Instance, State
+from zmqkit.core.outcome import Outcome
 from zmqkit.core.timers import Wheel
 from zmqkit.model import PeerId
 from zmqkit.options import HELLO_S, INSTANCES_MAX, PING_S
@@ -42,6 +43,7 @@ class Roster:
         self.instances: dict[int, Instance] = {}
         self.by_peer: dict[PeerId, Instance] = {}
         self.ready: list[Instance] = []
+        self.awaited: list[tuple[int, float, object]] = []
         self.check_at = inf
         self._pending = pending
 
@@ -115,6 +117,16 @@ class Roster:
                 self.ready.append(instance)
             else:
                 self.ready.remove(instance)
+
+    def awaited_over(self, now: float) -> list[Outcome]:
+        """The waits for a number of chosen instances that are over; the value is the number."""
+        count = len(self.ready)
+        over = [wait for wait in self.awaited if count >= wait[0] or now >= wait[1]]
+        if over:
+            self.awaited = [wait for wait in self.awaited if wait not in over]
+        for _, until, _ in self.awaited:
+            self.wake(until)
+        return [(waiter, count, None) for _, _, waiter in over]
 
     def look_after(self, instance: Instance, now: float) -> list[Effect]:
         """Do what is due for one instance: hello again, ping, and remember when next."""

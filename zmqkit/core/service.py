@@ -256,7 +256,7 @@ class ServiceCore:
         self,
         window: Window,
         row: wire.RequestRow,
-        oneway: bool,  # noqa: FBT001
+        oneway: bool,
         now: float,
         effects: list[Effect],
     ) -> None:

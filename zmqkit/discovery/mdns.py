@@ -113,6 +113,7 @@ class Mdns:
         info = self._info(record)
         try:
             if update:
+                self._unqueue(engine.zeroconf, self._announced[record.incarnation])
                 sending = await engine.async_update_service(info)
             else:
                 sending = await engine.async_register_service(info, cooperating_responders=True)
@@ -126,6 +127,7 @@ class Mdns:
         """Tell everybody that the record is gone; does nothing if it was not announced."""
         info = self._announced.pop(incarnation, None)
         if info is not None and self._engine is not None:
+            self._unqueue(self._engine.zeroconf, info)
             self._follow(incarnation, await self._engine.async_unregister_service(info))
 
     async def close(self) -> None:
@@ -138,6 +140,8 @@ class Mdns:
         announcing = self._announced.keys() & self._sending.keys()
         for future in [*self._tasks, *(self._sending[each] for each in announcing)]:
             future.cancel()
+        for info in self._announced.values():
+            self._unqueue(engine.zeroconf, info)
         self._announced.clear()
         goodbyes = [engine.async_unregister_all_services(), *self._sending.values()]
         try:
@@ -146,13 +150,18 @@ class Mdns:
             await engine.async_close()
 
     async def _start(self, *, unicast: bool) -> AsyncZeroconf:
-        """A running engine; with `unicast` it only asks, from ports of its own."""
+        """A running engine; with `unicast` it only asks, from ports of its own.
+
+        Its start is shielded: one that was cancelled could not be closed any more.
+        """
         interfaces = list(dict.fromkeys(each.interface for each in self._ours))
         engine = AsyncZeroconf(interfaces=interfaces, unicast=unicast)
+        started = asyncio.ensure_future(engine.zeroconf.async_wait_for_start(START_S))
         try:
-            await engine.zeroconf.async_wait_for_start(START_S)
+            await asyncio.shield(started)
         except BaseException:
-            engine.zeroconf.close()
+            await asyncio.wait([started])
+            await engine.async_close()
             raise
         return engine
 
@@ -222,6 +231,18 @@ class Mdns:
             server=self._server,
             parsed_addresses=[each.partition("%")[0] for each in addresses[:ADDRESSES_MAX]],
         )
+
+    def _unqueue(self, zeroconf: Zeroconf, info: AsyncServiceInfo) -> None:
+        """Drop the answers about an instance that zeroconf has yet to send.
+
+        Sent behind a goodbye they would bring it back to life in every cache: the goodbye's
+        repeats no longer help, being taken for copies.
+        """
+        stale = (info.dns_pointer(), info.dns_service(), info.dns_text())
+        for queue in (zeroconf.out_queue, zeroconf.out_delay_queue):
+            for group in queue.queue:
+                for answer in stale:
+                    group.answers.pop(answer, None)
 
     def _follow(self, incarnation: int, sending: Awaitable[None]) -> None:
         """Let the repeats of a packet go out in the background, until a newer one leaves."""

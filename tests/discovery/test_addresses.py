@@ -1,0 +1,54 @@
+"""Which addresses serve in which scope, and in which order."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+
+from zmqkit.discovery.addresses import Here, here, reachable
+from zmqkit.wire.announcement import ADDRESSES_MAX
+
+OURS = [Here(ip_interface("10.77.0.1/24"), 2), Here(ip_interface("fd00::1/64"), 2)]
+
+
+def test_this_machine_is_one_loopback_address() -> None:
+    assert [each.text for each in here("loopback")] == ["127.0.0.1"]
+
+
+def test_interfaces_are_named_by_address_or_by_index() -> None:
+    assert [each.interface for each in OURS] == ["10.77.0.1", 2]
+
+
+def test_loopback_scope_keeps_loopback_alone() -> None:
+    assert reachable(["10.77.0.2", "127.0.0.1", "::1"], "loopback", []) == ("127.0.0.1", "::1")
+
+
+def test_lan_scope_keeps_all_but_loopback() -> None:
+    assert reachable(["127.0.0.1", "127.9.9.9", "::1", "10.77.0.2"], "lan", OURS) == (
+        "10.77.0.2",
+    )
+
+
+def test_own_networks_come_first_and_unknown_ones_last() -> None:
+    heard = ["192.0.2.1", "2001:db8::2", "fe80::2%2", "fd00::2", "10.77.0.2"]
+    assert reachable(heard, "lan", OURS) == (
+        "10.77.0.2",
+        "fd00::2",
+        "fe80::2%2",
+        "192.0.2.1",
+        "2001:db8::2",
+    )
+
+
+def test_link_local_address_needs_its_link() -> None:
+    assert reachable(["fe80::2", "fe80::2%2"], "lan", OURS) == ("fe80::2%2",)
+    assert reachable(["169.254.1.1"], "lan", OURS) == ("169.254.1.1",)
+
+
+def test_order_does_not_depend_on_that_of_arrival() -> None:
+    heard = ["10.77.0.3", "10.77.0.2", "192.0.2.1"]
+    assert reachable(heard, "lan", OURS) == reachable(heard[::-1], "lan", OURS)
+
+
+def test_addresses_are_bounded() -> None:
+    many = [f"10.77.0.{n}" for n in range(2, 200)]
+    assert len(reachable(many, "lan", OURS)) == ADDRESSES_MAX

@@ -1,0 +1,379 @@
+"""Engines on the loopback interface find each other, and part without a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import resource
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+import pytest
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from zmqkit.discovery import known, mdns
+from zmqkit.discovery.known import TYPE
+from zmqkit.discovery.mdns import Mdns, query_s
+from zmqkit.model import LOOPBACK, Record
+from zmqkit.wire.announcement import encode, instance
+
+BOUND_S = 10.0
+
+pytestmark = pytest.mark.slow
+
+
+class Peer:
+    """An engine and what it told, of the instances of this test alone."""
+
+    def __init__(self, mine: str) -> None:
+        self.mine = mine
+        self.records: dict[int, Record] = {}
+        self.told: list[tuple[str, object]] = []
+        self.engine = Mdns("loopback", heard=self.heard, vanished=self.vanished, note=self.note)
+        self._news = asyncio.Event()
+
+    def heard(self, record: Record, source: str) -> None:
+        if record.name.startswith(self.mine):
+            self.records[record.incarnation] = record
+            self.tell(f"heard {source}", record)
+
+    def vanished(self, incarnation: int, source: str) -> None:
+        if self.records.pop(incarnation, None):
+            self.tell(f"vanished {source}", incarnation)
+
+    def note(self, event: str, fields: Mapping[str, object]) -> None:
+        if self.mine in str(fields.get("instance", self.mine)):
+            self.tell(event, fields)
+
+    def tell(self, event: str, value: object) -> None:
+        self.told.append((event, value))
+        self._news.set()
+
+    def events(self) -> list[str]:
+        return [event for event, _ in self.told]
+
+    def reasons(self) -> str:
+        return "; ".join(str(value) for event, value in self.told if event.startswith("mdns."))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until the condition holds; it can change only when something was told."""
+        async with asyncio.timeout(BOUND_S):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+    async def hears(self, record: Record) -> None:
+        await self.until(lambda: self.records.get(record.incarnation) == record)
+
+    async def misses(self, record: Record) -> None:
+        await self.until(lambda: record.incarnation not in self.records)
+
+
+@pytest.fixture
+def mine() -> str:
+    """What the names of this test begin with: other programs may announce on this machine."""
+    return f"t{secrets.token_hex(6)}"
+
+
+def record(name: str) -> Record:
+    """A service of this machine that nobody serves."""
+    drawn = (random.getrandbits(64), random.getrandbits(64))
+    return Record(name, "service", *drawn, (LOOPBACK,), 5555, 5557)
+
+
+def run(scene: Coroutine[object, object, None]) -> None:
+    """Play the scene on a loop of its own; no task may outlast it."""
+
+    async def played() -> None:
+        await scene
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(played())
+
+
+@asynccontextmanager
+async def peers(mine: str, count: int) -> AsyncIterator[list[Peer]]:
+    """This many engines, open."""
+    found = [Peer(mine) for _ in range(count)]
+    try:
+        for each in found:
+            await each.engine.open()
+        yield found
+    finally:
+        await asyncio.gather(*(each.engine.close() for each in found))
+
+
+class Stranger:
+    """A plain zeroconf engine, which announces whatever it likes."""
+
+    def __init__(self) -> None:
+        self.engine = AsyncZeroconf(interfaces=[LOOPBACK])
+        self.registry = self.engine.zeroconf.registry
+        self.repeats: list[asyncio.Future[None]] = []
+
+    async def announce(self, info: AsyncServiceInfo) -> None:
+        sending = await self.engine.async_register_service(info, cooperating_responders=True)
+        self.repeats.append(asyncio.ensure_future(sending))
+
+    async def __aenter__(self) -> Stranger:
+        await self.engine.zeroconf.async_wait_for_start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self.repeats)
+        await self.engine.async_close()
+
+
+def info(record: Record, **changes: object) -> AsyncServiceInfo:
+    """What a stranger announces, by default just what we would."""
+    fields: dict[str, object] = {
+        "port": record.control_port,
+        "properties": encode(record),
+        "server": f"{record.name}.local.",
+        "parsed_addresses": [LOOPBACK],
+    }
+    return AsyncServiceInfo(TYPE, f"{instance(record)}.{TYPE}", **(fields | changes))
+
+
+def test_engines_hear_each_other(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            ours, theirs = record(f"{mine}.left"), record(f"{mine} right")
+            await left.engine.announce(ours)
+            await right.engine.announce(theirs)
+            for each in (left, right):
+                await each.hears(ours)
+                await each.hears(theirs)
+            assert set(left.events()) == {"heard mdns:loopback"}
+
+    run(scene())
+
+
+def test_newcomer_hears_who_was_there_before(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 1) as (first,):
+            there = [record(f"{mine}{n}") for n in range(60)]
+            for each in there:
+                await first.engine.announce(each)
+            async with peers(mine, 1) as (newcomer,):
+                for each in there:
+                    await newcomer.hears(each)
+
+    run(scene())
+
+
+def test_change_is_heard_and_a_repetition_is_not(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            before = record(mine)
+            after = replace(before, port=6000, control_port=6001)
+            await left.engine.announce(before)
+            await right.hears(before)
+            await left.engine.announce(before)
+            await left.engine.announce(after)
+            await right.hears(after)
+            assert right.events() == ["heard mdns:loopback"] * 2
+
+    run(scene())
+
+
+def test_withdrawn_record_vanishes_and_the_others_stay(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            gone, kept = record(f"{mine}1"), record(f"{mine}2")
+            for each in (gone, kept):
+                await left.engine.announce(each)
+                await right.hears(each)
+            await left.engine.withdraw(gone.incarnation)
+            await left.engine.withdraw(gone.incarnation)
+            await right.misses(gone)
+            assert list(right.records) == [kept.incarnation]
+            assert right.events()[-1] == "vanished mdns:loopback"
+
+    run(scene())
+
+
+def test_goodbyes_are_the_last_word_even_right_after_the_announcement(mine: str) -> None:
+    # The question of `right` is answered a moment later: behind the goodbyes, unless dropped.
+    async def scene() -> None:
+        async with peers(mine, 1) as (right,):
+            async with peers(mine, 1) as (left,):
+                first, second = record(f"{mine}1"), record(f"{mine}2")
+                for each in (first, second):
+                    await left.engine.announce(each)
+                    await right.hears(each)
+                await left.engine.withdraw(first.incarnation)
+            await right.misses(first)
+            await right.misses(second)
+
+    run(scene())
+
+
+@pytest.mark.parametrize(
+    ("changes", "event"),
+    [
+        ({"properties": {}}, "mdns.malformed"),
+        ({"properties": b"\xff\xff"}, "mdns.malformed"),
+        ({"port": 0}, "mdns.malformed"),
+        ({"parsed_addresses": ["192.0.2.7"]}, "mdns.elsewhere"),
+        ({"parsed_addresses": []}, "mdns.unresolved"),
+    ],
+)
+def test_what_cannot_be_used_is_noted_and_dropped(
+    mine: str, changes: dict[str, object], event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "COMPLETE_S", 0.1)
+
+    async def scene() -> None:
+        async with peers(mine, 1) as (peer,), Stranger() as other:
+            bad, good = record(f"{mine}bad"), record(f"{mine}good")
+            for each in (info(bad, **changes), info(good)):
+                await other.announce(each)
+            await peer.hears(good)
+            await peer.until(lambda: event in peer.events())
+            assert list(peer.records) == [good.incarnation]
+
+    run(scene())
+
+
+def test_what_an_instance_lacks_is_asked_for(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 1) as (peer,), Stranger() as other:
+            late = record(mine)
+            await other.announce(info(late, parsed_addresses=[]))
+            other.registry.async_update(info(late))
+            await peer.hears(late)
+
+    run(scene())
+
+
+def test_own_query_finds_who_was_announced_unheard(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The browser itself asks but three times within these seconds.
+    monkeypatch.setattr(mdns, "QUERY_S", 0.1)
+
+    async def scene() -> None:
+        async with peers(mine, 1) as (peer,), Stranger() as other:
+            for n in range(5):
+                unheard = record(f"{mine}{n}")
+                other.registry.async_add(info(unheard))
+                await peer.hears(unheard)
+
+    run(scene())
+
+
+def test_error_in_a_callback_does_not_end_the_hearing(mine: str) -> None:
+    class Fragile(Peer):
+        def heard(self, record: Record, source: str) -> None:
+            if record == first:
+                raise RuntimeError("cannot bear it")
+            super().heard(record, source)
+
+    first, second = record(f"{mine}1"), record(f"{mine}2")
+
+    async def scene() -> None:
+        right = Fragile(mine)
+        await right.engine.open()
+        async with peers(mine, 1) as (left,):
+            await left.engine.announce(first)
+            await right.until(lambda: "RuntimeError('cannot bear it')" in right.reasons())
+            await left.engine.announce(second)
+            await right.hears(second)
+        await right.engine.close()
+
+    run(scene())
+
+
+def test_tables_are_bounded(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "RECORDS_MAX", 1)
+    monkeypatch.setattr(mdns, "ANNOUNCED_MAX", 2)
+
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            first, second, third = (record(f"{mine}{n}") for n in range(3))
+            for each in (first, second):
+                await left.engine.announce(each)
+                await right.hears(each)
+            assert list(right.records) == [second.incarnation]
+            assert "mdns.evicted" in right.events()
+            await left.engine.announce(third)
+            assert left.events()[-1] == "mdns.full"
+
+    run(scene())
+
+
+def test_own_queries_are_fewer_among_many() -> None:
+    assert [query_s(peers) for peers in (0, 50, 100, 1000)] == [5.0, 5.0, 10.0, 100.0]
+
+
+def test_closed_engine_does_nothing_and_may_be_opened_again(mine: str) -> None:
+    async def scene() -> None:
+        left, right, ours = Peer(mine), Peer(mine), record(mine)
+        await left.engine.close()
+        await left.engine.announce(ours)
+        await left.engine.withdraw(ours.incarnation)
+        for _ in range(2):
+            for each in (left, right):
+                await each.engine.open()
+                await each.engine.open()
+            await left.engine.announce(ours)
+            await right.hears(ours)
+            await left.engine.close()
+            await left.engine.close()
+            await right.misses(ours)
+            await right.engine.close()
+
+    run(scene())
+
+
+def test_engine_closes_at_whatever_moment(mine: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        for turns in range(10):
+            async with peers(mine, 1) as (peer,):
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            assert not peer.told
+        async with peers(mine, 1) as (peer,):
+            await peer.engine.announce(record(mine))
+
+    run(scene())
+    assert not caplog.records
+
+
+def test_record_that_nobody_would_accept_is_an_error(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 1) as (peer,):
+            with pytest.raises(ValueError, match="port 0"):
+                await peer.engine.announce(replace(record(mine), port=0))
+
+    run(scene())
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """As if this process had as many descriptors open as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_engine_that_cannot_open_says_so_and_stays_closed(mine: str) -> None:
+    async def scene() -> None:
+        peer = Peer(mine)
+        with no_more_descriptors():
+            await peer.engine.open()
+        assert peer.events() == ["mdns.failed"]
+        assert "Too many open files" in peer.reasons()
+        await peer.engine.announce(record(mine))
+        await peer.engine.close()
+
+    run(scene())

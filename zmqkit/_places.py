@@ -1,0 +1,165 @@
+"""Where roles stand among the others: their links, and how they are announced or look."""
+
+from __future__ import annotations
+
+import secrets
+
+from zmqkit.core.effects import Tell
+from zmqkit.core.membership import key_of
+from zmqkit.drivers import node as nodes
+from zmqkit.drivers.node import Listener, Node
+from zmqkit.errors import ConfigError
+from zmqkit.links import Link, memory
+from zmqkit.links.memory import MemoryLink
+from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.model import LOOPBACK, Record, Url, check_name, is_loopback, parse_url
+from zmqkit.options import check_open
+
+
+def draw_incarnation() -> int:
+    """A number that no other role object has."""
+    return secrets.randbits(63) | 1
+
+
+class ServicePlace:
+    """Where a service listens and how it is announced: its link, address and record."""
+
+    def __init__(
+        self, name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
+    ) -> None:
+        self.name = check_name(name)
+        self.incarnation = draw_incarnation()
+        self.endpoint = ""
+        self.node: Node | None = None
+        self._insecure = insecure
+        self._open = False
+        self._control_port = 0
+        self._advertise = advertise
+        self._url = parse_url(bind) if bind is not None else None
+        if self._url is not None and self._url.name:
+            raise ConfigError(f"bind={bind!r} has a name behind the port; leave it out")
+        if self._url is not None and self._url.scheme == "tcp" and insecure is False:
+            check_open(self._url.host, f"bind={bind!r}", insecure=False)
+
+    def open(self) -> Link:
+        """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
+        url = self._url
+        if url is not None and url.scheme == "memory":
+            quiet = MemoryLink(self.incarnation)
+            self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
+            return quiet
+        node = self.node = nodes.acquire()
+        try:
+            return self._listen(node)
+        except BaseException:
+            self.release()
+            raise
+
+    def _listen(self, node: Node) -> Link:
+        insecure = node.environment.insecure if self._insecure is None else self._insecure
+        host = self._url.host if self._url else "*" if insecure else LOOPBACK
+        check_open(host, f"bind to {host}", insecure=insecure)
+        if not is_loopback(host):
+            self._control_port = node.open_to_lan()
+            self._open = True
+        else:
+            self._control_port = node.control_port
+        link = ZeromqLink(node.context, Profile.DATA)
+        try:
+            endpoint = self._url.endpoint if self._url else f"tcp://{host}:0"
+            self.endpoint = link.bind(endpoint, node.environment.ports)
+        except ConfigError:
+            link.close(0)
+            raise
+        return link
+
+    def about(self) -> dict[str, object]:
+        """What a WELCOME tells beside the core's own fields."""
+        if self.node is None:
+            return {}
+        row = [self.name, "service", self.incarnation, parse_url(self.endpoint).port]
+        return {"process": self.node.process, "control": self._control_port, "roles": [row]}
+
+    def announce(self) -> None:
+        """Have others find the service by its name."""
+        if self.node is not None:
+            addresses = (self._advertise,) if self._advertise else ()
+            port = parse_url(self.endpoint).port
+            record = Record(
+                self.name, "service", self.incarnation, self.node.process, addresses,
+                self._control_port, port,
+            )  # fmt: skip
+            self.node.announce(record, open=self._open)
+
+    def withdraw(self) -> None:
+        """Have others find it no longer."""
+        if self.node is not None:
+            self.node.withdraw(self.incarnation)
+
+    def release(self) -> None:
+        """Give the node back; the link is closed before."""
+        node, self.node = self.node, None
+        if node is not None:
+            nodes.release(node)
+
+
+class ClientPlace:
+    """Where a client looks for its service: by name, or at a URL."""
+
+    def __init__(self, name: str, *, insecure: bool | None) -> None:
+        self.url: Url | None = parse_url(name) if "://" in name else None
+        self.name = name if self.url is not None else check_name(name)
+        self.node: Node | None = None
+        self._key = self.name if self.url is not None else key_of("service", name)
+        self._insecure = insecure
+        self._open = False
+        self._listener: Listener | None = None
+        self._told = 0
+        if self.url is not None and self.url.scheme == "tcp":
+            if self.url.port == 0 or self.url.host == "*":
+                raise ConfigError(f"{name!r}: a client needs a host and a port")
+            if insecure is False:
+                check_open(self.url.host, repr(name), insecure=False)
+
+    def open(self) -> Link:
+        """The link for a client's connections."""
+        if self.url is not None and self.url.scheme == "memory":
+            return MemoryLink(draw_incarnation())
+        node = self.node = nodes.acquire()
+        self._open = node.environment.insecure if self._insecure is None else self._insecure
+        if self.url is not None:
+            try:
+                check_open(self.url.host, repr(self.name), insecure=self._open)
+            except ConfigError:
+                self.release()
+                raise
+        return ZeromqLink(node.context, Profile.DATA)
+
+    def listen(self, listener: Listener) -> None:
+        """Have the listener called, on any thread, with the news of instances."""
+        self._listener = listener
+        if self.node is not None:
+            self.node.want(self._key, listener, open=self._open, url=self.url)
+        else:
+            memory.watch(self.name, self._look)
+            self._look()
+
+    def release(self) -> None:
+        """Stop listening and give the node back; the link is closed before."""
+        node, self.node = self.node, None
+        if node is not None:
+            if self._listener is not None:
+                node.unwant(self._key, self._listener, open=self._open)
+            nodes.release(node)
+        elif self._listener is not None:
+            memory.unwatch(self.name, self._look)
+
+    def _look(self) -> None:
+        """Tell of who owns a memory address now."""
+        assert self._listener is not None
+        owner = memory.owner(self.name)
+        if self._told and self._told != owner:
+            self._listener(Tell("gone", self._key, self._told))
+        if owner and owner != self._told:
+            self._listener(Tell("found", self._key, owner, self.name))
+        self._told = owner

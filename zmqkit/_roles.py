@@ -1,0 +1,245 @@
+"""What the blocking and the asyncio roles share: options, values in and out, handlers."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+
+from zmqkit.core import effects
+from zmqkit.core.instance import Instance
+from zmqkit.core.outcome import RAISED
+from zmqkit.core.window import Answer
+from zmqkit.errors import UsageError
+from zmqkit.options import (
+    ATTEMPTS,
+    BODY_BYTES_MAX,
+    HEADERS_BYTES_MAX,
+    PRIORITY,
+    PRIORITY_MAX,
+    RAW_BYTES_MIN,
+    TIMEOUT_S,
+    WAIT_S,
+)
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import ERROR, REPLY, request_body
+
+_TRACEBACK_CHARS_MAX = 16_000
+_NIL = b"\xc0"
+
+Function = Callable[..., object]
+
+
+@dataclass(slots=True, frozen=True)
+class CallOptions:
+    """How a call is made; see `Client.options`."""
+
+    timeout_s: float = TIMEOUT_S
+    wait_s: float = WAIT_S
+    priority: int = PRIORITY
+    attempts: int = ATTEMPTS
+    headers: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "wait_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise UsageError(f"{name} is {value!r}; use a number of seconds above 0")
+        if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
+            raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise UsageError(f"attempts is {self.attempts!r}; use 1 or more")
+        if not isinstance(self.headers, Mapping) or any(
+            type(k) is not str for k in self.headers
+        ):
+            raise UsageError("headers must be a mapping with text keys")
+        if len(encode(dict(self.headers), "headers")) > HEADERS_BYTES_MAX:
+            raise UsageError(f"headers take more than {HEADERS_BYTES_MAX} bytes encoded")
+
+    def changed(self, changes: Mapping[str, object]) -> CallOptions:
+        """These options with some of them changed; UsageError for one that does not exist."""
+        unknown = changes.keys() - self.__slots__
+        if unknown:
+            raise UsageError(
+                f"unknown option {min(unknown)!r}; there are {', '.join(self.__slots__)}"
+            )
+        return replace(self, **changes)  # type: ignore[arg-type]  # checked in __post_init__
+
+
+def call_body(
+    method: str, args: tuple[object, ...], kwargs: dict[str, object], options: CallOptions
+) -> tuple[bytes, bytes | None]:
+    """A call encoded: its msgpack row, and its raw body when it is one long bytes value.
+
+    Raises UsageError for what cannot travel, by type or by size.
+    """
+    if type(method) is not str:
+        raise UsageError(f"a method's name is text, not {method!r}")
+    headers = dict(options.headers) or None
+    raw = _long_bytes(args[0]) if len(args) == 1 and not kwargs else None
+    sent_args = args if raw is None else ()
+    body = request_body(method, options.priority, headers, sent_args, kwargs)
+    size = len(body) + len(raw or b"")
+    if size > BODY_BYTES_MAX:
+        raise UsageError(
+            f"the arguments of {method!r} take {size} bytes; {BODY_BYTES_MAX} at most"
+        )
+    return body, raw
+
+
+def _long_bytes(value: object) -> bytes | None:
+    return value if type(value) is bytes and len(value) >= RAW_BYTES_MIN else None
+
+
+@dataclass(slots=True, frozen=True)
+class Handler:
+    """A function that answers one method. waits: it is `async def`. thread: run it in one."""
+
+    function: Function
+    waits: bool
+    thread: bool
+
+
+class Handlers:
+    """A service's methods: name to handler, and name to whether it is idempotent."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Handler] = {}
+        self.idempotent: dict[str, bool] = {}
+
+    def add(
+        self, function: Function, name: str | None, *, idempotent: bool, thread: bool
+    ) -> Function:
+        """Register a function; UsageError for what cannot be called or is there already."""
+        if not callable(function):
+            raise UsageError(f"a handler is a function, not {function!r}")
+        method = name or getattr(function, "__name__", "")
+        if not method or type(method) is not str:
+            raise UsageError(f"{function!r} has no name; pass handler(name=...)")
+        if method in self.by_name:
+            raise UsageError(f"method {method!r} has a handler already")
+        waits = inspect.iscoroutinefunction(function)
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise UsageError(f"{method!r} is a generator; return a list instead")
+        self.by_name[method] = Handler(function, waits, thread)
+        self.idempotent[method] = idempotent
+        return function
+
+
+_current: ContextVar[effects.Request] = ContextVar("zmqkit-request")
+
+
+class Request:
+    """The request that a handler works on."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: effects.Request) -> None:
+        self._request = request
+
+    @property
+    def id(self) -> str:
+        """The message id, 32 hexadecimal digits, the same on each attempt."""
+        return self._request.id
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self._request.method
+
+    @property
+    def headers(self) -> dict[str, object]:
+        """What the caller gave as headers, trace context among them."""
+        return dict(self._request.headers or {})
+
+    @property
+    def priority(self) -> int:
+        """0 to 9; 9 is served first."""
+        return self._request.priority
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller has given up, so that the result will be thrown away."""
+        return self._request.cancelled
+
+    def time_left_s(self) -> float:
+        """Seconds until the caller gives up; 0.0 when it has."""
+        return max(0.0, self._request.deadline_at - time.monotonic())
+
+
+def current_request() -> Request:
+    """The request that the calling handler works on; UsageError outside of a handler."""
+    try:
+        return Request(_current.get())
+    except LookupError as error:
+        raise UsageError("there is no request here; call this inside a handler") from error
+
+
+def run_plain(handler: Handler, request: effects.Request) -> Answer:
+    """Run a plain handler here and now; its value, or what it raised, as an answer."""
+    token = _current.set(request)
+    try:
+        return value_answer(handler.function(*request.args, **request.kwargs))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
+        return error_answer(error)
+    finally:
+        _current.reset(token)
+
+
+async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
+    """Run an `async def` handler; its value, or what it raised, as an answer."""
+    _current.set(request)
+    try:
+        return value_answer(await handler.function(*request.args, **request.kwargs))  # type: ignore[misc]  # waits
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
+        return error_answer(error)
+
+
+def value_answer(value: object) -> Answer:
+    """A handler's value as an answer; UsageError when it cannot travel."""
+    raw = _long_bytes(value)
+    row = encode(value, "the reply") if raw is None else _NIL
+    if len(row) + len(raw or b"") > BODY_BYTES_MAX:
+        raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
+    return Answer(REPLY, row, raw)
+
+
+def error_answer(error: BaseException) -> Answer:
+    """What a handler raised as an answer: its type's name, its text, its traceback."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS_MAX:]
+    try:
+        message = str(error)[:_TRACEBACK_CHARS_MAX]
+    except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
+        message = ""
+    row = [RAISED, _clean(name), _clean(message), _clean(text), True]
+    return Answer(ERROR, encode(row))
+
+
+def _clean(text: str) -> str:
+    """The text without what UTF-8 cannot carry."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:
+    """What `instances()` gives: a row each, for people and programs."""
+    return [
+        {
+            "label": f"{name}-{instance.incarnation >> 32:08x}",
+            "address": instance.endpoint,
+            "state": instance.state.value,
+            "outstanding": len(instance.calls),
+        }
+        for instance in instances
+    ]
+
+
+def end_of(timeout_s: float | None) -> float:
+    """The point in time when a wait of `timeout_s` is over; infinity for None."""
+    return float("inf") if timeout_s is None else time.monotonic() + timeout_s

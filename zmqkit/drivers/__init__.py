@@ -1,0 +1,1 @@
+"""Drivers perform the effects of cores on links and handlers, and feed the results back."""

@@ -1,0 +1,204 @@
+"""The blocking driver: whichever thread waits in a verb drives; the others wait for it.
+
+Theory of operation. All of a role's state is behind one lock that is held only while a thread
+drains, decides or sends, never while it waits. Of the threads that wait, one leads: it waits on
+the link's descriptor and settles the waits of all. When its own wait is over it passes the
+lead on to one of the others. When nobody leads for some 20 ms, the process's keeper thread
+drives until somebody does again. A thread that settles something for the resting leader, or
+brings its deadline forward, wakes it through a pipe.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+
+from zmqkit.core.effects import Effect
+from zmqkit.core.outcome import Outcome
+from zmqkit.drivers.perform import Driver
+from zmqkit.errors import UsageError, ZmqkitError
+
+
+class Waiter:
+    """One thread's wait for one outcome."""
+
+    __slots__ = ("done", "error", "gate", "value")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.value: object = None
+        self.error: ZmqkitError | None = None
+        self.gate: _thread.LockType | None = None
+
+
+class BlockingDriver:
+    """Drives a core from the threads that use its role."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.lock = threading.Lock()
+        self.turns = 0
+        self.led = False
+        self._pid = os.getpid()
+        self._closed = False
+        self._followers: dict[Waiter, None] = {}
+        self._leader: Waiter | None = None
+        self._resting = False
+        self._rest_until = inf
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._poll = select.poll()
+        self._poll.register(driver.link.fileno(), select.POLLIN)
+        self._poll.register(self._wake_read, select.POLLIN)
+
+    def check_usable(self) -> None:
+        """Raise UsageError after close and in a forked child."""
+        if self._closed:
+            raise UsageError("the role is closed; make a new one")
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "the role was made before fork(); make a new one in the child, or use spawn"
+            )
+
+    def command(self, effects: list[Effect]) -> None:
+        """Perform a command's effects and look around; the caller holds the lock."""
+        self.driver.perform(effects)
+        self.driver.flush()
+        if self.driver.link.pending():
+            self.turn()
+        if self._resting and self.driver.core.deadline() < self._rest_until:
+            self.wake()
+
+    def turn(self) -> None:
+        """Drain, decide and send; the caller holds the lock."""
+        self.turns += 1
+        self.driver.pump()
+        self.driver.flush()
+
+    def wait(self, waiter: Waiter) -> None:
+        """Drive, or wait for the thread that drives, until the outcome is there."""
+        while True:
+            with self.lock:
+                if waiter.done:
+                    return
+                following = self.led
+                if following:
+                    waiter.gate = _thread.allocate_lock()
+                    waiter.gate.acquire()
+                    self._followers[waiter] = None
+                else:
+                    self.led = True
+                    self._leader = waiter
+            if following:
+                self._follow(waiter)
+            else:
+                self.lead(lambda: waiter.done)
+
+    def take_lead(self) -> bool:
+        """Become the thread that drives; false when another is."""
+        with self.lock:
+            if self.led:
+                return False
+            self.led = True
+        return True
+
+    def lead(self, done: Callable[[], bool], until: float = inf) -> None:
+        """Drive until `done`, or the time `until`; then pass the lead on."""
+        try:
+            while True:
+                with self.lock:
+                    self._resting = False
+                    if done() or time.monotonic() >= until:
+                        return
+                    timeout_ms = self._timeout_ms(until)
+                    self._resting = timeout_ms != 0
+                self._rest(timeout_ms)
+                with self.lock:
+                    self._resting = False
+                    self.turn()
+        finally:
+            self.drop_lead()
+
+    def drop_lead(self) -> None:
+        """Let another waiting thread drive."""
+        with self.lock:
+            self.led = False
+            self._leader = None
+            self._resting = False
+            self._pass_on()
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """End these threads' waits; the caller holds the lock."""
+        for waiter, value, error in outcomes:
+            assert isinstance(waiter, Waiter)
+            waiter.value = value
+            waiter.error = error
+            waiter.done = True
+            if waiter in self._followers:
+                del self._followers[waiter]
+                assert waiter.gate is not None
+                waiter.gate.release()
+            elif waiter is self._leader and self._resting:
+                self.wake()
+
+    def wake(self) -> None:
+        """Have the leading thread look around at once."""
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            return  # it was woken often enough
+
+    def step(self) -> bool:
+        """Drive once on behalf of nobody; false when a thread leads or holds the lock."""
+        if self._closed or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if self.led:
+                return False
+            self.turn()
+            return True
+        finally:
+            self.lock.release()
+
+    def close(self) -> None:
+        """Give the pipe back; the role closes core and link before."""
+        self._closed = True
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _follow(self, waiter: Waiter) -> None:
+        assert waiter.gate is not None
+        try:
+            waiter.gate.acquire()
+        finally:
+            with self.lock:
+                self._followers.pop(waiter, None)
+                if not self.led:
+                    self._pass_on(but=waiter)
+
+    def _pass_on(self, but: Waiter | None = None) -> None:
+        follower = next((w for w in self._followers if w is not but), None)
+        if follower is not None:
+            del self._followers[follower]
+            assert follower.gate is not None
+            follower.gate.release()
+
+    def _timeout_ms(self, until: float) -> int:
+        """How long the leader may rest; milliseconds, rounded up."""
+        if self.driver.link.pending():
+            return 0
+        self._rest_until = min(self.driver.core.deadline(), until)
+        if self._rest_until == inf:
+            return -1
+        return max(0, int((self._rest_until - time.monotonic()) * 1000) + 1)
+
+    def _rest(self, timeout_ms: int) -> None:
+        for descriptor, _ in self._poll.poll(timeout_ms):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)

@@ -1,0 +1,100 @@
+"""The keeper: drives the blocking roles that no thread drives, from the process's own loop.
+
+It looks every KEEPER_S, less often while nothing happens. A role without a leading thread whose
+turns did not advance since the last look is adopted: its descriptor and deadline are watched
+until a thread leads again. A role in a tight loop always advances and never meets the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.options import KEEPER_S, KEEPER_S_MAX
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    driver: BlockingDriver
+    turns: int = -1
+    adopted: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+
+class Keeper:
+    """Steps in for the threads of blocking roles; lives on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._kept: dict[BlockingDriver, _Kept] = {}
+        self._pause_s = KEEPER_S
+        self._timer: asyncio.TimerHandle | None = None
+
+    def keep(self, driver: BlockingDriver) -> None:
+        """Look after a role from now on."""
+        self._kept[driver] = _Kept(driver)
+        self._look_again(KEEPER_S)
+
+    def release(self, driver: BlockingDriver) -> None:
+        """Leave a role alone, before it is closed."""
+        kept = self._kept.pop(driver, None)
+        if kept is not None:
+            self._give_back(kept)
+        if not self._kept and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_again(self, pause_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pause_s = pause_s
+        self._timer = self._loop.call_later(pause_s, self._look)
+
+    def _look(self) -> None:
+        active = False
+        for kept in self._kept.values():
+            turns, led = kept.driver.turns, kept.driver.led
+            if turns != kept.turns:
+                active = True
+            elif not led and not kept.adopted:
+                self._adopt(kept)
+            kept.turns = turns
+        self._look_again(KEEPER_S if active else min(2 * self._pause_s, KEEPER_S_MAX))
+
+    def _adopt(self, kept: _Kept) -> None:
+        kept.adopted = True
+        self._loop.add_reader(kept.driver.driver.link.fileno(), self._step, kept)
+        self._step(kept)
+
+    def _give_back(self, kept: _Kept) -> None:
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
+        if kept.adopted:
+            kept.adopted = False
+            self._loop.remove_reader(kept.driver.driver.link.fileno())
+
+    def _step(self, kept: _Kept) -> None:
+        """Drive once; give the role back if a thread is there."""
+        if kept.timer is not None:
+            kept.timer.cancel()
+            kept.timer = None
+        if not kept.driver.step():
+            self._give_back(kept)
+            self._look_again(KEEPER_S)
+            return
+        kept.turns = kept.driver.turns
+        if kept.driver.driver.link.pending():
+            self._loop.call_soon(self._step_again, kept)
+            return
+        at = kept.driver.driver.core.deadline()
+        if at < math.inf:
+            pause_s = max(0.0, at - time.monotonic())
+            kept.timer = self._loop.call_later(pause_s, self._step, kept)
+
+    def _step_again(self, kept: _Kept) -> None:
+        if kept.adopted:
+            self._step(kept)

@@ -1,0 +1,270 @@
+"""What a process has once: control connection, membership, discovery, keeper, one thread.
+
+Made by the first role that needs it and gone with the last. Its thread runs an event loop of
+its own, never the user's. Roles post commands to it; it tells them what became of instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import zmq
+
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.membership import MembershipCore
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.keeper import Keeper
+from zmqkit.drivers.perform import Driver
+from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
+from zmqkit.options import Environment, read_environment
+
+if TYPE_CHECKING:
+    from zmqkit.discovery.mdns import Mdns
+
+log = logging.getLogger("zmqkit")
+
+Listener = Callable[[Tell], None]
+Answer = TypeVar("Answer")
+
+_SOCKETS_MAX = 16_000
+_CLOSE_S = 2.0
+
+
+class Node:
+    """This process among the others. Every public method may be called from any thread."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.process = secrets.randbits(63) | 1
+        self.environment = environment
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
+        self.pid = os.getpid()
+        self.core = MembershipCore(self.process)
+        self._link = ZeromqLink(self.context, Profile.CONTROL)
+        self._bind(f"tcp://{LOOPBACK}:0")
+        self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
+        self._engines: dict[str, Mdns] = {}
+        self._announced: dict[int, tuple[Record, bool]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._discovering = asyncio.Lock()
+        self._loop = asyncio.SelectorEventLoop()
+        self._driver = AioDriver(
+            Driver(self.core, self._link, tell=self._tell, changed=self._changed), self._loop
+        )
+        self._keeper = Keeper(self._loop)
+        self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
+        self._thread.start()
+
+    @property
+    def control_port(self) -> int:
+        """The port of the control connection on this machine's loopback."""
+        return self.core.offers.control_ports[0]
+
+    def open_to_lan(self) -> int:
+        """Have a control connection that other machines reach too; gives its port.
+
+        Raises ConfigError when no port is free.
+        """
+        return self.ask(self._open_to_lan)
+
+    def announce(self, record: Record, *, open: bool) -> None:
+        """Let others find a role; beyond this machine only if open."""
+        self._post(self._announce, record, open)
+
+    def withdraw(self, incarnation: int) -> None:
+        """Let others find a role no longer."""
+        self._post(self._withdraw, incarnation)
+
+    def want(self, key: str, listener: Listener, *, open: bool, url: Url | None = None) -> None:
+        """Call the listener, on the node's thread, with the news of a key's instances.
+
+        url: where to ask when the key is not a name.
+        """
+        self._post(self._want, key, listener, open, url)
+
+    def unwant(self, key: str, listener: Listener, *, open: bool) -> None:
+        """Stop calling the listener."""
+        self._post(self._unwant, key, listener, open)
+
+    def keep(self, driver: BlockingDriver) -> None:
+        """Drive a blocking role whenever no thread does."""
+        self._post(self._keeper.keep, driver)
+
+    def let_go(self, driver: BlockingDriver) -> None:
+        """Stop driving a blocking role; it is left alone when this returns."""
+        self.ask(lambda: self._keeper.release(driver))
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """The answer to a question that is put on the node's thread."""
+        answer: Future[Answer] = Future()
+
+        def put() -> None:
+            try:
+                answer.set_result(question())
+            except Exception as error:  # noqa: BLE001 - raised again where it was asked
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(put)
+        return answer.result()
+
+    def close(self) -> None:
+        """Say goodbye and give everything back, in about half a second."""
+        done = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+        try:
+            done.result(_CLOSE_S)
+        except TimeoutError:
+            log.warning("discovery did not close within %s s", _CLOSE_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_S)
+        self._link.close(0)
+        self._loop.close()
+        self.context.term()
+
+    # On the node's thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _post(self, command: Callable[..., None], *args: object) -> None:
+        self._loop.call_soon_threadsafe(command, *args)
+
+    def _bind(self, endpoint: str) -> None:
+        bound = self._link.bind(endpoint, self.environment.ports)
+        self.core.offers.control_ports.append(parse_url(bound).port)
+
+    def _open_to_lan(self) -> int:
+        ports = self.core.offers.control_ports
+        if len(ports) == 1:
+            self._bind("tcp://*:0")
+        return ports[1]
+
+    def _announce(self, record: Record, open: bool) -> None:
+        self.core.offers.add(record, open=open)
+        self._spawn(self._announce_by(record, open=open))
+
+    async def _announce_by(self, record: Record, *, open: bool) -> None:
+        async with self._discovering:
+            for scope in await self._discover(open=open):
+                port = self.core.offers.control_ports[scope == "lan"]
+                await self._engines[scope].announce(replace(record, control_port=port))
+
+    def _withdraw(self, incarnation: int) -> None:
+        self.core.offers.remove(incarnation)
+        self._spawn(self._withdraw_by(incarnation))
+
+    async def _withdraw_by(self, incarnation: int) -> None:
+        async with self._discovering:
+            for engine in self._engines.values():
+                await engine.withdraw(incarnation)
+
+    def _want(self, key: str, listener: Listener, open: bool, url: Url | None) -> None:
+        self._listeners.setdefault(key, []).append((listener, open))
+        now = time.monotonic()
+        self._driver.perform(self.core.want(key, now, open=open))
+        if url is not None:
+            self._driver.perform(self.core.seed(url, key, "service", now))
+            return
+        for peer in self.environment.peers:
+            address = parse_url(f"tcp://{peer}")
+            if open or is_loopback(address.host):
+                self._driver.perform(self.core.seed(address, "", "service", now))
+        self._spawn(self._listen(open=open))
+
+    async def _listen(self, *, open: bool) -> None:
+        async with self._discovering:
+            await self._discover(open=open)
+
+    def _unwant(self, key: str, listener: Listener, open: bool) -> None:
+        self._listeners[key].remove((listener, open))
+        if not self._listeners[key]:
+            del self._listeners[key]
+        self._driver.perform(self.core.unwant(key, open=open))
+
+    async def _discover(self, *, open: bool) -> list[str]:
+        """The engines for a role, opened if need be: this machine's, and the LAN's if open."""
+        # zeroconf takes 100 ms to import, and many programs never need it.
+        from zmqkit.discovery.mdns import Mdns
+
+        scopes: list[Literal["loopback", "lan"]] = ["loopback", "lan"] if open else ["loopback"]
+        for scope in scopes:
+            if scope not in self._engines:
+                engine = Mdns(scope, heard=self._heard, vanished=self._vanished, note=_note)
+                await engine.open()
+                self._engines[scope] = engine
+        return [*scopes]
+
+    def _heard(self, record: Record, source: str) -> None:
+        self._driver.perform(self.core.heard(record, source, time.monotonic()))
+
+    def _vanished(self, incarnation: int, source: str) -> None:
+        self._driver.perform(self.core.vanished(incarnation, source, time.monotonic()))
+
+    def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
+        return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
+
+    def _tell(self, tell: Tell) -> None:
+        near = tell.news != "found" or is_loopback(parse_url(tell.endpoint).host)
+        for listener, open in self._listeners.get(tell.key, ()):
+            if near or open:
+                listener(tell)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("discovery failed: %s", error)
+
+    async def _close(self) -> None:
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        engines = [engine.close() for engine in self._engines.values()]
+        await asyncio.gather(*engines, return_exceptions=True)
+        self._driver.close()
+
+
+_lock = threading.Lock()
+_node: Node | None = None
+_users = 0
+
+
+def acquire() -> Node:
+    """The node of this process; made anew for the first user and in a forked child."""
+    global _node, _users
+    with _lock:
+        if _node is None or _node.pid != os.getpid():
+            _node, _users = Node(read_environment(os.environ)), 0
+        _users += 1
+        return _node
+
+
+def release(node: Node) -> None:
+    """Give the node back; the last user closes it."""
+    global _node, _users
+    with _lock:
+        if node is not _node or node.pid != os.getpid():
+            return
+        _users -= 1
+        if _users:
+            return
+        _node = None
+        node.close()
+
+
+def _note(event: str, fields: Mapping[str, object]) -> None:
+    log.info("%s %s", event, dict(fields))

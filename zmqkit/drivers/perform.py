@@ -1,0 +1,116 @@
+"""What the blocking and the asyncio driver share: effects out to a link, packets in from it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from zmqkit.core.effects import (
+    Abort,
+    Connect,
+    Core,
+    Disconnect,
+    Effect,
+    Handle,
+    Note,
+    Request,
+    Send,
+    Settle,
+    Tell,
+)
+from zmqkit.core.outcome import Outcome
+from zmqkit.links import Link
+from zmqkit.model import PeerId
+from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
+
+log = logging.getLogger("zmqkit")
+
+
+class Hands(Protocol):
+    """What a role does for its driver with the effects that reach user code."""
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """End these waits."""
+
+    def handle(self, requests: list[Request]) -> None:
+        """Run these requests' handlers, or have them run; each ends in `handled`."""
+
+    def abort(self, requests: list[Request]) -> None:
+        """Tell the running handlers of these requests that nobody waits."""
+
+
+class Driver:
+    """One core on one link. One thread at a time; whoever drives holds the role's lock.
+
+    hands: the role's part. tell: where membership's news goes. changed: told of connections
+    made and broken, where the core wants to know.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        link: Link,
+        hands: Hands | None = None,
+        *,
+        tell: Callable[[Tell], None] | None = None,
+        changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
+    ) -> None:
+        self.core = core
+        self.link = link
+        self.hands = hands
+        self._tell = tell
+        self._changed = changed
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Carry out effects in order, and what follows from those that fail."""
+        for effect in effects:
+            kind = type(effect)
+            if kind is Send:
+                assert isinstance(effect, Send)
+                if not self.link.send(effect.peer, effect.frames):
+                    now = time.monotonic()
+                    effects.extend(self.core.unsent(effect.peer, effect.frames, now))
+            else:
+                self._perform_other(effect)
+
+    def _perform_other(self, effect: Effect) -> None:
+        hands = self.hands
+        match effect:
+            case Settle() if hands is not None:
+                hands.settle(effect.outcomes)
+            case Handle() if hands is not None:
+                hands.handle(effect.requests)
+            case Abort() if hands is not None:
+                hands.abort(effect.requests)
+            case Connect():
+                self.link.connect(effect.peer, effect.endpoint)
+            case Disconnect():
+                self.link.disconnect(effect.peer)
+            case Note():
+                log.info("%s %s", effect.event, effect.fields)
+            case Tell() if self._tell is not None:
+                self._tell(effect)
+            case _:
+                raise AssertionError(f"nobody performs {effect}")
+
+    def pump(self, packets_max: int = DRAIN_PACKETS) -> bool:
+        """Feed the core what has arrived, and the time; whether anything came."""
+        now = time.monotonic()
+        messages = self.link.receive(packets_max, DRAIN_BYTES)
+        for peer, frames in messages:
+            effects = self.core.receive(peer, frames, now)
+            if effects:
+                self.perform(effects)
+        changed = self._changed
+        if changed is not None:
+            for peer, up in self.link.changes():
+                self.perform(changed(peer, up, now))
+        if now >= self.core.deadline():
+            self.perform(self.core.tick(now))
+        return bool(messages)
+
+    def flush(self) -> None:
+        """Send what the core gathered."""
+        self.perform(self.core.flush(time.monotonic()))

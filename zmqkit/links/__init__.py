@@ -1,0 +1,45 @@
+"""How frames get from one peer to another: the seam between patterns and transports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zmqkit.model import Frames, PeerId
+
+
+class Link(Protocol):
+    """Frames between peers. One thread at a time; nothing here ever waits.
+
+    A bound address gives its peers ids of its own that begin with the number of the bind; a
+    connection is known by the id that its owner chose.
+    """
+
+    def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
+        """Listen, on a port of the range where the endpoint leaves it open; gives the address.
+
+        Raises ConfigError when the address cannot be had.
+        """
+
+    def connect(self, peer: PeerId, endpoint: str) -> None:
+        """Open a connection known as `peer`, in place of one of that name."""
+
+    def disconnect(self, peer: PeerId) -> None:
+        """Close the connection; what it still holds is dropped."""
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Hand over one message; false when there is no route or no room."""
+
+    def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
+        """What has arrived, within the budget."""
+
+    def changes(self) -> list[tuple[PeerId, bool]]:
+        """Connections that were made (true) or broke (false) since the last look."""
+
+    def pending(self) -> bool:
+        """Whether `receive` must be called again before waiting on the descriptor."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when `receive` or `changes` may have something."""
+
+    def close(self, linger_s: float) -> None:
+        """Close everything; what was handed over may still leave for `linger_s` seconds."""

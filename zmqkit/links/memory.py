@@ -1,0 +1,159 @@
+"""Frames within one process: bounded queues between objects, no sockets, no copies."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from zmqkit.errors import ConfigError
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import CREDIT
+
+_lock = threading.Lock()
+_bound: dict[str, MemoryLink] = {}
+_watchers: dict[str, list[Callable[[], None]]] = {}
+_numbers = itertools.count(1)
+
+
+class MemoryLink:
+    """A `Link` to `memory://NAME` addresses of this process."""
+
+    def __init__(self, identity: int) -> None:
+        """`identity` is what `owner` tells of the addresses bound here; not 0."""
+        self.identity = identity
+        self._inbox: deque[tuple[PeerId, Frames]] = deque()
+        self._changes: deque[tuple[PeerId, bool]] = deque()
+        self._ends: dict[PeerId, tuple[MemoryLink, PeerId]] = {}
+        self._names: list[str] = []
+        self._waker, self._wake_end = os.pipe()
+        os.set_blocking(self._waker, False)
+        os.set_blocking(self._wake_end, False)
+        self._closed = False
+
+    def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
+        """Own the address `memory://NAME`; ConfigError when another link does."""
+        with _lock:
+            if endpoint in _bound:
+                raise ConfigError(f"{endpoint} is bound already in this process")
+            _bound[endpoint] = self
+            self._names.append(endpoint)
+        _tell(endpoint)
+        return endpoint
+
+    def connect(self, peer: PeerId, endpoint: str) -> None:
+        """Join two queues; where nobody is bound, sends say so."""
+        self.disconnect(peer)
+        with _lock:
+            other = _bound.get(endpoint)
+            if other is None:
+                return
+            theirs = b"\x00" + next(_numbers).to_bytes(8, "big")
+            self._ends[peer] = (other, theirs)
+            other._ends[theirs] = (self, peer)
+            self._changed(peer, up=True)
+
+    def disconnect(self, peer: PeerId) -> None:
+        """Take the two queues apart."""
+        with _lock:
+            other = self._ends.pop(peer, None)
+            if other is not None:
+                other[0]._ends.pop(other[1], None)
+                other[0]._changed(other[1], up=False)
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Put the frames in the other end's queue; false when it is gone or full."""
+        with _lock:
+            end = self._ends.get(peer)
+            if end is None or len(end[0]._inbox) >= 2 * CREDIT:
+                return False
+            end[0]._inbox.append((end[1], frames))
+            end[0]._wake()
+        return True
+
+    def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
+        """What has arrived, within the budget."""
+        with _lock:
+            messages: list[tuple[PeerId, Frames]] = []
+            while self._inbox and len(messages) < packets_max and bytes_max > 0:
+                message = self._inbox.popleft()
+                bytes_max -= sum(map(len, message[1]))
+                messages.append(message)
+            if not self._inbox:
+                self._rest()
+        return messages
+
+    def changes(self) -> list[tuple[PeerId, bool]]:
+        """Ends that were joined or taken apart."""
+        with _lock:
+            changes = list(self._changes)
+            self._changes.clear()
+        return changes
+
+    def pending(self) -> bool:
+        """Whether more is queued than the last budget allowed."""
+        return bool(self._inbox)
+
+    def fileno(self) -> int:
+        """The reading end of a pipe that holds a byte while something is queued."""
+        return self._waker
+
+    def close(self, linger_s: float) -> None:
+        """Take all queues apart and give the addresses back."""
+        for peer in list(self._ends):
+            self.disconnect(peer)
+        with _lock:
+            names, self._names = self._names, []
+            for name in names:
+                del _bound[name]
+            self._closed = True
+            os.close(self._waker)
+            os.close(self._wake_end)
+        for name in names:
+            _tell(name)
+
+    def _changed(self, peer: PeerId, *, up: bool) -> None:
+        self._changes.append((peer, up))
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._closed:
+            try:
+                os.write(self._wake_end, b"\0")
+            except BlockingIOError:
+                return  # the pipe is full of wake-ups already
+
+    def _rest(self) -> None:
+        try:
+            os.read(self._waker, 1 << 16)
+        except BlockingIOError:
+            return  # nobody woke us
+
+
+def owner(endpoint: str) -> int:
+    """The identity of the link of this process that owns the address now; 0 for none."""
+    link = _bound.get(endpoint)
+    return link.identity if link is not None else 0
+
+
+def watch(endpoint: str, callback: Callable[[], None]) -> None:
+    """Have the callback called, on any thread, whenever the address is bound or given back."""
+    with _lock:
+        _watchers.setdefault(endpoint, []).append(callback)
+
+
+def unwatch(endpoint: str, callback: Callable[[], None]) -> None:
+    """Undo one `watch`."""
+    with _lock:
+        _watchers[endpoint].remove(callback)
+        if not _watchers[endpoint]:
+            del _watchers[endpoint]
+
+
+def _tell(endpoint: str) -> None:
+    with _lock:
+        callbacks = list(_watchers.get(endpoint, ()))
+    for callback in callbacks:
+        callback()

@@ -1,0 +1,258 @@
+"""Frames over ZeroMQ and TCP: ROUTER where it binds, one DEALER for each connection."""
+
+from __future__ import annotations
+
+import selectors
+from dataclasses import dataclass
+from enum import Enum
+from typing import cast
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from zmqkit.errors import ConfigError
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import CREDIT, PACKET_BYTES_MAX
+
+# Plain integers: combining pyzmq's enums costs more than sending does.
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_FD = int(zmq.FD)
+_POLLIN = int(zmq.POLLIN)
+_COPY_BYTES_MAX = 1 << 16
+_WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+
+Socket = zmq.Socket[bytes]
+
+
+class Profile(Enum):
+    """What the sockets of a link are for; their options follow from it.
+
+    DATA: many messages behind finite marks. CONTROL: few, and the connection's life matters.
+    """
+
+    DATA = "data"
+    CONTROL = "control"
+
+
+_COMMON = {
+    zmq.LINGER: 0,  # close() says how long; libzmq's own default is for ever
+    zmq.MAXMSGSIZE: PACKET_BYTES_MAX,  # refused by size, before memory is taken
+    zmq.IPV6: 1,
+    zmq.CONNECT_TIMEOUT: 1000,  # else a heal waits for TCP's SYN back-off, 11 s after a minute
+    zmq.HANDSHAKE_IVL: 3000,  # no half-open handshake for 30 s
+    zmq.RECONNECT_IVL: 100,
+    zmq.RECONNECT_IVL_MAX: 1000,
+}
+
+_OPTIONS = {
+    Profile.DATA: {
+        # Finite marks, above the window of CREDIT messages, so that TCP slows a flood and a
+        # ROUTER never drops. No heartbeats here: with a full receive queue they abort libzmq.
+        zmq.SNDHWM: 2 * CREDIT,
+        zmq.RCVHWM: 2 * CREDIT,
+    },
+    Profile.CONTROL: {
+        # Heartbeats find a silent cut in 2 to 4 s, which TCP alone does not in a minute. They
+        # are safe only because this queue has no mark; it stays short for it carries little.
+        zmq.HEARTBEAT_IVL: 1000,
+        zmq.HEARTBEAT_TIMEOUT: 3000,
+        zmq.HEARTBEAT_TTL: 3000,
+        zmq.RCVHWM: 0,
+        zmq.SNDHWM: 2 * CREDIT,
+        zmq.IMMEDIATE: 1,  # nothing is parked for an address where nobody answers
+    },
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Port:
+    """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER."""
+
+    socket: Socket
+    fd: int
+    prefix: bytes
+    peer: PeerId
+    monitor: Socket | None = None
+    monitor_fd: int = -1
+
+
+class ZeromqLink:
+    """A `Link` over ZeroMQ's tcp transport.
+
+    The descriptor of a ZeroMQ socket tells of changes only, and a send can swallow one, so a
+    socket that was sent to, or not drained to its end, is looked at again before any wait.
+    """
+
+    def __init__(self, context: zmq.Context[Socket], profile: Profile) -> None:
+        self._context = context
+        self._profile = profile
+        self._selector = selectors.DefaultSelector()
+        self._bound: list[_Port] = []
+        self._peers: dict[PeerId, _Port] = {}
+        self._hot: dict[_Port, None] = {}
+        self._changes: list[tuple[PeerId, bool]] = []
+
+    def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
+        """Listen on a TCP endpoint; port 0 takes one of the range, any free one for (0, 0)."""
+        socket = self._socket(zmq.ROUTER)
+        # An unknown peer is an error, not silence. Peers get ids from libzmq: nobody can claim
+        # another's, so a reconnection is never refused for it.
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        base, _, port = endpoint.rpartition(":")
+        choices: list[int | str] = [port]
+        if port in ("0", "*"):
+            choices = list(range(ports[0], ports[1] + 1)) if ports[0] else ["*"]
+        error: zmq.ZMQError | None = None
+        for choice in choices:
+            try:
+                socket.bind(f"{base}:{choice}")
+            except zmq.ZMQError as refused:
+                error = refused
+            else:
+                self._bound.append(self._watch(socket, bytes((len(self._bound),)), b""))
+                return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        socket.close(linger=0)
+        tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
+        raise ConfigError(f"cannot listen on {tried}: {error}; choose another port") from error
+
+    def connect(self, peer: PeerId, endpoint: str) -> None:
+        """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
+        self.disconnect(peer)
+        socket = self._socket(zmq.DEALER)
+        port = self._peers[peer] = self._watch(socket, b"", peer)
+        if self._profile is Profile.CONTROL:
+            port.monitor = socket.get_monitor_socket(_WATCHED)
+            port.monitor_fd = _integer(port.monitor, _FD)
+            self._selector.register(port.monitor_fd, selectors.EVENT_READ, port)
+        socket.connect(endpoint)
+
+    def disconnect(self, peer: PeerId) -> None:
+        """Close the connection of that name, if there is one."""
+        port = self._peers.pop(peer, None)
+        if port is not None:
+            self._close_port(port, 0)
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Hand the frames to libzmq; false for no such peer, no connection or a full queue."""
+        port = self._peers.get(peer)
+        try:
+            if port is None:
+                port = self._bound[peer[0]]
+                port.socket.send(peer[1:], _MORE)
+            for frame in frames[:-1]:
+                port.socket.send(frame, _MORE)
+            last = frames[-1]
+            port.socket.send(last, _NOBLOCK, copy=len(last) < _COPY_BYTES_MAX)
+        except (zmq.ZMQError, IndexError):
+            return False
+        finally:
+            if port is not None:
+                self._hot[port] = None
+        return True
+
+    def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
+        """Whole messages from all sockets, until none is left or the budget is used up."""
+        messages: list[tuple[PeerId, Frames]] = []
+        if len(self._bound) + len(self._peers) > 1 or self._profile is Profile.CONTROL:
+            self._find_hot()
+        else:
+            for port in self._bound or self._peers.values():
+                self._hot[port] = None
+        for port in list(self._hot):
+            bytes_max = self._drain(port, messages, packets_max, bytes_max)
+            if len(messages) >= packets_max or bytes_max <= 0:
+                break
+        return messages
+
+    def changes(self) -> list[tuple[PeerId, bool]]:
+        """Handshakes made and connections broken, on a control link."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def pending(self) -> bool:
+        """Whether some socket may hold messages of which the descriptor does not tell."""
+        return bool(self._hot)
+
+    def fileno(self) -> int:
+        """The descriptor of a selector over all sockets."""
+        descriptor = self._selector.fileno()
+        assert isinstance(descriptor, int)
+        return descriptor
+
+    def close(self, linger_s: float) -> None:
+        """Close all sockets; libzmq keeps sending in the background for `linger_s`."""
+        for port in [*self._bound, *self._peers.values()]:
+            self._close_port(port, int(linger_s * 1000))
+        self._bound.clear()
+        self._peers.clear()
+        self._selector.close()
+
+    def _socket(self, kind: int) -> Socket:
+        socket = self._context.socket(kind)
+        for option, value in (*_COMMON.items(), *_OPTIONS[self._profile].items()):
+            socket.setsockopt(option, value)
+        return socket
+
+    def _watch(self, socket: Socket, prefix: bytes, peer: PeerId) -> _Port:
+        port = _Port(socket, _integer(socket, _FD), prefix, peer)
+        self._selector.register(port.fd, selectors.EVENT_READ, port)
+        self._hot[port] = None
+        return port
+
+    def _find_hot(self) -> None:
+        for key, _ in self._selector.select(0):
+            port = key.data
+            if key.fd == port.monitor_fd:
+                self._read_monitor(port)
+            else:
+                self._hot[port] = None
+
+    def _drain(
+        self,
+        port: _Port,
+        messages: list[tuple[PeerId, Frames]],
+        packets_max: int,
+        bytes_max: int,
+    ) -> int:
+        """Receive until the socket is empty or the budget is used up; gives what is left."""
+        socket, peer, routed = port.socket, port.peer, bool(port.prefix)
+        if not _integer(socket, _EVENTS) & _POLLIN:
+            del self._hot[port]
+            return bytes_max
+        try:
+            while len(messages) < packets_max and bytes_max > 0:
+                if routed:
+                    peer = port.prefix + socket.recv(_NOBLOCK)
+                frame = socket.recv(_NOBLOCK, copy=False)
+                frames: Frames = (frame.buffer,)
+                bytes_max -= len(frame)
+                while frame.more:
+                    # A sender of several frames is not ours; read it whole, so that none of
+                    # them is taken for another peer's packet.
+                    frame = socket.recv(_NOBLOCK, copy=False)
+                    frames = (*frames, frame.buffer)
+                messages.append((peer, frames))
+        except zmq.Again:
+            del self._hot[port]
+        return bytes_max
+
+    def _read_monitor(self, port: _Port) -> None:
+        monitor = port.monitor
+        assert monitor is not None
+        while _integer(monitor, _EVENTS) & _POLLIN:
+            event = parse_monitor_message(monitor.recv_multipart(_NOBLOCK))["event"]
+            self._changes.append((port.peer, event == zmq.EVENT_HANDSHAKE_SUCCEEDED))
+
+    def _close_port(self, port: _Port, linger_ms: int) -> None:
+        self._hot.pop(port, None)
+        self._selector.unregister(port.fd)
+        if port.monitor is not None:
+            self._selector.unregister(port.monitor_fd)
+            port.socket.disable_monitor()
+        port.socket.close(linger=linger_ms)
+
+
+def _integer(socket: Socket, option: int) -> int:
+    return cast(int, socket.get(option))
