@@ -61,9 +61,11 @@ LAYERS = {
 TOP = {
     "__init__": "roles",
     "__main__": "cli",
+    "_places": "roles",
     "_roles": "roles",
     "asyncio": "roles",
     "blocking": "roles",
+    "demo": "cli",
     "options": "model",
 }
 

@@ -78,20 +78,22 @@ def call_body(
     """
     if type(method) is not str:
         raise UsageError(f"a method's name is text, not {method!r}")
-    headers = dict(options.headers) or None
-    raw = _long_bytes(args[0]) if len(args) == 1 and not kwargs else None
-    sent_args = args if raw is None else ()
-    body = request_body(method, options.priority, headers, sent_args, kwargs)
-    size = len(body) + len(raw or b"")
+    headers = dict(options.headers) if options.headers else None
+    raw: bytes | None = None
+    if (
+        len(args) == 1
+        and type(args[0]) is bytes
+        and len(args[0]) >= RAW_BYTES_MIN
+        and not kwargs
+    ):
+        args, raw = (), args[0]
+    body = request_body(method, options.priority, headers, args, kwargs)
+    size = len(body) if raw is None else len(body) + len(raw)
     if size > BODY_BYTES_MAX:
         raise UsageError(
             f"the arguments of {method!r} take {size} bytes; {BODY_BYTES_MAX} at most"
         )
     return body, raw
-
-
-def _long_bytes(value: object) -> bytes | None:
-    return value if type(value) is bytes and len(value) >= RAW_BYTES_MIN else None
 
 
 @dataclass(slots=True, frozen=True)
@@ -200,11 +202,13 @@ async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
 
 def value_answer(value: object) -> Answer:
     """A handler's value as an answer; UsageError when it cannot travel."""
-    raw = _long_bytes(value)
-    row = encode(value, "the reply") if raw is None else _NIL
-    if len(row) + len(raw or b"") > BODY_BYTES_MAX:
+    if type(value) is bytes and len(value) >= RAW_BYTES_MIN:
+        answer = Answer(REPLY, _NIL, value)
+    else:
+        answer = Answer(REPLY, encode(value, "the reply"))
+    if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
-    return Answer(REPLY, row, raw)
+    return answer
 
 
 def error_answer(error: BaseException) -> Answer:

@@ -7,7 +7,6 @@ they should be quick; `thread=True` moves a slow one off it, `async def` handler
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from zmqkit.core.outcome import Outcome
 from zmqkit.core.service import Result, ServiceCore
 from zmqkit.core.window import Answer
 from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.fork import ForkGuard
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import (
     Busy,
@@ -53,7 +53,7 @@ from zmqkit.errors import (
     UsageError,
     ZmqkitError,
 )
-from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, TIMEOUT_S, WAIT_S
+from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, TIMEOUT_S, TURN_MESSAGES, WAIT_S
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -91,7 +91,7 @@ class Service:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._results: list[Result] = []
         self._stopped = asyncio.Event()
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._closed = False
 
     @property
@@ -234,16 +234,21 @@ class Service:
     def handle(self, requests: list[effects.Request]) -> None:
         """Run plain handlers now and answer them together; start the others."""
         assert self._loop is not None
-        results: list[Result] = []
         for request in requests:
             handler = self._handlers.by_name[request.method]
             if handler.waits or handler.thread:
                 task = self._loop.create_task(self._run(handler, request))
                 self._tasks[request.ticket] = task
             else:
-                results.append((request, run_plain(handler, request)))
-        if results:
-            self._finish(results)
+                self._results.append((request, run_plain(handler, request)))
+                if len(self._results) >= TURN_MESSAGES:
+                    self.finish()
+
+    def finish(self) -> None:
+        """Answer together what one turn finished."""
+        if self._results and self._driver is not None:
+            results, self._results = self._results, []
+            self._driver.driver.perform(self._core.handled(results, time.monotonic()))
 
     def abort(self, requests: list[effects.Request]) -> None:
         """Cancel the tasks of these requests."""
@@ -271,21 +276,18 @@ class Service:
     def _later(self, request: effects.Request, answer: Answer) -> None:
         """Answer at the end of the turn, with all else that is finished by then."""
         if not self._results and self._loop is not None:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._finish)
         self._results.append((request, answer))
 
-    def _flush(self) -> None:
-        results, self._results = self._results, []
-        self._finish(results)
-
-    def _finish(self, results: list[Result]) -> None:
+    def _finish(self) -> None:
+        self.finish()
         if self._driver is not None:
-            self._driver.perform(self._core.handled(results, time.monotonic()))
+            self._driver.soon()
 
     def _check_usable(self) -> None:
         if self._closed:
             raise UsageError(f"service {self.name!r} is closed; make a new one")
-        _check_process(self._pid)
+        self._fork_guard.check()
 
 
 class BoundClient:
@@ -329,7 +331,7 @@ class Client:
         self._core = ClientCore(name, draw_incarnation())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._closed = False
 
     @property
@@ -385,7 +387,7 @@ class Client:
         driver, closed, self._closed = self._driver, self._closed, True
         if driver is None or closed:
             return 0
-        _check_process(self._pid)
+        self._fork_guard.check()
         until = end_of(timeout_s)
         while self._core.in_flight and time.monotonic() < until:
             await asyncio.sleep(_LOOK_S)
@@ -415,13 +417,14 @@ class Client:
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End the futures of these calls."""
+        future: Any
         for future, value, error in outcomes:
-            assert isinstance(future, asyncio.Future)
-            if not future.done():
-                if error is None:
-                    future.set_result(value)
-                else:
-                    future.set_exception(error)
+            if future.done():
+                continue  # its task was cancelled
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
 
     def handle(self, requests: list[effects.Request]) -> None:
         """A client runs nothing."""
@@ -430,6 +433,9 @@ class Client:
     def abort(self, requests: list[effects.Request]) -> None:
         """A client runs nothing."""
         raise AssertionError("a client has no handlers")
+
+    def finish(self) -> None:
+        """A client runs nothing."""
 
     async def _call(
         self,
@@ -444,9 +450,12 @@ class Client:
         try:
             return await future
         except asyncio.CancelledError:
-            if self._driver is not None:
-                driver.perform(self._core.cancel(sequence, time.monotonic()))
+            self._cancel(sequence)
             raise
+
+    def _cancel(self, sequence: int) -> None:
+        if self._driver is not None:
+            self._driver.perform(self._core.cancel(sequence, time.monotonic()))
 
     def _submit(
         self,
@@ -457,7 +466,7 @@ class Client:
         future: asyncio.Future[Any] | None,
     ) -> int:
         body, raw = call_body(method, args, kwargs, options)
-        driver = self._usable()
+        driver = self._driver or self._usable()
         sequence = self._core.submit(
             method,
             body,
@@ -470,14 +479,14 @@ class Client:
             waiter=future,
             now=time.monotonic(),
         )
-        driver.soon()
+        driver.gathered()
         return sequence
 
     def _usable(self) -> AioDriver:
         """The driver, started on the running loop at first use."""
         if self._closed:
             raise UsageError(f"the client of {self.name!r} is closed; make a new one")
-        _check_process(self._pid)
+        self._fork_guard.check()
         if self._driver is None:
             loop = self._loop = asyncio.get_running_loop()
             self._driver = AioDriver(Driver(self._core, self._place.open(), self), loop)
@@ -493,13 +502,6 @@ class Client:
     def _take(self, tell: Tell) -> None:
         if self._driver is not None:
             self._driver.perform(self._core.hear(tell, time.monotonic()))
-
-
-def _check_process(pid: int) -> None:
-    if os.getpid() != pid:
-        raise UsageError(
-            "the role was made before fork(); make a new one in the child, or use spawn"
-        )
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

@@ -214,6 +214,9 @@ class Service:
     def abort(self, requests: list[Request]) -> None:
         """Nothing to do: a running handler sees `current_request().cancelled`."""
 
+    def finish(self) -> None:
+        """Nothing to do: each answer is given to the core as it comes."""
+
     def _work(self, driver: BlockingDriver) -> None:
         while self._todo:
             self._run(self._todo.popleft())
@@ -414,6 +417,9 @@ class Client:
     def abort(self, requests: list[Request]) -> None:
         """A client runs nothing."""
         raise AssertionError("a client has no handlers")
+
+    def finish(self) -> None:
+        """A client runs nothing."""
 
     def _call(
         self,

@@ -49,6 +49,7 @@ KEEPER_S_MAX = 0.25
 
 # One turn of a drain
 DRAIN_PACKETS = 256
+TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
 
 

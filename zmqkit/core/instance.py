@@ -1,4 +1,4 @@
-"""A client's view of one instance of its service, and one call on its way there."""
+"""A client's view of one instance of its service."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from zmqkit.core.call import Call
 from zmqkit.model import PeerId
-from zmqkit.options import BATCH_BYTES
+from zmqkit.options import BATCH_BYTES, HELLO_S
 from zmqkit.wire.packet import NOTIFY, REQUEST
 
 
@@ -24,36 +25,6 @@ class State(Enum):
     EVASIVE = "evasive"
     LEAVING = "leaving"
     LOST = "lost"
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call from submission to its end.
-
-    sent: a packet with it was handed to the link of its present instance. exposed: the same of an
-    earlier instance. epoch: the ping token that was current when it was last sent. attempts: how
-    many further instances it may try.
-    """
-
-    sequence: int
-    method: str
-    body: bytes
-    raw: bytes | None
-    deadline_at: float
-    give_up_at: float
-    priority: int
-    attempts: int
-    oneway: bool
-    waiter: object
-    instance: Instance | None = None
-    sent: bool = False
-    exposed: bool = False
-    epoch: int = 0
-
-    @property
-    def may_have_run(self) -> bool:
-        """False only if no packet with the call can have reached a handler."""
-        return self.sent or self.exposed
 
 
 @dataclass(slots=True, eq=False)
@@ -74,13 +45,23 @@ class Instance:
     calls: dict[int, Call] = field(default_factory=dict)
     outbox: list[Call] = field(default_factory=list)
     hello_at: float = 0.0
+    hello_s: float = HELLO_S
     ping_at: float = math.inf
     ping_token: int = 0
     blocked_until: float = 0.0
 
+    @property
+    def sends(self) -> bool:
+        """Whether its outbox may leave: not while nobody listens there."""
+        return self.state is State.UP or self.state is State.LEAVING
+
     def may_move(self, call: Call) -> bool:
         """Whether the call may go elsewhere: it cannot have run here, or may run twice."""
-        return not call.sent or (call.attempts > 0 and call.method in self.idempotent)
+        return not call.copies or (call.attempts > 0 and call.method in self.idempotent)
+
+    def unsent(self) -> list[Call]:
+        """The calls that never left for it."""
+        return [call for call in self.calls.values() if not call.copies]
 
     def unnamed(self, token: int, held: set[int]) -> list[Call]:
         """The calls sent before ping `token` that its answer does not name: they got lost."""
@@ -91,6 +72,17 @@ class Instance:
             if call.epoch < token and call.sequence not in held and call.sequence not in due
         ]
 
+    def give_back(self, sequences: list[int], until: float) -> None:
+        """Take a packet's calls back into the outbox: it found no room. Send again `until`."""
+        due = {call.sequence for call in self.outbox}
+        for sequence in sequences:
+            call = self.calls.get(sequence)
+            if call is not None and call.copies:
+                call.copies -= 1
+                if sequence not in due:
+                    self.outbox.append(call)
+        self.blocked_until = until
+
     def take_outbox(self) -> Iterator[tuple[int, list[Call]]]:
         """Empty the outbox as packets: kind and calls, a raw body alone, the rest by size."""
         calls, self.outbox = self.outbox, []
@@ -98,7 +90,7 @@ class Instance:
         size = 0
         for call in calls:
             if group and (
-                size > BATCH_BYTES
+                size + len(call.body) > BATCH_BYTES
                 or call.raw is not None
                 or group[0].raw is not None
                 or call.oneway is not group[0].oneway

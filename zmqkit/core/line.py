@@ -12,16 +12,19 @@ Item = TypeVar("Item")
 
 
 class Line(Generic[Item]):
-    """Items by key and priority; joining, leaving early and being served are O(1)."""
+    """Items by key and priority; joining, leaving early and being served are O(1).
 
-    __slots__ = ("_count", "_rows")
+    count: how many wait, the same as `len()`.
+    """
+
+    __slots__ = ("_rows", "count")
 
     def __init__(self) -> None:
         self._rows = [OrderedDict[object, Item]() for _ in range(PRIORITY_MAX + 1)]
-        self._count = 0
+        self.count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[Item]:
         for row in reversed(self._rows):
@@ -30,19 +33,19 @@ class Line(Generic[Item]):
     def join(self, key: object, priority: int, item: Item) -> None:
         """Stand at the end of the priority's row; the key must not be in line."""
         self._rows[priority][key] = item
-        self._count += 1
+        self.count += 1
 
     def leave(self, key: object, priority: int) -> bool:
         """Step out of the line; false if the key was not in it."""
         if self._rows[priority].pop(key, None) is None:
             return False
-        self._count -= 1
+        self.count -= 1
         return True
 
     def serve(self) -> Item | None:
         """Remove and give who is next; None when nobody waits."""
-        if not self._count:
+        if not self.count:
             return None
-        self._count -= 1
+        self.count -= 1
         row = next(row for row in reversed(self._rows) if row)
         return row.popitem(last=False)[1]

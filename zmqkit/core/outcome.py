@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.instance import Call
+from zmqkit.core.call import Call
 from zmqkit.errors import (
     Busy,
     CallTimeout,
@@ -21,21 +21,26 @@ RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN = (
     "raised", "no-method", "busy", "leaving", "expired", "forgotten",
 )  # fmt: skip
 UNRUN = frozenset({BUSY, LEAVING})
-"""Codes that say: refused before it ran, so any instance may try."""
+"""Codes that say: refused before it ran, so another instance may try."""
 
 
 def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
-    """The error that an ERROR message stands for."""
+    """The error that an ERROR message of the call's present instance stands for.
+
+    That it did not run there says nothing of the instances that had it before.
+    """
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
         return RemoteError(type_, message, traceback)
     if code == NO_METHOD:
-        return NoMethod(message)
+        return NoMethod(message, may_have_run=call.exposed)
     if code in UNRUN:
-        return Busy(message)
+        return Busy(message, may_have_run=call.exposed)
     if code == EXPIRED:
-        return CallTimeout(message)
-    return PeerLost(f"{call.method}: {code}: {message}", may_have_run=may_have_run)
+        return CallTimeout(message, may_have_run=call.exposed)
+    return PeerLost(
+        f"{call.method}: {code}: {message}", may_have_run=may_have_run or call.exposed
+    )
 
 
 def lost(call: Call) -> PeerLost:

@@ -1,40 +1,23 @@
-"""The instances a client uses: which are connected, which may be chosen, when to look after them."""
+"""The instances that a client uses: which are connected, which may be chosen, what is due."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from math import inf
 
+from zmqkit.core.call import Call
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send
-from zmqkit.core.instance import Call, Instance, State
+from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import Outcome
-from zmqkit.core.timers import Wheel
+from zmqkit.core.pending import Pending
 from zmqkit.model import PeerId
-from zmqkit.options import HELLO_S, INSTANCES_MAX, PING_S
+from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
 
-class Pending:
-    """A client's unsettled calls by sequence number, and the wheel of their deadlines."""
-
-    def __init__(self) -> None:
-        self.calls: dict[int, Call] = {}
-        self.wheel = Wheel()
-        self.next = 1
-        self._lowest = 1
-
-    def settled_below(self) -> int:
-        """The lowest sequence number that is not settled."""
-        lowest = self._lowest
-        while lowest < self.next and lowest not in self.calls:
-            lowest += 1
-        self._lowest = lowest
-        return lowest
-
-
 class Roster:
-    """Connections to at most INSTANCES_MAX of the known instances, and the choice among them."""
+    """Connections to at most INSTANCES_MAX of the known instances, and a choice among them."""
 
     def __init__(self, name: str, incarnation: int, pending: Pending) -> None:
         self.name = name
@@ -47,15 +30,18 @@ class Roster:
         self.check_at = inf
         self._pending = pending
 
-    def choose(self) -> Instance | None:
+    # Choice
+
+    def choose(self, but: tuple[int, ...] = ()) -> Instance | None:
         """Least outstanding first, least recently used on ties, none without credit."""
         ready = self.ready
-        if len(ready) == 1:
+        if len(ready) == 1 and not but:
             only = ready[0]
             return only if len(only.calls) < only.credit else None
-        best = min(ready, key=lambda i: len(i.calls), default=None)
-        if best is None or len(best.calls) >= best.credit:
+        able = [i for i in ready if len(i.calls) < i.credit and i.incarnation not in but]
+        if not able:
             return None
+        best = min(able, key=lambda i: len(i.calls))
         ready.remove(best)
         ready.append(best)
         return best
@@ -69,14 +55,36 @@ class Roster:
             instance.ping_at = now + PING_S
             self.wake(instance.ping_at)
 
+    def unassign(self, call: Call) -> None:
+        """Take the call from its instance, if it has one."""
+        instance, call.instance = call.instance, None
+        if instance is not None:
+            del instance.calls[call.sequence]
+            if instance.outbox and call in instance.outbox:
+                instance.outbox.remove(call)
+
     def flush(self, now: float) -> list[Effect]:
-        """One packet for each chosen instance with an outbox, more where a batch is full."""
+        """One packet for each instance with an outbox, more where a batch is full."""
         effects: list[Effect] = []
-        for instance in self.ready:
-            if instance.outbox and now >= instance.blocked_until:
+        for instance in self.instances.values():
+            if instance.outbox and instance.sends and now >= instance.blocked_until:
                 for kind, calls in instance.take_outbox():
                     effects.append(self._calls_packet(instance, kind, calls, now))
         return effects
+
+    def awaited_over(self, now: float) -> list[Outcome]:
+        """The waits for a number of chosen instances that are over; the value is the number."""
+        if not self.awaited:
+            return []
+        count = len(self.ready)
+        over = [wait for wait in self.awaited if count >= wait[0] or now >= wait[1]]
+        if over:
+            self.awaited = [wait for wait in self.awaited if wait not in over]
+        for _, until, _ in self.awaited:
+            self.wake(until)
+        return [(waiter, count, None) for _, _, waiter in over]
+
+    # Connections
 
     def connect_best(self, now: float) -> list[Effect]:
         """Connect to at most INSTANCES_MAX; which ones of more, a rendezvous hash decides."""
@@ -98,6 +106,8 @@ class Roster:
         """Connect and say hello; WELCOME makes it ready."""
         self.by_peer[instance.peer] = instance
         self.shift(instance, State.OPENING)
+        instance.outbox.clear()
+        instance.hello_s = HELLO_S
         instance.hello_at = now + HELLO_S
         self.wake(instance.hello_at)
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
@@ -109,6 +119,15 @@ class Roster:
             return []
         return [Disconnect(instance.peer)]
 
+    def close_all(self) -> list[Effect]:
+        """Close every connection and forget every instance."""
+        effects = [e for instance in self.instances.values() for e in self.close(instance)]
+        self.instances.clear()
+        self.ready.clear()
+        self.known.clear()
+        self.check_at = inf
+        return effects
+
     def shift(self, instance: Instance, state: State) -> None:
         """Change the state, and with it whether the instance is chosen."""
         instance.state = state
@@ -118,22 +137,34 @@ class Roster:
             else:
                 self.ready.remove(instance)
 
-    def awaited_over(self, now: float) -> list[Outcome]:
-        """The waits for a number of chosen instances that are over; the value is the number."""
-        count = len(self.ready)
-        over = [wait for wait in self.awaited if count >= wait[0] or now >= wait[1]]
-        if over:
-            self.awaited = [wait for wait in self.awaited if wait not in over]
-        for _, until, _ in self.awaited:
-            self.wake(until)
-        return [(waiter, count, None) for _, _, waiter in over]
+    def resume(self, instance: Instance, now: float) -> None:
+        """Use an instance that says WELCOME: whatever it may have of ours is sent again."""
+        instance.outbox = list(instance.calls.values())
+        self._pending.counts["retries"] += sum(call.copies > 0 for call in instance.outbox)
+        self.shift(instance, State.EVASIVE if instance.silent else State.UP)
+        if instance.calls:
+            instance.ping_at = now + PING_S
+            self.wake(instance.ping_at)
 
-    def look_after(self, instance: Instance, now: float) -> list[Effect]:
-        """Do what is due for one instance: hello again, ping, and remember when next."""
+    # Time
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look after every instance that is due: hello again, ping."""
+        if now < self.check_at:
+            return []
+        self.check_at = inf
+        effects: list[Effect] = []
+        for instance in self.instances.values():
+            effects += self._look_after(instance, now)
+        return effects
+
+    def _look_after(self, instance: Instance, now: float) -> list[Effect]:
+        """Do what is due for one instance, and remember when next."""
         effects: list[Effect] = []
         if instance.state is State.OPENING:
             if now >= instance.hello_at:
-                instance.hello_at = now + HELLO_S
+                instance.hello_s = min(2 * instance.hello_s, HELLO_S_MAX)
+                instance.hello_at = now + instance.hello_s
                 effects.append(self._hello(instance))
             self.wake(instance.hello_at)
         elif instance.state is not State.LOST:
@@ -146,8 +177,10 @@ class Roster:
         return effects
 
     def wake(self, at: float) -> None:
-        """Have `look_after` called at `at` at the latest."""
+        """Have `tick` called at `at` at the latest."""
         self.check_at = min(self.check_at, at)
+
+    # Packets out
 
     def packet(
         self, instance: Instance, kind: int, meta: bytes, raw: bytes | None = None
@@ -169,14 +202,28 @@ class Roster:
     def _calls_packet(
         self, instance: Instance, kind: int, calls: list[Call], now: float
     ) -> Send:
-        sequences: list[int] = []
-        lefts: list[int] = []
-        bodies: list[bytes] = []
+        token = instance.ping_token
         for call in calls:
-            call.sent = True
-            call.epoch = instance.ping_token
-            sequences.append(call.sequence)
-            lefts.append(max(1, int((call.deadline_at - now) * 1000)))
-            bodies.append(call.body)
-        meta = wire.request_columns(sequences, lefts, bodies)
+            call.copies += 1
+            call.epoch = token
+        meta = wire.request_columns(
+            [call.sequence for call in calls],
+            [max(1, int((call.deadline_at - now) * 1000)) for call in calls],
+            [call.body for call in calls],
+        )
         return self.packet(instance, kind, meta, calls[0].raw)
+
+    def check(self) -> None:
+        """Only what is up is chosen, and what leaves belongs where it goes."""
+        for instance in self.instances.values():
+            assert (instance in self.ready) == (instance.state is State.UP)
+            assert (self.by_peer.get(instance.peer) is instance) == (
+                instance.state is not State.LOST
+            )
+            due = {call.sequence for call in instance.outbox}
+            assert len(instance.outbox) == len(due)
+            assert due <= instance.calls.keys()
+            assert all(call.instance is instance for call in instance.calls.values())
+        assert len(self.ready) == len({instance.incarnation for instance in self.ready})
+        assert len(self.instances) <= INSTANCES_MAX
+        assert self.instances.keys() <= self.known.keys()

@@ -2,41 +2,29 @@
 
 A request is accepted, waits in line by priority, runs within the bound of concurrency, and ends
 once: delivered, failed, expired or dropped. Its answer is retained in the client's window until
-the client says that it is settled, so a request that comes again is answered, not run again.
+the client says that it is settled, so a request that comes again is answered, not run again. So
+is a refusal: an id that was refused once is never accepted, for its call may have moved on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from math import inf
+from collections.abc import Callable, Iterable, Mapping
 
+from zmqkit.core.answers import CANCELLED, TAKEN, packets, refuse
 from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
 from zmqkit.core.line import Line
 from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD
-from zmqkit.core.window import Answer, Budget, Window
+from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.window import Answer, Window
+from zmqkit.core.windows import Windows
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import (
-    CLIENTS_MAX,
-    CREDIT,
-    FORGET_CLIENT_S,
-    REQUESTS_MAX,
-    RETAINED_BYTES_MAX,
-    WAITING_CALLS_MAX,
-)
+from zmqkit.options import CREDIT, REQUESTS_MAX, RETAINED_BYTES_MAX, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
 
-_TEXTS = {
-    BUSY: "the service has as many requests as it takes; try again later",
-    LEAVING: "the service is stopping",
-    EXPIRED: "the deadline passed before the request ran",
-    FORGOTTEN: "it ran, but its reply was given up for space",
-}
-
-_TAKEN = Answer(wire.REPLY, b"\xc0")
-"""Acknowledges a one-way message: None, as msgpack."""
+_COUNTS = ("accepted", "delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -54,14 +42,13 @@ class ServiceCore:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._windows: dict[int, Window] = {}
-        self._budget = Budget()
+        self._windows = Windows()
         self._queue: Line[Request] = Line()
         self._running: dict[int, Request] = {}
         self._ticket = 0
         self._held_count = 0
-        self._sweep_at = inf
         self._leaving = False
+        self._closed = False
         self._receivers: dict[int, Callable[[Window, Packet, float], list[Effect]]] = {
             wire.REQUEST: self._request,
             wire.NOTIFY: self._request,
@@ -74,71 +61,67 @@ class ServiceCore:
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers: one packet to each client, then the next requests."""
-        groups: dict[tuple[int, int], list[tuple[int, Answer]]] = {}
+        groups: dict[int, list[tuple[int, Answer]]] = {}
+        running, counts = self._running, self.counts
         for request, answer in results:
-            if self._running.pop(request.ticket, None) is None:
+            sequence = request.sequence
+            if running.pop(request.ticket, None) is None:
                 continue  # closed meanwhile
-            window = self._windows[request.client]
-            settled = window.is_settled(request.sequence)
+            window = self._windows.by_client[request.client]
+            settled = window.is_settled(sequence)
             if request.cancelled:
                 self._drop(window, request, "cancelled")
             elif settled and not request.oneway:
                 self._drop(window, request, "unwanted")
             else:
-                del window.held[request.sequence]
+                del window.held[sequence]
                 self._held_count -= 1
-                self.counts["delivered" if answer.kind == wire.REPLY else "failed"] += 1
+                counts["delivered" if answer.kind == wire.REPLY else "failed"] += 1
                 if not settled:
-                    window.retain(request.sequence, _TAKEN if request.oneway else answer)
+                    window.retain(sequence, TAKEN if request.oneway else answer)
                 if not request.oneway:
-                    key = (request.client, answer.kind)
-                    groups.setdefault(key, []).append((request.sequence, answer))
-        effects = [
-            send
-            for (client, kind), answers in groups.items()
-            for send in self._answer(self._windows[client], kind, answers)
-        ]
-        self._make_room()
-        return effects + self._dispatch(now)
+                    answers = groups.get(request.client)
+                    if answers is None:
+                        answers = groups[request.client] = []
+                    answers.append((sequence, answer))
+        effects: list[Effect] = []
+        for client, answers in groups.items():
+            effects += self._answer(self._windows.by_client[client], answers)
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            counts["evicted"] += self._windows.make_room()
+        return effects + self._dispatch(now) if self._queue.count else effects
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
         self._leaving = True
-        return [self._packet(w, wire.BYE, encode(None)) for w in self._windows.values()]
+        return [self._bye(window) for window in self._windows]
 
     def close(self) -> list[Effect]:
-        """Drop every request that is not answered."""
-        requests = [r for w in self._windows.values() for r in w.held.values()]
-        self.dropped["closed"] += len(requests)
-        self._held_count = 0
+        """Drop every request that is not answered; those that never ran may run elsewhere."""
+        self._closed = True
+        effects: list[Effect] = []
+        for window in self._windows:
+            queued = [s for s, r in window.held.items() if r.ticket not in self._running]
+            self.dropped["closed"] += len(window.held)
+            effects += self._answer(window, [(s, refuse(LEAVING)) for s in queued])
         running = list(self._running.values())
         for request in running:
             request.cancelled = True
         self._running.clear()
         self._queue = Line()
         self._windows.clear()
-        self._budget.bytes = 0
-        self._sweep_at = inf
-        return [Abort(running)] if running else []
+        self._held_count = 0
+        return [*effects, Abort(running)] if running else effects
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
-        names = (
-            "accepted",
-            "delivered",
-            "failed",
-            "expired",
-            "duplicates",
-            "refused",
-            "evicted",
-        )
         return {
-            **{name: self.counts[name] for name in names},
+            **{name: self.counts[name] for name in _COUNTS},
             "dropped": {k: v for k, v in self.dropped.items() if v},
             "in_flight": self._held_count,
             "waiting": len(self._queue),
             "clients": len(self._windows),
-            "retained_bytes": self._budget.bytes,
+            "retained_bytes": self._windows.budget.bytes,
             "malformed": dict(self.malformed),
         }
 
@@ -151,6 +134,8 @@ class ServiceCore:
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet from a client. Never raises for what it sent."""
+        if self._closed:
+            return []
         try:
             if len(frames) != 1:
                 raise Malformed("frames")
@@ -162,7 +147,7 @@ class ServiceCore:
                 # Meant for an earlier owner of this address: say who is here, run nothing.
                 self.counts["refused"] += 1
                 return [self._welcome(packet.source, peer)]
-            window = self._window(packet.source, peer, now)
+            window = self._windows.hear(packet.source, peer, now)
             if window is None:
                 self.counts["refused"] += 1
                 return [Note("clients-full", {"clients": len(self._windows)})]
@@ -178,16 +163,8 @@ class ServiceCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Forget clients that were silent for a minute and have nothing running here."""
-        if now >= self._sweep_at:
-            self._sweep_at = now + FORGET_CLIENT_S / 4 if self._windows else inf
-            for window in [
-                w
-                for w in self._windows.values()
-                if now - w.heard_at > FORGET_CLIENT_S and not w.held
-            ]:
-                window.settle_below(1 << 64)
-                del self._windows[window.client]
+        """Forget clients that were silent for long."""
+        self._windows.sweep(now)
         return []
 
     def flush(self, now: float) -> list[Effect]:
@@ -196,105 +173,127 @@ class ServiceCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return self._sweep_at
+        return self._windows.sweep_at
 
     def check(self) -> None:
         """The counters balance, and an id is held, answered or settled, never two of them."""
         counts = self.counts
         ended = counts["delivered"] + counts["failed"] + counts["expired"]
         ended += sum(self.dropped.values())
-        held = sum(len(w.held) for w in self._windows.values())
+        held = sum(len(w.held) for w in self._windows)
         assert held == self._held_count
         assert counts["accepted"] == ended + held, "stats do not balance"
         assert len(self._running) + len(self._queue) == held
         assert len(self._running) <= self.concurrency
-        for window in self._windows.values():
-            assert window.held.keys().isdisjoint(window.answers)
-            assert window.bytes == sum(a.size for a in window.answers.values())
-        assert self._budget.bytes == sum(w.bytes for w in self._windows.values())
+        self._windows.check()
 
     # Packets in
 
-    def _window(self, client: int, peer: PeerId, now: float) -> Window | None:
-        window = self._windows.get(client)
-        if window is None:
-            if len(self._windows) >= CLIENTS_MAX:
-                return None
-            window = self._windows[client] = Window(client, peer, now, self._budget)
-            self._sweep_at = min(self._sweep_at, now + FORGET_CLIENT_S)
-        window.peer = peer
-        window.heard_at = now
-        return window
-
     def _hello(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return [self._welcome(window.client, window.peer)]
+        welcome = self._welcome(window.client, window.peer)
+        return [welcome, self._bye(window)] if self._leaving else [welcome]
 
     def _request(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        effects: list[Effect] = []
+        """Accept each new id; answer or ignore the others. Those that may run now do."""
         oneway = packet.kind == wire.NOTIFY
-        taken: list[int] = []
-        for row in wire.request_rows(packet):
+        answers: list[tuple[int, Answer]] = []
+        at_once: list[Request] = []
+        rows, seen_below = wire.request_rows(packet), window.seen_below
+        in_order = len({row[3] for row in rows}) == 1
+        for row in rows:
             sequence = row[0]
-            if window.is_settled(sequence):
+            if (
+                sequence in window.held or sequence in window.answers or sequence < seen_below
+            ) and (known := self._known(window, sequence, oneway=oneway)) is not None:
                 self.counts["duplicates"] += 1
-            elif sequence in window.held:
-                self.counts["duplicates"] += 1
-                if oneway:
-                    taken.append(sequence)
-            elif sequence in window.answers:
-                self.counts["duplicates"] += 1
-                effects += self._answer_again(window, sequence)
+                answers += known
+            elif (refusal := self._refusal(window, row[2])) is not None:
+                self.counts["refused"] += 1
+                window.retain(sequence, refusal)
+                answers.append((sequence, refusal))
             else:
-                self._accept(window, row, oneway, now, effects)
-                taken.append(sequence)
-        if oneway:
-            answers = [(s, _TAKEN) for s in taken if s in window.held]
-            effects += self._answer(window, wire.REPLY, answers)
-        return effects + self._dispatch(now)
+                request = self._accept(window, row, now, oneway=oneway)
+                if in_order and self._may_run(request, now):
+                    self._running[request.ticket] = request
+                    at_once.append(request)
+                else:
+                    self._queue.join(request.ticket, request.priority, request)
+                if oneway:
+                    answers.append((sequence, TAKEN))
+        effects: list[Effect] = [*self._answer(window, answers)] if answers else []
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+        if at_once:
+            effects.append(Handle(at_once))
+        return effects + self._dispatch(now) if self._queue.count else effects
+
+    def _may_run(self, request: Request, now: float) -> bool:
+        """Whether a new request need not wait in line."""
+        return (
+            not self._queue.count
+            and len(self._running) < self.concurrency
+            and now < request.deadline_at
+        )
+
+    def _known(
+        self, window: Window, sequence: int, *, oneway: bool
+    ) -> list[tuple[int, Answer]] | None:
+        """What to answer to an id that was here before; None for one that is new after all."""
+        if window.is_settled(sequence):
+            return []
+        if sequence in window.held:
+            return [(sequence, TAKEN)] if oneway else []
+        if sequence in window.answers:
+            return [(sequence, window.answers[sequence])]
+        if sequence < window.forgotten_below:
+            return [(sequence, refuse(FORGOTTEN))]
+        return None
+
+    def _refusal(self, window: Window, method: str) -> Answer | None:
+        """Why a new request is not accepted, as an answer; None when it is."""
+        if self._leaving:
+            return refuse(LEAVING)
+        if len(window.held) >= CREDIT + WAITING_CALLS_MAX or self._held_count >= REQUESTS_MAX:
+            return refuse(BUSY)
+        if method not in self.methods:
+            names = ", ".join(sorted(self.methods)[:20])
+            return refuse(NO_METHOD, f"no method {method!r}; there are {names}")
+        return None
 
     def _accept(
-        self,
-        window: Window,
-        row: wire.RequestRow,
-        oneway: bool,
-        now: float,
-        effects: list[Effect],
-    ) -> None:
-        """Put one new request in line, or refuse it with the reason."""
+        self, window: Window, row: wire.RequestRow, now: float, *, oneway: bool
+    ) -> Request:
+        """Count one new request and hold it; it is to run or to wait in line."""
         sequence, left_ms, method, priority, headers, args, kwargs = row
-        if self._leaving:
-            effects += self._refuse(window, sequence, LEAVING)
-        elif len(window.held) >= CREDIT + WAITING_CALLS_MAX or self._held_count >= REQUESTS_MAX:
-            effects += self._refuse(window, sequence, BUSY)
-        elif method not in self.methods:
-            text = f"no method {method!r}; there are {', '.join(sorted(self.methods)[:20])}"
-            effects += self._refuse(window, sequence, NO_METHOD, text)
-        else:
-            self._ticket += 1
-            request = Request(
-                self._ticket, window.client, sequence, method, args, kwargs, headers, priority,
-                now + left_ms / 1000, oneway,
-            )  # fmt: skip
-            self.counts["accepted"] += 1
-            self._held_count += 1
-            window.held[sequence] = request
-            self._queue.join(request.ticket, priority, request)
+        self._ticket += 1
+        request = Request(
+            self._ticket, window.client, sequence, method, args, kwargs, headers, priority,
+            now + left_ms / 1000, oneway,
+        )  # fmt: skip
+        self.counts["accepted"] += 1
+        self._held_count += 1
+        window.held[sequence] = request
+        return request
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
             raise Malformed("ping")
-        still_open = wire.sequences_of(meta[2], 2 * (CREDIT + WAITING_CALLS_MAX))
+        still_open = wire.sequences_of(meta[2], PENDING_CALLS_MAX)
         window.settle_except(meta[1], frozenset(still_open))
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
-        pong = encode([meta[0], CREDIT, held])
-        return [self._packet(window, wire.PONG, pong)]
+        pong = self._packet(window, wire.PONG, encode([meta[0], CREDIT, held]))
+        return [pong, *self._abort(window, [s for s in held if window.is_settled(s)])]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        return self._abort(window, wire.sequences_of(packet.meta, CREDIT))
+
+    def _abort(self, window: Window, sequences: Iterable[int]) -> list[Effect]:
+        """Nobody waits for these any more: drop what waits in line, tell what runs."""
         aborted: list[Request] = []
-        for sequence in wire.sequences_of(packet.meta, CREDIT):
+        for sequence in sequences:
             request = window.held.get(sequence)
             if request is None or request.cancelled:
                 continue
@@ -310,39 +309,41 @@ class ServiceCore:
 
     def _dispatch(self, now: float) -> list[Effect]:
         """Start what concurrency allows; what expired in line is told so and not run."""
-        effects: list[Effect] = []
         requests: list[Request] = []
-        while len(self._queue) and len(self._running) < self.concurrency:
+        expired: dict[int, list[tuple[int, Answer]]] = {}
+        while self._queue.count and len(self._running) < self.concurrency:
             request = self._queue.serve()
             assert request is not None
-            window = self._windows[request.client]
-            if window.is_settled(request.sequence) and not request.oneway:
+            window = self._windows.by_client[request.client]
+            settled = window.is_settled(request.sequence)
+            if settled and not request.oneway:
                 self._drop(window, request, "unwanted")
             elif now >= request.deadline_at:
-                del window.held[request.sequence]
-                self._held_count -= 1
+                self._release(window, request)
                 self.counts["expired"] += 1
-                effects += self._refuse(window, request.sequence, EXPIRED)
+                if not settled:
+                    refusal = refuse(EXPIRED)
+                    window.retain(request.sequence, refusal)
+                    expired.setdefault(request.client, []).append((request.sequence, refusal))
             else:
                 self._running[request.ticket] = request
                 requests.append(request)
+        effects: list[Effect] = []
+        for client, answers in expired.items():
+            effects += self._answer(self._windows.by_client[client], answers)
         if requests:
             effects.append(Handle(requests))
         return effects
 
-    def _drop(self, window: Window, request: Request, reason: str) -> None:
+    def _release(self, window: Window, request: Request) -> None:
         del window.held[request.sequence]
         self._held_count -= 1
-        self.dropped[reason] += 1
 
-    def _make_room(self) -> None:
-        """Evict the oldest answers of the client that keeps most, down to nine tenths."""
-        while self._budget.bytes > RETAINED_BYTES_MAX:
-            window = max(self._windows.values(), key=lambda w: w.bytes)
-            lost = window.evict(self._budget.bytes - RETAINED_BYTES_MAX * 9 // 10)
-            if not lost:
-                break
-            self.counts["evicted"] += lost
+    def _drop(self, window: Window, request: Request, reason: str) -> None:
+        self._release(window, request)
+        self.dropped[reason] += 1
+        if not window.is_settled(request.sequence):
+            window.retain(request.sequence, CANCELLED)
 
     # Packets out
 
@@ -356,37 +357,9 @@ class ServiceCore:
         frame = wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields))
         return Send(peer, (frame,))
 
-    def _answer(
-        self, window: Window, kind: int, answers: list[tuple[int, Answer]]
-    ) -> list[Send]:
-        """The answers as packets: a raw body alone, the others together."""
-        sends: list[Send] = []
-        plain = [pair for pair in answers if pair[1].raw is None]
-        if plain:
-            meta = wire.reply_columns([s for s, _ in plain], [a.row for _, a in plain])
-            sends.append(self._packet(window, kind, meta))
-        for sequence, answer in answers:
-            if answer.raw is not None:
-                meta = wire.reply_columns([sequence], [answer.row])
-                sends.append(self._packet(window, kind, meta, answer.raw))
-        return sends
+    def _bye(self, window: Window) -> Send:
+        return self._packet(window, wire.BYE, encode(None))
 
-    def _answer_again(self, window: Window, sequence: int) -> list[Send]:
-        answer = window.answers[sequence]
-        if answer.evicted:
-            return self._refuse(window, sequence, FORGOTTEN, may_have_run=True)
-        return self._answer(window, answer.kind, [(sequence, answer)])
-
-    def _refuse(
-        self,
-        window: Window,
-        sequence: int,
-        code: str,
-        text: str = "",
-        *,
-        may_have_run: bool = False,
-    ) -> list[Send]:
-        if code != EXPIRED:
-            self.counts["refused"] += 1
-        row = encode([code, "", text or _TEXTS[code], "", may_have_run])
-        return self._answer(window, wire.ERROR, [(sequence, Answer(wire.ERROR, row))])
+    def _answer(self, window: Window, answers: list[tuple[int, Answer]]) -> list[Send]:
+        """The answers as packets."""
+        return [self._packet(window, *parts) for parts in packets(answers)]

@@ -1,4 +1,4 @@
-"""One shared wheel of deadlines: a dictionary a slot, a heap of slots, never a timer a request."""
+"""One shared wheel of deadlines: a dictionary a slot, a heap of slots, no timer per request."""
 
 from __future__ import annotations
 
@@ -20,20 +20,15 @@ class Wheel:
         self._slots: dict[int, dict[int, None]] = {}
         self._heap: list[int] = []
 
-    def add(self, key: int, at: float) -> None:
-        """Remember `key` until `at`; the same pair may be removed before."""
+    def add(self, key: int, at: float) -> dict[int, None]:
+        """Remember `key` until `at`; gives its slot, out of which it may be popped before."""
         slot = int(at * _SLOTS_PER_S) + 1
         keys = self._slots.get(slot)
         if keys is None:
             keys = self._slots[slot] = {}
             heappush(self._heap, slot)
         keys[key] = None
-
-    def remove(self, key: int, at: float) -> None:
-        """Forget a key that was added for `at`; nothing happens if it is not there."""
-        keys = self._slots.get(int(at * _SLOTS_PER_S) + 1)
-        if keys is not None:
-            keys.pop(key, None)
+        return keys
 
     def due(self, now: float) -> list[int]:
         """Remove and give the keys whose deadline has passed."""

@@ -1,37 +1,35 @@
 """The reply window: what a service remembers of one client so that a retry is safe.
 
-For each id of a client exactly one of these is true:
+For each id of a client the first of these that is true says what becomes of it:
 
     settled    the client said that it needs nothing more: dropped, never run again
     held       queued or running: a duplicate is ignored, a pong names it
-    answered   the reply is retained: a duplicate is answered with it
-    forgotten  it was answered, but the reply was evicted for space: a duplicate is told so
+    answered   the reply, or the refusal, is retained: a duplicate is answered with it
+    forgotten  it may have been answered, but that was given up for space: told so
     new        none of these: accept it
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from zmqkit.core.effects import Request
 from zmqkit.model import PeerId
 
-_OVERHEAD_BYTES = 64
+_OVERHEAD_BYTES = 128
 
 
-@dataclass(slots=True)
 class Answer:
-    """A reply as it is retained: packet kind, encoded row, raw body; no row once evicted."""
+    """A reply as it is retained: packet kind, encoded row, raw body, bytes charged for it."""
 
-    kind: int
-    row: bytes
-    raw: bytes | None = None
-    evicted: bool = False
+    __slots__ = ("kind", "raw", "row", "size")
 
-    @property
-    def size(self) -> int:
-        """Bytes charged for keeping it."""
-        return _OVERHEAD_BYTES + len(self.row) + (len(self.raw) if self.raw else 0)
+    def __init__(self, kind: int, row: bytes, raw: bytes | None = None) -> None:
+        self.kind = kind
+        self.row = row
+        self.raw = raw
+        self.size = _OVERHEAD_BYTES + len(row) + (len(raw) if raw else 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +41,10 @@ class Budget:
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """One client's ids. `below` and `open_below` with `open` say which are settled."""
+    """One client's ids. `below` and `open_below` with `open` say which are settled.
+
+    forgotten_below: of ids below it nothing is known but what stands in the other fields.
+    """
 
     client: int
     peer: PeerId
@@ -52,9 +53,15 @@ class Window:
     below: int = 0
     open_below: int = 0
     open: frozenset[int] = frozenset()
+    forgotten_below: int = 0
     held: dict[int, Request] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
     bytes: int = 0
+
+    @property
+    def seen_below(self) -> int:
+        """Ids at or above it were never answered, settled or forgotten."""
+        return max(self.below, self.open_below, self.forgotten_below)
 
     def is_settled(self, sequence: int) -> bool:
         """Whether the client needs nothing more of this id."""
@@ -67,17 +74,26 @@ class Window:
         if sequence <= self.below:
             return
         if sequence - self.below <= len(self.answers):
+            freed, pop = 0, self.answers.pop
             for number in range(self.below, sequence):
-                self._forget(number)
+                answer = pop(number, None)
+                if answer is not None:
+                    freed += answer.size
+            self.bytes -= freed
+            self.budget.bytes -= freed
         else:
             for number in [n for n in self.answers if n < sequence]:
                 self._forget(number)
         self.below = sequence
 
     def settle_except(self, open_below: int, still_open: frozenset[int]) -> None:
-        """Forget the answers to all ids below `open_below` that are not still open."""
+        """Forget the answers to all ids below `open_below` that are not still open.
+
+        What is settled stays so: a ping that comes late, or twice, opens nothing again.
+        """
         if open_below < self.open_below:
             return
+        still_open = frozenset(n for n in still_open if not self.is_settled(n))
         self.open_below, self.open = open_below, still_open
         for number in [n for n in self.answers if n < open_below and n not in still_open]:
             self._forget(number)
@@ -85,27 +101,24 @@ class Window:
     def retain(self, sequence: int, answer: Answer) -> None:
         """Keep the answer until the client settles the id."""
         self.answers[sequence] = answer
-        self._charge(answer.size)
+        self.bytes += answer.size
+        self.budget.bytes += answer.size
 
     def evict(self, bytes_min: int) -> int:
-        """Give up the oldest answers until that many bytes are free; gives how many were lost."""
-        count = 0
+        """Give up the oldest answers until that many bytes are free; gives how many were."""
+        freed = count = 0
         for answer in self.answers.values():
-            if bytes_min <= 0:
+            if freed >= bytes_min:
                 break
-            if not answer.evicted:
-                freed = answer.size - _OVERHEAD_BYTES
-                answer.row, answer.raw, answer.evicted = b"", None, True
-                self._charge(-freed)
-                bytes_min -= freed
-                count += 1
+            freed += answer.size
+            count += 1
+        for number in list(islice(self.answers, count)):
+            self.forgotten_below = max(self.forgotten_below, number + 1)
+            self._forget(number)
         return count
 
     def _forget(self, sequence: int) -> None:
         answer = self.answers.pop(sequence, None)
         if answer is not None:
-            self._charge(-answer.size)
-
-    def _charge(self, size: int) -> None:
-        self.bytes += size
-        self.budget.bytes += size
+            self.bytes -= answer.size
+            self.budget.bytes -= answer.size

@@ -8,6 +8,7 @@ import time
 
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Driver
+from zmqkit.options import TURN_MESSAGES
 
 
 class AioDriver:
@@ -18,9 +19,10 @@ class AioDriver:
         self.loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._turn_due = False
+        self._flush_due = False
+        self._gathered = 0
         self._closed = False
-        loop.add_reader(driver.link.fileno(), self._turn)
+        loop.add_reader(driver.link.fileno(), self._read)
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out what a command of the core asked for, and look around after it."""
@@ -28,10 +30,22 @@ class AioDriver:
         self.soon()
 
     def soon(self) -> None:
-        """Have a turn at the end of this turn of the loop."""
-        if not self._turn_due and not self._closed:
-            self._turn_due = True
-            self.loop.call_soon(self._turn)
+        """Send what gathers in this turn of the loop at its end."""
+        if not self._flush_due and not self._closed:
+            self._flush_due = True
+            self.loop.call_soon(self._flush)
+
+    def gathered(self) -> None:
+        """One more message waits in the core for the end of the turn.
+
+        A long turn sends what it has now and then, so that the other side need not wait for it.
+        """
+        self._gathered += 1
+        if self._gathered >= TURN_MESSAGES:
+            self._gathered = 0
+            self.driver.flush()
+        if not self._flush_due:
+            self.soon()
 
     def close(self) -> None:
         """Stop driving; the link stays open."""
@@ -40,18 +54,26 @@ class AioDriver:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _turn(self) -> None:
-        """Drain within the budget and flush; come again at once for what is left."""
+    def _read(self) -> None:
+        """Drain within the budget; what this wakes is flushed in the turn in which it runs."""
         if self._closed:
             return
-        self._turn_due = False
-        driver = self.driver
-        driver.flush()
-        driver.pump()
-        driver.flush()
-        if driver.link.pending():
+        if self.driver.pump():
             self.soon()
+        if self.driver.link.pending():
+            self.loop.call_soon(self._read)
         self._arm()
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._gathered = 0
+        if self._closed:
+            return
+        self.driver.flush()
+        if self.driver.link.pending():
+            self._read()
+        else:
+            self._arm()
 
     def _arm(self) -> None:
         """Keep the one timer no later than the core's deadline; an early one does no harm."""
@@ -65,4 +87,4 @@ class AioDriver:
     def _ring(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        self._turn()
+        self._read()

@@ -20,6 +20,7 @@ from math import inf
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.outcome import Outcome
+from zmqkit.drivers.fork import ForkGuard
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 
@@ -44,7 +45,7 @@ class BlockingDriver:
         self.lock = threading.Lock()
         self.turns = 0
         self.led = False
-        self._pid = os.getpid()
+        self._fork_guard = ForkGuard()
         self._closed = False
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
@@ -61,14 +62,12 @@ class BlockingDriver:
         """Raise UsageError after close and in a forked child."""
         if self._closed:
             raise UsageError("the role is closed; make a new one")
-        if os.getpid() != self._pid:
-            raise UsageError(
-                "the role was made before fork(); make a new one in the child, or use spawn"
-            )
+        self._fork_guard.check()
 
     def command(self, effects: list[Effect]) -> None:
-        """Perform a command's effects and look around; the caller holds the lock."""
-        self.driver.perform(effects)
+        """Perform a command's effects, send what it gathered; the caller holds the lock."""
+        if effects:
+            self.driver.perform(effects)
         self.driver.flush()
         if self.driver.link.pending():
             self.turn()
@@ -79,7 +78,6 @@ class BlockingDriver:
         """Drain, decide and send; the caller holds the lock."""
         self.turns += 1
         self.driver.pump()
-        self.driver.flush()
 
     def wait(self, waiter: Waiter) -> None:
         """Drive, or wait for the thread that drives, until the outcome is there."""

@@ -23,6 +23,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.directory import Listing, listings
 from zmqkit.drivers.keeper import Keeper
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.zeromq import Profile, ZeromqLink
@@ -96,6 +97,10 @@ class Node:
     def unwant(self, key: str, listener: Listener, *, open: bool) -> None:
         """Stop calling the listener."""
         self._post(self._unwant, key, listener, open)
+
+    def directory(self) -> list[Listing]:
+        """A row for each role that somebody here wants or discovery told of."""
+        return self.ask(lambda: listings(self.core, time.monotonic()))
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
@@ -231,8 +236,7 @@ class Node:
             log.error("discovery failed: %s", error)
 
     async def _close(self) -> None:
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         engines = [engine.close() for engine in self._engines.values()]
         await asyncio.gather(*engines, return_exceptions=True)
         self._driver.close()

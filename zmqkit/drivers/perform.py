@@ -35,7 +35,10 @@ class Hands(Protocol):
         """End these waits."""
 
     def handle(self, requests: list[Request]) -> None:
-        """Run these requests' handlers, or have them run; each ends in `handled`."""
+        """Run these requests' handlers, or have them run; each ends in the core's `handled`."""
+
+    def finish(self) -> None:
+        """Give the core what handlers finished in this turn."""
 
     def abort(self, requests: list[Request]) -> None:
         """Tell the running handlers of these requests that nobody waits."""
@@ -95,10 +98,10 @@ class Driver:
             case _:
                 raise AssertionError(f"nobody performs {effect}")
 
-    def pump(self, packets_max: int = DRAIN_PACKETS) -> bool:
+    def pump(self) -> bool:
         """Feed the core what has arrived, and the time; whether anything came."""
         now = time.monotonic()
-        messages = self.link.receive(packets_max, DRAIN_BYTES)
+        messages = self.link.receive(DRAIN_PACKETS, DRAIN_BYTES)
         for peer, frames in messages:
             effects = self.core.receive(peer, frames, now)
             if effects:
@@ -109,8 +112,12 @@ class Driver:
                 self.perform(changed(peer, up, now))
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
+        if self.hands is not None:
+            self.hands.finish()
         return bool(messages)
 
     def flush(self) -> None:
         """Send what the core gathered."""
-        self.perform(self.core.flush(time.monotonic()))
+        effects = self.core.flush(time.monotonic())
+        if effects:
+            self.perform(effects)

@@ -36,7 +36,7 @@ class Link(Protocol):
         """Connections that were made (true) or broke (false) since the last look."""
 
     def pending(self) -> bool:
-        """Whether `receive` must be called again before waiting on the descriptor."""
+        """Whether more has arrived of which the descriptor may not tell: ask before waiting."""
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when `receive` or `changes` may have something."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import selectors
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast
+from typing import Any
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -23,7 +24,7 @@ _POLLIN = int(zmq.POLLIN)
 _COPY_BYTES_MAX = 1 << 16
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
-Socket = zmq.Socket[bytes]
+Socket = zmq.Socket[Any]
 
 
 class Profile(Enum):
@@ -71,6 +72,7 @@ class _Port:
     """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER."""
 
     socket: Socket
+    get: Callable[[int], Any]
     fd: int
     prefix: bytes
     peer: PeerId
@@ -92,6 +94,7 @@ class ZeromqLink:
         self._bound: list[_Port] = []
         self._peers: dict[PeerId, _Port] = {}
         self._hot: dict[_Port, None] = {}
+        self._only: _Port | None = None  # while it is the one and only socket
         self._changes: list[tuple[PeerId, bool]] = []
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
@@ -112,6 +115,7 @@ class ZeromqLink:
                 error = refused
             else:
                 self._bound.append(self._watch(socket, bytes((len(self._bound),)), b""))
+                self._recount()
                 return socket.getsockopt_string(zmq.LAST_ENDPOINT)
         socket.close(linger=0)
         tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
@@ -124,15 +128,18 @@ class ZeromqLink:
         port = self._peers[peer] = self._watch(socket, b"", peer)
         if self._profile is Profile.CONTROL:
             port.monitor = socket.get_monitor_socket(_WATCHED)
-            port.monitor_fd = _integer(port.monitor, _FD)
+            monitor_fd: Any = port.monitor.get(_FD)
+            port.monitor_fd = monitor_fd
             self._selector.register(port.monitor_fd, selectors.EVENT_READ, port)
         socket.connect(endpoint)
+        self._recount()
 
     def disconnect(self, peer: PeerId) -> None:
         """Close the connection of that name, if there is one."""
         port = self._peers.pop(peer, None)
         if port is not None:
             self._close_port(port, 0)
+            self._recount()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
         """Hand the frames to libzmq; false for no such peer, no connection or a full queue."""
@@ -155,12 +162,12 @@ class ZeromqLink:
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """Whole messages from all sockets, until none is left or the budget is used up."""
         messages: list[tuple[PeerId, Frames]] = []
-        if len(self._bound) + len(self._peers) > 1 or self._profile is Profile.CONTROL:
+        if self._only is None:
             self._find_hot()
+            ports = list(self._hot)
         else:
-            for port in self._bound or self._peers.values():
-                self._hot[port] = None
-        for port in list(self._hot):
+            ports = [self._only]
+        for port in ports:
             bytes_max = self._drain(port, messages, packets_max, bytes_max)
             if len(messages) >= packets_max or bytes_max <= 0:
                 break
@@ -172,8 +179,14 @@ class ZeromqLink:
         return changes
 
     def pending(self) -> bool:
-        """Whether some socket may hold messages of which the descriptor does not tell."""
-        return bool(self._hot)
+        """Whether a socket that was sent to, or not drained to its end, has something."""
+        hot = self._hot
+        while hot:
+            port = next(iter(hot))
+            if port.get(_EVENTS) & _POLLIN:
+                return True
+            del hot[port]
+        return False
 
     def fileno(self) -> int:
         """The descriptor of a selector over all sockets."""
@@ -196,10 +209,16 @@ class ZeromqLink:
         return socket
 
     def _watch(self, socket: Socket, prefix: bytes, peer: PeerId) -> _Port:
-        port = _Port(socket, _integer(socket, _FD), prefix, peer)
+        fd: Any = socket.get(_FD)
+        port = _Port(socket, socket.get, fd, prefix, peer)
         self._selector.register(port.fd, selectors.EVENT_READ, port)
         self._hot[port] = None
         return port
+
+    def _recount(self) -> None:
+        ports = [*self._bound, *self._peers.values()]
+        alone = len(ports) == 1 and self._profile is Profile.DATA
+        self._only = ports[0] if alone else None
 
     def _find_hot(self) -> None:
         for key, _ in self._selector.select(0):
@@ -217,31 +236,37 @@ class ZeromqLink:
         bytes_max: int,
     ) -> int:
         """Receive until the socket is empty or the budget is used up; gives what is left."""
-        socket, peer, routed = port.socket, port.peer, bool(port.prefix)
-        if not _integer(socket, _EVENTS) & _POLLIN:
-            del self._hot[port]
-            return bytes_max
+        receive, prefix, peer = port.socket.recv, port.prefix, port.peer
+        count = 0
         try:
             while len(messages) < packets_max and bytes_max > 0:
-                if routed:
-                    peer = port.prefix + socket.recv(_NOBLOCK)
-                frame = socket.recv(_NOBLOCK, copy=False)
+                if prefix:
+                    peer = prefix + receive(_NOBLOCK)
+                frame = receive(_NOBLOCK, False)
                 frames: Frames = (frame.buffer,)
                 bytes_max -= len(frame)
                 while frame.more:
                     # A sender of several frames is not ours; read it whole, so that none of
                     # them is taken for another peer's packet.
-                    frame = socket.recv(_NOBLOCK, copy=False)
+                    frame = receive(_NOBLOCK, False)
                     frames = (*frames, frame.buffer)
                 messages.append((peer, frames))
+                count += 1
+                if count == 1 and not port.get(_EVENTS) & _POLLIN:
+                    break  # a third of what the error at the end of a drain costs
+            else:
+                self._hot[port] = None
+                return bytes_max
         except zmq.Again:
-            del self._hot[port]
+            pass
+        self._hot.pop(port, None)
         return bytes_max
 
     def _read_monitor(self, port: _Port) -> None:
         monitor = port.monitor
         assert monitor is not None
-        while _integer(monitor, _EVENTS) & _POLLIN:
+        get: Callable[[int], Any] = monitor.get
+        while get(_EVENTS) & _POLLIN:
             event = parse_monitor_message(monitor.recv_multipart(_NOBLOCK))["event"]
             self._changes.append((port.peer, event == zmq.EVENT_HANDSHAKE_SUCCEEDED))
 
@@ -252,7 +277,3 @@ class ZeromqLink:
             self._selector.unregister(port.monitor_fd)
             port.socket.disable_monitor()
         port.socket.close(linger=linger_ms)
-
-
-def _integer(socket: Socket, option: int) -> int:
-    return cast(int, socket.get(option))

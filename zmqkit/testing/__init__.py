@@ -1,1 +1,1 @@
-"""What zmqkit is tested with, for programs that use it too: virtual time, a network that fails."""
+"""What zmqkit is tested with, and programs that use it may be: virtual time, a bad network."""

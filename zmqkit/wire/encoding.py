@@ -1,8 +1,8 @@
 """Bodies as msgpack: the types that may travel, encoded and decoded within limits.
 
-May travel: None, bool, int (64 bits), float, str, bytes, list, tuple (arrives as list), dict with
-str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is refused here, before
-the codec sees it, so that every codec refuses alike.
+May travel: None, bool, int (64 bits), float, str, bytes, list, tuple (arrives as list), dict
+with str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is refused here,
+before the codec sees it, so that every codec refuses alike.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from zmqkit.errors import UsageError
 Buffer = bytes | memoryview
 
 DEPTH_MAX = 64
-_SCAN_BYTES = 4096
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+_CLAIMED_BYTES_MAX = 16 << 20
+_SEARCHED_BYTES_MAX = 1 << 20
+_POINTER_BYTES = 8
+_HEADER_BYTES = 3
+_ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
+SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 _KEYS = frozenset({str, bytes, int})
-_pack = (
-    msgpack.Packer().pack
-)  # one for all: `packb` builds a new one each time, four times slower
+
+# One packer for all: `packb` builds a new one each time, which is four times slower.
+_pack = msgpack.Packer().pack
 
 
 class Malformed(ValueError):
@@ -32,22 +37,26 @@ class Malformed(ValueError):
 
 def encode(value: object, where: str = "value") -> bytes:
     """The value as msgpack. UsageError names what cannot travel and where it stands."""
-    check(value, where)
+    if type(value) not in SCALARS:
+        _check(value, where, DEPTH_MAX)
     return encode_checked(value)
 
 
 def check(value: object, where: str) -> None:
     """Raise UsageError if the value is, or holds, what may not travel."""
-    if type(value) not in _SCALARS:
+    if type(value) not in SCALARS:
         _check(value, where, DEPTH_MAX)
 
 
 def encode_checked(value: object) -> bytes:
-    """The value as msgpack when its types are known to be right already."""
+    """The value as msgpack when its types are known to be right already.
+
+    Raises UsageError for an int beyond 64 bits and for text that is not Unicode.
+    """
     try:
         return cast(bytes, _pack(value))
-    except TypeError:  # only a datetime: all other types were checked
-        return cast(bytes, msgpack.packb(value, datetime=True))
+    except TypeError:
+        return _encode_with_datetimes(value)  # of all types that were checked, the one left
     except (ValueError, OverflowError) as error:
         raise UsageError(f"value cannot travel: {error}") from error
 
@@ -55,11 +64,11 @@ def encode_checked(value: object) -> bytes:
 def decode(data: Buffer) -> object:
     """The value that `data` holds, whole. Malformed if it is anything but one msgpack value.
 
-    The claimed sizes of long data are walked before any list or dict is built, so memory taken
-    stays in proportion to the bytes that arrived.
+    The claimed sizes of lists are walked before any is built, unless all of them together are
+    small, so memory taken stays in proportion to the bytes that arrived.
     """
     try:
-        if len(data) > _SCAN_BYTES:
+        if _claims_much(data):
             scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
             scanner.feed(data)
             scanner.skip()
@@ -78,16 +87,46 @@ def array(items: Sequence[bytes]) -> bytes:
     if count < 16:
         head = bytes((0x90 | count,))
     elif count < 1 << 16:
-        head = b"\xdc" + count.to_bytes(2, "big")
+        head = _ARRAY16 + count.to_bytes(2, "big")
     else:
-        head = b"\xdd" + count.to_bytes(4, "big")
+        head = _ARRAY32 + count.to_bytes(4, "big")
     return head + b"".join(items)
+
+
+def _claims_much(data: Buffer) -> bool:
+    """Whether lists might be made of memory out of proportion.
+
+    A decoder takes a pointer for each claimed element at once, and each byte that looks like a
+    header may claim as many elements as there are bytes. To look for those bytes is fast.
+    """
+    size = len(data)
+    if size > _SEARCHED_BYTES_MAX:
+        return True
+    budget = _CLAIMED_BYTES_MAX // (_POINTER_BYTES * (size + 1))
+    if size <= _HEADER_BYTES * budget:
+        return False
+    held = bytes(data)
+    for header in (_ARRAY32, _ARRAY16):
+        at = held.find(header)
+        while at >= 0:
+            budget -= 1
+            if budget < 0:
+                return True
+            at = held.find(header, at + 1)
+    return False
+
+
+def _encode_with_datetimes(value: object) -> bytes:
+    try:
+        return cast(bytes, msgpack.packb(value, datetime=True))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"value cannot travel: {error}") from error
 
 
 def _check(value: object, where: str, depth: int) -> None:
     """Walk lists and dicts; whole rows of scalars are passed at the speed of C."""
     kind = type(value)
-    if kind in _SCALARS:
+    if kind in SCALARS:
         return
     if depth == 0:
         raise UsageError(f"{where} is nested deeper than {DEPTH_MAX} levels")
@@ -102,14 +141,14 @@ def _check(value: object, where: str, depth: int) -> None:
         _check_items(value.values(), where, depth)
     elif kind is datetime:
         assert isinstance(value, datetime)
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise UsageError(f"{where} is a datetime without a time zone; add one")
     else:
         _refuse(value, where)
 
 
 def _check_items(items: Iterable[object], where: str, depth: int) -> None:
-    if not _SCALARS.issuperset(map(type, items)):
+    if not SCALARS.issuperset(map(type, items)):
         for index, item in enumerate(items):
             _check(item, f"{where}[{index}]", depth - 1)
 

@@ -23,8 +23,17 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import cast
 
+from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
-from zmqkit.wire.encoding import Buffer, Malformed, array, check, decode, encode_checked
+from zmqkit.wire.encoding import (
+    SCALARS,
+    Buffer,
+    Malformed,
+    array,
+    check,
+    decode,
+    encode_checked,
+)
 
 HEADER = Struct(">6BIQQQ")
 MAGIC = 0x5A
@@ -77,12 +86,8 @@ def unpack(frame: Buffer) -> Packet:
     end, magic, version, kind, encoding, flags, meta_bytes, source, target, settled = (
         HEADER.unpack_from(frame)
     )
-    if end != 0 or magic != MAGIC:
-        raise Malformed("magic")
-    if version != VERSION:
-        raise Malformed("version")
-    if kind not in KINDS:
-        raise Malformed("kind")
+    if end or magic != MAGIC or version != VERSION or kind not in KINDS:
+        raise Malformed(_first_fault(end, magic, version))
     if encoding > WITH_RAW or flags:
         raise Malformed("encoding")
     raw_at = HEADER.size + meta_bytes
@@ -93,6 +98,12 @@ def unpack(frame: Buffer) -> Packet:
     return Packet(kind, source, target, settled, meta, raw)
 
 
+def _first_fault(end: int, magic: int, version: int) -> str:
+    if end or magic != MAGIC:
+        return "magic"
+    return "version" if version != VERSION else "kind"
+
+
 def request_body(
     method: str,
     priority: int,
@@ -101,12 +112,14 @@ def request_body(
     kwargs: dict[str, object],
 ) -> bytes:
     """One request's row as msgpack: method, priority, headers, arguments."""
-    if args:
+    if args and not SCALARS.issuperset(map(type, args)):
         check(args, "args")
     if kwargs:
         check(kwargs, "kwargs")
     if headers:
         check(headers, "headers")
+        if not _STR.issuperset(map(type, headers)):
+            raise UsageError("headers have a key that is not text")
     return encode_checked([method, priority, headers, args, kwargs])
 
 

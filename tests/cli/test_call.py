@@ -1,0 +1,156 @@
+"""`zmqkit call` against a service in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zmqkit.cli.call import parse
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+MIXED = '{"at": "2026-01-02T03:04:05+00:00", "3": ["/w==", null], "aw==": "ä"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("5", 5),
+        ("-5", -5),
+        ("1e3", 1000.0),
+        ("true", True),
+        ("null", None),
+        ('"5"', "5"),
+        ('[1, {"a": 2}]', [1, {"a": 2}]),
+        ("tea", "tea"),
+        ("True", "True"),
+        ("NaN", "NaN"),
+        ("-Infinity", "-Infinity"),
+        ("", ""),
+        ("05", "05"),
+        ("[" * 10_000, "[" * 10_000),
+    ],
+)
+def test_what_is_json_means_it_and_the_rest_is_text(text: str, value: object) -> None:
+    assert parse(text) == value
+    assert type(parse(text)) is type(value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "args", "kwargs"),
+    [
+        (["5", "tea", '"5"', '["a"]'], b"", [5, "tea", "5", ["a"]], {}),
+        (["a=b", "n=1", '"a=b"', "1=2"], b"", ["a=b", "1=2"], {"a": "b", "n": 1}),
+        (["x=y=z", "x2=-"], b"", [], {"x": "y=z", "x2": "-"}),
+        (["-5", "-0.5", "--", "--json", "-x"], b"", [-5, -0.5, "--json", "-x"], {}),
+        (["-"], b"two\nlines\n", ["two\nlines"], {}),
+        (["1", "-", "k=2"], b'{"a": 1}\r\n', [1, {"a": 1}], {"k": 2}),
+        (["-"], b"", [""], {}),
+    ],
+    ids=["values", "keywords", "signs", "dashes", "stdin-text", "stdin-json", "stdin-empty"],
+)  # fmt: skip
+def test_arguments_arrive_as_they_are_meant(
+    arguments: list[str],
+    stdin: bytes,
+    args: list[object],
+    kwargs: dict[str, object],
+    shop: str,
+    run: Run,
+) -> None:
+    done = run("call", shop, "echo", *arguments, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [args, kwargs]
+
+
+@pytest.mark.slow
+def test_each_line_of_stdin_makes_a_call(shop: str, run: Run) -> None:
+    done = run("call", shop, "echo", "--lines", "x", "k=1", stdin=b"1\ntea\n\n-")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        [["x", 1], {"k": 1}],
+        [["x", "tea"], {"k": 1}],
+        [["x", ""], {"k": 1}],
+        [["x", "-"], {"k": 1}],
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options", "written"),
+    [
+        ("text", [], b"plain\ntext\n"),
+        ("text", ["--json"], b'"plain\\ntext"\n'),
+        ("raw", [], b"\x00\xff\n"),
+        ("raw", ["--json"], b'"AP8K"\n'),
+        ("mixed", [], f"{MIXED}\n".encode()),
+        ("headers", ["--header", "user=ada", "--header", "n=1"], b'{"user": "ada", "n": 1}\n'),
+        ("priority", ["--priority", "9"], b"9\n"),
+    ],
+)  # fmt: skip
+def test_values_are_written_for_pipes(
+    method: str, options: list[str], written: bytes, shop: str, run: Run
+) -> None:
+    done = run("call", shop, method, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == written
+    assert done.stderr == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["fail", "too bad"], 1, b"ValueError: too bad"),
+        (["bogus"], 1, b"no method 'bogus'"),
+        (["getpid"], 1, b"no method 'getpid'"),
+        (["hold", "--timeout", "2"], 124, b"--timeout"),
+        (["echo", "9" * 30], 2, b"cannot travel"),
+    ],
+    ids=["raised", "no-method", "an-import", "timeout", "cannot-travel"],
+)
+def test_what_goes_wrong_is_one_line_and_a_code(
+    arguments: list[str], code: int, said: bytes, run: Run, serve: Callable[..., Any]
+) -> None:
+    serving = serve("shop")
+    done = run("call", serving.name, *arguments)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
+    assert done.stdout == b""
+
+
+@pytest.mark.slow
+def test_v_shows_the_remote_traceback(shop: str, run: Run) -> None:
+    done = run("call", "-v", shop, "fail", "too bad")
+    assert b"Traceback" in done.stderr and b"shop.py" in done.stderr
+
+
+@pytest.mark.slow
+def test_nobody_there_is_1_after_the_wait(name: str, run: Run) -> None:
+    done = run("call", f"{name}-nobody", "x", "--wait", "0.1")
+    assert done.returncode == 1
+    assert b"nobody serves" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_notification_is_acknowledged_and_prints_nothing(shop: str, run: Run) -> None:
+    done = run("call", shop, "echo", "1", "--notify")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.slow
+def test_a_notification_that_nobody_takes_fails(shop: str, run: Run) -> None:
+    assert run("call", shop, "bogus", "--notify").returncode == 1
+    assert run("call", f"{shop}-nobody", "x", "--notify", "--wait", "0.1").returncode == 1
+
+
+@pytest.mark.slow
+def test_a_service_is_called_by_its_url(run: Run, serve: Callable[..., Any]) -> None:
+    serving = serve("shop")
+    url = serving.line.partition(" at ")[2].partition(",")[0]
+    done = run("call", f"{url}/{serving.name}", "text")
+    assert done.stdout == b"plain\ntext\n", done.stderr

@@ -1,0 +1,124 @@
+"""What all commands share: help, version, exit codes, one line for what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from zmqkit.cli import main
+from zmqkit.cli.main import cli
+from zmqkit.errors import (
+    CallTimeout,
+    ConfigError,
+    NoService,
+    PeerLost,
+    RemoteError,
+    UsageError,
+    ZmqkitError,
+)
+
+COMMANDS = ["call", "demo", "ls", "serve"]
+
+
+def test_help_lists_every_command() -> None:
+    shown = CliRunner().invoke(cli, ["--help"])
+    assert shown.exit_code == 0
+    assert [word for word in shown.output.split() if word in COMMANDS] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_takes_v(command: str) -> None:
+    shown = CliRunner().invoke(cli, [command, "--help"])
+    assert shown.exit_code == 0
+    assert "--verbose" in shown.output
+
+
+def test_nothing_to_do_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([]) == 2
+    captured = capsys.readouterr()
+    assert "Commands:" in captured.err and captured.out == ""
+
+
+def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("zmqkit")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bogus"],
+        ["--bogus"],
+        ["call"],
+        ["call", "a"],
+        ["call", "a", "b", "--bogus"],
+        ["call", "a", "b", "--priority", "10"],
+        ["call", "a", "b", "--timeout", "soon"],
+        ["call", "a", "b", "--timeout", "-1"],
+        ["call", "a", "b", "--header", "k"],
+        ["call", "a", "b", "-", "-"],
+        ["call", "a", "b", "-", "--lines"],
+        ["call", "a", "b", "k=1", "k=2"],
+        ["call", "a/b", "c"],
+        ["call", "http://a:1", "c"],
+        ["ls", "--wait", "-1"],
+        ["serve"],
+        ["serve", "math", "--concurrency", "0"],
+        ["serve", "math", "--name", "a/b"],
+        ["serve", "math", "--bind", "nowhere"],
+        ["serve", "math", "--bind", "tcp://192.0.2.1:5555"],
+        ["serve", "math", "--idempotent", "bogus"],
+        ["serve", "zmqkit.no_such_module"],
+        ["serve", "./shop.py"],
+        ["serve", "math:"],
+        ["serve", "math:bogus"],
+        ["demo", "no-such-file"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (ConfigError("x"), 2),
+        (NoService("x"), 1),
+        (PeerLost("x"), 1),
+        (RemoteError("ValueError", "x"), 1),
+        (CallTimeout("x"), 124),
+        (ZmqkitError("x\ny"), 1),
+        (KeyError("x"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_errors_become_exit_codes_and_one_line(
+    error: Exception,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main.cli, "main", fail)
+    assert main.run([]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_zeroconf_is_not_imported_for_help() -> None:
+    code = "import sys; from zmqkit.cli.main import run; run(['--help'])"
+    code += "; sys.exit('zeroconf' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

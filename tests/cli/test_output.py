@@ -1,0 +1,101 @@
+"""Values, tables and colour as they are written."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from zmqkit.cli import output
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("value", "as_json", "written"),
+    [
+        ("a\nb", False, "a\nb\n"),
+        ("a\nb", True, '"a\\nb"\n'),
+        ("", False, "\n"),
+        (None, False, "null\n"),
+        (True, False, "true\n"),
+        (1.5, False, "1.5\n"),
+        ([1, "ä"], False, '[1, "ä"]\n'),
+        ({"a": {1: b"\xff"}}, False, '{"a": {"1": "/w=="}}\n'),
+        ({b"\xff": (1, 2)}, False, '{"/w==": [1, 2]}\n'),
+        (datetime(2026, 1, 2, tzinfo=UTC), False, '"2026-01-02T00:00:00+00:00"\n'),
+        (b"ab", True, '"YWI="\n'),
+    ],
+)
+def test_values_are_text_or_json(
+    value: object, as_json: bool, written: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.say_value(value, as_json=as_json)
+    assert capsys.readouterr().out == written
+
+
+def test_bytes_go_out_unchanged_into_a_pipe(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    output.say_value(b"\x00\xff", as_json=False)
+    assert capsysbinary.readouterr().out == b"\x00\xff"
+
+
+def test_bytes_are_base64_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    output.say_value(b"ab", as_json=False)
+    assert terminal.getvalue() == "YWI=\n"
+
+
+def test_what_the_encoding_cannot_carry_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, "ascii", newline="\n"))
+    output.say("ä")
+    assert raw.getvalue() == b"\\xe4\n"
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment", "wanted"),
+    [
+        (Terminal(), {}, True),
+        (io.StringIO(), {}, False),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_is_for_terminals_that_want_it(
+    stream: io.StringIO,
+    environment: dict[str, str],
+    wanted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (output.styled("x", stream, fg="red") != "x") == wanted
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    rows = [("A", "BB", "C"), ("aaa", "b", "c")]
+    assert output.table(rows) == ["A    BB  C", "aaa  b   c"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert output.duration(seconds) == text
+
+
+def test_json_is_one_line() -> None:
+    assert json.loads(output.to_json({"a": ["b\n"]})) == {"a": ["b\n"]}
+    assert "\n" not in output.to_json({"a": ["b\n"]})

@@ -1,0 +1,112 @@
+"""`zmqkit serve`: from its first line to a clean end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zmqkit.cli.serve import where
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Serve = Callable[..., Any]
+Begin = Callable[..., "subprocess.Popen[bytes]"]
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+def test_it_says_where_it_listens_and_how_to_open(serve: Serve) -> None:
+    serving = serve("math")
+    assert serving.line.startswith(f"serving {serving.name!r} at tcp://127.0.0.1:")
+    assert "--insecure" in serving.line
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "shown", "said"),
+    [
+        ("tcp://127.0.0.1:5555", "tcp://127.0.0.1:5555", "--insecure opens it"),
+        ("tcp://[::1]:5555", "tcp://[::1]:5555", "--insecure opens it"),
+        ("tcp://[::ffff:127.0.0.1]:5555", "tcp://127.0.0.1:5555", "--insecure opens it"),
+        ("tcp://[::]:5555", "tcp://[::]:5555", "open to the network"),
+        ("tcp://0.0.0.0:5555", "tcp://0.0.0.0:5555", "open to the network"),
+        ("tcp://192.0.2.1:5555", "tcp://192.0.2.1:5555", "open to the network"),
+        ("memory://a", "memory://a", "this process only"),
+    ],
+)
+def test_the_line_says_how_far_it_reaches(endpoint: str, shown: str, said: str) -> None:
+    line = where("orders", endpoint)
+    assert line.startswith(f"serving 'orders' at {shown}, ")
+    assert said in line
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("target", ["math", "waiting"])
+def test_a_signal_ends_it_with_0(number: signal.Signals, target: str, serve: Serve) -> None:
+    serving = serve(target)
+    serving.process.send_signal(number)
+    assert serving.wait() == (0, "")
+
+
+@pytest.mark.parametrize("target", ["math", "waiting"])
+def test_the_end_of_stdin_ends_it_when_asked(target: str, serve: Serve) -> None:
+    serving = serve(target, "--until-eof")
+    assert serving.wait() == (0, "")
+
+
+def test_a_call_in_flight_is_answered_before_the_end(serve: Serve, begin: Begin) -> None:
+    serving = serve("shop")
+    calling = begin("call", serving.name, "hold")
+    assert serving.read_line() == "holding"
+    serving.process.send_signal(signal.SIGTERM)
+    serving.write_line("released")
+    assert calling.communicate(timeout=10)[0] == b"released\n"
+    assert serving.wait() == (0, "")
+
+
+def test_a_second_signal_does_not_wait(serve: Serve, begin: Begin) -> None:
+    serving = serve("shop")
+    calling = begin("call", serving.name, "hold")
+    assert serving.read_line() == "holding"
+    while serving.process.poll() is None:
+        serving.process.send_signal(signal.SIGTERM)
+        try:
+            serving.process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    assert serving.process.returncode == -signal.SIGTERM
+    calling.communicate(timeout=10)
+    assert calling.returncode == 1
+
+
+def test_async_functions_are_served_and_plain_ones_beside_them(serve: Serve, run: Run) -> None:
+    serving = serve("waiting")
+    assert run("call", serving.name, "patient").stdout == b"waited\n"
+    assert run("call", serving.name, "plain").stdout == b"true\n"
+
+
+def test_the_methods_of_an_object_share_its_state(serve: Serve, run: Run) -> None:
+    serving = serve("shop:catalogue")
+    assert run("call", serving.name, "sell", "2").stdout == b"2\n"
+    assert run("call", serving.name, "sell").stdout == b"3\n"
+
+
+def test_concurrency_lets_calls_pass_a_slow_one(serve: Serve, begin: Begin, run: Run) -> None:
+    serving = serve("shop", "--concurrency", "2")
+    calling = begin("call", serving.name, "hold")
+    assert serving.read_line() == "holding"
+    assert run("call", serving.name, "text").stdout == b"plain\ntext\n"
+    serving.write_line("released")
+    assert calling.communicate(timeout=10)[0] == b"released\n"
+
+
+def test_bind_takes_the_port_it_names(serve: Serve, run: Run) -> None:
+    first = serve("math", "--bind", "tcp://127.0.0.1:0")
+    address = first.line.partition(" at ")[2].partition(",")[0]
+    taken = run("serve", "math", "--bind", address)
+    assert taken.returncode == 2
+    assert b"cannot listen" in taken.stderr and taken.stderr.count(b"\n") == 1

@@ -1,0 +1,117 @@
+"""What is served of a module or an object, and what never is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import zmqkit
+from zmqkit.cli.target import load
+from zmqkit.errors import UsageError, ZmqkitError
+
+Write = Callable[[str], str]
+
+
+@pytest.fixture
+def module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Write:
+    """Write a module into the current directory; gives its name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+
+    def write(text: str) -> str:
+        name = f"made_{abs(hash(request.node.name))}"
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    return write
+
+
+def test_builtins_without_a_signature_are_served() -> None:
+    target = load("math")
+    assert target.name == "math"
+    assert target.methods["hypot"] is math.hypot
+    assert "pi" not in target.methods
+
+
+def test_a_module_serves_what_it_defines_and_no_imports(module: Write) -> None:
+    name = module(
+        "from os import system\nfrom functools import lru_cache\n"
+        "@lru_cache\ndef cached(): return 1\n"
+        "def plain(): return 1\ndef many(): yield 1\ndef _private(): return 1\n"
+        "async def waiting(): return 1\nclass Kind: pass\n"
+    )
+    target = load(name)
+    assert sorted(target.methods) == ["cached", "plain", "waiting"]
+    assert target.waits
+
+
+def test_all_says_what_is_served(module: Write) -> None:
+    name = module("__all__ = ['getcwd', 'Kind']\nfrom os import getcwd\nclass Kind: pass\n")
+    assert sorted(load(name).methods) == ["getcwd"]
+
+
+@pytest.mark.parametrize("path", ["Kind", "kind", "holder.kind"])
+def test_an_object_serves_its_methods(path: str, module: Write) -> None:
+    name = module(
+        "class Kind:\n"
+        "    def method(self): return 1\n"
+        "    @classmethod\n    def of_class(cls): return 2\n"
+        "    @staticmethod\n    def of_nobody(): return 3\n"
+        "    @property\n    def looked_at(self): raise RuntimeError\n"
+        "    def _private(self): return 4\n"
+        "kind = Kind()\nclass holder: kind = kind\n"
+    )
+    target = load(f"{name}:{path}")
+    assert target.name == path.rpartition(".")[2]
+    assert {key: each() for key, each in target.methods.items()} == {
+        "method": 1,
+        "of_class": 2,
+        "of_nobody": 3,
+    }
+
+
+def test_a_function_is_served_alone() -> None:
+    assert load("math:sqrt").methods == {"sqrt": math.sqrt}
+
+
+def test_the_last_part_of_a_module_is_its_name() -> None:
+    assert load("os.path").name == "path"
+
+
+def test_a_service_is_served_as_it_stands(module: Write) -> None:
+    target = load(module("import zmqkit\nservice = zmqkit.Service('mine')\n") + ":service")
+    assert target.name == "mine"
+    assert isinstance(target.service, zmqkit.Service)
+    assert target.methods == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no_such_module", "no module"),
+        ("math.no_such", "no module"),
+        ("shop.py:x", "no module"),
+        ("./shop.py", "not a module's name"),
+        ("", "not a module's name"),
+        ("math:", "names no object"),
+        ("math:nothing", "has no 'nothing'"),
+        ("zmqkit.errors", "no public functions"),
+        ("zmqkit.model:Record", "Record() failed"),
+    ],
+)
+def test_what_cannot_be_served_says_why(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load(text)
+
+
+@pytest.mark.parametrize("text", ["import no_such_dependency", "1 / 0", "raise SystemExit(3)"])
+def test_a_module_that_fails_is_not_wrong_usage(text: str, module: Write) -> None:
+    with pytest.raises(ZmqkitError, match="failed") as caught:
+        load(module(text))
+    assert not isinstance(caught.value, UsageError)

@@ -1,0 +1,64 @@
+"""Links within one process know at once who is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from zmqkit.errors import ConfigError
+from zmqkit.links import memory
+from zmqkit.links.memory import MemoryLink
+
+PLACE = "memory://test"
+
+
+@pytest.fixture
+def links() -> Iterator[list[MemoryLink]]:
+    links = [MemoryLink(number) for number in (1, 2, 3)]
+    yield links
+    for link in links:
+        link.close(0)
+
+
+def test_nobody_is_told_of_a_connection_to_nobody(links: list[MemoryLink]) -> None:
+    near = links[0]
+    near.connect(b"far", PLACE)
+    assert near.changes() == []
+    assert not near.send(b"far", (b"x",))
+
+
+def test_end_is_told_when_the_other_closes(links: list[MemoryLink]) -> None:
+    far, near, _ = links
+    far.bind(PLACE, (0, 0))
+    near.connect(b"far", PLACE)
+    links.remove(far)
+    far.close(0)
+    assert near.changes() == [(b"far", True), (b"far", False)]
+    assert not near.send(b"far", (b"x",))
+
+
+def test_owner_of_an_address_is_known_while_it_is_bound(links: list[MemoryLink]) -> None:
+    assert memory.owner(PLACE) == 0
+    links[1].bind(PLACE, (0, 0))
+    assert memory.owner(PLACE) == 2
+    with pytest.raises(ConfigError, match=PLACE):
+        links[2].bind(PLACE, (0, 0))
+    assert memory.owner(PLACE) == 2
+    links.pop(1).close(0)
+    assert memory.owner(PLACE) == 0
+
+
+def test_watchers_hear_whenever_the_owner_changes(links: list[MemoryLink]) -> None:
+    owners: list[int] = []
+
+    def look() -> None:
+        owners.append(memory.owner(PLACE))
+
+    memory.watch(PLACE, look)
+    links[0].bind(PLACE, (0, 0))
+    links.pop(0).close(0)
+    links[0].bind(PLACE, (0, 0))
+    memory.unwatch(PLACE, look)
+    links.pop(0).close(0)
+    assert owners == [1, 0, 2]

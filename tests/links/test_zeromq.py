@@ -1,0 +1,320 @@
+"""ZeroMQ's traps, and how the link steps around each."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from zmqkit.errors import ConfigError
+from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.model import PeerId
+from zmqkit.options import CREDIT, PACKET_BYTES_MAX
+
+ROOT = Path(__file__).resolve().parents[2]
+BOUND_S = 20.0
+PACKETS, BYTES = 256, 4 << 20
+ANY_PORT = (0, 0)
+ANYWHERE = "tcp://127.0.0.1:0"
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Open = Callable[[Profile], ZeromqLink]
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context: Context = zmq.Context()
+    yield context
+    context.term()
+
+
+@pytest.fixture
+def opened(context: Context) -> Iterator[Open]:
+    links: list[ZeromqLink] = []
+
+    def opened(profile: Profile) -> ZeromqLink:
+        links.append(ZeromqLink(context, profile))
+        return links[-1]
+
+    yield opened
+    for link in links:
+        link.close(0)
+
+
+@pytest.fixture
+def raw(context: Context) -> Iterator[zmq.Socket[bytes]]:
+    """A socket of somebody else's program."""
+    with context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        yield socket
+
+
+def await_readable(link: ZeromqLink) -> None:
+    assert select.select([link.fileno()], [], [], BOUND_S)[0]
+
+
+def received(link: ZeromqLink, count: int) -> list[tuple[PeerId, tuple[bytes, ...]]]:
+    messages: list[tuple[PeerId, tuple[bytes, ...]]] = []
+    while len(messages) < count:
+        for peer, frames in link.receive(PACKETS, BYTES):
+            messages.append((peer, tuple(bytes(frame) for frame in frames)))
+        if len(messages) < count and not link.pending():
+            await_readable(link)
+    return messages
+
+
+def next_changes(link: ZeromqLink) -> list[tuple[PeerId, bool]]:
+    """The next news of connections; the descriptor tells when there is some."""
+    until = time.monotonic() + BOUND_S
+    while time.monotonic() < until:
+        link.receive(PACKETS, BYTES)
+        if changes := link.changes():
+            return changes
+        if not link.pending():
+            await_readable(link)
+    raise AssertionError("no news")
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_send_does_not_swallow_what_arrived(opened: Open, others: int) -> None:
+    far, near = opened(Profile.DATA), opened(Profile.DATA)
+    endpoint = far.bind(ANYWHERE, ANY_PORT)
+    for number in range(others):
+        near.connect(b"other%d" % number, endpoint)
+    near.connect(b"far", endpoint)
+    assert near.send(b"far", (b"hello",))
+    [(peer, _)] = received(far, 1)
+    for number in range(100):
+        while near.pending():
+            near.receive(PACKETS, BYTES)
+        assert far.send(peer, (b"%d" % number,))
+        await_readable(near)
+        assert near.send(b"far", (b"this takes the edge",))
+        assert near.pending()
+        assert received(near, 1) == [(b"far", (b"%d" % number,))]
+        received(far, 1)
+
+
+def test_large_messages_do_not_fill_memory_before_they_are_read(opened: Open) -> None:
+    far, near = opened(Profile.DATA), opened(Profile.DATA)
+    near.connect(b"far", far.bind(ANYWHERE, ANY_PORT))
+    for _ in range(32):
+        assert near.send(b"far", (bytes(1 << 20),))
+    sizes: list[int] = []
+    while sum(sizes) < 32:
+        sizes.append(len(far.receive(PACKETS, BYTES)))
+        if sum(sizes) < 32 and not far.pending():
+            await_readable(far)
+    assert max(sizes) <= BYTES >> 20
+
+
+def test_last_messages_survive_close_and_the_end_of_the_context(opened: Open) -> None:
+    far = opened(Profile.DATA)
+    endpoint = far.bind(ANYWHERE, ANY_PORT)
+    own: Context = zmq.Context()
+    near = ZeromqLink(own, Profile.DATA)
+    near.connect(b"far", endpoint)
+    # Some large enough to leave without a copy: those once took the process down here.
+    sent = [(bytes([number]) * (1 << 17 if number % 10 == 0 else 10),) for number in range(100)]
+    assert all(near.send(b"far", frames) for frames in sent)
+    near.close(BOUND_S)
+    own.term()
+    assert [frames for _, frames in received(far, len(sent))] == sent
+
+
+def test_answers_survive_close_and_the_end_of_the_context(opened: Open) -> None:
+    own: Context = zmq.Context()
+    far, near = ZeromqLink(own, Profile.DATA), opened(Profile.DATA)
+    near.connect(b"far", far.bind(ANYWHERE, ANY_PORT))
+    assert near.send(b"far", (b"hello",))
+    [(peer, _)] = received(far, 1)
+    sent = [(b"%d" % number,) for number in range(500)]
+    assert all(far.send(peer, frames) for frames in sent)
+    far.close(BOUND_S)
+    own.term()
+    assert [frames for _, frames in received(near, len(sent))] == sent
+
+
+def test_close_does_not_wait_for_nobody(context: Context) -> None:
+    near = ZeromqLink(context, Profile.DATA)
+    near.connect(b"far", "tcp://127.0.0.1:1")
+    assert near.send(b"far", (b"x",))
+    near.close(0)
+
+
+def test_router_at_its_mark_refuses_and_never_drops(opened: Open) -> None:
+    far, near = opened(Profile.DATA), opened(Profile.DATA)
+    near.connect(b"far", far.bind(ANYWHERE, ANY_PORT))
+    assert near.send(b"far", (b"hello",))
+    [(peer, _)] = received(far, 1)
+    taken = 0
+    while far.send(peer, (taken.to_bytes(4, "big") + bytes(8000),)):
+        taken += 1
+    assert taken > CREDIT
+    for _ in range(100):
+        far.send(peer, (b"refused", b"in one piece"))
+    arrived = received(near, taken)
+    numbers = [int.from_bytes(frames[0][:4], "big") for _, frames in arrived[:taken]]
+    assert numbers == list(range(taken))
+
+
+def test_foreign_message_of_three_frames_is_not_read_as_another_peers(
+    opened: Open, raw: zmq.Socket[bytes]
+) -> None:
+    far, victim = opened(Profile.DATA), opened(Profile.DATA)
+    endpoint = far.bind(ANYWHERE, ANY_PORT)
+    victim.connect(b"far", endpoint)
+    assert victim.send(b"far", (b"hello",))
+    [(victim_peer, _)] = received(far, 1)
+    raw.connect(endpoint)
+    raw.send_multipart([b"junk", victim_peer[1:], b"forged"])
+    raw.send(b"honest")
+    forged, honest = received(far, 2)
+    assert forged[0] == honest[0] != victim_peer
+    assert forged[1] == (b"junk", victim_peer[1:], b"forged")
+    assert honest[1] == (b"honest",)
+
+
+@pytest.mark.slow
+def test_message_above_the_limit_is_never_taken_in(
+    opened: Open, raw: zmq.Socket[bytes]
+) -> None:
+    far = opened(Profile.DATA)
+    raw.connect(far.bind(ANYWHERE, ANY_PORT))
+    raw.send(bytes(PACKET_BYTES_MAX + 1))
+    raw.send(b"small")
+    # The connection ends, with what it held; the sender opens it anew.
+    poller = zmq.Poller()
+    poller.register(raw, zmq.POLLOUT)
+    until = time.monotonic() + BOUND_S
+    messages: list[tuple[PeerId, tuple[bytes, ...]]] = []
+    while not messages and time.monotonic() < until:
+        poller.poll(10)
+        raw.send(b"small")
+        select.select([far.fileno()], [], [], 0.01)
+        messages = [(p, tuple(map(bytes, f))) for p, f in far.receive(PACKETS, BYTES)]
+    assert {frames for _, frames in messages} == {(b"small",)}
+
+
+def sockets(link: ZeromqLink) -> list[zmq.Socket[bytes]]:
+    return [port.socket for port in (*link._bound, *link._peers.values())]
+
+
+def test_data_sockets_have_finite_marks_and_no_heartbeats(opened: Open) -> None:
+    link = opened(Profile.DATA)
+    link.connect(b"far", link.bind(ANYWHERE, ANY_PORT))
+    assert len(sockets(link)) == 2
+    for socket in sockets(link):
+        assert socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+        assert CREDIT < socket.getsockopt(zmq.SNDHWM) <= 10 * CREDIT
+        assert CREDIT < socket.getsockopt(zmq.RCVHWM) <= 10 * CREDIT
+        assert socket.getsockopt(zmq.TCP_MAXRT) <= 0
+
+
+def test_control_sockets_have_heartbeats_and_no_mark_to_receive(opened: Open) -> None:
+    link = opened(Profile.CONTROL)
+    link.connect(b"far", link.bind(ANYWHERE, ANY_PORT))
+    for socket in sockets(link):
+        assert socket.getsockopt(zmq.HEARTBEAT_IVL) == 1000
+        assert socket.getsockopt(zmq.HEARTBEAT_TIMEOUT) == 3000
+        assert socket.getsockopt(zmq.HEARTBEAT_TTL) == 3000
+        assert socket.getsockopt(zmq.RCVHWM) == 0
+        assert socket.getsockopt(zmq.IMMEDIATE) == 1
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+def test_no_socket_waits_for_ever_or_takes_in_what_is_too_large(
+    opened: Open, profile: Profile
+) -> None:
+    link = opened(profile)
+    link.connect(b"far", link.bind(ANYWHERE, ANY_PORT))
+    for socket in sockets(link):
+        assert socket.getsockopt(zmq.LINGER) == 0
+        assert socket.getsockopt(zmq.MAXMSGSIZE) == PACKET_BYTES_MAX
+        assert 0 < socket.getsockopt(zmq.CONNECT_TIMEOUT) <= 1000
+        assert 0 < socket.getsockopt(zmq.HANDSHAKE_IVL) <= 3000
+        assert 0 < socket.getsockopt(zmq.RECONNECT_IVL_MAX) <= 2000
+
+
+def test_port_is_taken_from_the_range(opened: Open) -> None:
+    first = opened(Profile.DATA).bind(ANYWHERE, ANY_PORT)
+    port = int(first.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=f"ports {port}-{port}"):
+        opened(Profile.DATA).bind(ANYWHERE, (port, port))
+    second = opened(Profile.DATA).bind(ANYWHERE, (port, min(65535, port + 100)))
+    assert port < int(second.rpartition(":")[2]) <= port + 100
+
+
+def test_address_is_given_as_it_was_asked_for(opened: Open) -> None:
+    link = opened(Profile.DATA)
+    assert link.bind(ANYWHERE, ANY_PORT).rpartition(":")[0] == "tcp://127.0.0.1"
+    assert link.bind("tcp://[::1]:0", ANY_PORT).rpartition(":")[0] == "tcp://[::1]"
+
+
+def test_control_connection_is_told_of_when_it_is_made(opened: Open) -> None:
+    far, near = opened(Profile.CONTROL), opened(Profile.CONTROL)
+    near.connect(b"far", far.bind(ANYWHERE, ANY_PORT))
+    assert next_changes(near) == [(b"far", True)]
+
+
+def test_control_connection_is_told_of_when_it_breaks_and_when_it_heals(
+    opened: Open, context: Context
+) -> None:
+    near = opened(Profile.CONTROL)
+    far = ZeromqLink(context, Profile.CONTROL)
+    endpoint = far.bind(ANYWHERE, ANY_PORT)
+    near.connect(b"far", endpoint)
+    assert next_changes(near) == [(b"far", True)]
+    far.close(0)
+    assert next_changes(near) == [(b"far", False)]
+    again = opened(Profile.CONTROL)
+    until = time.monotonic() + BOUND_S
+    while True:
+        try:
+            again.bind(endpoint, ANY_PORT)
+            break
+        except ConfigError:
+            assert time.monotonic() < until
+    assert (b"far", True) in next_changes(near)
+
+
+def test_nothing_is_parked_on_a_control_connection_that_is_not_there(opened: Open) -> None:
+    near = opened(Profile.CONTROL)
+    near.connect(b"far", "tcp://127.0.0.1:1")
+    assert not near.send(b"far", (b"x",))
+
+
+LISTENER = """
+import sys
+import zmq
+from zmqkit.links.zeromq import Profile, ZeromqLink
+link = ZeromqLink(zmq.Context(), Profile.CONTROL)
+print(link.bind("tcp://127.0.0.1:0", (0, 0)), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_control_connection_tells_of_a_killed_process(opened: Open) -> None:
+    near = opened(Profile.CONTROL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LISTENER],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        near.connect(b"far", process.stdout.readline().strip())
+        assert next_changes(near) == [(b"far", True)]
+        os.kill(process.pid, signal.SIGKILL)
+        assert next_changes(near) == [(b"far", False)]

@@ -1,0 +1,204 @@
+"""`zmqkit call`: one call, or one for each line of standard input."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import click
+
+import zmqkit
+from zmqkit.cli.output import say_value
+from zmqkit.options import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
+
+_ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-v+$")
+"""How a token begins that is not an unknown option: -5 is a number, -vv a known one."""
+
+_KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
+
+
+class Values(click.Command):
+    """A command whose arguments may be negative numbers; other unknown options are refused."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, in which `-5` is a number and `-x` a mistake."""
+        known = {name for each in self.get_params(ctx) for name in each.opts}
+        for token in args[: args.index("--")] if "--" in args else args:
+            name = token.partition("=")[0]
+            if name not in known and not _ARGUMENT.match(token):
+                raise click.NoSuchOption(name, ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+@dataclass(slots=True)
+class Arguments:
+    """What a call takes, read from the command line."""
+
+    args: list[object] = field(default_factory=list)
+    kwargs: dict[str, object] = field(default_factory=dict)
+
+
+@click.command(
+    "call",
+    short_help="Call a method of a service.",
+    cls=Values,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("service")
+@click.argument("method")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a call may take.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a first instance of the service.",
+)
+@click.option(
+    "--priority",
+    type=click.IntRange(0, PRIORITY_MAX),
+    default=PRIORITY,
+    show_default=True,
+    help="0 to 9; 9 is served first.",
+)
+@click.option("--header", "headers", multiple=True, metavar="KEY=VALUE", help="Travels along.")
+@click.option("--lines", is_flag=True, help="One call for each line of standard input.")
+@click.option("--notify", is_flag=True, help="One way: wait until it was taken, no longer.")
+@click.option("--json", "as_json", is_flag=True, help="Print text as JSON too.")
+@click.option("--insecure", is_flag=True, help="Use other machines too, in plain text.")
+def command(
+    *,
+    service: str,
+    method: str,
+    arguments: tuple[str, ...],
+    timeout_s: float,
+    wait_s: float,
+    priority: int,
+    headers: tuple[str, ...],
+    lines: bool,
+    notify: bool,
+    as_json: bool,
+    insecure: bool,
+) -> None:
+    """Call METHOD of SERVICE, a name or a URL, and print what it gives.
+
+    An argument that is JSON is passed as what it means, any other as text: 5 is a number, tea
+    is text, '"5"' is text too. NAME=VALUE, where NAME is a Python name, passes VALUE by
+    keyword; write '"a=b"' for the text. A lone - stands for all of standard input, read by the
+    same rule without its last line end; what is not UTF-8 is passed as bytes. With --lines each
+    line of standard input makes a call, with the line as its last argument. What follows -- is
+    never an option.
+
+    Text is printed plainly and everything else as JSON, in which bytes are base64 and times ISO
+    8601. Bytes alone go out unchanged into a pipe or file.
+
+    \b
+    zmqkit call math sqrt 2
+    zmqkit call orders price tea quantity=2
+    zmqkit call words count - <README.md | jq .the
+    """
+    if lines and "-" in arguments:
+        raise click.UsageError("- and --lines both read standard input; use one")
+    calls = _by_line(arguments) if lines else [_read(arguments)]
+    with zmqkit.Client(service, insecure=insecure or None) as client:
+        view = client.options(
+            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=_headers(headers)
+        )
+        for each in calls:
+            if notify:
+                view.notify(method, *each.args, **each.kwargs)
+            else:
+                value = view.call(method, *each.args, **each.kwargs)
+                say_value(value, as_json=as_json)
+        if notify:
+            client.close(timeout_s)
+            _check_taken(client, timeout_s)
+
+
+def parse(text: str) -> object:
+    """The value that the text means as JSON, or the text itself."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _read(arguments: tuple[str, ...]) -> Arguments:
+    """The arguments of a call, standard input among them where one is a lone dash."""
+    if arguments.count("-") > 1:
+        raise click.UsageError("standard input can be read once; use - once")
+    read = Arguments()
+    for text in arguments:
+        keyword = _KEYWORD.fullmatch(text)
+        if keyword is None:
+            read.args.append(_standard_input() if text == "-" else parse(text))
+        elif keyword[1] in read.kwargs:
+            raise click.UsageError(f"{keyword[1]!r} is given twice; leave one out")
+        else:
+            read.kwargs[keyword[1]] = parse(keyword[2])
+    return read
+
+
+def _by_line(arguments: tuple[str, ...]) -> Iterator[Arguments]:
+    """The arguments of each call: the given ones and then a line, as soon as it is there."""
+    for line in sys.stdin.buffer:
+        read = _read(arguments)
+        read.args.append(_decoded(line))
+        yield read
+
+
+def _standard_input() -> object:
+    return _decoded(sys.stdin.buffer.read())
+
+
+def _decoded(data: bytes) -> object:
+    """Bytes from outside as an argument: without the last line end, if they are text at all."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return data
+    return parse(text.removesuffix("\n").removesuffix("\r"))
+
+
+def _headers(texts: tuple[str, ...]) -> dict[str, object]:
+    headers = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--header")
+        headers[key] = parse(value)
+    return headers
+
+
+def _check_taken(client: zmqkit.Client, timeout_s: float) -> None:
+    """Raise when a one-way message was not acknowledged: refused, or in vain till the end."""
+    stats = client.stats()
+    taken, sent = stats["delivered"], stats["accepted"]
+    if stats["failed"]:
+        raise zmqkit.PeerError(
+            f"{client.name!r} took {taken} of {sent} messages; is it there, with that method? "
+            "-v says why"
+        )
+    if taken != sent:
+        raise zmqkit.CallTimeout(
+            f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s"
+        )
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,112 @@
+"""`zmqkit demo`: the main job at work, with one of the workers killed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from zmqkit.cli.output import say, styled, table, tell, to_json
+from zmqkit.demo.run import PROCESSES, Result, run
+from zmqkit.errors import ConfigError
+
+_REDRAW_S = 0.1
+_BAR_CHARS = 24
+_WORDS = 5
+
+
+@click.command("demo", short_help="See it work: three processes, one of them killed.")
+@click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="One object, in one line.")
+def command(*, path: str | None, as_json: bool) -> int:
+    """Count the words of a text in three processes, and kill one of them half-way.
+
+    The text is PATH, read as UTF-8, else one that comes with Python. The processes serve under
+    one name and are found by discovery alone. Their counts are compared with one made here.
+
+    The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
+    start of the first process until the client was connected with all three; calls; retries;
+    calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; words, the twenty
+    most frequent with their counts. The exit code is 1 when a call is lost or a count is wrong.
+    """
+    file = Path(path) if path else _own_text()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    progress = Progress()
+    try:
+        result = asyncio.run(run(text, progress.show))
+    finally:
+        progress.clear()
+    if as_json:
+        say(to_json(result.summary()))
+    else:
+        for line in report(file, result):
+            say(line)
+    for error in result.errors[:1]:
+        tell(f"first of {len(result.errors)} lost calls: {error}")
+    return 0 if result.ok else 1
+
+
+def report(file: Path, result: Result) -> list[str]:
+    """The run as a table for people, with the verdict above it."""
+    verdict, colour = "ok: no call was lost and every word was counted right", "green"
+    if not result.ok:
+        what = "calls were lost" if result.lost else "the counts differ from those made here"
+        verdict, colour = f"FAILED: {what}", "red"
+    p50, p99, worst = (result.percentile_s(each) * 1e3 for each in (50, 99, 100))
+    most = result.counted.most_common(_WORDS)
+    words = "".join(f", {word} {number:,}" for word, number in most)
+    rows = [
+        ("text", f"{file}, {result.chars:,} characters in {result.calls:,} chunks"),
+        ("processes", " ".join(map(str, result.pids))),
+        ("killed", f"{result.killed}, by SIGKILL half-way"),
+        ("discovery", f"{result.found_s * 1e3:.0f} ms from the first start to all {PROCESSES}"),
+        ("calls", f"{result.calls:,}"),
+        ("retries", f"{result.retries:,}"),
+        ("throughput", f"{result.calls_per_s:,.0f} calls/s"),
+        ("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {worst:.1f} ms"),
+        ("lost", f"{result.lost:,}" if result.lost else "none"),
+        ("words", f"{result.counted.total():,} in all{words}"),
+    ]
+    return [styled(verdict, sys.stdout, fg=colour, bold=True), *table(rows)]
+
+
+class Progress:
+    """A line on standard error that follows a run, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._next_at = 0.0
+
+    def show(self, result: Result) -> None:
+        """Draw the line anew, now and then."""
+        if not self._shown or time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + _REDRAW_S
+        if result.calls:
+            full = _BAR_CHARS * result.done // result.calls
+            line = f"[{'#' * full}{'.' * (_BAR_CHARS - full)}] {result.done:,}/{result.calls:,}"
+            line += f" calls, {len(result.errors)} lost"
+        else:
+            line = f"processes {' '.join(map(str, result.pids))} look for each other"
+        if result.killed:
+            line += f", {result.killed} killed"
+        sys.stderr.write(f"\r{line}\x1b[K")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Leave nothing of the line behind."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _own_text() -> Path:
+    """The text that comes with Python; ConfigError where it was left out."""
+    found = importlib.util.find_spec("pydoc_data.topics")
+    if found is None or not found.origin or not Path(found.origin).exists():
+        raise ConfigError("this Python came without pydoc_data; give a text as PATH")
+    return Path(found.origin)

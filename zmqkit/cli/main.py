@@ -1,0 +1,161 @@
+"""`zmqkit`: finds the command, runs it, and turns what went wrong into a line and a code."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from zmqkit.cli.output import say, say_error, tell
+from zmqkit.errors import CallTimeout, RemoteError, UsageError, ZmqkitError
+
+FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
+
+_COMMANDS = {
+    "call": "zmqkit.cli.call",
+    "demo": "zmqkit.cli.demo",
+    "ls": "zmqkit.cli.ls",
+    "serve": "zmqkit.cli.serve",
+}
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for; each takes -v, as `zmqkit` itself does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        if not any(each.name == "verbose" for each in command.params):
+            command.params.append(verbose())
+        return command
+
+
+def verbose() -> click.Option:
+    """The option -v, which the commands share."""
+    return click.Option(
+        ["-v", "--verbose"],
+        count=True,
+        expose_value=False,
+        callback=_log,
+        help="Log to standard error; -vv logs more. Errors come with their traceback.",
+    )
+
+
+def _log(ctx: click.Context, option: click.Parameter, count: int) -> None:
+    if not count:
+        return
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line)
+    logging.getLogger("zmqkit").setLevel(logging.INFO)
+    if count > 1:
+        logging.getLogger().setLevel(logging.DEBUG)
+        logging.getLogger("zmqkit").setLevel(logging.DEBUG)
+
+
+@click.group(
+    cls=Commands,
+    params=[verbose()],
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda context, option, wanted: _show_version(context) if wanted else None,
+    help="Print the version.",
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Programs that find each other by name, with no broker and no address.
+
+    Without --insecure (or ZMQKIT_INSECURE=1) everything stays on this machine.
+    """
+    if context.invoked_subcommand is None:
+        tell(context.get_help())
+        context.exit(USAGE)
+
+
+def _show_version(context: click.Context) -> None:
+    # It takes 20 ms to import and is wanted here alone.
+    from importlib import metadata
+
+    try:
+        say(f"zmqkit {metadata.version('zmqkit')}")
+    except metadata.PackageNotFoundError:
+        say("zmqkit, not installed")
+    context.exit()
+
+
+def main() -> None:
+    """Run what the command line says and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; gives its exit code, after a line about what went wrong."""
+    try:
+        code = cli.main([*arguments], prog_name="zmqkit", standalone_mode=False)
+    except click.ClickException as error:
+        say_error(_usage_text(error))
+        return error.exit_code
+    except click.Abort:
+        say_error("interrupted")
+        return INTERRUPTED
+    except ZmqkitError as error:
+        return _failed(error)
+    except Exception as error:  # noqa: BLE001 - a bug here; people get a line, -v the rest
+        say_error(f"{type(error).__name__}: {error}; -v shows where")
+        _show_traceback()
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _usage_text(error: click.ClickException) -> str:
+    """What is wrong with the command line, and where the remedy stands."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    return f"{text}; see {context.command_path} --help" if context else text
+
+
+def _failed(error: ZmqkitError) -> int:
+    say_error(f"{error}{_remedy(error)}")
+    if isinstance(error, RemoteError) and _is_verbose():
+        tell(error.traceback.rstrip())
+    else:
+        _show_traceback()
+    if isinstance(error, UsageError):
+        return USAGE
+    return TIMEOUT if isinstance(error, CallTimeout) else FAILED
+
+
+def _remedy(error: ZmqkitError) -> str:
+    """What to do on the command line, where the error itself does not say."""
+    if isinstance(error, CallTimeout):
+        return "; give it longer with --timeout"
+    if isinstance(error, RemoteError) and not _is_verbose():
+        return "; -v shows where, over there"
+    return ""
+
+
+def _show_traceback() -> None:
+    if _is_verbose():
+        tell(traceback.format_exc().rstrip())
+
+
+def _is_verbose() -> bool:
+    return logging.getLogger("zmqkit").isEnabledFor(logging.INFO)

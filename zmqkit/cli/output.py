@@ -1,0 +1,103 @@
+"""What the commands write: values as text or JSON, tables, and colour where somebody looks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import IO, Any, TextIO
+
+import click
+
+
+def coloured(stream: IO[Any]) -> bool:
+    """Whether colour is welcome: a terminal, and neither NO_COLOR nor a dumb one."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def styled(text: str, stream: IO[Any], **style: Any) -> str:
+    """The text in a style of `click.style`, or as it is where colour is not welcome."""
+    return click.style(text, **style) if coloured(stream) else text
+
+
+def say(text: str) -> None:
+    """Write a line to standard output at once, for whoever reads it through a pipe."""
+    _write(sys.stdout, text)
+
+
+def tell(text: str) -> None:
+    """Write a line to standard error, which is for people."""
+    _write(sys.stderr, text)
+
+
+def say_error(text: str) -> None:
+    """Write `error: …` to standard error, in one line."""
+    tell(f"{styled('error:', sys.stderr, fg='red', bold=True)} {' '.join(text.split())}")
+
+
+def say_value(value: object, *, as_json: bool) -> None:
+    """Write a value: text plainly, bytes unchanged but for a terminal, the rest as JSON."""
+    if isinstance(value, bytes) and not as_json and not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+    elif isinstance(value, str) and not as_json:
+        say(value)
+    elif isinstance(value, bytes) and not as_json:
+        say(_base64(value))
+    else:
+        say(to_json(value))
+
+
+def to_json(value: object) -> str:
+    """The value as one line of JSON; bytes become base64, points in time ISO 8601."""
+    return json.dumps(_jsonable(value), ensure_ascii=False)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows as lines, in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: `4 s`, `12 min`, `3 h`, `2 d`."""
+    for unit, unit_s, below in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
+        if seconds < below:
+            return f"{int(seconds / unit_s)} {unit}"
+    return f"{int(seconds / 86400)} d"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a line; what the stream's encoding cannot carry is escaped."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def _jsonable(value: object) -> object:
+    """The value with what JSON does not have replaced by text."""
+    if isinstance(value, dict):
+        return {_key(key): _jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    if isinstance(value, bytes):
+        return _base64(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value
+
+
+def _key(key: object) -> str:
+    return _base64(key) if isinstance(key, bytes) else str(key)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")

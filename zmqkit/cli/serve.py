@@ -1,0 +1,199 @@
+"""`zmqkit serve`: functions of any module, or an object's methods, as a service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import click
+
+import zmqkit
+from zmqkit import asyncio as zmqkit_asyncio
+from zmqkit.cli.output import say, tell
+from zmqkit.cli.target import AnyService, Target, load
+from zmqkit.errors import UsageError
+from zmqkit.model import is_loopback, parse_url
+from zmqkit.options import CONCURRENCY_ASYNCIO
+
+DRAIN_S = 10.0
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(slots=True, frozen=True)
+class Options:
+    """How a service is made of a target; None takes what zmqkit takes."""
+
+    name: str | None
+    bind: str | None
+    concurrency: int | None
+    insecure: bool | None
+    idempotent: frozenset[str]
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any."""
+        return self != Options(None, None, None, None, frozenset())
+
+
+@click.command("serve", short_help="Serve a module's functions or an object's methods.")
+@click.argument("target", metavar="MODULE[:OBJECT]")
+@click.option("--name", help="What clients call it; else the module or object gives the name.")
+@click.option("--bind", metavar="URL", help="tcp://HOST:PORT; else any free port.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Calls answered at once: 1, or {CONCURRENCY_ASYNCIO} where a function is async.",
+)
+@click.option(
+    "--idempotent",
+    "idempotent",
+    multiple=True,
+    metavar="METHOD",
+    help="May run twice, so its calls survive the loss of an instance; repeatable, or `all`.",
+)
+@click.option("--insecure", is_flag=True, help="Serve other machines too, in plain text.")
+@click.option("--until-eof", is_flag=True, help="Stop too when standard input ends.")
+def command(
+    *,
+    target: str,
+    name: str | None,
+    bind: str | None,
+    concurrency: int | None,
+    idempotent: tuple[str, ...],
+    insecure: bool,
+    until_eof: bool,
+) -> int:
+    """Serve a module's functions, or an object's methods, until SIGINT or SIGTERM.
+
+    MODULE is imported as Python does, from the current directory too. Served are the functions
+    in its __all__ or, without one, the public ones that it defines itself. OBJECT is served by
+    its public methods; a class is called for an object first, a function is served alone, and a
+    zmqkit Service as it stands. Whoever reaches the service may call all of them.
+
+    At the end requests that were taken are finished, for ten seconds at most; a second signal
+    ends that too.
+
+    \b
+    zmqkit serve math
+    zmqkit serve shop:catalogue --name orders --idempotent price
+    """
+    options = Options(name, bind, concurrency, insecure or None, frozenset(idempotent))
+    made = build(load(target), options)
+    if isinstance(made, zmqkit.Service):
+        unanswered = _serve_blocking(made, until_eof=until_eof)
+    else:
+        unanswered = asyncio.run(_serve_asyncio(made, until_eof=until_eof))
+    if unanswered:
+        tell(f"{unanswered} requests were left unanswered")
+    return 1 if unanswered else 0
+
+
+def build(target: Target, options: Options) -> AnyService:
+    """The service of a target: on an event loop where a function needs one, else blocking."""
+    if target.service is not None:
+        if options.given:
+            raise UsageError(f"{target.name!r} is a Service; set its options where it is made")
+        return target.service
+    _check_idempotent(target, options.idempotent)
+    name = options.name or target.name
+    if not target.waits:
+        blocking = zmqkit.Service(
+            name,
+            bind=options.bind,
+            concurrency=options.concurrency or 1,
+            insecure=options.insecure,
+        )
+        for method, function in target.methods.items():
+            twice = bool(options.idempotent & {method, "all"})
+            blocking.handler(function, name=method, idempotent=twice)
+        return blocking
+    waiting = zmqkit_asyncio.Service(
+        name,
+        bind=options.bind,
+        concurrency=options.concurrency or CONCURRENCY_ASYNCIO,
+        insecure=options.insecure,
+    )
+    for method, function in target.methods.items():
+        plain = not asyncio.iscoroutinefunction(function)
+        twice = bool(options.idempotent & {method, "all"})
+        waiting.handler(function, name=method, idempotent=twice, thread=plain)
+    return waiting
+
+
+def _check_idempotent(target: Target, names: frozenset[str]) -> None:
+    unknown = names - target.methods.keys() - {"all"}
+    if unknown:
+        raise UsageError(f"--idempotent {min(unknown)}: {target.name!r} has no such method")
+
+
+def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
+    """Serve in this thread until told to stop; gives how many requests were left."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        service.stop()
+
+    for each in _SIGNALS:
+        signal.signal(each, stop)
+    service.start()
+    if until_eof:
+        _at_eof(service.stop)
+    say(where(service.name, service.endpoint))
+    service.serve()
+    return service.close(DRAIN_S)
+
+
+async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) -> int:
+    """Serve on this loop until told to stop; gives how many requests were left."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for each in _SIGNALS:
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        service.stop()
+
+    for each in _SIGNALS:
+        loop.add_signal_handler(each, stop)
+    await service.start()
+    if until_eof:
+        _at_eof(service.stop)
+    say(where(service.name, service.endpoint))
+    await service.serve()
+    return await service.close(DRAIN_S)
+
+
+def where(name: str, endpoint: str) -> str:
+    """The line that says where a service listens, and what to do for other machines."""
+    # ZeroMQ writes an IPv4 address as one mapped into IPv6; people do not.
+    endpoint = re.sub(r"\[::ffff:([\d.]+)\]", r"\1", endpoint)
+    line = f"serving {name!r} at {endpoint}"
+    url = parse_url(endpoint)
+    if url.scheme == "memory":
+        return f"{line}, inside this process only"
+    if not is_loopback(url.host):
+        return f"{line}, open to the network in plain text"
+    return f"{line}, this machine only; --insecure opens it to the network in plain text"
+
+
+def _at_eof(stop: Callable[[], None]) -> None:
+    """Call `stop` when standard input ends, as it does when the process that gave it dies."""
+    descriptor = sys.stdin.fileno()
+
+    def read() -> None:
+        # Not through sys.stdin, whose lock would be held while the interpreter shuts down.
+        while os.read(descriptor, 4096):
+            pass
+        stop()
+
+    threading.Thread(target=read, name="until-eof", daemon=True).start()

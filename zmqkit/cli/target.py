@@ -1,0 +1,131 @@
+"""What `zmqkit serve` serves: the public functions of a module, or the methods of an object."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+import zmqkit
+from zmqkit import asyncio as zmqkit_asyncio
+from zmqkit.errors import UsageError, ZmqkitError
+
+log = logging.getLogger("zmqkit")
+
+Function = Callable[..., object]
+AnyService = zmqkit.Service | zmqkit_asyncio.Service
+
+
+@dataclass(slots=True)
+class Target:
+    """A name to serve under and the functions behind it, or a service that exists already."""
+
+    name: str
+    methods: dict[str, Function]
+    service: AnyService | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it needs an event loop: a function is `async def`."""
+        return any(map(inspect.iscoroutinefunction, self.methods.values()))
+
+
+def load(text: str) -> Target:
+    """Import `MODULE[:OBJECT]` and find what can be served.
+
+    Raises UsageError when it is not there or has nothing to serve, ZmqkitError when the module
+    itself fails.
+    """
+    name, colon, path = text.partition(":")
+    found: object = _import(name)
+    if path:
+        for part in path.split("."):
+            if not hasattr(found, part):
+                raise UsageError(f"{name!r} has no {path!r}; there are {_some(found)}")
+            found = getattr(found, part)
+    elif colon:
+        raise UsageError(f"{text!r} names no object; leave out the colon or add a name")
+    if isinstance(found, zmqkit.Service | zmqkit_asyncio.Service):
+        return Target(found.name, {}, found)
+    label = (path or name).rpartition(".")[2]
+    methods = {method: each for method, each in _methods(found, label) if _can_serve(each)}
+    if not methods:
+        raise UsageError(f"{text!r} has no public functions to serve")
+    return Target(label, methods)
+
+
+def _import(name: str) -> ModuleType:
+    """The module, looked for in the current directory first, as `python -m` does."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"{name!r} is not a module's name; for shop.py write shop")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            remedy = "name one that is installed or in the current directory, without .py"
+            raise UsageError(f"there is no module {name!r}; {remedy}") from error
+        raise ZmqkitError(f"importing {name!r} failed: {error}; install it") from error
+    except (Exception, SystemExit) as error:
+        kind = type(error).__name__
+        raise ZmqkitError(f"importing {name!r} failed: {kind}: {error}; mend it") from error
+
+
+def _methods(found: object, label: str) -> Iterator[tuple[str, Function]]:
+    """Name and function of all that is public: of a module, a function itself, an object."""
+    if inspect.ismodule(found):
+        yield from _of_module(found)
+    elif inspect.isclass(found):
+        yield from _of_object(_instance(found))
+    elif inspect.isroutine(found):
+        yield label, found
+    else:
+        yield from _of_object(found)
+
+
+def _of_module(module: ModuleType) -> Iterator[tuple[str, Function]]:
+    """What `__all__` lists or, without it, what the module defines: never its imports."""
+    listed = getattr(module, "__all__", None)
+    for name in dir(module) if listed is None else listed:
+        each = getattr(module, name, None)
+        ours = listed is not None or getattr(each, "__module__", None) == module.__name__
+        if ours and not name.startswith("_") and callable(each) and not inspect.isclass(each):
+            yield name, each
+
+
+def _of_object(found: object) -> Iterator[tuple[str, Function]]:
+    """Its methods; properties are not looked at, since that would run them."""
+    for name in dir(found):
+        if name.startswith("_") or isinstance(inspect.getattr_static(found, name), property):
+            continue
+        each = getattr(found, name, None)
+        if callable(each) and not inspect.isclass(each):
+            yield name, each
+
+
+def _instance(kind: type) -> object:
+    try:
+        return kind()
+    except Exception as error:
+        remedy = "serve an object of it that the module makes"
+        raise UsageError(f"{kind.__name__}() failed: {error}; {remedy}") from error
+
+
+def _can_serve(function: Function) -> bool:
+    """Whether one value answers a call; generators have many."""
+    many = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    if many:
+        log.info("%s is not served: it is a generator", getattr(function, "__name__", function))
+    return not many
+
+
+def _some(found: object) -> str:
+    """A few public names, to help whoever mistyped one."""
+    names = [name for name in dir(found) if not name.startswith("_")]
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "") or "none"

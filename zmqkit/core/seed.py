@@ -1,0 +1,131 @@
+"""Addresses given by hand: asked who is there, until that process is a neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+
+from zmqkit.core.directory import Directory, hello
+from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.model import PeerId, Url
+from zmqkit.options import HELLO_S, HELLO_S_MAX
+
+
+@dataclass(slots=True, eq=False)
+class Seed:
+    """One address. It is asked again and again, slower each time, unless it rests.
+
+    key: the URL that a role wants, or empty for a peer of everybody. role: what it must be.
+    process, incarnation: who answered there, and the role meant by the URL. next_at: when to
+    ask; infinity while it rests, because membership holds a connection to that process.
+    """
+
+    url: Url
+    key: str
+    role: str
+    peer: PeerId
+    process: int = 0
+    incarnation: int = 0
+    next_at: float = 0.0
+    back_off_s: float = HELLO_S
+
+
+class Seeds:
+    """The seeds of one process, by the peer that each is asked as."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._by_peer: dict[PeerId, Seed] = {}
+
+    def __iter__(self) -> Iterator[Seed]:
+        return iter(self._by_peer.values())
+
+    def get(self, peer: PeerId) -> Seed | None:
+        """The seed that is asked as this peer."""
+        return self._by_peer.get(peer)
+
+    def add(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
+        """Start to ask at an address; nothing happens if it is asked already."""
+        peer = b"s" + (key or url.endpoint).encode()
+        if peer in self._by_peer:
+            return []
+        seed = self._by_peer[peer] = Seed(url, key, role, peer)
+        seed.next_at = now + HELLO_S
+        return [Connect(peer, url.endpoint)]
+
+    def remove(self, key: str) -> list[Effect]:
+        """Stop asking on behalf of a key."""
+        effects: list[Effect] = []
+        for peer in [peer for peer, seed in self._by_peer.items() if key and seed.key == key]:
+            seed = self._by_peer.pop(peer)
+            if seed.next_at < inf:
+                effects.append(Disconnect(peer))
+        return effects
+
+    def keys_of(self, incarnation: int) -> list[str]:
+        """The URLs that mean this role."""
+        return [seed.key for seed in self if seed.key and seed.incarnation == incarnation]
+
+    def pick(self, directory: Directory) -> list[Effect]:
+        """Find again the roles that URLs mean, where the ones they meant are listed no more."""
+        effects: list[Effect] = []
+        listed = {row[2] for row in directory.roles}
+        for seed in self:
+            meant = seed.process == directory.process and seed.key
+            if meant and seed.incarnation not in listed:
+                effects += self._pick(seed, directory)
+        return effects
+
+    def answered(self, seed: Seed, directory: Directory) -> list[Effect]:
+        """Take what the process at a seed's address says."""
+        seed.process = directory.process
+        return self._pick(seed, directory) if seed.key else []
+
+    def rest(self, process: int) -> list[Effect]:
+        """Ask no more where this process was found: there is a better connection to it."""
+        effects: list[Effect] = []
+        for seed in self:
+            if seed.process == process and seed.next_at < inf:
+                seed.next_at = inf
+                effects.append(Disconnect(seed.peer))
+        return effects
+
+    def wake(self, process: int) -> list[Effect]:
+        """Ask again, at once, at the addresses that led to a process."""
+        effects: list[Effect] = []
+        for seed in self:
+            if seed.process == process and seed.next_at == inf:
+                seed.process = seed.incarnation = 0
+                seed.back_off_s = HELLO_S / 2
+                seed.next_at = 0.0
+                effects.append(Connect(seed.peer, seed.url.endpoint))
+        return effects
+
+    def ask_all(self, now: float) -> list[Effect]:
+        """Ask at once wherever nobody has been found to hold on to."""
+        effects: list[Effect] = []
+        for seed in self:
+            if seed.next_at < inf:
+                seed.back_off_s = HELLO_S
+                seed.next_at = now + HELLO_S
+                effects.append(hello(self._process, seed.peer))
+        return effects
+
+    def tick(self, now: float) -> list[Effect]:
+        """Ask wherever it is time."""
+        effects: list[Effect] = []
+        for seed in self:
+            if now >= seed.next_at:
+                seed.back_off_s = min(2 * seed.back_off_s, HELLO_S_MAX)
+                seed.next_at = now + seed.back_off_s
+                effects.append(hello(self._process, seed.peer))
+        return effects
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        return min((seed.next_at for seed in self), default=inf)
+
+    def _pick(self, seed: Seed, directory: Directory) -> list[Effect]:
+        seed.incarnation, why = directory.pick(seed.role, seed.url.name)
+        return [] if seed.incarnation else [Tell("hint", seed.key, text=why)]

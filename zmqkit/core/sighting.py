@@ -1,0 +1,110 @@
+"""What was heard of roles, and from whom: hints, until their process answers itself."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from zmqkit.model import Record, is_loopback
+from zmqkit.options import RECORDS_MAX
+
+HELLO, STATIC = "hello", "static"
+ITS_OWN_WORD = (HELLO, STATIC)
+"""Sources that count only while the process answers; discovery's records outlive it."""
+
+Place = tuple[str, int]
+"""Where a process may be asked: host and control port."""
+
+
+def near_first(places: Iterable[Place]) -> list[Place]:
+    """The places in order, those on this machine first."""
+    return sorted(places, key=lambda place: (not is_loopback(place[0]), place))
+
+
+@dataclass(slots=True)
+class Sighting:
+    """One role object as its sources describe it.
+
+    since: when it became known. heard_at: when discovery last spoke of it.
+    """
+
+    sources: dict[str, Record]
+    since: float
+    heard_at: float
+
+    @property
+    def record(self) -> Record:
+        """What its process says itself, else what anyone says."""
+        own = self.sources.get(HELLO) or self.sources.get(STATIC)
+        return own or next(iter(self.sources.values()))
+
+    def places(self) -> list[Place]:
+        """Where its process may be asked, this machine first."""
+        places = {(h, r.control_port) for r in self.sources.values() for h in r.addresses}
+        return near_first(places)
+
+
+class Sightings:
+    """Every role that is known of, by incarnation and by process."""
+
+    def __init__(self) -> None:
+        self.by_incarnation: dict[int, Sighting] = {}
+        self._by_process: dict[int, dict[int, None]] = {}
+
+    def processes(self) -> list[int]:
+        """All that have a role."""
+        return list(self._by_process)
+
+    def of(self, process: int) -> list[int]:
+        """The incarnations of a process's roles, none when nothing is known of it."""
+        return list(self._by_process.get(process, ()))
+
+    def learn(self, record: Record, source: str, now: float) -> str:
+        """Keep what a source says; gives why not, or nothing."""
+        sighting = self.by_incarnation.get(record.incarnation)
+        if sighting is None:
+            if len(self.by_incarnation) >= RECORDS_MAX:
+                return "records-full"
+            sighting = self.by_incarnation[record.incarnation] = Sighting({}, now, now)
+            self._by_process.setdefault(record.process, {})[record.incarnation] = None
+        elif sighting.record.process != record.process:
+            return "conflict"
+        sighting.sources[source] = record
+        if source not in ITS_OWN_WORD:
+            sighting.heard_at = now
+        return ""
+
+    def unlearn(self, incarnation: int, *sources: str) -> bool:
+        """Drop what these sources said; whether anybody else still says something."""
+        sighting = self.by_incarnation[incarnation]
+        if sighting.sources.keys() <= set(sources):
+            return False
+        for source in sources:
+            sighting.sources.pop(source, None)
+        return True
+
+    def erase(self, incarnation: int) -> int:
+        """Forget a role; gives its process."""
+        process = self.by_incarnation.pop(incarnation).record.process
+        del self._by_process[process][incarnation]
+        if not self._by_process[process]:
+            del self._by_process[process]
+        return process
+
+    def places(self, process: int, *, beyond: bool) -> list[Place]:
+        """Where a process may be asked, this machine first; elsewhere only if beyond."""
+        sightings = (self.by_incarnation[i] for i in self.of(process))
+        places = {place for sighting in sightings for place in sighting.places()}
+        return near_first(p for p in places if beyond or is_loopback(p[0]))
+
+    def unlisted(self, process: int, listed: Container[int]) -> list[int]:
+        """The roles of a process that are not among those listed."""
+        return [i for i in self.of(process) if i not in listed]
+
+    def check(self) -> None:
+        """Both ways to look agree, and somebody says each thing."""
+        assert all(sighting.sources for sighting in self.by_incarnation.values())
+        assert all(self._by_process.values())
+        assert sum(map(len, self._by_process.values())) == len(self.by_incarnation)
+        for process, incarnations in self._by_process.items():
+            assert all(self.by_incarnation[i].record.process == process for i in incarnations)

@@ -1,0 +1,175 @@
+"""One run of the demo: start, discover, call, kill half-way, compare."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from zmqkit.asyncio import BoundClient, Client
+from zmqkit.demo.fleet import Fleet
+from zmqkit.demo.words import count, cut
+from zmqkit.errors import NoService, ZmqkitError
+
+PROCESSES = 3
+OUTSTANDING = 48
+CALLS = 10_000
+"""About how many calls a long text is cut into; they take a few seconds."""
+CHUNK_CHARS = 64, 1 << 18
+TIMEOUT_S = 10.0
+FOUND_S = 20.0
+LOOK_S = 0.2
+TOP = 20
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run.
+
+    found_s: from the start of the first process until the client was connected with all three.
+    calls_s: from the first call until the last was answered. latencies_s: of each answered
+    call, sorted. lost: calls without an answer. errors: what those ended in.
+    """
+
+    chars: int
+    pids: list[int] = field(default_factory=list)
+    killed: int = 0
+    found_s: float = 0.0
+    calls: int = 0
+    done: int = 0
+    retries: int = 0
+    calls_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every call was answered and the words were counted right."""
+        return not self.lost and self.counted == self.expected
+
+    @property
+    def lost(self) -> int:
+        """How many calls got no answer."""
+        return self.calls - len(self.latencies_s)
+
+    @property
+    def calls_per_s(self) -> float:
+        """Calls a second."""
+        return self.done / self.calls_s if self.calls_s else 0.0
+
+    def percentile_s(self, percent: int) -> float:
+        """The latency that so many in a hundred calls did not exceed."""
+        sample = self.latencies_s
+        return sample[(len(sample) - 1) * percent // 100] if sample else 0.0
+
+    def summary(self) -> dict[str, object]:
+        """The run for programs, in the keys of `zmqkit demo --json`."""
+        return {
+            "ok": self.ok,
+            "pids": self.pids,
+            "killed": self.killed,
+            "found_ms": round(self.found_s * 1e3, 1),
+            "calls": self.calls,
+            "retries": self.retries,
+            "calls_per_s": round(self.calls_per_s, 1),
+            "p50_ms": round(self.percentile_s(50) * 1e3, 3),
+            "p99_ms": round(self.percentile_s(99) * 1e3, 3),
+            "lost": self.lost,
+            "words": {word: self.counted[word] for word, _ in self.expected.most_common(TOP)},
+        }
+
+
+Watch = Callable[[Result], None]
+"""Is called with the unfinished result whenever there is news."""
+
+
+async def run(text: str, watch: Watch) -> Result:
+    """Have the words of a text counted by processes of their own, and one of them killed."""
+    result = Result(len(text))
+    name = f"demo-words-{secrets.token_hex(4)}"
+    with Fleet("zmqkit.demo.words:count", "--name", name, "--idempotent", "all") as fleet:
+        async with Client(name, timeout_s=TIMEOUT_S, wait_s=TIMEOUT_S) as client:
+            await _assemble(fleet, client, result, watch)
+            await _Work(text, fleet, client, result, watch).finish()
+            retries = client.stats()["retries"]
+            assert isinstance(retries, int)
+            result.retries = retries
+    result.expected.update(count(text))
+    return result
+
+
+async def _assemble(fleet: Fleet, client: Client, result: Result, watch: Watch) -> None:
+    """Start the processes and wait until discovery has found all of them."""
+    begun_at = time.monotonic()
+    for _ in range(PROCESSES):
+        fleet.add()
+    result.pids = fleet.pids
+    watch(result)
+    while (found := await client.ready(PROCESSES, LOOK_S)) < PROCESSES:
+        fleet.check()
+        if time.monotonic() - begun_at > FOUND_S:
+            raise NoService(f"{found} of {PROCESSES} processes were found in {FOUND_S:g} s")
+    result.found_s = time.monotonic() - begun_at
+
+
+class _Work:
+    """The calls of a run: OUTSTANDING at a time, one process killed when half are answered."""
+
+    def __init__(
+        self, text: str, fleet: Fleet, client: Client, result: Result, watch: Watch
+    ) -> None:
+        low, high = CHUNK_CHARS
+        chunks = [*cut(text, min(max(low, len(text) // CALLS), high))]
+        result.calls = len(chunks)
+        self._chunks: Iterator[str] = iter(chunks)
+        self._fleet = fleet
+        self._ports = fleet.ports()
+        self._client = client
+        self._result = result
+        self._watch = watch
+
+    async def finish(self) -> None:
+        """Make all calls."""
+        begun_at = time.monotonic()
+        view = self._client.options()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(OUTSTANDING):
+                group.create_task(self._call_on(view))
+        if not self._result.killed:
+            self._kill()
+        self._result.calls_s = time.monotonic() - begun_at
+        self._result.latencies_s.sort()
+
+    async def _call_on(self, view: BoundClient) -> None:
+        """Call with one chunk after the other until none is left."""
+        result = self._result
+        for chunk in self._chunks:
+            sent_at = time.monotonic()
+            try:
+                counts = await view.call("count", chunk)
+            except ZmqkitError as error:
+                result.errors.append(str(error))
+            else:
+                result.latencies_s.append(time.monotonic() - sent_at)
+                result.counted.update(counts)
+            result.done += 1
+            if not result.killed and 2 * result.done >= result.calls:
+                self._kill()
+            self._watch(result)
+
+    def _kill(self) -> None:
+        """SIGKILL the process that has most calls in flight."""
+        busiest = max(self._client.instances(), key=_outstanding)
+        self._result.killed = self._ports[str(busiest["address"]).rpartition(":")[2]]
+        self._fleet.kill(self._result.killed)
+
+
+def _outstanding(row: dict[str, object]) -> int:
+    number = row["outstanding"]
+    assert isinstance(number, int)
+    return number

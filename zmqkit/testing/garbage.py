@@ -1,0 +1,71 @@
+"""Packets that nobody should have sent: noise, half-truths and lies about their sender."""
+
+from __future__ import annotations
+
+from random import Random
+
+from zmqkit.model import Frames
+from zmqkit.testing.network import Connection
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+
+_ODD: tuple[object, ...] = (
+    None, True, -1, 0, 2**64 - 1, 0.5, "x", b"\xff", [], [[]], [[1]], [[1], [2]], [1, 2], {},
+    {"credit": 0}, {1: 2}, [[0], [5], [["add", 4, None, [1], {}]]], [[1], [-1], [[1]]],
+    [[-1], [5], [["add", 4, None, [1], {}]]], [[1, 1], [5, 5], [["add", 4, None, [0], {}]] * 2],
+    [[7], [["busy", "", "", "", False]]], ["p", 1, []], [1, "p", [None]],
+    [1, 1, list(range(50))],
+)  # fmt: skip
+
+
+def noise(random: Random) -> bytes:
+    """Bytes at random, sometimes behind our magic."""
+    body = random.randbytes(random.choice((0, 1, 33, 34, 35, 80)))
+    return b"\0\x5a\x01" + body if random.random() < 0.5 else body
+
+
+def lie(random: Random, target: int = 0) -> bytes:
+    """A packet of ours by somebody who does not exist."""
+    kind = random.choice(sorted(wire.KINDS))
+    source = random.getrandbits(63) | 1
+    meta = encode(random.choice(_ODD))
+    raw = random.randbytes(9) if random.random() < 0.1 else None
+    return wire.pack(kind, source, target, random.choice((0, 2**64 - 1)), meta, raw)
+
+
+def spoil(random: Random, frame: bytes) -> bytes:
+    """A frame with some of its bytes changed, lost or added."""
+    spoilt = bytearray(frame)
+    for _ in range(random.randint(1, 4)):
+        at = random.randrange(len(spoilt) + 1)
+        change = random.randrange(3)
+        if change == 0:
+            spoilt[at : at + 1] = random.randbytes(1)
+        elif change == 1:
+            del spoilt[at : at + random.randint(1, 8)]
+        else:
+            spoilt[at:at] = random.randbytes(random.randint(1, 8))
+    return bytes(spoilt)
+
+
+def frames(random: Random, target: int = 0) -> Frames:
+    """One message of garbage, of one frame or more."""
+    made = random.choice((noise(random), lie(random, target), spoil(random, lie(random))))
+    return (made,) if random.random() < 0.9 else random.choice(((), (made, made)))
+
+
+def inject(random: Random, connection: Connection) -> None:
+    """Have garbage arrive at both ends of a connection."""
+    for _ in range(random.randint(1, 20)):
+        connection.listener.take(connection.peer, frames(random), connection.there)
+        connection.there.load += 1
+    for _ in range(random.randint(1, 20)):
+        made = frames(random)
+        if not is_word_of_a_stranger(made):
+            connection.back.load += 1
+            connection.dialer.take(connection.dialer.peer, made, connection.back)
+
+
+def is_word_of_a_stranger(made: Frames) -> bool:
+    """Whether it is a WELCOME: at the end of a connection of our own that is not garbage."""
+    return len(made) == 1 and bytes(made[0][3:4]) == bytes((wire.WELCOME,))

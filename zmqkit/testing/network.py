@@ -1,0 +1,323 @@
+"""A network in virtual time: connections like ZeroMQ's over TCP, under every fault but lies.
+
+Packets of one connection arrive in order or not at all; those of different connections overtake
+each other. A dialer connects again by itself, and what was under way when a connection broke is
+lost, or read late by the side that listens. Hosts that are cut from each other keep what they
+send until the cut heals; connections that are watched break first, as heartbeats would have it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from zmqkit.model import Frames, PeerId
+from zmqkit.testing.timeline import Timeline
+
+HEARTBEAT_S = 3.0
+REDIAL_S = 0.1
+REDIAL_S_MAX = 1.0
+
+
+@dataclass(slots=True)
+class Weather:
+    """How a network treats packets.
+
+    delay_s: least and most. loss, duplicate: chances for each packet. room: packets that one
+    direction of a connection holds. parks: a dialer without a connection keeps what is sent.
+    """
+
+    delay_s: tuple[float, float] = (0.0002, 0.002)
+    loss: float = 0.0
+    duplicate: float = 0.0
+    room: int = 1000
+    parks: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """A machine with one process. stopped: it runs nothing, not even its heartbeats."""
+
+    name: str
+    address: str
+    stopped: bool = False
+    alive: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One direction of a connection. load: packets sent and not yet handled."""
+
+    load: int = 0
+    clear_at: float = 0.0
+    drains: bool = False
+    held: list[Frames] = field(default_factory=list)
+
+
+class Take(Protocol):
+    """Takes what arrives: from whom, the frames, and the lane to relieve once it is handled."""
+
+    def __call__(self, peer: PeerId, frames: Frames, lane: Lane) -> None: ...
+
+
+Watch = Callable[[PeerId, bool], None]
+"""Takes the news that a connection was made (true) or broke (false)."""
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A live connection; `peer` is what the listening side calls it."""
+
+    dialer: Dialer
+    listener: Listener
+    peer: PeerId
+    there: Lane = field(default_factory=Lane)
+    back: Lane = field(default_factory=Lane)
+    alive: bool = True
+    epoch: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Dialer:
+    """One end that connects, and connects again whenever the connection broke."""
+
+    network: Network
+    host: Host
+    peer: PeerId
+    endpoint: str
+    take: Take
+    watch: Watch | None
+    connection: Connection | None = None
+    parked: deque[Frames] = field(default_factory=deque)
+    redial_s: float = REDIAL_S
+    closed: bool = False
+
+    def send(self, frames: Frames) -> bool:
+        """Hand over one message; false when there is no route or no room."""
+        if self.connection is not None:
+            return self.network.carry(self.connection, frames, back=False)
+        if self.watch is not None or not self.network.weather.parks:
+            return False
+        if len(self.parked) >= self.network.weather.room:
+            return False
+        self.parked.append(frames)
+        return True
+
+    def close(self) -> None:
+        """Connect no more; what is under way is dropped."""
+        self.closed = True
+        if self.connection is not None:
+            self.network.break_(self.connection)
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    """One bound address and the connections to it."""
+
+    network: Network
+    host: Host
+    endpoint: str
+    take: Take
+    connections: dict[PeerId, Connection] = field(default_factory=dict)
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Hand over one message; false when there is no route or no room."""
+        connection = self.connections.get(peer)
+        return connection is not None and self.network.carry(connection, frames, back=True)
+
+    def close(self) -> None:
+        """Unbind, and break the connections."""
+        if self.network.listeners.get(self.endpoint) is self:
+            del self.network.listeners[self.endpoint]
+        for connection in list(self.connections.values()):
+            self.network.break_(connection)
+
+
+class Network:
+    """All hosts, connections and cuts of one world."""
+
+    def __init__(self, timeline: Timeline, weather: Weather) -> None:
+        self.timeline = timeline
+        self.weather = weather
+        self.listeners: dict[str, Listener] = {}
+        self._cuts: set[frozenset[str]] = set()
+        self._connections: dict[Connection, None] = {}
+        self._number = 0
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The live ones, oldest first."""
+        return list(self._connections)
+
+    # What processes do
+
+    def listen(self, host: Host, endpoint: str, take: Take) -> Listener:
+        """Bind an address that nobody has."""
+        assert endpoint not in self.listeners
+        listener = self.listeners[endpoint] = Listener(self, host, endpoint, take)
+        return listener
+
+    def dial(
+        self, host: Host, peer: PeerId, endpoint: str, take: Take, watch: Watch | None = None
+    ) -> Dialer:
+        """Connect to an address, now or once somebody is there."""
+        dialer = Dialer(self, host, peer, endpoint, take, watch)
+        self._later(self.weather.delay_s, lambda: self._dial(dialer))
+        return dialer
+
+    def carry(self, connection: Connection, frames: Frames, *, back: bool) -> bool:
+        """Send one message along a connection; false when the lane is full."""
+        lane = connection.back if back else connection.there
+        if lane.load >= self.weather.room:
+            return False
+        lane.load += 1
+        random, weather = self.timeline.random, self.weather
+        if weather.loss and random.random() < weather.loss:
+            lane.load -= 1
+            return True
+        delay = random.uniform(*weather.delay_s)
+        lane.clear_at = max(lane.clear_at, self.timeline.now + delay)
+        self.timeline.at(lane.clear_at, lambda: self._arrive(connection, lane, frames))
+        if weather.duplicate and random.random() < weather.duplicate:
+            lane.load += 1
+            again_at = lane.clear_at + random.uniform(0.0, 0.5)
+            self.timeline.at(again_at, lambda: self._arrive(connection, lane, frames))
+        return True
+
+    # What befalls it
+
+    def cut(self, a: Host, b: Host) -> None:
+        """Let nothing pass between two hosts."""
+        self._cuts.add(frozenset((a.name, b.name)))
+        self._stall(c for c in self._connections if self._is_cut(c))
+
+    def heal(self, a: Host, b: Host) -> None:
+        """Let pass again what was held back."""
+        self._cuts.discard(frozenset((a.name, b.name)))
+        for connection in self.connections:
+            self._revive(connection)
+
+    def heal_all(self) -> None:
+        """End every cut."""
+        self._cuts.clear()
+        for connection in self.connections:
+            self._revive(connection)
+
+    def stop(self, host: Host) -> None:
+        """Stop a process: its kernel still takes packets, nothing answers heartbeats."""
+        host.stopped = True
+        self._stall(c for c in self._connections if host in (c.dialer.host, c.listener.host))
+
+    def resume(self, host: Host) -> None:
+        """Let a stopped process run on."""
+        host.stopped = False
+        for connection in self.connections:
+            self._revive(connection)
+
+    def kill(self, host: Host) -> None:
+        """End a process; the kernel closes its sockets, and whoever can hear it learns that."""
+        host.alive = host.stopped = False
+        for listener in [x for x in self.listeners.values() if x.host is host]:
+            del self.listeners[listener.endpoint]
+        for connection in self.connections:
+            if host in (connection.dialer.host, connection.listener.host):
+                connection.dialer.closed |= connection.dialer.host is host
+                if not self._is_cut(connection):
+                    self._later((0.001, 0.006), lambda c=connection: self.break_(c))  # type: ignore[misc]  # the loop's own
+
+    def break_(self, connection: Connection) -> None:
+        """Lose a connection; the side that dialed notices and dials again."""
+        if not connection.alive:
+            return
+        connection.alive = False
+        del self._connections[connection]
+        connection.listener.connections.pop(connection.peer, None)
+        # What the kernel of the listening side holds already is still read, after the new
+        # connection's first packets perhaps.
+        connection.there.drains = self.timeline.random.random() < 0.5
+        dialer = connection.dialer
+        dialer.connection = None
+        if not dialer.closed:
+            if dialer.watch is not None:
+                dialer.watch(dialer.peer, False)
+            self._later((0.02, 0.2), lambda: self._dial(dialer))
+
+    # Inside
+
+    def _is_cut(self, connection: Connection) -> bool:
+        pair = frozenset((connection.dialer.host.name, connection.listener.host.name))
+        return pair in self._cuts
+
+    def _is_stalled(self, connection: Connection) -> bool:
+        hosts = (connection.dialer.host, connection.listener.host)
+        return self._is_cut(connection) or any(h.stopped or not h.alive for h in hosts)
+
+    def _stall(self, connections: Iterator[Connection]) -> None:
+        """Break the watched ones if they are stalled for as long as heartbeats allow."""
+        for connection in list(connections):
+            connection.epoch += 1
+            epoch = connection.epoch
+
+            def lapse(c: Connection = connection, epoch: int = epoch) -> None:
+                if c.alive and c.epoch == epoch and self._is_stalled(c):
+                    self.break_(c)
+
+            if connection.dialer.watch is not None:
+                self._later((HEARTBEAT_S, HEARTBEAT_S + 1.0), lapse)
+
+    def _revive(self, connection: Connection) -> None:
+        if self._is_stalled(connection):
+            if not self._is_cut(connection) and not connection.listener.host.alive:
+                self.break_(connection)  # the dead host's kernel resets it
+            return
+        connection.epoch += 1
+        for lane in (connection.there, connection.back):
+            held, lane.held = lane.held, []
+            for frames in held:
+                self.timeline.after(0.0, self._arrival(connection, lane, frames))
+
+    def _arrival(
+        self, connection: Connection, lane: Lane, frames: Frames
+    ) -> Callable[[], None]:
+        return lambda: self._arrive(connection, lane, frames)
+
+    def _arrive(self, connection: Connection, lane: Lane, frames: Frames) -> None:
+        back = lane is connection.back
+        if not connection.alive and not lane.drains:
+            lane.load -= 1
+        elif self._is_cut(connection):
+            lane.held.append(frames)
+        elif back and not connection.dialer.closed:
+            connection.dialer.take(connection.dialer.peer, frames, lane)
+        elif not back and connection.listener.host.alive:
+            connection.listener.take(connection.peer, frames, lane)
+        else:
+            lane.load -= 1
+
+    def _dial(self, dialer: Dialer) -> None:
+        if dialer.closed or not dialer.host.alive or dialer.connection is not None:
+            return
+        listener = self.listeners.get(dialer.endpoint)
+        if listener is None or not self._reachable(dialer.host, listener.host):
+            dialer.redial_s = min(2 * dialer.redial_s, REDIAL_S_MAX)
+            self._later((dialer.redial_s / 2, dialer.redial_s), lambda: self._dial(dialer))
+            return
+        self._number += 1
+        peer = b"\0" + self._number.to_bytes(4, "big")
+        connection = dialer.connection = Connection(dialer, listener, peer)
+        self._connections[connection] = None
+        listener.connections[peer] = connection
+        dialer.redial_s = REDIAL_S
+        while dialer.parked:
+            self.carry(connection, dialer.parked.popleft(), back=False)
+        if dialer.watch is not None:
+            dialer.watch(dialer.peer, True)
+
+    def _reachable(self, a: Host, b: Host) -> bool:
+        cut = frozenset((a.name, b.name)) in self._cuts
+        return not (cut or a.stopped or b.stopped) and b.alive
+
+    def _later(self, delay_s: tuple[float, float], action: Callable[[], None]) -> None:
+        self.timeline.after(self.timeline.random.uniform(*delay_s), action)

@@ -1,0 +1,362 @@
+"""One seed, one world: users at work, faults, an end to them, and what must hold then.
+
+`python -m zmqkit.testing.simulation --seed N --trace` replays a run and prints its diary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zmqkit.errors import QueueFull
+from zmqkit.options import FORGET_CLIENT_S
+from zmqkit.testing.feed import Reception
+from zmqkit.testing.garbage import inject
+from zmqkit.testing.network import Weather
+from zmqkit.testing.oracle import METHODS, NOWHERE, Broken, Called, expect
+from zmqkit.testing.process import ClientRole, Process, ServiceRole
+from zmqkit.testing.world import Plan, World
+
+NAMES = ("orders", "stock")
+STORM_S = 8.0
+CALM_S = 10.0
+TRY_S = 4.0
+IDLE_S = FORGET_CLIENT_S * 1.5
+IDLE_EVERY = 5
+"""Each so manieth seed goes on until windows must be empty: it takes as long as the rest."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What became of a seed. broken: the invariant that did not hold, or nothing."""
+
+    seed: int
+    digest: str
+    ends: Counter[str]
+    runs: int
+    broken: str
+    lines: list[str]
+
+
+class Simulation:
+    """A world of one seed, from its plan to its end."""
+
+    def __init__(self, seed: int, *, keep: bool = False) -> None:
+        """`keep` keeps the diary."""
+        self.seed = seed
+        self.world = World(seed, keep=keep)
+        self.random = self.world.random
+        self.world.plan = self._plan()
+        self.world.network.weather = self.world.plan.weather
+        self.world.feed.reception = self.world.plan.reception
+        self.hosts = [f"h{n}" for n in range(1, self.random.randint(3, 6))]
+        self.offered = {
+            name: self.random.sample(NAMES, self.random.randint(0, 2)) for name in self.hosts
+        }
+        self.offered[self.hosts[0]] = [NAMES[0]]
+        self.targets = {name: self.random.randint(0, 2) for name in self.hosts}
+        self.targets[self.hosts[-1]] = 1
+        deaf = self.world.plan.reception.deaf == 1.0
+        self.seeded = deaf or self.random.random() < 0.2
+        self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
+        self.faults = self._faults()
+        self.storming = True
+
+    def run(self) -> None:
+        """Live through it all; Broken when an invariant does not hold."""
+        for name in self.hosts:
+            self._start(name)
+        self._fault_later()
+        self.world.run(STORM_S)
+        self.storming = False
+        self._calm()
+        self._try()
+        if self.seed % IDLE_EVERY == 0:
+            self._idle()
+        self._close()
+
+    # Plan
+
+    def _plan(self) -> Plan:
+        random = self.random
+        longest = random.choice((0.002, 0.002, 0.02, 0.2))
+        weather = Weather(
+            delay_s=(0.0002, longest),
+            loss=random.choice((0.0, 0.0, 0.01, 0.1)),
+            duplicate=random.choice((0.0, 0.0, 0.05)),
+            room=random.choice((1000, 1000, 20)),
+            parks=random.random() < 0.7,
+        )
+        reception = Reception(
+            late_s=random.choice(((0.001, 0.05), (0.0, 3.0))),
+            deaf=random.choice((0.0, 0.0, 0.0, 0.3, 1.0)),
+        )
+        return Plan(
+            weather,
+            reception,
+            lan=random.random() < 0.5,
+            ports_stay=random.random() < 0.5,
+            concurrency=random.choice((1, 2, 8)),
+        )
+
+    def _faults(self) -> list[Callable[[], None]]:
+        """What may happen in this world: some kinds of faults, none of others."""
+        kinds: list[Callable[[], None]] = [
+            self._crash, self._pause, self._cut, self._break, self._leave, self._hang_up,
+            self._inject,
+        ]  # fmt: skip
+        return [kind for kind in kinds for _ in range(self.random.choice((0, 0, 1, 1, 3)))]
+
+    # Users
+
+    def _start(self, name: str) -> Process:
+        world = self.world
+        process = world.start(name)
+        for service in self.offered[name]:
+            world.serve(process, service)
+        if self.seeded:
+            self._seed(process)
+        for _ in range(self.targets[name]):
+            self._client(process)
+        return process
+
+    def _seed(self, process: Process) -> None:
+        """Give the process addresses of others, as ZMQKIT_PEERS does."""
+        for url in self.world.control_urls(but=process):
+            self.world.seed(process, url)
+
+    def _client(self, process: Process) -> None:
+        offered = {name: None for names in self.offered.values() for name in names}
+        name = self.random.choice(list(offered) if self.random.random() < 0.95 else NAMES)
+        urls = self.world.control_urls(but=process, offering=name)
+        by_url = urls and self.world.plan.ports_stay and self.random.random() < 0.3
+        target = f"{self.random.choice(urls)}/{name}" if by_url else name
+        self._call_later(self.world.client(process, target))
+
+    def _call_later(self, role: ClientRole) -> None:
+        delay = self.random.expovariate(self.calls_per_s)
+        self.world.timeline.after(delay, lambda: self._calls(role))
+
+    def _calls(self, role: ClientRole) -> None:
+        if role.closed or not role.process.host.alive or not self.storming:
+            return
+        if not role.process.paused and role in role.process.clients:
+            for _ in range(self.random.choice((1, 1, 1, 2, 5))):
+                self._call(role)
+        self._call_later(role)
+
+    def _call(self, role: ClientRole) -> None:
+        random = self.random
+        method = random.choice([*METHODS, "add", "price", NOWHERE])
+        try:
+            called = self.world.call(
+                role,
+                method,
+                timeout_s=random.choice((0.05, 0.5, 2.0, 5.0)),
+                wait_s=random.choice((0.1, 1.0, 5.0)),
+                priority=random.randint(0, 9),
+                attempts=random.randint(1, 4),
+                oneway=method != NOWHERE and random.random() < 0.15,
+                raw=random.random() < 0.1,
+                headers={"trace": random.getrandbits(32)} if random.random() < 0.3 else None,
+            )
+        except QueueFull:
+            return
+        if random.random() < 0.1:
+            delay = random.uniform(0.0, 0.5)
+            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+
+    # Faults
+
+    def _fault_later(self) -> None:
+        if self.faults:
+            self.world.timeline.after(self.random.expovariate(1.5), self._fault)
+
+    def _fault(self) -> None:
+        if self.storming:
+            self.random.choice(self.faults)()
+            self._fault_later()
+
+    def _one(self) -> str | None:
+        names = list(self.world.processes)
+        return self.random.choice(names) if names else None
+
+    def _crash(self) -> None:
+        name = self._one()
+        if name is not None:
+            self.world.crash(name)
+            delay = self.random.uniform(0.05, 3.0)
+            self.world.timeline.after(delay, lambda: self._restart(name))
+
+    def _restart(self, name: str) -> None:
+        if name not in self.world.processes:
+            self._start(name)
+
+    def _pause(self) -> None:
+        name = self._one()
+        if name is not None and not self.world.processes[name].paused:
+            self.world.pause(name, silent=self.random.random() < 0.5)
+            delay = self.random.choice((0.2, 2.5, 6.0)) * self.random.random()
+            self.world.timeline.after(delay, lambda: self.world.resume(name))
+
+    def _cut(self) -> None:
+        if len(self.world.processes) < 2:
+            return
+        a, b = self.random.sample(list(self.world.processes.values()), 2)
+        self.world.timeline.note(f"{a.host.name} | {b.host.name}")
+        self.world.network.cut(a.host, b.host)
+        delay = self.random.choice((0.3, 3.0, 8.0)) * self.random.random()
+        self.world.timeline.after(delay, lambda: self.world.network.heal(a.host, b.host))
+
+    def _break(self) -> None:
+        connections = self.world.network.connections
+        if connections:
+            connection = self.random.choice(connections)
+            self.world.timeline.note(f"a connection of {connection.dialer.host.name} breaks")
+            self.world.network.break_(connection)
+
+    def _leave(self) -> None:
+        processes = self.world.processes.values()
+        roles = [role for p in processes for role in p.services if not role.leaving]
+        if roles:
+            role = self.random.choice(roles)
+            self.world.leave(role)
+            delay = self.random.uniform(0.0, 3.0)
+            self.world.timeline.after(delay, lambda: self._serve_again(role))
+
+    def _serve_again(self, role: ServiceRole) -> None:
+        if role.process.host.alive and self.storming:
+            self.world.serve(role.process, role.record.name)
+
+    def _hang_up(self) -> None:
+        roles = [role for p in self.world.processes.values() for role in p.clients]
+        if roles:
+            role = self.random.choice(roles)
+            self.world.hang_up(role)
+            if role.process.host.alive:
+                self._client(role.process)
+
+    def _inject(self) -> None:
+        connections = self.world.network.connections
+        if connections:
+            inject(self.random, self.random.choice(connections))
+
+    # The end
+
+    def _calm(self) -> None:
+        """All heals, everybody is there again, and whoever waits has an end."""
+        world = self.world
+        for name in self.hosts:
+            self._restart(name)
+        world.heal()
+        world.run(CALM_S)
+        for process in world.processes.values():
+            for name in self.offered[process.host.name]:
+                if not any(r.record.name == name and not r.leaving for r in process.services):
+                    world.serve(process, name)
+        world.run(CALM_S / 2)
+        world.oracle.judge_all()
+
+    def _try(self) -> None:
+        """New calls succeed, whoever makes them."""
+        world = self.world
+        world.oracle.slow = False
+        tried: list[Called] = []
+        offered = {role.record.name for p in world.processes.values() for role in p.services}
+        for process in world.processes.values():
+            for role in process.clients:
+                if role.core.name.rpartition("/")[2] in offered:
+                    tried += [world.call(role, "add", timeout_s=TRY_S) for _ in range(3)]
+        world.run(TRY_S + 1.0)
+        for called in tried:
+            expect(called.error is None, "healed, calls succeed", called, repr(called.error))
+        world.oracle.judge_all()
+
+    def _idle(self) -> None:
+        """What idles keeps nothing of calls."""
+        self.world.run(IDLE_S)
+        for process in self.world.processes.values():
+            for role in process.services:
+                stats = role.core.stats()
+                expect(stats["in_flight"] == 0, "idle, nothing runs", role.name, stats)
+                expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
+                expect(stats["clients"] == 0, "idle, no window is left", role.name, stats)
+
+    def _close(self) -> None:
+        """What is closed holds nothing."""
+        world = self.world
+        for process in world.processes.values():
+            for role in list(process.clients):
+                world.oracle.judge_client(role)
+                world.hang_up(role)
+            for service in list(process.services):
+                world.leave(service)
+        world.run(3.0)
+        for process in world.processes.values():
+            membership = process.control.core
+            expect(not process.clients and not process.services, "closed roles are gone")
+            expect(not membership.neighbours, "who wants nobody has no neighbours")
+        if not self.seeded:
+            left = [c for c in world.network.connections if c.dialer.host.alive]
+            expect(not left, "nobody is connected at the end", len(left))
+
+
+def run(seed: int, *, keep: bool = False) -> Run:
+    """Live through one seed; gives what became of it, its diary too if it is to be kept."""
+    simulation = Simulation(seed, keep=keep)
+    broken = ""
+    try:
+        simulation.run()
+    except Exception as error:  # noqa: BLE001 - whatever a core raises is a bug of this seed
+        broken = f"{type(error).__name__}: {error}"
+        if not isinstance(error, Broken):
+            broken += f" at {_place(error)}"
+    world = simulation.world
+    timeline = world.timeline
+    timeline.note(f"ends {broken}")
+    return Run(
+        seed, timeline.digest, world.oracle.ends, world.oracle.runs, broken, timeline.lines
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Where an assertion failed."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return "nowhere"
+    return f"{traceback.tb_frame.f_code.co_name}:{traceback.tb_lineno}"
+
+
+def replay(seed: int) -> str:
+    """The command that runs a seed again and prints its diary."""
+    return f"python -m zmqkit.testing.simulation --seed {seed} --trace"
+
+
+def main(arguments: list[str]) -> int:
+    """Run one seed, or many from there on; 1 if an invariant broke."""
+    parser = argparse.ArgumentParser(prog="python -m zmqkit.testing.simulation")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--count", type=int, default=1, help="how many seeds")
+    parser.add_argument("--trace", action="store_true", help="print the diary")
+    options = parser.parse_args(arguments)
+    ends: Counter[str] = Counter()
+    failures = 0
+    for seed in range(options.seed, options.seed + options.count):
+        result = run(seed, keep=options.trace)
+        ends += result.ends
+        if options.trace:
+            print("\n".join(result.lines))
+        if result.broken:
+            failures += 1
+            print(f"seed {seed}: {result.broken}\n    {replay(seed)}")
+    print(f"{options.count} seeds, {failures} broken: {dict(ends)}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""A world of processes: started, stopped, crashed and paused in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zmqkit.core.service import ServiceCore
+from zmqkit.model import LOOPBACK, Record, Url, parse_url
+from zmqkit.testing.feed import Feed, Reception
+from zmqkit.testing.network import Host, Network, Weather
+from zmqkit.testing.oracle import METHODS, Called, Oracle
+from zmqkit.testing.process import ClientRole, Process, ServiceRole
+from zmqkit.testing.timeline import Timeline
+
+PORT = 5000
+LEAVE_S = 1.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a world is like.
+
+    lan: hosts have addresses of their own, else all are on loopback. ports_stay: a process that
+    restarts, and a service that starts anew, listens where it did. concurrency: of a service.
+    """
+
+    weather: Weather = field(default_factory=Weather)
+    reception: Reception = field(default_factory=Reception)
+    lan: bool = False
+    ports_stay: bool = False
+    concurrency: int = 2
+
+
+class World:
+    """Processes that find and call each other, and an oracle that watches."""
+
+    def __init__(self, seed: int, plan: Plan | None = None, *, keep: bool = False) -> None:
+        """`keep` keeps the diary's lines for people to read."""
+        self.plan = plan or Plan()
+        self.timeline = Timeline(seed, keep=keep)
+        self.random = self.timeline.random
+        self.network = Network(self.timeline, self.plan.weather)
+        self.feed = Feed(self.timeline, self.plan.reception)
+        self.oracle = Oracle(self.timeline)
+        self.processes: dict[str, Process] = {}
+        self._homes: dict[str, int] = {}
+        self._ports: dict[str, int] = {}
+        self._port = 0
+
+    # Processes
+
+    def start(self, name: str) -> Process:
+        """Start a process on the host of that name, or start it anew."""
+        number = self._homes.setdefault(name, len(self._homes) + 1)
+        host = Host(name, f"10.0.0.{number}" if self.plan.lan else LOOPBACK)
+        process = Process(self.network, host, self._draw(), self.oracle, self.timeline.note)
+        port = self._port_of(host.address, name)
+        process.control.listen(f"tcp://{host.address}:{port}")
+        process.control.core.offers.control_ports.append(port)
+        self.processes[name] = process
+        self.feed.join(process)
+        self.timeline.note(f"{name} starts")
+        return process
+
+    def crash(self, name: str) -> None:
+        """Kill a process: it settles, withdraws and closes nothing."""
+        process = self.processes.pop(name)
+        self.timeline.note(f"{name} crashes")
+        self.oracle.void(process.clients)
+        self.feed.leave(process)
+        self.network.kill(process.host)
+
+    def pause(self, name: str, *, silent: bool) -> None:
+        """Stop a process, or have a handler of its hold the interpreter."""
+        process = self.processes[name]
+        self.timeline.note(f"{name} pauses {silent}")
+        if silent:
+            process.silent = True
+        else:
+            self.network.stop(process.host)
+
+    def resume(self, name: str) -> None:
+        """Let it run on."""
+        process = self.processes.get(name)
+        if process is not None and process.paused:
+            self.timeline.note(f"{name} resumes")
+            process.silent = False
+            self.network.resume(process.host)
+            process.run_on()
+
+    # Roles
+
+    def serve(self, process: Process, name: str) -> ServiceRole:
+        """Start a service and announce it."""
+        control_port = process.control.core.offers.control_ports[0]
+        address, number = process.host.address, process.control.core.process
+        port = self._port_of(address, f"{process.host.name}/{name}")
+        record = Record(name, "service", self._draw(), number, (address,), control_port, port)
+        core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency)
+        row = [name, "service", record.incarnation, port]
+        core.about.update({"process": number, "control": control_port, "roles": [row]})
+        role = ServiceRole(process, record, core)
+        self._in(process, lambda: process.add_service(role, f"tcp://{address}:{port}"))
+        self.feed.announce(record)
+        return role
+
+    def seed(self, process: Process, url: str) -> None:
+        """Give a process the address of another, as ZMQKIT_PEERS does."""
+        core, address = process.control.core, parse_url(url)
+        process.post(
+            lambda now: process.control.perform(core.seed(address, "", "service", now))
+        )
+
+    def leave(self, role: ServiceRole) -> None:
+        """Stop a service as users do: say so, finish what it has for a second, close."""
+        role.leaving = True
+        process = role.process
+        end_at = self.timeline.now + LEAVE_S
+
+        def finish() -> None:
+            if role.closed or not process.host.alive:
+                return
+            waits = role.core.in_flight and self.timeline.now < end_at
+            if waits or process.paused:
+                self.timeline.after(0.05, finish)
+            else:
+                self.feed.withdraw(role.record.incarnation)
+                self._in(process, lambda: process.remove_service(role))
+
+        self._in(process, lambda: role.perform(role.core.leave()))
+        self.timeline.after(0.05, finish)
+
+    def client(self, process: Process, target: str) -> ClientRole:
+        """Start a client of a name or a URL."""
+        url: Url | None = parse_url(target) if "://" in target else None
+        role = ClientRole(process, target, self._draw())
+        self._in(process, lambda: process.add_client(role, url, open=self.plan.lan))
+        return role
+
+    def hang_up(self, role: ClientRole) -> None:
+        """Close a client."""
+        process = role.process
+
+        def close() -> None:
+            if role.closed:
+                return
+            process.remove_client(role, open=self.plan.lan)
+            self.oracle.judge_client(role)
+
+        self._in(process, close)
+
+    def control_urls(self, *, but: Process, offering: str = "") -> list[str]:
+        """Where other processes listen, those only that offer a name if one is given."""
+        return [
+            process.control.listener.endpoint
+            for process in self.processes.values()
+            if process is not but
+            and process.control.listener is not None
+            and (not offering or any(role.record.name == offering for role in process.services))
+        ]
+
+    def call(
+        self,
+        role: ClientRole,
+        method: str,
+        *,
+        timeout_s: float = 5.0,
+        wait_s: float = 5.0,
+        **options: object,
+    ) -> Called:
+        """Make a call now, in a turn of its process."""
+        called = self.oracle.call(role, method, timeout_s=timeout_s, wait_s=wait_s, **options)  # type: ignore[arg-type]  # the oracle's own options
+        role.touched = True
+        role.process.post(lambda now: None)
+        return called
+
+    def cancel(self, called: Called) -> None:
+        """Give a call up."""
+        role = called.role
+
+        def give_up(now: float) -> None:
+            if not role.closed:
+                role.perform(role.core.cancel(called.sequence, now))
+
+        role.process.post(give_up)
+
+    # Time
+
+    def run(self, duration_s: float) -> None:
+        """Let time pass."""
+        self.timeline.run_until(self.timeline.now + duration_s)
+
+    def heal(self) -> None:
+        """End every fault: what is cut heals, what is paused runs on, all is heard of."""
+        self.timeline.note("all heals")
+        weather = self.plan.weather
+        weather.loss = weather.duplicate = 0.0
+        weather.delay_s = (0.0002, 0.002)
+        for name in list(self.processes):
+            self.resume(name)
+        self.network.heal_all()
+        alive = {p.control.core.process for p in self.processes.values()}
+        for record in list(self.feed.records.values()):
+            if record.process not in alive:
+                self.feed.withdraw(record.incarnation)
+        self.feed.complete()
+
+    # Inside
+
+    def _in(self, process: Process, action: Callable[[], None]) -> None:
+        """Do something in a turn of the process."""
+        process.post(lambda now: action())
+
+    def _draw(self) -> int:
+        return self.random.getrandbits(63) | 1
+
+    def _port_of(self, address: str, place: str) -> int:
+        """A free port: the same for a place each time where ports stay."""
+        port = self._ports.get(place, 0)
+        if not port or not self.plan.ports_stay or self._is_taken(address, port):
+            self._port += 1
+            port = self._ports[place] = PORT + self._port
+        return port
+
+    def _is_taken(self, address: str, port: int) -> bool:
+        return f"tcp://{address}:{port}" in self.network.listeners
