@@ -36,7 +36,7 @@ class ServicePlace:
         self._control_port = 0
         self._advertise = advertise
         self._url = parse_url(bind) if bind is not None else None
-        if self._url is not None and self._url.name:
+        if self._url is not None and self._url.scheme == "tcp" and self._url.name:
             raise ConfigError(f"bind={bind!r} has a name behind the port; leave it out")
         if self._url is not None and self._url.scheme == "tcp" and insecure is False:
             check_open(self._url.host, f"bind={bind!r}", insecure=False)
@@ -92,14 +92,15 @@ class ServicePlace:
             self.node.announce(record, open=self._open)
 
     def withdraw(self) -> None:
-        """Have others find it no longer."""
+        """Have others find it no longer; those that use it may go on until `release`."""
         if self.node is not None:
             self.node.withdraw(self.incarnation)
 
     def release(self) -> None:
-        """Give the node back; the link is closed before."""
+        """Be gone for those that used it too, and give the node back."""
         node, self.node = self.node, None
         if node is not None:
+            node.retract(self.incarnation)
             nodes.release(node)
 
 
@@ -107,7 +108,8 @@ class ClientPlace:
     """Where a client looks for its service: by name, or at a URL."""
 
     def __init__(self, name: str, *, insecure: bool | None) -> None:
-        self.url: Url | None = parse_url(name) if "://" in name else None
+        is_url = isinstance(name, str) and "://" in name
+        self.url: Url | None = parse_url(name) if is_url else None
         self.name = name if self.url is not None else check_name(name)
         self.node: Node | None = None
         self._key = self.name if self.url is not None else key_of("service", name)

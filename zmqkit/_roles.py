@@ -22,6 +22,7 @@ from zmqkit.options import (
     PRIORITY_MAX,
     RAW_BYTES_MIN,
     TIMEOUT_S,
+    TIMEOUT_S_MAX,
     WAIT_S,
 )
 from zmqkit.wire.encoding import encode
@@ -46,8 +47,11 @@ class CallOptions:
     def __post_init__(self) -> None:
         for name in ("timeout_s", "wait_s"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise UsageError(f"{name} is {value!r}; use a number of seconds above 0")
+            number = type(value) in (int, float)
+            if not number or not 0 < value <= TIMEOUT_S_MAX:
+                raise UsageError(
+                    f"{name} is {value!r}; use seconds above 0, at most {TIMEOUT_S_MAX:g}"
+                )
         if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
             raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
         if type(self.attempts) is not int or self.attempts < 1:
@@ -79,15 +83,10 @@ def call_body(
     if type(method) is not str:
         raise UsageError(f"a method's name is text, not {method!r}")
     headers = dict(options.headers) if options.headers else None
-    raw: bytes | None = None
-    if (
-        len(args) == 1
-        and type(args[0]) is bytes
-        and len(args[0]) >= RAW_BYTES_MIN
-        and not kwargs
-    ):
-        args, raw = (), args[0]
-    body = request_body(method, options.priority, headers, args, kwargs)
+    only = args[0] if len(args) == 1 and not kwargs else None
+    raw = only if type(only) is bytes and len(only) >= RAW_BYTES_MIN else None
+    rest = args if raw is None else ()
+    body = request_body(method, options.priority, headers, rest, kwargs)
     size = len(body) if raw is None else len(body) + len(raw)
     if size > BODY_BYTES_MAX:
         raise UsageError(
@@ -185,7 +184,9 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
     token = _current.set(request)
     try:
         return value_answer(handler.function(*request.args, **request.kwargs))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
+    except KeyboardInterrupt:
+        raise  # meant for this program, not for the caller
+    except BaseException as error:  # noqa: BLE001 - it travels to the caller
         return error_answer(error)
     finally:
         _current.reset(token)

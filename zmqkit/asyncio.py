@@ -57,7 +57,7 @@ from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, TIMEOUT_S, TURN_MESSAGE
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
-_LOOK_S = 0.01
+_LEAVE_S = 0.1
 
 
 class Service:
@@ -92,7 +92,7 @@ class Service:
         self._results: list[Result] = []
         self._stopped = asyncio.Event()
         self._fork_guard = ForkGuard()
-        self._closed = False
+        self._closing: asyncio.Future[int] | None = None
 
     @property
     def name(self) -> str:
@@ -191,24 +191,30 @@ class Service:
 
         Gives how many accepted requests were left unanswered.
         """
-        driver, self._closed = self._driver, True
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            return await self._closing
+        await self._closing
+        return 0
+
+    async def _close(self, timeout_s: float) -> int:
+        driver = self._driver
         if driver is None:
             return 0
         until = end_of(timeout_s)
         self._stopped.set()
         driver.perform(self._core.leave())
         self._place.withdraw()
-        while self._core.in_flight and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
+        await driver.drive_until(lambda: not self._core.in_flight, until)
         self._driver = None
         unanswered = self._core.in_flight
-        driver.close()
         driver.driver.perform(self._core.close())
+        driver.close()
         if self._tasks:
-            await asyncio.wait(self._tasks.values())
+            await asyncio.wait(self._tasks.values(), timeout=_LEAVE_S)
         if self._pool is not None:
             self._pool.shutdown(wait=not unanswered, cancel_futures=True)
-        driver.driver.link.close(max(0.1, until - time.monotonic()))
+        driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
         await _in_thread(self._place.release)
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)
@@ -246,7 +252,7 @@ class Service:
 
     def finish(self) -> None:
         """Answer together what one turn finished."""
-        if self._results and self._driver is not None:
+        while self._results and self._driver is not None:
             results, self._results = self._results, []
             self._driver.driver.perform(self._core.handled(results, time.monotonic()))
 
@@ -285,7 +291,7 @@ class Service:
             self._driver.soon()
 
     def _check_usable(self) -> None:
-        if self._closed:
+        if self._closing is not None:
             raise UsageError(f"service {self.name!r} is closed; make a new one")
         self._fork_guard.check()
 
@@ -307,6 +313,7 @@ class BoundClient:
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; see `Client.notify`."""
+        self._client._usable()
         self._client._submit(method, args, kwargs, self._options, None)
 
 
@@ -332,7 +339,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
         self._fork_guard = ForkGuard()
-        self._closed = False
+        self._closing: asyncio.Future[int] | None = None
 
     @property
     def name(self) -> str:
@@ -361,6 +368,7 @@ class Client:
 
         Returns at once. What became of it is in `stats` and in the log.
         """
+        self._usable()
         self._submit(method, args, kwargs, self._options, None)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
@@ -384,17 +392,22 @@ class Client:
 
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
-        driver, closed, self._closed = self._driver, self._closed, True
-        if driver is None or closed:
+        if self._closing is None:
+            self._fork_guard.check()
+            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            return await self._closing
+        await self._closing
+        return 0
+
+    async def _close(self, timeout_s: float) -> int:
+        driver = self._driver
+        if driver is None:
             return 0
-        self._fork_guard.check()
-        until = end_of(timeout_s)
-        while self._core.in_flight and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_S)
+        await driver.drive_until(lambda: not self._core.in_flight, end_of(timeout_s))
         self._driver = None
         unsettled = self._core.in_flight
-        driver.close()
         driver.driver.perform(self._core.close())
+        driver.close()
         driver.driver.link.close(0)
         await _in_thread(self._place.release)
         if unsettled:
@@ -484,7 +497,7 @@ class Client:
 
     def _usable(self) -> AioDriver:
         """The driver, started on the running loop at first use."""
-        if self._closed:
+        if self._closing is not None:
             raise UsageError(f"the client of {self.name!r} is closed; make a new one")
         self._fork_guard.check()
         if self._driver is None:

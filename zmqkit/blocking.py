@@ -30,6 +30,8 @@ from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 
+_LEAVE_S = 0.1
+
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
 
@@ -156,7 +158,7 @@ class Service:
         """Have `serve` return when it is done with the request at hand; from any thread."""
         self._stopping = True
         if self._driver is not None and not self._closed:
-            self._driver.wake()
+            self._driver.wake()  # without the lock: a signal handler may call this
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
@@ -178,6 +180,7 @@ class Service:
                 return 0
             driver.check_usable()
             with driver.lock:
+                driver.attentive = True
                 driver.command(self._core.leave())
             self._place.withdraw()
             self.stop()
@@ -234,12 +237,11 @@ class Service:
     def _drain(self, driver: BlockingDriver, until: float) -> None:
         """Answer what was accepted, while time is left."""
 
-        def drained() -> bool:
+        def due() -> bool:
             return bool(self._todo) or not self._core.in_flight
 
         while self._core.in_flight and time.monotonic() < until:
-            if driver.take_lead():
-                driver.lead(drained, until)
+            driver.drive_until(due, until)
             while self._todo and time.monotonic() < until:
                 self._run(self._todo.popleft())
 
@@ -251,7 +253,9 @@ class Service:
             self._closed = True
             unanswered = self._core.in_flight
             driver.driver.perform(self._core.close())
-            driver.driver.link.close(max(0.1, until - time.monotonic()))
+        driver.retire(max(until, time.monotonic() + _LEAVE_S))
+        with driver.lock:
+            driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
             driver.close()
         if self._pool is not None:
             self._pool.shutdown(wait=not unanswered, cancel_futures=True)
@@ -378,14 +382,15 @@ class Client:
             driver = self._driver
             driver.check_usable()
             until = time.monotonic() + timeout_s
-            while self._core.in_flight and time.monotonic() < until and driver.take_lead():
-                driver.lead(lambda: not self._core.in_flight, until)
+            driver.drive_until(lambda: not self._core.in_flight, until)
             if self._place.node is not None:
                 self._place.node.let_go(driver)
             with driver.lock:
                 self._closed = True
                 unsettled = self._core.in_flight
                 driver.driver.perform(self._core.close())
+            driver.retire(max(until, time.monotonic() + _LEAVE_S))
+            with driver.lock:
                 driver.driver.link.close(0)
                 driver.close()
             self._place.release()

@@ -13,6 +13,7 @@ from zmqkit.model import LOOPBACK, is_loopback, parse_url
 
 # Calls
 TIMEOUT_S = 5.0
+TIMEOUT_S_MAX = 1e7
 WAIT_S = 5.0
 ATTEMPTS = 3
 PRIORITY = 4

@@ -80,13 +80,15 @@ class AsyncGate(Gate):
 class Started:
     """A function under way in a thread of its own."""
 
-    def __init__(self, function: Callable[..., Any], /, *args: object, **kwargs: object) -> None:
+    def __init__(
+        self, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> None:
         self._future: Future[Any] = Future()
 
         def run() -> None:
             try:
                 self._future.set_result(function(*args, **kwargs))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - raised again in `result`
                 self._future.set_exception(error)
 
         self._thread = threading.Thread(target=run)
@@ -141,7 +143,9 @@ class Kit:
         self._gates.append(self._make_gate())
         return self._gates[-1]
 
-    def start(self, function: Callable[..., Any], /, *args: object, **kwargs: object) -> Started:
+    def start(
+        self, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> Started:
         """Call the function in a thread of its own; waited for at the end."""
         self._started.append(Started(function, *args, **kwargs))
         return self._started[-1]

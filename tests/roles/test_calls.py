@@ -320,7 +320,9 @@ def test_request_that_comes_again_while_it_runs_is_not_run_again(
     assert len(gate.requests) == 1
 
 
-def test_answer_is_forgotten_once_its_call_is_settled(kit: Kit, fake_client: FakeClient) -> None:
+def test_answer_is_forgotten_once_its_call_is_settled(
+    kit: Kit, fake_client: FakeClient
+) -> None:
     ran: list[Any] = []
     service = kit.serving(ran.append)
     fake_client.request(service, 5, "append", 1)

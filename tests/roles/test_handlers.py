@@ -165,7 +165,7 @@ def test_handler_that_raises_what_is_no_exception_answers_too(
 def test_wrong_arguments_are_the_callers_error(kit: Kit) -> None:
     kit.serving(identity)
     client = kit.client()
-    with pytest.raises(zmqkit.RemoteError, match="TypeError: .*missing"):
+    with pytest.raises(zmqkit.RemoteError, match=r"TypeError: .*missing"):
         client.call("identity")
 
 
@@ -175,7 +175,7 @@ def test_value_that_cannot_travel_is_an_error_that_says_so(kit: Kit) -> None:
 
     kit.serving(odd, identity)
     client = kit.client()
-    with pytest.raises(zmqkit.RemoteError, match="set.*cannot travel"):
+    with pytest.raises(zmqkit.RemoteError, match=r"set.*cannot travel"):
         client.call("odd")
     assert client.call("identity", 1) == 1
 
@@ -226,9 +226,7 @@ def test_handlers_at_once_each_see_their_own_request(kit: Kit) -> None:
     gate = kit.gate()
     kit.serving(gate.hold, concurrency=3)
     client = kit.client()
-    calls = [
-        kit.start(client.options(headers={"n": n}).call, "hold", n) for n in range(3)
-    ]
+    calls = [kit.start(client.options(headers={"n": n}).call, "hold", n) for n in range(3)]
     gate.came(3)
     assert sorted(request.headers["n"] for request in gate.requests) == [0, 1, 2]
     assert len({request.id for request in gate.requests}) == 3

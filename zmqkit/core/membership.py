@@ -154,12 +154,12 @@ class MembershipCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Ping, say hello again, give up, try again: whatever is due."""
-        effects = self._seeds.tick(now) if self._wants else []
+        effects: list[Effect] = []
         for process in self._wheel.due(now):
             neighbour = self.neighbours.get(process)
             if neighbour is not None:
                 effects += self._look_after(neighbour, now)
-        return effects
+        return effects + self._seeds.tick(now) if self._wants else effects
 
     def flush(self, now: float) -> list[Effect]:
         """Nothing to do: control packets leave at once."""
@@ -348,8 +348,8 @@ class MembershipCore:
         return effects
 
     def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
-        effects = self._seeds.answered(seed, directory)
-        return effects + self._list(directory, seed.url.host, STATIC, now)
+        seed.process = directory.process
+        return self._list(directory, seed.url.host, STATIC, now)
 
     def _pong(self, neighbour: Neighbour, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta

@@ -68,19 +68,16 @@ class Seeds:
         return [seed.key for seed in self if seed.key and seed.incarnation == incarnation]
 
     def pick(self, directory: Directory) -> list[Effect]:
-        """Find again the roles that URLs mean, where the ones they meant are listed no more."""
+        """Find the roles that URLs mean at a process, where those they meant are not listed."""
         effects: list[Effect] = []
         listed = {row[2] for row in directory.roles}
         for seed in self:
             meant = seed.process == directory.process and seed.key
             if meant and seed.incarnation not in listed:
-                effects += self._pick(seed, directory)
+                seed.incarnation, why = directory.pick(seed.role, seed.url.name)
+                if not seed.incarnation:
+                    effects.append(Tell("hint", seed.key, text=why))
         return effects
-
-    def answered(self, seed: Seed, directory: Directory) -> list[Effect]:
-        """Take what the process at a seed's address says."""
-        seed.process = directory.process
-        return self._pick(seed, directory) if seed.key else []
 
     def rest(self, process: int) -> list[Effect]:
         """Ask no more where this process was found: there is a better connection to it."""
@@ -125,7 +122,3 @@ class Seeds:
     def deadline(self) -> float:
         """When `tick` is due next."""
         return min((seed.next_at for seed in self), default=inf)
-
-    def _pick(self, seed: Seed, directory: Directory) -> list[Effect]:
-        seed.incarnation, why = directory.pick(seed.role, seed.url.name)
-        return [] if seed.incarnation else [Tell("hint", seed.key, text=why)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Driver
@@ -21,6 +22,7 @@ class AioDriver:
         self._timer_at = math.inf
         self._flush_due = False
         self._gathered = 0
+        self._after: Callable[[], None] | None = None
         self._closed = False
         loop.add_reader(driver.link.fileno(), self._read)
 
@@ -54,6 +56,17 @@ class AioDriver:
         if self._timer is not None:
             self._timer.cancel()
 
+    async def drive_until(self, done: Callable[[], bool], until: float) -> None:
+        """Wait until `done`, which is asked after each turn, or the time `until`."""
+        if done():
+            return
+        reached = asyncio.Event()
+        self._after = lambda: reached.set() if done() else None
+        try:
+            await asyncio.wait_for(reached.wait(), max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return
+
     def _read(self) -> None:
         """Drain within the budget; what this wakes is flushed in the turn in which it runs."""
         if self._closed:
@@ -63,6 +76,8 @@ class AioDriver:
         if self.driver.link.pending():
             self.loop.call_soon(self._read)
         self._arm()
+        if self._after is not None:
+            self._after()
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -74,6 +89,8 @@ class AioDriver:
             self._read()
         else:
             self._arm()
+            if self._after is not None:
+                self._after()
 
     def _arm(self) -> None:
         """Keep the one timer no later than the core's deadline; an early one does no harm."""

@@ -38,15 +38,20 @@ class Waiter:
 
 
 class BlockingDriver:
-    """Drives a core from the threads that use its role."""
+    """Drives a core from the threads that use its role.
+
+    attentive: the leader wants to look around after each command of another thread.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.lock = threading.Lock()
+        self._news = threading.Condition(self.lock)
+        self._retired = False
         self.turns = 0
+        self.attentive = False
         self.led = False
         self._fork_guard = ForkGuard()
-        self._closed = False
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
         self._resting = False
@@ -60,7 +65,7 @@ class BlockingDriver:
 
     def check_usable(self) -> None:
         """Raise UsageError after close and in a forked child."""
-        if self._closed:
+        if self._retired:
             raise UsageError("the role is closed; make a new one")
         self._fork_guard.check()
 
@@ -71,13 +76,15 @@ class BlockingDriver:
         self.driver.flush()
         if self.driver.link.pending():
             self.turn()
-        if self._resting and self.driver.core.deadline() < self._rest_until:
+        if self._resting and (self.attentive or self.driver.core.deadline() < self._rest_until):
             self.wake()
 
     def turn(self) -> None:
         """Drain, decide and send; the caller holds the lock."""
         self.turns += 1
         self.driver.pump()
+        if self.attentive:
+            self._news.notify_all()
 
     def wait(self, waiter: Waiter) -> None:
         """Drive, or wait for the thread that drives, until the outcome is there."""
@@ -112,14 +119,15 @@ class BlockingDriver:
             while True:
                 with self.lock:
                     self._resting = False
-                    if done() or time.monotonic() >= until:
+                    if self._retired or done() or time.monotonic() >= until:
                         return
                     timeout_ms = self._timeout_ms(until)
                     self._resting = timeout_ms != 0
                 self._rest(timeout_ms)
                 with self.lock:
                     self._resting = False
-                    self.turn()
+                    if not self._retired:
+                        self.turn()
         finally:
             self.drop_lead()
 
@@ -130,6 +138,28 @@ class BlockingDriver:
             self._leader = None
             self._resting = False
             self._pass_on()
+            self._news.notify_all()
+
+    def drive_until(self, done: Callable[[], bool], until: float) -> None:
+        """Drive, or watch another thread drive, until `done` or the time `until`."""
+        self.attentive = True
+        while not done() and time.monotonic() < until:
+            if self.take_lead():
+                self.lead(done, until)
+            else:
+                with self._news:
+                    if not done() and self.led:
+                        self._news.wait(max(0.0, until - time.monotonic()))
+
+    def retire(self, until: float) -> None:
+        """Have no thread drive any more; those that wait were told, and leave by `until`."""
+        with self._news:
+            self._retired = True
+            self.wake()
+            for follower in list(self._followers):
+                self._release(follower)
+            while self.led and time.monotonic() < until:
+                self._news.wait(max(0.0, until - time.monotonic()))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End these threads' waits; the caller holds the lock."""
@@ -139,9 +169,7 @@ class BlockingDriver:
             waiter.error = error
             waiter.done = True
             if waiter in self._followers:
-                del self._followers[waiter]
-                assert waiter.gate is not None
-                waiter.gate.release()
+                self._release(waiter)
             elif waiter is self._leader and self._resting:
                 self.wake()
 
@@ -154,10 +182,10 @@ class BlockingDriver:
 
     def step(self) -> bool:
         """Drive once on behalf of nobody; false when a thread leads or holds the lock."""
-        if self._closed or not self.lock.acquire(blocking=False):
+        if not self.lock.acquire(blocking=False):
             return False
         try:
-            if self.led:
+            if self.led or self._retired:
                 return False
             self.turn()
             return True
@@ -165,8 +193,7 @@ class BlockingDriver:
             self.lock.release()
 
     def close(self) -> None:
-        """Give the pipe back; the role closes core and link before."""
-        self._closed = True
+        """Give the pipe back; the role is retired, its core and link are closed."""
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -183,9 +210,12 @@ class BlockingDriver:
     def _pass_on(self, but: Waiter | None = None) -> None:
         follower = next((w for w in self._followers if w is not but), None)
         if follower is not None:
-            del self._followers[follower]
-            assert follower.gate is not None
-            follower.gate.release()
+            self._release(follower)
+
+    def _release(self, follower: Waiter) -> None:
+        del self._followers[follower]
+        assert follower.gate is not None
+        follower.gate.release()
 
     def _timeout_ms(self, until: float) -> int:
         """How long the leader may rest; milliseconds, rounded up."""

@@ -84,8 +84,12 @@ class Node:
         self._post(self._announce, record, open)
 
     def withdraw(self, incarnation: int) -> None:
-        """Let others find a role no longer."""
+        """Announce a role no longer; whoever asks this process still hears of it."""
         self._post(self._withdraw, incarnation)
+
+    def retract(self, incarnation: int) -> None:
+        """Tell nobody of a role any more: those that used it learn that it is gone."""
+        self._post(self.core.offers.remove, incarnation)
 
     def want(self, key: str, listener: Listener, *, open: bool, url: Url | None = None) -> None:
         """Call the listener, on the node's thread, with the news of a key's instances.
@@ -134,7 +138,7 @@ class Node:
         self._thread.join(_CLOSE_S)
         self._link.close(0)
         self._loop.close()
-        self.context.term()
+        self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
 
     # On the node's thread
 
@@ -166,7 +170,6 @@ class Node:
                 await self._engines[scope].announce(replace(record, control_port=port))
 
     def _withdraw(self, incarnation: int) -> None:
-        self.core.offers.remove(incarnation)
         self._spawn(self._withdraw_by(incarnation))
 
     async def _withdraw_by(self, incarnation: int) -> None:

@@ -60,6 +60,8 @@ class MemoryLink:
         with _lock:
             other = self._ends.pop(peer, None)
             if other is not None:
+                kept = [message for message in self._inbox if message[0] != peer]
+                self._inbox = deque(kept)
                 other[0]._ends.pop(other[1], None)
                 other[0]._changed(other[1], up=False)
 

@@ -104,6 +104,8 @@ class ZeromqLink:
         # another's, so a reconnection is never refused for it.
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         base, _, port = endpoint.rpartition(":")
+        # Only where it is meant: an IPv4 address would be reported as one mapped into IPv6.
+        socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
         choices: list[int | str] = [port]
         if port in ("0", "*"):
             choices = list(range(ports[0], ports[1] + 1)) if ports[0] else ["*"]
@@ -132,6 +134,8 @@ class ZeromqLink:
             port.monitor_fd = monitor_fd
             self._selector.register(port.monitor_fd, selectors.EVENT_READ, port)
         socket.connect(endpoint)
+        if port.monitor is not None:
+            self._read_monitor(port)  # arms its descriptor
         self._recount()
 
     def disconnect(self, peer: PeerId) -> None:
@@ -276,4 +280,5 @@ class ZeromqLink:
         if port.monitor is not None:
             self._selector.unregister(port.monitor_fd)
             port.socket.disable_monitor()
+            port.monitor.close(linger=0)
         port.socket.close(linger=linger_ms)

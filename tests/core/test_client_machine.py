@@ -1,0 +1,160 @@
+"""A client under any order of events, against a model of what left and what ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from zmqkit.core.client import ClientCore
+from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
+from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD, RAISED
+from zmqkit.errors import CallTimeout, PeerError
+from zmqkit.testing import packets
+from zmqkit.wire.packet import NOTIFY, REQUEST, request_body, request_rows, unpack
+
+CLIENT = 1
+INSTANCES = st.sampled_from([0xA, 0xB, 0xC])
+CODES = st.sampled_from([BUSY, LEAVING, EXPIRED, FORGOTTEN, NO_METHOD, RAISED])
+SLOT_S = 1 / 64
+
+
+class ClientMachine(RuleBasedStateMachine):
+    """The link takes what is sent, or not, at random; instances say what they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = ClientCore("orders", CLIENT)
+        self.now = 100.0
+        self.connected: set[bytes] = set()
+        self.room = True
+        self.left: Counter[int] = Counter()
+        self.deadlines: dict[int, float] = {}
+        self.ended: set[int] = set()
+
+    def perform(self, effects: list[Effect]) -> None:
+        """What a driver does."""
+        for effect in effects:
+            if isinstance(effect, Connect):
+                self.connected.add(effect.peer)
+            elif isinstance(effect, Disconnect):
+                self.connected.remove(effect.peer)
+            elif isinstance(effect, Send):
+                assert effect.peer in self.connected
+                self.send(effect)
+            elif isinstance(effect, Settle):
+                self.settle(effect)
+
+    def send(self, effect: Send) -> None:
+        packet = unpack(effect.frames[0])
+        if not self.room:
+            effects = self.core.unsent(effect.peer, effect.frames, self.now)
+            assert effects == []
+        elif packet.kind in (REQUEST, NOTIFY):
+            for row in request_rows(packet):
+                self.left[row[0]] += 1
+                assert row[0] not in self.ended
+
+    def settle(self, effect: Settle) -> None:
+        for waiter, _, error in effect.outcomes:
+            assert isinstance(waiter, int) and waiter not in self.ended
+            self.ended.add(waiter)
+            if isinstance(error, CallTimeout) and error.args[0].startswith("'"):
+                assert self.now >= self.deadlines[waiter]
+            if isinstance(error, PeerError) and not self.left[waiter]:
+                assert not error.may_have_run
+
+    @rule(incarnation=INSTANCES, port=st.integers(5000, 5001))
+    def found(self, incarnation: int, port: int) -> None:
+        tell = Tell("found", "", incarnation, f"tcp://127.0.0.1:{port}")
+        self.perform(self.core.hear(tell, self.now))
+
+    @rule(incarnation=INSTANCES, news=st.sampled_from(["lost", "gone", "silent", "answering"]))
+    def news(self, incarnation: int, news: str) -> None:
+        self.perform(self.core.hear(Tell(news, "", incarnation), self.now))
+
+    @rule(incarnation=INSTANCES, credit=st.integers(1, 3), repeats=st.booleans())
+    def welcome(self, incarnation: int, credit: int, repeats: bool) -> None:
+        methods = ["add"] if repeats else []
+        self.receive(
+            incarnation,
+            packets.welcome(incarnation, CLIENT, credit=credit, idempotent=methods),
+        )
+
+    @rule(incarnation=INSTANCES)
+    def bye(self, incarnation: int) -> None:
+        self.receive(incarnation, packets.bye(incarnation, CLIENT))
+
+    @rule(incarnation=INSTANCES, token=st.integers(0, 3), held=st.sets(st.integers(1, 20)))
+    def pong(self, incarnation: int, token: int, held: set[int]) -> None:
+        self.receive(incarnation, packets.pong(incarnation, CLIENT, token, sorted(held)))
+
+    @rule(incarnation=INSTANCES, sequence=st.integers(1, 20))
+    def reply(self, incarnation: int, sequence: int) -> None:
+        values = {f"_{sequence}": 42, f"_0{sequence}": 43}
+        self.receive(incarnation, packets.reply(incarnation, CLIENT, **values))
+
+    @rule(incarnation=INSTANCES, code=CODES, sequences=st.lists(st.integers(1, 20), min_size=1))
+    def error(self, incarnation: int, code: str, sequences: list[int]) -> None:
+        self.receive(incarnation, packets.error(incarnation, CLIENT, code, *sequences))
+
+    def receive(self, incarnation: int, frames: tuple[bytes, ...]) -> None:
+        peer = incarnation.to_bytes(8, "big")
+        self.perform(self.core.receive(peer, frames, self.now))
+
+    @precondition(lambda self: len(self.deadlines) < 20)
+    @rule(
+        timeout_s=st.sampled_from([0.5, 2.0, 10.0]),
+        wait_s=st.sampled_from([0.1, 5.0]),
+        attempts=st.integers(1, 3),
+        priority=st.integers(0, 9),
+        oneway=st.booleans(),
+    )
+    def submit(
+        self, timeout_s: float, wait_s: float, attempts: int, priority: int, oneway: bool
+    ) -> None:
+        number = len(self.deadlines) + 1
+        self.deadlines[number] = self.now + timeout_s
+        sequence = self.core.submit(
+            "add", request_body("add", 4, None, (number,), {}), None, timeout_s=timeout_s,
+            wait_s=wait_s, priority=priority, attempts=attempts, oneway=oneway, waiter=number,
+            now=self.now,
+        )  # fmt: skip
+        assert sequence == number
+
+    @rule(sequence=st.integers(1, 20))
+    def cancel(self, sequence: int) -> None:
+        self.perform(self.core.cancel(sequence, self.now))
+
+    @rule()
+    def change_room(self) -> None:
+        self.room = not self.room
+
+    @rule()
+    def flush(self) -> None:
+        self.perform(self.core.flush(self.now))
+
+    @rule(duration_s=st.sampled_from([0.01, 0.5, 1.1, 6.0]))
+    def wait(self, duration_s: float) -> None:
+        self.now += duration_s
+        self.perform(self.core.tick(self.now))
+        assert self.core.deadline() > self.now - SLOT_S
+        for number, deadline_at in self.deadlines.items():
+            assert number in self.ended or deadline_at + SLOT_S > self.now
+
+    @invariant()
+    def is_sound(self) -> None:
+        self.core.check()
+        assert self.core.in_flight == len(self.deadlines) - len(self.ended)
+
+    def teardown(self) -> None:
+        self.perform(self.core.close())
+        self.core.check()
+        assert self.core.in_flight == 0 and not self.connected
+        assert self.ended == set(self.deadlines)
+
+
+TestClientMachine = ClientMachine.TestCase
+TestClientMachine.settings = settings(max_examples=40, stateful_step_count=40)

@@ -1,0 +1,440 @@
+"""Who is there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.membership import EVERYBODY, UNLISTED_S, MembershipCore, key_of
+from zmqkit.core.neighbour import Life
+from zmqkit.model import Record, parse_url
+from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, HELLO_S_MAX, PING_S
+from zmqkit.testing import packets
+from zmqkit.testing.packets import read
+from zmqkit.wire.packet import HELLO, PING, PONG, WELCOME
+
+US, THEM, OTHERS = 1, 9, 8
+ORDERS = key_of("service", "orders")
+RECORD = Record("orders", "service", 0xA, THEM, ("127.0.0.1",), 5000, 6000)
+ROW = ("orders", "service", 0xA, 6000)
+NEXT_ROW = ("orders", "service", 0xB, 6001)
+PEER = b"n" + THEM.to_bytes(8, "big")
+HERE = "tcp://127.0.0.1:5000"
+DATA = "tcp://127.0.0.1:6000"
+FOUND = Tell("found", ORDERS, 0xA, DATA)
+URL = f"{HERE}/orders"
+SEED = b"s" + URL.encode()
+
+
+@pytest.fixture
+def core() -> MembershipCore:
+    return MembershipCore(US)
+
+
+def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
+    """Want, hear and reach the other process, which has these roles."""
+    core.want(ORDERS, now, open=False)
+    core.heard(RECORD, "mdns", now)
+    core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
+    core.check()
+
+
+def tells(effects: list[Effect]) -> list[tuple[str, int]]:
+    """The news among the effects, and of whom."""
+    return [(e.news, e.incarnation) for e in effects if isinstance(e, Tell)]
+
+
+def kinds(effects: list[Effect]) -> list[object]:
+    """The effects, packets by their kind."""
+    return [read(e)[0] if type(e).__name__ == "Send" else type(e) for e in effects]
+
+
+# Finding
+
+
+def test_what_nobody_wants_is_left_alone(core: MembershipCore) -> None:
+    assert core.heard(RECORD, "mdns", 0.0) == []
+    assert list(core.sightings) == [0xA] and not core.neighbours
+
+
+def test_what_is_wanted_is_connected_when_it_is_heard(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    assert core.heard(RECORD, "mdns", 0.0) == [Connect(PEER, HERE)]
+
+
+def test_what_was_heard_is_connected_when_it_is_wanted(core: MembershipCore) -> None:
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.want(ORDERS, 0.0, open=False) == [Connect(PEER, HERE)]
+
+
+def test_whoever_wants_everybody_gets_it(core: MembershipCore) -> None:
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.want(EVERYBODY, 0.0, open=False) == [Connect(PEER, HERE)]
+
+
+def test_what_is_elsewhere_is_connected_only_if_open(core: MembershipCore) -> None:
+    core.heard(replace(RECORD, addresses=("10.0.0.1",)), "mdns", 0.0)
+    assert core.want(ORDERS, 0.0, open=False) == []
+    assert core.want(ORDERS, 0.0, open=True) == [Connect(PEER, "tcp://10.0.0.1:5000")]
+
+
+def test_a_connection_that_is_made_says_hello(core: MembershipCore) -> None:
+    core.heard(RECORD, "mdns", 0.0)
+    core.want(ORDERS, 0.0, open=False)
+    assert kinds(core.connected(PEER, 0.0)) == [HELLO]
+    assert core.connected(b"nobody", 0.0) == []
+
+
+def test_a_welcome_makes_its_roles_found(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.receive(PEER, packets.directory(THEM, ROW), 0.0) == [FOUND]
+    core.check()
+
+
+def test_what_the_process_says_of_its_port_counts(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(replace(RECORD, port=6666), "mdns", 0.0)
+    assert core.receive(PEER, packets.directory(THEM, ROW), 0.0) == [FOUND]
+
+
+def test_a_new_role_of_a_neighbour_is_found_at_once(core: MembershipCore) -> None:
+    alive(core)
+    new = replace(RECORD, incarnation=0xB, port=6001)
+    assert tells(core.heard(new, "mdns", 1.0)) == [("found", 0xB)]
+
+
+def test_a_second_one_who_wants_is_told_too(core: MembershipCore) -> None:
+    alive(core)
+    assert core.want(ORDERS, 0.0, open=False) == [FOUND]
+    assert core.want(EVERYBODY, 0.0, open=False) == [replace(FOUND, key=EVERYBODY)]
+
+
+def test_each_address_has_its_chance(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=True)
+    core.heard(replace(RECORD, addresses=("127.0.0.1", "10.0.0.1")), "mdns", 0.0)
+    assert kinds(core.tick(0.6)) == [HELLO]
+    assert core.tick(1.1) == [Disconnect(PEER), Connect(PEER, "tcp://10.0.0.1:5000")]
+    assert core.tick(2.2) == [Disconnect(PEER)]
+    core.check()
+
+
+def test_who_does_not_answer_is_tried_ever_more_slowly(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(RECORD, "mdns", 0.0)
+    at = []
+    for _ in range(200):
+        now = core.deadline() + 0.001
+        at += [now for e in core.tick(now) if isinstance(e, Connect)]
+    waits = [b - a for a, b in pairwise(at)]
+    assert [round(wait) for wait in waits[:3]] == [3, 5, 6]
+    assert abs(waits[-1] - (HELLO_S_MAX + 2 * HELLO_S)) < 0.1
+
+
+def test_who_is_heard_anew_is_tried_at_once(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(RECORD, "mdns", 0.0)
+    core.tick(1.1)
+    assert core.neighbours[THEM].life is Life.GONE
+    assert core.heard(RECORD, "mdns", 1.2) == [Connect(PEER, HERE)]
+
+
+def test_one_that_has_nowhere_to_be_tried_is_not_due(core: MembershipCore) -> None:
+    core.want(EVERYBODY, 0.0, open=True)
+    core.heard(replace(RECORD, addresses=("10.0.0.1",)), "mdns", 0.0)
+    core.want(ORDERS, 0.0, open=False)
+    core.unwant(EVERYBODY, open=True)
+    core.tick(1.1)
+    assert core.neighbours[THEM].life is Life.GONE
+    assert core.deadline() == math.inf
+
+
+# Living
+
+
+def test_a_neighbour_is_pinged_each_second(core: MembershipCore) -> None:
+    alive(core)
+    assert kinds(core.tick(PING_S + 0.02)) == [PING]
+    assert core.tick(PING_S + 0.1) == []
+
+
+def test_a_neighbour_that_does_not_answer_is_silent_and_then_answering(
+    core: MembershipCore,
+) -> None:
+    alive(core)
+    core.tick(PING_S + 0.02)
+    assert ("silent", 0xA) in tells(core.tick(EVASIVE_S + 0.02))
+    assert tells(core.receive(PEER, packets.alive(THEM), 5.0)) == [("answering", 0xA)]
+
+
+def test_a_pong_keeps_a_neighbour_answering(core: MembershipCore) -> None:
+    alive(core)
+    now = 0.0
+    for _ in range(200):
+        now = core.deadline() + 0.01
+        assert tells(core.tick(now)) == []
+        core.receive(PEER, packets.alive(THEM), now)
+    assert now > 10.0
+
+
+def test_whoever_slept_itself_blames_nobody(core: MembershipCore) -> None:
+    alive(core)
+    assert tells(core.tick(30.0)) == []
+
+
+def test_what_is_found_with_a_silent_neighbour_is_silent(core: MembershipCore) -> None:
+    alive(core)
+    core.tick(PING_S + 0.02)
+    core.tick(EVASIVE_S + 0.02)
+    assert tells(core.want(ORDERS, 3.0, open=False)) == [("found", 0xA), ("silent", 0xA)]
+
+
+def test_a_broken_connection_is_told_and_so_is_its_return(core: MembershipCore) -> None:
+    alive(core)
+    assert tells(core.disconnected(PEER, 1.0)) == [("lost", 0xA)]
+    assert core.receive(PEER, packets.directory(THEM, ROW), 1.1) == [FOUND]
+    core.check()
+
+
+def test_one_that_is_lost_is_greeted_again(core: MembershipCore) -> None:
+    alive(core)
+    core.disconnected(PEER, 1.0)
+    assert kinds(core.tick(1.0 + HELLO_S + 0.02)) == [HELLO]
+
+
+def test_one_that_stays_away_is_gone_and_tried_again(core: MembershipCore) -> None:
+    alive(core)
+    core.disconnected(PEER, 1.0)
+    core.tick(1.9)
+    effects = core.tick(1.0 + GONE_S + 0.02)
+    assert tells(effects) == [("gone", 0xA)] and Disconnect(PEER) in effects
+    core.check()
+    assert core.tick(core.deadline() + 0.01) == [Connect(PEER, HERE)]
+
+
+def test_one_that_returns_without_its_role_loses_that(core: MembershipCore) -> None:
+    alive(core)
+    core.disconnected(PEER, 10.0)
+    effects = core.receive(PEER, packets.directory(THEM), 10.1)
+    assert tells(effects) == [("gone", 0xA)] and not core.neighbours
+    core.check()
+
+
+def test_a_lost_neighbour_is_lost_to_those_who_come_later(core: MembershipCore) -> None:
+    alive(core)
+    core.disconnected(PEER, 1.0)
+    core.want(ORDERS, 1.1, open=False)
+    effects = core.tick(1.0 + GONE_S + 0.02)
+    assert ("gone", 0xA) in tells(effects)
+
+
+def test_another_process_at_the_address_means_the_first_is_gone(core: MembershipCore) -> None:
+    alive(core)
+    effects = core.receive(PEER, packets.directory(OTHERS, NEXT_ROW), 1.0)
+    assert tells(effects) == [("gone", 0xA)]
+    assert Connect(b"n" + OTHERS.to_bytes(8, "big"), HERE) in effects
+    core.check()
+
+
+# Changing
+
+
+def test_a_new_revision_makes_us_ask(core: MembershipCore) -> None:
+    alive(core)
+    assert core.receive(PEER, packets.alive(THEM, 1), 1.0) == []
+    assert kinds(core.receive(PEER, packets.alive(THEM, 2), 1.0)) == [HELLO]
+
+
+def test_a_role_that_is_listed_no_more_is_gone(core: MembershipCore) -> None:
+    alive(core, ROW, NEXT_ROW)
+    effects = core.receive(PEER, packets.directory(THEM, ROW, revision=2), 1.0)
+    assert tells(effects) == [("gone", 0xB)]
+    core.check()
+
+
+def test_discovery_may_know_a_role_before_its_process_lists_it(core: MembershipCore) -> None:
+    alive(core)
+    core.heard(replace(RECORD, incarnation=0xB), "mdns", 1.0)
+    assert core.receive(PEER, packets.directory(THEM, ROW), 1.1) == []
+    assert kinds(core.receive(PEER, packets.alive(THEM, 1), 1.2)) == [HELLO]
+    late = core.receive(PEER, packets.directory(THEM, ROW), 1.0 + UNLISTED_S)
+    assert tells(late) == [("gone", 0xB)]
+    core.check()
+
+
+def test_the_last_role_may_be_announced_before_it_is_listed(core: MembershipCore) -> None:
+    alive(core)
+    core.heard(replace(RECORD, incarnation=0xB), "mdns", 10.0)
+    core.receive(PEER, packets.directory(THEM), 10.1)
+    assert list(core.sightings) == [0xB] and THEM in core.neighbours
+    core.check()
+
+
+def test_a_goodbye_makes_us_ask_and_disconnects_nobody(core: MembershipCore) -> None:
+    alive(core)
+    assert kinds(core.vanished(0xA, "mdns", 1.0)) == [HELLO]
+    assert core.neighbours[THEM].life is Life.ALIVE
+
+
+def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> None:
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.vanished(0xA, "mdns", 1.0) == []
+    assert not core.sightings
+    core.check()
+
+
+def test_a_goodbye_before_the_first_answer_is_the_end(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.vanished(0xA, "mdns", 0.1) == [Disconnect(PEER)]
+    assert not core.neighbours
+
+
+def test_an_end_that_was_not_heard_of_is_passed_over(core: MembershipCore) -> None:
+    core.heard(RECORD, "mdns", 0.0)
+    assert core.vanished(0xA, "elsewhere", 1.0) == core.vanished(0xB, "mdns", 1.0) == []
+    assert list(core.sightings) == [0xA]
+
+
+def test_one_that_died_is_remembered_as_long_as_discovery_does(core: MembershipCore) -> None:
+    alive(core)
+    core.disconnected(PEER, 1.0)
+    core.tick(3.0)
+    assert list(core.sightings[0xA].sources) == ["mdns"]
+    core.vanished(0xA, "mdns", 3.1)
+    assert not core.sightings and not core.neighbours
+    core.check()
+
+
+# Not wanting
+
+
+def test_whom_nobody_wants_is_disconnected(core: MembershipCore) -> None:
+    alive(core)
+    assert core.unwant(ORDERS, open=False) == [Disconnect(PEER)]
+    assert not core.neighbours and core.tick(99.0) == []
+    core.check()
+
+
+def test_whom_somebody_else_wants_stays(core: MembershipCore) -> None:
+    alive(core)
+    core.want(EVERYBODY, 0.0, open=False)
+    assert core.unwant(ORDERS, open=False) == []
+    assert core.neighbours[THEM].life is Life.ALIVE
+    core.check()
+
+
+def test_what_is_wanted_twice_is_given_up_twice(core: MembershipCore) -> None:
+    alive(core)
+    core.want(ORDERS, 0.0, open=False)
+    assert core.unwant(ORDERS, open=False) == []
+    assert core.unwant(ORDERS, open=False) == [Disconnect(PEER)]
+    assert core.unwant(ORDERS, open=False) == []
+
+
+def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) -> None:
+    alive(core)
+    core.vanished(0xA, "mdns", 0.0)
+    core.unwant(ORDERS, open=False)
+    assert not core.sightings
+
+
+# Addresses given by hand
+
+
+def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
+    core.want(URL, 0.0, open=False)
+    assert core.seed(parse_url(URL), URL, "service", 0.0) == [Connect(SEED, HERE)]
+    assert kinds(core.connected(SEED, 0.0)) == [HELLO]
+    assert kinds(core.tick(HELLO_S)) == [HELLO]
+    effects = core.receive(SEED, packets.directory(THEM, ROW), 0.6)
+    assert effects == [Disconnect(SEED), Connect(PEER, HERE)]
+    core.check()
+
+
+def by_url(core: MembershipCore, now: float = 0.0) -> None:
+    """Find a role by its URL, and reach its process."""
+    core.want(URL, now, open=False)
+    core.seed(parse_url(URL), URL, "service", now)
+    core.receive(SEED, packets.directory(THEM, ROW), now)
+    core.receive(PEER, packets.directory(THEM, ROW), now)
+    core.check()
+
+
+def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
+    core.want(URL, 0.0, open=False)
+    core.seed(parse_url(URL), URL, "service", 0.0)
+    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
+    assert core.deadline() <= HELLO_S_MAX
+
+
+def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
+    by_url(core)
+    effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
+    assert tells(effects) == [("gone", 0xA), ("found", 0xB)]
+    core.check()
+
+
+def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
+    by_url(core)
+    effects = core.receive(PEER, packets.directory(THEM), 10.0)
+    assert tells(effects)[-1] == ("gone", 0xA) and Connect(SEED, HERE) in effects
+    core.check()
+
+
+def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> None:
+    by_url(core)
+    core.disconnected(PEER, 10.0)
+    effects = core.tick(12.0)
+    assert tells(effects) == [("gone", 0xA)] and Connect(SEED, HERE) in effects
+    core.check()
+
+
+def test_a_peer_of_everybody_is_asked_until_it_has_what_is_wanted(core: MembershipCore) -> None:
+    core.seed(parse_url(HERE), "", "service", 0.0)
+    seed = b"s" + HERE.encode()
+    core.want(ORDERS, 0.0, open=False)
+    assert core.receive(seed, packets.directory(THEM), 0.0) == []
+    assert core.deadline() <= HELLO_S_MAX and not core.sightings
+    effects = core.receive(seed, packets.directory(THEM, ROW), 5.0)
+    assert effects == [Disconnect(seed), Connect(PEER, HERE)]
+
+
+def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:
+    core.seed(parse_url(HERE), "", "service", 0.0)
+    assert core.deadline() == math.inf
+    assert kinds(core.want(ORDERS, 9.0, open=False)) == [HELLO]
+
+
+# Whatever is sent
+
+
+def test_whoever_asks_is_answered(core: MembershipCore) -> None:
+    core.offers.control_ports.append(5000)
+    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0)) == [WELCOME]
+    assert core.receive(b"\0x", packets.alive(THEM), 0.0) == []
+    assert core.malformed == {"unexpected": 1}
+
+
+def test_a_ping_is_answered(core: MembershipCore) -> None:
+    alive(core)
+    [ping] = core.tick(PING_S + 0.02)
+    other = MembershipCore(THEM)
+    assert kinds(other.receive(b"\0x", ping.frames, 0.0)) == [PONG]  # type: ignore[union-attr]  # a Send
+
+
+@pytest.mark.parametrize("frames", [(b"x",), (b"x", b"y"), ()])
+def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> None:
+    assert core.receive(b"\0x", frames, 0.0) == []
+    assert sum(core.malformed.values()) == 1
+
+
+def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
+    alive(core)
+    core.receive(PEER, packets.directory(OTHERS, ROW), 1.0)
+    assert core.malformed == {"conflict": 1}
+    core.check()

@@ -1,0 +1,151 @@
+"""Membership under any order of events, against a model of what its readers were told."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
+from zmqkit.core.membership import EVERYBODY, MembershipCore, key_of
+from zmqkit.model import Record, parse_url
+from zmqkit.testing import packets
+
+PROCESSES = st.integers(1, 3)
+ROLES = st.integers(1, 6)
+URL = "tcp://127.0.0.1:5001/orders"
+KEYS = st.sampled_from([key_of("service", "orders"), EVERYBODY, URL])
+SOURCES = st.sampled_from(["mdns:loopback", "mdns:lan"])
+
+
+def name_of(role: int) -> str:
+    """Even ones serve orders."""
+    return "orders" if role % 2 == 0 else "stock"
+
+
+def row(role: int) -> tuple[str, str, int, int]:
+    """A role as its process lists it; its incarnation is its number."""
+    return (name_of(role), "service", role, 6000 + role)
+
+
+class MembershipMachine(RuleBasedStateMachine):
+    """Discovery says anything of anybody, and processes contradict it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = MembershipCore(99)
+        self.now = 100.0
+        self.connected: set[bytes] = set()
+        self.wanted: list[tuple[str, bool]] = []
+        self.told: dict[tuple[str, int], str] = {}
+
+    def perform(self, effects: list[Effect]) -> None:
+        """What a driver does, and a reader who believes each word."""
+        for effect in effects:
+            if isinstance(effect, Connect):
+                self.connected.add(effect.peer)
+            elif isinstance(effect, Disconnect):
+                self.connected.remove(effect.peer)
+            elif isinstance(effect, Tell) and effect.news != "hint":
+                self.hear(effect)
+            elif isinstance(effect, Send):
+                assert effect.peer in self.connected or effect.peer[0] == 0
+
+    def hear(self, tell: Tell) -> None:
+        pair = (tell.key, tell.incarnation)
+        assert any(key == tell.key for key, _ in self.wanted)
+        if tell.news == "gone":
+            del self.told[pair]
+        elif tell.news == "found":
+            assert tell.endpoint
+            self.told[pair] = "found"
+        else:
+            assert pair in self.told
+            self.told[pair] = tell.news
+
+    @precondition(lambda self: len(self.wanted) < 4)
+    @rule(key=KEYS, open=st.booleans())
+    def want(self, key: str, open: bool) -> None:
+        self.wanted.append((key, open))
+        self.perform(self.core.want(key, self.now, open=open))
+        if key == URL:
+            self.perform(self.core.seed(parse_url(URL), URL, "service", self.now))
+
+    @precondition(lambda self: self.wanted)
+    @rule(data=st.data())
+    def unwant(self, data: st.DataObject) -> None:
+        key, open = data.draw(st.sampled_from(self.wanted))
+        self.wanted.remove((key, open))
+        self.perform(self.core.unwant(key, open=open))
+        if not any(key == each for each, _ in self.wanted):
+            self.told = {pair: news for pair, news in self.told.items() if pair[0] != key}
+
+    @rule(port=st.integers(5001, 5002))
+    def seed(self, port: int) -> None:
+        url = parse_url(f"tcp://127.0.0.1:{port}")
+        self.perform(self.core.seed(url, "", "service", self.now))
+
+    @rule(role=ROLES, process=PROCESSES, source=SOURCES, far=st.booleans())
+    def heard(self, role: int, process: int, source: str, far: bool) -> None:
+        addresses = ("10.0.0.1",) if far else ("127.0.0.1",)
+        port = 6000 + role
+        record = Record(name_of(role), "service", role, process, addresses, 5000, port)
+        self.perform(self.core.heard(record, source, self.now))
+
+    @rule(role=ROLES, source=SOURCES)
+    def vanished(self, role: int, source: str) -> None:
+        self.perform(self.core.vanished(role, source, self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), process=PROCESSES, roles=st.sets(ROLES), revision=st.integers(1, 2))
+    def welcome(
+        self, data: st.DataObject, process: int, roles: set[int], revision: int
+    ) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.connected)))
+        frames = packets.directory(process, *map(row, sorted(roles)), revision=revision)
+        self.perform(self.core.receive(peer, frames, self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), roles=st.sets(ROLES))
+    def welcome_by_itself(self, data: st.DataObject, roles: set[int]) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.connected)))
+        process = int.from_bytes(peer[1:], "big") if peer[:1] == b"n" else 1
+        frames = packets.directory(process, *map(row, sorted(roles)))
+        self.perform(self.core.receive(peer, frames, self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), revision=st.integers(1, 2))
+    def pong(self, data: st.DataObject, revision: int) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.connected)))
+        self.perform(self.core.receive(peer, packets.alive(1, revision), self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), up=st.booleans())
+    def change(self, data: st.DataObject, up: bool) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.connected)))
+        change = self.core.connected if up else self.core.disconnected
+        self.perform(change(peer, self.now))
+
+    @rule(duration_s=st.sampled_from([0.01, 0.6, 1.1, 6.0]))
+    def wait(self, duration_s: float) -> None:
+        self.now += duration_s
+        self.perform(self.core.tick(self.now))
+        assert self.core.deadline() > self.now
+
+    @invariant()
+    def is_sound(self) -> None:
+        self.core.check()
+        believed = {pair for n in self.core.neighbours.values() for pair in n.told}
+        assert {(key, role) for role, key in believed} == set(self.told)
+
+    def teardown(self) -> None:
+        for key, open in self.wanted[:]:
+            self.wanted.remove((key, open))
+            self.perform(self.core.unwant(key, open=open))
+        self.core.check()
+        assert not self.core.neighbours
+        assert all(peer[:1] == b"s" for peer in self.connected)
+
+
+TestMembershipMachine = MembershipMachine.TestCase
+TestMembershipMachine.settings = settings(max_examples=40, stateful_step_count=40)

@@ -1,0 +1,62 @@
+"""A client's unsettled calls and their counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from zmqkit.core.call import Call
+from zmqkit.core.instance import Instance
+from zmqkit.core.pending import Pending
+from zmqkit.errors import CallCancelled
+
+
+@pytest.fixture
+def pending() -> Pending:
+    return Pending()
+
+
+def add(pending: Pending, waiter: object = None) -> Call:
+    """A call that was accepted."""
+    call = Call(pending.next, "add", b"", None, 5.0, 5.0, 4, 2, False, waiter)
+    pending.add(call)
+    return call
+
+
+def test_everything_below_the_oldest_open_call_is_settled(pending: Pending) -> None:
+    first, second = add(pending), add(pending)
+    pending.end(second, "delivered", None)
+    assert pending.settled_below() == 1
+    pending.end(first, "delivered", None)
+    assert pending.settled_below() == 3
+
+
+def test_an_end_gives_what_the_waiter_is_told(pending: Pending) -> None:
+    call = add(pending, "me")
+    assert pending.end(call, "delivered", None, 42) == ("me", 42, None)
+    assert pending.wheel.deadline() == math.inf
+    pending.check()
+
+
+def test_what_is_given_up_is_counted_by_its_reason(pending: Pending) -> None:
+    error = CallCancelled("so")
+    assert pending.drop(add(pending, "me"), "cancelled", error) == ("me", None, error)
+    assert pending.stats()["dropped"] == {"cancelled": 1}
+    pending.check()
+
+
+def test_answers_settle_the_calls_of_their_instance(pending: Pending) -> None:
+    call, instance = add(pending, "me"), Instance(7, b"p", "")
+    call.instance, instance.calls[1] = instance, call
+    assert pending.deliver([(1, 42), (1, 42), (9, 0)], instance) == ([("me", 42, None)], [])
+    assert pending.stats()["duplicates"] == 2
+    assert not instance.calls
+    pending.check()
+
+
+def test_an_answer_from_elsewhere_counts_if_the_call_was_there(pending: Pending) -> None:
+    call = add(pending)
+    assert pending.deliver([(1, 42)], Instance(7, b"p", "")) == ([], [])
+    call.exposed = True
+    assert pending.deliver([(1, 42)], Instance(7, b"p", "")) == ([], [(call, 42)])

@@ -1,0 +1,371 @@
+"""The service's side of request-reply."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from zmqkit.core import service as service_module
+from zmqkit.core import windows as windows_module
+from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
+from zmqkit.core.service import ServiceCore
+from zmqkit.core.window import Answer
+from zmqkit.model import Frames
+from zmqkit.options import CREDIT, FORGET_CLIENT_S
+from zmqkit.testing import packets
+from zmqkit.testing.packets import read, sent
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, WELCOME, unpack
+
+SERVICE, CLIENT, OTHER = 0xA, 1, 2
+PEER = b"p"
+
+
+@pytest.fixture
+def service() -> ServiceCore:
+    return ServiceCore(SERVICE, {"add": False, "price": True}, 1)
+
+
+def receive(
+    service: ServiceCore, frames: Frames, now: float = 0.0, peer: bytes = PEER
+) -> list[Effect]:
+    """Have a packet arrive; the core is sound afterwards."""
+    effects = service.receive(peer, frames, now)
+    service.check()
+    return effects
+
+
+def request(*sequences: int, **options: object) -> Frames:
+    """Requests of the one client."""
+    return packets.request(CLIENT, SERVICE, *sequences, **options)  # type: ignore[arg-type]  # its own options
+
+
+def handled(effects: list[Effect]) -> list[Request]:
+    """The requests that are to run."""
+    return [request for e in effects if isinstance(e, Handle) for request in e.requests]
+
+
+def answer(
+    service: ServiceCore, requests: list[Request], value: object = 42, now: float = 0.0
+) -> list[Effect]:
+    """Have handlers give this value."""
+    results = [(request, Answer(REPLY, encode(value))) for request in requests]
+    effects = service.handled(results, now)
+    service.check()
+    return effects
+
+
+def codes(effects: list[Effect]) -> list[tuple[int, str]]:
+    """Which ids were refused with which code."""
+    found: list[tuple[int, str]] = []
+    for effect in effects:
+        if isinstance(effect, Send) and unpack(effect.frames[0]).kind == ERROR:
+            sequences, rows = read(effect)[1]  # type: ignore[misc]  # columns
+            found += [(n, row[0]) for n, row in zip(sequences, rows, strict=True)]
+    return found
+
+
+# Who is there
+
+
+def test_hello_is_welcomed_with_credit_and_what_may_repeat(service: ServiceCore) -> None:
+    service.about["process"] = 9
+    [welcome] = receive(service, packets.hello(CLIENT))
+    fields = {"credit": CREDIT, "idempotent": ["price"], "process": 9}
+    assert read(welcome) == (WELCOME, fields)
+
+
+def test_what_is_meant_for_an_earlier_owner_does_not_run(service: ServiceCore) -> None:
+    effects = receive(service, packets.request(CLIENT, SERVICE + 1, 5))
+    assert [read(e)[0] for e in effects] == [WELCOME] and service.in_flight == 0
+
+
+def test_too_many_clients_with_work_are_an_event(
+    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+    receive(service, request(5))
+    effects = receive(service, packets.hello(OTHER))
+    assert effects == [Note("clients-full", {"clients": 1})]
+
+
+# Requests
+
+
+def test_a_request_runs_with_what_it_carries(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5, priority=7, left_ms=2000), 10.0))
+    assert (ran.client, ran.sequence, ran.method) == (CLIENT, 5, "add")
+    assert (ran.args, ran.kwargs, ran.headers) == ([7], {}, None)
+    assert (ran.priority, ran.deadline_at, ran.oneway) == (7, 12.0, False)
+
+
+def test_its_value_is_the_reply(service: ServiceCore) -> None:
+    [reply] = answer(service, handled(receive(service, request(5))))
+    assert read(reply) == (REPLY, [[5], [42]])
+    assert service.stats()["delivered"] == 1
+
+
+def test_replies_of_one_turn_leave_in_one_packet(service: ServiceCore) -> None:
+    service.concurrency = 2
+    requests = handled(receive(service, request(5, 6)))
+    assert sent(answer(service, requests)) == [(REPLY, [5, 6])]
+
+
+def test_what_it_raised_is_the_reply_too(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    row = encode(["raised", "ValueError", "no", "", True])
+    effects = service.handled([(ran, Answer(ERROR, row))], 0.0)
+    assert codes(effects) == [(5, "raised")] and service.stats()["failed"] == 1
+
+
+def test_no_more_run_than_may_and_the_urgent_first(service: ServiceCore) -> None:
+    first = handled(receive(service, request(5)))
+    assert handled(receive(service, request(6, priority=0))) == []
+    assert handled(receive(service, request(7, priority=9))) == []
+    assert [r.sequence for r in handled(answer(service, first))] == [7]
+
+
+def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
+    [frame] = request(5, 6)
+    columns = unpack(frame).meta
+    assert isinstance(columns, list)
+    columns[2][1][1] = 9
+    packet = service_module.wire.pack(8, CLIENT, SERVICE, 0, encode(columns))
+    assert [r.sequence for r in handled(receive(service, (packet,)))] == [6]
+
+
+def test_what_expired_in_line_does_not_run_and_is_told(service: ServiceCore) -> None:
+    first = handled(receive(service, request(5)))
+    receive(service, request(6, left_ms=1000))
+    effects = answer(service, first, now=1.0)
+    assert handled(effects) == [] and codes(effects) == [(6, "expired")]
+    assert service.stats()["expired"] == 1
+
+
+def test_an_unknown_method_is_told_with_those_there_are(service: ServiceCore) -> None:
+    effects = receive(service, request(5, method="nowhere"))
+    assert codes(effects) == [(5, "no-method")]
+    assert "add, price" in str(read(effects[0])[1])
+
+
+def test_refusals_of_one_packet_share_a_packet(service: ServiceCore) -> None:
+    effects = receive(service, request(*range(1, 100), method="nowhere"))
+    assert len(effects) == 1 and len(codes(effects)) == 99
+
+
+def test_too_many_requests_are_refused(
+    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "REQUESTS_MAX", 1)
+    effects = receive(service, request(5, 6))
+    assert [r.sequence for r in handled(effects)] == [5]
+    assert codes(effects) == [(6, "busy")]
+
+
+# Copies
+
+
+def test_a_copy_of_what_runs_is_ignored(service: ServiceCore) -> None:
+    receive(service, request(5))
+    assert receive(service, request(5)) == []
+    assert service.stats()["duplicates"] == 1
+
+
+def test_a_copy_within_one_packet_is_ignored(service: ServiceCore) -> None:
+    assert len(handled(receive(service, request(5, 5)))) == 1
+
+
+def test_a_copy_of_what_was_answered_is_answered(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    [reply] = receive(service, request(5))
+    assert read(reply) == (REPLY, [[5], [42]])
+
+
+def test_a_copy_of_what_is_settled_is_ignored(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, request(6, settled=6))
+    assert service.stats()["retained_bytes"] == 0
+    assert receive(service, request(5)) == []
+
+
+def test_a_copy_from_elsewhere_is_answered_there(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    [reply] = receive(service, request(5), peer=b"q")
+    assert isinstance(reply, Send) and reply.peer == b"q"
+
+
+@pytest.mark.parametrize("method", ["nowhere", "add"])
+def test_what_was_refused_is_never_accepted(
+    service: ServiceCore, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "REQUESTS_MAX", 0)
+    [(_, code)] = codes(receive(service, request(5, method=method)))
+    monkeypatch.undo()
+    service.methods = {"add": False, "nowhere": False}
+    assert codes(receive(service, request(5, method=method))) == [(5, code)]
+
+
+def test_what_expired_is_never_run(service: ServiceCore) -> None:
+    first = handled(receive(service, request(5)))
+    receive(service, request(6, left_ms=1))
+    answer(service, first, now=1.0)
+    assert codes(receive(service, request(6, left_ms=1000), 1.0)) == [(6, "expired")]
+
+
+def test_what_was_given_up_for_space_may_have_run(
+    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
+    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
+    answer(service, handled(receive(service, request(5))))
+    assert service.stats()["evicted"] == 1
+    [(_, code)] = codes(receive(service, request(5)))
+    assert code == "forgotten"
+
+
+def test_a_client_that_returns_after_a_minute_runs_nothing_twice(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    assert service.tick(service.deadline()) == []
+    assert service.stats()["clients"] == 0
+    assert codes(receive(service, request(5), FORGET_CLIENT_S)) == [(5, "forgotten")]
+
+
+# One-way messages
+
+
+def test_a_one_way_message_is_acknowledged_before_it_runs(service: ServiceCore) -> None:
+    ack, handle = receive(service, request(5, oneway=True))
+    assert read(ack) == (REPLY, [[5], [None]]) and isinstance(handle, Handle)
+
+
+def test_a_one_way_message_is_acknowledged_again_and_run_once(service: ServiceCore) -> None:
+    requests = handled(receive(service, request(5, oneway=True)))
+    assert sent(receive(service, request(5, oneway=True))) == [(REPLY, [5])]
+    assert answer(service, requests) == []
+    assert sent(receive(service, request(5, oneway=True))) == [(REPLY, [5])]
+
+
+def test_a_one_way_message_that_is_settled_still_runs(service: ServiceCore) -> None:
+    first = handled(receive(service, request(5)))
+    receive(service, request(6, oneway=True))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 7))
+    assert [r.sequence for r in handled(answer(service, first))] == [6]
+
+
+# What the client says meanwhile
+
+
+def test_a_pong_names_what_is_held(service: ServiceCore) -> None:
+    receive(service, request(5, 6))
+    receive(service, request(7, oneway=True))
+    [pong] = receive(service, packets.ping(CLIENT, SERVICE, 3, 8, [5, 6, 7]))
+    assert read(pong) == (PONG, [3, CREDIT, [5, 6]])
+
+
+def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    assert service.stats()["retained_bytes"] == 0
+
+
+def test_a_ping_lists_as_many_as_a_client_may_have(service: ServiceCore) -> None:
+    many = range(service_module.PENDING_CALLS_MAX)
+    [pong] = receive(service, packets.ping(CLIENT, SERVICE, 1, len(many), many))
+    assert read(pong)[0] == PONG
+
+
+def test_a_ping_gives_up_what_runs_for_nobody(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    _, abort = receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    assert abort == Abort([ran]) and ran.cancelled
+
+
+def test_what_is_cancelled_in_line_does_not_run(service: ServiceCore) -> None:
+    first = handled(receive(service, request(5)))
+    receive(service, request(6))
+    assert receive(service, packets.cancel(CLIENT, SERVICE, 6)) == []
+    assert handled(answer(service, first)) == []
+    assert service.stats()["dropped"] == {"cancelled": 1}
+
+
+def test_what_is_cancelled_while_it_runs_is_told(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    assert receive(service, packets.cancel(CLIENT, SERVICE, 5, 5, 99)) == [Abort([ran])]
+    assert answer(service, [ran]) == []
+
+
+def test_a_late_copy_of_what_was_cancelled_does_not_run(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    receive(service, packets.cancel(CLIENT, SERVICE, 5))
+    answer(service, [ran])
+    assert codes(receive(service, request(5))) == [(5, "forgotten")]
+
+
+def test_the_answer_to_what_was_settled_meanwhile_is_dropped(service: ServiceCore) -> None:
+    requests = handled(receive(service, request(5)))
+    receive(service, request(6, settled=6))
+    assert sent(answer(service, requests)) == []
+    assert service.stats()["dropped"] == {"unwanted": 1}
+
+
+# Leaving
+
+
+def test_everybody_is_told_of_the_end(service: ServiceCore) -> None:
+    receive(service, packets.hello(CLIENT))
+    receive(service, packets.hello(OTHER))
+    assert [read(e)[0] for e in service.leave()] == [BYE, BYE]
+
+
+def test_one_that_leaves_finishes_what_it_has_and_takes_no_more(service: ServiceCore) -> None:
+    requests = handled(receive(service, request(5)))
+    service.leave()
+    assert codes(receive(service, request(6))) == [(6, "leaving")]
+    assert sent(answer(service, requests)) == [(REPLY, [5])]
+
+
+def test_who_comes_late_is_welcomed_and_told_at_once(service: ServiceCore) -> None:
+    service.leave()
+    effects = receive(service, packets.hello(CLIENT))
+    assert [read(e)[0] for e in effects] == [WELCOME, BYE]
+
+
+def test_what_never_ran_may_run_elsewhere_after_close(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    receive(service, request(6))
+    refusal, abort = service.close()
+    assert codes([refusal]) == [(6, "leaving")] and abort == Abort([ran])
+    assert service.stats()["dropped"] == {"closed": 2} and service.in_flight == 0
+    service.check()
+
+
+def test_a_closed_service_does_nothing(service: ServiceCore) -> None:
+    requests = handled(receive(service, request(5)))
+    service.close()
+    assert answer(service, requests) == []
+    assert receive(service, request(6)) == []
+    assert service.deadline() == math.inf
+
+
+# Whatever is sent
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ((b"x", b"y"), "frames"),
+        (packets.bye(CLIENT), "unexpected"),
+        (packets.hello(0), "unexpected"),
+    ],
+)
+def test_what_makes_no_sense_is_counted(
+    service: ServiceCore, frames: Frames, reason: str
+) -> None:
+    assert receive(service, frames) == []
+    assert service.stats()["malformed"] == {reason: 1}
+
+
+def test_an_answer_that_found_no_way_is_counted(service: ServiceCore) -> None:
+    assert service.unsent(PEER, request(5), 0.0) == []
+    assert service.counts["unsent"] == 1

@@ -1,0 +1,101 @@
+"""What goes on while no thread is inside a blocking role's verbs, or one is in a handler."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+
+if TYPE_CHECKING:
+    from tests.roles.conftest import FakeClient, FakeService, Kit
+
+pytestmark = pytest.mark.usefixtures("node")
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Look again and again, for what nothing tells of."""
+    pause = threading.Event()
+    for _ in range(4000):
+        if holds():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it never came true")
+
+
+def test_new_clients_are_welcomed_while_the_only_thread_is_in_a_handler(
+    blocking: Kit,
+) -> None:
+    gate = blocking.gate()
+    blocking.serving(gate.hold, double)
+    first = blocking.client()
+    held = blocking.start(first.call, "hold", 1)
+    gate.came()
+    second = blocking.client()
+    assert second.instances()[0]["state"] == "up"
+    waiting = blocking.start(second.call, "double", 2)
+    until(lambda: second.stats()["in_flight"] == 1)
+    gate.open()
+    assert (held.result(), waiting.result()) == (1, 4)
+
+
+def test_requests_are_accepted_while_the_only_thread_is_in_a_handler(blocking: Kit) -> None:
+    gate = blocking.gate()
+    service = blocking.serving(gate.hold, double)
+    client = blocking.client()
+    held = blocking.start(client.call, "hold", 1)
+    gate.came()
+    for n in range(10):
+        client.notify("double", n)
+    until(lambda: client.stats()["delivered"] == 10)
+    assert service.stats()["waiting"] == 10
+    gate.open()
+    held.result()
+    until(lambda: service.stats()["delivered"] == 11)
+
+
+def test_pings_are_answered_while_the_only_thread_is_in_a_handler(
+    blocking: Kit, fake_client: FakeClient
+) -> None:
+    gate = blocking.gate()
+    service = blocking.serving(gate.hold)
+    fake_client.request(service, 5, "hold", 1)
+    gate.came()
+    for token in range(3):
+        meta = encode([token, 6, [5]])
+        fake_client.send(
+            wire.pack(wire.PING, fake_client.incarnation, service.incarnation, 0, meta)
+        )
+        kind, (named, _, held) = fake_client.reply()
+        assert (kind, named, held) == (wire.PONG, token, [5])
+
+
+def test_expired_calls_end_though_nobody_waits_for_them(
+    blocking: Kit, fakes: Callable[[str], FakeService]
+) -> None:
+    fake = fakes(blocking.name).start()
+    client = blocking.client(fake.url)
+    client.options(timeout_s=0.05).notify("add", 1)
+    until(lambda: client.stats()["expired"] == 1)
+
+
+def test_calls_go_on_after_the_keeper_stepped_in(blocking: Kit) -> None:
+    service = blocking.serving(double)
+    client = blocking.client()
+    for n in range(3):
+        accepted = service.stats()["accepted"]
+        client.notify("double", n)
+        # Nobody is in a verb of the client: the keeper takes the acknowledgement.
+        until(lambda accepted=accepted: service.stats()["delivered"] > accepted)
+        until(lambda: client.stats()["in_flight"] == 0)
+        for _ in range(20):
+            assert client.call("double", n) == 2 * n
+    assert client.stats()["retries"] == 0

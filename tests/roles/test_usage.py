@@ -1,0 +1,158 @@
+"""Wrong use is an error that says what to do instead, and does no harm."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import zmqkit
+
+if TYPE_CHECKING:
+    from tests.roles.conftest import Kit
+
+pytestmark = pytest.mark.usefixtures("node")
+
+
+def double(value: Any) -> Any:
+    return 2 * value
+
+
+def test_unknown_option_is_named_with_those_there_are(kit: Kit) -> None:
+    client = kit.client(count=0)
+    with pytest.raises(zmqkit.UsageError, match=r"'timeout'.*timeout_s, wait_s, priority"):
+        client.options(timeout=5)
+    with pytest.raises(zmqkit.UsageError, match="'retries'"):
+        client.options(timeout_s=1).options(retries=5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout_s": 0}, {"timeout_s": -1}, {"timeout_s": nan}, {"timeout_s": "5"},
+        {"timeout_s": True}, {"timeout_s": None}, {"timeout_s": inf}, {"timeout_s": 1e300},
+        {"timeout_s": 1e18}, {"wait_s": 0}, {"wait_s": nan}, {"wait_s": inf},
+        {"wait_s": 1e300},
+        {"priority": -1}, {"priority": 10}, {"priority": 4.0}, {"priority": True},
+        {"attempts": 0}, {"attempts": 1.5}, {"attempts": True},
+        {"headers": 5}, {"headers": {1: 2}}, {"headers": {"x": {1, 2}}},
+        {"headers": {"x": "y" * 10_000}}, {"headers": [("a", "b")]},
+    ],
+)  # fmt: skip
+def test_option_that_makes_no_sense_is_named(kit: Kit, options: dict[str, Any]) -> None:
+    [name] = options
+    client = kit.client(count=0)
+    with pytest.raises(zmqkit.UsageError, match=name):
+        client.options(**options)
+    assert client.stats()["accepted"] == 0
+    kit.serving(double)
+    assert client.call("double", 1) == 2
+
+
+@pytest.mark.parametrize("options", [{"timeout_s": 0}, {"wait_s": "5"}, {"timeout_s": inf}])
+def test_client_checks_its_options_too(kit: Kit, options: dict[str, Any]) -> None:
+    [name] = options
+    with pytest.raises(zmqkit.UsageError, match=name):
+        kit.client(count=0, **options)
+
+
+def test_a_day_is_a_timeout_like_any_other(kit: Kit) -> None:
+    kit.serving(double)
+    client = kit.client(timeout_s=86_400, wait_s=86_400.5)
+    assert client.call("double", 1) == 2
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 1.5, "2", True])
+def test_concurrency_is_a_positive_number(kit: Kit, concurrency: Any) -> None:
+    with pytest.raises(zmqkit.UsageError, match="concurrency"):
+        kit.service(concurrency=concurrency)
+
+
+class Odd:
+    pass
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({1, 2}, "set"), (Odd(), "Odd"), (Decimal(1), "Decimal"), (1j, "complex"),
+        (date(2026, 1, 1), "date"), (datetime(2026, 1, 1), "time zone"),  # noqa: DTZ001
+        (Text("x"), "Text"), (bytearray(b"x"), "bytearray"), (memoryview(b"x"), "memoryview"),
+        (2**64, "cannot travel"), (-(2**63) - 1, "cannot travel"), ("\udcff", "cannot travel"),
+        ({1.5: 2}, "keys"), ({(1,): 2}, "keys"), ({None: 1}, "keys"), (nested(100), "deep"),
+        (range(3), "range"), (double, "function"),
+    ],
+)  # fmt: skip
+def test_value_that_cannot_travel_is_refused_where_it_is_given(
+    kit: Kit, value: object, reason: str
+) -> None:
+    kit.serving(double)
+    client = kit.client()
+    for argument in (value, [value], {"key": value}):
+        with pytest.raises(zmqkit.UsageError, match=reason):
+            client.call("double", argument)
+    with pytest.raises(zmqkit.UsageError, match=reason):
+        client.call("double", value=value)
+    with pytest.raises(zmqkit.UsageError, match=reason):
+        client.notify("double", value)
+    assert client.call("double", 1) == 2
+    assert client.stats()["accepted"] == 1
+
+
+def test_error_names_the_argument_that_cannot_travel(kit: Kit) -> None:
+    client = kit.client(count=0)
+    with pytest.raises(zmqkit.UsageError, match=r"args\[1\]\[0\] is of type set"):
+        client.call("double", 1, [{1}])
+
+
+def test_value_that_holds_itself_is_refused(kit: Kit) -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(zmqkit.UsageError, match="deep"):
+        kit.client(count=0).call("double", value)
+
+
+@pytest.mark.parametrize("value", [b"x" * 20_001, "x" * 20_001, ["x" * 10_000] * 3])
+def test_body_that_is_too_large_is_refused_with_its_size(
+    kit: Kit, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.serving(double)
+    client = kit.client()
+    monkeypatch.setattr("zmqkit._roles.BODY_BYTES_MAX", 20_000)
+    with pytest.raises(zmqkit.UsageError, match=r"'double' take .* 20000 at most"):
+        client.call("double", value)
+    assert client.call("double", b"x" * 9_000) == b"x" * 18_000
+    with pytest.raises(zmqkit.RemoteError, match="reply takes more than 20000 bytes"):
+        client.call("double", b"x" * 11_000)
+
+
+@pytest.mark.parametrize("method", [5, None, b"double"])
+def test_method_is_a_name(kit: Kit, method: Any) -> None:
+    with pytest.raises(zmqkit.UsageError, match="text, not"):
+        kit.client(count=0).call(method)
+
+
+def test_method_name_that_cannot_travel_is_refused(kit: Kit) -> None:
+    with pytest.raises(zmqkit.UsageError, match="cannot travel"):
+        kit.client(count=0).call("\udcff")
+
+
+@pytest.mark.parametrize("count", [0, 1, sys.maxsize])
+def test_readiness_can_be_asked_for_without_waiting(kit: Kit, count: int) -> None:
+    client = kit.client(count=0)
+    assert client.ready(count, timeout_s=0.01) == 0

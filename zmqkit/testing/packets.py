@@ -1,0 +1,120 @@
+"""Packets as peers send them, for tests that speak to one core by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from zmqkit.core.effects import Effect, Send
+from zmqkit.model import Frames
+from zmqkit.options import CREDIT, PRIORITY
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+
+
+def hello(source: int, target: int = 0) -> Frames:
+    """Somebody asks who is there."""
+    return (wire.pack(wire.HELLO, source, target, 0, encode({})),)
+
+
+def welcome(
+    source: int, target: int = 0, *, credit: int = CREDIT, idempotent: Iterable[str] = ()
+) -> Frames:
+    """A service says who it is and what it grants."""
+    fields = {"credit": credit, "idempotent": list(idempotent)}
+    return (wire.pack(wire.WELCOME, source, target, 0, encode(fields)),)
+
+
+def directory(
+    process: int,
+    *roles: tuple[str, str, int, int],
+    control: int = 5000,
+    revision: int = 1,
+) -> Frames:
+    """A process says which roles it has: name, role, incarnation and port of each."""
+    fields = {
+        "process": process,
+        "control": control,
+        "revision": revision,
+        "roles": [list(row) for row in roles],
+    }
+    return (wire.pack(wire.WELCOME, process, 0, 0, encode(fields)),)
+
+
+def request(
+    source: int,
+    target: int,
+    *sequences: int,
+    method: str = "add",
+    left_ms: int = 5000,
+    priority: int = PRIORITY,
+    settled: int = 0,
+    oneway: bool = False,
+) -> Frames:
+    """A client asks for one thing, or for many, in one packet."""
+    body = wire.request_body(method, priority, None, (7,), {})
+    count = len(sequences)
+    meta = wire.request_columns(list(sequences), [left_ms] * count, [body] * count)
+    kind = wire.NOTIFY if oneway else wire.REQUEST
+    return (wire.pack(kind, source, target, settled, meta),)
+
+
+def reply(source: int, target: int, **values: object) -> Frames:
+    """A service answers: the values by sequence number, written `_5=value`."""
+    sequences = [int(name[1:]) for name in values]
+    meta = wire.reply_columns(sequences, [encode(value) for value in values.values()])
+    return (wire.pack(wire.REPLY, source, target, 0, meta),)
+
+
+def error(source: int, target: int, code: str, *sequences: int, text: str = "") -> Frames:
+    """A service refuses, or tells that handlers raised."""
+    rows = [encode([code, "ValueError", text, "", code == "raised"]) for _ in sequences]
+    return (
+        wire.pack(wire.ERROR, source, target, 0, wire.reply_columns(list(sequences), rows)),
+    )
+
+
+def ping(source: int, target: int, token: int, below: int, open: Iterable[int] = ()) -> Frames:
+    """A client asks which ids are held, and says which are open."""
+    meta = encode([token, below, list(open)])
+    return (wire.pack(wire.PING, source, target, 0, meta),)
+
+
+def pong(
+    source: int, target: int, token: int, held: Iterable[int] = (), *, credit: int = CREDIT
+) -> Frames:
+    """A service names what it holds."""
+    return (wire.pack(wire.PONG, source, target, 0, encode([token, credit, list(held)])),)
+
+
+def alive(process: int, revision: int = 1) -> Frames:
+    """A process answers a ping on the control connection."""
+    return (wire.pack(wire.PONG, process, 0, 0, encode([1, revision])),)
+
+
+def cancel(source: int, target: int, *sequences: int) -> Frames:
+    """A client gives calls up."""
+    return (wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences))),)
+
+
+def bye(source: int, target: int = 0) -> Frames:
+    """A service is leaving."""
+    return (wire.pack(wire.BYE, source, target, 0, encode(None)),)
+
+
+def read(effect: Effect) -> tuple[int, object]:
+    """Kind and content of the packet that a Send holds."""
+    packet = wire.unpack(cast(Send, effect).frames[0])
+    return packet.kind, packet.meta
+
+
+def sent(effects: Iterable[Effect]) -> list[tuple[int, list[int]]]:
+    """For each packet with calls or answers among the effects: its kind and its ids."""
+    found: list[tuple[int, list[int]]] = []
+    for effect in effects:
+        if isinstance(effect, Send):
+            kind, meta = read(effect)
+            if kind >= wire.REQUEST:
+                columns = cast("list[list[int]]", meta if kind != wire.CANCEL else [meta])
+                found.append((kind, columns[0]))
+    return found
