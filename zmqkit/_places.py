@@ -12,7 +12,7 @@ from zmqkit.errors import ConfigError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.zeromq import Profile, ZeromqLink
-from zmqkit.model import LOOPBACK, Record, Url, check_name, is_loopback, parse_url
+from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
 from zmqkit.options import check_open
 
 
@@ -46,7 +46,11 @@ class ServicePlace:
         url = self._url
         if url is not None and url.scheme == "memory":
             quiet = MemoryLink(self.incarnation)
-            self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
+            try:
+                self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
+            except ConfigError:
+                quiet.close(0)
+                raise
             return quiet
         node = self.node = nodes.acquire()
         try:
@@ -59,15 +63,19 @@ class ServicePlace:
         insecure = node.environment.insecure if self._insecure is None else self._insecure
         host = self._url.host if self._url else "*" if insecure else LOOPBACK
         check_open(host, f"bind to {host}", insecure=insecure)
+        host = LOOPBACK if host == "localhost" else host
         if not is_loopback(host):
             self._control_port = node.open_to_lan()
             self._open = True
         else:
             self._control_port = node.control_port
+        port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, Profile.DATA)
         try:
-            endpoint = self._url.endpoint if self._url else f"tcp://{host}:0"
-            self.endpoint = link.bind(endpoint, node.environment.ports)
+            self.endpoint = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
+            if host not in ("*", LOOPBACK):
+                # Peers on this machine come by its loopback, whatever the address is.
+                link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
         except ConfigError:
             link.close(0)
             raise

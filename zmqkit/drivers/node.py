@@ -53,7 +53,12 @@ class Node:
         self.pid = os.getpid()
         self.core = MembershipCore(self.process)
         self._link = ZeromqLink(self.context, Profile.CONTROL)
-        self._bind(f"tcp://{LOOPBACK}:0")
+        try:
+            self._bind(f"tcp://{LOOPBACK}:0")
+        except BaseException:
+            self._link.close(0)
+            self.context.term()
+            raise
         self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
         self._engines: dict[str, Mdns] = {}
         self._announced: dict[int, tuple[Record, bool]] = {}

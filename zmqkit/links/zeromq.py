@@ -123,6 +123,16 @@ class ZeromqLink:
         tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
         raise ConfigError(f"cannot listen on {tried}: {error}; choose another port") from error
 
+    def bind_also(self, endpoint: str) -> None:
+        """Have the socket of the last `bind` listen at one more address, port given."""
+        try:
+            self._bound[-1].socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise ConfigError(
+                f"cannot listen on {endpoint}, for peers on this machine: {error}; choose "
+                "another port"
+            ) from error
+
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
         self.disconnect(peer)
