@@ -4,7 +4,8 @@ The blocking roles are here; `zmqkit.asyncio` has the same names for event loops
 """
 
 from zmqkit._roles import Request, current_request
-from zmqkit.blocking import Client, Service
+from zmqkit.blocking.client import Client
+from zmqkit.blocking.service import Service
 from zmqkit.errors import (
     Busy,
     CallCancelled,

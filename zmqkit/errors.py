@@ -1,8 +1,8 @@
 """What can go wrong, by whose fault it is.
 
 `UsageError` is the caller's fault, `ConfigError` is found before any I/O, `PeerError` is the
-other side's. Errors that end a call carry `may_have_run`: it is false only if the request cannot
-have reached a handler, so it says whether a call that is not idempotent may be repeated.
+other side's. Errors that end a call carry `may_have_run`: it is false only if the request
+cannot have reached a handler, so it says whether a call that is not idempotent may be repeated.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from zmqkit.errors import ConfigError, UsageError
 
 PeerId = bytes
-"""Names one connection of a link: a routing id where it was accepted, a key where it was made."""
+"""Names one connection of a link: a routing id where accepted, a key where made."""
 
 Frames = tuple["bytes | memoryview", ...]
 """One message as the link carries it; a single frame for all that is ours."""

@@ -21,6 +21,7 @@ import zmq
 
 import zmqkit
 import zmqkit.asyncio
+from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
 from zmqkit.drivers import node as nodes
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
@@ -217,7 +218,7 @@ class AsyncKit(Kit):
         async def use() -> Any:
             given = member(*args, **kwargs)
             given = await given if inspect.isawaitable(given) else given
-            bound = isinstance(given, zmqkit.asyncio.BoundClient)
+            bound = isinstance(given, AsyncBoundClient)
             return OnLoop(self, given) if bound else given
 
         return self.submit(use()).result(BOUND_S)

@@ -34,6 +34,8 @@ class Windows:
         """The window of a client that spoke; None when there are too many that have work."""
         window = self.by_client.get(client)
         if window is None:
+            if client in self._forgotten:
+                self._forgotten.move_to_end(client)
             if len(self.by_client) >= CLIENTS_MAX and not self._forget_stalest():
                 return None
             window = self.by_client[client] = Window(client, peer, now, self.budget)

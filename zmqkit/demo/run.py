@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from zmqkit.asyncio import BoundClient, Client
+from zmqkit.asyncio.client import BoundClient, Client
 from zmqkit.demo.fleet import Fleet
 from zmqkit.demo.words import count, cut
 from zmqkit.errors import NoService, ZmqkitError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 from zmqkit.core.effects import (
     Abort,
@@ -28,20 +28,23 @@ from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 log = logging.getLogger("zmqkit")
 
 
-class Hands(Protocol):
-    """What a role does for its driver with the effects that reach user code."""
+def _nobody(_: object) -> None:
+    raise AssertionError("this role has no part in that effect")
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """End these waits."""
 
-    def handle(self, requests: list[Request]) -> None:
-        """Run these requests' handlers, or have them run; each ends in the core's `handled`."""
+@dataclass(slots=True)
+class Hands:
+    """What a role does for its driver with the effects that reach user code.
 
-    def finish(self) -> None:
-        """Give the core what handlers finished in this turn."""
+    settle: end these waits. handle: run these requests' handlers, or have them run; each ends
+    in the core's `handled`. abort: tell the running ones that nobody waits. finish: give the
+    core what handlers finished in this turn.
+    """
 
-    def abort(self, requests: list[Request]) -> None:
-        """Tell the running handlers of these requests that nobody waits."""
+    settle: Callable[[Sequence[Outcome]], None] = _nobody
+    handle: Callable[[list[Request]], None] = _nobody
+    abort: Callable[[list[Request]], None] = _nobody
+    finish: Callable[[], None] | None = None
 
 
 class Driver:
@@ -62,7 +65,8 @@ class Driver:
     ) -> None:
         self.core = core
         self.link = link
-        self.hands = hands
+        self.hands = hands or Hands()
+        self._finish = self.hands.finish
         self._tell = tell
         self._changed = changed
 
@@ -81,11 +85,11 @@ class Driver:
     def _perform_other(self, effect: Effect) -> None:
         hands = self.hands
         match effect:
-            case Settle() if hands is not None:
+            case Settle():
                 hands.settle(effect.outcomes)
-            case Handle() if hands is not None:
+            case Handle():
                 hands.handle(effect.requests)
-            case Abort() if hands is not None:
+            case Abort():
                 hands.abort(effect.requests)
             case Connect():
                 self.link.connect(effect.peer, effect.endpoint)
@@ -112,8 +116,8 @@ class Driver:
                 self.perform(changed(peer, up, now))
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
-        if self.hands is not None:
-            self.hands.finish()
+        if self._finish is not None:
+            self._finish()
         return bool(messages)
 
     def flush(self) -> None:

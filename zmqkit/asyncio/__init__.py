@@ -1,0 +1,42 @@
+"""The asyncio roles: the same names as in zmqkit, verbs that wait are `async def`.
+
+A role belongs to the event loop on which it is first used. Plain handlers run on that loop, so
+they should be quick; `thread=True` moves a slow one off it, `async def` handlers may wait.
+"""
+
+from zmqkit._roles import Request, current_request
+from zmqkit.asyncio.client import Client
+from zmqkit.asyncio.service import Service
+from zmqkit.errors import (
+    Busy,
+    CallCancelled,
+    CallTimeout,
+    ConfigError,
+    NoMethod,
+    NoService,
+    PeerError,
+    PeerLost,
+    QueueFull,
+    RemoteError,
+    UsageError,
+    ZmqkitError,
+)
+
+__all__ = [
+    "Busy",
+    "CallCancelled",
+    "CallTimeout",
+    "Client",
+    "ConfigError",
+    "NoMethod",
+    "NoService",
+    "PeerError",
+    "PeerLost",
+    "QueueFull",
+    "RemoteError",
+    "Request",
+    "Service",
+    "UsageError",
+    "ZmqkitError",
+    "current_request",
+]

@@ -1,0 +1,234 @@
+"""The asyncio client: calls as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from math import inf
+from types import TracebackType
+from typing import Any, Self
+
+from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._roles import CallOptions, call_body, end_of, instance_rows
+from zmqkit.asyncio.closing import in_thread
+from zmqkit.core.client import ClientCore
+from zmqkit.core.effects import Tell
+from zmqkit.core.outcome import Outcome
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.fork import ForkGuard
+from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.errors import UsageError
+from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+
+
+class BoundClient:
+    """A client with other call options; see `Client.options`."""
+
+    def __init__(self, client: Client, options: CallOptions) -> None:
+        self._client = client
+        self._options = options
+
+    def options(self, **changes: object) -> BoundClient:
+        """The same client with these options changed as well."""
+        return BoundClient(self._client, self._options.changed(changes))
+
+    async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        """What the service's method gives; see `Client.call`."""
+        return await self._client._call(method, args, kwargs, self._options)
+
+    async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a one-way message; see `Client.notify`."""
+        self._client._usable()
+        self._client._submit(method, args, kwargs, self._options, None)
+
+
+class Client:
+    """Calls the service of a name, wherever its instances are, or the one at a URL.
+
+    name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
+    take. wait_s: how long it waits for a first instance. insecure: use instances on other
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        wait_s: float = WAIT_S,
+        insecure: bool | None = None,
+    ) -> None:
+        self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
+        self._place = ClientPlace(name, insecure=insecure)
+        self._core = ClientCore(name, draw_incarnation())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: AioDriver | None = None
+        self._fork_guard = ForkGuard()
+        self._closing: asyncio.Future[int] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name or URL it calls."""
+        return self._place.name
+
+    def options(self, **changes: object) -> BoundClient:
+        """This client with other call options: timeout_s, wait_s, priority, attempts, headers.
+
+        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
+        mapping that travels along. Raises UsageError for a wrong one.
+        """
+        return BoundClient(self, self._options.changed(changes))
+
+    async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        """What the service's method gives for these arguments.
+
+        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
+        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        Cancelling the task tells the service.
+        """
+        return await self._call(method, args, kwargs, self._options)
+
+    async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a one-way message; it is repeated until the service took it or time is over.
+
+        Returns at once. What became of it is in `stats` and in the log.
+        """
+        self._usable()
+        self._submit(method, args, kwargs, self._options, None)
+
+    async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` instances can be called; gives how many can be."""
+        driver = self._usable()
+        future: asyncio.Future[int] = driver.loop.create_future()
+        limit = inf if timeout_s is None else timeout_s
+        driver.perform(self._core.await_ready(count, future, limit, time.monotonic()))
+        return await future
+
+    def instances(self) -> list[dict[str, object]]:
+        """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
+        return instance_rows(self.name, self._core.roster.instances.values())
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        return self._core.stats()
+
+    async def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Wait up to `timeout_s` for what is in flight, and let go.
+
+        Gives how many calls were left unsettled; they end with CallCancelled.
+        """
+        if self._closing is None:
+            self._fork_guard.check()
+            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            return await self._closing
+        await self._closing
+        return 0
+
+    async def _close(self, timeout_s: float) -> int:
+        driver = self._driver
+        if driver is None:
+            return 0
+        await driver.drive_until(lambda: not self._core.in_flight, end_of(timeout_s))
+        self._driver = None
+        unsettled = self._core.in_flight
+        driver.driver.perform(self._core.close())
+        driver.close()
+        driver.driver.link.close(0)
+        await in_thread(self._place.release)
+        if unsettled:
+            log.warning("client of %r closed with %d calls unsettled", self.name, unsettled)
+        return unsettled
+
+    async def __aenter__(self) -> Self:
+        self._usable()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # What the driver asks for
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        """End the futures of these calls."""
+        future: Any
+        for future, value, error in outcomes:
+            if future.done():
+                continue  # its task was cancelled
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+    async def _call(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+    ) -> Any:
+        driver = self._usable()
+        future: asyncio.Future[Any] = driver.loop.create_future()
+        sequence = self._submit(method, args, kwargs, options, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._cancel(sequence)
+            raise
+
+    def _cancel(self, sequence: int) -> None:
+        if self._driver is not None:
+            self._driver.perform(self._core.cancel(sequence, time.monotonic()))
+
+    def _submit(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+        future: asyncio.Future[Any] | None,
+    ) -> int:
+        body, raw = call_body(method, args, kwargs, options)
+        driver = self._driver or self._usable()
+        sequence = self._core.submit(
+            method,
+            body,
+            raw,
+            timeout_s=options.timeout_s,
+            wait_s=options.wait_s,
+            priority=options.priority,
+            attempts=options.attempts,
+            oneway=future is None,
+            waiter=future,
+            now=time.monotonic(),
+        )
+        driver.gathered()
+        return sequence
+
+    def _usable(self) -> AioDriver:
+        """The driver, started on the running loop at first use."""
+        if self._closing is not None:
+            raise UsageError(f"the client of {self.name!r} is closed; make a new one")
+        self._fork_guard.check()
+        if self._driver is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._driver = AioDriver(
+                Driver(self._core, self._place.open(), Hands(settle=self._settle)), loop
+            )
+            self._place.listen(self._hear)
+        return self._driver
+
+    def _hear(self, tell: Tell) -> None:
+        """Take the node's news, from its thread to the loop."""
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take, tell)
+
+    def _take(self, tell: Tell) -> None:
+        if self._driver is not None:
+            self._driver.perform(self._core.hear(tell, time.monotonic()))

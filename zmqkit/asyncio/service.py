@@ -1,0 +1,267 @@
+"""The asyncio service: handlers on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar, overload
+
+from zmqkit._places import ServicePlace
+from zmqkit._roles import (
+    Function,
+    Handler,
+    Handlers,
+    end_of,
+    error_answer,
+    run_plain,
+    run_waiting,
+)
+from zmqkit.asyncio.closing import in_thread
+from zmqkit.core import effects
+from zmqkit.core.service import Result, ServiceCore
+from zmqkit.core.window import Answer
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.fork import ForkGuard
+from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.errors import UsageError
+from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, TURN_MESSAGES
+
+AnyFunction = TypeVar("AnyFunction", bound=Function)
+
+_LEAVE_S = 0.1
+
+
+class Service:
+    """Answers calls to a name on an event loop.
+
+    name: what clients look up. bind: `tcp://host:port` instead of any free port, or
+    `memory://name`. concurrency: how many handlers may be under way at once. insecure: be
+    reachable from other machines, in plain text. advertise: the address to announce to them,
+    for containers. Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bind: str | None = None,
+        concurrency: int = CONCURRENCY_ASYNCIO,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        if type(concurrency) is not int or concurrency < 1:
+            raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")
+        self._place = ServicePlace(name, bind, advertise, insecure=insecure)
+        self._handlers = Handlers()
+        self._core = ServiceCore(
+            self._place.incarnation, self._handlers.idempotent, concurrency
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: AioDriver | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._results: list[Result] = []
+        self._stopped = asyncio.Event()
+        self._fork_guard = ForkGuard()
+        self._closing: asyncio.Future[int] | None = None
+
+    @property
+    def name(self) -> str:
+        """What clients look up."""
+        return self._place.name
+
+    @property
+    def incarnation(self) -> int:
+        """The number that tells this object from all others of its name."""
+        return self._place.incarnation
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens; empty before `start`."""
+        return self._place.endpoint
+
+    @overload
+    def handler(
+        self,
+        function: AnyFunction,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        thread: bool = False,
+    ) -> AnyFunction: ...
+
+    @overload
+    def handler(
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        thread: bool = False,
+    ) -> Callable[[AnyFunction], AnyFunction]: ...
+
+    def handler(
+        self,
+        function: AnyFunction | None = None,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        thread: bool = False,
+    ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
+        """Have a function answer the method of its name; a decorator, bare or called.
+
+        idempotent: running it twice does no harm, so a call whose instance died may move to
+        another. thread: run a slow plain function in a thread, off the loop.
+        """
+
+        def add(function: AnyFunction) -> AnyFunction:
+            self._handlers.add(function, name, idempotent=idempotent, thread=thread)
+            return function
+
+        return add if function is None else add(function)
+
+    async def start(self) -> None:
+        """Listen and be announced; `serve` does it if it was not done.
+
+        Raises ConfigError when the address is taken.
+        """
+        self._check_usable()
+        if self._driver is None:
+            self._loop = asyncio.get_running_loop()
+            link = self._place.open()
+            hands = Hands(handle=self._handle, abort=self._abort, finish=self._finish)
+            self._core.about.update(self._place.about())
+            self._driver = AioDriver(Driver(self._core, link, hands), self._loop)
+            self._place.announce()
+
+    async def serve(self, timeout_s: float | None = None) -> None:
+        """Answer calls until `stop`, or for `timeout_s`."""
+        await self.start()
+        try:
+            await asyncio.wait_for(self._stopped.wait(), timeout_s)
+        except TimeoutError:
+            return
+        finally:
+            self._stopped.clear()
+
+    def stop(self) -> None:
+        """Have `serve` return; from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        else:
+            self._stopped.set()
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        return self._core.stats()
+
+    async def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Take no new requests, finish those taken within `timeout_s`, and let go.
+
+        Gives how many accepted requests were left unanswered.
+        """
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            return await self._closing
+        await self._closing
+        return 0
+
+    async def _close(self, timeout_s: float) -> int:
+        driver = self._driver
+        if driver is None:
+            return 0
+        until = end_of(timeout_s)
+        self._stopped.set()
+        driver.perform(self._core.leave())
+        self._place.withdraw()
+        await driver.drive_until(lambda: not self._core.in_flight, until)
+        self._driver = None
+        unanswered = self._core.in_flight
+        driver.driver.perform(self._core.close())
+        driver.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=_LEAVE_S)
+        if self._pool is not None:
+            self._pool.shutdown(wait=not unanswered, cancel_futures=True)
+        driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
+        await in_thread(self._place.release)
+        if unanswered:
+            log.warning("service %r closed with %d unanswered", self.name, unanswered)
+        return unanswered
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # What the driver asks for
+
+    def _handle(self, requests: list[effects.Request]) -> None:
+        """Run plain handlers now and answer them together; start the others."""
+        assert self._loop is not None
+        for request in requests:
+            handler = self._handlers.by_name[request.method]
+            if handler.waits or handler.thread:
+                task = self._loop.create_task(self._run(handler, request))
+                self._tasks[request.ticket] = task
+            else:
+                self._results.append((request, run_plain(handler, request)))
+                if len(self._results) >= TURN_MESSAGES:
+                    self._finish()
+
+    def _finish(self) -> None:
+        """Answer together what one turn finished."""
+        while self._results and self._driver is not None:
+            results, self._results = self._results, []
+            self._driver.driver.perform(self._core.handled(results, time.monotonic()))
+
+    def _abort(self, requests: list[effects.Request]) -> None:
+        """Cancel the tasks of these requests."""
+        for request in requests:
+            task = self._tasks.get(request.ticket)
+            if task is not None:
+                task.cancel()
+
+    async def _run(self, handler: Handler, request: effects.Request) -> None:
+        try:
+            answer = await self._answer(handler, request)
+        except asyncio.CancelledError as error:
+            answer = error_answer(error)
+        del self._tasks[request.ticket]
+        self._later(request, answer)
+
+    async def _answer(self, handler: Handler, request: effects.Request) -> Answer:
+        if handler.waits:
+            return await run_waiting(handler, request)
+        assert self._loop is not None
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(thread_name_prefix=f"zmqkit-{self.name}")
+        return await self._loop.run_in_executor(self._pool, run_plain, handler, request)
+
+    def _later(self, request: effects.Request, answer: Answer) -> None:
+        """Answer at the end of the turn, with all else that is finished by then."""
+        if not self._results and self._loop is not None:
+            self._loop.call_soon(self._finish_later)
+        self._results.append((request, answer))
+
+    def _finish_later(self) -> None:
+        self._finish()
+        if self._driver is not None:
+            self._driver.soon()
+
+    def _check_usable(self) -> None:
+        if self._closing is not None:
+            raise UsageError(f"service {self.name!r} is closed; make a new one")
+        self._fork_guard.check()

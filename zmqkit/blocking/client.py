@@ -1,0 +1,215 @@
+"""The blocking client: calls that wait in the calling thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from math import inf
+from types import TracebackType
+from typing import Any, Self
+
+from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._roles import CallOptions, call_body, instance_rows
+from zmqkit.core.client import ClientCore
+from zmqkit.core.effects import Tell
+from zmqkit.drivers.blocking import BlockingDriver, Waiter
+from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+
+_LEAVE_S = 0.1
+
+
+class BoundClient:
+    """A client with other call options; see `Client.options`."""
+
+    def __init__(self, client: Client, options: CallOptions) -> None:
+        self._client = client
+        self._options = options
+
+    def options(self, **changes: object) -> BoundClient:
+        """The same client with these options changed as well."""
+        return BoundClient(self._client, self._options.changed(changes))
+
+    def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        """What the service's method gives; see `Client.call`."""
+        return self._client._call(method, args, kwargs, self._options)
+
+    def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a one-way message; see `Client.notify`."""
+        self._client._notify(method, args, kwargs, self._options)
+
+
+class Client:
+    """Calls the service of a name, wherever its instances are, or the one at a URL.
+
+    name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
+    take. wait_s: how long it waits for a first instance. insecure: use instances on other
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        wait_s: float = WAIT_S,
+        insecure: bool | None = None,
+    ) -> None:
+        self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
+        self._place = ClientPlace(name, insecure=insecure)
+        self._core = ClientCore(name, draw_incarnation())
+        hands = Hands(settle=lambda outcomes: self._driver.settle(outcomes))
+        self._driver = BlockingDriver(Driver(self._core, self._place.open(), hands))
+        self._closing = threading.Lock()
+        self._closed = False
+        if self._place.node is not None:
+            self._place.node.keep(self._driver)
+        self._place.listen(self._hear)
+
+    @property
+    def name(self) -> str:
+        """The name or URL it calls."""
+        return self._place.name
+
+    def options(self, **changes: object) -> BoundClient:
+        """This client with other call options: timeout_s, wait_s, priority, attempts, headers.
+
+        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
+        mapping that travels along. Raises UsageError for a wrong one.
+        """
+        return BoundClient(self, self._options.changed(changes))
+
+    def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
+        """What the service's method gives for these arguments.
+
+        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
+        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        """
+        return self._call(method, args, kwargs, self._options)
+
+    def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
+        """Send a one-way message; it is repeated until the service took it or time is over.
+
+        Returns at once. What became of it is in `stats` and in the log.
+        """
+        self._notify(method, args, kwargs, self._options)
+
+    def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` instances can be called; gives how many can be."""
+        waiter = Waiter()
+        with self._driver.lock:
+            self._driver.check_usable()
+            limit = inf if timeout_s is None else timeout_s
+            now = time.monotonic()
+            self._driver.command(self._core.await_ready(count, waiter, limit, now))
+        self._driver.wait(waiter)
+        assert isinstance(waiter.value, int)
+        return waiter.value
+
+    def instances(self) -> list[dict[str, object]]:
+        """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
+        with self._driver.lock:
+            return instance_rows(self.name, self._core.roster.instances.values())
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        with self._driver.lock:
+            return self._core.stats()
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Wait up to `timeout_s` for what is in flight, and let go.
+
+        Gives how many calls were left unsettled; they end with CallCancelled.
+        """
+        with self._closing:
+            if self._closed:
+                return 0
+            driver = self._driver
+            driver.check_usable()
+            until = time.monotonic() + timeout_s
+            driver.drive_until(lambda: not self._core.in_flight, until)
+            if self._place.node is not None:
+                self._place.node.let_go(driver)
+            with driver.lock:
+                self._closed = True
+                unsettled = self._core.in_flight
+                driver.driver.perform(self._core.close())
+            driver.retire(max(until, time.monotonic() + _LEAVE_S))
+            with driver.lock:
+                driver.driver.link.close(0)
+                driver.close()
+            self._place.release()
+        if unsettled:
+            log.warning("client of %r closed with %d calls unsettled", self.name, unsettled)
+        return unsettled
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+    ) -> object:
+        waiter = Waiter()
+        sequence = self._submit(method, args, kwargs, options, waiter)
+        try:
+            self._driver.wait(waiter)
+        except BaseException:
+            with self._driver.lock:
+                self._driver.command(self._core.cancel(sequence, time.monotonic()))
+            raise
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    def _notify(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+    ) -> None:
+        self._submit(method, args, kwargs, options, None)
+
+    def _submit(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+        waiter: Waiter | None,
+    ) -> int:
+        body, raw = call_body(method, args, kwargs, options)
+        driver = self._driver
+        with driver.lock:
+            driver.check_usable()
+            sequence = self._core.submit(
+                method,
+                body,
+                raw,
+                timeout_s=options.timeout_s,
+                wait_s=options.wait_s,
+                priority=options.priority,
+                attempts=options.attempts,
+                oneway=waiter is None,
+                waiter=waiter,
+                now=time.monotonic(),
+            )
+            driver.command([])
+        return sequence
+
+    def _hear(self, tell: Tell) -> None:
+        with self._driver.lock:
+            if not self._closed:
+                self._driver.command(self._core.hear(tell, time.monotonic()))
