@@ -201,7 +201,8 @@ class Family:
 
 def environment() -> dict[str, str]:
     """This process's environment without options of ours, so roles stay on loopback."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ZMQKIT_")}
+    dropped = ("ZMQKIT_", "PYTHONDONTWRITEBYTECODE")  # installed packages are compiled
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths)}
 

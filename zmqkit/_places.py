@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership import key_of
-from zmqkit.drivers import node as nodes
-from zmqkit.drivers.node import Listener, Node
 from zmqkit.errors import ConfigError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
@@ -15,10 +14,13 @@ from zmqkit.links.zeromq import Profile, ZeromqLink
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
 from zmqkit.options import check_open
 
+if TYPE_CHECKING:
+    from zmqkit.drivers.node import Listener, Node
+
 
 def draw_incarnation() -> int:
     """A number that no other role object has."""
-    return secrets.randbits(63) | 1
+    return int.from_bytes(os.urandom(8), "big") >> 1 | 1
 
 
 class ServicePlace:
@@ -52,7 +54,7 @@ class ServicePlace:
                 quiet.close(0)
                 raise
             return quiet
-        node = self.node = nodes.acquire()
+        node = self.node = _acquire()
         try:
             return self._listen(node)
         except BaseException:
@@ -109,7 +111,7 @@ class ServicePlace:
         node, self.node = self.node, None
         if node is not None:
             node.retract(self.incarnation)
-            nodes.release(node)
+            _release(node)
 
 
 class ClientPlace:
@@ -135,7 +137,7 @@ class ClientPlace:
         """The link for a client's connections."""
         if self.url is not None and self.url.scheme == "memory":
             return MemoryLink(draw_incarnation())
-        node = self.node = nodes.acquire()
+        node = self.node = _acquire()
         self._open = node.environment.insecure if self._insecure is None else self._insecure
         if self.url is not None:
             try:
@@ -160,7 +162,7 @@ class ClientPlace:
         if node is not None:
             if self._listener is not None:
                 node.unwant(self._key, self._listener, open=self._open)
-            nodes.release(node)
+            _release(node)
         elif self._listener is not None:
             memory.unwatch(self.name, self._look)
 
@@ -173,3 +175,16 @@ class ClientPlace:
         if owner and owner != self._told:
             self._listener(Tell("found", self._key, owner, self.name))
         self._told = owner
+
+
+def _acquire() -> Node:
+    # A node brings asyncio along, half the time that `import zmqkit` would take.
+    from zmqkit.drivers import node
+
+    return node.acquire()
+
+
+def _release(used: Node) -> None:
+    from zmqkit.drivers import node
+
+    node.release(used)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -157,5 +158,5 @@ class ClientMachine(RuleBasedStateMachine):
         assert self.ended == set(self.deadlines)
 
 
-TestClientMachine = ClientMachine.TestCase
+TestClientMachine = pytest.mark.slow(ClientMachine.TestCase)
 TestClientMachine.settings = settings(max_examples=40, stateful_step_count=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -147,5 +148,5 @@ class MembershipMachine(RuleBasedStateMachine):
         assert all(peer[:1] == b"s" for peer in self.connected)
 
 
-TestMembershipMachine = MembershipMachine.TestCase
+TestMembershipMachine = pytest.mark.slow(MembershipMachine.TestCase)
 TestMembershipMachine.settings = settings(max_examples=40, stateful_step_count=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -157,5 +158,5 @@ class ServiceMachine(RuleBasedStateMachine):
         assert stats["in_flight"] == stats["retained_bytes"] == stats["clients"] == 0
 
 
-TestServiceMachine = ServiceMachine.TestCase
+TestServiceMachine = pytest.mark.slow(ServiceMachine.TestCase)
 TestServiceMachine.settings = settings(max_examples=40, stateful_step_count=40)

@@ -82,6 +82,7 @@ def test_ids_from_there_on_were_never_seen(window: Window) -> None:
     assert window.seen_below == 9
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.one_of(

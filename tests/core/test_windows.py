@@ -100,10 +100,21 @@ def test_memory_of_forgotten_clients_is_bounded(
     windows: Windows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
     for client in (1, 2, 3):
         heard(windows, client).retain(7, Answer(REPLY, b""))
     windows.check()
     assert heard(windows, 1).forgotten_below == 0
+
+
+def test_who_returns_is_remembered_before_another_is_forgotten(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
+    for client in (1, 2):
+        heard(windows, client).retain(7, Answer(REPLY, b""))
+    assert heard(windows, 1).forgotten_below == 8
 
 
 def test_who_keeps_most_gives_up_first(

@@ -266,6 +266,7 @@ def test_higher_priority_leaves_the_line_first(kit: Kit) -> None:
     assert order == [92, 94, 43, 1]
 
 
+@pytest.mark.slow
 def test_calls_beyond_the_credit_wait_their_turn(aio: AsyncKit) -> None:
     service = aio.serving(double, concurrency=1)
     client = aio.client()

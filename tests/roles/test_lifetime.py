@@ -255,6 +255,7 @@ def test_service_that_closes_answers_what_it_took(kit: Kit) -> None:
     assert closing.result() == 0
 
 
+@pytest.mark.slow
 def test_idempotent_call_moves_when_its_service_closes_and_keeps_its_id(kit: Kit) -> None:
     gates = [kit.gate() for _ in range(2)]
     services = [kit.serving(gate.hold, idempotent=True) for gate in gates]
@@ -270,6 +271,7 @@ def test_idempotent_call_moves_when_its_service_closes_and_keeps_its_id(kit: Kit
     assert client.stats()["retries"] == 1
 
 
+@pytest.mark.slow
 def test_call_ends_with_peer_lost_when_its_service_closes_and_it_is_not_idempotent(
     kit: Kit,
 ) -> None:

@@ -228,6 +228,7 @@ def test_url_beyond_this_machine_is_refused_with_the_remedy(
         kit.client("tcp://192.0.2.1:5555", insecure=insecure, count=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.8.9.1", "[::1]"])
 def test_this_machine_has_several_names(kit: Kit, host: str) -> None:
     service = kit.service(bind=f"tcp://{host}:0")

@@ -6,9 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from zmqkit._places import ServicePlace
 from zmqkit._roles import Function, Handlers, end_of, run_plain
@@ -18,6 +17,9 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _LEAVE_S = 0.1
 
@@ -123,6 +125,8 @@ class Service:
             self._core.about.update(self._place.about())
             self._driver = BlockingDriver(Driver(self._core, link, hands))
             if self._concurrency > 1:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._pool = ThreadPoolExecutor(self._concurrency, f"zmqkit-{self.name}")
             if self._place.node is not None:
                 self._place.node.keep(self._driver)

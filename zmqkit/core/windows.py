@@ -10,6 +10,9 @@ from zmqkit.core.window import Budget, Window
 from zmqkit.model import PeerId
 from zmqkit.options import CLIENTS_MAX, FORGET_CLIENT_S, RETAINED_BYTES_MAX
 
+FORGOTTEN_MAX = 10 * CLIENTS_MAX
+"""Clients of whom only a number is kept. The oldest make room, for there must be an end."""
+
 
 class Windows:
     """The windows by client, the one that was silent for longest first.
@@ -34,13 +37,9 @@ class Windows:
         """The window of a client that spoke; None when there are too many that have work."""
         window = self.by_client.get(client)
         if window is None:
-            if client in self._forgotten:
-                self._forgotten.move_to_end(client)
-            if len(self.by_client) >= CLIENTS_MAX and not self._forget_stalest():
+            window = self._open(client, peer, now)
+            if window is None:
                 return None
-            window = self.by_client[client] = Window(client, peer, now, self.budget)
-            window.forgotten_below = self._forgotten.pop(client, 0)
-            self.sweep_at = min(self.sweep_at, now + FORGET_CLIENT_S)
         else:
             self.by_client.move_to_end(client)
         window.peer = peer
@@ -80,19 +79,27 @@ class Windows:
             assert not any(map(window.is_settled, window.answers))
             assert window.bytes == sum(a.size for a in window.answers.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
-        assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= CLIENTS_MAX
+        assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= FORGOTTEN_MAX
 
-    def _forget_stalest(self) -> bool:
-        """Make room for a new client; false when each of the others has work here."""
-        window = next((w for w in self.by_client.values() if not w.held), None)
-        if window is not None:
-            self._forget(window)
-        return window is not None
+    def _open(self, client: int, peer: PeerId, now: float) -> Window | None:
+        """A new window, in place of the stalest if need be."""
+        stalest: Window | None = None
+        if len(self.by_client) >= CLIENTS_MAX:
+            stalest = next((w for w in self.by_client.values() if not w.held), None)
+            if stalest is None:
+                return None
+        window = Window(client, peer, now, self.budget)
+        window.forgotten_below = self._forgotten.pop(client, 0)
+        if stalest is not None:
+            self._forget(stalest)
+        self.by_client[client] = window
+        self.sweep_at = min(self.sweep_at, now + FORGET_CLIENT_S)
+        return window
 
     def _forget(self, window: Window) -> None:
         window.evict(window.bytes)
         if window.forgotten_below > window.below:
             self._forgotten[window.client] = window.forgotten_below
-            if len(self._forgotten) > CLIENTS_MAX:
+            if len(self._forgotten) > FORGOTTEN_MAX:
                 self._forgotten.popitem(last=False)
         del self.by_client[window.client]

@@ -104,4 +104,7 @@ class AioDriver:
     def _ring(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        self._read()
+        if not self._closed:
+            self.driver.pump()  # a packet may have come in time
+            self.driver.tick()
+            self._read()

@@ -83,6 +83,8 @@ class BlockingDriver:
         """Drain, decide and send; the caller holds the lock."""
         self.turns += 1
         self.driver.pump()
+        if time.monotonic() >= self._rest_until:
+            self.driver.tick()
         if self.attentive:
             self._news.notify_all()
 
@@ -100,10 +102,11 @@ class BlockingDriver:
                 else:
                     self.led = True
                     self._leader = waiter
+                    timeout_ms = self._timeout_ms(inf)
             if following:
                 self._follow(waiter)
             else:
-                self.lead(lambda: waiter.done)
+                self._lead(lambda: waiter.done, inf, timeout_ms)
 
     def take_lead(self) -> bool:
         """Become the thread that drives; false when another is."""
@@ -115,29 +118,40 @@ class BlockingDriver:
 
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
         """Drive until `done`, or the time `until`; then pass the lead on."""
+        with self.lock:
+            if self._retired or done() or time.monotonic() >= until:
+                self._drop_lead()
+                return
+            timeout_ms = self._timeout_ms(until)
+        self._lead(done, until, timeout_ms)
+
+    def _lead(self, done: Callable[[], bool], until: float, timeout_ms: int) -> None:
+        """Rest without the lock, turn with it; the way of every call, so the lock is taken
+        once a round."""
         try:
             while True:
-                with self.lock:
-                    self._resting = False
-                    if self._retired or done() or time.monotonic() >= until:
-                        return
-                    timeout_ms = self._timeout_ms(until)
-                    self._resting = timeout_ms != 0
                 self._rest(timeout_ms)
                 with self.lock:
                     self._resting = False
                     if not self._retired:
                         self.turn()
-        finally:
-            self.drop_lead()
+                    if self._retired or done() or time.monotonic() >= until:
+                        self._drop_lead()
+                        return
+                    timeout_ms = self._timeout_ms(until)
+        except BaseException:
+            with self.lock:
+                self._drop_lead()
+            raise
 
-    def drop_lead(self) -> None:
-        """Let another waiting thread drive."""
-        with self.lock:
-            self.led = False
-            self._leader = None
-            self._resting = False
+    def _drop_lead(self) -> None:
+        """Let another waiting thread drive; the caller holds the lock."""
+        self.led = False
+        self._leader = None
+        self._resting = False
+        if self._followers:
             self._pass_on()
+        if self.attentive:
             self._news.notify_all()
 
     def drive_until(self, done: Callable[[], bool], until: float) -> None:
@@ -187,6 +201,7 @@ class BlockingDriver:
         try:
             if self.led or self._retired:
                 return False
+            self._rest_until = self.driver.core.deadline()
             self.turn()
             return True
         finally:
@@ -220,7 +235,9 @@ class BlockingDriver:
     def _timeout_ms(self, until: float) -> int:
         """How long the leader may rest; milliseconds, rounded up."""
         if self.driver.link.pending():
+            self._rest_until = -inf
             return 0
+        self._resting = True
         self._rest_until = min(self.driver.core.deadline(), until)
         if self._rest_until == inf:
             return -1

@@ -103,7 +103,7 @@ class Driver:
                 raise AssertionError(f"nobody performs {effect}")
 
     def pump(self) -> bool:
-        """Feed the core what has arrived, and the time; whether anything came."""
+        """Feed the core what has arrived; whether anything came."""
         now = time.monotonic()
         messages = self.link.receive(DRAIN_PACKETS, DRAIN_BYTES)
         for peer, frames in messages:
@@ -114,11 +114,15 @@ class Driver:
         if changed is not None:
             for peer, up in self.link.changes():
                 self.perform(changed(peer, up, now))
-        if now >= self.core.deadline():
-            self.perform(self.core.tick(now))
         if self._finish is not None:
             self._finish()
         return bool(messages)
+
+    def tick(self) -> None:
+        """Have the core do what is due."""
+        now = time.monotonic()
+        if now >= self.core.deadline():
+            self.perform(self.core.tick(now))
 
     def flush(self) -> None:
         """Send what the core gathered."""

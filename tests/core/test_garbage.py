@@ -1,0 +1,111 @@
+"""Every core, whatever it is sent: nothing is raised, and it stays sound."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmqkit.core.client import ClientCore
+from zmqkit.core.effects import Core, Handle, Tell
+from zmqkit.core.membership import EVERYBODY, MembershipCore
+from zmqkit.core.service import ServiceCore
+from zmqkit.model import Frames, Record
+from zmqkit.testing import packets
+from zmqkit.testing.garbage import frames, lie, spoil
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import request_body
+
+US, THEM, PROCESS = 1, 0xA, 9
+PEER = THEM.to_bytes(8, "big")
+CONTROL = b"n" + PROCESS.to_bytes(8, "big")
+COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000")) // 3
+
+METAS = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 1 << 64 - 1) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)
+
+
+def client() -> ClientCore:
+    """A client in the middle of a call to one instance, that knows another."""
+    core = ClientCore("orders", US)
+    core.hear(Tell("found", "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.receive(PEER, packets.welcome(THEM, US, idempotent=["add"]), 0.0)
+    for _ in range(5):
+        core.submit(
+            "add", request_body("add", 4, None, (), {}), None, timeout_s=5.0, wait_s=5.0,
+            priority=4, attempts=3, oneway=False, waiter=1, now=0.0,
+        )  # fmt: skip
+    core.flush(0.0)
+    return core
+
+
+def service() -> ServiceCore:
+    """A service that runs one request while another waits."""
+    core = ServiceCore(THEM, {"add": False}, 1)
+    core.receive(b"p", packets.request(US, THEM, 1, 2), 0.0)
+    return core
+
+
+def membership() -> MembershipCore:
+    """Membership with a neighbour."""
+    core = MembershipCore(US)
+    record = Record("orders", "service", THEM, PROCESS, ("127.0.0.1",), 5000, 6000)
+    core.heard(record, "mdns", 0.0)
+    core.want(EVERYBODY, 0.0, open=False)
+    core.receive(CONTROL, packets.directory(PROCESS, ("orders", "service", THEM, 6000)), 0.0)
+    return core
+
+
+CORES = [(client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS)]
+each_core = pytest.mark.parametrize(
+    ("make", "peer", "sender"), CORES, ids=["client", "service", "membership"]
+)
+
+
+def sent_by(random: Random, sender: int, target: int) -> Frames:
+    """Odd content under a right header, some of it spoilt."""
+    kind = random.choice(sorted(wire.KINDS))
+    content = lie(random)[wire.HEADER.size :]
+    settled = random.choice((0, 3))
+    frame = wire.pack(kind, sender, target, settled, content)
+    return (frame if random.random() < 0.7 else spoil(random, frame),)
+
+
+@each_core
+@pytest.mark.slow
+def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) -> None:
+    random, core = Random(7), make()
+    target = US if sender != US else THEM
+    for step in range(COUNT):
+        if step % 100 == 0:
+            core = make()
+        known = random.random() < 0.6
+        made = sent_by(random, sender, target) if known else frames(random, target)
+        effects = core.receive(peer if random.random() < 0.9 else b"x", made, step / 100)
+        for effect in effects:
+            if isinstance(effect, Handle):
+                assert all(request.method == "add" for request in effect.requests)
+        core.flush(step / 100)
+        core.check()
+
+
+@each_core
+@pytest.mark.slow
+@given(kind=st.sampled_from(sorted(wire.KINDS)), meta=METAS, raw=st.none() | st.binary())
+def test_no_garbage_behind_a_right_header_harms_a_core(
+    make: type[Core], peer: bytes, sender: int, kind: int, meta: object, raw: bytes | None
+) -> None:
+    core = make()
+    target = US if sender != US else THEM
+    core.receive(peer, (wire.pack(kind, sender, target, 2, encode(meta), raw),), 1.0)
+    core.flush(1.0)
+    core.tick(2.0)
+    core.check()

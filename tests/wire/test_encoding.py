@@ -1,0 +1,209 @@
+"""Bodies as msgpack."""
+
+from __future__ import annotations
+
+import enum
+import tracemalloc
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from uuid import UUID
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmqkit.errors import UsageError
+from zmqkit.wire.encoding import DEPTH_MAX, Malformed, array, check, decode, encode
+
+INTEGERS = st.integers(-(1 << 63), (1 << 64) - 1)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), INTEGERS, st.floats(allow_nan=False), st.text(), st.binary(),
+    st.datetimes(timezones=st.just(UTC)),
+)  # fmt: skip
+KEYS = st.one_of(st.text(), st.binary(), INTEGERS)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=30
+)
+
+
+class Text(str):
+    """A kind of text."""
+
+
+class Whole(int):
+    """A kind of number."""
+
+
+class Colour(enum.IntEnum):
+    """Numbers with names."""
+
+    RED = 1
+
+
+class Nowhere(tzinfo):
+    """A time zone that does not know its offset."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        return None
+
+
+def nested(levels: int) -> list[object]:
+    """A list in a list, so many times."""
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def circle() -> list[object]:
+    """A list that holds itself."""
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.slow
+@given(VALUES)
+def test_what_travels_arrives(value: object) -> None:
+    assert decode(encode(value)) == value
+
+
+@pytest.mark.slow
+@given(VALUES)
+def test_memory_that_is_not_bytes_is_read_as_well(value: object) -> None:
+    assert decode(memoryview(encode(value))) == value
+
+
+def test_a_tuple_arrives_as_a_list() -> None:
+    assert decode(encode((1, (2,)))) == [1, [2]]
+
+
+def test_a_datetime_arrives_in_utc() -> None:
+    noon = datetime(2026, 11, 1, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
+    arrived = decode(encode({"at": [noon]}))
+    assert isinstance(arrived, dict)
+    assert arrived["at"] == [noon] and arrived["at"][0].tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2}, frozenset(), Decimal(1), UUID(int=1), 1j, object(), range(3), bytearray(b"x"),
+        memoryview(b"x"), Text("x"), Whole(1), Colour.RED, date(2026, 1, 1), timedelta(1),
+        Ellipsis, int, print, iter([]),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_other_types_are_refused_with_a_remedy(value: object) -> None:
+    with pytest.raises(UsageError, match=r"args\[1\]\[0\] is of type .*; use None, bool"):
+        check([1, {"a": value}], "args")
+
+
+def test_a_naive_datetime_is_refused_with_a_remedy() -> None:
+    with pytest.raises(UsageError, match="value is a datetime without a time zone; add one"):
+        encode(datetime(2026, 1, 1))  # noqa: DTZ001 - the point
+
+
+def test_a_datetime_whose_zone_knows_nothing_is_naive() -> None:
+    with pytest.raises(UsageError, match="without a time zone"):
+        encode(datetime(2026, 1, 1, tzinfo=Nowhere()))
+
+
+@pytest.mark.parametrize("key", [0.5, None, True, (1,), Text("x"), datetime.now(UTC)])
+def test_other_keys_are_refused(key: object) -> None:
+    with pytest.raises(UsageError, match=r"value has the key .*; keys are str, bytes or int"):
+        encode({"a": 1, key: 2})
+
+
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, 1 << 1000])
+def test_numbers_beyond_64_bits_are_refused(number: int) -> None:
+    with pytest.raises(UsageError, match="cannot travel"):
+        encode(number)
+    with pytest.raises(UsageError, match="cannot travel"):
+        encode([datetime.now(UTC), number])
+    with pytest.raises(UsageError, match="cannot travel"):
+        encode({number: None})
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, [datetime.now(UTC), "\ud800"]])
+def test_text_that_is_not_unicode_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="cannot travel"):
+        encode(value)
+
+
+def test_a_refusal_leaves_no_trace() -> None:
+    with pytest.raises(UsageError):
+        encode(["x" * 100, 1 << 64])
+    assert decode(encode(1)) == 1
+
+
+def test_deep_nesting_has_an_end() -> None:
+    assert decode(encode(nested(DEPTH_MAX))) == nested(DEPTH_MAX)
+    with pytest.raises(UsageError, match=f"deeper than {DEPTH_MAX} levels"):
+        encode(nested(DEPTH_MAX + 1))
+
+
+def test_a_circle_is_refused() -> None:
+    with pytest.raises(UsageError, match="nested deeper"):
+        encode(circle())
+
+
+@pytest.mark.slow
+@given(st.lists(VALUES, max_size=20))
+def test_encoded_values_join_into_an_array(values: list[object]) -> None:
+    assert decode(array([encode(value) for value in values])) == values
+
+
+@pytest.mark.parametrize("count", [0, 15, 16, 65535, 65536])
+def test_an_array_of_any_length_is_one(count: int) -> None:
+    assert decode(array([b"\xc0"] * count)) == [None] * count
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\xc1", b"\x91", b"\x01\x01", b"\xa1\xff", b"\xc7\x01\x05\x00", b"\xd4\x01\x00",
+        b"\x81\x90\x01", b"\x81\x80\x01", b"\xc7\x0c\xff" + b"\xff" * 12,
+        b"\xdb\xff\xff\xff\xff", b"\x91" * 5000, b"\xc9\xff\xff\xff\xff\x01",
+    ],
+    ids=bytes.hex,
+)  # fmt: skip
+def test_what_is_not_one_value_of_ours_is_malformed(data: bytes) -> None:
+    with pytest.raises(Malformed, match="msgpack"):
+        decode(data)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_malformed_or_a_value(data: bytes) -> None:
+    try:
+        value = decode(data)
+    except Malformed:
+        return
+    assert msgpack.packb(value, datetime=True) is not None
+
+
+@pytest.mark.parametrize("size", [100, 1000, 4000, 5000, 100_000, 2_000_000])
+@pytest.mark.parametrize("header", [b"\xdd", b"\xdc", b"\xdf", b"\xde"])
+def test_claims_take_no_memory(size: int, header: bytes) -> None:
+    width = 4 if header in b"\xdd\xdf" else 2
+    claim = header + min(size, (1 << 8 * width) - 1).to_bytes(width, "big")
+    bomb = claim * (size // len(claim))
+    assert peak_bytes(bomb) < (20 << 20) + 2 * size
+
+
+def test_claims_behind_harmless_bytes_take_no_memory() -> None:
+    claim = b"\xdd" + (50_000).to_bytes(4, "big")
+    bomb = b"\x92" + encode(bytes(60_000)) + claim * 900
+    assert peak_bytes(bomb) < 20 << 20
+
+
+def peak_bytes(bomb: bytes) -> int:
+    """How much memory is taken to refuse it."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed):
+            decode(bomb)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
