@@ -159,4 +159,6 @@ class ClientMachine(RuleBasedStateMachine):
 
 
 TestClientMachine = pytest.mark.slow(ClientMachine.TestCase)
-TestClientMachine.settings = settings(max_examples=40, stateful_step_count=40)
+TestClientMachine.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=40
+)

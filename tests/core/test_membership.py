@@ -1,4 +1,4 @@
-"""Who is there."""
+"""Who is there: neighbours and what is told of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import pairwise
 
 import pytest
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Tell
 from zmqkit.core.membership import EVERYBODY, UNLISTED_S, MembershipCore, key_of
 from zmqkit.core.neighbour import Life
-from zmqkit.model import Record, parse_url
+from zmqkit.model import Record
 from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.testing import packets
-from zmqkit.testing.packets import read
-from zmqkit.wire.packet import HELLO, PING, PONG, WELCOME
+from zmqkit.testing.bench import kinds, tells
+from zmqkit.wire.packet import HELLO, PING
 
 US, THEM, OTHERS = 1, 9, 8
 ORDERS = key_of("service", "orders")
@@ -24,10 +24,7 @@ ROW = ("orders", "service", 0xA, 6000)
 NEXT_ROW = ("orders", "service", 0xB, 6001)
 PEER = b"n" + THEM.to_bytes(8, "big")
 HERE = "tcp://127.0.0.1:5000"
-DATA = "tcp://127.0.0.1:6000"
-FOUND = Tell("found", ORDERS, 0xA, DATA)
-URL = f"{HERE}/orders"
-SEED = b"s" + URL.encode()
+FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
 
 
 @pytest.fixture
@@ -41,16 +38,6 @@ def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0
     core.heard(RECORD, "mdns", now)
     core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
     core.check()
-
-
-def tells(effects: list[Effect]) -> list[tuple[str, int]]:
-    """The news among the effects, and of whom."""
-    return [(e.news, e.incarnation) for e in effects if isinstance(e, Tell)]
-
-
-def kinds(effects: list[Effect]) -> list[object]:
-    """The effects, packets by their kind."""
-    return [read(e)[0] if type(e).__name__ == "Send" else type(e) for e in effects]
 
 
 # Finding
@@ -341,100 +328,3 @@ def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) 
     core.vanished(0xA, "mdns", 0.0)
     core.unwant(ORDERS, open=False)
     assert not core.sightings
-
-
-# Addresses given by hand
-
-
-def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
-    assert core.seed(parse_url(URL), URL, "service", 0.0) == [Connect(SEED, HERE)]
-    assert kinds(core.connected(SEED, 0.0)) == [HELLO]
-    assert kinds(core.tick(HELLO_S)) == [HELLO]
-    effects = core.receive(SEED, packets.directory(THEM, ROW), 0.6)
-    assert effects == [Disconnect(SEED), Connect(PEER, HERE)]
-    core.check()
-
-
-def by_url(core: MembershipCore, now: float = 0.0) -> None:
-    """Find a role by its URL, and reach its process."""
-    core.want(URL, now, open=False)
-    core.seed(parse_url(URL), URL, "service", now)
-    core.receive(SEED, packets.directory(THEM, ROW), now)
-    core.receive(PEER, packets.directory(THEM, ROW), now)
-    core.check()
-
-
-def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
-    core.seed(parse_url(URL), URL, "service", 0.0)
-    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
-    assert core.deadline() <= HELLO_S_MAX
-
-
-def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
-    by_url(core)
-    effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
-    assert tells(effects) == [("gone", 0xA), ("found", 0xB)]
-    core.check()
-
-
-def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
-    by_url(core)
-    effects = core.receive(PEER, packets.directory(THEM), 10.0)
-    assert tells(effects)[-1] == ("gone", 0xA) and Connect(SEED, HERE) in effects
-    core.check()
-
-
-def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> None:
-    by_url(core)
-    core.disconnected(PEER, 10.0)
-    effects = core.tick(12.0)
-    assert tells(effects) == [("gone", 0xA)] and Connect(SEED, HERE) in effects
-    core.check()
-
-
-def test_a_peer_of_everybody_is_asked_until_it_has_what_is_wanted(core: MembershipCore) -> None:
-    core.seed(parse_url(HERE), "", "service", 0.0)
-    seed = b"s" + HERE.encode()
-    core.want(ORDERS, 0.0, open=False)
-    assert core.receive(seed, packets.directory(THEM), 0.0) == []
-    assert core.deadline() <= HELLO_S_MAX and not core.sightings
-    effects = core.receive(seed, packets.directory(THEM, ROW), 5.0)
-    assert effects == [Disconnect(seed), Connect(PEER, HERE)]
-
-
-def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:
-    core.seed(parse_url(HERE), "", "service", 0.0)
-    assert core.deadline() == math.inf
-    assert kinds(core.want(ORDERS, 9.0, open=False)) == [HELLO]
-
-
-# Whatever is sent
-
-
-def test_whoever_asks_is_answered(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5000)
-    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0)) == [WELCOME]
-    assert core.receive(b"\0x", packets.alive(THEM), 0.0) == []
-    assert core.malformed == {"unexpected": 1}
-
-
-def test_a_ping_is_answered(core: MembershipCore) -> None:
-    alive(core)
-    [ping] = core.tick(PING_S + 0.02)
-    other = MembershipCore(THEM)
-    assert kinds(other.receive(b"\0x", ping.frames, 0.0)) == [PONG]  # type: ignore[union-attr]  # a Send
-
-
-@pytest.mark.parametrize("frames", [(b"x",), (b"x", b"y"), ()])
-def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> None:
-    assert core.receive(b"\0x", frames, 0.0) == []
-    assert sum(core.malformed.values()) == 1
-
-
-def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
-    alive(core)
-    core.receive(PEER, packets.directory(OTHERS, ROW), 1.0)
-    assert core.malformed == {"conflict": 1}
-    core.check()

@@ -149,4 +149,6 @@ class MembershipMachine(RuleBasedStateMachine):
 
 
 TestMembershipMachine = pytest.mark.slow(MembershipMachine.TestCase)
-TestMembershipMachine.settings = settings(max_examples=40, stateful_step_count=40)
+TestMembershipMachine.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=40
+)

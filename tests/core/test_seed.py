@@ -63,7 +63,7 @@ def test_it_is_asked_ever_more_slowly(seeds: Seeds) -> None:
 
 def test_a_url_means_the_role_that_answers_there(seeds: Seeds) -> None:
     assert answered(seeds, HERE) == []
-    assert seeds.keys_of(0xA) == [KEY] and seeds.keys_of(0xB) == []
+    assert seeds.keys_of(9, 0xA) == [KEY] and seeds.keys_of(9, 0xB) == []
 
 
 def test_a_url_that_means_none_gives_a_hint(seeds: Seeds) -> None:
@@ -88,19 +88,19 @@ def test_it_is_asked_at_once_when_that_is_over(seeds: Seeds) -> None:
     seed = the(seeds)
     seeds.rest(9)
     assert seeds.wake(9) == [Connect(seed.peer, URL.endpoint)]
-    assert seeds.keys_of(0xA) == [] and [read(e)[0] for e in seeds.tick(0.0)] == [HELLO]
+    assert seeds.keys_of(9, 0xA) == [] and [read(e)[0] for e in seeds.tick(0.0)] == [HELLO]
 
 
 def test_a_url_finds_the_role_that_comes_after_its_own(seeds: Seeds) -> None:
     answered(seeds, HERE)
     after = Directory(9, 5000, 2, [("orders", "service", 0xB, 6001)])
-    assert seeds.pick(after) == [] and seeds.keys_of(0xB) == [KEY]
+    assert seeds.pick(after) == [] and seeds.keys_of(9, 0xB) == [KEY]
 
 
 def test_a_url_keeps_its_role_while_that_is_listed(seeds: Seeds) -> None:
     answered(seeds, HERE)
     both = Directory(9, 5000, 2, [*HERE.roles, ("orders", "service", 0xB, 6001)])
-    assert seeds.pick(both) == [] and seeds.keys_of(0xA) == [KEY]
+    assert seeds.pick(both) == [] and seeds.keys_of(9, 0xA) == [KEY]
 
 
 def test_those_that_do_not_rest_are_asked_when_somebody_asks(seeds: Seeds) -> None:

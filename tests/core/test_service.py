@@ -231,6 +231,12 @@ def test_a_client_that_returns_after_a_minute_runs_nothing_twice(service: Servic
     assert codes(receive(service, request(5), FORGET_CLIENT_S)) == [(5, "forgotten")]
 
 
+def test_what_may_run_twice_is_run_again_when_it_was_forgotten(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5, method="price"))))
+    service.tick(service.deadline())
+    assert len(handled(receive(service, request(5, method="price"), FORGET_CLIENT_S))) == 1
+
+
 # One-way messages
 
 

@@ -159,4 +159,6 @@ class ServiceMachine(RuleBasedStateMachine):
 
 
 TestServiceMachine = pytest.mark.slow(ServiceMachine.TestCase)
-TestServiceMachine.settings = settings(max_examples=40, stateful_step_count=40)
+TestServiceMachine.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=40
+)

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import zmqkit
-
-if TYPE_CHECKING:
-    from tests.crash.conftest import Actor, Start
+from tests.crash.stage import BOUND_S, Actor, Start, balance, until
 
 pytestmark = pytest.mark.slow
 
-BOUND_S = 60.0
 KINDS = pytest.mark.parametrize("kind", ["blocking", "asyncio"])
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    end = time.monotonic() + BOUND_S
-    while not holds():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 def chosen(actors: list[Actor]) -> tuple[Actor, Actor]:
@@ -34,12 +20,6 @@ def chosen(actors: list[Actor]) -> tuple[Actor, Actor]:
     until(lambda: any(actor.has("came") for actor in actors))
     [first] = [actor for actor in actors if actor.has("came")]
     return first, next(actor for actor in actors if actor is not first)
-
-
-def balance(stats: dict[str, Any]) -> int:
-    """What the counters leave unexplained; 0 when they balance."""
-    ended = stats["delivered"] + stats["failed"] + stats["expired"]
-    return stats["accepted"] - ended - sum(stats["dropped"].values()) - stats["in_flight"]
 
 
 def test_idempotent_call_survives_its_service(

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import zmqkit
-
-if TYPE_CHECKING:
-    from tests.crash.conftest import Actor, Start
+from tests.crash.stage import BOUND_S, Actor, Start, balance, until
 
 pytestmark = pytest.mark.slow
 
-BOUND_S = 60.0
 PAUSE_S = 10.0
 KINDS = pytest.mark.parametrize("kind", ["blocking", "asyncio"])
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    end = time.monotonic() + BOUND_S
-    while not holds():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
-
-
-def balance(stats: dict[str, Any]) -> int:
-    """What the counters leave unexplained; 0 when they balance."""
-    ended = stats["delivered"] + stats["failed"] + stats["expired"]
-    return stats["accepted"] - ended - sum(stats["dropped"].values()) - stats["in_flight"]
 
 
 def pause(actor: Actor) -> None:

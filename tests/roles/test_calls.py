@@ -5,35 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
+from tests.roles.fakes import FakeClient, FakeService
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.options import CREDIT
 from zmqkit.wire import packet as wire
 
-if TYPE_CHECKING:
-    from tests.roles.conftest import AsyncKit, FakeClient, FakeService, Kit
-
 pytestmark = pytest.mark.usefixtures("node")
 
-BOUND_S = 20.0
 SHORT_S = 0.05
 
 
 def double(value: int) -> int:
     return 2 * value
-
-
-def until(holds: Any) -> None:
-    """Look again and again, for what nothing tells of."""
-    pause = threading.Event()
-    for _ in range(4000):
-        if holds():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came true")
 
 
 @pytest.mark.parametrize("limits", [{"wait_s": SHORT_S}, {"timeout_s": SHORT_S}])

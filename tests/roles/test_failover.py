@@ -5,29 +5,17 @@ The instances here are fakes, which do exactly what a scene needs.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
+from tests.roles.fakes import FakeService
+from tests.roles.kit import Kit, until
 from zmqkit.wire import packet as wire
 
-if TYPE_CHECKING:
-    from tests.roles.conftest import FakeService, Kit
-
 Stage = Callable[..., tuple[Any, list["FakeService"]]]
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    pause = threading.Event()
-    for _ in range(4000):
-        if holds():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came true")
 
 
 @pytest.fixture

@@ -8,21 +8,18 @@ from __future__ import annotations
 import logging
 import os
 import random
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
+from tests.roles.fakes import FakeClient, FakeService
+from tests.roles.kit import Kit, until
 from zmqkit.testing import garbage
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import encode
-
-if TYPE_CHECKING:
-    from tests.roles.conftest import FakeClient, FakeService, Kit
 
 COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000"))
 SEED = 20261123
@@ -33,16 +30,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("node")]
 
 def double(value: int) -> int:
     return 2 * value
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    pause = threading.Event()
-    for _ in range(12_000):
-        if holds():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came true")
 
 
 def resident_mib() -> float:
@@ -123,15 +110,16 @@ def test_garbage_at_a_service_harms_nobody(
     for _ in range(0, COUNT, BATCH):
         for _ in range(BATCH):
             fake_client.send(*next(source))
+        fake_client.drain()
         assert client.call("double", 2) == 4
         memory.look()
     # Messages of a connection keep their order, so with this answer all was seen.
-    hello = wire.pack(wire.HELLO, fake_client.incarnation, service.incarnation, 0, encode({}))
-    fake_client.send(hello)
     while True:
+        fake_client.request(service, 5, "double", 2)
         kind, meta = fake_client.reply()
-        if kind == wire.WELCOME and meta["credit"]:
+        if (kind, meta) == (wire.REPLY, [[5], [4]]):
             break
+        fake_client.drain()
     assert malformed(service) > COUNT // 2
     kit.core(service).check()
     kit.balanced(service)
@@ -148,6 +136,7 @@ def test_garbage_at_the_control_connection_harms_nobody(
     for _ in range(0, COUNT, BATCH):
         for _ in range(BATCH):
             fake_client.send(*next(source))
+        fake_client.drain()
         assert client.call("double", 2) == 4
         memory.look()
     until(lambda: sum(node.core.malformed.values()) - before > COUNT // 2)

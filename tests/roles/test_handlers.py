@@ -6,14 +6,12 @@ import asyncio
 import threading
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
-
-if TYPE_CHECKING:
-    from tests.roles.conftest import AsyncKit, Kit
+from tests.roles.kit import AsyncKit, Kit
 
 pytestmark = pytest.mark.usefixtures("node")
 

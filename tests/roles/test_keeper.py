@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.roles.fakes import FakeClient, FakeService
+from tests.roles.kit import Kit, until
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
-
-if TYPE_CHECKING:
-    from tests.roles.conftest import FakeClient, FakeService, Kit
 
 pytestmark = pytest.mark.usefixtures("node")
 
 
 def double(value: int) -> int:
     return 2 * value
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    pause = threading.Event()
-    for _ in range(4000):
-        if holds():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came true")
 
 
 def test_new_clients_are_welcomed_while_the_only_thread_is_in_a_handler(

@@ -8,32 +8,18 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 
 import zmqkit
 import zmqkit.asyncio
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 
-if TYPE_CHECKING:
-    from tests.roles.conftest import AsyncKit, Kit
-
-BOUND_S = 20.0
 SHORT_S = 0.05
 
 
 def double(value: int) -> int:
     return 2 * value
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Look again and again, for what nothing tells of."""
-    pause = threading.Event()
-    for _ in range(4000):
-        if holds():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came true")
 
 
 def test_serve_returns_when_its_time_is_over(kit: Kit) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
+from tests.roles.fakes import FakeService
+from tests.roles.kit import Kit
 
-if TYPE_CHECKING:
-    from tests.roles.conftest import FakeService, Kit
-
-BOUND_S = 20.0
 SHORT_S = 0.1
 
 

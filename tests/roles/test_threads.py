@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
 import zmqkit
-
-if TYPE_CHECKING:
-    from tests.roles.conftest import Kit
+from tests.roles.kit import Kit
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -46,7 +43,8 @@ def test_each_thread_gets_its_own_answers(kit: Kit, concurrency: int) -> None:
 
 
 @pytest.mark.slow
-def test_threads_may_call_while_another_closes(kit: Kit) -> None:
+@pytest.mark.parametrize("_round", range(5))
+def test_threads_may_call_while_another_closes(kit: Kit, _round: int) -> None:
     kit.serving(double)
     client = kit.client()
     under_way = threading.Semaphore(0)

@@ -6,14 +6,12 @@ import sys
 from datetime import date, datetime
 from decimal import Decimal
 from math import inf, nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 import zmqkit
-
-if TYPE_CHECKING:
-    from tests.roles.conftest import Kit
+from tests.roles.kit import Kit
 
 pytestmark = pytest.mark.usefixtures("node")
 

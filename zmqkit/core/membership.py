@@ -23,23 +23,18 @@ from zmqkit.core.neighbour import Life, Neighbour
 from zmqkit.core.seed import Seed, Seeds
 from zmqkit.core.sighting import HELLO, ITS_OWN_WORD, STATIC, Sightings
 from zmqkit.core.timers import Wheel
+from zmqkit.core.wants import EVERYBODY, Wants, key_of
 from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 
-EVERYBODY = "*/*"
-"""The key of those who want to know about every role of every name."""
+__all__ = ["EVERYBODY", "UNLISTED_S", "MembershipCore", "key_of"]
 
 UNLISTED_S = 5.0
 """How long discovery's word of a role counts though its process does not list it: an older
 directory may still be under way when a new role is announced."""
-
-
-def key_of(role: str, name: str) -> str:
-    """The key under which the instances of a name are wanted."""
-    return f"{role}/{name}"
 
 
 class MembershipCore:
@@ -54,14 +49,14 @@ class MembershipCore:
         self.sightings = self._known.by_incarnation
         self._by_peer: dict[PeerId, Neighbour] = {}
         self._seeds = Seeds(process)
-        self._wants: dict[str, list[bool]] = {}
+        self._wants = Wants(self._known, self._seeds)
         self._wheel = Wheel()
 
     # Commands
 
     def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
         """Find and watch the instances of a key, beyond this machine only if open."""
-        self._wants.setdefault(key, []).append(open)
+        self._wants.add(key, open=open)
         effects = self._seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
@@ -71,16 +66,12 @@ class MembershipCore:
 
     def unwant(self, key: str, *, open: bool) -> list[Effect]:
         """Undo one `want`; processes that nobody uses any more are left alone."""
-        if key not in self._wants:
+        if not self._wants.remove(key, open=open):
             return []
-        self._wants[key].remove(open)
-        if self._wants[key]:
-            return []
-        del self._wants[key]
         effects = self._seeds.remove(key)
         for neighbour in list(self.neighbours.values()):
             neighbour.untell(key)
-            if not self._wanted(neighbour.process):
+            if not self._wants.opens(neighbour.process):
                 effects += self._drop(neighbour)
         return effects
 
@@ -173,7 +164,7 @@ class MembershipCore:
         """Connections match lives, and what was told is known and wanted."""
         self._known.check()
         for process, neighbour in self.neighbours.items():
-            assert neighbour.process == process and self._wanted(process)
+            assert neighbour.process == process and self._wants.opens(process)
             assert (self._by_peer.get(neighbour.peer) is neighbour) == (
                 neighbour.life is not Life.GONE
             )
@@ -187,7 +178,7 @@ class MembershipCore:
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
-        wanted = self._wanted(process)
+        wanted = self._wants.opens(process)
         neighbour = self.neighbours.get(process)
         if not wanted:
             return self._drop(neighbour) if neighbour is not None else []
@@ -277,7 +268,7 @@ class MembershipCore:
         neighbour.tries = 0
         self._forget_word(neighbour.process)
         effects += self._seeds.wake(neighbour.process)
-        wanted = self._wanted(neighbour.process)
+        wanted = self._wants.opens(neighbour.process)
         if wanted:
             neighbour.take_places(self._known.places(neighbour.process, beyond=any(wanted)))
             self._wake(neighbour)
@@ -301,7 +292,7 @@ class MembershipCore:
         effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
         for key in keys:
             del neighbour.told[incarnation, key]
-        return effects if self._wanted(process) else effects + self._drop(neighbour)
+        return effects if self._wants.opens(process) else effects + self._drop(neighbour)
 
     # Packets in
 
@@ -369,17 +360,6 @@ class MembershipCore:
 
     # Telling roles
 
-    def _wanted(self, process: int) -> list[bool]:
-        """For each want of a role of the process, whether it reaches beyond this machine."""
-        keys = {key: None for i in self._known.of(process) for key in self._keys(i)}
-        return [open for key in keys for open in self._wants[key]]
-
-    def _keys(self, incarnation: int) -> list[str]:
-        """The keys under which somebody wants this instance."""
-        record = self.sightings[incarnation].record
-        keys = (key_of(record.role, record.name), EVERYBODY, *self._seeds.keys_of(incarnation))
-        return [key for key in keys if key in self._wants]
-
     def _tell_found(self, neighbour: Neighbour) -> list[Effect]:
         """Tell of each role that answers, and that its readers do not know of, or not there."""
         effects: list[Effect] = []
@@ -387,7 +367,7 @@ class MembershipCore:
             return effects
         for incarnation in self._known.of(neighbour.process):
             endpoint = neighbour.endpoint(self.sightings[incarnation].record.port)
-            for key in self._keys(incarnation):
+            for key in self._wants.keys(incarnation):
                 if neighbour.told.get((incarnation, key)) != endpoint:
                     neighbour.told[incarnation, key] = endpoint
                     effects.append(Tell("found", key, incarnation, endpoint))

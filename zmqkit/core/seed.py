@@ -42,8 +42,9 @@ class Seeds:
         return iter(self._by_peer.values())
 
     def get(self, peer: PeerId) -> Seed | None:
-        """The seed that is asked as this peer."""
-        return self._by_peer.get(peer)
+        """The seed that is asked as this peer, unless it rests."""
+        seed = self._by_peer.get(peer)
+        return seed if seed is not None and seed.next_at < inf else None
 
     def add(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
         """Start to ask at an address; nothing happens if it is asked already."""
@@ -63,9 +64,13 @@ class Seeds:
                 effects.append(Disconnect(peer))
         return effects
 
-    def keys_of(self, incarnation: int) -> list[str]:
-        """The URLs that mean this role."""
-        return [seed.key for seed in self if seed.key and seed.incarnation == incarnation]
+    def keys_of(self, process: int, incarnation: int) -> list[str]:
+        """The URLs that mean this role of a process."""
+        return [
+            seed.key
+            for seed in self
+            if seed.key and (seed.process, seed.incarnation) == (process, incarnation)
+        ]
 
     def pick(self, directory: Directory) -> list[Effect]:
         """Find the roles that URLs mean at a process, where those they meant are not listed."""

@@ -204,7 +204,7 @@ class ServiceCore:
             sequence = row[0]
             if (
                 sequence in window.held or sequence in window.answers or sequence < seen_below
-            ) and (known := self._known(window, sequence, oneway=oneway)) is not None:
+            ) and (known := self._known(window, row, oneway=oneway)) is not None:
                 self.counts["duplicates"] += 1
                 answers += known
             elif (refusal := self._refusal(window, row[2])) is not None:
@@ -236,16 +236,20 @@ class ServiceCore:
         )
 
     def _known(
-        self, window: Window, sequence: int, *, oneway: bool
+        self, window: Window, row: wire.RequestRow, *, oneway: bool
     ) -> list[tuple[int, Answer]] | None:
-        """What to answer to an id that was here before; None for one that is new after all."""
+        """What to answer to an id that was here before; None for one that is to run after all.
+
+        That is one that never was here, and one that is forgotten and may run twice.
+        """
+        sequence, method = row[0], row[2]
         if window.is_settled(sequence):
             return []
         if sequence in window.held:
             return [(sequence, TAKEN)] if oneway else []
         if sequence in window.answers:
             return [(sequence, window.answers[sequence])]
-        if sequence < window.forgotten_below:
+        if sequence < window.forgotten_below and not self.methods.get(method, False):
             return [(sequence, refuse(FORGOTTEN))]
         return None
 

@@ -1,8 +1,9 @@
 """What must hold of all calls of a world, whatever befalls it; `Broken` says what did not.
 
 Each call settles exactly once and in time. A handler that is not idempotent runs at most once
-for an id in the whole world, any handler at most once for an id in one service. A delivered
-value is that call's own. What ended with may_have_run=False never ran, and never will.
+for an id in the whole world, any handler at most once for an id in one service that remembers
+it. A delivered value is that call's own. What ended with may_have_run=False never ran and never
+will.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from zmqkit.errors import (
     RemoteError,
     ZmqkitError,
 )
-from zmqkit.options import PRIORITY, RAW_BYTES_MIN
+from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
 from zmqkit.testing.process import ClientRole, ServiceRole
 from zmqkit.testing.timeline import Timeline
 from zmqkit.wire import packet as wire
@@ -71,6 +72,7 @@ class Called:
     priority: int
     oneway: bool
     runs: list[int] = field(default_factory=list)
+    ran_at: float = -inf
     settled_at: float = inf
     error: ZmqkitError | None = None
     void: bool = False
@@ -171,9 +173,12 @@ class Oracle:
         if called is None:  # a stranger's, out of garbage
             return 0.0, Answer(wire.REPLY, encode("stranger"))
         role.process.trace(f"runs {called}")
-        expect(role.record.incarnation not in called.runs, "a service runs an id once", called)
-        called.runs.append(role.record.incarnation)
         idempotent = METHODS[called.method]
+        long_ago = idempotent and self.timeline.now - called.ran_at >= FORGET_CLIENT_S
+        again = role.record.incarnation in called.runs
+        expect(not again or long_ago, "a service runs an id once", called)
+        called.runs.append(role.record.incarnation)
+        called.ran_at = self.timeline.now
         expect(idempotent or len(called.runs) == 1, "what may not repeat runs once", called)
         expect(self.timeline.now < request.deadline_at, "what expired does not run", called)
         expect(request.method == called.method, "a method's name travels", called)

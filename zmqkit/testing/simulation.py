@@ -354,7 +354,8 @@ def main(arguments: list[str]) -> int:
         if result.broken:
             failures += 1
             print(f"seed {seed}: {result.broken}\n    {replay(seed)}")
-    print(f"{options.count} seeds, {failures} broken: {dict(ends)}")
+    print(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
+    print(f"{options.count} seeds, {failures} broken")
     return 1 if failures else 0
 
 

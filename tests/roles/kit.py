@@ -1,0 +1,259 @@
+"""Blocking and asyncio roles behind one interface, so that one test can ask both.
+
+What an asyncio role does waits here as a blocking one does: its loop has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+import zmqkit
+import zmqkit.asyncio
+from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
+
+BOUND_S = 20.0
+STEP_S = 0.005
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Look again and again, for what nothing tells of."""
+    pause = threading.Event()
+    for _ in range(round(BOUND_S / STEP_S)):
+        if holds():
+            return
+        pause.wait(STEP_S)
+    raise AssertionError("it never came true")
+
+
+class Gate:
+    """A handler that holds whoever comes until the gate opens; each learns what passed."""
+
+    def __init__(self) -> None:
+        self.requests: list[zmqkit.Request] = []
+        self._came = threading.Semaphore(0)
+        self._open = threading.Event()
+
+    def hold(self, value: object = None) -> object:
+        self.came_in()
+        assert self._open.wait(BOUND_S), "nobody opened the gate"
+        return value
+
+    def came_in(self) -> None:
+        self.requests.append(zmqkit.current_request())
+        self._came.release()
+
+    def came(self, count: int = 1) -> None:
+        """Wait until so many more have come."""
+        for _ in range(count):
+            assert self._came.acquire(timeout=BOUND_S), "nobody came to the gate"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class AsyncGate(Gate):
+    """The same for handlers of an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._opened = asyncio.Event()
+        self.cancelled = threading.Event()
+
+    async def hold(self, value: object = None) -> object:  # type: ignore[override]
+        self.came_in()
+        try:
+            await self._opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return value
+
+    def open(self) -> None:
+        self._loop.call_soon_threadsafe(self._opened.set)
+
+
+class Started:
+    """A function under way in a thread of its own."""
+
+    def __init__(
+        self, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> None:
+        self._future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                self._future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - raised again in `result`
+                self._future.set_exception(error)
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+
+    def result(self) -> Any:
+        try:
+            return self._future.result(BOUND_S)
+        finally:
+            self._thread.join(BOUND_S)
+
+
+class Kit:
+    """Makes blocking roles and closes them."""
+
+    service_class: Any = zmqkit.Service
+    client_class: Any = zmqkit.Client
+
+    def __init__(self) -> None:
+        self.name = f"t{secrets.token_hex(6)}"
+        self.roles: list[Any] = []
+        self._gates: list[Gate] = []
+        self._started: list[Started] = []
+
+    def service(self, name: str = "", **options: Any) -> Any:
+        """A service that nobody serves yet."""
+        return self._kept(self.service_class, name or self.name, **options)
+
+    def serve(self, service: Any) -> Any:
+        """Have the service serve, in the background, until it is closed."""
+        service.start()
+        self.start(service.serve)
+        return service
+
+    def serving(self, *handlers: Callable[..., object], **options: Any) -> Any:
+        """A service with these handlers, each idempotent or not as `idempotent` says."""
+        idempotent = options.pop("idempotent", False)
+        service = self.service(**options)
+        for handler in handlers:
+            service.handler(handler, idempotent=idempotent)
+        return self.serve(service)
+
+    def client(self, name: str = "", *, count: int = 1, **options: Any) -> Any:
+        """A client that is connected to so many instances."""
+        client = self._kept(self.client_class, name or self.name, **options)
+        if count:
+            assert client.ready(count, timeout_s=BOUND_S) >= count
+        return client
+
+    def gate(self) -> Any:
+        """A gate for handlers; opened at the end, if not before."""
+        self._gates.append(self._make_gate())
+        return self._gates[-1]
+
+    def start(
+        self, function: Callable[..., Any], /, *args: object, **kwargs: object
+    ) -> Started:
+        """Call the function in a thread of its own; waited for at the end."""
+        self._started.append(Started(function, *args, **kwargs))
+        return self._started[-1]
+
+    def close(self) -> None:
+        for gate in self._gates:
+            gate.open()
+        for role in reversed(self.roles):
+            role.close()
+        for started in self._started:
+            started._thread.join(BOUND_S)
+            assert not started._thread.is_alive(), "a thread is still in a role's verb"
+        for role in self.roles:
+            self.balanced(role)
+
+    def balanced(self, role: Any) -> dict[str, Any]:
+        """The role's counters: every message that it ever took is accounted for, once."""
+        stats: dict[str, Any] = role.stats()
+        ended = stats["delivered"] + stats["failed"] + stats["expired"]
+        ended += sum(stats["dropped"].values())
+        assert stats["accepted"] == ended + stats["in_flight"], stats
+        return stats
+
+    def core(self, role: Any) -> Any:
+        """The role's core, to look at what it does not tell."""
+        return role._core
+
+    def _kept(self, kind: Any, *args: object, **options: Any) -> Any:
+        self.roles.append(kind(*args, **options))
+        return self.roles[-1]
+
+    def _make_gate(self) -> Gate:
+        return Gate()
+
+
+class OnLoop:
+    """An asyncio object whose members are used on its loop, and waited for."""
+
+    def __init__(self, kit: AsyncKit, inner: Any) -> None:
+        self._kit = kit
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self.inner, name)
+        if not callable(member) or name in ("handler", "stop"):
+            return member
+
+        def use(*args: object, **kwargs: object) -> Any:
+            return self._kit.on_loop(member, *args, **kwargs)
+
+        return use
+
+
+class AsyncKit(Kit):
+    """Makes asyncio roles that are used like blocking ones."""
+
+    service_class = zmqkit.asyncio.Service
+    client_class = zmqkit.asyncio.Client
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="the user's loop")
+        self._thread.start()
+
+    def on_loop(self, member: Callable[..., Any], /, *args: object, **kwargs: object) -> Any:
+        """What the member gives when it is called on the loop, awaited if need be."""
+
+        async def use() -> Any:
+            given = member(*args, **kwargs)
+            given = await given if inspect.isawaitable(given) else given
+            bound = isinstance(given, AsyncBoundClient)
+            return OnLoop(self, given) if bound else given
+
+        return self.submit(use()).result(BOUND_S)
+
+    def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Run this on the loop; cancelling the future cancels the task."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def core(self, role: Any) -> Any:
+        return role.inner._core
+
+    def close(self) -> None:
+        try:
+            super().close()
+            left = self.submit(self._left()).result(BOUND_S)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(BOUND_S)
+            self.loop.close()
+        assert not left, f"tasks left on the loop: {left}"
+
+    async def _left(self) -> set[asyncio.Task[Any]]:
+        # What was ended this moment may need a turn to go.
+        for _ in range(100):
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            if not left:
+                break
+            await asyncio.sleep(0)
+        return left  # type: ignore[return-value]
+
+    def _kept(self, kind: Any, *args: object, **options: Any) -> Any:
+        role = OnLoop(self, self.on_loop(kind, *args, **options))
+        self.roles.append(role)
+        return role
+
+    def _make_gate(self) -> Gate:
+        return AsyncGate(self.loop)

@@ -1,0 +1,65 @@
+"""The oracle notices what must not be: each of these breaks one rule of a core on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from zmqkit.core.call import Call
+from zmqkit.core.instance import Instance
+from zmqkit.core.pending import Pending
+from zmqkit.core.service import ServiceCore
+from zmqkit.core.window import Window
+from zmqkit.testing.simulation import run
+
+SEEDS = 60
+
+
+def keeps_no_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Window, "retain", lambda self, sequence, answer: None)
+
+
+def moves_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Instance, "may_move", lambda self, call: True)
+
+
+def denies_everything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Call, "may_have_run", property(lambda self: False))
+
+
+def keeps_every_call(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pending, "end", lambda self, call, count, error, value=None: (None, 0, None))
+
+
+def asks_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Instance, "unnamed", lambda self, token, held: [])
+    patch.setattr(ServiceCore, "_hello", lambda self, window, packet, now: [])
+
+
+def forgets_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("zmqkit.core.windows.Windows.sweep", lambda self, now: None)
+
+
+BREAKS = [
+    (keeps_no_answers, "a service runs an id once"),
+    (moves_everything, "what may not repeat runs once"),
+    (denies_everything, "may_have_run=False means"),
+    (keeps_every_call, "AssertionError"),
+    (asks_for_nothing, "healed, calls succeed"),
+    (forgets_nobody, "a core is due for ever"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("break_it", "invariant"), BREAKS, ids=[break_it.__name__ for break_it, _ in BREAKS]
+)
+def test_a_rule_that_is_broken_is_noticed(
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    break_it(monkeypatch)
+    broken = (run(seed).broken for seed in range(SEEDS))
+    assert any(invariant in text for text in broken)

@@ -1,0 +1,100 @@
+"""The examples of docs/wire.md are what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from zmqkit.core.directory import read_directory
+from zmqkit.core.outcome import (
+    BUSY,
+    EXPIRED,
+    FORGOTTEN,
+    LEAVING,
+    NO_METHOD,
+    RAISED,
+)
+from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.model import LOOPBACK
+from zmqkit.options import CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
+from zmqkit.wire import announcement
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+PAIRS = re.findall(r"```hex\n(.*?)```\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
+KINDS = {
+    name: getattr(wire, name)
+    for name in (
+        "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
+        "CANCEL",
+    )
+}  # fmt: skip
+ROWS = {
+    wire.REQUEST: wire.request_rows, wire.NOTIFY: wire.request_rows,
+    wire.REPLY: wire.reply_rows, wire.ERROR: wire.error_rows,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dump", "text"), PAIRS, ids=[json.loads(text)["kind"] for _, text in PAIRS]
+)
+def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> None:
+    frame, said = bytes.fromhex(dump), json.loads(text)
+    raw = bytes.fromhex(said["raw"]) if "raw" in said else None
+    source, target = int(said["source"], 16), int(said["target"], 16)
+    kind, settled = KINDS[said["kind"]], said["settled"]
+    packet = wire.unpack(frame)
+    assert packet == wire.Packet(kind, source, target, settled, said["meta"], raw)
+    assert wire.pack(kind, source, target, settled, encode(said["meta"]), raw) == frame
+    if kind in ROWS:
+        assert ROWS[kind](packet)
+    if kind == wire.WELCOME and "process" in said["meta"]:
+        assert read_directory(packet).process == source
+
+
+def test_every_example_has_its_explanation() -> None:
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 17
+
+
+def test_every_kind_has_an_example_and_a_row() -> None:
+    assert {json.loads(text)["kind"] for _, text in PAIRS} == set(KINDS)
+    assert set(KINDS.values()) == wire.KINDS
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \|", DOCUMENT, re.MULTILINE)
+    assert {name: int(number) for number, name in rows} == KINDS
+
+
+def test_no_kind_of_ours_is_among_the_reserved() -> None:
+    reserved = re.findall(r"^\| (\d+)–(\d+) \| reserved", DOCUMENT, re.MULTILINE)
+    numbers = {n for low, high in reserved for n in range(int(low), int(high) + 1)}
+    assert numbers == set(range(16, 64)) and numbers.isdisjoint(wire.KINDS)
+
+
+def test_the_header_is_as_the_table_says() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| ([a-z ]+) \|", DOCUMENT, re.MULTILINE)
+    ends = [int(offset) + int(size) for offset, size, _ in rows]
+    assert [int(offset) for offset, _, _ in rows] == [0, *ends[:-1]]
+    assert ends[-1] == wire.HEADER.size
+
+
+def test_every_code_of_an_error_is_in_the_table() -> None:
+    codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
+    assert codes == {RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN}
+
+
+def test_limits_are_as_they_stand() -> None:
+    for number in (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX):
+        assert f"{number:,}" in DOCUMENT
+
+
+def test_the_announcement_is_read_and_written_as_it_stands() -> None:
+    [text] = re.findall(r"```txt\n(.*?)```", DOCUMENT, re.DOTALL)
+    head, *lines = text.splitlines()
+    label, port = head.split()
+    items = dict(line.encode().split(b"=", 1) for line in lines)
+    record = announcement.decode(label, items, (LOOPBACK,), int(port))
+    assert announcement.instance(record) == label
+    assert {k.encode(): v for k, v in announcement.encode(record).items()} == items

@@ -1,0 +1,77 @@
+"""One core on the bench: what to do to a client, and what effects mean, in few words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zmqkit.core.client import ClientCore
+from zmqkit.core.effects import Effect, Send, Settle, Tell
+from zmqkit.core.outcome import Outcome
+from zmqkit.errors import PeerError
+from zmqkit.model import PeerId
+from zmqkit.testing.packets import read, welcome
+from zmqkit.wire.packet import request_body
+
+CLIENT = 1
+"""The incarnation of the client on the bench."""
+
+KEY = "service/orders"
+HERE = "tcp://127.0.0.1:5000"
+
+
+def peer(incarnation: int) -> PeerId:
+    """What a client calls its connection to an instance."""
+    return incarnation.to_bytes(8, "big")
+
+
+def tell(news: str, incarnation: int, endpoint: str = "", text: str = "") -> Tell:
+    """Membership's news."""
+    return Tell(news, KEY, incarnation, endpoint, text)
+
+
+def up(client: ClientCore, incarnation: int, *idempotent: str, credit: int = 1000) -> None:
+    """Have an instance that answers."""
+    client.hear(tell("found", incarnation, f"{HERE}{incarnation}"), 0.0)
+    packet = welcome(incarnation, CLIENT, credit=credit, idempotent=idempotent)
+    client.receive(peer(incarnation), packet, 0.0)
+
+
+def call(
+    client: ClientCore,
+    method: str = "add",
+    *,
+    timeout_s: float = 5.0,
+    wait_s: float = 5.0,
+    attempts: int = 3,
+    oneway: bool = False,
+    now: float = 0.0,
+) -> list[Effect]:
+    """Make a call, end the turn, and give what the client does; its waiter is `method`."""
+    client.submit(
+        method, request_body(method, 4, None, (), {}), None, timeout_s=timeout_s,
+        wait_s=wait_s, priority=4, attempts=attempts, oneway=oneway, waiter=method, now=now,
+    )  # fmt: skip
+    client.check()
+    return client.flush(now)
+
+
+def ends(effects: Iterable[Effect]) -> list[Outcome]:
+    """The outcomes among the effects."""
+    return [outcome for e in effects if isinstance(e, Settle) for outcome in e.outcomes]
+
+
+def error(effects: Iterable[Effect]) -> PeerError:
+    """The one error among the effects."""
+    [(_, value, found)] = ends(effects)
+    assert value is None and isinstance(found, PeerError)
+    return found
+
+
+def tells(effects: Iterable[Effect]) -> list[tuple[str, int]]:
+    """The news among the effects, and of whom."""
+    return [(e.news, e.incarnation) for e in effects if isinstance(e, Tell)]
+
+
+def kinds(effects: Iterable[Effect]) -> list[object]:
+    """The effects by their type, packets by their kind."""
+    return [read(e)[0] if isinstance(e, Send) else type(e) for e in effects]
