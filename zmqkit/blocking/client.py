@@ -11,7 +11,7 @@ from typing import Any, Self
 from zmqkit._places import ClientPlace, draw_incarnation
 from zmqkit._roles import CallOptions, call_body, instance_rows
 from zmqkit.core.client import ClientCore
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
@@ -130,11 +130,15 @@ class Client:
             driver.drive_until(lambda: not self._core.in_flight, until)
             if self._place.node is not None:
                 self._place.node.let_go(driver)
-            with driver.lock:
+            unsettled = 0
+
+            def close() -> list[Effect]:
+                nonlocal unsettled
                 self._closed = True
                 unsettled = self._core.in_flight
-                driver.driver.perform(self._core.close())
-            driver.retire(max(until, time.monotonic() + _LEAVE_S))
+                return self._core.close()
+
+            driver.retire(close, max(until, time.monotonic() + _LEAVE_S))
             with driver.lock:
                 driver.driver.link.close(0)
                 driver.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from zmqkit._places import ServicePlace
 from zmqkit._roles import Function, Handlers, end_of, run_plain
-from zmqkit.core.effects import Request
+from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hands, log
@@ -236,11 +236,15 @@ class Service:
         node = self._place.node
         if node is not None:
             node.let_go(driver)
-        with driver.lock:
+        unanswered = 0
+
+        def close() -> list[Effect]:
+            nonlocal unanswered
             self._closed = True
             unanswered = self._core.in_flight
-            driver.driver.perform(self._core.close())
-        driver.retire(max(until, time.monotonic() + _LEAVE_S))
+            return self._core.close()
+
+        driver.retire(close, max(until, time.monotonic() + _LEAVE_S))
         with driver.lock:
             driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
             driver.close()

@@ -165,9 +165,13 @@ class BlockingDriver:
                     if not done() and self.led:
                         self._news.wait(max(0.0, until - time.monotonic()))
 
-    def retire(self, until: float) -> None:
-        """Have no thread drive any more; those that wait were told, and leave by `until`."""
+    def retire(self, close: Callable[[], list[Effect]], until: float) -> None:
+        """Close the core, and have no thread drive any more; those that wait leave by `until`.
+
+        In one step under the lock: whoever comes later is told, whoever came before is settled.
+        """
         with self._news:
+            self.driver.perform(close())
             self._retired = True
             self.wake()
             for follower in list(self._followers):

@@ -279,4 +279,5 @@ def release(node: Node) -> None:
 
 
 def _note(event: str, fields: Mapping[str, object]) -> None:
-    log.info("%s %s", event, dict(fields))
+    level = logging.WARNING if event == "mdns.failed" else logging.INFO
+    log.log(level, "%s %s", event, dict(fields))
