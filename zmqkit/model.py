@@ -70,9 +70,16 @@ def check_name(name: str) -> str:
         raise UsageError(
             f"name {name!r} has {len(name.encode())} bytes; {NAME_BYTES_MAX} at most"
         )
+    if _looks_like_an_address(name):
+        raise UsageError(f"name {name!r} looks like an address; did you mean tcp://{name}?")
     if "/" in name or not name.isprintable():
         raise UsageError(f"name {name!r} must not contain '/' or control characters")
     return name
+
+
+def _looks_like_an_address(name: str) -> bool:
+    host, colon, port = name.partition("/")[0].rpartition(":")
+    return bool(host and colon and port.isascii() and port.isdigit())
 
 
 def parse_url(text: str) -> Url:
@@ -89,7 +96,8 @@ def parse_url(text: str) -> Url:
     host = host.removeprefix("[").removesuffix("]")
     if not separator or scheme != "tcp" or not colon or not host:
         raise ConfigError(
-            f"{text!r} is not a URL zmqkit knows; use tcp://host:port/name or memory://name"
+            f"{text!r} is not a URL zmqkit knows; use tcp://host:port, with a client /name "
+            "behind it where one process has several, or memory://name"
         )
     number = 0 if port == "*" else int(port) if port.isascii() and port.isdigit() else -1
     if not 0 <= number <= 65535:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+import zmqkit.asyncio
 from tests.roles.kit import Kit
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -154,3 +156,28 @@ def test_method_name_that_cannot_travel_is_refused(kit: Kit) -> None:
 def test_readiness_can_be_asked_for_without_waiting(kit: Kit, count: int) -> None:
     client = kit.client(count=0)
     assert client.ready(count, timeout_s=0.01) == 0
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1:5555", "orders:80", "host:5555/orders"])
+def test_address_without_its_scheme_is_no_name(name: str) -> None:
+    with pytest.raises(zmqkit.UsageError, match=f"did you mean tcp://{name}"):
+        zmqkit.Client(name)
+
+
+def test_client_of_another_event_loop_says_so() -> None:
+    client = zmqkit.asyncio.Client("memory://nobody", wait_s=0.01)
+
+    async def ask() -> None:
+        await client.call("anything")
+
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        with pytest.raises(zmqkit.NoService):
+            first.run(ask())
+        with pytest.raises(zmqkit.UsageError, match="another event loop"):
+            second.run(ask())
+        first.run(client.close())
+
+
+def test_number_beyond_64_bits_is_refused_with_the_remedy(kit: Kit) -> None:
+    with pytest.raises(zmqkit.UsageError, match=r"64 bits .* send it as text"):
+        kit.client(count=0).call("double", 2**70)

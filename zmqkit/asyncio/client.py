@@ -221,6 +221,10 @@ class Client:
                 Driver(self._core, self._place.open(), Hands(settle=self._settle)), loop
             )
             self._place.listen(self._hear)
+        elif asyncio.get_running_loop() is not self._loop:
+            raise UsageError(
+                f"the client of {self.name!r} belongs to another event loop; make one in each"
+            )
         return self._driver
 
     def _hear(self, tell: Tell) -> None:

@@ -59,7 +59,7 @@ def timed_out(call: Call) -> CallTimeout:
 
 def nobody(name: str, hint: str) -> NoService:
     """The end of a call that found no instance."""
-    return NoService(
-        f"nobody serves {name!r}"
-        + (f": {hint}" if hint else "; start one with zmqkit.Service or `zmqkit serve`")
-    )
+    remedy = "; start one with zmqkit.Service or `zmqkit serve`"
+    if "://" in name:
+        remedy = "; nobody answered there: check host and port, and that a service listens"
+    return NoService(f"nobody serves {name!r}" + (f": {hint}" if hint else remedy))

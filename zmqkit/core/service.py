@@ -26,6 +26,8 @@ from zmqkit.wire.packet import Packet
 
 _COUNTS = ("accepted", "delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
+_NAMES_MAX = 20
+
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
 
@@ -260,9 +262,13 @@ class ServiceCore:
         if len(window.held) >= CREDIT + WAITING_CALLS_MAX or self._held_count >= REQUESTS_MAX:
             return refuse(BUSY)
         if method not in self.methods:
-            names = ", ".join(sorted(self.methods)[:20])
-            return refuse(NO_METHOD, f"no method {method!r}; there are {names}")
+            return refuse(NO_METHOD, f"no method {method!r}; {self._method_names()}")
         return None
+
+    def _method_names(self) -> str:
+        names = sorted(self.methods)
+        more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
+        return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
 
     def _accept(
         self, window: Window, row: wire.RequestRow, now: float, *, oneway: bool

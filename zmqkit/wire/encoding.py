@@ -58,7 +58,7 @@ def encode_checked(value: object) -> bytes:
     except TypeError:
         return _encode_with_datetimes(value)  # of all types that were checked, the one left
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"value cannot travel: {error}") from error
+        raise _cannot_travel(error) from error
 
 
 def decode(data: Buffer) -> object:
@@ -116,11 +116,17 @@ def _claims_much(data: Buffer) -> bool:
     return False
 
 
+def _cannot_travel(error: Exception) -> UsageError:
+    if isinstance(error, OverflowError):
+        return UsageError(f"an int beyond 64 bits cannot travel ({error}); send it as text")
+    return UsageError(f"value cannot travel: {error}")
+
+
 def _encode_with_datetimes(value: object) -> bytes:
     try:
         return cast(bytes, msgpack.packb(value, datetime=True))
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"value cannot travel: {error}") from error
+        raise _cannot_travel(error) from error
 
 
 def _check(value: object, where: str, depth: int) -> None:
