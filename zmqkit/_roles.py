@@ -25,7 +25,7 @@ from zmqkit.options import (
     TIMEOUT_S_MAX,
     WAIT_S,
 )
-from zmqkit.wire.encoding import encode
+from zmqkit.wire.encoding import SCALARS, encode, encode_checked
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
 _TRACEBACK_CHARS_MAX = 16_000
@@ -206,7 +206,8 @@ def value_answer(value: object) -> Answer:
     if type(value) is bytes and len(value) >= RAW_BYTES_MIN:
         answer = Answer(REPLY, _NIL, value)
     else:
-        answer = Answer(REPLY, encode(value, "the reply"))
+        plain = type(value) in SCALARS
+        answer = Answer(REPLY, encode_checked(value) if plain else encode(value, "the reply"))
     if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
     return answer

@@ -39,8 +39,8 @@ class BoundClient:
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; see `Client.notify`."""
-        self._client._usable()
-        self._client._submit(method, args, kwargs, self._options, None)
+        client = self._client
+        client._submit(client._usable(), method, args, kwargs, self._options, None)
 
 
 class Client:
@@ -94,8 +94,7 @@ class Client:
 
         Returns at once. What became of it is in `stats` and in the log.
         """
-        self._usable()
-        self._submit(method, args, kwargs, self._options, None)
+        self._submit(self._usable(), method, args, kwargs, self._options, None)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
@@ -174,7 +173,7 @@ class Client:
     ) -> Any:
         driver = self._usable()
         future: asyncio.Future[Any] = driver.loop.create_future()
-        sequence = self._submit(method, args, kwargs, options, future)
+        sequence = self._submit(driver, method, args, kwargs, options, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -187,6 +186,7 @@ class Client:
 
     def _submit(
         self,
+        driver: AioDriver,
         method: str,
         args: tuple[object, ...],
         kwargs: dict[str, object],
@@ -194,7 +194,6 @@ class Client:
         future: asyncio.Future[Any] | None,
     ) -> int:
         body, raw = call_body(method, args, kwargs, options)
-        driver = self._driver or self._usable()
         sequence = self._core.submit(
             method,
             body,

@@ -97,8 +97,9 @@ class Client:
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
         waiter = Waiter()
+        self._driver.check_process()
         with self._driver.lock:
-            self._driver.check_usable()
+            self._driver.check_open()
             limit = inf if timeout_s is None else timeout_s
             now = time.monotonic()
             self._driver.command(self._core.await_ready(count, waiter, limit, now))
@@ -108,11 +109,13 @@ class Client:
 
     def instances(self) -> list[dict[str, object]]:
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
+        self._driver.check_process()
         with self._driver.lock:
             return instance_rows(self.name, self._core.roster.instances.values())
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        self._driver.check_process()
         with self._driver.lock:
             return self._core.stats()
 
@@ -121,11 +124,11 @@ class Client:
 
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
+        self._driver.check_process()
         with self._closing:
             if self._closed:
                 return 0
             driver = self._driver
-            driver.check_usable()
             until = time.monotonic() + timeout_s
             driver.drive_until(lambda: not self._core.in_flight, until)
             if self._place.node is not None:
@@ -196,8 +199,9 @@ class Client:
     ) -> int:
         body, raw = call_body(method, args, kwargs, options)
         driver = self._driver
+        driver.check_process()
         with driver.lock:
-            driver.check_usable()
+            driver.check_open()
             sequence = self._core.submit(
                 method,
                 body,

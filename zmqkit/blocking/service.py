@@ -14,6 +14,7 @@ from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.fork import ForkGuard
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S
@@ -55,6 +56,7 @@ class Service:
         self._driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
+        self._fork_guard = ForkGuard()
         self._starting = threading.Lock()
         self._serving = threading.Lock()
         self._stopping = False
@@ -116,6 +118,7 @@ class Service:
 
         Requests wait until a thread serves. Raises ConfigError when the address is taken.
         """
+        self._fork_guard.check()
         with self._starting:
             self._check_open()
             if self._driver is not None:
@@ -158,6 +161,7 @@ class Service:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
         if self._driver is None:
             return self._core.stats()
+        self._fork_guard.check()
         with self._driver.lock:
             return self._core.stats()
 
@@ -166,13 +170,13 @@ class Service:
 
         Gives how many accepted requests were left unanswered.
         """
+        self._fork_guard.check()
         until = time.monotonic() + timeout_s
         with self._starting:
             driver = self._driver
             if self._closed or driver is None:
                 self._closed = True
                 return 0
-            driver.check_usable()
             with driver.lock:
                 driver.attentive = True
                 driver.command(self._core.leave())
@@ -262,5 +266,4 @@ class Service:
     def _usable(self) -> BlockingDriver:
         self._check_open()
         assert self._driver is not None
-        self._driver.check_usable()
         return self._driver

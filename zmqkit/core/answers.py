@@ -32,6 +32,20 @@ def refuse(code: str, text: str = "") -> Answer:
 
 def packets(answers: list[tuple[int, Answer]]) -> Iterator[tuple[int, bytes, bytes | None]]:
     """Kind, columns and raw body of each packet: one a kind, more by size, a raw body alone."""
+    rows = [answer.row for _, answer in answers]
+    kinds = {answer.kind for _, answer in answers}
+    if len(kinds) == 1 and sum(map(len, rows)) <= BATCH_BYTES:
+        raws = [answer.raw for _, answer in answers if answer.raw is not None]
+        if not raws or len(answers) == 1:
+            columns = wire.reply_columns([sequence for sequence, _ in answers], rows)
+            yield kinds.pop(), columns, raws[0] if raws else None
+            return
+    yield from _sorted_packets(answers)
+
+
+def _sorted_packets(
+    answers: list[tuple[int, Answer]],
+) -> Iterator[tuple[int, bytes, bytes | None]]:
     groups: dict[int, tuple[list[int], list[bytes]]] = {}
     sizes = {wire.REPLY: 0, wire.ERROR: 0}
     for sequence, answer in answers:

@@ -70,7 +70,9 @@ class ServiceCore:
             if running.pop(request.ticket, None) is None:
                 continue  # closed meanwhile
             window = self._windows.by_client[request.client]
-            settled = window.is_settled(sequence)
+            settled = sequence < window.below or (
+                sequence < window.open_below and window.is_settled(sequence)
+            )
             if request.cancelled:
                 self._drop(window, request, "cancelled")
             elif settled and not request.oneway:
@@ -201,7 +203,8 @@ class ServiceCore:
         answers: list[tuple[int, Answer]] = []
         at_once: list[Request] = []
         rows, seen_below = wire.request_rows(packet), window.seen_below
-        in_order = len({row[3] for row in rows}) == 1
+        room = self._room(rows)
+        takes = not self._leaving and self._takes(window, len(rows))
         for row in rows:
             sequence = row[0]
             if (
@@ -209,13 +212,16 @@ class ServiceCore:
             ) and (known := self._known(window, row, oneway=oneway)) is not None:
                 self.counts["duplicates"] += 1
                 answers += known
-            elif (refusal := self._refusal(window, row[2])) is not None:
+            elif not (takes and row[2] in self.methods) and (
+                refusal := self._refusal(window, row[2])
+            ):
                 self.counts["refused"] += 1
                 window.retain(sequence, refusal)
                 answers.append((sequence, refusal))
             else:
                 request = self._accept(window, row, now, oneway=oneway)
-                if in_order and self._may_run(request, now):
+                if room > 0 and now < request.deadline_at:
+                    room -= 1
                     self._running[request.ticket] = request
                     at_once.append(request)
                 else:
@@ -229,12 +235,16 @@ class ServiceCore:
             effects.append(Handle(at_once))
         return effects + self._dispatch(now) if self._queue.count else effects
 
-    def _may_run(self, request: Request, now: float) -> bool:
-        """Whether a new request need not wait in line."""
+    def _room(self, rows: list[wire.RequestRow]) -> int:
+        """How many new requests need not wait in line: none that might overtake another."""
+        in_order = not self._queue.count and len({row[3] for row in rows}) == 1
+        return self.concurrency - len(self._running) if in_order else 0
+
+    def _takes(self, window: Window, count: int) -> bool:
+        """Whether so many more requests are within the limits."""
         return (
-            not self._queue.count
-            and len(self._running) < self.concurrency
-            and now < request.deadline_at
+            len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
+            and self._held_count + count <= REQUESTS_MAX
         )
 
     def _known(
@@ -259,7 +269,7 @@ class ServiceCore:
         """Why a new request is not accepted, as an answer; None when it is."""
         if self._leaving:
             return refuse(LEAVING)
-        if len(window.held) >= CREDIT + WAITING_CALLS_MAX or self._held_count >= REQUESTS_MAX:
+        if not self._takes(window, 1):
             return refuse(BUSY)
         if method not in self.methods:
             return refuse(NO_METHOD, f"no method {method!r}; {self._method_names()}")

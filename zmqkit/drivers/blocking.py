@@ -63,11 +63,14 @@ class BlockingDriver:
         self._poll.register(driver.link.fileno(), select.POLLIN)
         self._poll.register(self._wake_read, select.POLLIN)
 
-    def check_usable(self) -> None:
-        """Raise UsageError after close and in a forked child."""
+    def check_process(self) -> None:
+        """Raise UsageError in a forked child, where a lock may be held for ever: ask before."""
+        self._fork_guard.check()
+
+    def check_open(self) -> None:
+        """Raise UsageError after close; the caller holds the lock."""
         if self._retired:
             raise UsageError("the role is closed; make a new one")
-        self._fork_guard.check()
 
     def command(self, effects: list[Effect]) -> None:
         """Perform a command's effects, send what it gathered; the caller holds the lock."""
