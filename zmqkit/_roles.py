@@ -5,26 +5,17 @@ from __future__ import annotations
 import inspect
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from zmqkit.core import effects
+from zmqkit.core.call import CallOptions
 from zmqkit.core.instance import Instance
 from zmqkit.core.outcome import RAISED
 from zmqkit.core.window import Answer
 from zmqkit.errors import UsageError
-from zmqkit.options import (
-    ATTEMPTS,
-    BODY_BYTES_MAX,
-    HEADERS_BYTES_MAX,
-    PRIORITY,
-    PRIORITY_MAX,
-    RAW_BYTES_MIN,
-    TIMEOUT_S,
-    TIMEOUT_S_MAX,
-    WAIT_S,
-)
+from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN
 from zmqkit.wire.encoding import SCALARS, encode, encode_checked
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
@@ -32,45 +23,6 @@ _TRACEBACK_CHARS_MAX = 16_000
 _NIL = b"\xc0"
 
 Function = Callable[..., object]
-
-
-@dataclass(slots=True, frozen=True)
-class CallOptions:
-    """How a call is made; see `Client.options`."""
-
-    timeout_s: float = TIMEOUT_S
-    wait_s: float = WAIT_S
-    priority: int = PRIORITY
-    attempts: int = ATTEMPTS
-    headers: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("timeout_s", "wait_s"):
-            value = getattr(self, name)
-            number = type(value) in (int, float)
-            if not number or not 0 < value <= TIMEOUT_S_MAX:
-                raise UsageError(
-                    f"{name} is {value!r}; use seconds above 0, at most {TIMEOUT_S_MAX:g}"
-                )
-        if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
-            raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
-        if type(self.attempts) is not int or self.attempts < 1:
-            raise UsageError(f"attempts is {self.attempts!r}; use 1 or more")
-        if not isinstance(self.headers, Mapping) or any(
-            type(k) is not str for k in self.headers
-        ):
-            raise UsageError("headers must be a mapping with text keys")
-        if len(encode(dict(self.headers), "headers")) > HEADERS_BYTES_MAX:
-            raise UsageError(f"headers take more than {HEADERS_BYTES_MAX} bytes encoded")
-
-    def changed(self, changes: Mapping[str, object]) -> CallOptions:
-        """These options with some of them changed; UsageError for one that does not exist."""
-        unknown = changes.keys() - self.__slots__
-        if unknown:
-            raise UsageError(
-                f"unknown option {min(unknown)!r}; there are {', '.join(self.__slots__)}"
-            )
-        return replace(self, **changes)  # type: ignore[arg-type]  # checked in __post_init__
 
 
 def call_body(
@@ -82,11 +34,12 @@ def call_body(
     """
     if type(method) is not str:
         raise UsageError(f"a method's name is text, not {method!r}")
-    headers = dict(options.headers) if options.headers else None
-    only = args[0] if len(args) == 1 and not kwargs else None
-    raw = only if type(only) is bytes and len(only) >= RAW_BYTES_MIN else None
-    rest = args if raw is None else ()
-    body = request_body(method, options.priority, headers, rest, kwargs)
+    raw = None
+    if len(args) == 1 and not kwargs:
+        [only] = args
+        if type(only) is bytes and len(only) >= RAW_BYTES_MIN:
+            raw, args = only, ()
+    body = request_body(method, options.priority, options.headers or None, args, kwargs)
     size = len(body) if raw is None else len(body) + len(raw)
     if size > BODY_BYTES_MAX:
         raise UsageError(

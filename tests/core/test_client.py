@@ -7,6 +7,7 @@ import math
 import pytest
 
 from zmqkit.core import client as client_module
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.core.outcome import RAISED
@@ -16,6 +17,8 @@ from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REQUEST, request_body
+
+BODY = request_body("add", 4, None, (), {})
 
 A = 0xA
 
@@ -31,10 +34,7 @@ def client() -> ClientCore:
 def test_calls_of_one_turn_leave_in_one_packet(client: ClientCore) -> None:
     up(client, A)
     for _ in range(2):
-        client.submit(
-            "add", request_body("add", 4, None, (), {}), None, timeout_s=5.0, wait_s=5.0,
-            priority=4, attempts=3, oneway=False, waiter=None, now=0.0,
-        )  # fmt: skip
+        client.submit("add", BODY, None, CallOptions(), "me", 0.0)
     assert sent(client.flush(0.0)) == [(REQUEST, [1, 2])]
 
 
@@ -242,9 +242,6 @@ def test_no_credit_is_malformed(client: ClientCore, credit: int) -> None:
 
 
 def test_a_failed_one_way_message_that_nobody_waits_for_is_noted(client: ClientCore) -> None:
-    client.submit(
-        "add", request_body("add", 4, None, (), {}), None, timeout_s=1.0, wait_s=1.0,
-        priority=4, attempts=3, oneway=True, waiter=None, now=0.0,
-    )  # fmt: skip
+    client.submit("add", BODY, None, CallOptions(timeout_s=1.0), None, 0.0, oneway=True)
     [note] = client.tick(1.1)
     assert isinstance(note, Note) and note.event == "notify-failed"

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
 from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD, RAISED
@@ -120,10 +121,14 @@ class ClientMachine(RuleBasedStateMachine):
         number = len(self.deadlines) + 1
         self.deadlines[number] = self.now + timeout_s
         sequence = self.core.submit(
-            "add", request_body("add", 4, None, (number,), {}), None, timeout_s=timeout_s,
-            wait_s=wait_s, priority=priority, attempts=attempts, oneway=oneway, waiter=number,
-            now=self.now,
-        )  # fmt: skip
+            "add",
+            request_body("add", 4, None, (number,), {}),
+            None,
+            CallOptions(timeout_s, wait_s, priority, attempts),
+            number,
+            self.now,
+            oneway=oneway,
+        )
         assert sequence == number
 
     @rule(sequence=st.integers(1, 20))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Core, Handle, Tell
 from zmqkit.core.membership import EVERYBODY, MembershipCore
@@ -39,10 +40,7 @@ def client() -> ClientCore:
     core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
     core.receive(PEER, packets.welcome(THEM, US, idempotent=["add"]), 0.0)
     for _ in range(5):
-        core.submit(
-            "add", request_body("add", 4, None, (), {}), None, timeout_s=5.0, wait_s=5.0,
-            priority=4, attempts=3, oneway=False, waiter=1, now=0.0,
-        )  # fmt: skip
+        core.submit("add", request_body("add", 4, None, (), {}), None, CallOptions(), 1, 0.0)
     core.flush(0.0)
     return core
 

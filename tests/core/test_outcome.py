@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.call import Call
+from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.outcome import (
     BUSY,
     EXPIRED,
@@ -22,7 +22,7 @@ from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerError, PeerLost, Remo
 
 @pytest.fixture
 def call() -> Call:
-    return Call(1, "add", b"", None, 5.0, 5.0, 4, 2, False, None)
+    return Call(1, "add", b"", None, CallOptions(), None, 0.0)
 
 
 @pytest.mark.parametrize(

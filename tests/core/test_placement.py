@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.call import Call
+from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import BUSY, LEAVING
 from zmqkit.core.pending import Pending
@@ -43,7 +43,8 @@ def up(roster: Roster, incarnation: int) -> Instance:
 
 def placed(placement: Placement, pending: Pending, *, priority: int = 4) -> Call:
     """A call that was given a place."""
-    call = Call(pending.next, "add", BODY, None, 5.0, 1.0, priority, 2, False, None)
+    options = CallOptions(wait_s=1.0, priority=priority)
+    call = Call(pending.next, "add", BODY, None, options, None, 0.0)
     pending.add(call)
     placement.place(call, 0.0)
     placement.check()
@@ -63,8 +64,9 @@ def test_a_call_waits_until_somebody_is_there(
 def test_a_call_that_waits_may_be_told_that_nobody_came(
     placement: Placement, pending: Pending
 ) -> None:
-    placed(placement, pending)
-    assert pending.wheel.due(1.1) == [1]
+    call = placed(placement, pending)
+    assert pending.due(0.9, alone=True) == []
+    assert pending.due(1.1, alone=True) == [call]
 
 
 def test_who_waits_longer_or_matters_more_is_first(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from zmqkit.core.call import Call
+from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.effects import Connect, Disconnect, Send
 from zmqkit.core.instance import Instance, State
 from zmqkit.core.pending import Pending
@@ -40,7 +40,7 @@ def up(roster: Roster, incarnation: int, *, credit: int = 10) -> Instance:
 
 def assigned(roster: Roster, pending: Pending, instance: Instance) -> Call:
     """A call that the instance was given."""
-    call = Call(pending.next, "add", b"", None, 5.0, 5.0, 4, 2, False, None)
+    call = Call(pending.next, "add", b"", None, CallOptions(), None, 0.0)
     pending.add(call)
     roster.assign(call, instance, 0.0)
     return call

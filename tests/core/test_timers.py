@@ -25,7 +25,8 @@ def test_what_is_due_is_given_once_and_at_most_a_slot_late() -> None:
 
 def test_an_idle_wheel_never_wakes_anybody() -> None:
     wheel = Wheel()
-    wheel.add(1, 10.0).pop(1)
+    wheel.add(1, 10.0)
+    wheel.due(11.0)
     assert wheel.deadline() == math.inf
 
 

@@ -219,7 +219,7 @@ class AsyncKit(Kit):
         async def use() -> Any:
             given = member(*args, **kwargs)
             given = await given if inspect.isawaitable(given) else given
-            bound = isinstance(given, AsyncBoundClient)
+            bound = type(given) is AsyncBoundClient
             return OnLoop(self, given) if bound else given
 
         return self.submit(use()).result(BOUND_S)

@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from zmqkit._places import ClientPlace, draw_incarnation
-from zmqkit._roles import CallOptions, call_body, end_of, instance_rows
+from zmqkit._roles import call_body, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Tell
 from zmqkit.core.outcome import Outcome
@@ -23,27 +24,49 @@ from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 
 
 class BoundClient:
-    """A client with other call options; see `Client.options`."""
+    """A client's calls with options of their own; see `options`."""
 
-    def __init__(self, client: Client, options: CallOptions) -> None:
-        self._client = client
-        self._options = options
+    _client: Client
+    _options: CallOptions
 
     def options(self, **changes: object) -> BoundClient:
-        """The same client with these options changed as well."""
-        return BoundClient(self._client, self._options.changed(changes))
+        """The same client with other timeout_s, wait_s, priority, attempts or headers.
+
+        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
+        mapping that travels along. Raises UsageError for a wrong one.
+        """
+        bound = BoundClient()
+        bound._client = self._client
+        bound._options = self._options.changed(changes)
+        return bound
 
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
-        """What the service's method gives; see `Client.call`."""
-        return await self._client._call(method, args, kwargs, self._options)
+        """What the service's method gives for these arguments.
+
+        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
+        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        Cancelling the task tells the service.
+        """
+        client = self._client
+        driver = client._usable()
+        future: asyncio.Future[Any] = driver.loop.create_future()
+        sequence = client._submit(driver, method, args, kwargs, self._options, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            client._cancel(sequence)
+            raise
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; see `Client.notify`."""
+        """Send a one-way message; it is repeated until the service took it or time is over.
+
+        Returns at once. What became of it is in `stats` and in the log.
+        """
         client = self._client
         client._submit(client._usable(), method, args, kwargs, self._options, None)
 
 
-class Client:
+class Client(BoundClient):
     """Calls the service of a name, wherever its instances are, or the one at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
@@ -59,6 +82,7 @@ class Client:
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
     ) -> None:
+        self._client = self
         self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
         self._place = ClientPlace(name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
@@ -71,30 +95,6 @@ class Client:
     def name(self) -> str:
         """The name or URL it calls."""
         return self._place.name
-
-    def options(self, **changes: object) -> BoundClient:
-        """This client with other call options: timeout_s, wait_s, priority, attempts, headers.
-
-        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
-        mapping that travels along. Raises UsageError for a wrong one.
-        """
-        return BoundClient(self, self._options.changed(changes))
-
-    async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
-        """What the service's method gives for these arguments.
-
-        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
-        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
-        Cancelling the task tells the service.
-        """
-        return await self._call(method, args, kwargs, self._options)
-
-    async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until the service took it or time is over.
-
-        Returns at once. What became of it is in `stats` and in the log.
-        """
-        self._submit(self._usable(), method, args, kwargs, self._options, None)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
@@ -164,22 +164,6 @@ class Client:
             else:
                 future.set_exception(error)
 
-    async def _call(
-        self,
-        method: str,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        options: CallOptions,
-    ) -> Any:
-        driver = self._usable()
-        future: asyncio.Future[Any] = driver.loop.create_future()
-        sequence = self._submit(driver, method, args, kwargs, options, future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._cancel(sequence)
-            raise
-
     def _cancel(self, sequence: int) -> None:
         if self._driver is not None:
             self._driver.perform(self._core.cancel(sequence, time.monotonic()))
@@ -193,34 +177,28 @@ class Client:
         options: CallOptions,
         future: asyncio.Future[Any] | None,
     ) -> int:
+        """Have a call sent at the end of the turn; gives its number."""
         body, raw = call_body(method, args, kwargs, options)
+        now = time.monotonic()
         sequence = self._core.submit(
-            method,
-            body,
-            raw,
-            timeout_s=options.timeout_s,
-            wait_s=options.wait_s,
-            priority=options.priority,
-            attempts=options.attempts,
-            oneway=future is None,
-            waiter=future,
-            now=time.monotonic(),
+            method, body, raw, options, future, now, oneway=future is None
         )
         driver.gathered()
         return sequence
 
     def _usable(self) -> AioDriver:
-        """The driver, started on the running loop at first use."""
+        """The driver, started on the running loop at first use; else UsageError."""
         if self._closing is not None:
             raise UsageError(f"the client of {self.name!r} is closed; make a new one")
         self._fork_guard.check()
+        loop = asyncio.get_running_loop()
         if self._driver is None:
-            loop = self._loop = asyncio.get_running_loop()
+            self._loop = loop
             self._driver = AioDriver(
                 Driver(self._core, self._place.open(), Hands(settle=self._settle)), loop
             )
             self._place.listen(self._hear)
-        elif asyncio.get_running_loop() is not self._loop:
+        elif loop is not self._loop:
             raise UsageError(
                 f"the client of {self.name!r} belongs to another event loop; make one in each"
             )

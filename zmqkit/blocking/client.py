@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from zmqkit._places import ClientPlace, draw_incarnation
-from zmqkit._roles import CallOptions, call_body, instance_rows
+from zmqkit._roles import call_body, instance_rows
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
@@ -20,26 +21,49 @@ _LEAVE_S = 0.1
 
 
 class BoundClient:
-    """A client with other call options; see `Client.options`."""
+    """A client's calls with options of their own; see `options`."""
 
-    def __init__(self, client: Client, options: CallOptions) -> None:
-        self._client = client
-        self._options = options
+    _client: Client
+    _options: CallOptions
 
     def options(self, **changes: object) -> BoundClient:
-        """The same client with these options changed as well."""
-        return BoundClient(self._client, self._options.changed(changes))
+        """The same client with other timeout_s, wait_s, priority, attempts or headers.
+
+        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
+        mapping that travels along. Raises UsageError for a wrong one.
+        """
+        bound = BoundClient()
+        bound._client = self._client
+        bound._options = self._options.changed(changes)
+        return bound
 
     def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
-        """What the service's method gives; see `Client.call`."""
-        return self._client._call(method, args, kwargs, self._options)
+        """What the service's method gives for these arguments.
+
+        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
+        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        """
+        client = self._client
+        waiter = Waiter()
+        sequence = client._submit(method, args, kwargs, self._options, waiter)
+        try:
+            client._driver.wait(waiter)
+        except BaseException:
+            client._cancel(sequence)
+            raise
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; see `Client.notify`."""
-        self._client._notify(method, args, kwargs, self._options)
+        """Send a one-way message; it is repeated until the service took it or time is over.
+
+        Returns at once. What became of it is in `stats` and in the log.
+        """
+        self._client._submit(method, args, kwargs, self._options, None)
 
 
-class Client:
+class Client(BoundClient):
     """Calls the service of a name, wherever its instances are, or the one at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
@@ -55,6 +79,7 @@ class Client:
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
     ) -> None:
+        self._client = self
         self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
         self._place = ClientPlace(name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
@@ -70,29 +95,6 @@ class Client:
     def name(self) -> str:
         """The name or URL it calls."""
         return self._place.name
-
-    def options(self, **changes: object) -> BoundClient:
-        """This client with other call options: timeout_s, wait_s, priority, attempts, headers.
-
-        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
-        mapping that travels along. Raises UsageError for a wrong one.
-        """
-        return BoundClient(self, self._options.changed(changes))
-
-    def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
-        """What the service's method gives for these arguments.
-
-        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
-        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
-        """
-        return self._call(method, args, kwargs, self._options)
-
-    def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until the service took it or time is over.
-
-        Returns at once. What became of it is in `stats` and in the log.
-        """
-        self._notify(method, args, kwargs, self._options)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
@@ -161,34 +163,6 @@ class Client:
     ) -> None:
         self.close()
 
-    def _call(
-        self,
-        method: str,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        options: CallOptions,
-    ) -> object:
-        waiter = Waiter()
-        sequence = self._submit(method, args, kwargs, options, waiter)
-        try:
-            self._driver.wait(waiter)
-        except BaseException:
-            with self._driver.lock:
-                self._driver.command(self._core.cancel(sequence, time.monotonic()))
-            raise
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.value
-
-    def _notify(
-        self,
-        method: str,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        options: CallOptions,
-    ) -> None:
-        self._submit(method, args, kwargs, options, None)
-
     def _submit(
         self,
         method: str,
@@ -197,25 +171,22 @@ class Client:
         options: CallOptions,
         waiter: Waiter | None,
     ) -> int:
+        """Send a call; gives its number."""
         body, raw = call_body(method, args, kwargs, options)
         driver = self._driver
         driver.check_process()
         with driver.lock:
             driver.check_open()
+            now = time.monotonic()
             sequence = self._core.submit(
-                method,
-                body,
-                raw,
-                timeout_s=options.timeout_s,
-                wait_s=options.wait_s,
-                priority=options.priority,
-                attempts=options.attempts,
-                oneway=waiter is None,
-                waiter=waiter,
-                now=time.monotonic(),
+                method, body, raw, options, waiter, now, oneway=waiter is None
             )
             driver.command([])
         return sequence
+
+    def _cancel(self, sequence: int) -> None:
+        with self._driver.lock:
+            self._driver.command(self._core.cancel(sequence, time.monotonic()))
 
     def _hear(self, tell: Tell) -> None:
         with self._driver.lock:

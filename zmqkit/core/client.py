@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from math import inf
 
-from zmqkit.core.call import Call
+from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.effects import Effect, Note, Settle, Tell
 from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import (
@@ -71,14 +71,11 @@ class ClientCore:
         method: str,
         body: bytes,
         raw: bytes | None,
-        *,
-        timeout_s: float,
-        wait_s: float,
-        priority: int,
-        attempts: int,
-        oneway: bool,
+        options: CallOptions,
         waiter: object,
         now: float,
+        *,
+        oneway: bool = False,
     ) -> int:
         """Accept a call; gives its sequence number. `flush` sends what a turn submitted.
 
@@ -89,13 +86,14 @@ class ClientCore:
                 f"{WAITING_CALLS_MAX} calls to {self.name!r} wait already; slow down or add "
                 "instances"
             )
-        call = Call(
-            self._pending.next, method, body, raw, now + timeout_s,
-            now + min(wait_s, timeout_s), priority, attempts - 1, oneway, waiter,
-        )  # fmt: skip
-        self._pending.add(call)
+        pending = self._pending
+        sequence = pending.next
+        call = Call(sequence, method, body, raw, options, waiter, now)
+        if oneway:
+            call.oneway = True
+        pending.add(call)
         self._placement.place(call, now)
-        return call.sequence
+        return sequence
 
     def cancel(self, sequence: int, now: float) -> list[Effect]:
         """Give a call up: its waiter ends with CallCancelled and the service is told."""
@@ -141,6 +139,7 @@ class ClientCore:
         self._closed = True
         calls = list(self._pending.calls.values())
         outcomes = [self._drop(call, "closed", "the client was closed") for call in calls]
+        self._pending.look_at = inf
         outcomes += self.roster.awaited_over(inf)
         return self._settle(outcomes) + self.roster.close_all()
 
@@ -194,8 +193,8 @@ class ClientCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, say hello again, ask which ids are held."""
-        outcomes = [self._expire(s, now) for s in self._pending.wheel.due(now)]
-        effects = self._settle([o for o in outcomes if o is not None])
+        due = self._pending.due(now, alone=not self.roster.known)
+        effects = self._settle([self._expire(call) for call in due])
         return effects + self.roster.tick(now) + self._placement.fill(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -204,7 +203,7 @@ class ClientCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return min(self._pending.wheel.deadline(), self.roster.check_at)
+        return min(self._pending.look_at, self.roster.check_at)
 
     def check(self) -> None:
         """Each call is in one place, the counters balance, and only what is up is chosen."""
@@ -243,6 +242,7 @@ class ClientCore:
         """The instance will not return: its calls move, or end with PeerLost."""
         effects = self._lost(incarnation, now)
         self.roster.known.pop(incarnation, None)
+        self._pending.look(now)  # perhaps nobody is left
         instance = self.roster.instances.pop(incarnation, None)
         if instance is None:
             return effects
@@ -303,8 +303,10 @@ class ClientCore:
         outcomes, others = self._pending.deliver(wire.reply_rows(packet), instance)
         for call, value in others:
             if call.sequence in self._pending.calls:  # not when one packet answers it twice
-                outcomes.append(self._end(call, "delivered", None, value))
-        effects = self._settle(outcomes)
+                outcome = self._end(call, "delivered", None, value)
+                if call.waiter is not None:
+                    outcomes.append(outcome)
+        effects: list[Effect] = [Settle(outcomes)] if outcomes else []
         return effects + self._placement.fill(now) if self._placement.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -327,15 +329,9 @@ class ClientCore:
 
     # Ends
 
-    def _expire(self, sequence: int, now: float) -> Outcome | None:
-        """What the wheel's key means now: a deadline, the end of a wait for anyone, nothing."""
-        call = self._pending.calls.get(sequence)
-        if call is None:
-            return None
+    def _expire(self, call: Call) -> Outcome:
         if not (call.may_have_run or self.roster.known):
             return self._end(call, "failed", nobody(self.name, self._hint))
-        if now < call.deadline_at:
-            return None
         return self._end(call, "expired", timed_out(call))
 
     def _end(

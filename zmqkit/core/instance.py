@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -83,21 +82,20 @@ class Instance:
                     self.outbox.append(call)
         self.blocked_until = until
 
-    def take_outbox(self) -> Iterator[tuple[int, list[Call]]]:
+    def take_outbox(self) -> list[tuple[int, list[Call]]]:
         """Empty the outbox as packets: kind and calls, a raw body alone, the rest by size."""
         calls, self.outbox = self.outbox, []
+        if len(calls) == 1:
+            return [(NOTIFY if calls[0].oneway else REQUEST, calls)]
+        packets: list[tuple[int, list[Call]]] = []
         group: list[Call] = []
-        size = 0
+        size, kind, alone = 0, 0, True
         for call in calls:
-            if group and (
-                size + len(call.body) > BATCH_BYTES
-                or call.raw is not None
-                or group[0].raw is not None
-                or call.oneway is not group[0].oneway
-            ):
-                yield NOTIFY if group[0].oneway else REQUEST, group
-                group, size = [], 0
-            group.append(call)
             size += len(call.body)
-        if group:
-            yield NOTIFY if group[0].oneway else REQUEST, group
+            own = NOTIFY if call.oneway else REQUEST
+            if alone or size > BATCH_BYTES or own is not kind or call.raw is not None:
+                group = []
+                packets.append((own, group))
+                size, kind, alone = len(call.body), own, call.raw is not None
+            group.append(call)
+        return packets

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING
 
 from zmqkit.core.call import Call
 from zmqkit.core.outcome import Outcome
-from zmqkit.core.timers import Wheel
 from zmqkit.errors import ZmqkitError
 from zmqkit.options import CREDIT, INSTANCES_MAX, WAITING_CALLS_MAX
 
@@ -17,65 +17,94 @@ if TYPE_CHECKING:
 PENDING_CALLS_MAX = WAITING_CALLS_MAX + INSTANCES_MAX * CREDIT
 """What waits in line, and what all instances have been given within their credit."""
 
-_COUNTS = ("accepted", "delivered", "failed", "expired", "retries", "duplicates")
+_LOOK_S = 1 / 64
+
+_COUNTS = ("delivered", "failed", "expired", "retries", "duplicates")
 
 
 class Pending:
-    """Unsettled calls by sequence number, the wheel of their deadlines, and the counters.
+    """Unsettled calls by sequence number, when to look at them next, and the counters.
 
-    accepted = delivered + failed + expired + dropped + in flight, at any moment.
+    accepted = delivered + failed + expired + dropped + in flight, at any moment. next: the
+    number of the next call; all below were accepted. look_at: no call is due before it. It may
+    be too early and never too late, so a call that is settled in time costs nothing: all are
+    looked at once in the shortest time-out, and never more often than each `_LOOK_S`.
     """
 
     def __init__(self) -> None:
         self.calls: dict[int, Call] = {}
-        self.wheel = Wheel()
         self.next = 1
+        self.look_at = inf
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self._lowest = 1
 
     def add(self, call: Call) -> None:
         """Accept a call; its number is `next`."""
-        self.next = call.sequence + 1
-        self.counts["accepted"] += 1
+        self.next += 1
         self.calls[call.sequence] = call
-        call.slots = (self.wheel.add(call.sequence, call.deadline_at),)
+        if call.deadline_at < self.look_at:
+            self.look_at = call.deadline_at
+
+    def look(self, at: float) -> None:
+        """Look at the calls at `at` at the latest."""
+        self.look_at = min(self.look_at, at)
+
+    def due(self, now: float, *, alone: bool) -> list[Call]:
+        """The calls whose time is over, at most `_LOOK_S` late.
+
+        alone: nobody is known, so that what never left is due when its patience ends.
+        """
+        if now < self.look_at:
+            return []
+        due: list[Call] = []
+        look_at = inf
+        for call in self.calls.values():
+            at = call.give_up_at if alone and not call.may_have_run else call.deadline_at
+            if at <= now:
+                due.append(call)
+            elif at < look_at:
+                look_at = at
+        self.look_at = max(look_at, now + _LOOK_S)
+        return due
 
     def end(
         self, call: Call, count: str, error: ZmqkitError | None, value: object = None
     ) -> Outcome:
         """Settle a call: it is counted, and gives what its waiter is told."""
-        self._remove(call)
+        del self.calls[call.sequence]
         self.counts[count] += 1
         return (call.waiter, value, error)
 
     def deliver(
         self, rows: list[tuple[int, object]], instance: Instance
     ) -> tuple[list[Outcome], list[tuple[Call, object]]]:
-        """Settle what the instance answered; gives outcomes, and answers from an earlier one.
+        """Settle what the instance answered; gives outcomes for those that wait, and answers
+        from an earlier one.
 
         The way of almost every call, so it is written out: no function is called for one.
         """
-        calls, theirs, taken = self.calls, instance.calls, len(instance.outbox) == 0
+        calls, theirs, taken = self.calls, instance.calls, not instance.outbox
         outcomes: list[Outcome] = []
         others: list[tuple[Call, object]] = []
+        delivered = 0
         for sequence, value in rows:
             call = calls.get(sequence)
             if call is not None and call.instance is instance and taken:
                 del calls[sequence], theirs[sequence]
-                for slot in call.slots:
-                    slot.pop(sequence, None)
-                outcomes.append((call.waiter, value, None))
+                delivered += 1
+                if call.waiter is not None:
+                    outcomes.append((call.waiter, value, None))
             elif call is not None and (call.instance is instance or call.exposed):
                 others.append((call, value))
             else:
                 self.counts["duplicates"] += 1
-        self.counts["delivered"] += len(outcomes)
+        self.counts["delivered"] += delivered
         return outcomes, others
 
     def drop(self, call: Call, reason: str, error: ZmqkitError) -> Outcome:
         """Settle a call that this side gave up."""
-        self._remove(call)
+        del self.calls[call.sequence]
         self.dropped[reason] += 1
         return (call.waiter, None, error)
 
@@ -90,20 +119,18 @@ class Pending:
     def stats(self) -> dict[str, object]:
         """The counters, and how many calls are in flight."""
         return {
+            "accepted": self.next - 1,
             **{name: self.counts[name] for name in _COUNTS},
             "dropped": dict(self.dropped),
             "in_flight": len(self.calls),
         }
 
     def check(self) -> None:
-        """The counters balance, and no call is too many."""
+        """The counters balance, no call is too many, and none is looked at too late."""
         counts = self.counts
         ended = counts["delivered"] + counts["failed"] + counts["expired"]
         ended += sum(self.dropped.values())
-        assert counts["accepted"] == ended + len(self.calls), "stats do not balance"
+        assert self.next - 1 == ended + len(self.calls), "stats do not balance"
         assert len(self.calls) <= PENDING_CALLS_MAX
-
-    def _remove(self, call: Call) -> None:
-        del self.calls[call.sequence]
-        for slot in call.slots:
-            slot.pop(call.sequence, None)
+        soonest = min((call.deadline_at for call in self.calls.values()), default=inf)
+        assert self.look_at <= soonest + _LOOK_S

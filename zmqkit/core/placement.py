@@ -24,18 +24,16 @@ class Placement:
         instance = None if self.line.count else self._roster.choose()
         if instance is not None:
             self._roster.assign(call, instance, now)
-            return
-        self.line.join(call.sequence, call.priority, call)
-        if call.give_up_at != call.deadline_at:
-            slot = self._pending.wheel.add(call.sequence, call.give_up_at)
-            call.slots = (*call.slots, slot)
+        else:
+            self.line.join(call.sequence, call.options.priority, call)
+            self._pending.look(call.give_up_at)
 
     def remove(self, call: Call) -> None:
         """Take a call that ends out of its place."""
         if call.instance is not None:
             self._roster.unassign(call)
         else:
-            self.line.leave(call.sequence, call.priority)
+            self.line.leave(call.sequence, call.options.priority)
 
     def fill(self, now: float) -> list[Effect]:
         """Give waiting calls, highest priority first, to instances with credit; send them."""
@@ -57,7 +55,7 @@ class Placement:
                 call.exposed = True
                 call.attempts -= 1
                 self._pending.counts["retries"] += 1
-            self.line.join(call.sequence, call.priority, call)
+            self.line.join(call.sequence, call.options.priority, call)
         return self.fill(now)
 
     def try_another(self, call: Call, instance: Instance, code: str, now: float) -> bool:
@@ -78,7 +76,7 @@ class Placement:
         if other is not None:
             self._roster.assign(call, other, now)
         else:
-            self.line.join(call.sequence, call.priority, call)
+            self.line.join(call.sequence, call.options.priority, call)
         return True
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Effect, Send, Settle, Tell
 from zmqkit.core.outcome import Outcome
@@ -48,8 +49,8 @@ def call(
 ) -> list[Effect]:
     """Make a call, end the turn, and give what the client does; its waiter is `method`."""
     client.submit(
-        method, request_body(method, 4, None, (), {}), None, timeout_s=timeout_s,
-        wait_s=wait_s, priority=4, attempts=attempts, oneway=oneway, waiter=method, now=now,
+        method, request_body(method, 4, None, (), {}), None,
+        CallOptions(timeout_s, wait_s, attempts=attempts), method, now, oneway=oneway,
     )  # fmt: skip
     client.check()
     return client.flush(now)

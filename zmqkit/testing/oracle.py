@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.effects import Request
 from zmqkit.core.outcome import RAISED, Outcome
 from zmqkit.core.window import Answer
@@ -121,9 +122,14 @@ class Oracle:
         body = wire.request_body(method, priority, headers, () if raw else (token,), {})
         called = Called(token, role, 0, method, now + timeout_s, headers, priority, oneway)
         called.sequence = role.core.submit(
-            method, body, body_raw, timeout_s=timeout_s, wait_s=wait_s, priority=priority,
-            attempts=attempts, oneway=oneway, waiter=called, now=now,
-        )  # fmt: skip
+            method,
+            body,
+            body_raw,
+            CallOptions(timeout_s, wait_s, priority, attempts),
+            called,
+            now,
+            oneway=oneway,
+        )
         self.calls[role.core.incarnation, called.sequence] = called
         role.process.trace(f"calls {called}")
         return called

@@ -18,7 +18,7 @@ message. docs/wire.md is normative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import cast
@@ -107,7 +107,7 @@ def _first_fault(end: int, magic: int, version: int) -> str:
 def request_body(
     method: str,
     priority: int,
-    headers: dict[str, object] | None,
+    headers: Mapping[str, object] | None,
     args: Sequence[object],
     kwargs: dict[str, object],
 ) -> bytes:
