@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from zmqkit.core import effects
 from zmqkit.core.call import CallOptions
@@ -16,7 +17,7 @@ from zmqkit.core.outcome import RAISED
 from zmqkit.core.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN
-from zmqkit.wire.encoding import SCALARS, encode, encode_checked
+from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
 _TRACEBACK_CHARS_MAX = 16_000
@@ -27,20 +28,20 @@ Function = Callable[..., object]
 
 def call_body(
     method: str, args: tuple[object, ...], kwargs: dict[str, object], options: CallOptions
-) -> tuple[bytes, bytes | None]:
-    """A call encoded: its msgpack row, and its raw body when it is one long bytes value.
+) -> tuple[bytes, Buffer | None]:
+    """A call encoded: its msgpack row, and its raw body when its only argument is one.
 
     Raises UsageError for what cannot travel, by type or by size.
     """
     if type(method) is not str:
         raise UsageError(f"a method's name is text, not {method!r}")
     raw = None
-    if len(args) == 1 and not kwargs:
-        [only] = args
-        if type(only) is bytes and len(only) >= RAW_BYTES_MIN:
-            raw, args = only, ()
+    if len(args) == 1 and not kwargs and is_raw(args[0]):
+        raw, args = raw_of(args[0]), ()
     body = request_body(method, options.priority, options.headers or None, args, kwargs)
-    size = len(body) if raw is None else len(body) + len(raw)
+    size = len(body)
+    if raw is not None:
+        size += len(raw)
     if size > BODY_BYTES_MAX:
         raise UsageError(
             f"the arguments of {method!r} take {size} bytes; {BODY_BYTES_MAX} at most"
@@ -48,13 +49,36 @@ def call_body(
     return body, raw
 
 
+def is_raw(value: object) -> TypeGuard[Buffer]:
+    """Whether the value, alone, travels raw: a long bytes value, or any memoryview."""
+    kind = type(value)
+    return kind is memoryview or (kind is bytes and len(value) >= RAW_BYTES_MIN)  # type: ignore[arg-type]  # bytes
+
+
+def raw_of(value: Buffer) -> Buffer:
+    """A raw value as it travels; what may change under a view is copied.
+
+    Raises UsageError for a view with gaps.
+    """
+    if type(value) is not memoryview:
+        return value
+    if not value.c_contiguous:
+        raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
+    return value.cast("B") if value.readonly else bytes(value)
+
+
 @dataclass(slots=True, frozen=True)
 class Handler:
-    """A function that answers one method. waits: it is `async def`. thread: run it in one."""
+    """A function that answers one method.
+
+    waits: it is `async def`. thread: run it in one. copy: it takes a long bytes argument as
+    bytes, not as a view of what arrived.
+    """
 
     function: Function
     waits: bool
     thread: bool
+    copy: bool
 
 
 class Handlers:
@@ -65,7 +89,13 @@ class Handlers:
         self.idempotent: dict[str, bool] = {}
 
     def add(
-        self, function: Function, name: str | None, *, idempotent: bool, thread: bool
+        self,
+        function: Function,
+        name: str | None,
+        *,
+        idempotent: bool,
+        copy: bool,
+        thread: bool = False,
     ) -> Function:
         """Register a function; UsageError for what cannot be called or is there already."""
         if not callable(function):
@@ -78,7 +108,7 @@ class Handlers:
         waits = inspect.iscoroutinefunction(function)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UsageError(f"{method!r} is a generator; return a list instead")
-        self.by_name[method] = Handler(function, waits, thread)
+        self.by_name[method] = Handler(function, waits, thread, copy)
         self.idempotent[method] = idempotent
         return function
 
@@ -135,8 +165,11 @@ def current_request() -> Request:
 def run_plain(handler: Handler, request: effects.Request) -> Answer:
     """Run a plain handler here and now; its value, or what it raised, as an answer."""
     token = _current.set(request)
+    args = request.args
     try:
-        return value_answer(handler.function(*request.args, **request.kwargs))
+        if args and type(args[-1]) is memoryview and handler.copy:
+            args[-1] = bytes(args[-1])
+        return value_answer(handler.function(*args, **request.kwargs))
     except KeyboardInterrupt:
         raise  # meant for this program, not for the caller
     except BaseException as error:  # noqa: BLE001 - it travels to the caller
@@ -148,16 +181,19 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
 async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
     """Run an `async def` handler; its value, or what it raised, as an answer."""
     _current.set(request)
+    args = request.args
     try:
-        return value_answer(await handler.function(*request.args, **request.kwargs))  # type: ignore[misc]  # waits
+        if args and type(args[-1]) is memoryview and handler.copy:
+            args[-1] = bytes(args[-1])
+        return value_answer(await handler.function(*args, **request.kwargs))  # type: ignore[misc]  # waits
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
         return error_answer(error)
 
 
 def value_answer(value: object) -> Answer:
     """A handler's value as an answer; UsageError when it cannot travel."""
-    if type(value) is bytes and len(value) >= RAW_BYTES_MIN:
-        answer = Answer(REPLY, _NIL, value)
+    if is_raw(value):
+        answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
         answer = Answer(REPLY, encode_checked(value) if plain else encode(value, "the reply"))

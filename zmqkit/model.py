@@ -11,7 +11,7 @@ PeerId = bytes
 """Names one connection of a link: a routing id where accepted, a key where made."""
 
 Frames = tuple["bytes | memoryview", ...]
-"""One message as the link carries it; a single frame for all that is ours."""
+"""One message as the link carries it: for what is ours one frame, two with a raw body."""
 
 NAME_BYTES_MAX = 54
 """A name, a dash and eight hexadecimal digits fit in one DNS label of 63 bytes."""

@@ -52,6 +52,7 @@ KEEPER_S_MAX = 0.25
 DRAIN_PACKETS = 256
 TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
+QUICK_S = 0.0005
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.answers import CANCELLED, TAKEN, packets, refuse
+from zmqkit.core.answers import CANCELLED, TAKEN, Outbox, packets, refuse
 from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
 from zmqkit.core.window import Answer
+from zmqkit.core.windows import Windows
 from zmqkit.options import BATCH_BYTES
+from zmqkit.testing.packets import sent
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY, reply_columns
 
@@ -60,5 +62,19 @@ def test_what_is_larger_than_a_batch_still_leaves() -> None:
     assert len(list(packets([(1, TAKEN), (2, large), (3, TAKEN)]))) == 3
 
 
-def test_nothing_to_answer_is_no_packet() -> None:
-    assert list(packets([])) == []
+def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
+    windows = Windows()
+    for client in (1, 2):
+        windows.hear(client, b"peer %d" % client, 0.0)
+    outbox = Outbox(9, windows)
+    for client, sequence in ((1, 5), (2, 6), (1, 7)):
+        outbox.add(client, sequence, TAKEN)
+    assert outbox
+    assert sent(outbox.take()) == [(REPLY, [5, 7]), (REPLY, [6])]
+    assert not outbox and outbox.take() == []
+
+
+def test_answers_to_a_client_that_was_forgotten_go_nowhere() -> None:
+    outbox = Outbox(9, Windows())
+    outbox.add(1, 5, TAKEN)
+    assert outbox.take() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zmqkit.core.call import Call, CallOptions
@@ -45,6 +47,20 @@ def test_headers_that_change_later_change_nothing() -> None:
     options = CallOptions(headers=headers)
     headers["trace"] = 2
     assert options.headers == {"trace": 1}
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [({1: 2}, "text keys"), ({"x": {1}}, "of type set"), ({"x": "y" * 9000}, "bytes encoded")],
+)
+def test_headers_that_cannot_travel_are_refused(headers: Any, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        CallOptions(headers=headers)
+
+
+def test_a_reply_is_copied_or_not() -> None:
+    with pytest.raises(UsageError, match="copy is 1; use True or False"):
+        CallOptions(copy=1)  # type: ignore[arg-type]  # the point
 
 
 def test_changed_options_keep_the_others() -> None:

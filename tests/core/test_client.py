@@ -220,8 +220,10 @@ def test_what_found_no_room_cannot_have_run(client: ClientCore) -> None:
 
 def test_packets_of_many_frames_are_counted(client: ClientCore) -> None:
     up(client, A)
-    assert client.receive(peer(A), (b"x", b"y"), 0.0) == []
-    assert client.stats()["malformed"] == {"frames": 1}
+    [frame] = packets.reply(A, CLIENT, _1=2)
+    for frames in ((frame, b"raw"), ()):
+        assert client.receive(peer(A), frames, 0.0) == []
+    assert client.stats()["malformed"] == {"frames": 2}
 
 
 def test_whoever_is_not_connected_says_nothing(client: ClientCore) -> None:

@@ -50,7 +50,7 @@ class ClientMachine(RuleBasedStateMachine):
                 self.settle(effect)
 
     def send(self, effect: Send) -> None:
-        packet = unpack(effect.frames[0])
+        packet = unpack(effect.frames)
         if not self.room:
             effects = self.core.unsent(effect.peer, effect.frames, self.now)
             assert effects == []

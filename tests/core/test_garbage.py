@@ -71,10 +71,10 @@ each_core = pytest.mark.parametrize(
 def sent_by(random: Random, sender: int, target: int) -> Frames:
     """Odd content under a right header, some of it spoilt."""
     kind = random.choice(sorted(wire.KINDS))
-    content = lie(random)[wire.HEADER.size :]
+    content = bytes(lie(random)[0])[wire.HEADER.size :]
     settled = random.choice((0, 3))
-    frame = wire.pack(kind, sender, target, settled, content)
-    return (frame if random.random() < 0.7 else spoil(random, frame),)
+    made = wire.pack(kind, sender, target, settled, content)
+    return made if random.random() < 0.7 else spoil(random, made)
 
 
 @each_core
@@ -103,7 +103,7 @@ def test_no_garbage_behind_a_right_header_harms_a_core(
 ) -> None:
     core = make()
     target = US if sender != US else THEM
-    core.receive(peer, (wire.pack(kind, sender, target, 2, encode(meta), raw),), 1.0)
+    core.receive(peer, wire.pack(kind, sender, target, 2, encode(meta), raw), 1.0)
     core.flush(1.0)
     core.tick(2.0)
     core.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.core.call import Call, CallOptions
-from zmqkit.core.instance import Instance, State
+from zmqkit.core.instance import Instance
 from zmqkit.options import BATCH_BYTES
 from zmqkit.wire.packet import NOTIFY, REQUEST
 
@@ -34,12 +34,6 @@ def given(instance: Instance, *calls: Call) -> Instance:
     instance.calls = {call.sequence: call for call in calls}
     instance.outbox = list(calls)
     return instance
-
-
-@pytest.mark.parametrize("state", State)
-def test_only_where_somebody_listens_an_outbox_leaves(instance: Instance, state: State) -> None:
-    instance.state = state
-    assert instance.sends == (state in (State.UP, State.LEAVING))
 
 
 def test_calls_of_one_kind_share_a_packet(instance: Instance) -> None:

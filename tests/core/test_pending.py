@@ -19,9 +19,7 @@ def pending() -> Pending:
 
 def add(pending: Pending, waiter: object = None) -> Call:
     """A call that was accepted."""
-    call = Call(pending.next, "add", b"", None, CallOptions(wait_s=1.0), waiter, 0.0)
-    pending.add(call)
-    return call
+    return pending.add("add", b"", None, CallOptions(wait_s=1.0), waiter, 0.0)
 
 
 def test_everything_below_the_oldest_open_call_is_settled(pending: Pending) -> None:

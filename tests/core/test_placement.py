@@ -44,8 +44,7 @@ def up(roster: Roster, incarnation: int) -> Instance:
 def placed(placement: Placement, pending: Pending, *, priority: int = 4) -> Call:
     """A call that was given a place."""
     options = CallOptions(wait_s=1.0, priority=priority)
-    call = Call(pending.next, "add", BODY, None, options, None, 0.0)
-    pending.add(call)
+    call = pending.add("add", BODY, None, options, None, 0.0)
     placement.place(call, 0.0)
     placement.check()
     return call

@@ -40,10 +40,19 @@ def up(roster: Roster, incarnation: int, *, credit: int = 10) -> Instance:
 
 def assigned(roster: Roster, pending: Pending, instance: Instance) -> Call:
     """A call that the instance was given."""
-    call = Call(pending.next, "add", b"", None, CallOptions(), None, 0.0)
-    pending.add(call)
+    call = pending.add("add", b"", None, CallOptions(), None, 0.0)
     roster.assign(call, instance, 0.0)
     return call
+
+
+@pytest.mark.parametrize("state", State)
+def test_calls_leave_only_where_somebody_listens(
+    roster: Roster, pending: Pending, state: State
+) -> None:
+    instance = up(roster, 10)
+    assigned(roster, pending, instance)
+    roster.shift(instance, state)
+    assert bool(roster.flush(0.0)) is (state in (State.UP, State.LEAVING))
 
 
 def test_nobody_is_chosen_among_none(roster: Roster) -> None:

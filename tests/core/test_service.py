@@ -49,9 +49,12 @@ def handled(effects: list[Effect]) -> list[Request]:
 def answer(
     service: ServiceCore, requests: list[Request], value: object = 42, now: float = 0.0
 ) -> list[Effect]:
-    """Have handlers give this value."""
+    """Have handlers give this value, and the turn end."""
     results = [(request, Answer(REPLY, encode(value))) for request in requests]
     effects = service.handled(results, now)
+    service.check()
+    effects += service.flush(now)
+    service.flush(now)
     service.check()
     return effects
 
@@ -60,7 +63,7 @@ def codes(effects: list[Effect]) -> list[tuple[int, str]]:
     """Which ids were refused with which code."""
     found: list[tuple[int, str]] = []
     for effect in effects:
-        if isinstance(effect, Send) and unpack(effect.frames[0]).kind == ERROR:
+        if isinstance(effect, Send) and unpack(effect.frames).kind == ERROR:
             sequences, rows = read(effect)[1]  # type: ignore[misc]  # columns
             found += [(n, row[0]) for n, row in zip(sequences, rows, strict=True)]
     return found
@@ -112,11 +115,29 @@ def test_replies_of_one_turn_leave_in_one_packet(service: ServiceCore) -> None:
     assert sent(answer(service, requests)) == [(REPLY, [5, 6])]
 
 
+def test_what_a_pong_does_not_name_was_answered_before_it(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5)))
+    assert service.handled([(ran, Answer(REPLY, encode(42)))], 0.0) == []
+    effects = receive(service, packets.ping(CLIENT, SERVICE, 1, 6, [5]))
+    assert [read(effect) for effect in effects] == [
+        (REPLY, [[5], [42]]), (PONG, [1, CREDIT, []]),
+    ]  # fmt: skip
+
+
+def test_answers_leave_when_the_turn_ends(service: ServiceCore) -> None:
+    service.concurrency = 2
+    one, two = handled(receive(service, request(5, 6)))
+    for ran in (one, two):
+        assert service.handled([(ran, Answer(REPLY, encode(42)))], 0.0) == []
+    assert sent(service.flush(0.0)) == [(REPLY, [5, 6])]
+    assert service.flush(0.0) == []
+
+
 def test_what_it_raised_is_the_reply_too(service: ServiceCore) -> None:
     [ran] = handled(receive(service, request(5)))
     row = encode(["raised", "ValueError", "no", "", True])
-    effects = service.handled([(ran, Answer(ERROR, row))], 0.0)
-    assert codes(effects) == [(5, "raised")] and service.stats()["failed"] == 1
+    service.handled([(ran, Answer(ERROR, row))], 0.0)
+    assert codes(service.flush(0.0)) == [(5, "raised")] and service.stats()["failed"] == 1
 
 
 def test_no_more_run_than_may_and_the_urgent_first(service: ServiceCore) -> None:
@@ -127,12 +148,11 @@ def test_no_more_run_than_may_and_the_urgent_first(service: ServiceCore) -> None
 
 
 def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
-    [frame] = request(5, 6)
-    columns = unpack(frame).meta
+    columns = unpack(request(5, 6)).meta
     assert isinstance(columns, list)
     columns[2][1][1] = 9
     packet = service_module.wire.pack(8, CLIENT, SERVICE, 0, encode(columns))
-    assert [r.sequence for r in handled(receive(service, (packet,)))] == [6]
+    assert [r.sequence for r in handled(receive(service, packet))] == [6]
 
 
 def test_what_expired_in_line_does_not_run_and_is_told(service: ServiceCore) -> None:
@@ -185,6 +205,7 @@ def test_a_copy_of_what_was_answered_is_answered(service: ServiceCore) -> None:
 def test_a_copy_of_what_is_settled_is_ignored(service: ServiceCore) -> None:
     answer(service, handled(receive(service, request(5))))
     receive(service, request(6, settled=6))
+    assert service.flush(0.0) == []
     assert service.stats()["retained_bytes"] == 0
     assert receive(service, request(5)) == []
 
@@ -311,6 +332,7 @@ def test_a_late_copy_of_what_was_cancelled_does_not_run(service: ServiceCore) ->
 def test_the_answer_to_what_was_settled_meanwhile_is_dropped(service: ServiceCore) -> None:
     requests = handled(receive(service, request(5)))
     receive(service, request(6, settled=6))
+    assert service.flush(0.0) == []
     assert sent(answer(service, requests)) == []
     assert service.stats()["dropped"] == {"unwanted": 1}
 
@@ -360,7 +382,7 @@ def test_a_closed_service_does_nothing(service: ServiceCore) -> None:
 @pytest.mark.parametrize(
     ("frames", "reason"),
     [
-        ((b"x", b"y"), "frames"),
+        ((*packets.bye(CLIENT), b"y"), "frames"),
         (packets.bye(CLIENT), "unexpected"),
         (packets.hello(0), "unexpected"),
     ],

@@ -57,7 +57,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.running.append(request)
 
     def read(self, effect: Send) -> None:
-        packet = unpack(effect.frames[0])
+        packet = unpack(effect.frames)
         if packet.kind == REPLY:
             for sequence, value in reply_rows(packet):
                 assert value is None or (packet.target, sequence) in self.ran
@@ -128,6 +128,10 @@ class ServiceMachine(RuleBasedStateMachine):
             Answer(ERROR, row) if raises else Answer(REPLY, encode(7), b"x" if raw else None)
         )
         self.perform(self.core.handled([(request, answer) for request in done], self.now))
+
+    @rule()
+    def end_turn(self) -> None:
+        self.perform(self.core.flush(self.now))
 
     @rule(duration_s=st.sampled_from([0.01, 1.0, FORGET_CLIENT_S + 1]))
     def wait(self, duration_s: float) -> None:

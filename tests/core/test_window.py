@@ -20,6 +20,12 @@ def window() -> Window:
     return fresh()
 
 
+def settle_below(window: Window, sequence: int) -> None:
+    """The client says that all below is settled."""
+    window.below = max(window.below, sequence)
+    window.free()
+
+
 def answer(size: int = 0) -> Answer:
     """An answer with a row of so many bytes."""
     return Answer(REPLY, bytes(size))
@@ -28,14 +34,14 @@ def answer(size: int = 0) -> Answer:
 def test_what_is_settled_is_forgotten(window: Window) -> None:
     for number in (1, 2, 3):
         window.retain(number, answer())
-    window.settle_below(3)
+    settle_below(window, 3)
     assert list(window.answers) == [3]
     assert [window.is_settled(n) for n in (1, 2, 3)] == [True, True, False]
 
 
 def test_a_great_leap_settles_as_well(window: Window) -> None:
     window.retain(5, answer())
-    window.settle_below(1 << 60)
+    settle_below(window, 1 << 60)
     assert not window.answers and window.bytes == window.budget.bytes == 0
 
 
@@ -62,7 +68,7 @@ def test_an_older_list_is_passed_over(window: Window) -> None:
 def test_bytes_are_charged_while_an_answer_is_kept(window: Window) -> None:
     window.retain(1, Answer(REPLY, bytes(10), bytes(100)))
     assert window.bytes == window.budget.bytes == answer().size + 110
-    window.settle_below(2)
+    settle_below(window, 2)
     assert window.bytes == window.budget.bytes == 0
 
 
@@ -74,7 +80,7 @@ def test_the_oldest_answers_are_given_up_first(window: Window) -> None:
 
 
 def test_ids_from_there_on_were_never_seen(window: Window) -> None:
-    window.settle_below(3)
+    settle_below(window, 3)
     window.settle_except(5, frozenset())
     assert window.seen_below == 5
     window.retain(8, answer())
@@ -95,7 +101,7 @@ def test_what_is_settled_stays_settled(steps: list[int | tuple[int, frozenset[in
     window, settled = fresh(), set[int]()
     for step in steps:
         if isinstance(step, int):
-            window.settle_below(step)
+            settle_below(window, step)
         else:
             window.settle_except(*step)
         assert all(map(window.is_settled, settled))

@@ -73,7 +73,8 @@ def test_a_forgotten_client_finds_its_answered_ids_taken(windows: Windows) -> No
 def test_a_client_that_settled_everything_leaves_nothing(windows: Windows) -> None:
     window = heard(windows, 1)
     window.retain(7, Answer(REPLY, b""))
-    window.settle_below(8)
+    window.below = 8
+    window.free()
     windows.sweep(FORGET_CLIENT_S)
     assert heard(windows, 1).forgotten_below == 0
 

@@ -85,7 +85,7 @@ class FakeService:
 
     def send(self, peer: bytes, kind: int, meta: object, raw: bytes | None = None) -> None:
         """Send a packet; from within `on_request` or `do`."""
-        self.send_frames(peer, wire.pack(kind, self.incarnation, 0, 0, encode(meta), raw))
+        self.send_frames(peer, *wire.pack(kind, self.incarnation, 0, 0, encode(meta), raw))
 
     def send_frames(self, peer: bytes, *frames: bytes) -> None:
         self._socket.send_multipart([peer, *frames])
@@ -128,8 +128,8 @@ class FakeService:
             while self._todo:
                 self._todo.popleft()()
             if self._socket.poll(10):
-                peer, frame = self._socket.recv_multipart()
-                self._take(peer, wire.unpack(frame))
+                peer, *frames = self._socket.recv_multipart()
+                self._take(peer, wire.unpack(tuple(frames)))
 
     def _take(self, peer: bytes, packet: Packet) -> None:
         self.packets.append(packet)
@@ -170,7 +170,7 @@ class FakeClient:
         meta = wire.request_columns([sequence], [header.get("left_ms", 60_000)], [body])
         target = header.get("target", service.incarnation)
         settled = header.get("settled", 0)
-        self.send(wire.pack(wire.REQUEST, self.incarnation, target, settled, meta))
+        self.send(*wire.pack(wire.REQUEST, self.incarnation, target, settled, meta))
 
     def send(self, *frames: bytes) -> None:
         self._socket.send_multipart(frames)
@@ -178,7 +178,7 @@ class FakeClient:
     def reply(self) -> tuple[int, Any]:
         """The kind and the values of the next packet."""
         assert self._socket.poll(BOUND_S * 1000), "no answer"
-        packet = wire.unpack(self._socket.recv())
+        packet = wire.unpack(tuple(self._socket.recv_multipart()))
         return packet.kind, packet.meta
 
     def drain(self) -> None:

@@ -152,7 +152,7 @@ def test_garbage_at_a_client_harms_nobody(kit: Kit, fake: FakeService, memory: M
             frames = next(source)
             # Its own word that it leaves would rightly end its use.
             if frames[0][3:4] != bytes((wire.BYE,)):
-                fake.send_frames(peer, *(own(fake, frame) for frame in frames))
+                fake.send_frames(peer, own(fake, frames[0]), *frames[1:])
         fake.answer(peer, packet)
 
     fake.on_request = answer

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.roles.fakes import FakeClient, FakeService
-from tests.roles.kit import Kit, until
+from tests.roles.kit import BOUND_S, Kit, until
+from zmqkit.blocking import service as services
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
@@ -59,7 +61,7 @@ def test_pings_are_answered_while_the_only_thread_is_in_a_handler(
     for token in range(3):
         meta = encode([token, 6, [5]])
         fake_client.send(
-            wire.pack(wire.PING, fake_client.incarnation, service.incarnation, 0, meta)
+            *wire.pack(wire.PING, fake_client.incarnation, service.incarnation, 0, meta)
         )
         kind, (named, _, held) = fake_client.reply()
         assert (kind, named, held) == (wire.PONG, token, [5])
@@ -86,3 +88,51 @@ def test_calls_go_on_after_the_keeper_stepped_in(blocking: Kit) -> None:
         for _ in range(20):
             assert client.call("double", n) == 2 * n
     assert client.stats()["retries"] == 0
+
+
+def asked(fake_client: FakeClient, service: Any, *requests: tuple[int, str, object]) -> None:
+    """One packet with requests of these numbers, methods and arguments."""
+    fake_client.connect(service.endpoint)
+    bodies = [wire.request_body(method, 4, None, (value,), {}) for _, method, value in requests]
+    numbers = [number for number, _, _ in requests]
+    meta = wire.request_columns(numbers, [60_000] * len(numbers), bodies)
+    fake_client.send(
+        *wire.pack(wire.REQUEST, fake_client.incarnation, service.incarnation, 0, meta)
+    )
+
+
+def test_answers_of_quick_handlers_leave_together(
+    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
+    service = blocking.serving(double)
+    asked(fake_client, service, (1, "double", 1), (2, "double", 2), (3, "double", 3))
+    assert fake_client.reply() == (wire.REPLY, [[1, 2, 3], [2, 4, 6]])
+
+
+def test_an_answer_does_not_wait_for_another_method(
+    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
+    gate = blocking.gate()
+    service = blocking.serving(gate.hold, double)
+    asked(fake_client, service, (1, "double", 1), (2, "hold", 2))
+    assert fake_client.reply() == (wire.REPLY, [[1], [2]])
+    gate.came()
+
+
+def test_an_answer_that_waits_for_one_that_takes_long_is_sent_by_the_keeper(
+    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
+    gate = blocking.gate()
+    service = blocking.service()
+
+    @service.handler
+    def quick_at_first(number: int) -> int:
+        return number if number == 1 else gate.hold(number)
+
+    blocking.serve(service)
+    asked(fake_client, service, (1, "quick_at_first", 1), (2, "quick_at_first", 2))
+    gate.came()
+    assert fake_client.reply() == (wire.REPLY, [[1], [1]])

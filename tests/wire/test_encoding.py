@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 import tracemalloc
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmqkit.errors import UsageError
-from zmqkit.wire.encoding import DEPTH_MAX, Malformed, array, check, decode, encode
+from zmqkit.wire import encoding
+from zmqkit.wire.encoding import DEPTH_MAX, Malformed, array, check, decode, encode, packer
 
 INTEGERS = st.integers(-(1 << 63), (1 << 64) - 1)
 SCALARS = st.one_of(
@@ -73,6 +75,43 @@ def test_what_travels_arrives(value: object) -> None:
 @given(VALUES)
 def test_memory_that_is_not_bytes_is_read_as_well(value: object) -> None:
     assert decode(memoryview(encode(value))) == value
+
+
+@pytest.mark.slow
+@given(VALUES)
+def test_either_packer_writes_the_same(value: object) -> None:
+    try:
+        plain = packer(fast=False)(value)
+    except TypeError:
+        return  # holds a datetime, which goes another way
+    assert plain == packer(fast=True)(value)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(1 << 64, "64 bits"), (-(1 << 63) - 1, "64 bits"), ("\udcff", "cannot")],
+)
+def test_either_packer_refuses_the_same(
+    fast: bool, value: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "pack_plain", packer(fast=fast))
+    with pytest.raises(UsageError, match=reason):
+        encode([value])
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_either_packer_takes_points_in_time(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "pack_plain", packer(fast=fast))
+    when = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
+    assert encode([when]) == msgpack.packb([when], datetime=True)
+
+
+def test_without_msgspec_it_is_msgpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec.msgpack", None)
+    assert type(packer(fast=True).__self__) is msgpack.Packer  # type: ignore[attr-defined]  # bound
 
 
 def test_a_tuple_arrives_as_a_list() -> None:

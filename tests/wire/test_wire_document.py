@@ -43,13 +43,15 @@ ROWS = {
     ("dump", "text"), PAIRS, ids=[json.loads(text)["kind"] for _, text in PAIRS]
 )
 def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> None:
-    frame, said = bytes.fromhex(dump), json.loads(text)
+    frames = tuple(bytes.fromhex(frame) for frame in dump.split("\n\n"))
+    said = json.loads(text)
     raw = bytes.fromhex(said["raw"]) if "raw" in said else None
     source, target = int(said["source"], 16), int(said["target"], 16)
     kind, settled = KINDS[said["kind"]], said["settled"]
-    packet = wire.unpack(frame)
-    assert packet == wire.Packet(kind, source, target, settled, said["meta"], raw)
-    assert wire.pack(kind, source, target, settled, encode(said["meta"]), raw) == frame
+    packet = wire.unpack(frames)
+    assert packet == wire.Packet(kind, source, target, settled, said["meta"], packet.raw)
+    assert packet.raw == raw
+    assert wire.pack(kind, source, target, settled, encode(said["meta"]), raw) == frames
     if kind in ROWS:
         assert ROWS[kind](packet)
     if kind == wire.WELCOME and "process" in said["meta"]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Tell
 from zmqkit.core.outcome import Outcome
 from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.fork import ForkGuard
+from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
@@ -30,10 +30,11 @@ class BoundClient:
     _options: CallOptions
 
     def options(self, **changes: object) -> BoundClient:
-        """The same client with other timeout_s, wait_s, priority, attempts or headers.
+        """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
 
         priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
-        mapping that travels along. Raises UsageError for a wrong one.
+        mapping that travels along. copy=False: a bytes reply of 4096 bytes or more is a
+        read-only memoryview of what arrived. Raises UsageError for a wrong one.
         """
         bound = BoundClient()
         bound._client = self._client
@@ -47,23 +48,31 @@ class BoundClient:
         UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
         Cancelling the task tells the service.
         """
-        client = self._client
-        driver = client._usable()
+        client, options = self._client, self._options
+        driver = client._driver
+        if driver is None or client._closing is not None or not driver.is_here():
+            driver = client._usable()
         future: asyncio.Future[Any] = driver.loop.create_future()
-        sequence = client._submit(driver, method, args, kwargs, self._options, future)
+        body, raw = call_body(method, args, kwargs, options)
+        sequence = client._core.submit(method, body, raw, options, future, monotonic())
+        driver.gathered()
         try:
-            return await future
+            value = await future
         except asyncio.CancelledError:
             client._cancel(sequence)
             raise
+        return bytes(value) if type(value) is memoryview and self._options.copy else value
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until the service took it or time is over.
 
         Returns at once. What became of it is in `stats` and in the log.
         """
-        client = self._client
-        client._submit(client._usable(), method, args, kwargs, self._options, None)
+        client, options = self._client, self._options
+        driver = client._usable()
+        body, raw = call_body(method, args, kwargs, options)
+        client._core.submit(method, body, raw, options, None, monotonic(), oneway=True)
+        driver.gathered()
 
 
 class Client(BoundClient):
@@ -88,7 +97,7 @@ class Client(BoundClient):
         self._core = ClientCore(name, draw_incarnation())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
-        self._fork_guard = ForkGuard()
+        self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
 
     @property
@@ -101,7 +110,7 @@ class Client(BoundClient):
         driver = self._usable()
         future: asyncio.Future[int] = driver.loop.create_future()
         limit = inf if timeout_s is None else timeout_s
-        driver.perform(self._core.await_ready(count, future, limit, time.monotonic()))
+        driver.perform(self._core.await_ready(count, future, limit, monotonic()))
         return await future
 
     def instances(self) -> list[dict[str, object]]:
@@ -118,7 +127,7 @@ class Client(BoundClient):
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
         if self._closing is None:
-            self._fork_guard.check()
+            self._process.check()
             self._closing = asyncio.ensure_future(self._close(timeout_s))
             return await self._closing
         await self._closing
@@ -166,31 +175,13 @@ class Client(BoundClient):
 
     def _cancel(self, sequence: int) -> None:
         if self._driver is not None:
-            self._driver.perform(self._core.cancel(sequence, time.monotonic()))
-
-    def _submit(
-        self,
-        driver: AioDriver,
-        method: str,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        options: CallOptions,
-        future: asyncio.Future[Any] | None,
-    ) -> int:
-        """Have a call sent at the end of the turn; gives its number."""
-        body, raw = call_body(method, args, kwargs, options)
-        now = time.monotonic()
-        sequence = self._core.submit(
-            method, body, raw, options, future, now, oneway=future is None
-        )
-        driver.gathered()
-        return sequence
+            self._driver.perform(self._core.cancel(sequence, monotonic()))
 
     def _usable(self) -> AioDriver:
         """The driver, started on the running loop at first use; else UsageError."""
         if self._closing is not None:
             raise UsageError(f"the client of {self.name!r} is closed; make a new one")
-        self._fork_guard.check()
+        self._process.check()
         loop = asyncio.get_running_loop()
         if self._driver is None:
             self._loop = loop
@@ -212,4 +203,4 @@ class Client(BoundClient):
 
     def _take(self, tell: Tell) -> None:
         if self._driver is not None:
-            self._driver.perform(self._core.hear(tell, time.monotonic()))
+            self._driver.perform(self._core.hear(tell, monotonic()))

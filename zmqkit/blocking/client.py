@@ -27,10 +27,11 @@ class BoundClient:
     _options: CallOptions
 
     def options(self, **changes: object) -> BoundClient:
-        """The same client with other timeout_s, wait_s, priority, attempts or headers.
+        """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
 
         priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
-        mapping that travels along. Raises UsageError for a wrong one.
+        mapping that travels along. copy=False: a bytes reply of 4096 bytes or more is a
+        read-only memoryview of what arrived. Raises UsageError for a wrong one.
         """
         bound = BoundClient()
         bound._client = self._client
@@ -53,7 +54,8 @@ class BoundClient:
             raise
         if waiter.error is not None:
             raise waiter.error
-        return waiter.value
+        value = waiter.value
+        return bytes(value) if type(value) is memoryview and self._options.copy else value
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until the service took it or time is over.
@@ -83,8 +85,9 @@ class Client(BoundClient):
         self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
         self._place = ClientPlace(name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
-        hands = Hands(settle=lambda outcomes: self._driver.settle(outcomes))
+        hands = Hands()
         self._driver = BlockingDriver(Driver(self._core, self._place.open(), hands))
+        hands.settle = self._driver.settle
         self._closing = threading.Lock()
         self._closed = False
         if self._place.node is not None:
@@ -99,25 +102,26 @@ class Client(BoundClient):
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
         waiter = Waiter()
-        self._driver.check_process()
+        self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
             limit = inf if timeout_s is None else timeout_s
             now = time.monotonic()
-            self._driver.command(self._core.await_ready(count, waiter, limit, now))
+            self._driver.command(self._core.await_ready(count, waiter, limit, now), now)
+            self._driver.join(waiter)
         self._driver.wait(waiter)
         assert isinstance(waiter.value, int)
         return waiter.value
 
     def instances(self) -> list[dict[str, object]]:
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
-        self._driver.check_process()
+        self._driver.process.check()
         with self._driver.lock:
             return instance_rows(self.name, self._core.roster.instances.values())
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
-        self._driver.check_process()
+        self._driver.process.check()
         with self._driver.lock:
             return self._core.stats()
 
@@ -126,7 +130,7 @@ class Client(BoundClient):
 
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
-        self._driver.check_process()
+        self._driver.process.check()
         with self._closing:
             if self._closed:
                 return 0
@@ -174,21 +178,34 @@ class Client(BoundClient):
         """Send a call; gives its number."""
         body, raw = call_body(method, args, kwargs, options)
         driver = self._driver
-        driver.check_process()
+        if driver.process.forked:
+            driver.process.check()  # before the lock, which may be held for ever in a child
         with driver.lock:
-            driver.check_open()
+            if driver.retired:
+                driver.check_open()
             now = time.monotonic()
             sequence = self._core.submit(
                 method, body, raw, options, waiter, now, oneway=waiter is None
             )
-            driver.command([])
+            if driver.is_last():
+                driver.command([], now)
+                if waiter is not None:
+                    driver.join(waiter)
+                return sequence
+        time.sleep(0)  # let the others come
+        with driver.lock:
+            driver.command([], time.monotonic())
+            if waiter is not None:
+                driver.join(waiter)
         return sequence
 
     def _cancel(self, sequence: int) -> None:
         with self._driver.lock:
-            self._driver.command(self._core.cancel(sequence, time.monotonic()))
+            now = time.monotonic()
+            self._driver.command(self._core.cancel(sequence, now), now)
 
     def _hear(self, tell: Tell) -> None:
         with self._driver.lock:
             if not self._closed:
-                self._driver.command(self._core.hear(tell, time.monotonic()))
+                now = time.monotonic()
+                self._driver.command(self._core.hear(tell, now), now)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
@@ -14,10 +15,10 @@ from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.fork import ForkGuard
+from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S
+from zmqkit.options import CLOSE_S, QUICK_S
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -56,7 +57,7 @@ class Service:
         self._driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
-        self._fork_guard = ForkGuard()
+        self._process = current_process()
         self._starting = threading.Lock()
         self._serving = threading.Lock()
         self._stopping = False
@@ -79,12 +80,24 @@ class Service:
 
     @overload
     def handler(
-        self, function: AnyFunction, /, *, name: str | None = None, idempotent: bool = False
+        self,
+        function: AnyFunction,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        copy: bool = True,
     ) -> AnyFunction: ...
 
     @overload
     def handler(
-        self, function: None = None, /, *, name: str | None = None, idempotent: bool = False
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        copy: bool = True,
     ) -> Callable[[AnyFunction], AnyFunction]: ...
 
     def handler(
@@ -94,15 +107,18 @@ class Service:
         *,
         name: str | None = None,
         idempotent: bool = False,
+        copy: bool = True,
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
         idempotent: running it twice does no harm, so a call whose instance died may move to
-        another. Raises UsageError for `async def`, which needs zmqkit.asyncio.
+        another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
+        memoryview of what arrived, which saves copying it. Raises UsageError for `async
+        def`, which needs zmqkit.asyncio.
         """
 
         def add(function: AnyFunction) -> AnyFunction:
-            self._handlers.add(function, name, idempotent=idempotent, thread=False)
+            self._handlers.add(function, name, idempotent=idempotent, copy=copy)
             method = name or function.__name__
             if self._handlers.by_name[method].waits:
                 del self._handlers.by_name[method], self._handlers.idempotent[method]
@@ -118,7 +134,7 @@ class Service:
 
         Requests wait until a thread serves. Raises ConfigError when the address is taken.
         """
-        self._fork_guard.check()
+        self._process.check()
         with self._starting:
             self._check_open()
             if self._driver is not None:
@@ -146,7 +162,7 @@ class Service:
             while not self._stopping and time.monotonic() < until:
                 if driver.take_lead():
                     driver.lead(lambda: bool(self._todo or self._stopping), until)
-                self._work(driver)
+                self._work(driver, inf)
         finally:
             self._stopping = False
             self._serving.release()
@@ -161,7 +177,7 @@ class Service:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
         if self._driver is None:
             return self._core.stats()
-        self._fork_guard.check()
+        self._process.check()
         with self._driver.lock:
             return self._core.stats()
 
@@ -170,7 +186,7 @@ class Service:
 
         Gives how many accepted requests were left unanswered.
         """
-        self._fork_guard.check()
+        self._process.check()
         until = time.monotonic() + timeout_s
         with self._starting:
             driver = self._driver
@@ -179,7 +195,7 @@ class Service:
                 return 0
             with driver.lock:
                 driver.attentive = True
-                driver.command(self._core.leave())
+                driver.command(self._core.leave(), time.monotonic())
             self._place.withdraw()
             self.stop()
             if self._serving.acquire(timeout=max(0.0, until - time.monotonic())):
@@ -206,24 +222,39 @@ class Service:
             self._todo.extend(requests)
         else:
             for request in requests:
-                self._pool.submit(self._run, request)
+                self._pool.submit(self._run_in_pool, request)
 
     def _abort(self, requests: list[Request]) -> None:
         """Nothing to do: a running handler sees `current_request().cancelled`."""
 
-    def _work(self, driver: BlockingDriver) -> None:
-        while self._todo:
-            self._run(self._todo.popleft())
-            if self._stopping:
-                return
+    def _work(self, driver: BlockingDriver, until: float) -> None:
+        """Run the requests in hand; the answers of quick handlers leave together.
 
-    def _run(self, request: Request) -> None:
+        An answer waits only for another request of a method that was quick just now. Should
+        that take longer this time, the keeper sends what waits.
+        """
+        todo, begun = self._todo, time.monotonic()
+        while todo and begun < until and not self._stopping:
+            request = todo.popleft()
+            answer = run_plain(self._handlers.by_name[request.method], request)
+            now = time.monotonic()
+            with driver.lock:
+                if self._closed:
+                    return
+                driver.driver.perform(self._core.handled([(request, answer)], now))
+                quick = now - begun < QUICK_S and not self._stopping
+                if not (quick and todo and todo[0].method == request.method):
+                    driver.command([], now)
+            begun = now
+
+    def _run_in_pool(self, request: Request) -> None:
         answer = run_plain(self._handlers.by_name[request.method], request)
         driver = self._driver
         assert driver is not None
         with driver.lock:
             if not self._closed:
-                driver.command(self._core.handled([(request, answer)], time.monotonic()))
+                now = time.monotonic()
+                driver.command(self._core.handled([(request, answer)], now), now)
 
     def _drain(self, driver: BlockingDriver, until: float) -> None:
         """Answer what was accepted, while time is left."""
@@ -233,8 +264,7 @@ class Service:
 
         while self._core.in_flight and time.monotonic() < until:
             driver.drive_until(due, until)
-            while self._todo and time.monotonic() < until:
-                self._run(self._todo.popleft())
+            self._work(driver, until)
 
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
         node = self._place.node

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from zmqkit.core.effects import Effect, Send
 from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
 from zmqkit.core.window import Answer
+from zmqkit.core.windows import Windows
 from zmqkit.options import BATCH_BYTES
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import encode
+from zmqkit.wire.encoding import Buffer, encode
 
 _TEXTS = {
     BUSY: "the service has as many requests as it takes; try again later",
@@ -30,35 +30,75 @@ def refuse(code: str, text: str = "") -> Answer:
     return Answer(wire.ERROR, encode(row))
 
 
-def packets(answers: list[tuple[int, Answer]]) -> Iterator[tuple[int, bytes, bytes | None]]:
-    """Kind, columns and raw body of each packet: one a kind, more by size, a raw body alone."""
-    rows = [answer.row for _, answer in answers]
-    kinds = {answer.kind for _, answer in answers}
-    if len(kinds) == 1 and sum(map(len, rows)) <= BATCH_BYTES:
-        raws = [answer.raw for _, answer in answers if answer.raw is not None]
-        if not raws or len(answers) == 1:
-            columns = wire.reply_columns([sequence for sequence, _ in answers], rows)
-            yield kinds.pop(), columns, raws[0] if raws else None
-            return
-    yield from _sorted_packets(answers)
+class Outbox:
+    """A service's answers on their way out: those of a turn leave in one packet a client."""
+
+    __slots__ = ("_answers", "_incarnation", "_windows")
+
+    def __init__(self, incarnation: int, windows: Windows) -> None:
+        self._incarnation = incarnation
+        self._windows = windows
+        self._answers: dict[int, list[tuple[int, Answer]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._answers)
+
+    def add(self, client: int, sequence: int, answer: Answer) -> None:
+        """Have an answer leave with the next `take`."""
+        answers = self._answers.get(client)
+        if answers is None:
+            self._answers[client] = [(sequence, answer)]
+        else:
+            answers.append((sequence, answer))
+
+    def take(self) -> list[Effect]:
+        """Everything in it, in packets, to the clients that are still known."""
+        waiting, self._answers = self._answers, {}
+        effects: list[Effect] = []
+        for client, answers in waiting.items():
+            window = self._windows.by_client.get(client)
+            if window is not None:
+                for kind, columns, raw in packets(answers):
+                    frames = wire.pack(kind, self._incarnation, client, 0, columns, raw)
+                    effects.append(Send(window.peer, frames))
+        return effects
 
 
-def _sorted_packets(
-    answers: list[tuple[int, Answer]],
-) -> Iterator[tuple[int, bytes, bytes | None]]:
+Part = tuple[int, bytes, "Buffer | None"]
+"""Kind, columns and raw body of one packet."""
+
+
+def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
+    """The answers in packets: one for each kind, more by size, a raw body alone."""
+    kind, size = answers[0][1].kind, 0
+    sequences: list[int] = []
+    rows: list[bytes] = []
+    for sequence, answer in answers:
+        sequences.append(sequence)
+        rows.append(answer.row)
+        size += len(answer.row)
+        if (answer.kind is not kind or answer.raw is not None) and len(answers) > 1:
+            return _sorted_packets(answers)
+    if size > BATCH_BYTES:
+        return _sorted_packets(answers)
+    return [(kind, wire.reply_columns(sequences, rows), answer.raw)]
+
+
+def _sorted_packets(answers: list[tuple[int, Answer]]) -> list[Part]:
+    parts: list[Part] = []
     groups: dict[int, tuple[list[int], list[bytes]]] = {}
     sizes = {wire.REPLY: 0, wire.ERROR: 0}
     for sequence, answer in answers:
         kind, row = answer.kind, answer.row
         if answer.raw is not None:
-            yield kind, wire.reply_columns([sequence], [row]), answer.raw
+            parts.append((kind, wire.reply_columns([sequence], [row]), answer.raw))
             continue
         if sizes[kind] and sizes[kind] + len(row) > BATCH_BYTES:
-            yield kind, wire.reply_columns(*groups.pop(kind)), None
+            parts.append((kind, wire.reply_columns(*groups.pop(kind)), None))
             sizes[kind] = 0
         sequences, rows = groups.setdefault(kind, ([], []))
         sequences.append(sequence)
         rows.append(row)
         sizes[kind] += len(row)
-    for kind, columns in groups.items():
-        yield kind, wire.reply_columns(*columns), None
+    parts += [(kind, wire.reply_columns(*columns), None) for kind, columns in groups.items()]
+    return parts

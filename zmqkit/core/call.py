@@ -16,7 +16,7 @@ from zmqkit.options import (
     TIMEOUT_S_MAX,
     WAIT_S,
 )
-from zmqkit.wire.encoding import encode
+from zmqkit.wire.encoding import Buffer, encode
 
 if TYPE_CHECKING:
     from zmqkit.core.instance import Instance
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class CallOptions:
     """How a call is made; see `Client.options`. UsageError for a wrong one.
 
-    The headers are copied. patience_s: how long it waits while nobody is known.
+    The headers are copied. copy: whether a long bytes reply is bytes, not a view of what
+    arrived. patience_s: how long it waits while nobody is known.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -34,6 +35,7 @@ class CallOptions:
     priority: int = PRIORITY
     attempts: int = ATTEMPTS
     headers: Mapping[str, object] = field(default_factory=dict)
+    copy: bool = True
     patience_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class CallOptions:
             raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
         if type(self.attempts) is not int or self.attempts < 1:
             raise UsageError(f"attempts is {self.attempts!r}; use 1 or more")
+        if type(self.copy) is not bool:
+            raise UsageError(f"copy is {self.copy!r}; use True or False")
         if not isinstance(self.headers, Mapping) or any(
             type(k) is not str for k in self.headers
         ):
@@ -90,7 +94,7 @@ class Call:
         sequence: int,
         method: str,
         body: bytes,
-        raw: bytes | None,
+        raw: Buffer | None,
         options: CallOptions,
         waiter: object,
         now: float,

@@ -38,7 +38,7 @@ from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import CREDIT, RECORDS_MAX, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.encoding import Buffer, Malformed, encode
 from zmqkit.wire.packet import Packet
 
 _RETRY_S = 0.01
@@ -70,7 +70,7 @@ class ClientCore:
         self,
         method: str,
         body: bytes,
-        raw: bytes | None,
+        raw: Buffer | None,
         options: CallOptions,
         waiter: object,
         now: float,
@@ -86,14 +86,11 @@ class ClientCore:
                 f"{WAITING_CALLS_MAX} calls to {self.name!r} wait already; slow down or add "
                 "instances"
             )
-        pending = self._pending
-        sequence = pending.next
-        call = Call(sequence, method, body, raw, options, waiter, now)
+        call = self._pending.add(method, body, raw, options, waiter, now)
         if oneway:
             call.oneway = True
-        pending.add(call)
         self._placement.place(call, now)
-        return sequence
+        return call.sequence
 
     def cancel(self, sequence: int, now: float) -> list[Effect]:
         """Give a call up: its waiter ends with CallCancelled and the service is told."""
@@ -169,9 +166,7 @@ class ClientCore:
         if instance is None:
             return []
         try:
-            if len(frames) != 1:
-                raise Malformed("frames")
-            packet = wire.unpack(frames[0])
+            packet = wire.unpack(frames)
             receiver = self._receivers.get(packet.kind)
             if receiver is None or packet.target not in (0, self.incarnation):
                 raise Malformed("unexpected")
@@ -185,7 +180,7 @@ class ClientCore:
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """A packet did not leave: its calls go back into the outbox, to be sent shortly."""
         instance = self.roster.by_peer.get(peer)
-        packet = wire.unpack(frames[0])
+        packet = wire.unpack(frames)
         if instance is not None and packet.kind in (wire.REQUEST, wire.NOTIFY):
             instance.give_back([r[0] for r in wire.request_rows(packet)], now + _RETRY_S)
             self.roster.wake(instance.blocked_until)

@@ -139,4 +139,4 @@ def ping(process: int, neighbour: Neighbour) -> Send:
 
 
 def _send(peer: PeerId, kind: int, process: int, meta: object) -> Send:
-    return Send(peer, (wire.pack(kind, process, 0, 0, encode(meta)),))
+    return Send(peer, wire.pack(kind, process, 0, 0, encode(meta)))

@@ -30,14 +30,16 @@ class State(Enum):
 class Instance:
     """One instance: its connection, what it holds of ours, and when to look after it next.
 
-    calls: all that were assigned to it and not settled. outbox: those to send this turn.
-    ping_at: when to ask which ids it holds; infinity when nothing is owed either way.
+    sends: whether its outbox may leave, not while nobody listens there. calls: all that were
+    assigned to it and not settled. outbox: those to send this turn. ping_at: when to ask which
+    ids it holds; infinity when nothing is owed either way.
     """
 
     incarnation: int
     peer: PeerId
     endpoint: str
     state: State = State.OPENING
+    sends: bool = False
     silent: bool = False
     credit: int = 0
     idempotent: frozenset[str] = frozenset()
@@ -48,11 +50,6 @@ class Instance:
     ping_at: float = math.inf
     ping_token: int = 0
     blocked_until: float = 0.0
-
-    @property
-    def sends(self) -> bool:
-        """Whether its outbox may leave: not while nobody listens there."""
-        return self.state is State.UP or self.state is State.LEAVING
 
     def may_move(self, call: Call) -> bool:
         """Whether the call may go elsewhere: it cannot have run here, or may run twice."""

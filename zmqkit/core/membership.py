@@ -120,9 +120,7 @@ class MembershipCore:
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet of a control connection. Never raises for what was sent."""
         try:
-            if len(frames) != 1:
-                raise Malformed("frames")
-            packet = wire.unpack(frames[0])
+            packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
                 return [self.offers.welcome(peer)]
             if packet.kind == wire.PING:

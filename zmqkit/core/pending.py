@@ -6,10 +6,11 @@ from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
-from zmqkit.core.call import Call
+from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.outcome import Outcome
 from zmqkit.errors import ZmqkitError
 from zmqkit.options import CREDIT, INSTANCES_MAX, WAITING_CALLS_MAX
+from zmqkit.wire.encoding import Buffer
 
 if TYPE_CHECKING:
     from zmqkit.core.instance import Instance
@@ -39,12 +40,22 @@ class Pending:
         self.dropped: Counter[str] = Counter()
         self._lowest = 1
 
-    def add(self, call: Call) -> None:
-        """Accept a call; its number is `next`."""
-        self.next += 1
-        self.calls[call.sequence] = call
+    def add(
+        self,
+        method: str,
+        body: bytes,
+        raw: Buffer | None,
+        options: CallOptions,
+        waiter: object,
+        now: float,
+    ) -> Call:
+        """Accept a call and give it the next number."""
+        sequence = self.next
+        self.next = sequence + 1
+        call = self.calls[sequence] = Call(sequence, method, body, raw, options, waiter, now)
         if call.deadline_at < self.look_at:
             self.look_at = call.deadline_at
+        return call
 
     def look(self, at: float) -> None:
         """Look at the calls at `at` at the latest."""
@@ -84,18 +95,20 @@ class Pending:
 
         The way of almost every call, so it is written out: no function is called for one.
         """
-        calls, theirs, taken = self.calls, instance.calls, not instance.outbox
+        calls, theirs = self.calls, {} if instance.outbox else instance.calls
         outcomes: list[Outcome] = []
         others: list[tuple[Call, object]] = []
         delivered = 0
         for sequence, value in rows:
-            call = calls.get(sequence)
-            if call is not None and call.instance is instance and taken:
-                del calls[sequence], theirs[sequence]
+            call = theirs.pop(sequence, None)
+            if call is not None:
+                del calls[sequence]
                 delivered += 1
                 if call.waiter is not None:
                     outcomes.append((call.waiter, value, None))
-            elif call is not None and (call.instance is instance or call.exposed):
+                continue
+            call = calls.get(sequence)
+            if call is not None and (call.instance is instance or call.exposed):
                 others.append((call, value))
             else:
                 self.counts["duplicates"] += 1

@@ -13,7 +13,7 @@ from zmqkit.core.pending import Pending
 from zmqkit.model import PeerId
 from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import encode
+from zmqkit.wire.encoding import Buffer, encode
 
 
 class Roster:
@@ -129,8 +129,9 @@ class Roster:
         return effects
 
     def shift(self, instance: Instance, state: State) -> None:
-        """Change the state, and with it whether the instance is chosen."""
+        """Change the state, and with it whether the instance is chosen and sent to."""
         instance.state = state
+        instance.sends = state is State.UP or state is State.LEAVING
         if (instance in self.ready) != (state is State.UP):
             if state is State.UP:
                 self.ready.append(instance)
@@ -183,12 +184,12 @@ class Roster:
     # Packets out
 
     def packet(
-        self, instance: Instance, kind: int, meta: bytes, raw: bytes | None = None
+        self, instance: Instance, kind: int, meta: bytes, raw: Buffer | None = None
     ) -> Send:
         """A packet to the instance that also says below which number all is settled."""
         settled = self._pending.settled_below()
-        frame = wire.pack(kind, self.incarnation, instance.incarnation, settled, meta, raw)
-        return Send(instance.peer, (frame,))
+        frames = wire.pack(kind, self.incarnation, instance.incarnation, settled, meta, raw)
+        return Send(instance.peer, frames)
 
     def _hello(self, instance: Instance) -> Send:
         return self.packet(instance, wire.HELLO, encode({"name": self.name}))
@@ -206,11 +207,11 @@ class Roster:
         for call in calls:
             call.copies += 1
             call.epoch = token
-        meta = wire.request_columns(
-            [call.sequence for call in calls],
-            [max(1, int((call.deadline_at - now) * 1000)) for call in calls],
-            [call.body for call in calls],
-        )
+        lefts = [int((call.deadline_at - now) * 1000) for call in calls]
+        if min(lefts) < 1:
+            lefts = [max(1, left_ms) for left_ms in lefts]
+        sequences = [call.sequence for call in calls]
+        meta = wire.request_columns(sequences, lefts, [call.body for call in calls])
         return self.packet(instance, kind, meta, calls[0].raw)
 
     def check(self) -> None:

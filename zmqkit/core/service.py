@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from zmqkit.core.answers import CANCELLED, TAKEN, packets, refuse
+from zmqkit.core.answers import CANCELLED, TAKEN, Outbox, refuse
 from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
 from zmqkit.core.line import Line
 from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD
@@ -24,7 +24,7 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
 
-_COUNTS = ("accepted", "delivered", "failed", "expired", "duplicates", "refused", "evicted")
+_COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 _NAMES_MAX = 20
 
@@ -49,6 +49,8 @@ class ServiceCore:
         self._running: dict[int, Request] = {}
         self._ticket = 0
         self._held_count = 0
+        self._outbox = Outbox(incarnation, self._windows)
+        self._stale: list[Window] = []
         self._leaving = False
         self._closed = False
         self._receivers: dict[int, Callable[[Window, Packet, float], list[Effect]]] = {
@@ -62,14 +64,14 @@ class ServiceCore:
     # Commands and answers to effects
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
-        """Take the handlers' answers: one packet to each client, then the next requests."""
-        groups: dict[int, list[tuple[int, Answer]]] = {}
-        running, counts = self._running, self.counts
+        """Take the handlers' answers, which leave with the next `flush`, and go on."""
+        running, windows = self._running, self._windows.by_client
+        delivered = 0
         for request, answer in results:
             sequence = request.sequence
             if running.pop(request.ticket, None) is None:
                 continue  # closed meanwhile
-            window = self._windows.by_client[request.client]
+            window = windows[request.client]
             settled = sequence < window.below or (
                 sequence < window.open_below and window.is_settled(sequence)
             )
@@ -80,20 +82,18 @@ class ServiceCore:
             else:
                 del window.held[sequence]
                 self._held_count -= 1
-                counts["delivered" if answer.kind == wire.REPLY else "failed"] += 1
+                if answer.kind == wire.REPLY:
+                    delivered += 1
+                else:
+                    self.counts["failed"] += 1
                 if not settled:
                     window.retain(sequence, TAKEN if request.oneway else answer)
                 if not request.oneway:
-                    answers = groups.get(request.client)
-                    if answers is None:
-                        answers = groups[request.client] = []
-                    answers.append((sequence, answer))
-        effects: list[Effect] = []
-        for client, answers in groups.items():
-            effects += self._answer(self._windows.by_client[client], answers)
+                    self._outbox.add(request.client, sequence, answer)
+        self.counts["delivered"] += delivered
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
-            counts["evicted"] += self._windows.make_room()
-        return effects + self._dispatch(now) if self._queue.count else effects
+            self.counts["evicted"] += self._windows.make_room()
+        return self._dispatch(now) if self._queue.count else []
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
@@ -103,11 +103,12 @@ class ServiceCore:
     def close(self) -> list[Effect]:
         """Drop every request that is not answered; those that never ran may run elsewhere."""
         self._closed = True
-        effects: list[Effect] = []
         for window in self._windows:
-            queued = [s for s, r in window.held.items() if r.ticket not in self._running]
             self.dropped["closed"] += len(window.held)
-            effects += self._answer(window, [(s, refuse(LEAVING)) for s in queued])
+            for sequence, request in window.held.items():
+                if request.ticket not in self._running:
+                    self._outbox.add(window.client, sequence, refuse(LEAVING))
+        effects = self._outbox.take()
         running = list(self._running.values())
         for request in running:
             request.cancelled = True
@@ -120,6 +121,7 @@ class ServiceCore:
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
         return {
+            "accepted": self._ticket,
             **{name: self.counts[name] for name in _COUNTS},
             "dropped": {k: v for k, v in self.dropped.items() if v},
             "in_flight": self._held_count,
@@ -141,9 +143,7 @@ class ServiceCore:
         if self._closed:
             return []
         try:
-            if len(frames) != 1:
-                raise Malformed("frames")
-            packet = wire.unpack(frames[0])
+            packet = wire.unpack(frames)
             receiver = self._receivers.get(packet.kind)
             if receiver is None or not packet.source:
                 raise Malformed("unexpected")
@@ -155,7 +155,9 @@ class ServiceCore:
             if window is None:
                 self.counts["refused"] += 1
                 return [Note("clients-full", {"clients": len(self._windows)})]
-            window.settle_below(packet.settled)
+            if packet.settled > window.below:
+                window.below = packet.settled
+                self._stale.append(window)
             return receiver(window, packet, now)
         except Malformed as error:
             self.malformed[str(error)] += 1
@@ -172,7 +174,12 @@ class ServiceCore:
         return []
 
     def flush(self, now: float) -> list[Effect]:
-        """Nothing to do: answers leave as they come."""
+        """The answers of this turn, one packet to each client; free the settled ones after."""
+        if self._outbox:
+            return self._outbox.take()
+        for window in self._stale:
+            window.free()
+        self._stale.clear()
         return []
 
     def deadline(self) -> float:
@@ -186,10 +193,11 @@ class ServiceCore:
         ended += sum(self.dropped.values())
         held = sum(len(w.held) for w in self._windows)
         assert held == self._held_count
-        assert counts["accepted"] == ended + held, "stats do not balance"
+        assert self._ticket == ended + held, "stats do not balance"
         assert len(self._running) + len(self._queue) == held
         assert len(self._running) <= self.concurrency
-        self._windows.check()
+        if not self._stale:
+            self._windows.check()
 
     # Packets in
 
@@ -198,47 +206,64 @@ class ServiceCore:
         return [welcome, self._bye(window)] if self._leaving else [welcome]
 
     def _request(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        """Accept each new id; answer or ignore the others. Those that may run now do."""
+        """Accept each new id; answer or ignore the others. Those that may run now do.
+
+        The way of almost every request, so it is written out.
+        """
         oneway = packet.kind == wire.NOTIFY
-        answers: list[tuple[int, Answer]] = []
         at_once: list[Request] = []
         rows, seen_below = wire.request_rows(packet), window.seen_below
-        room = self._room(rows)
+        held, answered, client = window.held, window.answers, window.client
         takes = not self._leaving and self._takes(window, len(rows))
+        room = self.concurrency - len(self._running)
+        if self._queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
+            room = 0  # in line, for one might overtake another
         for row in rows:
-            sequence = row[0]
-            if (
-                sequence in window.held or sequence in window.answers or sequence < seen_below
-            ) and (known := self._known(window, row, oneway=oneway)) is not None:
-                self.counts["duplicates"] += 1
-                answers += known
-            elif not (takes and row[2] in self.methods) and (
-                refusal := self._refusal(window, row[2])
+            sequence, left_ms, method, priority, headers, args, kwargs = row
+            is_new = (
+                sequence >= seen_below and sequence not in held and sequence not in answered
+            )
+            if not (is_new and takes and method in self.methods) and self._turned_away(
+                window, row, oneway=oneway
             ):
-                self.counts["refused"] += 1
-                window.retain(sequence, refusal)
-                answers.append((sequence, refusal))
+                continue
+            self._ticket = ticket = self._ticket + 1
+            request = held[sequence] = Request(
+                ticket, client, sequence, method, args, kwargs, headers, priority,
+                now + left_ms / 1000, oneway,
+            )  # fmt: skip
+            self._held_count += 1
+            if room > 0 and left_ms > 0:
+                room -= 1
+                self._running[ticket] = request
+                at_once.append(request)
             else:
-                request = self._accept(window, row, now, oneway=oneway)
-                if room > 0 and now < request.deadline_at:
-                    room -= 1
-                    self._running[request.ticket] = request
-                    at_once.append(request)
-                else:
-                    self._queue.join(request.ticket, request.priority, request)
-                if oneway:
-                    answers.append((sequence, TAKEN))
-        effects: list[Effect] = [*self._answer(window, answers)] if answers else []
+                self._queue.join(ticket, priority, request)
+            if oneway:
+                self._outbox.add(client, sequence, TAKEN)
+        effects = self._outbox.take() if self._outbox else []
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
             self.counts["evicted"] += self._windows.make_room()
         if at_once:
             effects.append(Handle(at_once))
         return effects + self._dispatch(now) if self._queue.count else effects
 
-    def _room(self, rows: list[wire.RequestRow]) -> int:
-        """How many new requests need not wait in line: none that might overtake another."""
-        in_order = not self._queue.count and len({row[3] for row in rows}) == 1
-        return self.concurrency - len(self._running) if in_order else 0
+    def _turned_away(self, window: Window, row: wire.RequestRow, *, oneway: bool) -> bool:
+        """Answer an id that was here before or is refused; false for one that is to run."""
+        sequence, method = row[0], row[2]
+        known = self._known(window, row, oneway=oneway)
+        if known is not None:
+            self.counts["duplicates"] += 1
+            for answer in known:
+                self._outbox.add(window.client, sequence, answer)
+            return True
+        refusal = self._refusal(window, method)
+        if refusal is None:
+            return False
+        self.counts["refused"] += 1
+        window.retain(sequence, refusal)
+        self._outbox.add(window.client, sequence, refusal)
+        return True
 
     def _takes(self, window: Window, count: int) -> bool:
         """Whether so many more requests are within the limits."""
@@ -249,7 +274,7 @@ class ServiceCore:
 
     def _known(
         self, window: Window, row: wire.RequestRow, *, oneway: bool
-    ) -> list[tuple[int, Answer]] | None:
+    ) -> list[Answer] | None:
         """What to answer to an id that was here before; None for one that is to run after all.
 
         That is one that never was here, and one that is forgotten and may run twice.
@@ -258,11 +283,11 @@ class ServiceCore:
         if window.is_settled(sequence):
             return []
         if sequence in window.held:
-            return [(sequence, TAKEN)] if oneway else []
+            return [TAKEN] if oneway else []
         if sequence in window.answers:
-            return [(sequence, window.answers[sequence])]
+            return [window.answers[sequence]]
         if sequence < window.forgotten_below and not self.methods.get(method, False):
-            return [(sequence, refuse(FORGOTTEN))]
+            return [refuse(FORGOTTEN)]
         return None
 
     def _refusal(self, window: Window, method: str) -> Answer | None:
@@ -280,21 +305,6 @@ class ServiceCore:
         more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
         return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
 
-    def _accept(
-        self, window: Window, row: wire.RequestRow, now: float, *, oneway: bool
-    ) -> Request:
-        """Count one new request and hold it; it is to run or to wait in line."""
-        sequence, left_ms, method, priority, headers, args, kwargs = row
-        self._ticket += 1
-        request = Request(
-            self._ticket, window.client, sequence, method, args, kwargs, headers, priority,
-            now + left_ms / 1000, oneway,
-        )  # fmt: skip
-        self.counts["accepted"] += 1
-        self._held_count += 1
-        window.held[sequence] = request
-        return request
-
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
@@ -305,7 +315,12 @@ class ServiceCore:
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
         pong = self._packet(window, wire.PONG, encode([meta[0], CREDIT, held]))
-        return [pong, *self._abort(window, [s for s in held if window.is_settled(s)])]
+        # What a pong does not name has been answered before it.
+        return [
+            *self._outbox.take(),
+            pong,
+            *self._abort(window, [s for s in held if window.is_settled(s)]),
+        ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         return self._abort(window, wire.sequences_of(packet.meta, CREDIT))
@@ -330,7 +345,7 @@ class ServiceCore:
     def _dispatch(self, now: float) -> list[Effect]:
         """Start what concurrency allows; what expired in line is told so and not run."""
         requests: list[Request] = []
-        expired: dict[int, list[tuple[int, Answer]]] = {}
+        expired = False
         while self._queue.count and len(self._running) < self.concurrency:
             request = self._queue.serve()
             assert request is not None
@@ -344,13 +359,12 @@ class ServiceCore:
                 if not settled:
                     refusal = refuse(EXPIRED)
                     window.retain(request.sequence, refusal)
-                    expired.setdefault(request.client, []).append((request.sequence, refusal))
+                    self._outbox.add(request.client, request.sequence, refusal)
+                    expired = True
             else:
                 self._running[request.ticket] = request
                 requests.append(request)
-        effects: list[Effect] = []
-        for client, answers in expired.items():
-            effects += self._answer(self._windows.by_client[client], answers)
+        effects = self._outbox.take() if expired else []
         if requests:
             effects.append(Handle(requests))
         return effects
@@ -367,19 +381,13 @@ class ServiceCore:
 
     # Packets out
 
-    def _packet(self, window: Window, kind: int, meta: bytes, raw: bytes | None = None) -> Send:
-        frame = wire.pack(kind, self.incarnation, window.client, 0, meta, raw)
-        return Send(window.peer, (frame,))
+    def _packet(self, window: Window, kind: int, meta: bytes) -> Send:
+        return Send(window.peer, wire.pack(kind, self.incarnation, window.client, 0, meta))
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
         names = [name for name, idempotent in self.methods.items() if idempotent]
         fields = {"credit": CREDIT, "idempotent": names, **self.about}
-        frame = wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields))
-        return Send(peer, (frame,))
+        return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 
     def _bye(self, window: Window) -> Send:
         return self._packet(window, wire.BYE, encode(None))
-
-    def _answer(self, window: Window, answers: list[tuple[int, Answer]]) -> list[Send]:
-        """The answers as packets."""
-        return [self._packet(window, *parts) for parts in packets(answers)]

@@ -11,11 +11,13 @@ For each id of a client the first of these that is true says what becomes of it:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
 from zmqkit.core.effects import Request
 from zmqkit.model import PeerId
+from zmqkit.wire.encoding import Buffer
 
 _OVERHEAD_BYTES = 128
 
@@ -25,11 +27,13 @@ class Answer:
 
     __slots__ = ("kind", "raw", "row", "size")
 
-    def __init__(self, kind: int, row: bytes, raw: bytes | None = None) -> None:
+    def __init__(self, kind: int, row: bytes, raw: Buffer | None = None) -> None:
         self.kind = kind
         self.row = row
         self.raw = raw
-        self.size = _OVERHEAD_BYTES + len(row) + (len(raw) if raw else 0)
+        self.size = _OVERHEAD_BYTES + len(row)
+        if raw is not None:
+            self.size += len(raw)
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +47,8 @@ class Budget:
 class Window:
     """One client's ids. `below` and `open_below` with `open` say which are settled.
 
-    forgotten_below: of ids below it nothing is known but what stands in the other fields.
+    freed_below: up to where `free` came. forgotten_below: of ids below it nothing is known but
+    what stands in the other fields.
     """
 
     client: int
@@ -51,6 +56,7 @@ class Window:
     heard_at: float
     budget: Budget
     below: int = 0
+    freed_below: int = 0
     open_below: int = 0
     open: frozenset[int] = frozenset()
     forgotten_below: int = 0
@@ -69,22 +75,20 @@ class Window:
             sequence < self.open_below and sequence not in self.open
         )
 
-    def settle_below(self, sequence: int) -> None:
-        """Forget the answers to all ids below; the client has them or gave up."""
-        if sequence <= self.below:
-            return
-        if sequence - self.below <= len(self.answers):
-            freed, pop = 0, self.answers.pop
-            for number in range(self.below, sequence):
-                answer = pop(number, None)
-                if answer is not None:
-                    freed += answer.size
-            self.bytes -= freed
-            self.budget.bytes -= freed
+    def free(self) -> None:
+        """Forget the answers to all ids below `below`; the client has them or gave up."""
+        if self.below - self.freed_below <= len(self.answers):
+            numbers: Iterable[int] = range(self.freed_below, self.below)
         else:
-            for number in [n for n in self.answers if n < sequence]:
-                self._forget(number)
-        self.below = sequence
+            numbers = [number for number in self.answers if number < self.below]
+        freed, pop = 0, self.answers.pop
+        for number in numbers:
+            answer = pop(number, None)
+            if answer is not None:
+                freed += answer.size
+        self.bytes -= freed
+        self.budget.bytes -= freed
+        self.freed_below = self.below
 
     def settle_except(self, open_below: int, still_open: frozenset[int]) -> None:
         """Forget the answers to all ids below `open_below` that are not still open.

@@ -6,8 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from threading import get_ident
 
 from zmqkit.core.effects import Effect
+from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.options import TURN_MESSAGES
 
@@ -18,13 +20,24 @@ class AioDriver:
     def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
         self.driver = driver
         self.loop = loop
+        self._thread = get_ident()
+        self._process = current_process()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._flush_due = False
-        self._gathered = 0
+        self._room = 0
         self._after: Callable[[], None] | None = None
         self._closed = False
         loop.add_reader(driver.link.fileno(), self._read)
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on this driver's loop, in the process that it was made in.
+
+        Asked at every call, so not by `asyncio.get_running_loop`: until Python 3.12 that makes
+        a system call.
+        """
+        here = get_ident() == self._thread and not self._process.forked
+        return here and self.loop.is_running()
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out what a command of the core asked for, and look around after it."""
@@ -35,6 +48,7 @@ class AioDriver:
         """Send what gathers in this turn of the loop at its end."""
         if not self._flush_due and not self._closed:
             self._flush_due = True
+            self._room = TURN_MESSAGES
             self.loop.call_soon(self._flush)
 
     def gathered(self) -> None:
@@ -42,12 +56,13 @@ class AioDriver:
 
         A long turn sends what it has now and then, so that the other side need not wait for it.
         """
-        self._gathered += 1
-        if self._gathered >= TURN_MESSAGES:
-            self._gathered = 0
-            self.driver.flush()
-        if not self._flush_due:
-            self.soon()
+        self._room -= 1
+        if self._room <= 0:
+            if self._flush_due:
+                self._room = TURN_MESSAGES
+                self.driver.flush(time.monotonic())
+            else:
+                self.soon()
 
     def close(self) -> None:
         """Stop driving; the link stays open."""
@@ -68,29 +83,21 @@ class AioDriver:
             return
 
     def _read(self) -> None:
-        """Drain within the budget; what this wakes is flushed in the turn in which it runs."""
-        if self._closed:
-            return
-        if self.driver.pump():
+        """Drain within the budget; what this wakes has its turn before the flush."""
+        if not self._closed and self.driver.pump(time.monotonic()):
             self.soon()
-        if self.driver.link.pending():
-            self.loop.call_soon(self._read)
-        self._arm()
-        if self._after is not None:
-            self._after()
 
     def _flush(self) -> None:
         self._flush_due = False
-        self._gathered = 0
+        self._room = 0
         if self._closed:
             return
-        self.driver.flush()
+        self.driver.flush(time.monotonic())
         if self.driver.link.pending():
             self._read()
-        else:
-            self._arm()
-            if self._after is not None:
-                self._after()
+        self._arm()
+        if self._after is not None:
+            self._after()
 
     def _arm(self) -> None:
         """Keep the one timer no later than the core's deadline; an early one does no harm."""
@@ -105,6 +112,7 @@ class AioDriver:
         self._timer = None
         self._timer_at = math.inf
         if not self._closed:
-            self.driver.pump()  # a packet may have come in time
-            self.driver.tick()
-            self._read()
+            now = time.monotonic()
+            self.driver.pump(now)  # a packet may have come in time
+            self.driver.tick(now)
+            self.soon()

@@ -20,21 +20,27 @@ from math import inf
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.outcome import Outcome
-from zmqkit.drivers.fork import ForkGuard
+from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 
 
 class Waiter:
-    """One thread's wait for one outcome."""
+    """One thread's wait for one outcome.
 
-    __slots__ = ("done", "error", "gate", "value")
+    gate: what it waits at while another thread leads. nominated: it was woken to take the lead.
+    timeout_ms: how long it may rest first if it leads.
+    """
+
+    __slots__ = ("done", "error", "gate", "nominated", "timeout_ms", "value")
 
     def __init__(self) -> None:
         self.done = False
         self.value: object = None
         self.error: ZmqkitError | None = None
         self.gate: _thread.LockType | None = None
+        self.nominated = False
+        self.timeout_ms = 0
 
 
 class BlockingDriver:
@@ -47,11 +53,12 @@ class BlockingDriver:
         self.driver = driver
         self.lock = threading.Lock()
         self._news = threading.Condition(self.lock)
-        self._retired = False
+        self.retired = False
         self.turns = 0
         self.attentive = False
         self.led = False
-        self._fork_guard = ForkGuard()
+        self._released = 0
+        self.process = current_process()
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
         self._resting = False
@@ -59,57 +66,69 @@ class BlockingDriver:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._poll = select.poll()
-        self._poll.register(driver.link.fileno(), select.POLLIN)
-        self._poll.register(self._wake_read, select.POLLIN)
-
-    def check_process(self) -> None:
-        """Raise UsageError in a forked child, where a lock may be held for ever: ask before."""
-        self._fork_guard.check()
+        self._watched: tuple[int, ...] = ()
+        self._poll = self._watch()
 
     def check_open(self) -> None:
         """Raise UsageError after close; the caller holds the lock."""
-        if self._retired:
+        if self.retired:
             raise UsageError("the role is closed; make a new one")
 
-    def command(self, effects: list[Effect]) -> None:
+    def command(self, effects: list[Effect], now: float) -> None:
         """Perform a command's effects, send what it gathered; the caller holds the lock."""
         if effects:
             self.driver.perform(effects)
-        self.driver.flush()
+        self._released = 0
+        self.driver.flush(now)
         if self.driver.link.pending():
             self.turn()
-        if self._resting and (self.attentive or self.driver.core.deadline() < self._rest_until):
+        if self._resting and (
+            self.attentive
+            or self.driver.core.deadline() < self._rest_until
+            or self._watched is not self.driver.link.descriptors
+        ):
             self.wake()
 
-    def turn(self) -> None:
-        """Drain, decide and send; the caller holds the lock."""
+    def is_last(self) -> bool:
+        """Whether no other thread that was just released is about to come with a command.
+
+        If one is, let it come and have all of them leave together. The caller holds the lock.
+        """
+        self._released -= 1
+        return self._released <= 0
+
+    def turn(self) -> float:
+        """Drain, decide and send; gives when it began. The caller holds the lock."""
         self.turns += 1
-        self.driver.pump()
-        if time.monotonic() >= self._rest_until:
-            self.driver.tick()
+        now = time.monotonic()
+        self.driver.pump(now)
+        if now >= self._rest_until:
+            self.driver.tick(now)
         if self.attentive:
             self._news.notify_all()
+        return now
+
+    def join(self, waiter: Waiter) -> None:
+        """Lead, or follow whoever leads, until the outcome is there: `wait` does what this
+        decides. The caller holds the lock."""
+        if waiter.done:
+            return
+        if self.led:
+            waiter.gate = _thread.allocate_lock()
+            waiter.gate.acquire()
+            self._followers[waiter] = None
+        else:
+            self.led = True
+            self._leader = waiter
+            waiter.timeout_ms = self._timeout_ms(inf)
 
     def wait(self, waiter: Waiter) -> None:
         """Drive, or wait for the thread that drives, until the outcome is there."""
-        while True:
-            with self.lock:
-                if waiter.done:
-                    return
-                following = self.led
-                if following:
-                    waiter.gate = _thread.allocate_lock()
-                    waiter.gate.acquire()
-                    self._followers[waiter] = None
-                else:
-                    self.led = True
-                    self._leader = waiter
-                    timeout_ms = self._timeout_ms(inf)
-            if following:
-                self._follow(waiter)
+        while not waiter.done:
+            if waiter.gate is None:
+                self._lead(lambda: waiter.done, inf, waiter.timeout_ms)
             else:
-                self._lead(lambda: waiter.done, inf, timeout_ms)
+                self._follow(waiter, waiter.gate)
 
     def take_lead(self) -> bool:
         """Become the thread that drives; false when another is."""
@@ -122,7 +141,7 @@ class BlockingDriver:
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
         """Drive until `done`, or the time `until`; then pass the lead on."""
         with self.lock:
-            if self._retired or done() or time.monotonic() >= until:
+            if self.retired or done() or time.monotonic() >= until:
                 self._drop_lead()
                 return
             timeout_ms = self._timeout_ms(until)
@@ -133,12 +152,12 @@ class BlockingDriver:
         once a round."""
         try:
             while True:
-                self._rest(timeout_ms)
+                for descriptor, _ in self._poll.poll(timeout_ms):
+                    if descriptor == self._wake_read:
+                        os.read(self._wake_read, 4096)
                 with self.lock:
                     self._resting = False
-                    if not self._retired:
-                        self.turn()
-                    if self._retired or done() or time.monotonic() >= until:
+                    if self.retired or self.turn() >= until or done():
                         self._drop_lead()
                         return
                     timeout_ms = self._timeout_ms(until)
@@ -175,7 +194,7 @@ class BlockingDriver:
         """
         with self._news:
             self.driver.perform(close())
-            self._retired = True
+            self.retired = True
             self.wake()
             for follower in list(self._followers):
                 self._release(follower)
@@ -184,6 +203,7 @@ class BlockingDriver:
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End these threads' waits; the caller holds the lock."""
+        self._released += len(outcomes)
         for waiter, value, error in outcomes:
             assert isinstance(waiter, Waiter)
             waiter.value = value
@@ -206,10 +226,10 @@ class BlockingDriver:
         if not self.lock.acquire(blocking=False):
             return False
         try:
-            if self.led or self._retired:
+            if self.led or self.retired:
                 return False
             self._rest_until = self.driver.core.deadline()
-            self.turn()
+            self.driver.flush(self.turn())
             return True
         finally:
             self.lock.release()
@@ -219,19 +239,30 @@ class BlockingDriver:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _follow(self, waiter: Waiter) -> None:
-        assert waiter.gate is not None
+    def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
+        """Wait until the outcome is there or the lead is free; then take it, or pass it on."""
         try:
-            waiter.gate.acquire()
-        finally:
+            gate.acquire()
+        except BaseException:
             with self.lock:
                 self._followers.pop(waiter, None)
                 if not self.led:
-                    self._pass_on(but=waiter)
+                    self._pass_on()
+            raise
+        if waiter.done and not waiter.nominated:
+            return
+        with self.lock:
+            waiter.gate = None
+            if not self.led and waiter.done:
+                self._pass_on()
+            else:
+                self.join(waiter)
 
-    def _pass_on(self, but: Waiter | None = None) -> None:
-        follower = next((w for w in self._followers if w is not but), None)
+    def _pass_on(self) -> None:
+        """Have one of the followers take the lead; it passes it on when its wait is over."""
+        follower = next(iter(self._followers), None)
         if follower is not None:
+            follower.nominated = True
             self._release(follower)
 
     def _release(self, follower: Waiter) -> None:
@@ -239,18 +270,23 @@ class BlockingDriver:
         assert follower.gate is not None
         follower.gate.release()
 
+    def _watch(self) -> select.poll:
+        """What the leader rests on: the link, and the pipe that wakes it."""
+        self._watched = self.driver.link.descriptors
+        poll = select.poll()
+        for descriptor in (*self._watched, self._wake_read):
+            poll.register(descriptor, select.POLLIN)
+        return poll
+
     def _timeout_ms(self, until: float) -> int:
         """How long the leader may rest; milliseconds, rounded up."""
         if self.driver.link.pending():
             self._rest_until = -inf
             return 0
+        if self._watched is not self.driver.link.descriptors:
+            self._poll = self._watch()
         self._resting = True
         self._rest_until = min(self.driver.core.deadline(), until)
         if self._rest_until == inf:
             return -1
         return max(0, int((self._rest_until - time.monotonic()) * 1000) + 1)
-
-    def _rest(self, timeout_ms: int) -> None:
-        for descriptor, _ in self._poll.poll(timeout_ms):
-            if descriptor == self._wake_read:
-                os.read(self._wake_read, 4096)

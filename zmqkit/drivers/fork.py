@@ -10,28 +10,38 @@ import os
 
 from zmqkit.errors import UsageError
 
-_generation = 0
 
+class Process:
+    """A process, as long as it is not a forked child of the one that asks.
 
-def _forked() -> None:
-    global _generation
-    _generation += 1
+    forked: true in a child, for what was made before it.
+    """
 
-
-os.register_at_fork(after_in_child=_forked)
-
-
-class ForkGuard:
-    """Remembers in which process it was made."""
-
-    __slots__ = ("_made_in",)
+    __slots__ = ("forked",)
 
     def __init__(self) -> None:
-        self._made_in = _generation
+        self.forked = False
 
     def check(self) -> None:
         """Raise UsageError in a forked child."""
-        if self._made_in != _generation:
+        if self.forked:
             raise UsageError(
                 "the role was made before fork(); make a new one in the child, or use spawn"
             )
+
+
+_current = Process()
+
+
+def current_process() -> Process:
+    """This process, to be kept by what is made in it."""
+    return _current
+
+
+def _forked() -> None:
+    global _current
+    _current.forked = True
+    _current = Process()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -37,14 +37,14 @@ class Hands:
     """What a role does for its driver with the effects that reach user code.
 
     settle: end these waits. handle: run these requests' handlers, or have them run; each ends
-    in the core's `handled`. abort: tell the running ones that nobody waits. finish: give the
-    core what handlers finished in this turn.
+    in the core's `handled`. abort: tell the running ones that nobody waits. finished: give the
+    core what handlers finished by now, and get what follows.
     """
 
     settle: Callable[[Sequence[Outcome]], None] = _nobody
     handle: Callable[[list[Request]], None] = _nobody
     abort: Callable[[list[Request]], None] = _nobody
-    finish: Callable[[], None] | None = None
+    finished: Callable[[], list[Effect]] | None = None
 
 
 class Driver:
@@ -66,31 +66,28 @@ class Driver:
         self.core = core
         self.link = link
         self.hands = hands or Hands()
-        self._finish = self.hands.finish
+        self._finished = self.hands.finished
         self._tell = tell
         self._changed = changed
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in order, and what follows from those that fail."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Send:
-                assert isinstance(effect, Send)
+            if type(effect) is Send:
                 if not self.link.send(effect.peer, effect.frames):
                     now = time.monotonic()
                     effects.extend(self.core.unsent(effect.peer, effect.frames, now))
+            elif type(effect) is Settle:
+                self.hands.settle(effect.outcomes)
+            elif type(effect) is Handle:
+                self.hands.handle(effect.requests)
             else:
                 self._perform_other(effect)
 
     def _perform_other(self, effect: Effect) -> None:
-        hands = self.hands
         match effect:
-            case Settle():
-                hands.settle(effect.outcomes)
-            case Handle():
-                hands.handle(effect.requests)
             case Abort():
-                hands.abort(effect.requests)
+                self.hands.abort(effect.requests)
             case Connect():
                 self.link.connect(effect.peer, effect.endpoint)
             case Disconnect():
@@ -102,30 +99,35 @@ class Driver:
             case _:
                 raise AssertionError(f"nobody performs {effect}")
 
-    def pump(self) -> bool:
+    def pump(self, now: float) -> bool:
         """Feed the core what has arrived; whether anything came."""
-        now = time.monotonic()
         messages = self.link.receive(DRAIN_PACKETS, DRAIN_BYTES)
         for peer, frames in messages:
             effects = self.core.receive(peer, frames, now)
             if effects:
                 self.perform(effects)
-        changed = self._changed
-        if changed is not None:
+        came = bool(messages)
+        if self._changed is not None:
             for peer, up in self.link.changes():
-                self.perform(changed(peer, up, now))
-        if self._finish is not None:
-            self._finish()
-        return bool(messages)
+                came = True
+                self.perform(self._changed(peer, up, now))
+        if self._finished is not None:
+            self.finish(now)
+        return came
 
-    def tick(self) -> None:
+    def finish(self, now: float) -> None:
+        """Give the core what handlers finished by now, and send it."""
+        assert self._finished is not None
+        while effects := self._finished():
+            self.perform(effects)
+        self.flush(now)
+
+    def tick(self, now: float) -> None:
         """Have the core do what is due."""
-        now = time.monotonic()
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Send what the core gathered."""
-        effects = self.core.flush(time.monotonic())
-        if effects:
+        while effects := self.core.flush(now):
             self.perform(effects)

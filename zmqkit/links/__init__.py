@@ -12,7 +12,12 @@ class Link(Protocol):
 
     A bound address gives its peers ids of its own that begin with the number of the bind; a
     connection is known by the id that its owner chose.
+
+    descriptors: of which one becomes readable when `receive` or `changes` may have something;
+    another tuple when they change.
     """
+
+    descriptors: tuple[int, ...]
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
         """Listen, on a port of the range where the endpoint leaves it open; gives the address.
@@ -39,7 +44,7 @@ class Link(Protocol):
         """Whether more has arrived of which the descriptor may not tell: ask before waiting."""
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when `receive` or `changes` may have something."""
+        """A descriptor that stands for all of these and stays the same until `close`."""
 
     def close(self, linger_s: float) -> None:
         """Close everything; what was handed over may still leave for `linger_s` seconds."""

@@ -29,6 +29,7 @@ class MemoryLink:
         self._ends: dict[PeerId, tuple[MemoryLink, PeerId]] = {}
         self._names: list[str] = []
         self._waker, self._wake_end = os.pipe()
+        self.descriptors: tuple[int, ...] = (self._waker,)
         os.set_blocking(self._waker, False)
         os.set_blocking(self._wake_end, False)
         self._closed = False

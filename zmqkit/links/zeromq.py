@@ -30,6 +30,18 @@ _EVENT = Struct("=hi")
 
 Socket = zmq.Socket[Any]
 
+# Without the wrapper in Python, which is there for options that only draft sockets have.
+_send: Callable[..., Any] = zmq.backend.Socket.send
+
+
+def _uncopied(data: bytes | memoryview) -> Any:
+    """What to send so that nothing is copied: the received frame itself if it is viewed whole.
+
+    Of other memory pyzmq has to be told, by a thread of its own, when libzmq is done with it.
+    """
+    viewed: Any = data.obj if type(data) is memoryview else None
+    return viewed if type(viewed) is zmq.Frame and len(viewed) == len(data) else data
+
 
 class Profile(Enum):
     """What the sockets of a link are for; their options follow from it.
@@ -73,13 +85,18 @@ _OPTIONS = {
 
 @dataclass(slots=True, eq=False)
 class _Port:
-    """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER."""
+    """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER.
+
+    full: it is known to have more, so that it pays to read on until the error at the end.
+    """
 
     socket: Socket
+    receive: Callable[..., Any]
     get: Callable[[int], Any]
     fd: int
     prefix: bytes
     peer: PeerId
+    full: bool = False
     monitor: Socket | None = None
     monitor_fd: int = -1
 
@@ -95,6 +112,7 @@ class ZeromqLink:
         self._context = context
         self._profile = profile
         self._selector = selectors.DefaultSelector()
+        self.descriptors: tuple[int, ...] = (self.fileno(),)
         self._bound: list[_Port] = []
         self._peers: dict[PeerId, _Port] = {}
         self._hot: dict[_Port, None] = {}
@@ -165,11 +183,14 @@ class ZeromqLink:
         try:
             if port is None:
                 port = self._bound[peer[0]]
-                port.socket.send(peer[1:], _MORE)
+                _send(port.socket, peer[1:], _MORE)
             for frame in frames[:-1]:
-                port.socket.send(frame, _MORE)
+                _send(port.socket, frame, _MORE)
             last = frames[-1]
-            port.socket.send(last, _NOBLOCK, copy=len(last) < _COPY_BYTES_MAX)
+            if len(last) < _COPY_BYTES_MAX:
+                _send(port.socket, last, _NOBLOCK)
+            else:
+                _send(port.socket, _uncopied(last), _NOBLOCK, False)
         except (zmq.ZMQError, IndexError):
             return False
         finally:
@@ -178,7 +199,11 @@ class ZeromqLink:
         return True
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
-        """Whole messages from all sockets, until none is left or the budget is used up."""
+        """Whole messages from all sockets, until none is left or the budget is used up.
+
+        From one that has just become readable it takes the first alone, which is mostly all
+        there is: whoever waits for it need not wait for a look at whether there are more.
+        """
         messages: list[tuple[PeerId, Frames]] = []
         if self._only is None:
             self._find_hot()
@@ -202,6 +227,7 @@ class ZeromqLink:
         while hot:
             port = next(iter(hot))
             if port.get(_EVENTS) & _POLLIN:
+                port.full = True
                 return True
             del hot[port]
         return False
@@ -228,7 +254,7 @@ class ZeromqLink:
 
     def _watch(self, socket: Socket, prefix: bytes, peer: PeerId) -> _Port:
         fd: Any = socket.get(_FD)
-        port = _Port(socket, socket.get, fd, prefix, peer)
+        port = _Port(socket, socket.recv, socket.get, fd, prefix, peer)
         self._selector.register(port.fd, selectors.EVENT_READ, port)
         self._hot[port] = None
         return port
@@ -237,6 +263,8 @@ class ZeromqLink:
         ports = [*self._bound, *self._peers.values()]
         alone = len(ports) == 1 and self._profile is Profile.DATA
         self._only = ports[0] if alone else None
+        # A descriptor of its own wakes whoever waits sooner than one for many.
+        self.descriptors = (ports[0].fd if alone else self.fileno(),)
 
     def _find_hot(self) -> None:
         for key, _ in self._selector.select(0):
@@ -254,30 +282,29 @@ class ZeromqLink:
         bytes_max: int,
     ) -> int:
         """Receive until the socket is empty or the budget is used up; gives what is left."""
-        receive, prefix, peer = port.socket.recv, port.prefix, port.peer
-        count = 0
+        receive, prefix, peer = port.receive, port.prefix, port.peer
+        self._hot[port] = None
         try:
             while len(messages) < packets_max and bytes_max > 0:
                 if prefix:
                     peer = prefix + receive(_NOBLOCK)
                 frame = receive(_NOBLOCK, False)
-                frames: Frames = (frame.buffer,)
-                bytes_max -= len(frame)
+                size = len(frame)
+                # A short frame is read faster once it is bytes than through a view of it.
+                frames: Frames = (frame.bytes if size < _COPY_BYTES_MAX else frame.buffer,)
+                bytes_max -= size
                 while frame.more:
-                    # A sender of several frames is not ours; read it whole, so that none of
-                    # them is taken for another peer's packet.
+                    # A second frame is a raw body. Who sends more is not of ours; read it
+                    # whole, so that none of them is taken for another peer's packet.
                     frame = receive(_NOBLOCK, False)
                     frames = (*frames, frame.buffer)
+                    bytes_max -= len(frame)
                 messages.append((peer, frames))
-                count += 1
-                if count == 1 and not port.get(_EVENTS) & _POLLIN:
-                    break  # a third of what the error at the end of a drain costs
-            else:
-                self._hot[port] = None
-                return bytes_max
+                if not port.full:
+                    return bytes_max
         except zmq.Again:
-            pass
-        self._hot.pop(port, None)
+            port.full = False
+            del self._hot[port]
         return bytes_max
 
     def _read_monitor(self, port: _Port) -> None:

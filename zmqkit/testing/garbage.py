@@ -24,7 +24,7 @@ def noise(random: Random) -> bytes:
     return b"\0\x5a\x01" + body if random.random() < 0.5 else body
 
 
-def lie(random: Random, target: int = 0) -> bytes:
+def lie(random: Random, target: int = 0) -> Frames:
     """A packet of ours by somebody who does not exist."""
     kind = random.choice(sorted(wire.KINDS))
     source = random.getrandbits(63) | 1
@@ -33,9 +33,9 @@ def lie(random: Random, target: int = 0) -> bytes:
     return wire.pack(kind, source, target, random.choice((0, 2**64 - 1)), meta, raw)
 
 
-def spoil(random: Random, frame: bytes) -> bytes:
-    """A frame with some of its bytes changed, lost or added."""
-    spoilt = bytearray(frame)
+def spoil(random: Random, frames: Frames) -> Frames:
+    """A packet with some bytes of its first frame changed, lost or added."""
+    spoilt = bytearray(frames[0])
     for _ in range(random.randint(1, 4)):
         at = random.randrange(len(spoilt) + 1)
         change = random.randrange(3)
@@ -45,13 +45,13 @@ def spoil(random: Random, frame: bytes) -> bytes:
             del spoilt[at : at + random.randint(1, 8)]
         else:
             spoilt[at:at] = random.randbytes(random.randint(1, 8))
-    return bytes(spoilt)
+    return (bytes(spoilt), *frames[1:])
 
 
 def frames(random: Random, target: int = 0) -> Frames:
     """One message of garbage, of one frame or more."""
-    made = random.choice((noise(random), lie(random, target), spoil(random, lie(random))))
-    return (made,) if random.random() < 0.9 else random.choice(((), (made, made)))
+    made = random.choice(((noise(random),), lie(random, target), spoil(random, lie(random))))
+    return made if random.random() < 0.9 else random.choice(((), made + made))
 
 
 def inject(random: Random, connection: Connection) -> None:
@@ -68,4 +68,4 @@ def inject(random: Random, connection: Connection) -> None:
 
 def is_word_of_a_stranger(made: Frames) -> bool:
     """Whether it is a WELCOME: at the end of a connection of our own that is not garbage."""
-    return len(made) == 1 and bytes(made[0][3:4]) == bytes((wire.WELCOME,))
+    return 0 < len(made) <= 2 and bytes(made[0][3:4]) == bytes((wire.WELCOME,))

@@ -14,7 +14,7 @@ from zmqkit.wire.encoding import encode
 
 def hello(source: int, target: int = 0) -> Frames:
     """Somebody asks who is there."""
-    return (wire.pack(wire.HELLO, source, target, 0, encode({})),)
+    return wire.pack(wire.HELLO, source, target, 0, encode({}))
 
 
 def welcome(
@@ -22,7 +22,7 @@ def welcome(
 ) -> Frames:
     """A service says who it is and what it grants."""
     fields = {"credit": credit, "idempotent": list(idempotent)}
-    return (wire.pack(wire.WELCOME, source, target, 0, encode(fields)),)
+    return wire.pack(wire.WELCOME, source, target, 0, encode(fields))
 
 
 def directory(
@@ -38,7 +38,7 @@ def directory(
         "revision": revision,
         "roles": [list(row) for row in roles],
     }
-    return (wire.pack(wire.WELCOME, process, 0, 0, encode(fields)),)
+    return wire.pack(wire.WELCOME, process, 0, 0, encode(fields))
 
 
 def request(
@@ -56,55 +56,53 @@ def request(
     count = len(sequences)
     meta = wire.request_columns(list(sequences), [left_ms] * count, [body] * count)
     kind = wire.NOTIFY if oneway else wire.REQUEST
-    return (wire.pack(kind, source, target, settled, meta),)
+    return wire.pack(kind, source, target, settled, meta)
 
 
 def reply(source: int, target: int, **values: object) -> Frames:
     """A service answers: the values by sequence number, written `_5=value`."""
     sequences = [int(name[1:]) for name in values]
     meta = wire.reply_columns(sequences, [encode(value) for value in values.values()])
-    return (wire.pack(wire.REPLY, source, target, 0, meta),)
+    return wire.pack(wire.REPLY, source, target, 0, meta)
 
 
 def error(source: int, target: int, code: str, *sequences: int, text: str = "") -> Frames:
     """A service refuses, or tells that handlers raised."""
     rows = [encode([code, "ValueError", text, "", code == "raised"]) for _ in sequences]
-    return (
-        wire.pack(wire.ERROR, source, target, 0, wire.reply_columns(list(sequences), rows)),
-    )
+    return wire.pack(wire.ERROR, source, target, 0, wire.reply_columns(list(sequences), rows))
 
 
 def ping(source: int, target: int, token: int, below: int, open: Iterable[int] = ()) -> Frames:
     """A client asks which ids are held, and says which are open."""
     meta = encode([token, below, list(open)])
-    return (wire.pack(wire.PING, source, target, 0, meta),)
+    return wire.pack(wire.PING, source, target, 0, meta)
 
 
 def pong(
     source: int, target: int, token: int, held: Iterable[int] = (), *, credit: int = CREDIT
 ) -> Frames:
     """A service names what it holds."""
-    return (wire.pack(wire.PONG, source, target, 0, encode([token, credit, list(held)])),)
+    return wire.pack(wire.PONG, source, target, 0, encode([token, credit, list(held)]))
 
 
 def alive(process: int, revision: int = 1) -> Frames:
     """A process answers a ping on the control connection."""
-    return (wire.pack(wire.PONG, process, 0, 0, encode([1, revision])),)
+    return wire.pack(wire.PONG, process, 0, 0, encode([1, revision]))
 
 
 def cancel(source: int, target: int, *sequences: int) -> Frames:
     """A client gives calls up."""
-    return (wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences))),)
+    return wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences)))
 
 
 def bye(source: int, target: int = 0) -> Frames:
     """A service is leaving."""
-    return (wire.pack(wire.BYE, source, target, 0, encode(None)),)
+    return wire.pack(wire.BYE, source, target, 0, encode(None))
 
 
 def read(effect: Effect) -> tuple[int, object]:
     """Kind and content of the packet that a Send holds."""
-    packet = wire.unpack(cast(Send, effect).frames[0])
+    packet = wire.unpack(cast(Send, effect).frames)
     return packet.kind, packet.meta
 
 

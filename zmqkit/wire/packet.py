@@ -1,11 +1,11 @@
-"""One ZeroMQ frame per packet: a fixed header, a msgpack part, perhaps one raw body.
+"""One ZeroMQ frame per packet, a fixed header and a msgpack part; a long raw body is a second.
 
     offset  bytes  field
     0       1      00: end of the topic (publish-subscribe puts its topic in front)
     1       1      5A: ours
     2       1      version, 1
     3       1      kind
-    4       1      encoding: 0 msgpack, 1 msgpack and a raw body behind it
+    4       1      encoding: 0 msgpack, 1 msgpack and a raw body in a second frame
     5       1      flags: bit 0 is kept for lz4; the others are 0
     6       4      bytes of the msgpack part
     10      8      source: incarnation of the sender
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import cast
 
-from zmqkit.errors import UsageError
+from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
 from zmqkit.wire.encoding import (
     SCALARS,
@@ -33,13 +33,19 @@ from zmqkit.wire.encoding import (
     check,
     decode,
     encode_checked,
+    pack_plain,
 )
 
-HEADER = Struct(">6BIQQQ")
-MAGIC = 0x5A
-VERSION = 1
+HEADER = Struct(">IHIQQQ")
+"""The first four bytes, encoding and flags, and the numbers."""
+FIRST = 0x00_5A_01_00
+"""The first four bytes of a packet, but for its kind."""
 
-MSGPACK, WITH_RAW = 0, 1
+MSGPACK, WITH_RAW = 0x00_00, 0x01_00
+"""Encoding and flags as one number."""
+
+_HEADER_BYTES = HEADER.size
+_read_header = HEADER.unpack_from
 
 HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL = 8, 9, 10, 11, 12
@@ -59,49 +65,60 @@ _STR = frozenset({str})
 
 @dataclass(slots=True)
 class Packet:
-    """A decoded packet: the header's fields, its msgpack part as values, its raw body."""
+    """A decoded packet: the header's fields, its msgpack part as values, its raw body.
+
+    raw: a view of what arrived, not a copy.
+    """
 
     kind: int
     source: int
     target: int
     settled: int
     meta: object
-    raw: bytes | None
+    raw: memoryview | None
 
 
 def pack(
-    kind: int, source: int, target: int, settled: int, meta: bytes, raw: bytes | None = None
-) -> bytes:
-    """The frame for these fields; `meta` is msgpack already, `raw` follows as it is."""
+    kind: int, source: int, target: int, settled: int, meta: bytes, raw: Buffer | None = None
+) -> Frames:
+    """The frames for these fields; `meta` is msgpack already, `raw` travels as it is."""
     encoding = MSGPACK if raw is None else WITH_RAW
-    head = HEADER.pack(0, MAGIC, VERSION, kind, encoding, 0, len(meta), source, target, settled)
-    return head + meta if raw is None else b"".join((head, meta, raw))
+    head = HEADER.pack(FIRST + kind, encoding, len(meta), source, target, settled)
+    return (head + meta,) if raw is None else (head + meta, raw)
 
 
-def unpack(frame: Buffer) -> Packet:
+def unpack(frames: Frames) -> Packet:
     """Read a packet. Malformed, with the reason, for whatever is not one of ours."""
+    if not frames:
+        raise Malformed("frames")
+    frame = frames[0]
     size = len(frame)
-    if not HEADER.size <= size <= PACKET_BYTES_MAX:
+    if not _HEADER_BYTES <= size <= PACKET_BYTES_MAX:
         raise Malformed("size")
-    end, magic, version, kind, encoding, flags, meta_bytes, source, target, settled = (
-        HEADER.unpack_from(frame)
-    )
-    if end or magic != MAGIC or version != VERSION or kind not in KINDS:
-        raise Malformed(_first_fault(end, magic, version))
-    if encoding > WITH_RAW or flags:
-        raise Malformed("encoding")
-    raw_at = HEADER.size + meta_bytes
-    if raw_at > size or (encoding == MSGPACK and raw_at != size):
+    first, encoding, meta_bytes, source, target, settled = _read_header(frame)
+    kind = first - FIRST
+    if kind not in KINDS:
+        raise Malformed(_first_fault(first))
+    if size != _HEADER_BYTES + meta_bytes:
         raise Malformed("length")
-    meta = decode(memoryview(frame)[HEADER.size : raw_at])
-    raw = bytes(memoryview(frame)[raw_at:]) if encoding == WITH_RAW else None
-    return Packet(kind, source, target, settled, meta, raw)
+    raw = None
+    if len(frames) != 1 or encoding:
+        raw = _second_frame(frames, encoding)
+    return Packet(kind, source, target, settled, decode(frame[_HEADER_BYTES:]), raw)
 
 
-def _first_fault(end: int, magic: int, version: int) -> str:
-    if end or magic != MAGIC:
+def _first_fault(first: int) -> str:
+    if first >> 16 != FIRST >> 16:
         return "magic"
-    return "version" if version != VERSION else "kind"
+    return "version" if first >> 8 != FIRST >> 8 else "kind"
+
+
+def _second_frame(frames: Frames, encoding: int) -> memoryview:
+    if encoding not in (MSGPACK, WITH_RAW):
+        raise Malformed("encoding")
+    if encoding == MSGPACK or len(frames) != 2:
+        raise Malformed("frames")
+    return memoryview(frames[1]).toreadonly()
 
 
 def request_body(
@@ -111,36 +128,42 @@ def request_body(
     args: Sequence[object],
     kwargs: dict[str, object],
 ) -> bytes:
-    """One request's row as msgpack: method, priority, headers, arguments."""
-    if args and not SCALARS.issuperset(map(type, args)):
-        check(args, "args")
+    """One request's row as msgpack: method, priority, headers, arguments.
+
+    headers: checked before. Raises UsageError for arguments that cannot travel.
+    """
+    for value in args:
+        if type(value) not in SCALARS:
+            check(args, "args")
+            break
     if kwargs:
         check(kwargs, "kwargs")
-    if headers:
-        check(headers, "headers")
-        if not _STR.issuperset(map(type, headers)):
-            raise UsageError("headers have a key that is not text")
-    return encode_checked([method, priority, headers, args, kwargs])
+    row = (method, priority, headers, args, kwargs)
+    try:
+        return pack_plain(row)
+    except (TypeError, ValueError, OverflowError):
+        return encode_checked(row)  # knows more types, or what to say
 
 
 def request_columns(sequences: list[int], left_ms: list[int], bodies: Sequence[bytes]) -> bytes:
     """The msgpack part of a REQUEST or NOTIFY packet."""
-    return b"\x93" + encode_checked(sequences) + encode_checked(left_ms) + array(bodies)
+    return b"\x93" + pack_plain((sequences, left_ms))[1:] + array(bodies)
 
 
 def reply_columns(sequences: list[int], bodies: Sequence[bytes]) -> bytes:
     """The msgpack part of a REPLY or ERROR packet."""
-    return b"\x92" + encode_checked(sequences) + array(bodies)
+    return b"\x92" + pack_plain(sequences) + array(bodies)
 
 
 def request_rows(packet: Packet) -> list[RequestRow]:
-    """The messages of a REQUEST or NOTIFY packet, each of the right shape, else Malformed."""
+    """The messages of a REQUEST or NOTIFY packet, each of the right shape, else Malformed.
+
+    A raw body is the last positional argument, as a view of what arrived.
+    """
     sequences, (lefts, bodies) = _columns(packet, 3)
-    if not _INT.issuperset(map(type, lefts)):
-        raise Malformed("request")
     rows: list[RequestRow] = []
     for sequence, left, body in zip(sequences, lefts, bodies, strict=True):
-        if type(body) is not list or len(body) != 5:
+        if type(left) is not int or type(body) is not list or len(body) != 5:
             raise Malformed("request")
         method, priority, headers, args, kwargs = body
         if type(method) is not str or type(args) is not list or type(kwargs) is not dict:
@@ -153,7 +176,7 @@ def request_rows(packet: Packet) -> list[RequestRow]:
             type(headers) is not dict or not _STR.issuperset(map(type, headers))
         ):
             raise Malformed("header")
-        rows.append((sequence, cast(int, left), method, priority, headers, args, kwargs))
+        rows.append((sequence, left, method, priority, headers, args, kwargs))
     if packet.raw is not None:
         _single(rows, packet.raw)
         rows[0][5].append(packet.raw)
@@ -161,7 +184,10 @@ def request_rows(packet: Packet) -> list[RequestRow]:
 
 
 def reply_rows(packet: Packet) -> list[tuple[int, object]]:
-    """Sequence and value of each message of a REPLY packet, else Malformed."""
+    """Sequence and value of each message of a REPLY packet, else Malformed.
+
+    A raw body is given as a view of what arrived.
+    """
     sequences, (values,) = _columns(packet, 2)
     if packet.raw is not None:
         _single(sequences, packet.raw)
@@ -198,7 +224,7 @@ def fields_of(packet: Packet) -> dict[str, object]:
     return cast("dict[str, object]", packet.meta)
 
 
-def _single(rows: Sequence[object], raw: bytes) -> None:
+def _single(rows: Sequence[object], raw: Buffer) -> None:
     if len(rows) != 1 or len(raw) > BODY_BYTES_MAX:
         raise Malformed("raw")
 
@@ -208,10 +234,12 @@ def _columns(packet: Packet, count: int) -> tuple[list[int], list[list[object]]]
     meta = packet.meta
     if type(meta) is not list or len(meta) != count or type(meta[0]) is not list:
         raise Malformed("columns")
-    sequences = meta[0]
-    for column in meta:
-        if type(column) is not list or len(column) != len(sequences):
+    sequences, *columns = meta
+    rows = len(sequences)
+    for column in columns:
+        if type(column) is not list or len(column) != rows:
             raise Malformed("columns")
-    if not sequences or not _INT.issuperset(map(type, sequences)) or min(sequences) < 0:
-        raise Malformed("sequences")
-    return sequences, meta[1:]
+    for sequence in sequences or "-":
+        if type(sequence) is not int or sequence < 0:
+            raise Malformed("sequences")
+    return sequences, columns

@@ -1,0 +1,80 @@
+"""Who drives a blocking role, and whose commands leave together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from zmqkit.core.client import ClientCore
+from zmqkit.drivers.blocking import BlockingDriver, Waiter
+from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.links.memory import MemoryLink
+
+
+@pytest.fixture
+def driver() -> Iterator[BlockingDriver]:
+    hands = Hands()
+    driver = BlockingDriver(Driver(ClientCore("orders", 1), MemoryLink(1), hands))
+    hands.settle = driver.settle
+    yield driver
+    driver.driver.link.close(0)
+    driver.close()
+
+
+def joined(driver: BlockingDriver, count: int) -> list[Waiter]:
+    """The waits of so many threads; the first leads."""
+    waiters = [Waiter() for _ in range(count)]
+    with driver.lock:
+        for waiter in waiters:
+            driver.join(waiter)
+    return waiters
+
+
+def settle(driver: BlockingDriver, *waiters: Waiter) -> None:
+    with driver.lock:
+        driver.settle([(waiter, 42, None) for waiter in waiters])
+
+
+def test_whoever_comes_alone_is_the_last(driver: BlockingDriver) -> None:
+    assert driver.is_last()
+    settle(driver, *joined(driver, 1))
+    assert driver.is_last()
+
+
+def test_the_last_of_those_that_were_released_together_is_the_last(
+    driver: BlockingDriver,
+) -> None:
+    settle(driver, *joined(driver, 3))
+    assert [driver.is_last() for _ in range(3)] == [False, False, True]
+
+
+def test_who_was_released_and_does_not_come_is_not_waited_for_twice(
+    driver: BlockingDriver,
+) -> None:
+    settle(driver, *joined(driver, 3))
+    assert not driver.is_last()
+    with driver.lock:
+        driver.command([], 0.0)
+    assert driver.is_last()
+
+
+def test_one_thread_leads_and_the_others_follow(driver: BlockingDriver) -> None:
+    leader, follower = joined(driver, 2)
+    assert driver.led and leader.gate is None and follower.gate is not None
+
+
+def test_a_follower_whose_wait_is_over_goes_without_the_lock(driver: BlockingDriver) -> None:
+    _, follower = joined(driver, 2)
+    settle(driver, follower)
+    with driver.lock:
+        driver.wait(follower)
+    assert follower.value == 42
+
+
+def test_a_new_address_is_watched_from_then_on(driver: BlockingDriver) -> None:
+    link = driver.driver.link
+    link.descriptors = (link.fileno(),)
+    [waiter] = joined(driver, 1)
+    assert driver._watched is link.descriptors
+    settle(driver, waiter)
