@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--calls", type=figures.positive, default=4000, help="per round; default %(default)s"
     )
-    figures.add_pin(parser)
+    figures.add_pin(parser, "apart")
     options = parser.parse_args()
 
     def sample(side: str) -> Message:

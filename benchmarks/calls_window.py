@@ -2,10 +2,13 @@
 
 Ours is asyncio on both sides and gives each call its deadline; `--handlers` chooses plain or
 `async def` ones. The raw client keeps as many requests outstanding on one DEALER and neither
-matches replies to requests nor knows deadlines. Rows for zmq.asyncio and, where eclipse-zenoh
-is installed, Zenoh peer to peer stand beside it, each in the fastest of the shapes that were
-tried: one task that sends after each receipt, and channels read by the main thread (callbacks
-in Python are two to five times slower).
+matches replies to requests nor knows deadlines. It is measured twice: with the multipart
+methods, as programs are written, and frame by frame with bare integers as flags, as fast as
+pyzmq goes. Rows for zmq.asyncio and, where eclipse-zenoh is installed, Zenoh peer to peer stand
+beside it, each in the fastest of the shapes that were tried: one task that sends after each
+receipt, and channels read by the main thread (callbacks in Python take two to five times as
+long).
+`--loop uvloop` runs ours and zmq.asyncio on uvloop.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import socket as sockets
 import time
 from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import figures
@@ -51,7 +55,7 @@ def ours_server(parent: Parent, config: Message) -> None:
             parent.send(address=service.name)
             await service.serve()
 
-    asyncio.run(serve())
+    run(serve(), config)
 
 
 def ours_client(parent: Parent, config: Message) -> None:
@@ -63,7 +67,17 @@ def ours_client(parent: Parent, config: Message) -> None:
             await our_rate(client, config["window"], WARM_UP_S)
             parent.result(value=await our_rate(client, config["window"], config["seconds"]))
 
-    asyncio.run(measure())
+    run(measure(), config)
+
+
+def run(work: Coroutine[Any, Any, None], config: Message) -> None:
+    """Run this on the event loop that is asked for."""
+    if config["loop"] == "uvloop":
+        import uvloop
+
+        uvloop.run(work)
+    else:
+        asyncio.run(work)
 
 
 async def our_rate(client: Any, window: int, seconds: float) -> float:
@@ -94,8 +108,11 @@ def raw_server(parent: Parent, config: Message) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         parent.send(address=f"tcp://127.0.0.1:{port}")
+        if config["multipart"]:
+            while True:  # until the parent ends this process
+                socket.send_multipart(socket.recv_multipart())
         receive, send, more = socket.recv, socket.send, int(zmq.SNDMORE)
-        while True:  # until the parent ends this process
+        while True:
             peer = receive()
             body = receive()
             send(peer, more)
@@ -107,22 +124,26 @@ def raw_client(parent: Parent, config: Message) -> None:
 
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.connect(config["address"])
-        receive, send = socket.recv, socket.send
+        receive: Callable[[], Any] = socket.recv
+        send: Callable[[Any], Any] = socket.send
+        body: Any = BODY
+        if config["multipart"]:
+            receive, send, body = socket.recv_multipart, socket.send_multipart, [BODY]
 
         def rate(seconds: float) -> float:
             count: int = config["window"]
             begun = time.perf_counter()
             until = begun + seconds
             for _ in range(count):
-                send(BODY)
+                send(body)
             while time.perf_counter() < until:
                 for _ in range(STRIDE):
                     receive()
-                    send(BODY)
+                    send(body)
                 count += STRIDE
             for _ in range(config["window"]):
                 reply = receive()
-            assert reply == BODY
+            assert reply == body
             return count / (time.perf_counter() - begun)
 
         rate(WARM_UP_S)
@@ -141,7 +162,7 @@ def zmq_asyncio_server(parent: Parent, config: Message) -> None:
             while True:  # until the parent ends this process
                 await send(await receive())
 
-    asyncio.run(serve())
+    run(serve(), config)
 
 
 def zmq_asyncio_client(parent: Parent, config: Message) -> None:
@@ -172,7 +193,7 @@ def zmq_asyncio_client(parent: Parent, config: Message) -> None:
             await rate(WARM_UP_S)
             parent.result(value=await rate(config["seconds"]))
 
-    asyncio.run(measure())
+    run(measure(), config)
 
 
 def zenoh_session(**settings: object) -> Any:
@@ -241,17 +262,20 @@ def zenoh_client(parent: Parent, config: Message) -> None:
 def main() -> None:
     parser = figures.arguments(__doc__)
     parser.add_argument("--handlers", choices=["plain", "async"], default="plain")
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     parser.add_argument("--window", type=figures.positive, default=200)
     parser.add_argument("--seconds", type=float, default=1.0, help="per sample; default 1")
     figures.add_pin(parser)
     options = parser.parse_args()
     plain = options.handlers == "plain"
 
-    def sample(side: str) -> Message:
+    def sample(side: str, multipart: bool = True) -> Message:
         return paired.serve_and_call(
             side,
             options.pin,
             handlers=options.handlers,
+            loop=options.loop,
+            multipart=multipart,
             window=options.window,
             seconds=options.seconds,
         )
@@ -263,6 +287,7 @@ def main() -> None:
             target=1.2 if plain else 0.7,
             stretch=2.0 if plain else 1.0,
         ),
+        Reference("raw, frame by frame", lambda: sample("raw", multipart=False)),
         Reference("zmq.asyncio", lambda: sample("zmq_asyncio"), target=None if plain else 3.0),
     ]
     if importlib.util.find_spec("zenoh"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,12 +83,16 @@ def arguments(caption: str | None, rounds: int = 5) -> argparse.ArgumentParser:
     return parser
 
 
-def add_pin(parser: argparse.ArgumentParser) -> None:
-    """The option that ties the processes to processors (Linux)."""
+def add_pin(parser: argparse.ArgumentParser, default: str = "no") -> None:
+    """The option that ties the processes to processors (Linux).
+
+    Where it may be both ways, threads wander, and times of round trips with them.
+    """
+    can_pin = hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
     parser.add_argument(
         "--pin",
         choices=["no", "one", "apart"],
-        default="no",
+        default=default if can_pin else "no",
         help="run both processes on one processor, or each on its own; default %(default)s",
     )
 

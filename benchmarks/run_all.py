@@ -26,6 +26,7 @@ RUNS: dict[str, list[str]] = {
     "calls_window_async": ["calls_window.py", "--handlers", "async"],
     "threads": ["threads.py"],
     "large": ["large.py"],
+    "large_copy": ["large.py", "--copy"],
     "contact": ["contact.py"],
     "failover": ["failover.py"],
     "import_time": ["import_time.py"],
