@@ -166,6 +166,18 @@ def test_router_at_its_mark_refuses_and_never_drops(opened: Open) -> None:
     assert numbers == list(range(taken))
 
 
+def test_foreign_message_of_many_frames_takes_little(
+    opened: Open, raw: zmq.Socket[bytes]
+) -> None:
+    far = opened(Profile.DATA)
+    raw.connect(far.bind(ANYWHERE, ANY_PORT))
+    raw.send_multipart([b"x"] * 10_000)
+    raw.send(b"next")
+    [(_, many), (_, last)] = received(far, 2)
+    assert 2 < len(many) <= 16
+    assert last == (b"next",)
+
+
 def test_foreign_message_of_three_frames_is_not_read_as_another_peers(
     opened: Open, raw: zmq.Socket[bytes]
 ) -> None:

@@ -242,6 +242,17 @@ def test_service_that_closes_answers_what_it_took(kit: Kit) -> None:
 
 
 @pytest.mark.slow
+def test_service_that_nobody_serves_answers_what_it_took_when_it_closes(blocking: Kit) -> None:
+    service = blocking.service()
+    service.handler(lambda value: value, name="echo")
+    service.start()
+    client = blocking.client()
+    calls = [blocking.start(client.call, "echo", n) for n in range(3)]
+    until(lambda: service.stats()["in_flight"] == 3)
+    assert service.close() == 0
+    assert [call.result() for call in calls] == [0, 1, 2]
+
+
 def test_idempotent_call_moves_when_its_service_closes_and_keeps_its_id(kit: Kit) -> None:
     gates = [kit.gate() for _ in range(2)]
     services = [kit.serving(gate.hold, idempotent=True) for gate in gates]

@@ -84,3 +84,22 @@ def test_slow_call_does_not_hold_up_other_threads(kit: Kit) -> None:
         assert client.call("double", n) == 2 * n
     gate.open()
     assert slow.result() == 1
+
+
+def test_a_thread_that_is_interrupted_before_it_waits_holds_nobody_up(
+    blocking: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = blocking.gate()
+    blocking.serving(gate.hold, double)
+    client = blocking.client()
+
+    def interrupted(waiter: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client._driver, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.call("hold")
+    assert client.stats()["dropped"] == {"cancelled": 1}
+    gate.open()
+    assert client.call("double", 2) == 4

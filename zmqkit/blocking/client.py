@@ -46,11 +46,11 @@ class BoundClient:
         """
         client = self._client
         waiter = Waiter()
-        sequence = client._submit(method, args, kwargs, self._options, waiter)
         try:
+            client._submit(method, args, kwargs, self._options, waiter)
             client._driver.wait(waiter)
         except BaseException:
-            client._cancel(sequence)
+            client._give_up(waiter)
             raise
         if waiter.error is not None:
             raise waiter.error
@@ -109,7 +109,12 @@ class Client(BoundClient):
             now = time.monotonic()
             self._driver.command(self._core.await_ready(count, waiter, limit, now), now)
             self._driver.join(waiter)
-        self._driver.wait(waiter)
+        try:
+            self._driver.wait(waiter)
+        except BaseException:
+            with self._driver.lock:
+                self._driver.leave(waiter)
+            raise
         assert isinstance(waiter.value, int)
         return waiter.value
 
@@ -174,8 +179,8 @@ class Client(BoundClient):
         kwargs: dict[str, object],
         options: CallOptions,
         waiter: Waiter | None,
-    ) -> int:
-        """Send a call; gives its number."""
+    ) -> None:
+        """Send a call, and have its waiter join those that wait."""
         body, raw = call_body(method, args, kwargs, options)
         driver = self._driver
         if driver.process.forked:
@@ -187,22 +192,26 @@ class Client(BoundClient):
             sequence = self._core.submit(
                 method, body, raw, options, waiter, now, oneway=waiter is None
             )
+            if waiter is not None:
+                waiter.sequence = sequence
             if driver.is_last():
                 driver.command([], now)
                 if waiter is not None:
                     driver.join(waiter)
-                return sequence
+                return
         time.sleep(0)  # let the others come
         with driver.lock:
             driver.command([], time.monotonic())
             if waiter is not None:
                 driver.join(waiter)
-        return sequence
 
-    def _cancel(self, sequence: int) -> None:
-        with self._driver.lock:
-            now = time.monotonic()
-            self._driver.command(self._core.cancel(sequence, now), now)
+    def _give_up(self, waiter: Waiter) -> None:
+        """Cancel a call that was sent, whose thread was interrupted."""
+        if waiter.sequence:
+            with self._driver.lock:
+                now = time.monotonic()
+                self._driver.leave(waiter)
+                self._driver.command(self._core.cancel(waiter.sequence, now), now)
 
     def _hear(self, tell: Tell) -> None:
         with self._driver.lock:

@@ -199,6 +199,7 @@ class Service:
             self._place.withdraw()
             self.stop()
             if self._serving.acquire(timeout=max(0.0, until - time.monotonic())):
+                self._stopping = False  # it was for whoever served
                 self._drain(driver, until)
                 self._serving.release()
             return self._let_go(driver, until)

@@ -29,10 +29,11 @@ class Waiter:
     """One thread's wait for one outcome.
 
     gate: what it waits at while another thread leads. nominated: it was woken to take the lead.
-    timeout_ms: how long it may rest first if it leads.
+    timeout_ms: how long it may rest first if it leads. sequence: of the call that it waits for,
+    0 before that is sent.
     """
 
-    __slots__ = ("done", "error", "gate", "nominated", "timeout_ms", "value")
+    __slots__ = ("done", "error", "gate", "nominated", "sequence", "timeout_ms", "value")
 
     def __init__(self) -> None:
         self.done = False
@@ -41,6 +42,7 @@ class Waiter:
         self.gate: _thread.LockType | None = None
         self.nominated = False
         self.timeout_ms = 0
+        self.sequence = 0
 
 
 class BlockingDriver:
@@ -123,12 +125,23 @@ class BlockingDriver:
             waiter.timeout_ms = self._timeout_ms(inf)
 
     def wait(self, waiter: Waiter) -> None:
-        """Drive, or wait for the thread that drives, until the outcome is there."""
+        """Drive, or wait for the thread that drives, until the outcome is there.
+
+        Whoever is interrupted, here or since `join`, is to `leave`.
+        """
         while not waiter.done:
             if waiter.gate is None:
                 self._lead(lambda: waiter.done, inf, waiter.timeout_ms)
             else:
                 self._follow(waiter, waiter.gate)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Give a wait up, and the lead with it. The caller holds the lock."""
+        self._followers.pop(waiter, None)
+        if self._leader is waiter:
+            self._drop_lead()
+        elif not self.led:
+            self._pass_on()
 
     def take_lead(self) -> bool:
         """Become the thread that drives; false when another is."""
@@ -241,14 +254,7 @@ class BlockingDriver:
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
         """Wait until the outcome is there or the lead is free; then take it, or pass it on."""
-        try:
-            gate.acquire()
-        except BaseException:
-            with self.lock:
-                self._followers.pop(waiter, None)
-                if not self.led:
-                    self._pass_on()
-            raise
+        gate.acquire()
         if waiter.done and not waiter.nominated:
             return
         with self.lock:

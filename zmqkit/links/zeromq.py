@@ -22,6 +22,7 @@ _EVENTS = int(zmq.EVENTS)
 _FD = int(zmq.FD)
 _POLLIN = int(zmq.POLLIN)
 _COPY_BYTES_MAX = 1 << 16
+_FRAMES_MAX = 16
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
 # zmq_socket_monitor(3): the event's number and a value, in the machine's own order. pyzmq's
@@ -295,10 +296,12 @@ class ZeromqLink:
                 bytes_max -= size
                 while frame.more:
                     # A second frame is a raw body. Who sends more is not of ours; read it
-                    # whole, so that none of them is taken for another peer's packet.
+                    # whole, so that none of them is taken for another peer's packet, but keep
+                    # no more than it takes to see that.
                     frame = receive(_NOBLOCK, False)
-                    frames = (*frames, frame.buffer)
                     bytes_max -= len(frame)
+                    if len(frames) < _FRAMES_MAX:
+                        frames = (*frames, frame.buffer)
                 messages.append((peer, frames))
                 if not port.full:
                     return bytes_max
