@@ -53,6 +53,7 @@ DRAIN_PACKETS = 256
 TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
 QUICK_S = 0.0005
+QUICK_RUNS_MIN = 100
 
 
 @dataclass(slots=True, frozen=True)

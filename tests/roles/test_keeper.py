@@ -101,38 +101,89 @@ def asked(fake_client: FakeClient, service: Any, *requests: tuple[int, str, obje
     )
 
 
-def test_answers_of_quick_handlers_leave_together(
-    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every handler passes for one that is quick."""
     monkeypatch.setattr(services, "QUICK_S", BOUND_S)
+    monkeypatch.setattr(services, "QUICK_RUNS_MIN", 0)
+
+
+def watched(service: Any, fake_client: FakeClient) -> None:
+    """Have the service be busy until the keeper looks at it often."""
+
+    def holds() -> bool:
+        asked(fake_client, service, (0, "double", 0))
+        fake_client.reply()
+        return bool(service._driver.watched)
+
+    until(holds)
+
+
+@pytest.mark.usefixtures("always_quick")
+def test_answers_of_quick_handlers_leave_together(
+    blocking: Kit, fake_client: FakeClient
+) -> None:
     service = blocking.serving(double)
+    watched(service, fake_client)
     asked(fake_client, service, (1, "double", 1), (2, "double", 2), (3, "double", 3))
     assert fake_client.reply() == (wire.REPLY, [[1, 2, 3], [2, 4, 6]])
 
 
+@pytest.mark.usefixtures("always_quick")
 def test_an_answer_does_not_wait_for_another_method(
-    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
+    blocking: Kit, fake_client: FakeClient
 ) -> None:
-    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
     gate = blocking.gate()
     service = blocking.serving(gate.hold, double)
+    watched(service, fake_client)
     asked(fake_client, service, (1, "double", 1), (2, "hold", 2))
     assert fake_client.reply() == (wire.REPLY, [[1], [2]])
     gate.came()
 
 
-def test_an_answer_that_waits_for_one_that_takes_long_is_sent_by_the_keeper(
-    blocking: Kit, fake_client: FakeClient, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_does_not_wait_for_a_method_that_was_not_quick_often(
+    blocking: Kit, fake_client: FakeClient
 ) -> None:
-    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
+    service = blocking.serving(double)
+    watched(service, fake_client)
+    service._quick_runs.clear()
+    asked(fake_client, service, (1, "double", 1), (2, "double", 2))
+    assert fake_client.reply() == (wire.REPLY, [[1], [2]])
+
+
+def sometimes(gate: Any) -> Callable[[int], object]:
+    """A handler that holds for even numbers alone."""
+
+    def sometimes(number: int) -> object:
+        return number if number % 2 else gate.hold(number)
+
+    return sometimes
+
+
+@pytest.mark.usefixtures("always_quick")
+def test_an_answer_that_waits_for_one_that_takes_long_is_sent_by_the_keeper(
+    blocking: Kit, fake_client: FakeClient
+) -> None:
     gate = blocking.gate()
-    service = blocking.service()
-
-    @service.handler
-    def quick_at_first(number: int) -> int:
-        return number if number == 1 else gate.hold(number)
-
-    blocking.serve(service)
-    asked(fake_client, service, (1, "quick_at_first", 1), (2, "quick_at_first", 2))
+    service = blocking.serving(sometimes(gate), double)
+    watched(service, fake_client)
+    asked(fake_client, service, (1, "sometimes", 1), (2, "sometimes", 2))
     gate.came()
     assert fake_client.reply() == (wire.REPLY, [[1], [1]])
+
+
+@pytest.mark.usefixtures("always_quick")
+def test_no_answer_waits_while_the_keeper_drives(
+    blocking: Kit, fake_client: FakeClient
+) -> None:
+    first, second = blocking.gate(), blocking.gate()
+    service = blocking.serving(sometimes(second))
+    service.handler(first.hold)
+    asked(fake_client, service, (1, "hold", 1))
+    first.came()
+    asked(fake_client, service, (2, "sometimes", 1), (3, "sometimes", 2))
+    until(lambda: service.stats()["waiting"] == 2)  # so the keeper has adopted it
+    first.open()
+    assert fake_client.reply() == (wire.REPLY, [[1], [1]])
+    assert fake_client.reply() == (wire.REPLY, [[2], [1]])
+    second.came()

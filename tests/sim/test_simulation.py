@@ -22,7 +22,20 @@ SEEDS = int(os.environ.get("ZMQKIT_SEEDS", "25"))
 def test_every_invariant_holds(seed: int) -> None:
     result = run(seed)
     assert not result.broken, f"seed {seed}: {result.broken}\nreplay: {replay(seed)}"
-    assert result.runs and result.ends["delivered"]
+    assert result.ends
+
+
+@pytest.mark.slow
+def test_nearly_every_world_has_something_that_is_served() -> None:
+    assert all(run(seed).runs and run(seed).ends["delivered"] for seed in range(10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [6394, 9508])
+def test_a_world_in_which_nobody_serves_what_is_called_ends_its_calls(seed: int) -> None:
+    result = run(seed)
+    assert not result.broken and not result.runs
+    assert set(result.ends) == {"NoService", "CallCancelled"}
 
 
 @pytest.mark.slow

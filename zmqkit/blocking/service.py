@@ -18,7 +18,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, QUICK_S
+from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +57,7 @@ class Service:
         self._driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
+        self._quick_runs: dict[str, int] = {}
         self._process = current_process()
         self._starting = threading.Lock()
         self._serving = threading.Lock()
@@ -231,8 +232,9 @@ class Service:
     def _work(self, driver: BlockingDriver, until: float) -> None:
         """Run the requests in hand; the answers of quick handlers leave together.
 
-        An answer waits only for another request of a method that was quick just now. Should
-        that take longer this time, the keeper sends what waits.
+        An answer waits only for another request of the same method, which was quick many times
+        in a row and just now. Should it take longer this time, the keeper sends what waits, so
+        none waits while the keeper does not look often.
         """
         todo, begun = self._todo, time.monotonic()
         while todo and begun < until and not self._stopping:
@@ -243,8 +245,12 @@ class Service:
                 if self._closed:
                     return
                 driver.driver.perform(self._core.handled([(request, answer)], now))
-                quick = now - begun < QUICK_S and not self._stopping
-                if not (quick and todo and todo[0].method == request.method):
+                runs = 0
+                if now - begun < QUICK_S:
+                    runs = self._quick_runs.get(request.method, 0) + 1
+                self._quick_runs[request.method] = runs
+                holds = runs > QUICK_RUNS_MIN and driver.watched and not self._stopping
+                if not (holds and todo and todo[0].method == request.method):
                     driver.command([], now)
             begun = now
 

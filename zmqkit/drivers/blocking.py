@@ -48,7 +48,8 @@ class Waiter:
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    attentive: the leader wants to look around after each command of another thread.
+    attentive: the leader wants to look around after each command of another thread. watched:
+    the keeper is about to look whether a thread drives, within KEEPER_S.
     """
 
     def __init__(self, driver: Driver) -> None:
@@ -58,6 +59,7 @@ class BlockingDriver:
         self.retired = False
         self.turns = 0
         self.attentive = False
+        self.watched = False
         self.led = False
         self._released = 0
         self.process = current_process()

@@ -62,10 +62,13 @@ class Keeper:
             elif not led and not kept.adopted:
                 self._adopt(kept)
             kept.turns = turns
+        for kept in self._kept.values():
+            kept.driver.watched = active and not kept.adopted
         self._look_again(KEEPER_S if active else min(2 * self._pause_s, KEEPER_S_MAX))
 
     def _adopt(self, kept: _Kept) -> None:
         kept.adopted = True
+        kept.driver.watched = False
         self._loop.add_reader(kept.driver.driver.link.fileno(), self._step, kept)
         self._step(kept)
 
