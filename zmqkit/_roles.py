@@ -105,6 +105,9 @@ class Handlers:
             raise UsageError(f"{function!r} has no name; pass handler(name=...)")
         if method in self.by_name:
             raise UsageError(f"method {method!r} has a handler already")
+        for option, value in (("idempotent", idempotent), ("copy", copy), ("thread", thread)):
+            if type(value) is not bool:
+                raise UsageError(f"{option} of {method!r} is {value!r}; use True or False")
         waits = inspect.iscoroutinefunction(function)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UsageError(f"{method!r} is a generator; return a list instead")

@@ -83,6 +83,15 @@ def test_a_second_signal_does_not_wait(serve: Serve, begin: Begin) -> None:
     assert calling.returncode == 1
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("target", ["shop", "waiting"])
+def test_two_signals_at_once_are_one(serve: Serve, target: str, number: signal.Signals) -> None:
+    serving = serve(target)
+    for _ in range(2):
+        serving.process.send_signal(number)
+    assert serving.wait() == (0, "")
+
+
 def test_async_functions_are_served_and_plain_ones_beside_them(serve: Serve, run: Run) -> None:
     serving = serve("waiting")
     assert run("call", serving.name, "patient").stdout == b"waited\n"

@@ -58,14 +58,12 @@ def snooze(seconds: float) -> float:
     return seconds
 
 
-def burn(seconds: float) -> int:
-    """Hold the interpreter within one call of C for about so long."""
+def burn(seconds: float) -> float:
+    """Hold the interpreter for so long, within one call of C that asks the clock."""
     tell("came")
-    numbers = 1_000_000
-    began = time.monotonic()
-    sum(range(numbers))
-    speed = numbers / (time.monotonic() - began)
-    return sum(range(int(seconds * speed)))
+    until = time.monotonic() + seconds
+    any(map(until.__lt__, iter(time.monotonic, None)))
+    return seconds
 
 
 HANDLERS = (who, double, count, hold, snooze, burn)

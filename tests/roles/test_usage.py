@@ -87,6 +87,12 @@ def nested(levels: int) -> list[Any]:
     return value
 
 
+@pytest.mark.parametrize("option", ["idempotent", "copy"])
+def test_options_of_a_handler_are_true_or_false(kit: Kit, option: str) -> None:
+    with pytest.raises(zmqkit.UsageError, match=f"{option} of 'double' is 'no'; use True"):
+        kit.service().handler(double, **{option: "no"})
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

@@ -210,7 +210,8 @@ def test_fields_are_a_map() -> None:
 @pytest.mark.parametrize("where", ["args", "kwargs"])
 def test_what_cannot_travel_is_named_by_its_place(where: str) -> None:
     args, kwargs = ((1, {1}), {}) if where == "args" else ((), {"x": 1, "y": {1}})
-    with pytest.raises(UsageError, match=rf"{where}\[1\] is of type set"):
+    place = "1" if where == "args" else "'y'"
+    with pytest.raises(UsageError, match=rf"{where}\[{place}\] is of type set"):
         request_body("add", 4, None, args, kwargs)
 
 

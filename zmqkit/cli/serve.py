@@ -8,8 +8,10 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from types import FrameType
 
 import click
@@ -25,6 +27,7 @@ from zmqkit.options import CONCURRENCY_ASYNCIO
 DRAIN_S = 10.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN_S = 0.1
 
 
 @dataclass(slots=True, frozen=True)
@@ -137,14 +140,7 @@ def _check_idempotent(target: Target, names: frozenset[str]) -> None:
 
 def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
     """Serve in this thread until told to stop; gives how many requests were left."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        service.stop()
-
-    for each in _SIGNALS:
-        signal.signal(each, stop)
+    _at_signals(service.stop)
     service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -155,16 +151,7 @@ def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
 
 async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) -> int:
     """Serve on this loop until told to stop; gives how many requests were left."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for each in _SIGNALS:
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
-        service.stop()
-
-    for each in _SIGNALS:
-        loop.add_signal_handler(each, stop)
+    _at_signals(service.stop)
     await service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -184,6 +171,27 @@ def where(name: str, endpoint: str) -> str:
     if not is_loopback(url.host):
         return f"{line}, open to the network in plain text"
     return f"{line}, this machine only; --insecure opens it to the network in plain text"
+
+
+def _at_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` at the first signal, and end the process at a second.
+
+    Two at once are one: `timeout`, for one, sends them to its child and to the child's group.
+    """
+    first_at = inf
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal first_at
+        now = time.monotonic()
+        if first_at == inf:
+            first_at = now
+            stop()
+        elif now - first_at >= _AGAIN_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    for each in _SIGNALS:
+        signal.signal(each, handle)
 
 
 def _at_eof(stop: Callable[[], None]) -> None:

@@ -49,7 +49,7 @@ class CallOptions:
         if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
             raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
         if type(self.attempts) is not int or self.attempts < 1:
-            raise UsageError(f"attempts is {self.attempts!r}; use 1 or more")
+            raise UsageError(f"attempts is {self.attempts!r}; use a whole number, 1 or more")
         if type(self.copy) is not bool:
             raise UsageError(f"copy is {self.copy!r}; use True or False")
         if not isinstance(self.headers, Mapping) or any(

@@ -297,11 +297,11 @@ class ServiceCore:
         if not self._takes(window, 1):
             return refuse(BUSY)
         if method not in self.methods:
-            return refuse(NO_METHOD, f"no method {method!r}; {self._method_names()}")
+            return refuse(NO_METHOD, f"no method {method[:100]!r}; {self._method_names()}")
         return None
 
     def _method_names(self) -> str:
-        names = sorted(self.methods)
+        names = sorted(self.methods) or ["none"]
         more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
         return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
 

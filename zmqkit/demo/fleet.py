@@ -35,7 +35,10 @@ class Fleet:
     def add(self) -> None:
         """Start one more."""
         pipe = subprocess.PIPE
-        process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
+        # Ctrl-C is for this process; the others end when their input does.
+        process = subprocess.Popen(
+            self._command, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+        )
         self._processes.append(process)
 
     def check(self) -> None:

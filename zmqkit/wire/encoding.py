@@ -155,13 +155,13 @@ def _check(value: object, where: str, depth: int) -> None:
         raise UsageError(f"{where} is nested deeper than {DEPTH_MAX} levels")
     if kind is list or kind is tuple:
         assert isinstance(value, list | tuple)
-        _check_items(value, where, depth)
+        _check_items(enumerate(value), value, where, depth)
     elif kind is dict:
         assert isinstance(value, dict)
         if not _KEYS.issuperset(map(type, value)):
             odd = next(key for key in value if type(key) not in _KEYS)
             raise UsageError(f"{where} has the key {odd!r}; keys are str, bytes or int")
-        _check_items(value.values(), where, depth)
+        _check_items(value.items(), value.values(), where, depth)
     elif kind is datetime:
         assert isinstance(value, datetime)
         if value.utcoffset() is None:
@@ -170,17 +170,22 @@ def _check(value: object, where: str, depth: int) -> None:
         _refuse(value, where)
 
 
-def _check_items(items: Iterable[object], where: str, depth: int) -> None:
+def _check_items(
+    places: Iterable[tuple[object, object]], items: Iterable[object], where: str, depth: int
+) -> None:
     if not SCALARS.issuperset(map(type, items)):
-        for index, item in enumerate(items):
-            _check(item, f"{where}[{index}]", depth - 1)
+        for place, item in places:
+            _check(item, f"{where}[{place!r}]", depth - 1)
 
 
 def _refuse(value: object, where: str) -> NoReturn:
-    raise UsageError(
-        f"{where} is of type {type(value).__name__}, which cannot travel; use None, bool, int, "
-        "float, str, bytes, list, tuple, dict or an aware datetime"
-    )
+    remedy = "use None, bool, int, float, str, bytes, list, tuple, dict or an aware datetime"
+    if isinstance(value, memoryview):
+        remedy = "it may as the only argument or value; use bytes(it) elsewhere"
+    elif isinstance(value, bytearray):
+        remedy = "use bytes(it)"
+    name = type(value).__name__
+    raise UsageError(f"{where} is of type {name}, which cannot travel here; {remedy}")
 
 
 def _refuse_extension(code: int, data: bytes) -> NoReturn:
