@@ -10,6 +10,7 @@ import pytest
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.blocking import service as services
+from zmqkit.options import TURN_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
@@ -108,7 +109,13 @@ def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "QUICK_RUNS_MIN", 0)
 
 
-def watched(service: Any, fake_client: FakeClient) -> None:
+def watched(service: Any) -> None:
+    """Have answers gather as if the keeper were always about to look; it does not come."""
+    service._place.node.let_go(service._driver)
+    service._driver.watched = True
+
+
+def often_watched(service: Any, fake_client: FakeClient) -> None:
     """Have the service be busy until the keeper looks at it often."""
 
     def holds() -> bool:
@@ -124,9 +131,19 @@ def test_answers_of_quick_handlers_leave_together(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     service = blocking.serving(double)
-    watched(service, fake_client)
+    watched(service)
     asked(fake_client, service, (1, "double", 1), (2, "double", 2), (3, "double", 3))
     assert fake_client.reply() == (wire.REPLY, [[1, 2, 3], [2, 4, 6]])
+
+
+@pytest.mark.usefixtures("always_quick")
+def test_so_many_answers_wait_and_no_more(blocking: Kit, fake_client: FakeClient) -> None:
+    service = blocking.serving(double)
+    watched(service)
+    asked(fake_client, service, *((n, "double", n) for n in range(1, TURN_MESSAGES + 3)))
+    _, (first, _) = fake_client.reply()
+    _, (second, _) = fake_client.reply()
+    assert (len(first), len(second)) == (TURN_MESSAGES, 2)
 
 
 @pytest.mark.usefixtures("always_quick")
@@ -135,7 +152,7 @@ def test_an_answer_does_not_wait_for_another_method(
 ) -> None:
     gate = blocking.gate()
     service = blocking.serving(gate.hold, double)
-    watched(service, fake_client)
+    watched(service)
     asked(fake_client, service, (1, "double", 1), (2, "hold", 2))
     assert fake_client.reply() == (wire.REPLY, [[1], [2]])
     gate.came()
@@ -145,7 +162,7 @@ def test_an_answer_does_not_wait_for_a_method_that_was_not_quick_often(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     service = blocking.serving(double)
-    watched(service, fake_client)
+    watched(service)
     service._quick_runs.clear()
     asked(fake_client, service, (1, "double", 1), (2, "double", 2))
     assert fake_client.reply() == (wire.REPLY, [[1], [2]])
@@ -166,7 +183,7 @@ def test_an_answer_that_waits_for_one_that_takes_long_is_sent_by_the_keeper(
 ) -> None:
     gate = blocking.gate()
     service = blocking.serving(sometimes(gate), double)
-    watched(service, fake_client)
+    often_watched(service, fake_client)
     asked(fake_client, service, (1, "sometimes", 1), (2, "sometimes", 2))
     gate.came()
     assert fake_client.reply() == (wire.REPLY, [[1], [1]])

@@ -18,7 +18,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S
+from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S, TURN_MESSAGES
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -236,7 +236,7 @@ class Service:
         in a row and just now. Should it take longer this time, the keeper sends what waits, so
         none waits while the keeper does not look often.
         """
-        todo, begun = self._todo, time.monotonic()
+        todo, begun, held = self._todo, time.monotonic(), 0
         while todo and begun < until and not self._stopping:
             request = todo.popleft()
             answer = run_plain(self._handlers.by_name[request.method], request)
@@ -250,8 +250,11 @@ class Service:
                     runs = self._quick_runs.get(request.method, 0) + 1
                 self._quick_runs[request.method] = runs
                 holds = runs > QUICK_RUNS_MIN and driver.watched and not self._stopping
-                if not (holds and todo and todo[0].method == request.method):
+                alike = todo and todo[0].method == request.method
+                held += 1
+                if not (holds and alike and held < TURN_MESSAGES):
                     driver.command([], now)
+                    held = 0
             begun = now
 
     def _run_in_pool(self, request: Request) -> None:
