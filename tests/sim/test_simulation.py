@@ -15,6 +15,8 @@ from zmqkit.testing import simulation
 from zmqkit.testing.simulation import replay, run
 
 SEEDS = int(os.environ.get("ZMQKIT_SEEDS", "25"))
+UNSERVED = (6394, 9508)
+"""Worlds in which the only client calls a name that no process serves."""
 
 
 @pytest.mark.slow
@@ -22,16 +24,11 @@ SEEDS = int(os.environ.get("ZMQKIT_SEEDS", "25"))
 def test_every_invariant_holds(seed: int) -> None:
     result = run(seed)
     assert not result.broken, f"seed {seed}: {result.broken}\nreplay: {replay(seed)}"
-    assert result.ends
+    assert seed in UNSERVED or (result.runs and result.ends["delivered"])
 
 
 @pytest.mark.slow
-def test_nearly_every_world_has_something_that_is_served() -> None:
-    assert all(run(seed).runs and run(seed).ends["delivered"] for seed in range(10))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [6394, 9508])
+@pytest.mark.parametrize("seed", UNSERVED)
 def test_a_world_in_which_nobody_serves_what_is_called_ends_its_calls(seed: int) -> None:
     result = run(seed)
     assert not result.broken and not result.runs

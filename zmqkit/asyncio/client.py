@@ -26,8 +26,9 @@ from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 class BoundClient:
     """A client's calls with options of their own; see `options`."""
 
-    _client: Client
-    _options: CallOptions
+    def __init__(self, client: Client, options: CallOptions) -> None:
+        self._client = client
+        self._options = options
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -36,10 +37,7 @@ class BoundClient:
         mapping that travels along. copy=False: a bytes reply of 4096 bytes or more is a
         read-only memoryview of what arrived. Raises UsageError for a wrong one.
         """
-        bound = BoundClient()
-        bound._client = self._client
-        bound._options = self._options.changed(changes)
-        return bound
+        return BoundClient(self._client, self._options.changed(changes))
 
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """What the service's method gives for these arguments.
@@ -91,8 +89,7 @@ class Client(BoundClient):
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
     ) -> None:
-        self._client = self
-        self._options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
+        super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
         self._place = ClientPlace(name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         self._loop: asyncio.AbstractEventLoop | None = None

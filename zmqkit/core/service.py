@@ -115,6 +115,7 @@ class ServiceCore:
         self._running.clear()
         self._queue = Line()
         self._windows.clear()
+        self._stale.clear()
         self._held_count = 0
         return [*effects, Abort(running)] if running else effects
 
@@ -196,8 +197,7 @@ class ServiceCore:
         assert self._ticket == ended + held, "stats do not balance"
         assert len(self._running) + len(self._queue) == held
         assert len(self._running) <= self.concurrency
-        if not self._stale:
-            self._windows.check()
+        self._windows.check()
 
     # Packets in
 

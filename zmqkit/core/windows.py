@@ -73,10 +73,14 @@ class Windows:
         self.sweep_at = inf
 
     def check(self) -> None:
-        """An id is held or answered, never both, and every byte is accounted for."""
+        """An id is held or answered, never both, and every byte is accounted for.
+
+        Of what is settled only that is kept which waits for the next `free`.
+        """
         for window in self.by_client.values():
             assert window.held.keys().isdisjoint(window.answers)
-            assert not any(map(window.is_settled, window.answers))
+            kept = [n for n in window.answers if not window.freed_below <= n < window.below]
+            assert not any(map(window.is_settled, kept))
             assert window.bytes == sum(a.size for a in window.answers.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
         assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= FORGOTTEN_MAX
