@@ -9,6 +9,7 @@ from collections.abc import Callable
 from threading import get_ident
 
 from zmqkit.core.effects import Effect
+from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.options import TURN_MESSAGES
@@ -26,6 +27,7 @@ class AioDriver:
         self._timer_at = math.inf
         self._flush_due = False
         self._room = 0
+        self._busy = BusyPoll()
         self._after: Callable[[], None] | None = None
         self._closed = False
         loop.add_reader(driver.link.fileno(), self._read)
@@ -84,7 +86,9 @@ class AioDriver:
 
     def _read(self) -> None:
         """Drain within the budget; what this wakes has its turn before the flush."""
-        if not self._closed and self.driver.pump(time.monotonic()):
+        now = time.monotonic()
+        if not self._closed and self.driver.pump(now):
+            self._busy.end(now)
             self.soon()
 
     def _flush(self) -> None:
@@ -92,12 +96,22 @@ class AioDriver:
         self._room = 0
         if self._closed:
             return
-        self.driver.flush(time.monotonic())
+        now = time.monotonic()
+        self.driver.flush(now)
+        self._busy.begin(now)
         if self.driver.link.pending():
             self._read()
+        elif self._busy.pays:
+            self.loop.call_soon(self._stay_awake)
         self._arm()
         if self._after is not None:
             self._after()
+
+    def _stay_awake(self) -> None:
+        """Keep the loop from sleeping for a moment; it looks at everybody's descriptors."""
+        if not self._flush_due and time.monotonic() < self._busy.until:
+            give_way()
+            self.loop.call_soon(self._stay_awake)
 
     def _arm(self) -> None:
         """Keep the one timer no later than the core's deadline; an early one does no harm."""

@@ -20,6 +20,7 @@ from math import inf
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.outcome import Outcome
+from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
@@ -62,6 +63,7 @@ class BlockingDriver:
         self.watched = False
         self.led = False
         self._released = 0
+        self._busy = BusyPoll()
         self.process = current_process()
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
@@ -167,7 +169,7 @@ class BlockingDriver:
         once a round."""
         try:
             while True:
-                for descriptor, _ in self._poll.poll(timeout_ms):
+                for descriptor, _ in self._rest(timeout_ms):
                     if descriptor == self._wake_read:
                         os.read(self._wake_read, 4096)
                 with self.lock:
@@ -180,6 +182,20 @@ class BlockingDriver:
             with self.lock:
                 self._drop_lead()
             raise
+
+    def _rest(self, timeout_ms: int) -> list[tuple[int, int]]:
+        """Wait for something to look at, awake for a moment if that pays."""
+        poll = self._poll.poll
+        busy = self._busy
+        busy.begin(time.monotonic())
+        if busy.pays and timeout_ms:
+            while time.monotonic() < busy.until:
+                if ready := poll(0):
+                    return ready
+                give_way()
+        ready = poll(timeout_ms)
+        busy.end(time.monotonic())
+        return ready
 
     def _drop_lead(self) -> None:
         """Let another waiting thread drive; the caller holds the lock."""

@@ -1,0 +1,125 @@
+"""When a wait stays awake for a moment, and that it sleeps otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from zmqkit.core.client import ClientCore
+from zmqkit.drivers import busypoll
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.busypoll import BusyPoll
+from zmqkit.drivers.perform import Driver
+from zmqkit.links.memory import MemoryLink
+from zmqkit.options import BUSY_POLL_S
+
+
+def wait(busy: BusyPoll, seconds: float) -> None:
+    busy.begin(100.0)
+    busy.end(100.0 + seconds)
+
+
+def test_it_pays_after_a_short_wait_and_no_more_after_a_long_one() -> None:
+    busy = BusyPoll(processors=2)
+    assert not busy.pays
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays
+    wait(busy, BUSY_POLL_S * 2)
+    assert not busy.pays
+
+
+def test_it_never_pays_with_one_processor() -> None:
+    busy = BusyPoll(processors=1)
+    wait(busy, BUSY_POLL_S / 2)
+    assert not busy.pays
+
+
+class Polls:
+    """Ready at the third look, or after a sleep; it notes how long each might have slept."""
+
+    def __init__(self) -> None:
+        self.timeouts_ms: list[int] = []
+
+    def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+        self.timeouts_ms.append(timeout_ms)
+        return [(0, 1)] if len(self.timeouts_ms) == 3 or timeout_ms else []
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    monkeypatch.setattr(busypoll, "BUSY_POLL_S", 1e9)
+    link = MemoryLink(1)
+    yield Driver(ClientCore("orders", 1), link)
+    link.close(0)
+
+
+def rest(driver: Driver, *, pays: bool) -> list[int]:
+    """How long each look of one rest of up to 50 ms might have slept."""
+    blocking = BlockingDriver(driver)
+    polls = Polls()
+    blocking._poll = polls  # type: ignore[assignment]
+    blocking._busy.pays = pays
+    assert blocking._rest(50) == [(0, 1)]
+    blocking.close()
+    return polls.timeouts_ms
+
+
+def test_a_thread_looks_again_and_again_while_that_pays(driver: Driver) -> None:
+    assert rest(driver, pays=True) == [0, 0, 0]
+
+
+def test_a_thread_sleeps_otherwise(driver: Driver) -> None:
+    assert rest(driver, pays=False) == [50]
+
+
+class Loop:
+    """Notes what is to be called soon, and how often."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
+        pass
+
+    def turn(self) -> bool:
+        """Call what is due; whether the next turn would not sleep."""
+        due, self.soon = self.soon, []
+        for callback in due:
+            callback()
+        return bool(self.soon)
+
+
+def flushed(driver: Driver, *, pays: bool) -> tuple[AioDriver, Loop]:
+    """A driver and its loop after the turn of a flush."""
+    loop = Loop()
+    aio = AioDriver(driver, loop)  # type: ignore[arg-type]
+    aio._busy.pays = pays
+    aio.soon()
+    loop.turn()
+    return aio, loop
+
+
+def test_a_loop_is_kept_awake_while_that_pays(driver: Driver) -> None:
+    aio, loop = flushed(driver, pays=True)
+    assert all(loop.turn() for _ in range(3))
+    aio._busy.until = 0.0
+    assert not loop.turn()
+
+
+def test_a_loop_sleeps_otherwise(driver: Driver) -> None:
+    _, loop = flushed(driver, pays=False)
+    assert not loop.turn()
+
+
+def test_one_flush_after_the_other_keeps_a_loop_awake_once(driver: Driver) -> None:
+    aio, loop = flushed(driver, pays=True)
+    for _ in range(3):
+        aio.soon()
+        loop.turn()
+        loop.turn()
+        assert loop.soon == [aio._stay_awake]

@@ -1,0 +1,44 @@
+"""Whether the next wait begins awake: after a short one it does, for a moment.
+
+To be woken costs a thread more than a whole small call: the kernel's way from one processor to
+the other, and caches that others have filled meanwhile. Whoever looks again and again is there
+at once. It pays where answers come that soon, so it is done for no longer than that, and only
+after a wait that was over as soon: a role that waits longer sleeps, and costs nothing. Between
+two looks everybody else who wants the processor has it; libzmq's thread, which brings the
+answer, is one of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from zmqkit.options import BUSY_POLL_S
+
+give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
+"""Let other threads have the processor and the interpreter first."""
+
+
+class BusyPoll:
+    """What one driver learnt from its last wait.
+
+    pays: whether that was over within BUSY_POLL_S; never on a machine with one processor, where
+    whoever stays awake keeps the other side from answering. until: how long the wait at hand
+    may stay awake, on the monotonic clock.
+    """
+
+    __slots__ = ("_several", "pays", "until")
+
+    def __init__(self, processors: int | None = None) -> None:
+        self._several = (processors or os.cpu_count() or 1) > 1
+        self.pays = False
+        self.until = 0.0
+
+    def begin(self, now: float) -> None:
+        """A wait begins."""
+        self.until = now + BUSY_POLL_S
+
+    def end(self, now: float) -> None:
+        """It is over, for something came."""
+        self.pays = self._several and now < self.until
