@@ -93,7 +93,7 @@ def rate(call: Callable[[], object], count: int) -> float:
 def main() -> None:
     parser = figures.arguments(__doc__)
     parser.add_argument(
-        "--calls", type=figures.positive, default=400, help="per round; default %(default)s"
+        "--calls", type=figures.positive, default=4000, help="per round; default %(default)s"
     )
     figures.add_pin(parser)
     parser.add_argument("--copy", action="store_true", help="bytes on both ends, the default")
