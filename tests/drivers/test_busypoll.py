@@ -123,3 +123,15 @@ def test_one_flush_after_the_other_keeps_a_loop_awake_once(driver: Driver) -> No
         loop.turn()
         loop.turn()
         assert loop.soon == [aio._stay_awake]
+
+
+def test_a_loop_that_is_awake_reads_in_the_same_turn(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aio, loop = flushed(driver, pays=True)
+    reads: list[int] = []
+    monkeypatch.setattr(aio, "_read", lambda: reads.append(1))
+    looks = iter(([], [], [(0, 1)]))
+    monkeypatch.setattr(aio, "_look", lambda _: next(looks))
+    loop.turn()
+    assert reads == [1]
