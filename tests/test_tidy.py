@@ -35,8 +35,8 @@ ERRORS = {
     "UsageError",
     "ZmqkitError",
 }
-ROLES = ("Client", "Service")
-PUBLIC = {*ERRORS, *ROLES, "Request", "current_request"}
+ROLES = ("Client", "Publisher", "Service", "Subscriber")
+PUBLIC = {*ERRORS, *ROLES, "Gap", "Message", "Request", "current_request"}
 
 # What each layer may import beside itself.
 BASE = {"errors"}
@@ -61,6 +61,7 @@ LAYERS = {
 TOP = {
     "__init__": "roles",
     "__main__": "cli",
+    "_messages": "roles",
     "_places": "roles",
     "_roles": "roles",
     "asyncio": "roles",

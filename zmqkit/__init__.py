@@ -3,9 +3,12 @@
 The blocking roles are here; `zmqkit.asyncio` has the same names for event loops.
 """
 
+from zmqkit._messages import Gap, Message
 from zmqkit._roles import Request, current_request
 from zmqkit.blocking.client import Client
+from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.service import Service
+from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.errors import (
     Busy,
     CallCancelled,
@@ -27,14 +30,18 @@ __all__ = [
     "CallTimeout",
     "Client",
     "ConfigError",
+    "Gap",
+    "Message",
     "NoMethod",
     "NoService",
     "PeerError",
     "PeerLost",
+    "Publisher",
     "QueueFull",
     "RemoteError",
     "Request",
     "Service",
+    "Subscriber",
     "UsageError",
     "ZmqkitError",
     "current_request",

@@ -17,7 +17,7 @@ from zmqkit.core.outcome import RAISED
 from zmqkit.core.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN
-from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked
+from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
 _TRACEBACK_CHARS_MAX = 16_000
@@ -53,18 +53,6 @@ def is_raw(value: object) -> TypeGuard[Buffer]:
     """Whether the value, alone, travels raw: a long bytes value, or any memoryview."""
     kind = type(value)
     return kind is memoryview or (kind is bytes and len(value) >= RAW_BYTES_MIN)  # type: ignore[arg-type]  # bytes
-
-
-def raw_of(value: Buffer) -> Buffer:
-    """A raw value as it travels; what may change under a view is copied.
-
-    Raises UsageError for a view with gaps.
-    """
-    if type(value) is not memoryview:
-        return value
-    if not value.c_contiguous:
-        raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
-    return value.cast("B") if value.readonly else bytes(value)
 
 
 @dataclass(slots=True, frozen=True)

@@ -10,6 +10,9 @@ from zmqkit.errors import ConfigError, UsageError
 PeerId = bytes
 """Names one connection of a link: a routing id where accepted, a key where made."""
 
+EVERY_PEER: PeerId = b"\x00"
+"""All subscribers of an address bound to publish, together: the link filters by topic."""
+
 Frames = tuple["bytes | memoryview", ...]
 """One message as the link carries it: for what is ours one frame, two with a raw body."""
 

@@ -126,7 +126,7 @@ def frame(**changes: int) -> bytes:
     ("changes", "reason"),
     [
         ({"end": 1}, "magic"), ({"magic": 0}, "magic"), ({"version": 2}, "version"),
-        ({"kind": 0}, "kind"), ({"kind": 6}, "kind"), ({"kind": 16}, "kind"),
+        ({"kind": 0}, "kind"), ({"kind": 6}, "kind"), ({"kind": 19}, "kind"),
         ({"encoding": 2}, "encoding"), ({"flags": 1}, "encoding"), ({"size": 0}, "length"),
         ({"encoding": 1, "flags": 1}, "encoding"), ({"encoding": 1}, "frames"),
         ({"size": 2}, "length"), ({"size": 2, "encoding": 1}, "length"),

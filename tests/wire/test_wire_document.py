@@ -30,7 +30,7 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL",
+        "CANCEL", "PUBLISH", "MARK", "CREDIT",
     )
 }  # fmt: skip
 ROWS = {
@@ -48,10 +48,13 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     raw = bytes.fromhex(said["raw"]) if "raw" in said else None
     source, target = int(said["source"], 16), int(said["target"], 16)
     kind, settled = KINDS[said["kind"]], said["settled"]
-    packet = wire.unpack(frames)
+    before = bytes.fromhex(said.get("before", ""))
+    assert frames[0].startswith(before)
+    packet = wire.unpack(frames, len(before))
     assert packet == wire.Packet(kind, source, target, settled, said["meta"], packet.raw)
     assert packet.raw == raw
-    assert wire.pack(kind, source, target, settled, encode(said["meta"]), raw) == frames
+    [head, *rest] = wire.pack(kind, source, target, settled, encode(said["meta"]), raw)
+    assert (before + head, *rest) == frames
     if kind in ROWS:
         assert ROWS[kind](packet)
     if kind == wire.WELCOME and "process" in said["meta"]:
@@ -59,7 +62,7 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 17
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 22
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -72,7 +75,7 @@ def test_every_kind_has_an_example_and_a_row() -> None:
 def test_no_kind_of_ours_is_among_the_reserved() -> None:
     reserved = re.findall(r"^\| (\d+)–(\d+) \| reserved", DOCUMENT, re.MULTILINE)
     numbers = {n for low, high in reserved for n in range(int(low), int(high) + 1)}
-    assert numbers == set(range(16, 64)) and numbers.isdisjoint(wire.KINDS)
+    assert numbers == set(range(19, 64)) and numbers.isdisjoint(wire.KINDS)
 
 
 def test_the_header_is_as_the_table_says() -> None:

@@ -4,9 +4,12 @@ A role belongs to the event loop on which it is first used. Plain handlers run o
 they should be quick; `thread=True` moves a slow one off it, `async def` handlers may wait.
 """
 
+from zmqkit._messages import Gap, Message
 from zmqkit._roles import Request, current_request
 from zmqkit.asyncio.client import Client
+from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.service import Service
+from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.errors import (
     Busy,
     CallCancelled,
@@ -28,14 +31,18 @@ __all__ = [
     "CallTimeout",
     "Client",
     "ConfigError",
+    "Gap",
+    "Message",
     "NoMethod",
     "NoService",
     "PeerError",
     "PeerLost",
+    "Publisher",
     "QueueFull",
     "RemoteError",
     "Request",
     "Service",
+    "Subscriber",
     "UsageError",
     "ZmqkitError",
     "current_request",

@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation
 from zmqkit._roles import call_body, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.call import CallOptions
@@ -90,7 +90,7 @@ class Client(BoundClient):
         insecure: bool | None = None,
     ) -> None:
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = ClientPlace(name, insecure=insecure)
+        self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None

@@ -8,7 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation
 from zmqkit._roles import call_body, instance_rows
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
@@ -80,7 +80,7 @@ class Client(BoundClient):
         insecure: bool | None = None,
     ) -> None:
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = ClientPlace(name, insecure=insecure)
+        self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         hands = Hands()
         self._driver = BlockingDriver(Driver(self._core, self._place.open(), hands))

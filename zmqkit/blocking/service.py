@@ -10,7 +10,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from zmqkit._places import ServicePlace
+from zmqkit._places import BoundPlace
 from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
@@ -48,7 +48,7 @@ class Service:
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")
-        self._place = ServicePlace(name, bind, advertise, insecure=insecure)
+        self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
             self._place.incarnation, self._handlers.idempotent, concurrency

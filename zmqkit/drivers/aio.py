@@ -29,7 +29,7 @@ class AioDriver:
         self._flush_due = False
         self._room = 0
         self._busy = BusyPoll()
-        self._after: Callable[[], None] | None = None
+        self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
         poll.register(driver.link.fileno(), select.POLLIN)
@@ -82,11 +82,14 @@ class AioDriver:
         if done():
             return
         reached = asyncio.Event()
-        self._after = lambda: reached.set() if done() else None
+        self._after[reached] = done
+        left_s = max(0.0, until - time.monotonic())
         try:
-            await asyncio.wait_for(reached.wait(), max(0.0, until - time.monotonic()))
+            await asyncio.wait_for(reached.wait(), None if left_s == math.inf else left_s)
         except TimeoutError:
             return
+        finally:
+            del self._after[reached]
 
     def _read(self) -> None:
         """Drain within the budget; what this wakes has its turn before the flush."""
@@ -108,8 +111,9 @@ class AioDriver:
         elif self._busy.pays:
             self.loop.call_soon(self._stay_awake)
         self._arm()
-        if self._after is not None:
-            self._after()
+        for reached, done in self._after.items():
+            if done():
+                reached.set()
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.

@@ -25,6 +25,8 @@ from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 
+_POSTS = 64
+
 
 class Waiter:
     """One thread's wait for one outcome.
@@ -94,6 +96,17 @@ class BlockingDriver:
             or self._watched is not self.driver.link.descriptors
         ):
             self.wake()
+
+    def post(self, effects: list[Effect]) -> None:
+        """Perform a command that nobody waits for, and look around now and then.
+
+        That takes longer than to send does; what comes meanwhile is seen at the next look, or
+        by the keeper. The caller holds the lock.
+        """
+        self.driver.perform(effects)
+        self.turns += 1
+        if not self.turns % _POSTS and self.driver.link.pending():
+            self.turn()
 
     def is_last(self) -> bool:
         """Whether no other thread that was just released is about to come with a command.

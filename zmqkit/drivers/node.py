@@ -96,12 +96,14 @@ class Node:
         """Tell nobody of a role any more: those that used it learn that it is gone."""
         self._post(self.core.offers.remove, incarnation)
 
-    def want(self, key: str, listener: Listener, *, open: bool, url: Url | None = None) -> None:
+    def want(
+        self, key: str, listener: Listener, *, role: str, open: bool, url: Url | None = None
+    ) -> None:
         """Call the listener, on the node's thread, with the news of a key's instances.
 
-        url: where to ask when the key is not a name.
+        role: theirs. url: where to ask when the key is not a name.
         """
-        self._post(self._want, key, listener, open, url)
+        self._post(self._want, key, listener, role, open, url)
 
     def unwant(self, key: str, listener: Listener, *, open: bool) -> None:
         """Stop calling the listener."""
@@ -182,17 +184,19 @@ class Node:
             for engine in self._engines.values():
                 await engine.withdraw(incarnation)
 
-    def _want(self, key: str, listener: Listener, open: bool, url: Url | None) -> None:
+    def _want(
+        self, key: str, listener: Listener, role: str, open: bool, url: Url | None
+    ) -> None:
         self._listeners.setdefault(key, []).append((listener, open))
         now = time.monotonic()
         self._driver.perform(self.core.want(key, now, open=open))
         if url is not None:
-            self._driver.perform(self.core.seed(url, key, "service", now))
+            self._driver.perform(self.core.seed(url, key, role, now))
             return
         for peer in self.environment.peers:
             address = parse_url(f"tcp://{peer}")
             if open or is_loopback(address.host):
-                self._driver.perform(self.core.seed(address, "", "service", now))
+                self._driver.perform(self.core.seed(address, "", role, now))
         self._spawn(self._listen(open=open))
 
     async def _listen(self, *, open: bool) -> None:

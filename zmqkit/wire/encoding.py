@@ -78,6 +78,18 @@ def encode_checked(value: object) -> bytes:
         raise _cannot_travel(error) from error
 
 
+def raw_of(value: Buffer) -> Buffer:
+    """A raw value as it travels; what may change under a view is copied.
+
+    Raises UsageError for a view with gaps.
+    """
+    if type(value) is not memoryview:
+        return value
+    if not value.c_contiguous:
+        raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
+    return value.cast("B") if value.readonly else bytes(value)
+
+
 def decode(data: Buffer) -> object:
     """The value that `data` holds, whole. Malformed if it is anything but one msgpack value.
 
@@ -98,9 +110,10 @@ def decode(data: Buffer) -> object:
         raise Malformed(f"msgpack: {type(error).__name__}") from error
 
 
-def array(items: Sequence[bytes]) -> bytes:
-    """One msgpack array of values that are encoded already."""
-    count = len(items)
+def array(items: Sequence[bytes], count: int | None = None) -> bytes:
+    """One msgpack array of values that are encoded already; `count` if not one in each item."""
+    if count is None:
+        count = len(items)
     if count < 16:
         head = bytes((0x90 | count,))
     elif count < 1 << 16:

@@ -49,7 +49,11 @@ _read_header = HEADER.unpack_from
 
 HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL = 8, 9, 10, 11, 12
-KINDS = frozenset({HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL})
+PUBLISH, MARK, CREDIT = 16, 17, 18
+KINDS = frozenset({
+    HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL,
+    PUBLISH, MARK, CREDIT,
+})  # fmt: skip
 
 RequestRow = tuple[
     int, int, str, int, "dict[str, object] | None", list[object], dict[str, object]
@@ -87,15 +91,18 @@ def pack(
     return (head + meta,) if raw is None else (head + meta, raw)
 
 
-def unpack(frames: Frames) -> Packet:
-    """Read a packet. Malformed, with the reason, for whatever is not one of ours."""
+def unpack(frames: Frames, at: int = 0) -> Packet:
+    """Read a packet that begins at a byte of the first frame, behind its topic if it has one.
+
+    Malformed, with the reason, for whatever is not one of ours.
+    """
     if not frames:
         raise Malformed("frames")
     frame = frames[0]
-    size = len(frame)
+    size = len(frame) - at
     if not _HEADER_BYTES <= size <= PACKET_BYTES_MAX:
         raise Malformed("size")
-    first, encoding, meta_bytes, source, target, settled = _read_header(frame)
+    first, encoding, meta_bytes, source, target, settled = _read_header(frame, at)
     kind = first - FIRST
     if kind not in KINDS:
         raise Malformed(_first_fault(first))
@@ -104,7 +111,7 @@ def unpack(frames: Frames) -> Packet:
     raw = None
     if len(frames) != 1 or encoding:
         raw = _second_frame(frames, encoding)
-    return Packet(kind, source, target, settled, decode(frame[_HEADER_BYTES:]), raw)
+    return Packet(kind, source, target, settled, decode(frame[at + _HEADER_BYTES :]), raw)
 
 
 def _first_fault(first: int) -> str:

@@ -1,0 +1,61 @@
+"""One publisher as a subscriber knows it, and how far it is in each topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zmqkit.model import PeerId
+from zmqkit.options import HELLO_S, TOPICS_MAX
+from zmqkit.wire.encoding import Malformed
+
+
+class State(Enum):
+    """OPENING: HELLO is not answered. UP: it has all subscriptions. LOST: out of reach."""
+
+    OPENING = "opening"
+    UP = "up"
+    LOST = "lost"
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """A topic's name, and the number that its next message is to have; 0 for any."""
+
+    name: str
+    next: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A publisher: where it is, what it is like, and how far it is.
+
+    incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
+    address. waits: it waits for this subscriber, whose credit it needs. token: of the last
+    HELLO. broken: a subscription did not leave, so the connection is to be made anew.
+    """
+
+    incarnation: int
+    peer: PeerId
+    endpoint: str
+    fixed: bool = False
+    state: State = State.LOST
+    waits: bool = False
+    token: int = 0
+    broken: bool = False
+    hello_at: float = 0.0
+    back_off_s: float = HELLO_S
+    positions: dict[bytes, Position] = field(default_factory=dict)
+
+    def position(self, topic: bytes) -> Position:
+        """How far it is in a topic. Malformed for one that is not text."""
+        position = self.positions.get(topic)
+        if position is None:
+            try:
+                name = topic.decode()
+            except UnicodeDecodeError as error:
+                raise Malformed("topic") from error
+            if len(self.positions) >= TOPICS_MAX:
+                del self.positions[next(iter(self.positions))]
+            position = self.positions[topic] = Position(name)
+        return position
