@@ -73,6 +73,7 @@ class Publisher:
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._gathering = self._core.gathering
         self._driver: AioDriver | None = None
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
@@ -97,14 +98,15 @@ class Publisher:
 
         topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
         """
-        driver, core = self._driver, self._core
-        if driver is None or self._closing is not None or not driver.is_here():
+        driver, audience = self._driver, self._core.audience
+        if driver is None or not driver.flush_due:  # the first of this turn
             driver = self._usable()
-        if core.audience.blocked:
+        if audience.load >= audience.limit:
             await self._wait_for_room(driver)
-        if core.gathering.add(topic, body):
+        if self._gathering.add(topic, body):
             driver.driver.flush(time.monotonic())
-        driver.soon()
+        if not driver.flush_due:
+            driver.soon()
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers beyond the end of a turn."""

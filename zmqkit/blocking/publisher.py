@@ -72,6 +72,7 @@ class Publisher:
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._audience = self._core.audience
         self._driver = BlockingDriver(Driver(self._core, self._place.open()))
         self._core.about.update(self._place.about())
         self._closing = threading.Lock()
@@ -102,13 +103,12 @@ class Publisher:
         driver = self._driver
         if driver.process.forked:
             driver.process.check()
-        if self._core.blocked:
+        if self._audience.load >= self._audience.limit:
             self._wait_for_room()
         with driver.lock:
             if driver.retired:
                 driver.check_open()
-            now = time.monotonic()
-            driver.post(self._core.publish(topic, body, now))
+            driver.post(self._core.publish(topic, body, time.monotonic()))
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers, which is several times as fast."""

@@ -46,7 +46,8 @@ class Audience:
         self.mark = 0
         self.stalled_at = inf
         self._marks: deque[tuple[int, int]] = deque()
-        self._next_mark_at: float = _STRIDE if waits else inf
+        self._mark_at: float = _STRIDE if waits else inf
+        self._watch_at: float = self._mark_at
 
     @property
     def blocked(self) -> bool:
@@ -84,12 +85,13 @@ class Audience:
     def sent(self, count: int, size: int, now: float) -> bool:
         """So many messages and bytes left; whether it is time for a MARK, `mark` by number."""
         self.load += size + count * MESSAGE_LOAD
-        if self.blocked and self.stalled_at == inf:
-            self.stalled_at = now
-        if self.load < self._next_mark_at:
+        if self.load < self._watch_at:
             return False
-        self._next_mark_at = self.load + _STRIDE
-        if not self.joined_count:
+        is_due = self.load >= self._mark_at
+        if is_due:
+            self._mark_at = self.load + _STRIDE
+        self._recount(now)
+        if not (is_due and self.joined_count):
             return False
         self.mark += 1
         self._marks.append((self.mark, self.load))
@@ -146,6 +148,7 @@ class Audience:
 
     def _recount(self, now: float) -> None:
         self.limit = self._limit()
+        self._watch_at = min(self._mark_at, self.limit)
         if not self.blocked:
             self.stalled_at = inf
         elif self.stalled_at == inf:

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from zmqkit.errors import UsageError
 from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES
-from zmqkit.wire.encoding import Buffer, encode, pack_plain, raw_of
+from zmqkit.wire.encoding import (
+    SCALARS,
+    Buffer,
+    encode,
+    encode_checked,
+    pack_plain,
+    raw_of,
+)
 from zmqkit.wire.publication import check_topic
 
 _FIXED = frozenset({float, bool, type(None)})
@@ -133,7 +140,7 @@ class Gathering:
 
 def encode_body(body: object) -> bytes:
     """A body as msgpack; UsageError for what cannot travel, by type or by size."""
-    row = encode(body, "body")
+    row = encode_checked(body) if type(body) in SCALARS else encode(body, "body")
     if len(row) > BODY_BYTES_MAX:
         raise UsageError(f"the body takes {len(row)} bytes; {BODY_BYTES_MAX} at most")
     return row

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from zmqkit.model import PeerId
 
+_JOINED_MAX = 256
+
 
 @dataclass(slots=True, eq=False)
 class Delivery:
@@ -36,6 +38,11 @@ class Inbox(Protocol):
     def put(self, delivery: Delivery) -> int:
         """Add what arrived; the oldest makes room."""
 
+    def join(
+        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
+    ) -> bool:
+        """Add what arrived to the newest if it goes on from there; false when it does not."""
+
     def take(self) -> Delivery | None:
         """The oldest; None when there is none."""
 
@@ -62,6 +69,31 @@ class Queue:
         while self.messages > self._messages_max:
             dropped += self._trim(self.messages - self._messages_max)
         return dropped
+
+    def join(
+        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
+    ) -> bool:
+        """Add what arrived to the newest if it goes on from there; false when it does not.
+
+        So messages that came one by one are read as if they had come together.
+        """
+        if not self._waiting:
+            return False
+        newest, count = self._waiting[-1], len(bodies)
+        if (
+            newest.publisher != publisher
+            or newest.topic != topic
+            or newest.sequence + len(newest.bodies) != sequence
+            or len(newest.bodies) >= _JOINED_MAX
+            or self.messages + count > self._messages_max
+            or self.size + size > self._bytes_max
+        ):
+            return False
+        newest.bodies += bodies
+        newest.size += size
+        self.messages += count
+        self.size += size
+        return True
 
     def take(self) -> Delivery | None:
         """The oldest; None when there is none."""
@@ -115,6 +147,12 @@ class Latest:
             self.take()
             dropped += 1
         return dropped
+
+    def join(
+        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
+    ) -> bool:
+        """Never: there is one message of each topic."""
+        return False
 
     def take(self) -> Delivery | None:
         """The one that waits longest; None when there is none."""

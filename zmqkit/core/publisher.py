@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from zmqkit.core.audience import Audience
 from zmqkit.core.effects import Effect, Note, Send
-from zmqkit.core.gathering import Gathering, Rows, single_rows
+from zmqkit.core.gathering import Gathering, Rows, encode_body, single_rows
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import STALL_S, TOPICS_MAX
+from zmqkit.options import BATCH_BYTES, STALL_S, TOPICS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -55,11 +55,26 @@ class PublisherCore:
     # Commands
 
     def publish(self, topic: str, body: object, now: float) -> list[Effect]:
-        """Send one message now. Raises UsageError for what cannot travel."""
-        if self.gathering:
-            effects = self.flush(now)
-            return effects + self.send([single_rows(topic, body)], now)
-        return self.send([single_rows(topic, body)], now)
+        """Send one message now. Raises UsageError for what cannot travel.
+
+        The way of a message that leaves alone, so it is written out.
+        """
+        known = self._topics.get(topic)
+        if (
+            known is None
+            or type(body) is memoryview
+            or (type(body) is bytes and len(body) >= BATCH_BYTES)
+        ):
+            return self.send([single_rows(topic, body)], now)
+        row = encode_body(body)
+        size, sequence = len(row), known.sequence
+        frame = publication.single(known.data, self.incarnation, sequence, row)
+        known.sequence = sequence + 1
+        self._handed += 1
+        effects: list[Effect] = [Send(EVERY_PEER, (frame,))]
+        if self.audience.sent(1, size, now):
+            effects.append(self._mark())
+        return effects
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
         """Send packets now, in order."""

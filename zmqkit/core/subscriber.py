@@ -216,10 +216,11 @@ class SubscriberCore:
         if not self.sources.wanted(topic):
             self.dropped["unsubscribed"] += count
             return []
-        peer, publisher = source.peer, source.incarnation
-        return self._put(
-            source, Delivery(position.name, peer, publisher, sequence, bodies, size)
-        )
+        name, publisher = position.name, source.incarnation
+        inbox = self._own.get(source.peer) if source.waits else self._shared
+        if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
+            self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
+        return []
 
     def _mark(self, source: Source, packet: Packet) -> list[Effect]:
         if type(packet.meta) is not int or packet.meta <= 0:
@@ -227,7 +228,8 @@ class SubscriberCore:
         delivery = Delivery("", source.peer, source.incarnation, 0, [], 0, packet.meta)
         if self._latest or not source.waits or source.peer not in self._own:
             return self._credit(delivery)
-        return self._put(source, delivery)
+        self._put(source, delivery)
+        return []
 
     # Inside
 
@@ -250,7 +252,7 @@ class SubscriberCore:
         kind = Latest if self._latest else Queue
         return kind(windows * QUEUE_MESSAGES, windows * QUEUE_BYTES)
 
-    def _put(self, source: Source, delivery: Delivery) -> list[Effect]:
+    def _put(self, source: Source, delivery: Delivery) -> None:
         """Have it wait, in an inbox of its publisher's own if that waits for its credit."""
         inbox = self._shared
         if source.waits and not self._latest:
@@ -259,7 +261,6 @@ class SubscriberCore:
         if dropped := inbox.put(delivery):
             self.dropped["replaced" if self._latest else "full"] += dropped
         self._filled[inbox] = None
-        return []
 
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)

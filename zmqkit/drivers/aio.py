@@ -17,7 +17,10 @@ from zmqkit.options import BUSY_POLL_LOOKS, TURN_MESSAGES
 
 
 class AioDriver:
-    """Drives a core from an event loop, in turns: drain, decide, send what gathered."""
+    """Drives a core from an event loop, in turns: drain, decide, send what gathered.
+
+    flush_due: this turn is going to end with a flush.
+    """
 
     def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
         self.driver = driver
@@ -26,7 +29,7 @@ class AioDriver:
         self._process = current_process()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._flush_due = False
+        self.flush_due = False
         self._room = 0
         self._busy = BusyPoll()
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
@@ -52,8 +55,8 @@ class AioDriver:
 
     def soon(self) -> None:
         """Send what gathers in this turn of the loop at its end."""
-        if not self._flush_due and not self._closed:
-            self._flush_due = True
+        if not self.flush_due and not self._closed:
+            self.flush_due = True
             self._room = TURN_MESSAGES
             self.loop.call_soon(self._flush)
 
@@ -64,7 +67,7 @@ class AioDriver:
         """
         self._room -= 1
         if self._room <= 0:
-            if self._flush_due:
+            if self.flush_due:
                 self._room = TURN_MESSAGES
                 self.driver.flush(time.monotonic())
             else:
@@ -99,7 +102,7 @@ class AioDriver:
             self.soon()
 
     def _flush(self) -> None:
-        self._flush_due = False
+        self.flush_due = False
         self._room = 0
         if self._closed:
             return
@@ -121,7 +124,7 @@ class AioDriver:
         It looks at everybody's descriptors in between, at a price: a turn of it costs as much
         as several looks at the link alone.
         """
-        if self._flush_due or self._closed:
+        if self.flush_due or self._closed:
             return
         for _ in range(BUSY_POLL_LOOKS):
             if self._look(0):

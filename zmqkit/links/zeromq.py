@@ -204,8 +204,9 @@ class ZeromqLink:
             if port is None:
                 port = self._bound[peer[0]]
                 _send(port.socket, peer[1:], _MORE)
-            for frame in frames[:-1]:
-                _send(port.socket, frame, _MORE)
+            if len(frames) > 1:
+                for frame in frames[:-1]:
+                    _send(port.socket, frame, _MORE)
             last = frames[-1]
             if len(last) < _COPY_BYTES_MAX:
                 _send(port.socket, last, _NOBLOCK)

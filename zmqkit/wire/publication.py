@@ -25,6 +25,8 @@ EVERYBODY = 0
 """In place of a subscriber's incarnation: all that are there."""
 
 _NUL = b"\x00"
+_FIRST = wire.FIRST + wire.PUBLISH
+_pack_header = wire.HEADER.pack
 _ID_BYTES = 8
 
 
@@ -63,6 +65,12 @@ def publication(
     return (topic + bytes(frame),)
 
 
+def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
+    """The frame of a packet of one message."""
+    head = _pack_header(_FIRST, wire.MSGPACK, 1 + len(body), source, 0, sequence)
+    return b"%b%b\x91%b" % (topic, head, body)
+
+
 def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
     """A packet of one message whose body travels as it is."""
     head, body = wire.pack(wire.PUBLISH, source, 0, sequence, b"\x91\xc0", raw)
@@ -86,8 +94,10 @@ def read(frames: Frames) -> tuple[bytes, Packet]:
 
     A private topic is given as NUL and the incarnation it names.
     """
-    head = bytes(frames[0][: TOPIC_BYTES_MAX + 1]) if frames else b""
-    end = head.find(_NUL)
+    head = frames[0] if frames else b""
+    if type(head) is not bytes:
+        head = bytes(head[: TOPIC_BYTES_MAX + 1])
+    end = head.find(_NUL, 0, TOPIC_BYTES_MAX + 1)
     if end < 0:
         raise Malformed("topic")
     end = end or 1 + _ID_BYTES
