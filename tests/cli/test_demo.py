@@ -23,7 +23,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 KEYS = (
     "ok", "pids", "killed", "found_ms", "calls", "retries", "calls_per_s", "p50_ms", "p99_ms",
-    "lost", "words",
+    "lost", "published", "missed", "words",
 )  # fmt: skip
 
 TEXT = "".join(
@@ -49,6 +49,7 @@ def test_every_word_is_counted_although_one_process_is_killed(tmp_path: Path, ru
     words = Counter(word.lower() for word in re.findall(r"[^\W\d_]+", TEXT))
     assert tuple(shown) == KEYS
     assert shown["ok"] is True and shown["lost"] == 0
+    assert (shown["published"], shown["missed"]) == (100, 0)
     assert shown["words"] == dict(words.most_common(20))
     assert len(set(shown["pids"])) == 3 and shown["killed"] in shown["pids"]
     assert shown["calls"] > 500 and shown["calls_per_s"] > 0 and shown["found_ms"] > 0

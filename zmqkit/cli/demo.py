@@ -30,8 +30,10 @@ def command(*, path: str | None, as_json: bool) -> int:
 
     The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
     start of the first process until the client was connected with all three; calls; retries;
-    calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; words, the twenty
-    most frequent with their counts. The exit code is 1 when a call is lost or a count is wrong.
+    calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; published steps of
+    the progress, and how many a subscriber in another process missed; words, the twenty most
+    frequent with their counts. The exit code is 1 when a call or a step is lost or a count is
+    wrong.
     """
     file = Path(path) if path else _own_text()
     text = file.read_text(encoding="utf-8", errors="replace")
@@ -55,9 +57,13 @@ def report(file: Path, result: Result) -> list[str]:
     verdict, colour = "ok: no call was lost and every word was counted right", "green"
     if not result.ok:
         what = "calls were lost" if result.lost else "the counts differ from those made here"
+        what = "the subscriber missed messages" if result.missed else what
         verdict, colour = f"FAILED: {what}", "red"
     p50, p99, worst = (result.percentile_s(each) * 1e3 for each in (50, 99, 100))
     most = result.counted.most_common(_WORDS)
+    watched = f", {result.missed:,} of them missed by a subscriber in another process"
+    if not result.missed:
+        watched = ", all received by a subscriber in another process"
     words = "".join(f", {word} {number:,}" for word, number in most)
     rows = [
         ("text", f"{file}, {result.chars:,} characters in {result.calls:,} chunks"),
@@ -69,6 +75,7 @@ def report(file: Path, result: Result) -> list[str]:
         ("throughput", f"{result.calls_per_s:,.0f} calls/s"),
         ("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {worst:.1f} ms"),
         ("lost", f"{result.lost:,}" if result.lost else "none"),
+        ("progress", f"{result.published:,} steps published{watched}"),
         ("words", f"{result.counted.total():,} in all{words}"),
     ]
     return [styled(verdict, sys.stdout, fg=colour, bold=True), *table(rows)]

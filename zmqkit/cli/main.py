@@ -19,7 +19,9 @@ _COMMANDS = {
     "call": "zmqkit.cli.call",
     "demo": "zmqkit.cli.demo",
     "ls": "zmqkit.cli.ls",
+    "pub": "zmqkit.cli.pub",
     "serve": "zmqkit.cli.serve",
+    "sub": "zmqkit.cli.sub",
 }
 
 
