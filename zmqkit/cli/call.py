@@ -196,7 +196,8 @@ def _check_taken(client: zmqkit.Client, timeout_s: float) -> None:
         )
     if taken != sent:
         raise zmqkit.CallTimeout(
-            f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s"
+            f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s; give it "
+            "longer with --timeout"
         )
 
 

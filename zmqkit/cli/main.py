@@ -145,8 +145,6 @@ def _failed(error: ZmqkitError) -> int:
 
 def _remedy(error: ZmqkitError) -> str:
     """What to do on the command line, where the error itself does not say."""
-    if isinstance(error, CallTimeout):
-        return "; give it longer with --timeout"
     if isinstance(error, RemoteError) and not _is_verbose():
         return "; -v shows where, over there"
     return ""
