@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 import zmqkit
+from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
 from zmqkit.options import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 
@@ -115,7 +116,7 @@ def command(
     if lines and "-" in arguments:
         raise click.UsageError("- and --lines both read standard input; use one")
     calls = _by_line(arguments) if lines else [_read(arguments)]
-    with zmqkit.Client(service, insecure=insecure or None) as client:
+    with Failures() as failures, zmqkit.Client(service, insecure=insecure or None) as client:
         view = client.options(
             timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=_headers(headers)
         )
@@ -127,7 +128,7 @@ def command(
                 say_value(value, as_json=as_json)
         if notify:
             client.close(timeout_s)
-            _check_taken(client, timeout_s)
+            failures.check(client, timeout_s)
 
 
 def parse(text: str) -> object:
@@ -183,22 +184,6 @@ def _headers(texts: tuple[str, ...]) -> dict[str, object]:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--header")
         headers[key] = parse(value)
     return headers
-
-
-def _check_taken(client: zmqkit.Client, timeout_s: float) -> None:
-    """Raise when a one-way message was not acknowledged: refused, or in vain till the end."""
-    stats = client.stats()
-    taken, sent = stats["delivered"], stats["accepted"]
-    if stats["failed"]:
-        raise zmqkit.PeerError(
-            f"{client.name!r} took {taken} of {sent} messages; is it there, with that method? "
-            "-v says why"
-        )
-    if taken != sent:
-        raise zmqkit.CallTimeout(
-            f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s; give it "
-            "longer with --timeout"
-        )
 
 
 def _refuse(constant: str) -> NoReturn:
