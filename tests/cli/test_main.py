@@ -27,6 +27,8 @@ def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"])
     assert shown.exit_code == 0
     assert [word for word in shown.output.split() if word in COMMANDS] == COMMANDS
+    for code in (main.FAILED, main.USAGE, main.TIMEOUT, main.INTERRUPTED):
+        assert f" {code} " in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -68,7 +68,8 @@ def _log(ctx: click.Context, option: click.Parameter, count: int) -> None:
     params=[verbose()],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time, 130 "
+    "interrupted.",
 )
 @click.option(
     "--version",
