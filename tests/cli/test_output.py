@@ -102,6 +102,13 @@ def test_durations_are_short(seconds: float, text: str) -> None:
     assert output.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (9874, "9,874 calls")]
+)
+def test_one_is_not_many(number: int, text: str) -> None:
+    assert output.several(number, "call") == text
+
+
 def test_json_is_one_line() -> None:
     assert json.loads(output.to_json({"a": ["b\n"]})) == {"a": ["b\n"]}
     assert "\n" not in output.to_json({"a": ["b\n"]})

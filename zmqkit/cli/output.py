@@ -76,6 +76,11 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def several(number: object, noun: str) -> str:
+    """So many of something: `1 call`, `1,000 calls`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """A length of time for people: `4 s`, `12 min`, `3 h`, `2 d`."""
     for unit, unit_s, below in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
