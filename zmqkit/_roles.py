@@ -187,7 +187,8 @@ def value_answer(value: object) -> Answer:
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
-        answer = Answer(REPLY, encode_checked(value) if plain else encode(value, "the reply"))
+        encoder = encode_checked if plain else encode
+        answer = Answer(REPLY, encoder(value, "the reply"))
     if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
     return answer
