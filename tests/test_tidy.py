@@ -22,6 +22,7 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
 ERRORS = {
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",

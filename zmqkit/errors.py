@@ -26,6 +26,10 @@ class ConfigError(UsageError):
     """An option, URL or environment variable is wrong; nothing was opened yet."""
 
 
+class AddressTaken(ConfigError):
+    """Another listens at the address, or at all ports that may be used."""
+
+
 class QueueFull(ZmqkitError):
     """This side's own queue is at its limit; the message was not accepted."""
 

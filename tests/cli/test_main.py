@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from zmqkit.cli import main
 from zmqkit.cli.main import cli
 from zmqkit.errors import (
+    AddressTaken,
     CallTimeout,
     ConfigError,
     NoService,
@@ -95,6 +96,7 @@ def test_wrong_usage_is_one_line_and_2(
     [
         (UsageError("x"), 2),
         (ConfigError("x"), 2),
+        (AddressTaken("x"), 1),
         (NoService("x"), 1),
         (PeerLost("x"), 1),
         (RemoteError("ValueError", "x"), 1),

@@ -134,7 +134,7 @@ class Service:
     async def start(self) -> None:
         """Listen and be announced; `serve` does it if it was not done.
 
-        Raises ConfigError when the address is taken.
+        Raises AddressTaken when another listens there.
         """
         self._check_usable()
         if self._driver is None:

@@ -133,7 +133,7 @@ class Service:
     def start(self) -> None:
         """Listen and be announced; `serve` does it if it was not done.
 
-        Requests wait until a thread serves. Raises ConfigError when the address is taken.
+        Requests wait until a thread serves. Raises AddressTaken when another listens there.
         """
         self._process.check()
         with self._starting:

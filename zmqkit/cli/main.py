@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from zmqkit.cli.output import say, say_error, tell
-from zmqkit.errors import CallTimeout, RemoteError, UsageError, ZmqkitError
+from zmqkit.errors import AddressTaken, CallTimeout, RemoteError, UsageError, ZmqkitError
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 
@@ -139,7 +139,7 @@ def _failed(error: ZmqkitError) -> int:
         tell(error.traceback.rstrip())
     else:
         _show_traceback()
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError) and not isinstance(error, AddressTaken):
         return USAGE
     return TIMEOUT if isinstance(error, CallTimeout) else FAILED
 
