@@ -89,6 +89,8 @@ class Handlers:
         if not callable(function):
             raise UsageError(f"a handler is a function, not {function!r}")
         method = name or getattr(function, "__name__", "")
+        if method == "<lambda>":
+            raise UsageError("a lambda has no name; pass handler(name=...)")
         if not method or type(method) is not str:
             raise UsageError(f"{function!r} has no name; pass handler(name=...)")
         if method in self.by_name:

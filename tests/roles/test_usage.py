@@ -87,10 +87,28 @@ def nested(levels: int) -> list[Any]:
     return value
 
 
-@pytest.mark.parametrize("option", ["idempotent", "copy"])
+@pytest.mark.parametrize("option", ["idempotent", "copy", "thread"])
 def test_options_of_a_handler_are_true_or_false(kit: Kit, option: str) -> None:
     with pytest.raises(zmqkit.UsageError, match=f"{option} of 'double' is 'no'; use True"):
         kit.service().handler(double, **{option: "no"})
+
+
+def test_blocking_service_says_how_handlers_run_in_threads(blocking: Kit) -> None:
+    service = blocking.service()
+    with pytest.raises(zmqkit.UsageError, match=r"thread=True of 'double'.*concurrency="):
+        service.handler(thread=True)(double)
+    service.handler(thread=False)(double)
+    blocking.serve(service)
+    assert blocking.client().call("double", 1) == 2
+
+
+def test_function_without_a_name_is_refused_with_the_remedy(kit: Kit) -> None:
+    service = kit.service()
+    with pytest.raises(zmqkit.UsageError, match=r"lambda has no name; pass handler\(name="):
+        service.handler(lambda: 1)
+    service.handler(lambda: 1, name="one")
+    kit.serve(service)
+    assert kit.client().call("one") == 1
 
 
 @pytest.mark.parametrize(
