@@ -117,6 +117,9 @@ class Request:
     def __init__(self, request: effects.Request) -> None:
         self._request = request
 
+    def __repr__(self) -> str:
+        return f"<zmqkit.Request {self.method!r}, {self.id}>"
+
     @property
     def id(self) -> str:
         """The message id, 32 hexadecimal digits, the same on each attempt."""

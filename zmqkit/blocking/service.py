@@ -10,7 +10,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from zmqkit._places import BoundPlace
+from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
@@ -63,6 +63,10 @@ class Service:
         self._serving = threading.Lock()
         self._stopping = False
         self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.endpoint or "not started"
+        return shown("zmqkit.Service", self.name, state)
 
     @property
     def name(self) -> str:
