@@ -34,6 +34,16 @@ def test_a_client_shows_its_options_but_no_headers(kit: Kit) -> None:
     assert shown(client) == f"<{kind}, timeout_s=5, priority=4, closed>"
 
 
+def test_publishers_and_subscribers_show_themselves(kit: Kit) -> None:
+    publisher, subscriber = kit.publisher(), kit.subscriber()
+    ends = f"{module(kit)}.Publisher {kit.name!r}", f"{module(kit)}.Subscriber {kit.name!r}"
+    assert shown(publisher) == f"<{ends[0]}, {publisher.endpoint}>"
+    assert shown(subscriber) == f"<{ends[1]}>"
+    for role in (publisher, subscriber):
+        role.close()
+    assert [shown(publisher), shown(subscriber)] == [f"<{end}, closed>" for end in ends]
+
+
 def test_a_request_shows_its_method_and_id(kit: Kit) -> None:
     def show() -> list[str]:
         request = zmqkit.current_request()
