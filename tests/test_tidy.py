@@ -22,6 +22,7 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
 ERRORS = {
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",
@@ -353,8 +354,7 @@ def assert_alike(blocking: type, asynchronous: type) -> None:
 def members(cls: type) -> dict[str, object]:
     """What callers see: the name of each member, and the parameters where it is a method.
 
-    Two differences are meant: asyncio's handlers can be moved to a thread, and its services run
-    more of them at once.
+    One difference is meant: asyncio's services run more handlers at once.
     """
     names = ["__init__", *(name for name in dir(cls) if not name.startswith("_"))]
     return {name: parameters(inspect.getattr_static(cls, name)) for name in names}
@@ -371,5 +371,4 @@ def parameters(member: object) -> object:
             "meant to differ" if each.name == "concurrency" else each.default,
         )
         for each in inspect.signature(member).parameters.values()
-        if (member.__name__, each.name) != ("handler", "thread")
     ]

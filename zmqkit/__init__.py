@@ -10,6 +10,7 @@ from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.service import Service
 from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.errors import (
+    AddressTaken,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -25,6 +26,7 @@ from zmqkit.errors import (
 )
 
 __all__ = [
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",

@@ -198,6 +198,11 @@ class LookingPlace:
         self._told = owner
 
 
+def shown(kind: str, name: str, *states: str) -> str:
+    """How a role shows itself: `<zmqkit.Client 'orders', closed>`."""
+    return f"<{', '.join((f'{kind} {name!r}', *filter(None, states)))}>"
+
+
 def acquire_node() -> Node:
     """The node of this process, to be given back with `release_node`."""
     # A node brings asyncio along, half the time that `import zmqkit` would take.

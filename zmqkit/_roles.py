@@ -89,6 +89,8 @@ class Handlers:
         if not callable(function):
             raise UsageError(f"a handler is a function, not {function!r}")
         method = name or getattr(function, "__name__", "")
+        if method == "<lambda>":
+            raise UsageError("a lambda has no name; pass handler(name=...)")
         if not method or type(method) is not str:
             raise UsageError(f"{function!r} has no name; pass handler(name=...)")
         if method in self.by_name:
@@ -114,6 +116,9 @@ class Request:
 
     def __init__(self, request: effects.Request) -> None:
         self._request = request
+
+    def __repr__(self) -> str:
+        return f"<zmqkit.Request {self.method!r}, {self.id}>"
 
     @property
     def id(self) -> str:
@@ -187,7 +192,8 @@ def value_answer(value: object) -> Answer:
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
-        answer = Answer(REPLY, encode_checked(value) if plain else encode(value, "the reply"))
+        encoder = encode_checked if plain else encode
+        answer = Answer(REPLY, encoder(value, "the reply"))
     if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
     return answer

@@ -113,6 +113,6 @@ def check_open(host: str, what: str, *, insecure: bool) -> None:
     """Refuse an address beyond this machine unless plain text was asked for."""
     if not insecure and not is_loopback(host):
         raise ConfigError(
-            f"{what} reaches beyond this machine; pass insecure=True (or ZMQKIT_INSECURE=1) "
-            f"to talk in plain text on the network, or use {LOOPBACK}"
+            f"{what} reaches beyond this machine; pass insecure=True, or --insecure, or set "
+            f"ZMQKIT_INSECURE=1, to talk in plain text on the network; or use {LOOPBACK}"
         )

@@ -11,6 +11,7 @@ from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.service import Service
 from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.errors import (
+    AddressTaken,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -26,6 +27,7 @@ from zmqkit.errors import (
 )
 
 __all__ = [
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from zmqkit._messages import Policy, check_policy
-from zmqkit._places import BoundPlace
+from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.gathering import Gathering
@@ -77,6 +77,10 @@ class Publisher:
         self._driver: AioDriver | None = None
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing is not None else self.endpoint
+        return shown("zmqkit.asyncio.Publisher", self.name, state)
 
     @property
     def name(self) -> str:

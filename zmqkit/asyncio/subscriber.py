@@ -18,7 +18,7 @@ from zmqkit._messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit._places import LookingPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.effects import Tell
@@ -61,6 +61,13 @@ class Subscriber:
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
         self._stopping = False
+
+    def __repr__(self) -> str:
+        return shown(
+            "zmqkit.asyncio.Subscriber",
+            self.name,
+            "closed" if self._closing is not None else "",
+        )
 
     @property
     def name(self) -> str:

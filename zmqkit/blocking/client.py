@@ -8,7 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import LookingPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, instance_rows
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
@@ -26,6 +26,12 @@ class BoundClient:
     def __init__(self, client: Client, options: CallOptions) -> None:
         self._client = client
         self._options = options
+
+    def __repr__(self) -> str:
+        client, options = self._client, self._options
+        state = "closed" if client._closed else ""
+        limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
+        return shown("zmqkit.Client", client.name, limits, state)
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.

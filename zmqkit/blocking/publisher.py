@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from zmqkit._messages import Policy, check_policy
-from zmqkit._places import BoundPlace
+from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import LEAVE_S, keep, let_go
 from zmqkit.core.effects import Effect
@@ -79,6 +79,10 @@ class Publisher:
         self._closed = False
         self._keeper = keep(self._driver)
         self._place.announce()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.endpoint
+        return shown("zmqkit.Publisher", self.name, state)
 
     @property
     def name(self) -> str:

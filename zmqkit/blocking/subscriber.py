@@ -18,7 +18,7 @@ from zmqkit._messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit._places import LookingPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect, Tell
@@ -62,6 +62,9 @@ class Subscriber:
         self._stopping = False
         self._keeper = keep(self._driver)
         self._place.listen(self._hear)
+
+    def __repr__(self) -> str:
+        return shown("zmqkit.Subscriber", self.name, "closed" if self._closed else "")
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from zmqkit.cli.output import say, styled, table, tell, to_json
+from zmqkit.cli.output import say, several, styled, table, tell, to_json
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
 
@@ -25,7 +25,8 @@ _WORDS = 5
 def command(*, path: str | None, as_json: bool) -> int:
     """Count the words of a text in three processes, and kill one of them half-way.
 
-    The text is PATH, read as UTF-8, else one that comes with Python. The processes serve under
+    The text is PATH, read as UTF-8 and of some 8,000 characters at least, else one that comes
+    with Python. The processes serve under
     one name and are found by discovery alone. Their counts are compared with one made here.
 
     The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
@@ -48,7 +49,7 @@ def command(*, path: str | None, as_json: bool) -> int:
         for line in report(file, result):
             say(line)
     for error in result.errors[:1]:
-        tell(f"first of {len(result.errors)} lost calls: {error}")
+        tell(f"first of {several(len(result.errors), 'lost call')}: {error}")
     return 0 if result.ok else 1
 
 
@@ -66,7 +67,10 @@ def report(file: Path, result: Result) -> list[str]:
         watched = ", all received by a subscriber in another process"
     words = "".join(f", {word} {number:,}" for word, number in most)
     rows = [
-        ("text", f"{file}, {result.chars:,} characters in {result.calls:,} chunks"),
+        (
+            "text",
+            f"{file}, {several(result.chars, 'character')} in {several(result.calls, 'chunk')}",
+        ),
         ("processes", " ".join(map(str, result.pids))),
         ("killed", f"{result.killed}, by SIGKILL half-way"),
         ("discovery", f"{result.found_s * 1e3:.0f} ms from the first start to all {PROCESSES}"),

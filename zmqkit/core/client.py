@@ -345,8 +345,11 @@ class ClientCore:
         waited = [outcome for outcome in outcomes if outcome[0] is not None]
         effects: list[Effect] = [Settle(waited)] if waited else []
         if len(waited) < len(outcomes):
-            failed = [str(e) for waiter, _, e in outcomes if waiter is None and e is not None]
-            effects.extend(Note("notify-failed", {"error": text}) for text in failed)
+            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
+            effects.extend(
+                Note("notify-failed", {"name": self.name, "error": text, "count": count})
+                for text, count in failed.items()
+            )
         return effects
 
 

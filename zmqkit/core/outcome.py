@@ -46,15 +46,21 @@ def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
 def lost(call: Call) -> PeerLost:
     """The end of a call whose instance is gone and that must not move."""
     return PeerLost(
-        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True "
-        "to let such calls move to another",
+        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True, "
+        "or serve it with --idempotent, to let such calls move to another",
         may_have_run=call.may_have_run,
     )
 
 
 def timed_out(call: Call) -> CallTimeout:
-    """The end of a call whose deadline passed."""
-    return CallTimeout(f"{call.method!r} got no reply in time", may_have_run=call.may_have_run)
+    """The end of a call whose deadline passed.
+
+    To wait longer is no remedy where the one that had it is gone and nobody came in its place.
+    """
+    text = f"{call.method!r} got no reply in time; give it longer with timeout_s, or --timeout"
+    if call.exposed and call.instance is None:
+        text = f"the instance that had {call.method!r} was lost, and no other took it over"
+    return CallTimeout(text, may_have_run=call.may_have_run)
 
 
 def nobody(name: str, hint: str) -> NoService:

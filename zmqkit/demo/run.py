@@ -14,13 +14,15 @@ from zmqkit.asyncio.publisher import Publisher
 from zmqkit.demo.fleet import Fleet
 from zmqkit.demo.watcher import Watcher
 from zmqkit.demo.words import count, cut
-from zmqkit.errors import NoService, ZmqkitError
+from zmqkit.errors import NoService, UsageError, ZmqkitError
 
 PROCESSES = 3
 OUTSTANDING = 48
 CALLS = 10_000
 """About how many calls a long text is cut into; they take a few seconds."""
 CHUNK_CHARS = 64, 1 << 18
+CHUNKS_MIN = 2 * OUTSTANDING
+"""With fewer the process that is killed half-way might have had nothing left to do."""
 TIMEOUT_S = 10.0
 FOUND_S = 20.0
 LOOK_S = 0.2
@@ -103,10 +105,13 @@ Watch = Callable[[Result], None]
 
 
 async def run(text: str, watch: Watch) -> Result:
-    """Have the words of a text counted by processes of their own, and one of them killed."""
+    """Have the words of a text counted by processes of their own, and one of them killed.
+
+    Raises UsageError, before it starts any, for a text that is too short for that.
+    """
+    chunks = pieces(text)
     result = Result(len(text))
     name = f"demo-words-{secrets.token_hex(4)}"
-    chunks = chunks_of(text)
     steps = min(STEPS, len(chunks))
     with (
         Fleet("zmqkit.demo.words:count", "--name", name, "--idempotent", "all") as fleet,
@@ -128,10 +133,16 @@ async def run(text: str, watch: Watch) -> Result:
     return result
 
 
-def chunks_of(text: str) -> list[str]:
-    """The text in about CALLS pieces."""
+def pieces(text: str) -> list[str]:
+    """The text as chunks, each for a call; UsageError if there are too few to prove a thing."""
     low, high = CHUNK_CHARS
-    return [*cut(text, min(max(low, len(text) // CALLS), high))]
+    chunks = [*cut(text, min(max(low, len(text) // CALLS), high))]
+    if len(chunks) < CHUNKS_MIN:
+        raise UsageError(
+            f"the text makes {len(chunks)} of the {CHUNKS_MIN} chunks that it takes to lose a "
+            "process half-way; give one of 8,000 characters or more, or none for Python's own"
+        )
+    return chunks
 
 
 async def _assemble(fleet: Fleet, client: Client, result: Result, watch: Watch) -> None:
@@ -178,8 +189,6 @@ class _Work:
         async with asyncio.TaskGroup() as group:
             for _ in range(OUTSTANDING):
                 group.create_task(self._call_on(view))
-        if not self._result.killed:
-            self._kill()
         self._result.calls_s = time.monotonic() - begun_at
         self._result.latencies_s.sort()
 

@@ -25,7 +25,7 @@ class Link(Protocol):
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
         """Listen, on a port of the range where the endpoint leaves it open; gives the address.
 
-        Raises ConfigError when the address cannot be had.
+        Raises AddressTaken, or ConfigError when the address cannot be had at all.
         """
 
     def connect(self, peer: PeerId, endpoint: str) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from zmqkit.errors import ConfigError
+from zmqkit.errors import AddressTaken
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.options import CREDIT, TOPIC_BYTES_MAX
 
@@ -40,10 +40,10 @@ class MemoryLink:
         self._closed = False
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Own the address `memory://NAME`; ConfigError when another link does."""
+        """Own the address `memory://NAME`; AddressTaken when another link does."""
         with _lock:
             if endpoint in _bound:
-                raise ConfigError(f"{endpoint} is bound already in this process")
+                raise AddressTaken(f"{endpoint} is bound already in this process")
             _bound[endpoint] = self
             self._names.append(endpoint)
         _tell(endpoint)

@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from zmqkit.errors import ConfigError
+from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.options import CREDIT, PACKET_BYTES_MAX, QUEUE_MESSAGES
 
@@ -162,7 +162,8 @@ class ZeromqLink:
                 return socket.getsockopt_string(zmq.LAST_ENDPOINT)
         socket.close(linger=0)
         tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
-        raise ConfigError(f"cannot listen on {tried}: {error}; choose another port") from error
+        assert error is not None
+        raise _refused(tried, error) from error
 
     def bind_also(self, endpoint: str) -> None:
         """Have the socket of the last `bind` listen at one more address, port given."""
@@ -170,10 +171,7 @@ class ZeromqLink:
         try:
             last.socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise ConfigError(
-                f"cannot listen on {endpoint}, for peers on this machine: {error}; choose "
-                "another port"
-            ) from error
+            raise _refused(f"{endpoint}, for peers on this machine", error) from error
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
@@ -354,3 +352,10 @@ class ZeromqLink:
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
         port.socket.close(linger=linger_ms)
+
+
+def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
+    """What to raise where nobody can listen; pyzmq's own text has the address again."""
+    kind = AddressTaken if error.errno == zmq.EADDRINUSE else ConfigError
+    reason = zmq.strerror(error.errno or 0).lower()
+    return kind(f"cannot listen on {place}: {reason}; choose another port")

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import cast
 
+from zmqkit.errors import UsageError
 from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
 from zmqkit.wire.encoding import (
@@ -149,7 +150,12 @@ def request_body(
     try:
         return pack_plain(row)
     except (TypeError, ValueError, OverflowError):
-        return encode_checked(row)  # knows more types, or what to say
+        try:
+            return encode_checked(row)  # knows more types
+        except UsageError:
+            for value, where in ((method, "the method"), (args, "args"), (kwargs, "kwargs")):
+                encode_checked(value, where)  # knows what to say
+            raise
 
 
 def request_columns(sequences: list[int], left_ms: list[int], bodies: Sequence[bytes]) -> bytes:
