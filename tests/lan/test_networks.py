@@ -10,6 +10,17 @@ from tests.lan.stage import Stage
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.lan(hosts=3, options=["no-ipv4"])
+def test_lan_without_ipv4_is_used_by_addresses_of_the_link(lan: Lan, stage: Stage) -> None:
+    services = [stage.service(host, f"on-{host.number}") for host in lan.hosts[:2]]
+    clients = [stage.client(host) for host in lan.hosts[1:]]
+    stage.measured("first use", stage.used(clients, services))
+    addresses = clients[1].addresses()
+    for service in services:
+        assert addresses[service.label].startswith("tcp://[fe80::")
+        assert "%" in addresses[service.label]
+
+
 @pytest.mark.lan(hosts=3)
 def test_address_of_another_lan_is_no_obstacle(lan: Lan, stage: Stage) -> None:
     left, both, right = lan.hosts
