@@ -27,8 +27,9 @@ def node() -> Iterator[nodes.Node]:
     kit.close()
 
     async def settled() -> None:
-        asker = node._engines["loopback"]._tasks[0]
-        await asyncio.wait([asker])
+        engine = node._engines["loopback"]._engine
+        assert engine is not None
+        await asyncio.wait([engine._tasks[0]])
 
     asyncio.run_coroutine_threadsafe(settled(), node._loop).result(BOUND_S)
     yield node
