@@ -116,3 +116,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def leads_away(endpoint: str) -> bool:
+    """Whether an endpoint is on another machine, as far as its address tells."""
+    scheme, _, place = endpoint.partition("://")
+    host = place.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    return scheme == "tcp" and not is_loopback(host)
