@@ -26,9 +26,11 @@ _STRIDE = WINDOW // MARKS_PER_WINDOW
 
 @dataclass(slots=True)
 class Listener:
-    """One subscriber. consumed: the load up to which it has consumed everything, for sure."""
+    """One subscriber. far: it is on another machine, and takes compressed packets. consumed:
+    the load up to which it has consumed everything, for sure."""
 
     joined: bool = False
+    far: bool = False
     excluded: bool = False
     consumed: int = 0
 
@@ -41,6 +43,7 @@ class Audience:
         self.waits = waits
         self.listeners: dict[int, Listener] = {}
         self.joined_count = 0
+        self.far = False
         self.load = 0
         self.limit: float = inf
         self.mark = 0
@@ -62,13 +65,13 @@ class Audience:
             self.listeners[subscriber] = Listener()
         return True
 
-    def join(self, subscriber: int, now: float) -> bool:
+    def join(self, subscriber: int, now: float, *, far: bool = False) -> bool:
         """All its subscriptions are in place; false when it is not present."""
         listener = self.listeners.get(subscriber)
         if listener is None:
             return False
         self.joined_count += not listener.joined
-        listener.joined, listener.excluded = True, False
+        listener.joined, listener.excluded, listener.far = True, False, far
         listener.consumed = self.load
         self._recount(now)
         return True
@@ -131,6 +134,7 @@ class Audience:
         """The counts are those of the listeners, and the limit is that of the slowest."""
         assert self.joined_count == sum(each.joined for each in self.listeners.values())
         assert self.limit == self._limit()
+        assert self.far == any(each.far for each in self.listeners.values())
         assert (self.stalled_at < inf) == self.blocked
         assert all(each.consumed <= self.load for each in self.listeners.values())
 
@@ -147,6 +151,7 @@ class Audience:
         return slowest + WINDOW
 
     def _recount(self, now: float) -> None:
+        self.far = any(each.far for each in self.listeners.values())
         self.limit = self._limit()
         self._watch_at = min(self._mark_at, self.limit)
         if not self.blocked:

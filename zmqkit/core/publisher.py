@@ -16,7 +16,7 @@ from zmqkit.core.audience import Audience
 from zmqkit.core.effects import Effect, Note, Send
 from zmqkit.core.gathering import Gathering, Rows, encode_body, single_rows
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import BATCH_BYTES, STALL_S, TOPICS_MAX
+from zmqkit.options import BATCH_BYTES, COMPRESS_BYTES_MIN, STALL_S, TOPICS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -67,6 +67,8 @@ class PublisherCore:
         ):
             return self.send([single_rows(topic, body)], now)
         row = encode_body(body)
+        if self.audience.far and len(row) >= COMPRESS_BYTES_MIN:
+            return self.send([Rows(topic, [row], 1, len(row))], now)
         size, sequence = len(row), known.sequence
         frame = publication.single(known.data, self.incarnation, sequence, row)
         known.sequence = sequence + 1
@@ -169,7 +171,8 @@ class PublisherCore:
         source = self.incarnation
         if rows.raw is not None:
             return publication.raw_publication(topic, source, sequence, rows.raw)
-        return publication.publication(topic, source, sequence, rows.parts, rows.count)
+        far = self.audience.far
+        return publication.publication(topic, source, sequence, rows.parts, rows.count, far=far)
 
     def _number(self, name: str) -> _Topic:
         """A topic that is new, or was forgotten: numbered above all that it ever had.
@@ -213,7 +216,8 @@ class PublisherCore:
             if type(token) is not int or not subscriber:
                 raise Malformed("hello")
             meant = packet.target in (0, self.incarnation)
-            if meant and not self.audience.join(subscriber, now):
+            far = wire.fields_of(packet).get("lz4") is True
+            if meant and not self.audience.join(subscriber, now, far=far):
                 raise Malformed("stranger")
             return [self._welcome(subscriber, token)]
         if packet.kind != wire.CREDIT or type(meta) is not int:

@@ -14,7 +14,7 @@ from math import inf
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send
 from zmqkit.core.source import Source, State
 from zmqkit.errors import UsageError
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, leads_away
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX, PUBLISHERS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -176,8 +176,9 @@ class Sources:
     def _hello(self, source: Source, now: float) -> list[Effect]:
         source.token += 1
         source.hello_at = now + source.back_off_s
-        fields = {"token": source.token, "name": self.name}
-        # To whoever is there: one that is not expected is to say who it is.
+        fields: dict[str, object] = {"token": source.token, "name": self.name}
+        if leads_away(source.endpoint):
+            fields["lz4"] = True
         return [self.say(source, wire.HELLO, fields)]
 
     def say(self, source: Source, kind: int, meta: object) -> Send:

@@ -58,10 +58,19 @@ def private(subscriber: int) -> bytes:
 
 
 def publication(
-    topic: bytes, source: int, sequence: int, bodies: Sequence[bytes], count: int
+    topic: bytes,
+    source: int,
+    sequence: int,
+    bodies: Sequence[bytes],
+    count: int,
+    *,
+    far: bool = False,
 ) -> Frames:
-    """A packet of `count` messages of one topic; bodies: msgpack, many values in a row each."""
-    [frame] = wire.pack(wire.PUBLISH, source, 0, sequence, array(bodies, count))
+    """A packet of `count` messages of one topic; bodies: msgpack, many values in a row each.
+
+    far: somebody on another machine is to receive it.
+    """
+    [frame] = wire.pack(wire.PUBLISH, source, 0, sequence, array(bodies, count), far=far)
     return (topic + bytes(frame),)
 
 
