@@ -14,6 +14,7 @@ from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,
+    array_head,
     encode,
     encode_checked,
     pack_plain,
@@ -37,7 +38,7 @@ class Rows:
     """
 
     topic: str
-    parts: list[bytes]
+    parts: list[Buffer]
     count: int
     size: int
     raw: Buffer | None = None
@@ -49,7 +50,7 @@ class _Topic:
 
     name: str
     plain: list[object] = field(default_factory=list)
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[Buffer] = field(default_factory=list)
     count: int = 0
     size: int = 0
 
@@ -57,8 +58,8 @@ class _Topic:
         """Encode the plain bodies."""
         count = len(self.plain)
         if count:
-            head = 1 if count < 16 else 3 if count < 1 << 16 else 5
-            self.parts.append(pack_plain(self.plain)[head:])
+            head = len(array_head(count))
+            self.parts.append(memoryview(pack_plain(self.plain))[head:])
             self.count += count
             self.plain.clear()
 
