@@ -203,7 +203,7 @@ class Subscriber:
         self._process.check()
         loop = asyncio.get_running_loop()
         if self._driver is None:
-            self._driver = AioDriver(Driver(self._core, self._place.open()), loop)
+            self._driver = AioDriver(Driver(self._core, self._place.open()), loop, awake=False)
             self._place.listen(self._hear)
         elif loop is not self._driver.loop:
             raise UsageError(

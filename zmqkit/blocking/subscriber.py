@@ -56,7 +56,7 @@ class Subscriber:
         self._copy = copy
         self._on_gap = on_gap
         self._hand = Hand()
-        self._driver = BlockingDriver(Driver(self._core, self._place.open()))
+        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
         self._closing = threading.Lock()
         self._closed = False
         self._stopping = False
