@@ -142,7 +142,7 @@ class SubscriberCore:
             if packet.source != source.incarnation and (other := self._other(source, packet)):
                 return other
             if packet.kind == wire.PUBLISH:
-                return self._publish(source, topic, packet, sum(map(len, frames)))
+                return self._publish(source, topic, packet, len(topic) + packet.size)
             if packet.kind == wire.MARK:
                 return self._mark(source, packet)
             if packet.kind == wire.WELCOME:

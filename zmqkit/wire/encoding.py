@@ -96,6 +96,10 @@ def decode(data: Buffer) -> object:
 
     The claimed sizes of lists are walked before any is built, unless all of them together are
     small, so memory taken stays in proportion to the bytes that arrived.
+
+    By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
+    bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
+    look for those afterwards takes what it gained.
     """
     try:
         if len(data) > _HARMLESS_BYTES_MAX and _claims_much(data):
