@@ -25,6 +25,7 @@ from zmqkit.wire.encoding import encode
 SPARE_BYTES = 1024
 """More than a header, a topic and the head of an array take."""
 
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 PLAIN = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats()
 BODIES = PLAIN | st.text(max_size=9) | st.binary(max_size=9) | st.lists(st.integers(0, 9))
 
@@ -154,7 +155,7 @@ def test_a_wrong_topic_is_an_error_and_nothing_is_gathered(
 
 @pytest.mark.parametrize(
     "body",
-    [{1, 2}, object(), 1 << 64, -(1 << 63) - 1, "\ud800", datetime(2026, 1, 1),
+    [{1, 2}, object(), 1 << 64, -(1 << 63) - 1, "\ud800", WHEN.replace(tzinfo=None),
      [bytearray(1)], {(1,): 2}, memoryview(b"abcdef")[::2]],
     ids=repr,
 )  # fmt: skip
@@ -180,9 +181,8 @@ def test_a_body_has_a_limit(gathering: Gathering, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_point_in_time_travels(gathering: Gathering) -> None:
-    when = datetime(2026, 1, 1, tzinfo=UTC)
-    gathering.add("t", when)
-    assert taken(gathering) == {"t": [when]}
+    gathering.add("t", WHEN)
+    assert taken(gathering) == {"t": [WHEN]}
 
 
 def test_topics_are_not_remembered_without_end(
