@@ -41,3 +41,11 @@ def test_topics_are_not_remembered_without_end(
     for name in (b"a", b"b", b"c"):
         source.position(name).next = 5
     assert list(source.positions) == [b"b", b"c"]
+
+
+def test_a_topic_that_is_heard_too_early_begins_anew(source: Source) -> None:
+    source.position(b"early").next = 5
+    source.settle()
+    source.position(b"t").next = 5
+    source.settle()
+    assert source.state is State.UP and list(source.positions) == [b"t"]
