@@ -190,10 +190,11 @@ def test_publishers_that_wait_are_read_in_turn() -> None:
     assert [body for _, _, body in read(core)] == ["a", "b"] * 3
 
 
-def test_a_mark_of_a_publisher_that_is_gone_is_not_answered() -> None:
+@pytest.mark.parametrize("news", ["lost", "gone"])
+def test_a_mark_of_a_publisher_that_is_out_of_reach_is_not_answered(news: str) -> None:
     core = made(waits=True)
     take_in(core, publish("t", 1, 1), mark(1))
-    core.hear(Tell("gone", "", PUBLISHER), 2.0)
+    core.hear(Tell(news, "", PUBLISHER), 2.0)
     assert core.take()[0] is not None and core.take() == (None, [])
     assert core.stats()["delivered"] == 1
 

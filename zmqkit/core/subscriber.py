@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.source import Source
+from zmqkit.core.source import Source, State
 from zmqkit.core.sources import Sources
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
@@ -267,7 +267,9 @@ class SubscriberCore:
 
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.incarnation != delivery.publisher:
+        if source is None or source.state is State.LOST:
+            return []
+        if source.incarnation != delivery.publisher:
             return []
         return [self.sources.say(source, wire.CREDIT, delivery.mark)]
 
