@@ -59,8 +59,7 @@ class Sources:
 
     def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
         """Have nobody send topics with these beginnings any more."""
-        given = [publication.check_prefix(prefix) for prefix in prefixes]
-        removed = [prefix for prefix in given if prefix in self._prefixes]
+        removed = [prefix for prefix in _checked(prefixes) if prefix in self._prefixes]
         for prefix in removed:
             self._prefixes.pop(prefix, None)
         self._starts = tuple(self._prefixes)
@@ -113,14 +112,15 @@ class Sources:
     def adopt(self, source: Source, incarnation: int) -> None:
         """Whoever is at a fixed address is another one now."""
         source.incarnation = incarnation
+        source.waits = None
         source.positions.clear()
 
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """A publisher answered, or its connection was opened anew."""
         fields = wire.fields_of(packet)
         source.waits = fields.get("waits") is True
-        if fields.get("token") == source.token:
-            source.state = State.UP
+        if fields.get("token") == source.token and not source.broken:
+            source.settle()
             source.back_off_s = HELLO_S
         elif source.state is State.UP:
             source.state = State.OPENING
@@ -152,10 +152,7 @@ class Sources:
     # Inside
 
     def _add(self, prefixes: Iterable[str]) -> list[bytes]:
-        if isinstance(prefixes, (str, bytes)):
-            raise UsageError(f"topics are a list of text, not {prefixes!r}; use [{prefixes!r}]")
-        given = dict.fromkeys(publication.check_prefix(prefix) for prefix in prefixes)
-        added = [prefix for prefix in given if prefix not in self._prefixes]
+        added = [prefix for prefix in _checked(prefixes) if prefix not in self._prefixes]
         if len(self._prefixes) + len(added) > PREFIXES_MAX:
             raise UsageError(f"a subscriber has at most {PREFIXES_MAX} topics; use prefixes")
         self._prefixes |= dict.fromkeys(added)
@@ -186,6 +183,13 @@ class Sources:
         target = source.incarnation
         frames = publication.to_publisher(kind, self.incarnation, target, meta)
         return Send(source.peer, frames)
+
+
+def _checked(prefixes: Iterable[str]) -> dict[bytes, None]:
+    """Each prefix once, as it travels; UsageError for a wrong one."""
+    if isinstance(prefixes, (str, bytes)) or not isinstance(prefixes, Iterable):
+        raise UsageError(f"topics are a list of text, not {prefixes!r}; use [{prefixes!r}]")
+    return dict.fromkeys(publication.check_prefix(prefix) for prefix in prefixes)
 
 
 def _send(source: Source, frame: bytes) -> Send:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.source import Source
+from zmqkit.core.source import Source, State
 from zmqkit.core.sources import Sources
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
@@ -198,8 +198,14 @@ class SubscriberCore:
         bodies, sequence = publication.bodies_of(packet), packet.settled
         if not sequence or not topic[0]:
             raise Malformed("sequence" if topic[0] else "topic")
-        position = source.position(topic)
+        if source.waits is None:
+            return []  # nobody knows yet in which inbox it is to wait
         count = len(bodies)
+        if not self.sources.wanted(topic):
+            self.counts["received"] += count
+            self.dropped["unsubscribed"] += count
+            return []  # should it be subscribed to again, it is to begin anew
+        position = source.position(topic)
         missing = sequence - position.next if position.next else 0
         if missing < 0:
             repeated = min(count, -missing)
@@ -209,13 +215,10 @@ class SubscriberCore:
                 return []
             sequence += repeated
             count -= repeated
-        elif missing:
+        elif missing and not position.fresh:
             self._miss(source, position.name, missing)
         position.next = sequence + count
         self.counts["received"] += count
-        if not self.sources.wanted(topic):
-            self.dropped["unsubscribed"] += count
-            return []
         name, publisher = position.name, source.incarnation
         inbox = self._own.get(source.peer) if source.waits else self._shared
         if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
@@ -264,7 +267,9 @@ class SubscriberCore:
 
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.incarnation != delivery.publisher:
+        if source is None or source.state is State.LOST:
+            return []
+        if source.incarnation != delivery.publisher:
             return []
         return [self.sources.say(source, wire.CREDIT, delivery.mark)]
 
