@@ -32,6 +32,7 @@ RAW_BYTES_MIN = 4096
 CREDIT = 1000
 WAITING_CALLS_MAX = 10_000
 INSTANCES_MAX = 16
+RACE_MAX = 4
 RECORDS_MAX = 10_000
 CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
@@ -44,6 +45,10 @@ EVASIVE_S = 2.0
 GONE_S = 1.5
 HELLO_S = 0.5
 HELLO_S_MAX = 5.0
+RACE_S = 0.25
+"""Between two addresses of one process that are tried at the same time."""
+RETRY_S_MAX = 3.0
+"""What is gone is tried again after a tenth of the time it has been away, or this."""
 FORGET_CLIENT_S = 60.0
 KEEPER_S = 0.02
 KEEPER_S_MAX = 0.25

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
 from zmqkit.core.membership import EVERYBODY, MembershipCore, key_of
+from zmqkit.core.neighbour import process_of
 from zmqkit.model import Record, parse_url
 from zmqkit.testing import packets
 
@@ -110,7 +111,7 @@ class MembershipMachine(RuleBasedStateMachine):
     @rule(data=st.data(), roles=st.sets(ROLES))
     def welcome_by_itself(self, data: st.DataObject, roles: set[int]) -> None:
         peer = data.draw(st.sampled_from(sorted(self.connected)))
-        process = int.from_bytes(peer[1:], "big") if peer[:1] == b"n" else 1
+        process = process_of(peer) or 1
         frames = packets.directory(process, *map(row, sorted(roles)))
         self.perform(self.core.receive(peer, frames, self.now))
 

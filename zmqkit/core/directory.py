@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zmqkit.core.effects import Send
-from zmqkit.core.neighbour import Neighbour
 from zmqkit.errors import UsageError
 from zmqkit.model import PeerId, Record, check_name
 from zmqkit.wire import packet as wire
@@ -132,10 +131,9 @@ def hello(process: int, peer: PeerId) -> Send:
     return _send(peer, wire.HELLO, process, {})
 
 
-def ping(process: int, neighbour: Neighbour) -> Send:
+def ping(process: int, peer: PeerId, token: int) -> Send:
     """Ask a neighbour whether it still answers."""
-    neighbour.token += 1
-    return _send(neighbour.peer, wire.PING, process, [neighbour.token])
+    return _send(peer, wire.PING, process, [token])
 
 
 def _send(peer: PeerId, kind: int, process: int, meta: object) -> Send:

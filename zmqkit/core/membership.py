@@ -17,15 +17,14 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.directory import Directory, Offers, hello, ping, read_directory
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
-from zmqkit.core.neighbour import Life, Neighbour
+from zmqkit.core.directory import Directory, Offers, hello, read_directory
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.neighbour import Life, Neighbour, process_of
 from zmqkit.core.seed import Seed, Seeds
 from zmqkit.core.sighting import HELLO, ITS_OWN_WORD, STATIC, Sightings
 from zmqkit.core.timers import Wheel
 from zmqkit.core.wants import EVERYBODY, Wants, key_of
 from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
@@ -47,7 +46,6 @@ class MembershipCore:
         self.neighbours: dict[int, Neighbour] = {}
         self._known = Sightings()
         self.sightings = self._known.by_incarnation
-        self._by_peer: dict[PeerId, Neighbour] = {}
         self._seeds = Seeds(process)
         self._wants = Wants(self._known, self._seeds)
         self._wheel = Wheel()
@@ -101,19 +99,17 @@ class MembershipCore:
 
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link reached an address: say hello."""
-        asked = peer in self._by_peer or self._seeds.get(peer) is not None
+        asked = self._at(peer) is not None or self._seeds.get(peer) is not None
         return [hello(self.process, peer)] if asked else []
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link lost a control connection; it keeps trying to open it anew."""
-        neighbour = self._by_peer.get(peer)
+        neighbour = self._at(peer)
         if neighbour is None or neighbour.life is not Life.ALIVE:
             return []
-        neighbour.life = Life.LOST
-        neighbour.next_at = now + HELLO_S
-        neighbour.give_up_at = now + GONE_S
+        neighbour.broke(now)
         self._wake(neighbour)
-        return self._tell("lost", neighbour)
+        return neighbour.tell("lost")
 
     # What the driver asks for
 
@@ -125,9 +121,9 @@ class MembershipCore:
                 return [self.offers.welcome(peer)]
             if packet.kind == wire.PING:
                 return [self.offers.pong(peer, packet)]
-            neighbour, seed = self._by_peer.get(peer), self._seeds.get(peer)
+            neighbour, seed = self._at(peer), self._seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
-                return self._welcomed(neighbour, read_directory(packet), now)
+                return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
                 return self._seed_answered(seed, read_directory(packet), now)
             if packet.kind == wire.PONG and neighbour is not None:
@@ -146,7 +142,7 @@ class MembershipCore:
         effects: list[Effect] = []
         for process in self._wheel.due(now):
             neighbour = self.neighbours.get(process)
-            if neighbour is not None:
+            if neighbour is not None and now >= neighbour.wake_at:
                 effects += self._look_after(neighbour, now)
         return effects + self._seeds.tick(now) if self._wants else effects
 
@@ -163,16 +159,17 @@ class MembershipCore:
         self._known.check()
         for process, neighbour in self.neighbours.items():
             assert neighbour.process == process and self._wants.opens(process)
-            assert (self._by_peer.get(neighbour.peer) is neighbour) == (
-                neighbour.life is not Life.GONE
-            )
-            assert neighbour.life in (Life.ALIVE, Life.LOST) or not neighbour.told
+            neighbour.check()
             for incarnation, key in neighbour.told:
                 assert self.sightings[incarnation].record.process == process
                 assert key in self._wants
-        assert len(self._by_peer) <= len(self.neighbours)
 
     # Neighbours
+
+    def _at(self, peer: PeerId) -> Neighbour | None:
+        """The neighbour that has this connection open."""
+        neighbour = self.neighbours.get(process_of(peer))
+        return neighbour if neighbour is not None and peer in neighbour.attempts else None
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -184,101 +181,51 @@ class MembershipCore:
         if neighbour is None:
             if not places:
                 return []
-            neighbour = Neighbour(process, b"n" + process.to_bytes(8, "big"))
-            self.neighbours[process] = neighbour
-        neighbour.take_places(places)
+            neighbour = self.neighbours[process] = Neighbour(self.process, process)
+        neighbour.take_places(places, now)
         effects = self._seeds.rest(process)
         if neighbour.life is Life.GONE and neighbour.places:
-            return effects + self._connect(neighbour, now)
-        return effects + self._tell_found(neighbour)
-
-    def _connect(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        """Try the next address; each has two chances to answer before its turn is over."""
-        neighbour.life = Life.CONNECTING
-        neighbour.next_at = now + HELLO_S
-        neighbour.give_up_at = now + 2 * HELLO_S
-        self._by_peer[neighbour.peer] = neighbour
+            neighbour.away_at = now
+            effects += neighbour.connect(now)
         self._wake(neighbour)
-        return [Connect(neighbour.peer, neighbour.next_place())]
-
-    def _disconnect(self, neighbour: Neighbour) -> list[Effect]:
-        neighbour.life = Life.GONE
-        neighbour.silent = False
-        neighbour.told = {}
-        if self._by_peer.pop(neighbour.peer, None) is None:
-            return []
-        return [Disconnect(neighbour.peer)]
+        return effects + self._tell_found(neighbour)
 
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
         del self.neighbours[neighbour.process]
-        effects = self._tell("gone", neighbour) + self._disconnect(neighbour)
-        self._forget_word(neighbour.process)
+        effects = neighbour.tell("gone") + neighbour.close()
+        self._known.forget_word(neighbour.process)
         return effects + self._seeds.wake(neighbour.process)
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Do what is due for one neighbour, and have it looked after again in time."""
-        effects: list[Effect] = []
-        life = neighbour.life
-        if life is Life.ALIVE:
-            effects += self._look_after_alive(neighbour, now)
-        elif life is Life.GONE:
-            if now >= neighbour.next_at and neighbour.places:
-                effects += self._connect(neighbour, now)
-        elif now >= neighbour.give_up_at:
-            if life is Life.CONNECTING and neighbour.tries < len(neighbour.places):
-                effects += [*self._disconnect(neighbour), *self._connect(neighbour, now)]
-            else:
-                effects += self._gone(neighbour, now)
-        elif now >= neighbour.next_at:
-            neighbour.next_at = now + HELLO_S
-            effects.append(hello(self.process, neighbour.peer))
+        neighbour.wake_at = inf
+        effects = neighbour.look_after(now)
+        if neighbour.is_over(now):
+            effects += self._gone(neighbour, now)
         self._wake(neighbour)
-        return effects
-
-    def _look_after_alive(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        if now - neighbour.next_at > PING_S:
-            # It was this process that slept, so nothing is known of the other.
-            neighbour.pong_at = now
-        if now >= neighbour.next_at:
-            neighbour.next_at = now + PING_S
-            effects.append(ping(self.process, neighbour))
-        if not neighbour.silent and now >= neighbour.pong_at + EVASIVE_S:
-            neighbour.silent = True
-            effects += self._tell("silent", neighbour)
         return effects
 
     def _wake(self, neighbour: Neighbour) -> None:
         """Have the neighbour looked after when its next thing is due."""
         at = neighbour.due_at()
-        if at < inf and self.neighbours.get(neighbour.process) is neighbour:
+        if at < neighbour.wake_at and self.neighbours.get(neighbour.process) is neighbour:
+            neighbour.wake_at = at
             self._wheel.add(neighbour.process, at)
 
     def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Nobody answers there: tell, and try again while discovery still announces it."""
-        effects = self._tell("gone", neighbour)
-        was_lost = neighbour.life is Life.LOST
-        effects += self._disconnect(neighbour)
-        longer_s = min(2 * neighbour.back_off_s, HELLO_S_MAX)
-        neighbour.back_off_s = HELLO_S if was_lost else longer_s
-        neighbour.next_at = now + neighbour.back_off_s
-        neighbour.tries = 0
-        self._forget_word(neighbour.process)
+        effects = neighbour.tell("gone") + neighbour.give_up(now)
+        self._known.forget_word(neighbour.process)
         effects += self._seeds.wake(neighbour.process)
         wanted = self._wants.opens(neighbour.process)
         if wanted:
-            neighbour.take_places(self._known.places(neighbour.process, beyond=any(wanted)))
+            places = self._known.places(neighbour.process, beyond=any(wanted))
+            neighbour.take_places(places, now)
             self._wake(neighbour)
         else:
             del self.neighbours[neighbour.process]
         return effects
-
-    def _forget_word(self, process: int) -> None:
-        """A process that does not answer vouches for nothing: only discovery's word is left."""
-        for incarnation in self._known.of(process):
-            if not self._known.unlearn(incarnation, *ITS_OWN_WORD):
-                self._known.erase(incarnation)
 
     def _erase(self, incarnation: int) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
@@ -290,24 +237,24 @@ class MembershipCore:
         effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
         for key in keys:
             del neighbour.told[incarnation, key]
-        return effects if self._wants.opens(process) else effects + self._drop(neighbour)
+        if not self._wants.opens(process):
+            effects += self._drop(neighbour)
+        return effects
 
     # Packets in
 
-    def _welcomed(self, neighbour: Neighbour, directory: Directory, now: float) -> list[Effect]:
-        host = neighbour.place[0]
+    def _welcomed(
+        self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
+    ) -> list[Effect]:
+        host = neighbour.attempts[peer][0]
         if directory.process != neighbour.process:
-            # Its port belongs to another process now, so the one we knew is gone.
-            return self._gone(neighbour, now) + self._list(directory, host, HELLO, now)
-        anew = neighbour.life is not Life.ALIVE
-        neighbour.life = Life.ALIVE
+            # Its port belongs to another process now: the one we knew is not there.
+            effects = neighbour.missed(peer, now)
+            if not neighbour.attempts:
+                effects += self._gone(neighbour, now)
+            return effects + self._list(directory, host, HELLO, now)
         neighbour.revision = directory.revision
-        neighbour.back_off_s = HELLO_S
-        neighbour.tries = 0
-        if anew:
-            neighbour.next_at = now + PING_S
-            neighbour.tell_again()
-        effects = self._answered(neighbour, now)
+        effects = neighbour.answered_at(peer, now) + self._answered(neighbour, now)
         self._wake(neighbour)
         return effects + self._list(directory, host, HELLO, now)
 
@@ -331,7 +278,7 @@ class MembershipCore:
         effects += self._reach(process, now)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
-            self._forget_word(process)
+            self._known.forget_word(process)
         elif young:
             neighbour.revision = -1  # so that the next pong makes us ask again
         return effects
@@ -354,7 +301,7 @@ class MembershipCore:
         if not neighbour.silent:
             return []
         neighbour.silent = False
-        return self._tell("answering", neighbour)
+        return neighbour.tell("answering")
 
     # Telling roles
 
@@ -372,6 +319,3 @@ class MembershipCore:
                     if neighbour.silent:
                         effects.append(Tell("silent", key, incarnation))
         return effects
-
-    def _tell(self, news: str, neighbour: Neighbour) -> list[Effect]:
-        return [Tell(news, key, incarnation) for incarnation, key in neighbour.told]

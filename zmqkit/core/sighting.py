@@ -91,6 +91,12 @@ class Sightings:
             del self._by_process[process]
         return process
 
+    def forget_word(self, process: int) -> None:
+        """A process that does not answer vouches for nothing: only discovery's word is left."""
+        for incarnation in self.of(process):
+            if not self.unlearn(incarnation, *ITS_OWN_WORD):
+                self.erase(incarnation)
+
     def places(self, process: int, *, beyond: bool) -> list[Place]:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         sightings = (self.by_incarnation[i] for i in self.of(process))
