@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from zmqkit.core.directory import Offers
 from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.neighbour import Life, Neighbour, peer_of, process_of
 from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
@@ -16,7 +17,7 @@ FIRST, SECOND = peer_of(9), peer_of(9, 1)
 
 @pytest.fixture
 def neighbour() -> Neighbour:
-    return Neighbour(1, 9, places=[NEAR, FAR])
+    return Neighbour(Offers(1), 9, places=[NEAR, FAR])
 
 
 def test_addresses_are_tried_in_turn_and_told_apart(neighbour: Neighbour) -> None:

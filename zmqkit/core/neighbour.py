@@ -11,13 +11,15 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zmqkit.core.directory import hello, ping
+from zmqkit.core.directory import Offers, hello, ping
 from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
 from zmqkit.core.sighting import Place
-from zmqkit.model import LOOPBACK, PeerId, bracketed
+from zmqkit.model import LOOPBACK, PeerId, bracketed, is_loopback
 from zmqkit.options import (
     EVASIVE_S,
     GONE_S,
+    GREET_S,
+    GREET_S_MAX,
     HELLO_S,
     PING_S,
     RACE_MAX,
@@ -43,7 +45,8 @@ class Life(Enum):
 class Neighbour:
     """One process: where it is, how it lives, and what was told of its roles.
 
-    us: this process. places: addresses to try, the next one first. attempts: the connections
+    offers: this process. asks_others: whether it is asked who else is there; again at greet_at.
+    places: addresses to try, the next one first. attempts: the connections
     that are open, one when it is alive. place: where it answered, or was tried last. told: for
     each incarnation and key that was announced as found, and not withdrawn since, the endpoint;
     empty to announce it once more. untried, race_at: how many places this round has yet to try,
@@ -51,8 +54,9 @@ class Neighbour:
     away_at: since when it has not answered. wake_at: when the wheel has it looked after.
     """
 
-    us: int
+    offers: Offers
     process: int
+    asks_others: bool = False
     life: Life = Life.GONE
     places: list[Place] = field(default_factory=list)
     attempts: dict[PeerId, Place] = field(default_factory=dict)
@@ -65,6 +69,8 @@ class Neighbour:
     race_at: float = math.inf
     pong_at: float = 0.0
     next_at: float = 0.0
+    greet_at: float = math.inf
+    greet_s: float = GREET_S
     give_up_at: float = math.inf
     since: float = 0.0
     away_at: float = 0.0
@@ -93,6 +99,20 @@ class Neighbour:
 
     # Its connection
 
+    def greet(self, peer: PeerId) -> Effect:
+        """Ask it who it is, and who else is there."""
+        beyond = not is_loopback(self.attempts[peer][0])
+        visit = self.offers.visit(beyond=beyond) if self.asks_others else None
+        return hello(self.offers.process, peer, visit)
+
+    def greet_often(self, now: float) -> list[Effect]:
+        """Tell it at once of what changed here, and a few times more in case that is lost."""
+        if not self.asks_others or self.life is not Life.ALIVE:
+            return []
+        self.greet_s = GREET_S
+        self.greet_at = now + GREET_S
+        return [self.greet(self.peer)]
+
     def connect(self, now: float) -> list[Effect]:
         """Begin a round of all addresses."""
         self._turn(Life.CONNECTING, now)
@@ -120,6 +140,8 @@ class Neighbour:
         if self.life is not Life.ALIVE:
             self._turn(Life.ALIVE, now)
             self.next_at = now + PING_S
+            self.greet_s = GREET_S
+            self.greet_at = now + GREET_S if self.asks_others else math.inf
             self.tell_again()
         self.place = self.attempts[peer]
         if self.place in self.places:
@@ -177,7 +199,7 @@ class Neighbour:
             effects += self._try(now)
         if now >= self.next_at and not self.is_over(now):
             self.next_at = now + HELLO_S
-            effects += [hello(self.us, peer) for peer in self.attempts]
+            effects += map(self.greet, self.attempts)
         return effects
 
     def _look_after_alive(self, now: float) -> list[Effect]:
@@ -188,7 +210,11 @@ class Neighbour:
         if now >= self.next_at:
             self.next_at = now + PING_S
             self.token += 1
-            effects.append(ping(self.us, self.peer, self.token))
+            effects.append(ping(self.offers.process, self.peer, self.token))
+        if now >= self.greet_at:
+            self.greet_s = min(2 * self.greet_s, GREET_S_MAX)
+            self.greet_at = now + self.greet_s
+            effects.append(self.greet(self.peer))
         if not self.silent and now >= self.pong_at + EVASIVE_S:
             self.silent = True
             effects += self.tell("silent")
@@ -206,7 +232,8 @@ class Neighbour:
             return self.next_at if self.places else math.inf
         if self.life is not Life.ALIVE:
             return min(self.next_at, self.race_at, self.give_up_at)
-        return self.next_at if self.silent else min(self.next_at, self.pong_at + EVASIVE_S)
+        at = min(self.next_at, self.greet_at)
+        return at if self.silent else min(at, self.pong_at + EVASIVE_S)
 
     # What is told of its roles
 
