@@ -78,3 +78,15 @@ def test_a_url_names_the_publisher_that_listens_there(kit: Kit) -> None:
     publisher.publish("t", b"x" * 100_000)
     message = subscriber.receive(BOUND_S)
     assert message.body == b"x" * 100_000
+
+
+def test_a_publisher_at_a_url_that_starts_anew_is_found_there(kit: Kit) -> None:
+    first = kit.publisher(bind="tcp://127.0.0.1:0")
+    address = first.endpoint
+    subscriber = kit.subscriber(address)
+    first.ready(1, timeout_s=BOUND_S)
+    first.close()
+    second = kit.publisher(bind=address)
+    assert second.ready(1, timeout_s=BOUND_S) == 1
+    second.publish("t", "anew")
+    assert subscriber.receive(BOUND_S).body == "anew"
