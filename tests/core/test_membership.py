@@ -255,6 +255,16 @@ def test_a_role_that_is_listed_no_more_is_gone(core: MembershipCore) -> None:
     core.check()
 
 
+def test_what_a_process_listed_and_lists_no_more_is_gone_whatever_discovery_says(
+    core: MembershipCore,
+) -> None:
+    alive(core, ROW, NEXT_ROW)
+    core.heard(replace(RECORD, incarnation=0xB), "mdns", 1.0)
+    effects = core.receive(PEER, packets.directory(THEM, ROW, revision=2), 1.1)
+    assert tells(effects) == [("gone", 0xB)]
+    core.check()
+
+
 def test_discovery_may_know_a_role_before_its_process_lists_it(core: MembershipCore) -> None:
     alive(core)
     core.heard(replace(RECORD, incarnation=0xB), "mdns", 1.0)

@@ -362,9 +362,11 @@ class MembershipCore:
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
             if incarnation not in self.sightings:
                 continue  # erased together with the one before
-            heard_at = self.sightings[incarnation].heard_at
+            sighting = self.sightings[incarnation]
+            # On one connection its words come in order, so what it listed there is over.
+            is_over = source == HELLO and HELLO in sighting.sources
             announced = self._known.unlearn(incarnation, *ITS_LIST)
-            if announced and now - heard_at < UNLISTED_S:
+            if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
                 young = True
             else:
                 effects += self._erase(incarnation)
