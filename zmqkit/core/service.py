@@ -9,15 +9,15 @@ is a refusal: an id that was refused once is never accepted, for its call may ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from zmqkit.core.answers import CANCELLED, TAKEN, Outbox, refuse
-from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
-from zmqkit.core.line import Line
-from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD
+from zmqkit.core.answers import TAKEN, Outbox, refuse
+from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.core.outcome import BUSY, FORGOTTEN, LEAVING, NO_METHOD
 from zmqkit.core.pending import PENDING_CALLS_MAX
 from zmqkit.core.window import Answer, Window
 from zmqkit.core.windows import Windows
+from zmqkit.core.work import Work
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import CREDIT, REQUESTS_MAX, RETAINED_BYTES_MAX, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
@@ -42,14 +42,10 @@ class ServiceCore:
         self.concurrency = concurrency
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._windows = Windows()
-        self._queue: Line[Request] = Line()
-        self._running: dict[int, Request] = {}
-        self._ticket = 0
-        self._held_count = 0
         self._outbox = Outbox(incarnation, self._windows)
+        self._work = Work(self._windows, self._outbox, self.counts)
         self._stale: list[Window] = []
         self._leaving = False
         self._closed = False
@@ -65,7 +61,8 @@ class ServiceCore:
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers, which leave with the next `flush`, and go on."""
-        running, windows = self._running, self._windows.by_client
+        work, windows = self._work, self._windows.by_client
+        running = work.running
         delivered = 0
         for request, answer in results:
             sequence = request.sequence
@@ -76,12 +73,12 @@ class ServiceCore:
                 sequence < window.open_below and window.is_settled(sequence)
             )
             if request.cancelled:
-                self._drop(window, request, "cancelled")
+                work.drop(window, request, "cancelled")
             elif settled and not request.oneway:
-                self._drop(window, request, "unwanted")
+                work.drop(window, request, "unwanted")
             else:
                 del window.held[sequence]
-                self._held_count -= 1
+                work.held_count -= 1
                 if answer.kind == wire.REPLY:
                     delivered += 1
                 else:
@@ -93,7 +90,7 @@ class ServiceCore:
         self.counts["delivered"] += delivered
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
             self.counts["evicted"] += self._windows.make_room()
-        return self._dispatch(now) if self._queue.count else []
+        return work.dispatch(now, self.concurrency) if work.queue.count else []
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
@@ -103,30 +100,19 @@ class ServiceCore:
     def close(self) -> list[Effect]:
         """Drop every request that is not answered; those that never ran may run elsewhere."""
         self._closed = True
-        for window in self._windows:
-            self.dropped["closed"] += len(window.held)
-            for sequence, request in window.held.items():
-                if request.ticket not in self._running:
-                    self._outbox.add(window.client, sequence, refuse(LEAVING))
-        effects = self._outbox.take()
-        running = list(self._running.values())
-        for request in running:
-            request.cancelled = True
-        self._running.clear()
-        self._queue = Line()
+        effects = self._work.close()
         self._windows.clear()
         self._stale.clear()
-        self._held_count = 0
-        return [*effects, Abort(running)] if running else effects
+        return effects
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
         return {
-            "accepted": self._ticket,
+            "accepted": self._work.ticket,
             **{name: self.counts[name] for name in _COUNTS},
-            "dropped": {k: v for k, v in self.dropped.items() if v},
-            "in_flight": self._held_count,
-            "waiting": len(self._queue),
+            "dropped": {k: v for k, v in self._work.dropped.items() if v},
+            "in_flight": self._work.held_count,
+            "waiting": len(self._work.queue),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
             "malformed": dict(self.malformed),
@@ -135,7 +121,7 @@ class ServiceCore:
     @property
     def in_flight(self) -> int:
         """How many accepted requests are not answered."""
-        return self._held_count
+        return self._work.held_count
 
     # What the driver asks for
 
@@ -189,14 +175,7 @@ class ServiceCore:
 
     def check(self) -> None:
         """The counters balance, and an id is held, answered or settled, never two of them."""
-        counts = self.counts
-        ended = counts["delivered"] + counts["failed"] + counts["expired"]
-        ended += sum(self.dropped.values())
-        held = sum(len(w.held) for w in self._windows)
-        assert held == self._held_count
-        assert self._ticket == ended + held, "stats do not balance"
-        assert len(self._running) + len(self._queue) == held
-        assert len(self._running) <= self.concurrency
+        self._work.check(self.concurrency)
         self._windows.check()
 
     # Packets in
@@ -211,12 +190,12 @@ class ServiceCore:
         The way of almost every request, so it is written out.
         """
         oneway = packet.kind == wire.NOTIFY
-        at_once: list[Request] = []
+        work, at_once = self._work, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes = not self._leaving and self._takes(window, len(rows))
-        room = self.concurrency - len(self._running)
-        if self._queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
+        room = self.concurrency - len(work.running)
+        if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
             room = 0  # in line, for one might overtake another
         for row in rows:
             sequence, left_ms, method, priority, headers, args, kwargs = row
@@ -227,18 +206,18 @@ class ServiceCore:
                 window, row, oneway=oneway
             ):
                 continue
-            self._ticket = ticket = self._ticket + 1
+            work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
                 now + left_ms / 1000, oneway,
             )  # fmt: skip
-            self._held_count += 1
+            work.held_count += 1
             if room > 0 and left_ms > 0:
                 room -= 1
-                self._running[ticket] = request
+                work.running[ticket] = request
                 at_once.append(request)
             else:
-                self._queue.join(ticket, priority, request)
+                work.queue.join(ticket, priority, request)
             if oneway:
                 self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
@@ -246,7 +225,9 @@ class ServiceCore:
             self.counts["evicted"] += self._windows.make_room()
         if at_once:
             effects.append(Handle(at_once))
-        return effects + self._dispatch(now) if self._queue.count else effects
+        if not work.queue.count:
+            return effects
+        return effects + work.dispatch(now, self.concurrency)
 
     def _turned_away(self, window: Window, row: wire.RequestRow, *, oneway: bool) -> bool:
         """Answer an id that was here before or is refused; false for one that is to run."""
@@ -269,7 +250,7 @@ class ServiceCore:
         """Whether so many more requests are within the limits."""
         return (
             len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
-            and self._held_count + count <= REQUESTS_MAX
+            and self._work.held_count + count <= REQUESTS_MAX
         )
 
     def _known(
@@ -319,65 +300,11 @@ class ServiceCore:
         return [
             *self._outbox.take(),
             pong,
-            *self._abort(window, [s for s in held if window.is_settled(s)]),
+            *self._work.abort(window, [s for s in held if window.is_settled(s)]),
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._abort(window, wire.sequences_of(packet.meta, CREDIT))
-
-    def _abort(self, window: Window, sequences: Iterable[int]) -> list[Effect]:
-        """Nobody waits for these any more: drop what waits in line, tell what runs."""
-        aborted: list[Request] = []
-        for sequence in sequences:
-            request = window.held.get(sequence)
-            if request is None or request.cancelled:
-                continue
-            request.cancelled = True
-            if request.ticket in self._running:
-                aborted.append(request)
-            else:
-                self._queue.leave(request.ticket, request.priority)
-                self._drop(window, request, "cancelled")
-        return [Abort(aborted)] if aborted else []
-
-    # Running
-
-    def _dispatch(self, now: float) -> list[Effect]:
-        """Start what concurrency allows; what expired in line is told so and not run."""
-        requests: list[Request] = []
-        expired = False
-        while self._queue.count and len(self._running) < self.concurrency:
-            request = self._queue.serve()
-            assert request is not None
-            window = self._windows.by_client[request.client]
-            settled = window.is_settled(request.sequence)
-            if settled and not request.oneway:
-                self._drop(window, request, "unwanted")
-            elif now >= request.deadline_at:
-                self._release(window, request)
-                self.counts["expired"] += 1
-                if not settled:
-                    refusal = refuse(EXPIRED)
-                    window.retain(request.sequence, refusal)
-                    self._outbox.add(request.client, request.sequence, refusal)
-                    expired = True
-            else:
-                self._running[request.ticket] = request
-                requests.append(request)
-        effects = self._outbox.take() if expired else []
-        if requests:
-            effects.append(Handle(requests))
-        return effects
-
-    def _release(self, window: Window, request: Request) -> None:
-        del window.held[request.sequence]
-        self._held_count -= 1
-
-    def _drop(self, window: Window, request: Request, reason: str) -> None:
-        self._release(window, request)
-        self.dropped[reason] += 1
-        if not window.is_settled(request.sequence):
-            window.retain(request.sequence, CANCELLED)
+        return self._work.abort(window, wire.sequences_of(packet.meta, CREDIT))
 
     # Packets out
 
