@@ -37,6 +37,10 @@ CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
 RETAINED_BYTES_MAX = 64 << 20
 CONCURRENCY_ASYNCIO = 1000
+STREAMS_MAX = 1000
+STREAM_ITEMS = 1000
+STREAM_BYTES = 256 << 10
+"""A stream's values that its caller has not taken, kept by the service until then."""
 
 # Time, in seconds
 PING_S = 1.0
@@ -56,6 +60,8 @@ TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
+STEP_S = 0.005
+"""How long a generator may go on before others have their turn."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -11,22 +11,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from zmqkit.core.answers import TAKEN, Outbox, refuse
+from zmqkit.core.answers import LOST, TAKEN, Outbox, refuse
 from zmqkit.core.effects import Effect, Handle, Note, Request, Send
-from zmqkit.core.outcome import BUSY, FORGOTTEN, LEAVING, NO_METHOD
+from zmqkit.core.methods import Methods
+from zmqkit.core.outcome import BUSY, LEAVING
 from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.stream import Ended, StreamRequest
+from zmqkit.core.streams import Streams
 from zmqkit.core.window import Answer, Window
 from zmqkit.core.windows import Windows
 from zmqkit.core.work import Work
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, REQUESTS_MAX, RETAINED_BYTES_MAX, WAITING_CALLS_MAX
+from zmqkit.options import (
+    CREDIT,
+    REQUESTS_MAX,
+    RETAINED_BYTES_MAX,
+    WAITING_CALLS_MAX,
+)
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.streams import grant_rows, stream_rows
 
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
-_NAMES_MAX = 20
+_NONE: Mapping[str, bool] = {}
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -35,10 +44,20 @@ Result = tuple[Request, Answer]
 class ServiceCore:
     """Requests to one service object, from any number of clients."""
 
-    def __init__(self, incarnation: int, methods: Mapping[str, bool], concurrency: int) -> None:
-        """`methods` maps a name to whether it is idempotent, and may grow later."""
+    def __init__(
+        self,
+        incarnation: int,
+        methods: Mapping[str, bool],
+        concurrency: int,
+        streams: Mapping[str, bool] = _NONE,
+    ) -> None:
+        """`methods` and `streams`, which give many values, may grow later.
+
+        Both map a name to whether it is idempotent.
+        """
         self.incarnation = incarnation
         self.methods = methods
+        self._offered = Methods(methods, streams)
         self.concurrency = concurrency
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
@@ -46,6 +65,7 @@ class ServiceCore:
         self._windows = Windows()
         self._outbox = Outbox(incarnation, self._windows)
         self._work = Work(self._windows, self._outbox, self.counts)
+        self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
         self._stale: list[Window] = []
         self._leaving = False
         self._closed = False
@@ -55,6 +75,8 @@ class ServiceCore:
             wire.PING: self._ping,
             wire.CANCEL: self._cancel,
             wire.HELLO: self._hello,
+            wire.STREAM: self._stream,
+            wire.GRANT: self._grant,
         }
 
     # Commands and answers to effects
@@ -92,6 +114,22 @@ class ServiceCore:
             self.counts["evicted"] += self._windows.make_room()
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
+    def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
+        """Take a stream's next value, which leaves with the next `flush`."""
+        self._streams.yielded(request, value)
+        return []
+
+    def paused(self, request: StreamRequest, now: float) -> list[Effect]:
+        """Take a stream back that does not go on, or that gave way to others."""
+        self._streams.paused(request)
+        return self._work.dispatch(now, self.concurrency)
+
+    def ended(self, request: StreamRequest, error: Answer | None, now: float) -> list[Effect]:
+        """Take the end of a stream: its own, or what its generator raised."""
+        self._streams.ended(request, error)
+        self._make_room()
+        return self._work.dispatch(now, self.concurrency)
+
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
         self._leaving = True
@@ -100,7 +138,7 @@ class ServiceCore:
     def close(self) -> list[Effect]:
         """Drop every request that is not answered; those that never ran may run elsewhere."""
         self._closed = True
-        effects = self._work.close()
+        effects = self._streams.close() + self._work.close()
         self._windows.clear()
         self._stale.clear()
         return effects
@@ -113,6 +151,7 @@ class ServiceCore:
             "dropped": {k: v for k, v in self._work.dropped.items() if v},
             "in_flight": self._work.held_count,
             "waiting": len(self._work.queue),
+            "streams": len(self._work.streams),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
             "malformed": dict(self.malformed),
@@ -156,14 +195,23 @@ class ServiceCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Forget clients that were silent for long."""
+        """Forget clients that were silent for long; nobody reads their streams."""
+        if now < self._windows.sweep_at:
+            return []
+        effects = [
+            effect
+            for window, sequence in self._streams.abandoned(now)
+            for effect in self._work.abort(window, [sequence])
+        ]
         self._windows.sweep(now)
-        return []
+        return effects + self._work.dispatch(now, self.concurrency)
 
     def flush(self, now: float) -> list[Effect]:
         """The answers of this turn, one packet to each client; free the settled ones after."""
         if self._outbox:
             return self._outbox.take()
+        if self._streams:
+            return self._streams.take()
         for window in self._stale:
             window.free()
         self._stale.clear()
@@ -176,6 +224,7 @@ class ServiceCore:
     def check(self) -> None:
         """The counters balance, and an id is held, answered or settled, never two of them."""
         self._work.check(self.concurrency)
+        self._streams.check()
         self._windows.check()
 
     # Packets in
@@ -229,16 +278,38 @@ class ServiceCore:
             return effects
         return effects + work.dispatch(now, self.concurrency)
 
-    def _turned_away(self, window: Window, row: wire.RequestRow, *, oneway: bool) -> bool:
+    def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        """Accept each new id; a method that gives one value is a request as any other."""
+        for row, items, size in stream_rows(packet):
+            if not self._turned_away(window, row, oneway=False, streams=True):
+                limits = None if row[2] in self.methods else (items, size)
+                self._work.accept(window, row, limits, now)
+        effects = self._outbox.take() if self._outbox else []
+        self._make_room()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _grant(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        self._streams.granted(window, grant_rows(packet))
+        effects = self._outbox.take() + self._streams.take()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _make_room(self) -> None:
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+
+    def _turned_away(
+        self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
+    ) -> bool:
         """Answer an id that was here before or is refused; false for one that is to run."""
         sequence, method = row[0], row[2]
         known = self._known(window, row, oneway=oneway)
         if known is not None:
             self.counts["duplicates"] += 1
+            self._streams.send_again(window, sequence, 0)
             for answer in known:
                 self._outbox.add(window.client, sequence, answer)
             return True
-        refusal = self._refusal(window, method)
+        refusal = self._refusal(window, method, streams=streams)
         if refusal is None:
             return False
         self.counts["refused"] += 1
@@ -266,25 +337,19 @@ class ServiceCore:
         if sequence in window.held:
             return [TAKEN] if oneway else []
         if sequence in window.answers:
-            return [window.answers[sequence]]
-        if sequence < window.forgotten_below and not self.methods.get(method, False):
-            return [refuse(FORGOTTEN)]
+            answer = window.answers[sequence]
+            return [] if isinstance(answer, Ended) else [answer]
+        if sequence < window.forgotten_below and not self._offered.repeats(method):
+            return [LOST]
         return None
 
-    def _refusal(self, window: Window, method: str) -> Answer | None:
+    def _refusal(self, window: Window, method: str, *, streams: bool) -> Answer | None:
         """Why a new request is not accepted, as an answer; None when it is."""
         if self._leaving:
             return refuse(LEAVING)
-        if not self._takes(window, 1):
+        if not self._takes(window, 1) or (streams and self._streams.is_full):
             return refuse(BUSY)
-        if method not in self.methods:
-            return refuse(NO_METHOD, f"no method {method[:100]!r}; {self._method_names()}")
-        return None
-
-    def _method_names(self) -> str:
-        names = sorted(self.methods) or ["none"]
-        more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
-        return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
+        return self._offered.refusal(method, streams=streams)
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
@@ -295,16 +360,24 @@ class ServiceCore:
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
-        pong = self._packet(window, wire.PONG, encode([meta[0], CREDIT, held]))
-        # What a pong does not name has been answered before it.
+        told: list[object] = [meta[0], CREDIT, held]
+        if self._work.streams:
+            told.append(self._streams.progress(window))
+        pong = self._packet(window, wire.PONG, encode(told))
+        # What a pong does not name has been answered before it, and what it counts was sent.
         return [
             *self._outbox.take(),
+            *self._streams.take(),
             pong,
-            *self._work.abort(window, [s for s in held if window.is_settled(s)]),
+            *self._give_up(window, [s for s in held if window.is_settled(s)], now),
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._work.abort(window, wire.sequences_of(packet.meta, CREDIT))
+        return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
+
+    def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
+        effects = self._work.abort(window, sequences)
+        return effects + self._work.dispatch(now, self.concurrency)
 
     # Packets out
 
@@ -312,7 +385,7 @@ class ServiceCore:
         return Send(window.peer, wire.pack(kind, self.incarnation, window.client, 0, meta))
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
-        names = [name for name, idempotent in self.methods.items() if idempotent]
+        names = self._offered.idempotent()
         fields = {"credit": CREDIT, "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 
