@@ -36,7 +36,7 @@ ERRORS = {
     "ZmqkitError",
 }
 ROLES = ("Client", "Service")
-PUBLIC = {*ERRORS, *ROLES, "Request", "current_request"}
+PUBLIC = {*ERRORS, *ROLES, "Request", "Stream", "current_request"}
 
 # What each layer may import beside itself.
 BASE = {"errors"}
@@ -63,6 +63,7 @@ TOP = {
     "__main__": "cli",
     "_places": "roles",
     "_roles": "roles",
+    "_streams": "roles",
     "asyncio": "roles",
     "blocking": "roles",
     "demo": "cli",
@@ -331,6 +332,14 @@ def test_blocking_and_asyncio_roles_are_alike(name: str) -> None:
 
 def test_views_with_options_are_alike() -> None:
     assert_alike(*(view_class(module) for module in ("zmqkit", "zmqkit.asyncio")))
+
+
+def test_streams_are_alike_but_for_a_second_name_to_close_by() -> None:
+    blocking, asynchronous = (
+        set(members(importlib.import_module(module).Stream))
+        for module in ("zmqkit", "zmqkit.asyncio")
+    )
+    assert asynchronous == blocking | {"aclose"}
 
 
 def view_class(module: str) -> type:

@@ -6,6 +6,7 @@ The blocking roles are here; `zmqkit.asyncio` has the same names for event loops
 from zmqkit._roles import Request, current_request
 from zmqkit.blocking.client import Client
 from zmqkit.blocking.service import Service
+from zmqkit.blocking.stream import Stream
 from zmqkit.errors import (
     Busy,
     CallCancelled,
@@ -35,6 +36,7 @@ __all__ = [
     "RemoteError",
     "Request",
     "Service",
+    "Stream",
     "UsageError",
     "ZmqkitError",
     "current_request",

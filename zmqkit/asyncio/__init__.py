@@ -7,6 +7,7 @@ they should be quick; `thread=True` moves a slow one off it, `async def` handler
 from zmqkit._roles import Request, current_request
 from zmqkit.asyncio.client import Client
 from zmqkit.asyncio.service import Service
+from zmqkit.asyncio.stream import Stream
 from zmqkit.errors import (
     Busy,
     CallCancelled,
@@ -36,6 +37,7 @@ __all__ = [
     "RemoteError",
     "Request",
     "Service",
+    "Stream",
     "UsageError",
     "ZmqkitError",
     "current_request",

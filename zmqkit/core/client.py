@@ -14,7 +14,7 @@ a call that a pong does not name, and whose reply did not come before it, did no
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from math import inf
 
@@ -37,7 +37,7 @@ from zmqkit.core.stream_call import StreamCall, answer_stream
 from zmqkit.core.stream_calls import News, StreamCalls
 from zmqkit.errors import QueueFull
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, RECORDS_MAX, WAITING_CALLS_MAX
+from zmqkit.options import CREDIT, LINGER_S, RECORDS_MAX, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -45,12 +45,17 @@ from zmqkit.wire.streams import end_rows, item_rows, progress_rows
 
 
 class ClientCore:
-    """Calls to one name, over the instances that membership tells of."""
+    """Calls to one name, over the instances that membership tells of.
+
+    abandoned: streams to be given up at the next tick. Whoever drops a stream may put it here,
+    in whatever thread; nothing else of a core may be touched so.
+    """
 
     def __init__(self, name: str, incarnation: int) -> None:
         self.name = name
         self.incarnation = incarnation
         self.malformed: Counter[str] = Counter()
+        self.abandoned: deque[int] = deque()
         self._pending = Pending()
         self.roster = Roster(name, incarnation, self._pending)
         self._placement = Placement(self._pending, self.roster)
@@ -169,10 +174,12 @@ class ClientCore:
         """End every call that is not settled and close every connection."""
         self._closed = True
         calls = list(self._pending.calls.values())
+        told = self._ends.tell_of_streams(calls)
         outcomes = [self._ends.drop(call, "closed", "the client was closed") for call in calls]
         self._pending.look_at = inf
         outcomes += self.roster.awaited_over(inf)
-        return self._ends.settle(outcomes) + self.roster.close_all()
+        linger_s = LINGER_S if told else 0.0
+        return self._ends.settle(outcomes) + told + self.roster.close_all(linger_s)
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
@@ -218,12 +225,13 @@ class ClientCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, say hello again, ask which ids are held."""
+        given_up: list[Effect] = []
+        while self.abandoned:
+            given_up += self.cancel(self.abandoned.popleft(), now)
         due = self._pending.due(now, alone=not self.roster.known)
-        holders = [(self._ends.holder(call), call.sequence) for call in due if call.streams]
-        effects = self._ends.settle([self._ends.expire(call) for call in due])
-        for holder, sequence in holders:
-            effects += self._ends.tell(holder, [sequence])
-        return effects + self.roster.tick(now) + self._placement.fill(now)
+        told = self._ends.tell_of_streams(due)
+        effects = self._ends.settle([self._ends.expire(call) for call in due]) + told
+        return given_up + effects + self.roster.tick(now) + self._placement.fill(now)
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""

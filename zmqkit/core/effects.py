@@ -31,9 +31,10 @@ class Connect:
 
 @dataclass(slots=True)
 class Disconnect:
-    """Close the connection known as `peer`; what it still holds is dropped."""
+    """Close the connection known as `peer`; what it holds after `linger_s` is dropped."""
 
     peer: PeerId
+    linger_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zmqkit.core.call import Call
 from zmqkit.core.effects import Effect, Note, Settle
 from zmqkit.core.instance import Instance
@@ -59,6 +61,15 @@ class Ends:
         instance = call.instance
         told = instance is not None and call.copies and instance.peer in self._roster.by_peer
         return instance if told else None
+
+    def tell_of_streams(self, calls: Iterable[Call]) -> list[Effect]:
+        """Tell the instances of the streams among these, about to end, to close them."""
+        sequences: dict[Instance, list[int]] = {}
+        for call in calls:
+            holder = self.holder(call) if call.streams else None
+            if holder is not None:
+                sequences.setdefault(holder, []).append(call.sequence)
+        return [e for holder, theirs in sequences.items() for e in self.tell(holder, theirs)]
 
     def tell(self, holder: Instance | None, sequences: list[int]) -> list[Effect]:
         """Tell an instance that nobody waits for these any more."""

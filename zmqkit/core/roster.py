@@ -161,16 +161,18 @@ class Roster:
         self.wake(instance.hello_at)
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
 
-    def close(self, instance: Instance) -> list[Effect]:
+    def close(self, instance: Instance, linger_s: float = 0.0) -> list[Effect]:
         """Close the connection; the instance keeps its calls."""
         instance.ping_at = inf
         if self.by_peer.pop(instance.peer, None) is None:
             return []
-        return [Disconnect(instance.peer)]
+        return [Disconnect(instance.peer, linger_s)]
 
-    def close_all(self) -> list[Effect]:
+    def close_all(self, linger_s: float) -> list[Effect]:
         """Close every connection and forget every instance."""
-        effects = [e for instance in self.instances.values() for e in self.close(instance)]
+        instances = self.instances.values()
+        effects = [e for instance in instances for e in self.close(instance, linger_s)]
+        self.grants.clear()
         self.instances.clear()
         self.ready.clear()
         self.known.clear()
