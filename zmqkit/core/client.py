@@ -51,12 +51,15 @@ class ClientCore:
     in whatever thread; nothing else of a core may be touched so.
     """
 
-    def __init__(self, name: str, incarnation: int) -> None:
+    def __init__(
+        self, name: str, incarnation: int, window: tuple[int, int] = StreamCall.window
+    ) -> None:
+        """`window`: how many values of a stream may be under way, and bytes of them."""
         self.name = name
         self.incarnation = incarnation
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
-        self._pending = Pending()
+        self._pending = Pending(window)
         self.roster = Roster(name, incarnation, self._pending)
         self._placement = Placement(self._pending, self.roster)
         self._streams = StreamCalls(self._pending, self.roster, self.malformed)

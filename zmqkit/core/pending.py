@@ -30,10 +30,12 @@ class Pending:
     accepted = delivered + failed + expired + dropped + in flight, at any moment. next: the
     number of the next call; all below were accepted. look_at: no call is due before it. It may
     be too early and never too late, so a call that is settled in time costs nothing: all are
-    looked at once in the shortest time-out, and never more often than each `_LOOK_S`.
+    looked at once in the shortest time-out, and never more often than each `_LOOK_S`. window:
+    what a stream may have under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window: tuple[int, int] = StreamCall.window) -> None:
+        self.window = window
         self.calls: dict[int, Call] = {}
         self.next = 1
         self.look_at = inf
@@ -63,6 +65,7 @@ class Pending:
     ) -> StreamCall:
         """Accept a call for a stream and give it the next number."""
         call = StreamCall(self.next, method, body, raw, options, None, now)
+        call.window = self.window
         self.calls[self.next] = call
         self.next += 1
         self.look(call.deadline_at)

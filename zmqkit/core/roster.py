@@ -17,8 +17,6 @@ from zmqkit.options import (
     HELLO_S_MAX,
     INSTANCES_MAX,
     PING_S,
-    STREAM_BYTES,
-    STREAM_ITEMS,
 )
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
@@ -271,7 +269,7 @@ class Roster:
         sequences = [call.sequence for call in calls]
         bodies = [call.body for call in calls]
         if kind == wire.STREAM:
-            meta = stream_columns(sequences, lefts, (STREAM_ITEMS, STREAM_BYTES), bodies)
+            meta = stream_columns(sequences, lefts, self._pending.window, bodies)
         else:
             meta = wire.request_columns(sequences, lefts, bodies)
         return self.packet(instance, kind, meta, calls[0].raw)

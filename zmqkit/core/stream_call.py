@@ -27,11 +27,13 @@ class StreamCall(Call):
     arrived, were taken, and of how many taken ones the service was told. listener: who waits
     for the next. end: how many there are in all, and what ended them, once that is known. over:
     nothing more comes; `error` says why, if not because it is complete. asked: which number
-    was asked for last. missing: to be asked for with the next grant.
+    was asked for last. missing: to be asked for with the next grant. window: how
+    many values may be under way, and bytes of them.
     """
 
     kind = STREAM
     streams = True
+    window = (STREAM_ITEMS, STREAM_BYTES)
 
     def __init__(
         self,
@@ -66,9 +68,9 @@ class StreamCall(Call):
     @property
     def owes_credit(self) -> bool:
         """Whether so much was taken that the service is to be told."""
+        items_max, bytes_max = self.window
         return not self.over and (
-            4 * (self.taken - self.told) >= STREAM_ITEMS
-            or 4 * self._untold_bytes >= STREAM_BYTES
+            4 * (self.taken - self.told) >= items_max or 4 * self._untold_bytes >= bytes_max
         )
 
     def tell(self) -> tuple[int, int, int | None]:
@@ -102,7 +104,7 @@ class StreamCall(Call):
     def check(self) -> None:
         """What is here was neither taken nor too much."""
         assert self.told <= self.taken <= self.have
-        assert len(self.values) == self.have - self.taken <= STREAM_ITEMS
+        assert len(self.values) == self.have - self.taken <= self.window[0]
         assert self.begun == (self.have > 0)
 
 

@@ -12,7 +12,6 @@ from zmqkit.core.outcome import Outcome
 from zmqkit.core.pending import Pending
 from zmqkit.core.roster import Roster
 from zmqkit.core.stream_call import StreamCall
-from zmqkit.options import STREAM_ITEMS
 from zmqkit.wire.streams import EndRow, ItemRow
 
 
@@ -45,7 +44,7 @@ class StreamCalls:
                 self._pending.counts["duplicates"] += 1
             elif number > call.have:
                 self._ask(call, number)
-            elif number >= call.taken + STREAM_ITEMS:
+            elif number >= call.taken + call.window[0]:
                 self._malformed["credit"] += 1
             else:
                 if not call.begun and call in instance.outbox:
