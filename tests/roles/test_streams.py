@@ -10,6 +10,7 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.roles.watched import ENOUGH, FOREVER, Watched, count
+from zmqkit.core.effects import Tell
 from zmqkit.options import STREAM_BYTES, STREAM_ITEMS
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -277,3 +278,18 @@ def test_streams_run_side_by_side(kit: Kit) -> None:
             assert len(kit.values(stream, STREAM_ITEMS)) == STREAM_ITEMS
     for stream in streams:
         kit.shut(stream)
+
+
+def test_a_connection_made_anew_leaves_no_gap(kit: Kit) -> None:
+    kit.serving(count)
+    client = kit.client()
+    stream = client.stream("count", ENOUGH)
+    values = kit.values(stream, 10)
+    [(incarnation, endpoint)] = kit.core(client).roster.known.items()
+    for _ in range(5):
+        for news in ("lost", "found"):
+            client._hear(Tell(news, "", incarnation, endpoint))
+        values += kit.values(stream, STREAM_ITEMS // 2)
+    values += kit.values(stream)
+    assert values == list(range(ENOUGH))
+    assert client.stats()["delivered"] == 1

@@ -66,8 +66,10 @@ class Stream(AsyncIterator[Any]):
     def __del__(self) -> None:
         # On any thread, and perhaps when the loop is gone.
         client, call = self._client, self._call
-        if not call.over and client._loop is not None and not client._loop.is_closed():
-            client._loop.call_soon_threadsafe(client._cancel, call.sequence)
+        loop = client._loop
+        if call.over or client._process.forked or loop is None or loop.is_closed():
+            return
+        loop.call_soon_threadsafe(client._cancel, call.sequence)
 
     async def _wait(self) -> None:
         """Wait for something to come, or for the end."""

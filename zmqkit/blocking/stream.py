@@ -31,6 +31,8 @@ class Stream(Iterator[Any]):
 
     def __next__(self) -> Any:
         call, driver = self._call, self._client._driver
+        if driver.process.forked:
+            driver.process.check()  # before the lock, which may be held for ever in a child
         while True:
             with driver.lock:
                 if call.values:
@@ -52,6 +54,7 @@ class Stream(Iterator[Any]):
 
     def close(self) -> None:
         """Want no more of it: the service closes the generator. Nothing follows; may repeat."""
+        self._client._driver.process.check()
         with self._client._driver.lock:
             self._give_up()
 
@@ -68,9 +71,10 @@ class Stream(Iterator[Any]):
 
     def __del__(self) -> None:
         # Maybe in the middle of this client's own work, on any thread: never wait for the lock.
-        if self._call.over:
+        driver = self._client._driver
+        if self._call.over or driver.process.forked:
             return
-        lock = self._client._driver.lock
+        lock = driver.lock
         if lock.acquire(blocking=False):
             try:
                 self._give_up()
@@ -90,8 +94,6 @@ class Stream(Iterator[Any]):
     def _listen(self) -> Waiter:
         """Begin to wait for something to come; the caller holds the lock."""
         driver, waiter, now = self._client._driver, Waiter(), time.monotonic()
-        if driver.process.forked:
-            driver.process.check()
         if self._call.listener is not None:
             raise UsageError("another thread waits for this stream; read it in one alone")
         self._client._core.listen(self._call, waiter, now)

@@ -210,7 +210,7 @@ class ServiceCore:
         """The answers of this turn, one packet to each client; free the settled ones after."""
         if self._outbox:
             return self._outbox.take()
-        if self._streams:
+        if self._streams.due:
             return self._streams.take()
         for window in self._stale:
             window.free()

@@ -29,14 +29,17 @@ _Value = tuple[int, int, Answer]
 
 
 class Streams:
-    """Runs and parks the streams among a service's work, and knows what is due of each."""
+    """Runs and parks the streams among a service's work, and knows what is due of each.
+
+    due: for each client the streams of which something is to be sent, and from which number on.
+    """
 
     def __init__(self, incarnation: int, windows: Windows, work: Work, outbox: Outbox) -> None:
         self._incarnation = incarnation
         self._windows = windows
         self._work = work
         self._outbox = outbox
-        self._due: dict[int, dict[int, int]] = {}
+        self.due: dict[int, dict[int, int]] = {}
 
     @property
     def is_full(self) -> bool:
@@ -122,13 +125,9 @@ class Streams:
 
     # Packets out
 
-    def __bool__(self) -> bool:
-        """Whether anything is due."""
-        return bool(self._due)
-
     def take(self) -> list[Effect]:
         """What is due, in packets: for each client its values, and then the ends."""
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         effects: list[Effect] = []
         for client, numbers in due.items():
             window = self._windows.by_client.get(client)
@@ -177,7 +176,7 @@ class Streams:
             self._work.parked[request.ticket] = request
 
     def _send(self, client: int, sequence: int, number: int) -> None:
-        numbers = self._due.setdefault(client, {})
+        numbers = self.due.setdefault(client, {})
         numbers[sequence] = min(number, numbers.get(sequence, number))
 
     def _packet(

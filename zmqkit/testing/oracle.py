@@ -122,6 +122,7 @@ class Oracle:
         self.ends: Counter[str] = Counter()
         self.runs = 0
         self.slow = True
+        self.stormy = True
 
     def call(
         self,
@@ -291,7 +292,8 @@ class Oracle:
         return called
 
     def _pause(self) -> float:
-        return self.random.choice((0.0, 0.0, 0.01, 0.2)) * self.random.random() * self.slow
+        pause_s = self.random.choice((0.0, 0.0, 0.01, 0.2)) * self.random.random()
+        return pause_s if self.stormy else 0.0
 
     def _duration(self, called: Called) -> float:
         random = self.random

@@ -272,6 +272,7 @@ class Simulation:
     def _calm(self) -> None:
         """All heals, everybody is there again, and whoever waits has an end."""
         world = self.world
+        world.oracle.stormy = False
         for name in self.hosts:
             self._restart(name)
         world.heal()
