@@ -34,7 +34,9 @@ class ServiceMachine(RuleBasedStateMachine):
         self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False})
         self.streaming: list[StreamRequest] = []
         self.given: dict[tuple[int, int], int] = {}
+        self.left: dict[tuple[int, int], int] = {}
         self.taken: dict[tuple[int, int], int] = {}
+        self.over: set[tuple[int, int]] = set()
         self.now = 100.0
         self.running: list[Request] = []
         self.ran: set[tuple[int, int]] = set()
@@ -89,7 +91,8 @@ class ServiceMachine(RuleBasedStateMachine):
             for sequence, number, size, value in item_rows(packet):
                 name = (packet.target, sequence)
                 assert value in (number, None) and number < self.given[name] and size
-                assert number >= self.taken.get(name, 0)
+                assert number >= self.taken.get(name, 0) or name in self.over
+                self.left[name] = max(number + 1, self.left.get(name, 0))
         elif packet.kind == END:
             for sequence, count, _ in end_rows(packet):
                 assert count == self.given.get((packet.target, sequence), 0)
@@ -161,7 +164,7 @@ class ServiceMachine(RuleBasedStateMachine):
     )
     def grant(self, client: int, sequence: int, taken: int, missing: int | None) -> None:
         name = (client, sequence)
-        taken = min(taken, self.given.get(name, 0))
+        taken = min(taken, self.left.get(name, 0))
         if name not in self.settled:
             self.taken[name] = max(taken, self.taken.get(name, 0))
             self.receive(client, packets.grant(client, SERVICE, sequence, taken, missing))
@@ -193,6 +196,7 @@ class ServiceMachine(RuleBasedStateMachine):
         else:
             row = encode(["raised", "ValueError", "", "", True])
             error = Answer(ERROR, row) if then == "raises" else None
+            self.over.add(name)
             self.perform(self.core.ended(stream, error, self.now))
 
     @rule(client=CLIENTS, below=IDS, still_open=st.sets(IDS))
