@@ -1,8 +1,9 @@
 """README.md is true: its programs run, its sessions print what they show, its links lead on.
 
 Each ```python block is a program. One that ends in `service.serve()` serves until the end of
-its `##` section, for the blocks that follow it there; any other must end by itself and print
-what the comments behind its `print` calls say. Each ```console session runs in one shell.
+its `##` section, for the blocks that follow it there, and ends well then if it takes signals;
+any other must end by itself and print what the comments behind its `print` calls say. Each
+```console session runs in one shell.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
+
+import zmqkit
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -117,8 +120,15 @@ def free_port() -> str:
 FREE_PORT = free_port()
 
 
+def takes_signals(program: str) -> bool:
+    """Whether it is one that ends well when it is told to."""
+    return "signal.signal(" in program
+
+
 @contextmanager
-def serving(program: str, folder: Path) -> Iterator[None]:
+def serving(
+    program: str, folder: Path, number: signal.Signals = signal.SIGINT
+) -> Iterator[None]:
     """Run a program that serves, and interrupt it at the end, as Ctrl-C does."""
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -129,9 +139,12 @@ def serving(program: str, folder: Path) -> Iterator[None]:
     try:
         yield
         assert process.poll() is None, "it ended before it was interrupted"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT_S)
-        assert errors.rstrip().endswith("KeyboardInterrupt")
+        if takes_signals(program):
+            assert (process.returncode, errors) == (0, "")
+        else:
+            assert errors.rstrip().endswith("KeyboardInterrupt")
     finally:
         process.kill()
         process.communicate()
@@ -226,10 +239,20 @@ def test_links_lead_to_files_of_the_project() -> None:
 def test_programs_do_what_their_comments_say(title: str, tmp_path: Path) -> None:
     with ExitStack() as services:
         for program in map(on_a_free_port, PROGRAMS[title]):
-            if program.rstrip().endswith("\nservice.serve()"):
+            if program.rstrip().endswith("service.serve()"):
                 services.enter_context(serving(program, tmp_path))
             else:
                 assert run(program, tmp_path) == PRINTED.findall(program)
+
+
+@pytest.mark.slow
+def test_a_program_that_takes_signals_ends_well_on_sigterm(tmp_path: Path) -> None:
+    programs = [each for found in PROGRAMS.values() for each in found if takes_signals(each)]
+    assert programs
+    for program in programs:
+        name = re.findall(r'Service\("(\w+)"', program)[0]
+        with serving(program, tmp_path, signal.SIGTERM), zmqkit.Client(name) as client:
+            assert client.ready(1, LIMIT_S) == 1
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 
 ERRORS = {
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",
@@ -35,8 +36,8 @@ ERRORS = {
     "UsageError",
     "ZmqkitError",
 }
-ROLES = ("Client", "Service")
-PUBLIC = {*ERRORS, *ROLES, "Request", "Stream", "current_request"}
+ROLES = ("Client", "Publisher", "Service", "Subscriber")
+PUBLIC = {*ERRORS, *ROLES, "Gap", "Message", "Request", "Stream", "current_request"}
 
 # What each layer may import beside itself.
 BASE = {"errors"}
@@ -61,6 +62,7 @@ LAYERS = {
 TOP = {
     "__init__": "roles",
     "__main__": "cli",
+    "_messages": "roles",
     "_places": "roles",
     "_roles": "roles",
     "_streams": "roles",
@@ -361,8 +363,7 @@ def assert_alike(blocking: type, asynchronous: type) -> None:
 def members(cls: type) -> dict[str, object]:
     """What callers see: the name of each member, and the parameters where it is a method.
 
-    Two differences are meant: asyncio's handlers can be moved to a thread, and its services run
-    more of them at once.
+    One difference is meant: asyncio's services run more handlers at once.
     """
     names = ["__init__", *(name for name in dir(cls) if not name.startswith("_"))]
     return {name: parameters(inspect.getattr_static(cls, name)) for name in names}
@@ -379,5 +380,4 @@ def parameters(member: object) -> object:
             "meant to differ" if each.name == "concurrency" else each.default,
         )
         for each in inspect.signature(member).parameters.values()
-        if (member.__name__, each.name) != ("handler", "thread")
     ]

@@ -3,11 +3,15 @@
 The blocking roles are here; `zmqkit.asyncio` has the same names for event loops.
 """
 
+from zmqkit._messages import Gap, Message
 from zmqkit._roles import Request, current_request
 from zmqkit.blocking.client import Client
+from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.service import Service
 from zmqkit.blocking.stream import Stream
+from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.errors import (
+    AddressTaken,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -23,20 +27,25 @@ from zmqkit.errors import (
 )
 
 __all__ = [
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",
     "Client",
     "ConfigError",
+    "Gap",
+    "Message",
     "NoMethod",
     "NoService",
     "PeerError",
     "PeerLost",
+    "Publisher",
     "QueueFull",
     "RemoteError",
     "Request",
     "Service",
     "Stream",
+    "Subscriber",
     "UsageError",
     "ZmqkitError",
     "current_request",

@@ -23,12 +23,21 @@ def draw_incarnation() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
 
 
-class ServicePlace:
-    """Where a service listens and how it is announced: its link, address and record."""
+class BoundPlace:
+    """Where a role listens and how it is announced: its link, address and record."""
 
     def __init__(
-        self, name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
+        self,
+        role: str,
+        name: str,
+        bind: str | None,
+        advertise: str | None,
+        *,
+        insecure: bool | None,
+        profile: Profile = Profile.DATA,
     ) -> None:
+        self._role = role
+        self._profile = profile
         self.name = check_name(name)
         self.incarnation = draw_incarnation()
         self.endpoint = ""
@@ -47,14 +56,14 @@ class ServicePlace:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
         url = self._url
         if url is not None and url.scheme == "memory":
-            quiet = MemoryLink(self.incarnation)
+            quiet = MemoryLink(self.incarnation, topics=self._profile is not Profile.DATA)
             try:
                 self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
             except ConfigError:
                 quiet.close(0)
                 raise
             return quiet
-        node = self.node = _acquire()
+        node = self.node = acquire_node()
         try:
             return self._listen(node)
         except BaseException:
@@ -72,7 +81,7 @@ class ServicePlace:
         else:
             self._control_port = node.control_port
         port = self._url.port if self._url else 0
-        link = ZeromqLink(node.context, Profile.DATA)
+        link = ZeromqLink(node.context, self._profile)
         try:
             self.endpoint = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
             if host not in ("*", LOOPBACK):
@@ -87,16 +96,16 @@ class ServicePlace:
         """What a WELCOME tells beside the core's own fields."""
         if self.node is None:
             return {}
-        row = [self.name, "service", self.incarnation, parse_url(self.endpoint).port]
+        row = [self.name, self._role, self.incarnation, parse_url(self.endpoint).port]
         return {"process": self.node.process, "control": self._control_port, "roles": [row]}
 
     def announce(self) -> None:
-        """Have others find the service by its name."""
+        """Have others find the role by its name."""
         if self.node is not None:
             addresses = (self._advertise,) if self._advertise else ()
             port = parse_url(self.endpoint).port
             record = Record(
-                self.name, "service", self.incarnation, self.node.process, addresses,
+                self.name, self._role, self.incarnation, self.node.process, addresses,
                 self._control_port, port,
             )  # fmt: skip
             self.node.announce(record, open=self._open)
@@ -111,33 +120,43 @@ class ServicePlace:
         node, self.node = self.node, None
         if node is not None:
             node.retract(self.incarnation)
-            _release(node)
+            release_node(node)
 
 
-class ClientPlace:
-    """Where a client looks for its service: by name, or at a URL."""
+class LookingPlace:
+    """Where a role looks for those of another kind: by name, or at a URL."""
 
-    def __init__(self, name: str, *, insecure: bool | None) -> None:
+    def __init__(
+        self,
+        role: str,
+        name: str,
+        *,
+        insecure: bool | None,
+        profile: Profile = Profile.DATA,
+    ) -> None:
+        self._role = role
+        self._profile = profile
         is_url = isinstance(name, str) and "://" in name
         self.url: Url | None = parse_url(name) if is_url else None
         self.name = name if self.url is not None else check_name(name)
         self.node: Node | None = None
-        self._key = self.name if self.url is not None else key_of("service", name)
+        self._key = self.name if self.url is not None else key_of(role, name)
         self._insecure = insecure
         self._open = False
         self._listener: Listener | None = None
         self._told = 0
         if self.url is not None and self.url.scheme == "tcp":
             if self.url.port == 0 or self.url.host == "*":
-                raise ConfigError(f"{name!r}: a client needs a host and a port")
+                raise ConfigError(f"{name!r}: to connect, it needs a host and a port")
             if insecure is False:
                 check_open(self.url.host, repr(name), insecure=False)
 
     def open(self) -> Link:
-        """The link for a client's connections."""
+        """The link for the role's connections."""
         if self.url is not None and self.url.scheme == "memory":
-            return MemoryLink(draw_incarnation())
-        node = self.node = _acquire()
+            topics = self._profile is not Profile.DATA
+            return MemoryLink(draw_incarnation(), topics=topics)
+        node = self.node = acquire_node()
         self._open = node.environment.insecure if self._insecure is None else self._insecure
         if self.url is not None:
             try:
@@ -145,13 +164,15 @@ class ClientPlace:
             except ConfigError:
                 self.release()
                 raise
-        return ZeromqLink(node.context, Profile.DATA)
+        return ZeromqLink(node.context, self._profile)
 
     def listen(self, listener: Listener) -> None:
         """Have the listener called, on any thread, with the news of instances."""
         self._listener = listener
-        if self.node is not None:
-            self.node.want(self._key, listener, open=self._open, url=self.url)
+        if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
+            listener(Tell("found", self._key, 0, self.url.endpoint))
+        elif self.node is not None:
+            self.node.want(self._key, listener, role=self._role, open=self._open, url=self.url)
         else:
             memory.watch(self.name, self._look)
             self._look()
@@ -162,7 +183,7 @@ class ClientPlace:
         if node is not None:
             if self._listener is not None:
                 node.unwant(self._key, self._listener, open=self._open)
-            _release(node)
+            release_node(node)
         elif self._listener is not None:
             memory.unwatch(self.name, self._look)
 
@@ -177,14 +198,21 @@ class ClientPlace:
         self._told = owner
 
 
-def _acquire() -> Node:
+def shown(kind: str, name: str, *states: str) -> str:
+    """How a role shows itself: `<zmqkit.Client 'orders', closed>`."""
+    return f"<{', '.join((f'{kind} {name!r}', *filter(None, states)))}>"
+
+
+def acquire_node() -> Node:
+    """The node of this process, to be given back with `release_node`."""
     # A node brings asyncio along, half the time that `import zmqkit` would take.
     from zmqkit.drivers import node
 
     return node.acquire()
 
 
-def _release(used: Node) -> None:
+def release_node(used: Node) -> None:
+    """Give the node back; the last user closes it."""
     from zmqkit.drivers import node
 
     node.release(used)

@@ -17,7 +17,7 @@ from zmqkit.core.outcome import RAISED
 from zmqkit.core.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN
-from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked
+from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
 _TRACEBACK_CHARS_MAX = 16_000
@@ -53,18 +53,6 @@ def is_raw(value: object) -> TypeGuard[Buffer]:
     """Whether the value, alone, travels raw: a long bytes value, or any memoryview."""
     kind = type(value)
     return kind is memoryview or (kind is bytes and len(value) >= RAW_BYTES_MIN)  # type: ignore[arg-type]  # bytes
-
-
-def raw_of(value: Buffer) -> Buffer:
-    """A raw value as it travels; what may change under a view is copied.
-
-    Raises UsageError for a view with gaps.
-    """
-    if type(value) is not memoryview:
-        return value
-    if not value.c_contiguous:
-        raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
-    return value.cast("B") if value.readonly else bytes(value)
 
 
 @dataclass(slots=True, frozen=True)
@@ -106,6 +94,8 @@ class Handlers:
         if not callable(function):
             raise UsageError(f"a handler is a function, not {function!r}")
         method = name or getattr(function, "__name__", "")
+        if method == "<lambda>":
+            raise UsageError("a lambda has no name; pass handler(name=...)")
         if not method or type(method) is not str:
             raise UsageError(f"{function!r} has no name; pass handler(name=...)")
         if method in self.by_name:
@@ -138,6 +128,9 @@ class Request:
 
     def __init__(self, request: effects.Request) -> None:
         self._request = request
+
+    def __repr__(self) -> str:
+        return f"<zmqkit.Request {self.method!r}, {self.id}>"
 
     @property
     def id(self) -> str:
@@ -214,7 +207,8 @@ def value_answer(value: object, where: str = "the reply") -> Answer:
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
-        answer = Answer(REPLY, encode_checked(value) if plain else encode(value, where))
+        encoder = encode_checked if plain else encode
+        answer = Answer(REPLY, encoder(value, where))
     if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"{where} takes more than {BODY_BYTES_MAX} bytes")
     return answer

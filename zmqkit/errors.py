@@ -1,15 +1,21 @@
 """What can go wrong, by whose fault it is.
 
 `UsageError` is the caller's fault, `ConfigError` is found before any I/O, `PeerError` is the
-other side's. Errors that end a call carry `may_have_run`: it is false only if the request
-cannot have reached a handler, so it says whether a call that is not idempotent may be repeated.
+other side's. All carry `may_have_run`: it is false only if the request cannot have reached a
+handler, so it says whether a call that is not idempotent may be repeated.
 """
 
 from __future__ import annotations
 
 
 class ZmqkitError(Exception):
-    """The base of every error that zmqkit raises."""
+    """The base of every error that zmqkit raises.
+
+    may_have_run: false only if the request cannot have reached a handler, as when nothing was
+    sent.
+    """
+
+    may_have_run = False
 
 
 class UsageError(ZmqkitError):
@@ -20,15 +26,16 @@ class ConfigError(UsageError):
     """An option, URL or environment variable is wrong; nothing was opened yet."""
 
 
+class AddressTaken(ConfigError):
+    """Another listens at the address, or at all ports that may be used."""
+
+
 class QueueFull(ZmqkitError):
     """This side's own queue is at its limit; the message was not accepted."""
 
 
 class PeerError(ZmqkitError):
-    """The other side could not do what was asked.
-
-    may_have_run: false only if the request cannot have reached a handler.
-    """
+    """The other side could not do what was asked."""
 
     def __init__(self, message: str, *, may_have_run: bool = False) -> None:
         super().__init__(message)

@@ -10,6 +10,9 @@ from zmqkit.errors import ConfigError, UsageError
 PeerId = bytes
 """Names one connection of a link: a routing id where accepted, a key where made."""
 
+EVERY_PEER: PeerId = b"\x00"
+"""All subscribers of an address bound to publish, together: the link filters by topic."""
+
 Frames = tuple["bytes | memoryview", ...]
 """One message as the link carries it: for what is ours one frame, two with a raw body."""
 
@@ -113,3 +116,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def leads_away(endpoint: str) -> bool:
+    """Whether an endpoint is on another machine, as far as its address tells."""
+    scheme, _, place = endpoint.partition("://")
+    host = place.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    return scheme == "tcp" and not is_loopback(host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -55,6 +56,12 @@ def priority() -> int:
 
 def fail(message: str) -> None:
     raise ValueError(f"{message}, said process {getpid()}")
+
+
+def sign(number: float) -> int:
+    if math.isnan(number):
+        raise ValueError("NaN has no sign")
+    return 1 if number > 0 else -1
 
 
 def hold() -> str:

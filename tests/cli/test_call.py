@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from math import inf, isnan
 from typing import Any
 
 import pytest
@@ -30,8 +31,10 @@ MIXED = '{"at": "2026-01-02T03:04:05+00:00", "3": ["/w==", null], "aw==": "ä"}'
         ('[1, {"a": 2}]', [1, {"a": 2}]),
         ("tea", "tea"),
         ("True", "True"),
-        ("NaN", "NaN"),
-        ("-Infinity", "-Infinity"),
+        ("Infinity", inf),
+        ("-Infinity", -inf),
+        ('["Infinity", Infinity]', ["Infinity", inf]),
+        ("nan", "nan"),
         ("", ""),
         ("05", "05"),
         ("[" * 10_000, "[" * 10_000),
@@ -42,6 +45,11 @@ def test_what_is_json_means_it_and_the_rest_is_text(text: str, value: object) ->
     assert type(parse(text)) is type(value)
 
 
+def test_not_a_number_is_one_to_call_with() -> None:
+    value = parse("NaN")
+    assert isinstance(value, float) and isnan(value)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "stdin", "args", "kwargs"),
@@ -50,11 +58,15 @@ def test_what_is_json_means_it_and_the_rest_is_text(text: str, value: object) ->
         (["a=b", "n=1", '"a=b"', "1=2"], b"", ["a=b", "1=2"], {"a": "b", "n": 1}),
         (["x=y=z", "x2=-"], b"", [], {"x": "y=z", "x2": "-"}),
         (["-5", "-0.5", "--", "--json", "-x"], b"", [-5, -0.5, "--json", "-x"], {}),
+        (["-Infinity", "x=NaN"], b"", ["-Infinity"], {"x": "NaN"}),
         (["-"], b"two\nlines\n", ["two\nlines"], {}),
         (["1", "-", "k=2"], b'{"a": 1}\r\n', [1, {"a": 1}], {"k": 2}),
         (["-"], b"", [""], {}),
     ],
-    ids=["values", "keywords", "signs", "dashes", "stdin-text", "stdin-json", "stdin-empty"],
+    ids=[
+        "values", "keywords", "signs", "dashes", "constants", "stdin-text", "stdin-json",
+        "stdin-empty",
+    ],
 )  # fmt: skip
 def test_arguments_arrive_as_they_are_meant(
     arguments: list[str],
@@ -78,6 +90,18 @@ def test_each_line_of_stdin_makes_a_call(shop: str, run: Run) -> None:
         [["x", ""], {"k": 1}],
         [["x", "-"], {"k": 1}],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_first_line_that_fails_is_named_and_the_last(
+    options: list[str], shop: str, run: Run
+) -> None:
+    done = run("call", shop, "sign", "--lines", *options, stdin=b"2\n-3\nNaN\n4\n")
+    assert done.returncode == 1
+    assert done.stdout == b"1\n-1\n"
+    assert done.stderr.startswith(b"error: line 3: ValueError: NaN has no sign")
+    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from zmqkit.cli import main
 from zmqkit.cli.demo import report
 from zmqkit.demo.run import Result
 
@@ -23,7 +24,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 KEYS = (
     "ok", "pids", "killed", "found_ms", "calls", "retries", "calls_per_s", "p50_ms", "p99_ms",
-    "lost", "words",
+    "lost", "published", "missed", "words",
 )  # fmt: skip
 
 TEXT = "".join(
@@ -49,6 +50,7 @@ def test_every_word_is_counted_although_one_process_is_killed(tmp_path: Path, ru
     words = Counter(word.lower() for word in re.findall(r"[^\W\d_]+", TEXT))
     assert tuple(shown) == KEYS
     assert shown["ok"] is True and shown["lost"] == 0
+    assert (shown["published"], shown["missed"]) == (100, 0)
     assert shown["words"] == dict(words.most_common(20))
     assert len(set(shown["pids"])) == 3 and shown["killed"] in shown["pids"]
     assert shown["calls"] > 500 and shown["calls_per_s"] > 0 and shown["found_ms"] > 0
@@ -56,10 +58,20 @@ def test_every_word_is_counted_although_one_process_is_killed(tmp_path: Path, ru
     assert not any(map(is_there, shown["pids"]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("text", ["", "one"])
-def test_short_texts_are_no_exception(text: str, tmp_path: Path, run: Run) -> None:
+@pytest.mark.parametrize("text", ["", "one", "x" * 100_000, TEXT[:4000]])
+def test_a_text_that_would_prove_nothing_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "text").write_text(text)
+    assert main.run(["demo", str(tmp_path / "text")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: the text makes ") and captured.out == ""
+    assert "of the 96 chunks" in captured.err and captured.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_short_text_is_no_exception(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "text").write_text("word " * (8000 // 5))
     done = run("demo", str(tmp_path / "text"))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.decode().splitlines()
@@ -113,3 +125,7 @@ def test_wrong_counts_are_a_failure() -> None:
     result = Result(1, counted=Counter(a=1), expected=Counter(a=2))
     assert not result.ok
     assert report(Path("text"), result)[0].startswith("FAILED: the counts differ")
+
+
+def test_one_chunk_is_one() -> None:
+    assert report(Path("text"), Result(1, calls=1))[1].endswith("text, 1 character in 1 chunk")

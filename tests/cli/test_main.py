@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from zmqkit.cli import main
 from zmqkit.cli.main import cli
 from zmqkit.errors import (
+    AddressTaken,
     CallTimeout,
     ConfigError,
     NoService,
@@ -27,6 +28,8 @@ def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"])
     assert shown.exit_code == 0
     assert [word for word in shown.output.split() if word in COMMANDS] == COMMANDS
+    for code in (main.FAILED, main.USAGE, main.TIMEOUT, main.INTERRUPTED):
+        assert f" {code} " in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -93,6 +96,7 @@ def test_wrong_usage_is_one_line_and_2(
     [
         (UsageError("x"), 2),
         (ConfigError("x"), 2),
+        (AddressTaken("x"), 1),
         (NoService("x"), 1),
         (PeerLost("x"), 1),
         (RemoteError("ValueError", "x"), 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
+from math import inf, nan
 
 import pytest
 
@@ -30,6 +31,11 @@ class Terminal(io.StringIO):
         ({b"\xff": (1, 2)}, False, '{"/w==": [1, 2]}\n'),
         (datetime(2026, 1, 2, tzinfo=UTC), False, '"2026-01-02T00:00:00+00:00"\n'),
         (b"ab", True, '"YWI="\n'),
+        (nan, False, "NaN\n"),
+        (-inf, False, "-Infinity\n"),
+        (nan, True, '"NaN"\n'),
+        (inf, True, '"Infinity"\n'),
+        ({"a": [nan, (inf, -inf)]}, False, '{"a": ["NaN", ["Infinity", "-Infinity"]]}\n'),
     ],
 )
 def test_values_are_text_or_json(
@@ -94,6 +100,13 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert output.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (9874, "9,874 calls")]
+)
+def test_one_is_not_many(number: int, text: str) -> None:
+    assert output.several(number, "call") == text
 
 
 def test_json_is_one_line() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +15,6 @@ pytestmark = pytest.mark.slow
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Serve = Callable[..., Any]
 Begin = Callable[..., "subprocess.Popen[bytes]"]
-
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 def test_it_says_where_it_listens_and_how_to_open(serve: Serve) -> None:
@@ -44,51 +41,9 @@ def test_the_line_says_how_far_it_reaches(endpoint: str, shown: str, said: str) 
     assert said in line
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("target", ["math", "waiting"])
-def test_a_signal_ends_it_with_0(number: signal.Signals, target: str, serve: Serve) -> None:
-    serving = serve(target)
-    serving.process.send_signal(number)
-    assert serving.wait() == (0, "")
-
-
 @pytest.mark.parametrize("target", ["math", "waiting"])
 def test_the_end_of_stdin_ends_it_when_asked(target: str, serve: Serve) -> None:
     serving = serve(target, "--until-eof")
-    assert serving.wait() == (0, "")
-
-
-def test_a_call_in_flight_is_answered_before_the_end(serve: Serve, begin: Begin) -> None:
-    serving = serve("shop")
-    calling = begin("call", serving.name, "hold")
-    assert serving.read_line() == "holding"
-    serving.process.send_signal(signal.SIGTERM)
-    serving.write_line("released")
-    assert calling.communicate(timeout=10)[0] == b"released\n"
-    assert serving.wait() == (0, "")
-
-
-def test_a_second_signal_does_not_wait(serve: Serve, begin: Begin) -> None:
-    serving = serve("shop")
-    calling = begin("call", serving.name, "hold")
-    assert serving.read_line() == "holding"
-    while serving.process.poll() is None:
-        serving.process.send_signal(signal.SIGTERM)
-        try:
-            serving.process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    assert serving.process.returncode == -signal.SIGTERM
-    calling.communicate(timeout=10)
-    assert calling.returncode == 1
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("target", ["shop", "waiting"])
-def test_two_signals_at_once_are_one(serve: Serve, target: str, number: signal.Signals) -> None:
-    serving = serve(target)
-    for _ in range(2):
-        serving.process.send_signal(number)
     assert serving.wait() == (0, "")
 
 
@@ -117,5 +72,6 @@ def test_bind_takes_the_port_it_names(serve: Serve, run: Run) -> None:
     first = serve("math", "--bind", "tcp://127.0.0.1:0")
     address = first.line.partition(" at ")[2].partition(",")[0]
     taken = run("serve", "math", "--bind", address)
-    assert taken.returncode == 2
+    assert taken.returncode == 1
     assert b"cannot listen" in taken.stderr and taken.stderr.count(b"\n") == 1
+    assert taken.stderr.count(address.encode()) == 1

@@ -107,6 +107,9 @@ def test_a_service_is_served_as_it_stands(module: Write) -> None:
         ("math:nothing", "has no 'nothing'"),
         ("zmqkit.errors", "no public functions"),
         ("zmqkit.model:Record", "Record() failed"),
+        ("os.path:sep", "'os.path:sep' is plain data, of type str; name a function"),
+        ("math:pi", "of type float"),
+        ("os:environ._data", "of type dict"),
     ],
 )
 def test_what_cannot_be_served_says_why(text: str, said: str) -> None:

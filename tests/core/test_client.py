@@ -247,3 +247,11 @@ def test_a_failed_one_way_message_that_nobody_waits_for_is_noted(client: ClientC
     client.submit("add", BODY, None, CallOptions(timeout_s=1.0), None, 0.0, oneway=True)
     [note] = client.tick(1.1)
     assert isinstance(note, Note) and note.event == "notify-failed"
+
+
+def test_one_way_messages_that_fail_together_are_one_note(client: ClientCore) -> None:
+    for _ in range(3):
+        client.submit("add", BODY, None, CallOptions(timeout_s=1.0), None, 0.0, oneway=True)
+    [note] = client.tick(1.1)
+    assert isinstance(note, Note) and note.fields["count"] == 3
+    assert note.fields["name"] == "orders" and "nobody serves" in str(note.fields["error"])

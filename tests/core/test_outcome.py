@@ -64,6 +64,19 @@ def test_ends_on_this_side_know_whether_the_call_left(call: Call, make: object) 
     assert make(call).may_have_run
 
 
+def test_a_timeout_says_when_waiting_longer_is_no_remedy(call: Call) -> None:
+    assert "--timeout" in str(timed_out(call))
+    call.exposed = True
+    assert (
+        str(timed_out(call))
+        == "the instance that had 'add' was lost, and no other took it over"
+    )
+
+
+def test_a_lost_call_says_how_others_may_move(call: Call) -> None:
+    assert "idempotent=True, or serve it with --idempotent," in str(lost(call))
+
+
 def test_nobody_says_why_or_what_to_start() -> None:
     assert str(nobody("orders", "it has: stock")).endswith(": it has: stock")
     assert "zmqkit serve" in str(nobody("orders", ""))

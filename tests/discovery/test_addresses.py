@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
+import ifaddr
+import pytest
+
 from zmqkit.discovery.addresses import Here, here, reachable
 from zmqkit.wire.announcement import ADDRESSES_MAX
 
@@ -16,6 +19,36 @@ def test_this_machine_is_one_loopback_address() -> None:
 
 def test_interfaces_are_named_by_address_or_by_index() -> None:
     assert [each.interface for each in OURS] == ["10.77.0.1", 2]
+
+
+def adapter(index: int, *addresses: str) -> ifaddr.Adapter:
+    """An interface with these addresses."""
+    ips = [
+        ifaddr.IP((each, 0, index) if ":" in each else each, 24, f"eth{index}")
+        for each in addresses
+    ]
+    return ifaddr.Adapter(f"eth{index}", f"eth{index}", ips, index=index)
+
+
+def test_lan_is_every_address_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Neither of the two of IPv6 is this machine's, as if they were not settled yet.
+    adapters = [
+        adapter(3, "10.78.0.1", "fe80::1"),
+        adapter(2, "10.77.0.1", "2001:db8::1"),
+        adapter(1, "127.0.0.1"),
+    ]
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
+    assert [(each.text, each.index) for each in here("lan")] == [
+        ("10.77.0.1", 2),
+        ("10.78.0.1", 3),
+    ]
+
+
+def test_machine_without_a_network_has_no_address_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: [adapter(1, "127.0.0.1", "::1")])
+    assert here("lan") == []
 
 
 def test_loopback_scope_keeps_loopback_alone() -> None:
@@ -39,8 +72,8 @@ def test_own_networks_come_first_and_unknown_ones_last() -> None:
     )
 
 
-def test_link_local_address_needs_its_link() -> None:
-    assert reachable(["fe80::2", "fe80::2%2"], "lan", OURS) == ("fe80::2%2",)
+def test_link_local_address_needs_its_link_and_that_must_be_ours() -> None:
+    assert reachable(["fe80::2", "fe80::2%2", "fe80::2%3"], "lan", OURS) == ("fe80::2%2",)
     assert reachable(["169.254.1.1"], "lan", OURS) == ("169.254.1.1",)
 
 

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.lan.network import Avahi, Lan
+from tests.lan.avahi import Avahi
+from tests.lan.network import Lan
+from tests.lan.stage import Stage
 
 
 @pytest.fixture
 def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
-    """A LAN of as many hosts as the mark `lan` says."""
+    """A LAN as the mark `lan` describes it: how many hosts, and what they lack."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         pytest.skip("a simulated LAN needs root on Linux")
     if not shutil.which("ip"):
         pytest.skip("a simulated LAN needs the command ip (Debian package iproute2)")
     mark = request.node.get_closest_marker("lan")
+    lacks = mark.kwargs.get("options", ())
     try:
-        lan = Lan(mark.kwargs.get("hosts", 2))
+        lan = Lan(
+            mark.kwargs.get("hosts", 2), ipv4="no-ipv4" not in lacks, nic="no-nic" not in lacks
+        )
     except OSError as error:
         pytest.skip(f"no simulated LAN can be made here: {error}")
-    yield lan
-    lan.close()
+    with closing(lan):
+        yield lan
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that nobody else uses."""
+    return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def stage(lan: Lan, name: str, record_property: Callable[[str, object], None]) -> Stage:
+    """Services and clients of one name on the hosts; they end with the LAN."""
+    return Stage(lan, name, record_property)
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import time
 from typing import Any
 
 import pytest
 
-from tests.lan.network import BOUND_S, Avahi, Host, Lan
+from tests.lan.avahi import Avahi
+from tests.lan.network import BOUND_S, Host, Lan
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +44,6 @@ with zmqkit.Client(name, insecure=openness == "open", wait_s=float(wait_s)) as c
     addresses = [row["address"] for row in client.instances()]
 print(json.dumps([value, addresses]))
 """
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t{secrets.token_hex(6)}"
 
 
 def serve(host: Host, name: str, openness: str) -> str:

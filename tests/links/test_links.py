@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
-from zmqkit.errors import ConfigError
+from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.zeromq import Profile, ZeromqLink
@@ -296,7 +296,7 @@ def test_what_a_closed_connection_held_is_dropped(kind: Kind) -> None:
 def test_taken_address_is_an_error_that_names_it(kind: Kind) -> None:
     far, endpoint = kind.bound()
     other = kind.link()
-    with pytest.raises(ConfigError, match=endpoint):
+    with pytest.raises(AddressTaken, match=endpoint):
         other.bind(endpoint, ANY_PORT)
     _, elsewhere = kind.bound()
     other.connect(b"far", elsewhere)

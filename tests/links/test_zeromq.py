@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from zmqkit.errors import ConfigError
+from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links.zeromq import Profile, ZeromqLink
 from zmqkit.model import PeerId
 from zmqkit.options import CREDIT, PACKET_BYTES_MAX
@@ -256,10 +256,17 @@ def test_no_socket_waits_for_ever_or_takes_in_what_is_too_large(
         assert 0 < socket.getsockopt(zmq.RECONNECT_IVL_MAX) <= 2000
 
 
+def test_address_of_another_machine_is_not_one_that_is_taken(opened: Open) -> None:
+    with pytest.raises(ConfigError, match="cannot listen on") as caught:
+        opened(Profile.DATA).bind("tcp://192.0.2.1:5555", ANY_PORT)
+    assert not isinstance(caught.value, AddressTaken)
+    assert str(caught.value).count("192.0.2.1") == 1
+
+
 def test_port_is_taken_from_the_range(opened: Open) -> None:
     first = opened(Profile.DATA).bind(ANYWHERE, ANY_PORT)
     port = int(first.rpartition(":")[2])
-    with pytest.raises(ConfigError, match=f"ports {port}-{port}"):
+    with pytest.raises(AddressTaken, match=f"ports {port}-{port}"):
         opened(Profile.DATA).bind(ANYWHERE, (port, port))
     second = opened(Profile.DATA).bind(ANYWHERE, (port, min(65535, port + 100)))
     assert port < int(second.rpartition(":")[2]) <= port + 100

@@ -93,6 +93,20 @@ def test_idempotent_call_moves_when_its_instance_dies_with_the_same_id(
 
 
 @pytest.mark.slow
+def test_idempotent_call_whose_only_instance_dies_says_that_nobody_took_it_over(
+    kit: Kit, stage: Stage
+) -> None:
+    client, [fake] = stage(1, idempotent=True)
+    call = kit.start(client.options(timeout_s=3.0).call, "add", 1)
+    fake.came()
+    fake.die()
+    with pytest.raises(zmqkit.CallTimeout, match="'add' was lost, and no other") as caught:
+        call.result()
+    assert caught.value.may_have_run is True
+    assert client.stats()["expired"] == 1
+
+
+@pytest.mark.slow
 def test_call_that_is_not_idempotent_ends_when_its_instance_dies(
     kit: Kit, stage: Stage
 ) -> None:

@@ -131,7 +131,7 @@ def test_memory_url_of_nobody_finds_no_service(kit: Kit) -> None:
 def test_taken_memory_address_is_an_error(kit: Kit) -> None:
     url = f"memory://{kit.name}"
     kit.serving(double, bind=url)
-    with pytest.raises(zmqkit.ConfigError, match=url):
+    with pytest.raises(zmqkit.AddressTaken, match=url):
         kit.service(bind=url).start()
 
 
@@ -158,7 +158,7 @@ def test_taken_port_is_an_error_that_names_it_and_start_may_be_tried_again(kit: 
         port = server.getsockname()[1]
         service = kit.service(bind=f"tcp://127.0.0.1:{port}")
         service.handler(double)
-        with pytest.raises(zmqkit.ConfigError, match=f"127.0.0.1:{port}.*another port"):
+        with pytest.raises(zmqkit.AddressTaken, match=f"127.0.0.1:{port}.*another port"):
             service.start()
         assert service.endpoint == ""
     kit.serve(service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import inf, nan
 from typing import Any
@@ -87,10 +87,28 @@ def nested(levels: int) -> list[Any]:
     return value
 
 
-@pytest.mark.parametrize("option", ["idempotent", "copy"])
+@pytest.mark.parametrize("option", ["idempotent", "copy", "thread"])
 def test_options_of_a_handler_are_true_or_false(kit: Kit, option: str) -> None:
     with pytest.raises(zmqkit.UsageError, match=f"{option} of 'double' is 'no'; use True"):
         kit.service().handler(double, **{option: "no"})
+
+
+def test_blocking_service_says_how_handlers_run_in_threads(blocking: Kit) -> None:
+    service = blocking.service()
+    with pytest.raises(zmqkit.UsageError, match=r"thread=True of 'double'.*concurrency="):
+        service.handler(thread=True)(double)
+    service.handler(thread=False)(double)
+    blocking.serve(service)
+    assert blocking.client().call("double", 1) == 2
+
+
+def test_function_without_a_name_is_refused_with_the_remedy(kit: Kit) -> None:
+    service = kit.service()
+    with pytest.raises(zmqkit.UsageError, match=r"lambda has no name; pass handler\(name="):
+        service.handler(lambda: 1)
+    service.handler(lambda: 1, name="one")
+    kit.serve(service)
+    assert kit.client().call("one") == 1
 
 
 @pytest.mark.parametrize(
@@ -124,6 +142,39 @@ def test_error_names_the_argument_that_cannot_travel(kit: Kit) -> None:
     client = kit.client(count=0)
     with pytest.raises(zmqkit.UsageError, match=r"args\[1\]\[0\] is of type set"):
         client.call("double", 1, [{1}])
+
+
+@pytest.mark.parametrize(
+    "value", [2**64, -(2**63) - 1, 1 << 100_000, "x\udcff"], ids=["large", "low", "huge", "odd"]
+)
+def test_number_or_text_that_cannot_travel_is_named_by_its_place(kit: Kit, value: Any) -> None:
+    client = kit.client(count=0)
+    now = datetime.now(UTC)
+    for place, args, kwargs in [
+        ("args[0]", [value], {}),
+        ("args[1][0]", [1, [value]], {}),
+        ("args[1]['a'][2]", [now, {"a": ["ä", b"", value]}], {}),
+        ("kwargs['k'][1]", [], {"k": (now, value)}),
+        ("a key of args[0]", [{value: 1}], {}),
+    ]:
+        with pytest.raises(zmqkit.UsageError) as caught:
+            client.call("double", *args, **kwargs)
+        assert str(caught.value).startswith(place) and len(str(caught.value)) < 200
+
+
+def test_reply_that_cannot_travel_is_named_as_the_reply(kit: Kit) -> None:
+    def large() -> list[int]:
+        return [1, 2**64]
+
+    def odd() -> str:
+        return "\udcff"
+
+    kit.serving(large, odd)
+    client = kit.client()
+    with pytest.raises(zmqkit.RemoteError, match=r"UsageError: the reply\[1\]: an int beyond"):
+        client.call("large")
+    with pytest.raises(zmqkit.RemoteError, match="UsageError: the reply: text that is not"):
+        client.call("odd")
 
 
 def test_value_that_holds_itself_is_refused(kit: Kit) -> None:

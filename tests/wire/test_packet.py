@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zmqkit.errors import UsageError
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX
+from zmqkit.options import BODY_BYTES_MAX, COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.testing.garbage import lie, noise, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
@@ -62,6 +62,27 @@ def test_a_packet_arrives_as_it_was(
     assert packet == Packet(kind, source, target, settled, [1], packet.raw)
     assert packet.raw == raw
     assert unpack(tuple(map(memoryview, frames))) == packet
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"raw"])
+@pytest.mark.parametrize("size", [0, COMPRESS_BYTES_MIN, 1 << 20])
+def test_a_packet_arrives_from_far_away_as_it_was(size: int, raw: bytes | None) -> None:
+    meta = encode("x" * size)
+    frames = pack(PING, 1, 2, 3, meta, raw, far=True)
+    assert unpack(tuple(map(memoryview, frames))) == unpack(pack(PING, 1, 2, 3, meta, raw))
+    assert (len(frames[0]) < HEADER.size + len(meta)) == bool(size)
+
+
+def test_what_does_not_shrink_travels_as_it_is() -> None:
+    meta = encode(Random(1).randbytes(1 << 16))
+    assert pack(PING, 1, 2, 3, meta, far=True) == pack(PING, 1, 2, 3, meta)
+
+
+def test_a_compressed_bomb_is_malformed() -> None:
+    with pytest.raises(Malformed, match="msgpack"):
+        unpack(pack(PING, 1, 2, 3, b"\x91" * 60_000, far=True))
+    with pytest.raises(Malformed, match="msgpack"):
+        unpack(pack(PING, 1, 2, 3, b"\xdd\x00\xff\xff\xff" * 200_000, far=True))
 
 
 @pytest.mark.slow
@@ -126,9 +147,10 @@ def frame(**changes: int) -> bytes:
     ("changes", "reason"),
     [
         ({"end": 1}, "magic"), ({"magic": 0}, "magic"), ({"version": 2}, "version"),
-        ({"kind": 0}, "kind"), ({"kind": 6}, "kind"), ({"kind": 16}, "kind"),
-        ({"encoding": 2}, "encoding"), ({"flags": 1}, "encoding"), ({"size": 0}, "length"),
-        ({"encoding": 1, "flags": 1}, "encoding"), ({"encoding": 1}, "frames"),
+        ({"kind": 0}, "kind"), ({"kind": 6}, "kind"), ({"kind": 19}, "kind"),
+        ({"encoding": 2}, "encoding"), ({"flags": 1}, "lz4: size"), ({"size": 0}, "length"),
+        ({"encoding": 1, "flags": 1}, "frames"), ({"encoding": 1}, "frames"),
+        ({"flags": 2}, "encoding"), ({"flags": 3}, "encoding"), ({"flags": 128}, "encoding"),
         ({"size": 2}, "length"), ({"size": 2, "encoding": 1}, "length"),
     ],
 )  # fmt: skip
@@ -262,6 +284,8 @@ def test_much_garbage_is_malformed() -> None:
         pack(ERROR, 1, 2, 3, encode([[5], [["raised", "E", "m", "t", True]]])),
         pack(PING, 1, 2, 3, encode([1, 2, [3]])),
         pack(REPLY, 1, 2, 3, encode([[5], [None]]), b"raw"),
+        pack(REPLY, 1, 2, 3, encode([[5], ["x" * COMPRESS_BYTES_MIN]]), b"raw", far=True),
+        pack(REPLY, 1, 2, 3, encode([[5], ["x" * COMPRESS_BYTES_MIN]]), far=True),
     ]
     for _ in range(int(os.environ.get("ZMQKIT_GARBAGE", "10000"))):
         made = (noise(random),), lie(random), spoil(random, random.choice(seeds))

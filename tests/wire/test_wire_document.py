@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.core.directory import read_directory
+from zmqkit.core.directory import read_directory, read_visit
 from zmqkit.core.outcome import (
     BUSY,
     EXPIRED,
@@ -18,9 +18,13 @@ from zmqkit.core.outcome import (
     RAISED,
 )
 from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.places import rows_of
 from zmqkit.model import LOOPBACK
 from zmqkit.options import (
+    COMPRESS_BYTES_MIN,
     CREDIT,
+    PLACES_MAX,
+    PROCESSES_MAX,
     REQUESTS_MAX,
     STREAM_BYTES,
     STREAM_ITEMS,
@@ -29,6 +33,7 @@ from zmqkit.options import (
 )
 from zmqkit.wire import announcement, streams
 from zmqkit.wire import packet as wire
+from zmqkit.wire.compression import decompress
 from zmqkit.wire.encoding import encode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
@@ -37,7 +42,7 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "STREAM", "ITEM", "END", "GRANT",
+        "CANCEL", "PUBLISH", "MARK", "CREDIT", "STREAM", "ITEM", "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
@@ -57,18 +62,29 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     raw = bytes.fromhex(said["raw"]) if "raw" in said else None
     source, target = int(said["source"], 16), int(said["target"], 16)
     kind, settled = KINDS[said["kind"]], said["settled"]
-    packet = wire.unpack(frames)
+    before = bytes.fromhex(said.get("before", ""))
+    assert frames[0].startswith(before)
+    packet = wire.unpack(frames, len(before))
     assert packet == wire.Packet(kind, source, target, settled, said["meta"], packet.raw)
     assert packet.raw == raw
-    assert wire.pack(kind, source, target, settled, encode(said["meta"]), raw) == frames
+    assert bool(frames[0][len(before) + 5] & wire.LZ4) == said.get("lz4", False)
+    meta = encode(said["meta"])
+    if "lz4" not in said:
+        [head, *rest] = wire.pack(kind, source, target, settled, meta, raw)
+        assert (before + head, *rest) == frames
+    else:  # lz4 may find another block one day
+        assert decompress(frames[0][wire.HEADER.size :]) == meta
     if kind in ROWS:
         assert ROWS[kind](packet)
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
+    if kind == wire.HELLO and "places" in said["meta"]:
+        told = read_visit(packet)
+        assert told is not None and rows_of(told.places) == said["meta"]["places"]
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 23
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 31
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -100,6 +116,9 @@ def test_limits_are_as_they_stand() -> None:
     calls = (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX)
     for number in (*calls, STREAMS_MAX, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
+    assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
+    assert f"at most {PROCESSES_MAX} rows" in DOCUMENT
+    assert f"at most {PLACES_MAX} places" in DOCUMENT
 
 
 def test_the_announcement_is_read_and_written_as_it_stands() -> None:

@@ -4,11 +4,15 @@ A role belongs to the event loop on which it is first used. Plain handlers run o
 they should be quick; `thread=True` moves a slow one off it, `async def` handlers may wait.
 """
 
+from zmqkit._messages import Gap, Message
 from zmqkit._roles import Request, current_request
 from zmqkit.asyncio.client import Client
+from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.service import Service
 from zmqkit.asyncio.stream import Stream
+from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.errors import (
+    AddressTaken,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -24,20 +28,25 @@ from zmqkit.errors import (
 )
 
 __all__ = [
+    "AddressTaken",
     "Busy",
     "CallCancelled",
     "CallTimeout",
     "Client",
     "ConfigError",
+    "Gap",
+    "Message",
     "NoMethod",
     "NoService",
     "PeerError",
     "PeerLost",
+    "Publisher",
     "QueueFull",
     "RemoteError",
     "Request",
     "Service",
     "Stream",
+    "Subscriber",
     "UsageError",
     "ZmqkitError",
     "current_request",

@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.asyncio.stream import Stream
@@ -30,6 +30,12 @@ class BoundClient:
     def __init__(self, client: Client, options: CallOptions) -> None:
         self._client = client
         self._options = options
+
+    def __repr__(self) -> str:
+        client, options = self._client, self._options
+        state = "closed" if client._closing is not None else ""
+        limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
+        return shown("zmqkit.asyncio.Client", client.name, limits, state)
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -106,7 +112,7 @@ class Client(BoundClient):
         insecure: bool | None = None,
     ) -> None:
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = ClientPlace(name, insecure=insecure)
+        self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
-from zmqkit._places import ServicePlace
+from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import (
     Function,
     Handler,
@@ -64,7 +64,7 @@ class Service:
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")
-        self._place = ServicePlace(name, bind, advertise, insecure=insecure)
+        self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
             self._place.incarnation,
@@ -81,6 +81,10 @@ class Service:
         self._stopped = asyncio.Event()
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing is not None else self.endpoint or "not started"
+        return shown("zmqkit.asyncio.Service", self.name, state)
 
     @property
     def name(self) -> str:
@@ -150,7 +154,7 @@ class Service:
     async def start(self) -> None:
         """Listen and be announced; `serve` does it if it was not done.
 
-        Raises ConfigError when the address is taken.
+        Raises AddressTaken when another listens there.
         """
         self._check_usable()
         if self._driver is None:

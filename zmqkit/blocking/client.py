@@ -8,7 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import ClientPlace, draw_incarnation
+from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, instance_rows
 from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
@@ -28,6 +28,12 @@ class BoundClient:
     def __init__(self, client: Client, options: CallOptions) -> None:
         self._client = client
         self._options = options
+
+    def __repr__(self) -> str:
+        client, options = self._client, self._options
+        state = "closed" if client._closed else ""
+        limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
+        return shown("zmqkit.Client", client.name, limits, state)
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -93,7 +99,7 @@ class Client(BoundClient):
         insecure: bool | None = None,
     ) -> None:
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = ClientPlace(name, insecure=insecure)
+        self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         hands = Hands()
         self._driver = BlockingDriver(Driver(self._core, self._place.open(), hands))

@@ -10,7 +10,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from zmqkit._places import ServicePlace
+from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit._streams import close_generator, is_value, next_value
 from zmqkit.core.effects import Effect, Request
@@ -50,7 +50,7 @@ class Service:
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")
-        self._place = ServicePlace(name, bind, advertise, insecure=insecure)
+        self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
             self._place.incarnation,
@@ -70,6 +70,10 @@ class Service:
         self._serving = threading.Lock()
         self._stopping = False
         self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.endpoint or "not started"
+        return shown("zmqkit.Service", self.name, state)
 
     @property
     def name(self) -> str:
@@ -116,6 +120,7 @@ class Service:
         name: str | None = None,
         idempotent: bool = False,
         copy: bool = True,
+        thread: bool = False,
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
@@ -124,16 +129,20 @@ class Service:
         idempotent: running it twice does no harm, so a call whose instance died may move to
         another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
         memoryview of what arrived, which saves copying it. Raises UsageError for `async
-        def`, which needs zmqkit.asyncio.
+        def` and `thread=True`, which need zmqkit.asyncio.
         """
 
         def add(function: AnyFunction) -> AnyFunction:
-            self._handlers.add(function, name, idempotent=idempotent, copy=copy)
+            self._handlers.add(function, name, idempotent=idempotent, copy=copy, thread=thread)
             method = name or function.__name__
-            if self._handlers.by_name[method].waits:
+            handler = self._handlers.by_name[method]
+            if handler.waits or handler.thread:
                 self._handlers.remove(method)
                 raise UsageError(
                     f"{method!r} is async def; use zmqkit.asyncio.Service, or a plain def here"
+                    if handler.waits
+                    else f"thread=True of {method!r} is for zmqkit.asyncio.Service; here pass "
+                    "Service(concurrency=...) above 1, and all handlers run in threads"
                 )
             return function
 
@@ -142,7 +151,7 @@ class Service:
     def start(self) -> None:
         """Listen and be announced; `serve` does it if it was not done.
 
-        Requests wait until a thread serves. Raises ConfigError when the address is taken.
+        Requests wait until a thread serves. Raises AddressTaken when another listens there.
         """
         self._process.check()
         with self._starting:

@@ -7,15 +7,15 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import click
 
 import zmqkit
+from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
 from zmqkit.options import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 
-_ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-v+$")
+_ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
 """How a token begins that is not an unknown option: -5 is a number, -vv a known one."""
 
 _KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
@@ -77,9 +77,11 @@ class Arguments:
     help="0 to 9; 9 is served first.",
 )
 @click.option("--header", "headers", multiple=True, metavar="KEY=VALUE", help="Travels along.")
-@click.option("--lines", is_flag=True, help="One call for each line of standard input.")
+@click.option(
+    "--lines", is_flag=True, help="One call for each line of standard input, until one fails."
+)
 @click.option("--notify", is_flag=True, help="One way: wait until it was taken, no longer.")
-@click.option("--json", "as_json", is_flag=True, help="Print text as JSON too.")
+@click.option("--json", "as_json", is_flag=True, help="Print text as JSON too, for programs.")
 @click.option("--insecure", is_flag=True, help="Use other machines too, in plain text.")
 def command(
     *,
@@ -101,14 +103,16 @@ def command(
     is text, '"5"' is text too. NAME=VALUE, where NAME is a Python name, passes VALUE by
     keyword; write '"a=b"' for the text. A lone - stands for all of standard input, read by the
     same rule without its last line end; what is not UTF-8 is passed as bytes. With --lines each
-    line of standard input makes a call, with the line as its last argument. What follows -- is
-    never an option.
+    line of standard input makes a call, with the line as its last argument; the first that
+    fails is the last, and the error names it. What follows -- is never an option. NaN, Infinity
+    and -Infinity are numbers, although JSON has no such.
 
     A method that streams has each value printed as it comes; --timeout is then how long to
     wait for each of them.
 
-    Text is printed plainly and everything else as JSON, in which bytes are base64 and times ISO
-    8601. Bytes alone go out unchanged into a pipe or file.
+    Text is printed plainly and everything else as JSON, in which bytes are base64, times ISO
+    8601, and numbers that JSON does not have "NaN", "Infinity" and "-Infinity". Bytes alone go
+    out unchanged into a pipe or file. Errors are text on standard error, also with --json.
 
     \b
     zmqkit call math sqrt 2
@@ -118,26 +122,31 @@ def command(
     if lines and "-" in arguments:
         raise click.UsageError("- and --lines both read standard input; use one")
     calls = _by_line(arguments) if lines else [_read(arguments)]
-    with zmqkit.Client(service, insecure=insecure or None) as client:
+    with Failures() as failures, zmqkit.Client(service, insecure=insecure or None) as client:
         view = client.options(
             timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=_headers(headers)
         )
-        for each in calls:
-            if notify:
-                view.notify(method, *each.args, **each.kwargs)
-            else:
-                with view.stream(method, *each.args, **each.kwargs) as values:
-                    for value in values:
-                        say_value(value, as_json=as_json)
+        for number, each in enumerate(calls, 1):
+            try:
+                if notify:
+                    view.notify(method, *each.args, **each.kwargs)
+                else:
+                    with view.stream(method, *each.args, **each.kwargs) as values:
+                        for value in values:
+                            say_value(value, as_json=as_json)
+            except zmqkit.ZmqkitError as error:
+                if lines:
+                    error.args = (f"line {number}: {error}",)
+                raise
         if notify:
             client.close(timeout_s)
-            _check_taken(client, timeout_s)
+            failures.check(client, timeout_s)
 
 
 def parse(text: str) -> object:
-    """The value that the text means as JSON, or the text itself."""
+    """The value that the text means as JSON, NaN and Infinity included, or the text itself."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return text
 
@@ -187,22 +196,3 @@ def _headers(texts: tuple[str, ...]) -> dict[str, object]:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--header")
         headers[key] = parse(value)
     return headers
-
-
-def _check_taken(client: zmqkit.Client, timeout_s: float) -> None:
-    """Raise when a one-way message was not acknowledged: refused, or in vain till the end."""
-    stats = client.stats()
-    taken, sent = stats["delivered"], stats["accepted"]
-    if stats["failed"]:
-        raise zmqkit.PeerError(
-            f"{client.name!r} took {taken} of {sent} messages; is it there, with that method? "
-            "-v says why"
-        )
-    if taken != sent:
-        raise zmqkit.CallTimeout(
-            f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s"
-        )
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

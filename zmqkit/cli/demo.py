@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import sys
 import time
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from zmqkit.cli.output import say, styled, table, tell, to_json
+from zmqkit.cli.loop import on_loop
+from zmqkit.cli.output import say, several, styled, table, tell, to_json
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
 
@@ -25,19 +25,22 @@ _WORDS = 5
 def command(*, path: str | None, as_json: bool) -> int:
     """Count the words of a text in three processes, and kill one of them half-way.
 
-    The text is PATH, read as UTF-8, else one that comes with Python. The processes serve under
+    The text is PATH, read as UTF-8 and of some 8,000 characters at least, else one that comes
+    with Python. The processes serve under
     one name and are found by discovery alone. Their counts are compared with one made here.
 
     The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
     start of the first process until the client was connected with all three; calls; retries;
-    calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; words, the twenty
-    most frequent with their counts. The exit code is 1 when a call is lost or a count is wrong.
+    calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; published steps of
+    the progress, and how many a subscriber in another process missed; words, the twenty most
+    frequent with their counts. The exit code is 1 when a call or a step is lost or a count is
+    wrong.
     """
     file = Path(path) if path else _own_text()
     text = file.read_text(encoding="utf-8", errors="replace")
     progress = Progress()
     try:
-        result = asyncio.run(run(text, progress.show))
+        result = on_loop(run(text, progress.show))
     finally:
         progress.clear()
     if as_json:
@@ -46,7 +49,7 @@ def command(*, path: str | None, as_json: bool) -> int:
         for line in report(file, result):
             say(line)
     for error in result.errors[:1]:
-        tell(f"first of {len(result.errors)} lost calls: {error}")
+        tell(f"first of {several(len(result.errors), 'lost call')}: {error}")
     return 0 if result.ok else 1
 
 
@@ -55,12 +58,19 @@ def report(file: Path, result: Result) -> list[str]:
     verdict, colour = "ok: no call was lost and every word was counted right", "green"
     if not result.ok:
         what = "calls were lost" if result.lost else "the counts differ from those made here"
+        what = "the subscriber missed messages" if result.missed else what
         verdict, colour = f"FAILED: {what}", "red"
     p50, p99, worst = (result.percentile_s(each) * 1e3 for each in (50, 99, 100))
     most = result.counted.most_common(_WORDS)
+    watched = f", {result.missed:,} of them missed by a subscriber in another process"
+    if not result.missed:
+        watched = ", all received by a subscriber in another process"
     words = "".join(f", {word} {number:,}" for word, number in most)
     rows = [
-        ("text", f"{file}, {result.chars:,} characters in {result.calls:,} chunks"),
+        (
+            "text",
+            f"{file}, {several(result.chars, 'character')} in {several(result.calls, 'chunk')}",
+        ),
         ("processes", " ".join(map(str, result.pids))),
         ("killed", f"{result.killed}, by SIGKILL half-way"),
         ("discovery", f"{result.found_s * 1e3:.0f} ms from the first start to all {PROCESSES}"),
@@ -69,6 +79,7 @@ def report(file: Path, result: Result) -> list[str]:
         ("throughput", f"{result.calls_per_s:,.0f} calls/s"),
         ("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {worst:.1f} ms"),
         ("lost", f"{result.lost:,}" if result.lost else "none"),
+        ("progress", f"{result.published:,} steps published{watched}"),
         ("words", f"{result.counted.total():,} in all{words}"),
     ]
     return [styled(verdict, sys.stdout, fg=colour, bold=True), *table(rows)]

@@ -53,7 +53,7 @@ def look(wait_s: float, *, insecure: bool) -> list[Listing]:
     node = nodes.acquire()
     try:
         open = insecure or node.environment.insecure
-        node.want(EVERYBODY, _pass_over, open=open)
+        node.want(EVERYBODY, _pass_over, role="", open=open)
         threading.Event().wait(wait_s)
         return node.directory()
     finally:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from zmqkit.cli.output import say, say_error, tell
-from zmqkit.errors import CallTimeout, RemoteError, UsageError, ZmqkitError
+from zmqkit.errors import AddressTaken, CallTimeout, RemoteError, UsageError, ZmqkitError
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 
@@ -19,7 +19,9 @@ _COMMANDS = {
     "call": "zmqkit.cli.call",
     "demo": "zmqkit.cli.demo",
     "ls": "zmqkit.cli.ls",
+    "pub": "zmqkit.cli.pub",
     "serve": "zmqkit.cli.serve",
+    "sub": "zmqkit.cli.sub",
 }
 
 
@@ -68,7 +70,8 @@ def _log(ctx: click.Context, option: click.Parameter, count: int) -> None:
     params=[verbose()],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time, 130 "
+    "interrupted.",
 )
 @click.option(
     "--version",
@@ -138,15 +141,13 @@ def _failed(error: ZmqkitError) -> int:
         tell(error.traceback.rstrip())
     else:
         _show_traceback()
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError) and not isinstance(error, AddressTaken):
         return USAGE
     return TIMEOUT if isinstance(error, CallTimeout) else FAILED
 
 
 def _remedy(error: ZmqkitError) -> str:
     """What to do on the command line, where the error itself does not say."""
-    if isinstance(error, CallTimeout):
-        return "; give it longer with --timeout"
     if isinstance(error, RemoteError) and not _is_verbose():
         return "; -v shows where, over there"
     return ""

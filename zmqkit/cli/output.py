@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from math import isfinite
 from typing import IO, Any, TextIO
 
 import click
@@ -40,7 +41,10 @@ def say_error(text: str) -> None:
 
 
 def say_value(value: object, *, as_json: bool) -> None:
-    """Write a value: text plainly, bytes unchanged but for a terminal, the rest as JSON."""
+    """Write a value: text plainly, bytes unchanged but for a terminal, the rest as JSON.
+
+    A number that JSON does not have is written as `zmqkit call` reads it.
+    """
     if isinstance(value, bytes) and not as_json and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(value)
@@ -49,13 +53,18 @@ def say_value(value: object, *, as_json: bool) -> None:
         say(value)
     elif isinstance(value, bytes) and not as_json:
         say(_base64(value))
+    elif isinstance(value, float) and not isfinite(value) and not as_json:
+        say(_constant(value))
     else:
         say(to_json(value))
 
 
 def to_json(value: object) -> str:
-    """The value as one line of JSON; bytes become base64, points in time ISO 8601."""
-    return json.dumps(_jsonable(value), ensure_ascii=False)
+    """The value as one line of JSON; what that does not have becomes text.
+
+    Bytes become base64, points in time ISO 8601, and numbers NaN, Infinity or -Infinity.
+    """
+    return json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -65,6 +74,11 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def several(number: object, noun: str) -> str:
+    """So many of something: `1 call`, `1,000 calls`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:
@@ -92,11 +106,18 @@ def _jsonable(value: object) -> object:
         return _base64(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and not isfinite(value):
+        return _constant(value)
     return value
 
 
 def _key(key: object) -> str:
     return _base64(key) if isinstance(key, bytes) else str(key)
+
+
+def _constant(value: float) -> str:
+    """A number that JSON does not have, as JavaScript and Python's json write it."""
+    return json.dumps(value)
 
 
 def _base64(value: bytes) -> str:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
-from types import FrameType
 
 import click
 
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
-from zmqkit.cli.output import say, tell
+from zmqkit.cli.loop import on_loop
+from zmqkit.cli.output import say, several, tell
+from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
 from zmqkit.errors import UsageError
 from zmqkit.model import is_loopback, parse_url
 from zmqkit.options import CONCURRENCY_ASYNCIO
 
 DRAIN_S = 10.0
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_AGAIN_S = 0.1
 
 
 @dataclass(slots=True, frozen=True)
@@ -83,7 +78,7 @@ def command(
     zmqkit Service as it stands. Whoever reaches the service may call all of them.
 
     At the end requests that were taken are finished, for ten seconds at most; a second signal
-    ends that too.
+    ends that too, and a second SIGINT with exit code 130.
 
     \b
     zmqkit serve math
@@ -91,12 +86,13 @@ def command(
     """
     options = Options(name, bind, concurrency, insecure or None, frozenset(idempotent))
     made = build(load(target), options)
-    if isinstance(made, zmqkit.Service):
-        unanswered = _serve_blocking(made, until_eof=until_eof)
-    else:
-        unanswered = asyncio.run(_serve_asyncio(made, until_eof=until_eof))
+    with Stopping(made):
+        if isinstance(made, zmqkit.Service):
+            unanswered = _serve_blocking(made, until_eof=until_eof)
+        else:
+            unanswered = on_loop(_serve_asyncio(made, until_eof=until_eof))
     if unanswered:
-        tell(f"{unanswered} requests were left unanswered")
+        tell(f"{several(unanswered, 'request')} left unanswered")
     return 1 if unanswered else 0
 
 
@@ -140,7 +136,6 @@ def _check_idempotent(target: Target, names: frozenset[str]) -> None:
 
 def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
     """Serve in this thread until told to stop; gives how many requests were left."""
-    _at_signals(service.stop)
     service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -151,7 +146,6 @@ def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
 
 async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) -> int:
     """Serve on this loop until told to stop; gives how many requests were left."""
-    _at_signals(service.stop)
     await service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -171,27 +165,6 @@ def where(name: str, endpoint: str) -> str:
     if not is_loopback(url.host):
         return f"{line}, open to the network in plain text"
     return f"{line}, this machine only; --insecure opens it to the network in plain text"
-
-
-def _at_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first signal, and end the process at a second.
-
-    Two at once are one: `timeout`, for one, sends them to its child and to the child's group.
-    """
-    first_at = inf
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal first_at
-        now = time.monotonic()
-        if first_at == inf:
-            first_at = now
-            stop()
-        elif now - first_at >= _AGAIN_S:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
-    for each in _SIGNALS:
-        signal.signal(each, handle)
 
 
 def _at_eof(stop: Callable[[], None]) -> None:

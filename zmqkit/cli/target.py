@@ -15,6 +15,12 @@ from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.errors import UsageError, ZmqkitError
 
 Function = Callable[..., object]
+_DATA = (
+    str, bytes, bytearray, memoryview, int, float, complex, list, tuple, dict, set, frozenset,
+    type(None),
+)  # fmt: skip
+"""Types whose methods nobody means to serve."""
+
 AnyService = zmqkit.Service | zmqkit_asyncio.Service
 
 
@@ -53,6 +59,9 @@ def load(text: str) -> Target:
         raise UsageError(f"{text!r} names no object; leave out the colon or add a name")
     if isinstance(found, zmqkit.Service | zmqkit_asyncio.Service):
         return Target(found.name, {}, found)
+    if type(found) in _DATA:
+        remedy = "name a function, an object with methods, or a module"
+        raise UsageError(f"{text!r} is plain data, of type {type(found).__name__}; {remedy}")
     label = (path or name).rpartition(".")[2]
     methods = dict(_methods(found, label))
     if not methods:

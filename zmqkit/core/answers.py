@@ -65,8 +65,11 @@ class Outbox:
         for client, answers in waiting.items():
             window = self._windows.by_client.get(client)
             if window is not None:
+                far = window.far
                 for kind, columns, raw in packets(answers):
-                    frames = wire.pack(kind, self._incarnation, client, 0, columns, raw)
+                    frames = wire.pack(
+                        kind, self._incarnation, client, 0, columns, raw, far=far
+                    )
                     effects.append(Send(window.peer, frames))
         return effects
 

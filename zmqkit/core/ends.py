@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from zmqkit.core.call import Call
@@ -52,8 +53,11 @@ class Ends:
         waited = [outcome for outcome in outcomes if outcome[0] is not None]
         effects: list[Effect] = [Settle(waited)] if waited else []
         if len(waited) < len(outcomes):
-            failed = [str(e) for waiter, _, e in outcomes if waiter is None and e is not None]
-            effects.extend(Note("notify-failed", {"error": text}) for text in failed)
+            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
+            effects.extend(
+                Note("notify-failed", {"name": self._name, "error": text, "count": count})
+                for text, count in failed.items()
+            )
         return effects
 
     def holder(self, call: Call) -> Instance | None:

@@ -30,15 +30,17 @@ class State(Enum):
 class Instance:
     """One instance: its connection, what it holds of ours, and when to look after it next.
 
-    sends: whether its outbox may leave, not while nobody listens there. calls: all that were
-    assigned to it and not settled. outbox: those to send this turn. ping_at: when to ask which
-    ids it holds; infinity when nothing is owed either way.
+    far: on another machine, so that packets are compressed both ways. sends: whether its outbox
+    may leave, not while nobody listens there. calls: all that were assigned to it and not
+    settled. outbox: those to send this turn. ping_at: when to ask which ids it holds; infinity
+    when nothing is owed either way.
     """
 
     incarnation: int
     peer: PeerId
     endpoint: str
     state: State = State.OPENING
+    far: bool = False
     sends: bool = False
     silent: bool = False
     credit: int = 0

@@ -53,16 +53,22 @@ def lost(call: Call) -> PeerLost:
             may_have_run=True,
         )
     return PeerLost(
-        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True "
-        "to let such calls move to another",
+        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True, "
+        "or serve it with --idempotent, to let such calls move to another",
         may_have_run=call.may_have_run,
     )
 
 
 def timed_out(call: Call) -> CallTimeout:
-    """The end of a call whose deadline passed."""
+    """The end of a call whose deadline passed.
+
+    To wait longer is no remedy where the one that had it is gone and nobody came in its place.
+    """
     missed = "no further value" if call.begun else "no reply"
-    return CallTimeout(f"{call.method!r} got {missed} in time", may_have_run=call.may_have_run)
+    text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
+    if call.exposed and call.instance is None:
+        text = f"the instance that had {call.method!r} was lost, and no other took it over"
+    return CallTimeout(text, may_have_run=call.may_have_run)
 
 
 def nobody(name: str, hint: str) -> NoService:

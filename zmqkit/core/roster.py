@@ -11,13 +11,8 @@ from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import Outcome
 from zmqkit.core.pending import Pending
 from zmqkit.core.stream_call import StreamCall
-from zmqkit.model import Frames, PeerId
-from zmqkit.options import (
-    HELLO_S,
-    HELLO_S_MAX,
-    INSTANCES_MAX,
-    PING_S,
-)
+from zmqkit.model import Frames, PeerId, leads_away
+from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.streams import stream_columns, stream_rows
@@ -152,6 +147,7 @@ class Roster:
     def open(self, instance: Instance, now: float) -> list[Effect]:
         """Connect and say hello; WELCOME makes it ready."""
         self.by_peer[instance.peer] = instance
+        instance.far = leads_away(instance.endpoint)
         self.shift(instance, State.OPENING)
         instance.outbox.clear()
         instance.hello_s = HELLO_S
@@ -244,11 +240,22 @@ class Roster:
     ) -> Send:
         """A packet to the instance that also says below which number all is settled."""
         settled = self._pending.settled_below()
-        frames = wire.pack(kind, self.incarnation, instance.incarnation, settled, meta, raw)
+        frames = wire.pack(
+            kind,
+            self.incarnation,
+            instance.incarnation,
+            settled,
+            meta,
+            raw,
+            far=instance.far,
+        )
         return Send(instance.peer, frames)
 
     def _hello(self, instance: Instance) -> Send:
-        return self.packet(instance, wire.HELLO, encode({"name": self.name}))
+        fields: dict[str, object] = {"name": self.name}
+        if instance.far:
+            fields["lz4"] = True
+        return self.packet(instance, wire.HELLO, encode(fields))
 
     def _ping(self, instance: Instance) -> Send:
         """Ask which ids are held; say which are open, so that the others may be forgotten."""

@@ -230,6 +230,8 @@ class ServiceCore:
     # Packets in
 
     def _hello(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        fields = packet.meta
+        window.far = type(fields) is dict and fields.get("lz4") is True
         welcome = self._welcome(window.client, window.peer)
         return [welcome, self._bye(window)] if self._leaving else [welcome]
 
@@ -382,7 +384,8 @@ class ServiceCore:
     # Packets out
 
     def _packet(self, window: Window, kind: int, meta: bytes) -> Send:
-        return Send(window.peer, wire.pack(kind, self.incarnation, window.client, 0, meta))
+        frames = wire.pack(kind, self.incarnation, window.client, 0, meta, far=window.far)
+        return Send(window.peer, frames)
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
         names = self._offered.idempotent()

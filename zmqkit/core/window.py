@@ -47,14 +47,16 @@ class Budget:
 class Window:
     """One client's ids. `below` and `open_below` with `open` say which are settled.
 
-    freed_below: up to where `free` came. forgotten_below: of ids below it nothing is known but
-    what stands in the other fields.
+    far: the client is on another machine, and asked for compressed packets. freed_below: up to
+    where `free` came. forgotten_below: of ids below it nothing is known but what stands in the
+    other fields.
     """
 
     client: int
     peer: PeerId
     heard_at: float
     budget: Budget
+    far: bool = False
     below: int = 0
     freed_below: int = 0
     open_below: int = 0

@@ -10,19 +10,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zmqkit.asyncio.client import BoundClient, Client
+from zmqkit.asyncio.publisher import Publisher
 from zmqkit.demo.fleet import Fleet
+from zmqkit.demo.watcher import Watcher
 from zmqkit.demo.words import count, cut
-from zmqkit.errors import NoService, ZmqkitError
+from zmqkit.errors import NoService, UsageError, ZmqkitError
 
 PROCESSES = 3
 OUTSTANDING = 48
 CALLS = 10_000
 """About how many calls a long text is cut into; they take a few seconds."""
 CHUNK_CHARS = 64, 1 << 18
+CHUNKS_MIN = 2 * OUTSTANDING
+"""With fewer the process that is killed half-way might have had nothing left to do."""
 TIMEOUT_S = 10.0
 FOUND_S = 20.0
 LOOK_S = 0.2
 TOP = 20
+STEPS = 100
+"""Into how many steps, of which each is published, a run is divided at most."""
 
 
 @dataclass(slots=True)
@@ -31,7 +37,8 @@ class Result:
 
     found_s: from the start of the first process until the client was connected with all three.
     calls_s: from the first call until the last was answered. latencies_s: of each answered
-    call, sorted. lost: calls without an answer. errors: what those ended in.
+    call, sorted. lost: calls without an answer. errors: what those ended in. published: steps
+    of the progress. watched: those that another process received, in order.
     """
 
     chars: int
@@ -44,13 +51,20 @@ class Result:
     calls_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    published: int = 0
+    watched: list[object] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
 
     @property
     def ok(self) -> bool:
-        """Whether every call was answered and the words were counted right."""
-        return not self.lost and self.counted == self.expected
+        """Whether nothing was lost and the words were counted right."""
+        return not self.lost and self.counted == self.expected and not self.missed
+
+    @property
+    def missed(self) -> int:
+        """How many steps the subscriber missed."""
+        return self.published - len(self.watched)
 
     @property
     def lost(self) -> int:
@@ -80,6 +94,8 @@ class Result:
             "p50_ms": round(self.percentile_s(50) * 1e3, 3),
             "p99_ms": round(self.percentile_s(99) * 1e3, 3),
             "lost": self.lost,
+            "published": self.published,
+            "missed": self.missed,
             "words": {word: self.counted[word] for word, _ in self.expected.most_common(TOP)},
         }
 
@@ -89,18 +105,44 @@ Watch = Callable[[Result], None]
 
 
 async def run(text: str, watch: Watch) -> Result:
-    """Have the words of a text counted by processes of their own, and one of them killed."""
+    """Have the words of a text counted by processes of their own, and one of them killed.
+
+    Raises UsageError, before it starts any, for a text that is too short for that.
+    """
+    chunks = pieces(text)
     result = Result(len(text))
     name = f"demo-words-{secrets.token_hex(4)}"
-    with Fleet("zmqkit.demo.words:count", "--name", name, "--idempotent", "all") as fleet:
-        async with Client(name, timeout_s=TIMEOUT_S, wait_s=TIMEOUT_S) as client:
+    steps = min(STEPS, len(chunks))
+    with (
+        Fleet("zmqkit.demo.words:count", "--name", name, "--idempotent", "all") as fleet,
+        Watcher(name, steps) as watcher,
+    ):
+        async with (
+            Client(name, timeout_s=TIMEOUT_S, wait_s=TIMEOUT_S) as client,
+            Publisher(name, policy="block") as publisher,
+        ):
             await _assemble(fleet, client, result, watch)
-            await _Work(text, fleet, client, result, watch).finish()
+            if not await publisher.ready(1, FOUND_S):
+                raise NoService(f"the subscriber was not there within {FOUND_S:g} s")
+            await _Work(chunks, steps, fleet, client, publisher, result, watch).finish()
+            result.watched = await watcher.received()
             retries = client.stats()["retries"]
             assert isinstance(retries, int)
             result.retries = retries
     result.expected.update(count(text))
     return result
+
+
+def pieces(text: str) -> list[str]:
+    """The text as chunks, each for a call; UsageError if there are too few to prove a thing."""
+    low, high = CHUNK_CHARS
+    chunks = [*cut(text, min(max(low, len(text) // CALLS), high))]
+    if len(chunks) < CHUNKS_MIN:
+        raise UsageError(
+            f"the text makes {len(chunks)} of the {CHUNKS_MIN} chunks that it takes to lose a "
+            "process half-way; give one of 8,000 characters or more, or none for Python's own"
+        )
+    return chunks
 
 
 async def _assemble(fleet: Fleet, client: Client, result: Result, watch: Watch) -> None:
@@ -121,12 +163,19 @@ class _Work:
     """The calls of a run: OUTSTANDING at a time, one process killed when half are answered."""
 
     def __init__(
-        self, text: str, fleet: Fleet, client: Client, result: Result, watch: Watch
+        self,
+        chunks: list[str],
+        steps: int,
+        fleet: Fleet,
+        client: Client,
+        publisher: Publisher,
+        result: Result,
+        watch: Watch,
     ) -> None:
-        low, high = CHUNK_CHARS
-        chunks = [*cut(text, min(max(low, len(text) // CALLS), high))]
         result.calls = len(chunks)
         self._chunks: Iterator[str] = iter(chunks)
+        self._steps = steps
+        self._publisher = publisher
         self._fleet = fleet
         self._ports = fleet.ports()
         self._client = client
@@ -140,8 +189,6 @@ class _Work:
         async with asyncio.TaskGroup() as group:
             for _ in range(OUTSTANDING):
                 group.create_task(self._call_on(view))
-        if not self._result.killed:
-            self._kill()
         self._result.calls_s = time.monotonic() - begun_at
         self._result.latencies_s.sort()
 
@@ -160,6 +207,9 @@ class _Work:
             result.done += 1
             if not result.killed and 2 * result.done >= result.calls:
                 self._kill()
+            while result.published < self._steps * result.done // result.calls:
+                result.published += 1
+                await self._publisher.publish("progress", result.done)
             self._watch(result)
 
     def _kill(self) -> None:

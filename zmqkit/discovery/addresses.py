@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
@@ -30,13 +31,18 @@ class Here:
         return str(self.address.ip)
 
     @property
+    def of_a_link(self) -> bool:
+        """Whether the address is one of IPv6 that holds on its own link alone."""
+        return self.address.version == 6 and self.address.ip.is_link_local
+
+    @property
     def interface(self) -> str | int:
         """The interface as zeroconf wants it named: by IPv4 address or by index."""
         return self.text if self.address.version == 4 else self.index
 
 
 def here(scope: Scope) -> list[Here]:
-    """This host's addresses in the scope; OSError when there are none."""
+    """This host's addresses in the scope that can be used now, those of a link alone last."""
     if scope == "loopback":
         return [Here(ip_interface(f"{LOOPBACK}/8"), 1)]
     found = [
@@ -46,23 +52,38 @@ def here(scope: Scope) -> list[Here]:
         for text in [each.ip if isinstance(each.ip, str) else each.ip[0]]
         if not is_loopback(text)
     ]
-    if not found:
-        raise OSError(errno.ENODEV, "no interface beyond loopback has an address")
-    return found
+    return sorted(
+        filter(_settled, found), key=lambda each: (each.of_a_link, each.index, each.text)
+    )
+
+
+def _settled(place: Here) -> bool:
+    """Whether the address can be bound. One of IPv6 is first tried for duplicates, for a second
+    or two after its interface came up."""
+    if place.address.version == 4:
+        return True
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind((place.text, 0, 0, place.index if place.of_a_link else 0))
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def reachable(addresses: Iterable[str], scope: Scope, ours: Iterable[Here]) -> tuple[str, ...]:
     """Those addresses that lead to a host in the scope, best first.
 
     Those of our own networks come first, IPv4 before IPv6, then link-local ones, then the rest.
-    A link-local address of IPv6 that does not say of which link leads nowhere.
+    A link-local address of IPv6 leads nowhere unless it says of which link, and that is ours.
     """
+    ours = list(ours)
     networks = [each.address.network for each in ours]
+    links = {str(each.index) for each in ours}
     ranked = []
     for text in dict.fromkeys(addresses):
         address = ip_address(text)
         of_a_link = isinstance(address, IPv6Address) and address.is_link_local
-        lost = of_a_link and "%" not in text
+        lost = of_a_link and text.partition("%")[2] not in links
         if lost or address.is_loopback is not (scope == "loopback"):
             continue
         rank = 1 if of_a_link else 0 if any(address in each for each in networks) else 2

@@ -52,11 +52,14 @@ class Known:
     def __len__(self) -> int:
         return len(self._records)
 
-    def reset(self, ours: Iterable[Here]) -> None:
-        """Forget everything without a word; `ours` are this host's addresses from now on."""
-        self._ours = list(ours)
+    def reset(self) -> None:
+        """Forget everything without a word."""
         self._records.clear()
         self._incomplete.clear()
+
+    def move(self, ours: Iterable[Here]) -> None:
+        """Judge addresses by those that this host has now."""
+        self._ours = list(ours)
 
     def changed(
         self,
@@ -136,8 +139,10 @@ class Known:
             oldest = next(iter(self._records))
             self._note("mdns.evicted", {"instance": oldest})
             self._forget(oldest)
-        if before is not None and set(record.addresses) < set(before.addresses):
-            record = replace(record, addresses=before.addresses)
+        if before is not None:
+            still = reachable(before.addresses, self._scope, self._ours)
+            if set(record.addresses) < set(still):
+                record = replace(record, addresses=still)
         self._records[name] = record
         if before == record:
             return

@@ -17,19 +17,25 @@ from zmqkit.options import BUSY_POLL_LOOKS, TURN_MESSAGES
 
 
 class AioDriver:
-    """Drives a core from an event loop, in turns: drain, decide, send what gathered."""
+    """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 
-    def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
+    awake: a wait may begin awake, which pays where somebody waits for an answer. flush_due:
+    this turn is going to end with a flush.
+    """
+
+    def __init__(
+        self, driver: Driver, loop: asyncio.AbstractEventLoop, *, awake: bool = True
+    ) -> None:
         self.driver = driver
         self.loop = loop
         self._thread = get_ident()
         self._process = current_process()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._flush_due = False
+        self.flush_due = False
         self._room = 0
-        self._busy = BusyPoll()
-        self._after: Callable[[], None] | None = None
+        self._busy = BusyPoll(wanted=awake)
+        self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
         poll.register(driver.link.fileno(), select.POLLIN)
@@ -52,8 +58,8 @@ class AioDriver:
 
     def soon(self) -> None:
         """Send what gathers in this turn of the loop at its end."""
-        if not self._flush_due and not self._closed:
-            self._flush_due = True
+        if not self.flush_due and not self._closed:
+            self.flush_due = True
             self._room = TURN_MESSAGES
             self.loop.call_soon(self._flush)
 
@@ -64,7 +70,7 @@ class AioDriver:
         """
         self._room -= 1
         if self._room <= 0:
-            if self._flush_due:
+            if self.flush_due:
                 self._room = TURN_MESSAGES
                 self.driver.flush(time.monotonic())
             else:
@@ -82,11 +88,14 @@ class AioDriver:
         if done():
             return
         reached = asyncio.Event()
-        self._after = lambda: reached.set() if done() else None
+        self._after[reached] = done
+        left_s = max(0.0, until - time.monotonic())
         try:
-            await asyncio.wait_for(reached.wait(), max(0.0, until - time.monotonic()))
+            await asyncio.wait_for(reached.wait(), None if left_s == math.inf else left_s)
         except TimeoutError:
             return
+        finally:
+            del self._after[reached]
 
     def _read(self) -> None:
         """Drain within the budget; what this wakes has its turn before the flush."""
@@ -96,7 +105,7 @@ class AioDriver:
             self.soon()
 
     def _flush(self) -> None:
-        self._flush_due = False
+        self.flush_due = False
         self._room = 0
         if self._closed:
             return
@@ -108,8 +117,9 @@ class AioDriver:
         elif self._busy.pays:
             self.loop.call_soon(self._stay_awake)
         self._arm()
-        if self._after is not None:
-            self._after()
+        for reached, done in self._after.items():
+            if done():
+                reached.set()
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.
@@ -117,7 +127,7 @@ class AioDriver:
         It looks at everybody's descriptors in between, at a price: a turn of it costs as much
         as several looks at the link alone.
         """
-        if self._flush_due or self._closed:
+        if self.flush_due or self._closed:
             return
         for _ in range(BUSY_POLL_LOOKS):
             if self._look(0):

@@ -25,6 +25,8 @@ from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 
+_POSTS = 64
+
 
 class Waiter:
     """One thread's wait for one outcome.
@@ -49,11 +51,12 @@ class Waiter:
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    attentive: the leader wants to look around after each command of another thread. watched:
+    awake: a wait may begin awake, which pays where somebody waits for an answer. attentive: the
+    leader wants to look around after each command of another thread. watched:
     the keeper is about to look whether a thread drives, within KEEPER_S.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, *, awake: bool = True) -> None:
         self.driver = driver
         self.lock = threading.Lock()
         self._news = threading.Condition(self.lock)
@@ -63,7 +66,7 @@ class BlockingDriver:
         self.watched = False
         self.led = False
         self._released = 0
-        self._busy = BusyPoll()
+        self._busy = BusyPoll(wanted=awake)
         self.process = current_process()
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None
@@ -94,6 +97,17 @@ class BlockingDriver:
             or self._watched is not self.driver.link.descriptors
         ):
             self.wake()
+
+    def post(self, effects: list[Effect]) -> None:
+        """Perform a command that nobody waits for, and look around now and then.
+
+        That takes longer than to send does; what comes meanwhile is seen at the next look, or
+        by the keeper. The caller holds the lock.
+        """
+        self.driver.perform(effects)
+        self.turns += 1
+        if not self.turns % _POSTS and self.driver.link.pending():
+            self.turn()
 
     def is_last(self) -> bool:
         """Whether no other thread that was just released is about to come with a command.

@@ -29,6 +29,9 @@ from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
 
+_LOSSES = frozenset({"notify-failed"})
+"""Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
+
 
 def _nobody(_: object) -> None:
     raise AssertionError("this role has no part in that effect")
@@ -99,7 +102,8 @@ class Driver:
             case Disconnect():
                 self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
-                log.info("%s %s", effect.event, effect.fields)
+                level = logging.WARNING if effect.event in _LOSSES else logging.INFO
+                log.log(level, "%s %s", effect.event, effect.fields)
             case Tell() if self._tell is not None:
                 self._tell(effect)
             case _:

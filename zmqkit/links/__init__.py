@@ -11,7 +11,10 @@ class Link(Protocol):
     """Frames between peers. One thread at a time; nothing here ever waits.
 
     A bound address gives its peers ids of its own that begin with the number of the bind; a
-    connection is known by the id that its owner chose.
+    connection is known by the id that its owner chose. Of a link for topics, what binds sends
+    to EVERY_PEER and receives from it: messages reach those who subscribed to their beginning,
+    with a frame of 01 and that beginning, which 00 and the same takes back; both arrive as
+    messages, and so does the end of a connection, as the end of what it subscribed to.
 
     descriptors: of which one becomes readable when `receive` or `changes` may have something;
     another tuple when they change.
@@ -22,7 +25,7 @@ class Link(Protocol):
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
         """Listen, on a port of the range where the endpoint leaves it open; gives the address.
 
-        Raises ConfigError when the address cannot be had.
+        Raises AddressTaken, or ConfigError when the address cannot be had at all.
         """
 
     def connect(self, peer: PeerId, endpoint: str) -> None:

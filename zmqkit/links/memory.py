@@ -8,9 +8,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from zmqkit.errors import ConfigError
-from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT
+from zmqkit.errors import AddressTaken
+from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.options import CREDIT, TOPIC_BYTES_MAX
 
 _lock = threading.Lock()
 _bound: dict[str, MemoryLink] = {}
@@ -21,9 +21,14 @@ _numbers = itertools.count(1)
 class MemoryLink:
     """A `Link` to `memory://NAME` addresses of this process."""
 
-    def __init__(self, identity: int) -> None:
-        """`identity` is what `owner` tells of the addresses bound here; not 0."""
+    def __init__(self, identity: int, *, topics: bool = False) -> None:
+        """`identity` is what `owner` tells of the addresses bound here; not 0.
+
+        topics: who binds publishes to all who connect, by topic.
+        """
         self.identity = identity
+        self._topics = topics
+        self._prefixes: dict[PeerId, set[bytes]] = {}
         self._inbox: deque[tuple[PeerId, Frames]] = deque()
         self._changes: deque[tuple[PeerId, bool]] = deque()
         self._ends: dict[PeerId, tuple[MemoryLink, PeerId]] = {}
@@ -35,10 +40,10 @@ class MemoryLink:
         self._closed = False
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Own the address `memory://NAME`; ConfigError when another link does."""
+        """Own the address `memory://NAME`; AddressTaken when another link does."""
         with _lock:
             if endpoint in _bound:
-                raise ConfigError(f"{endpoint} is bound already in this process")
+                raise AddressTaken(f"{endpoint} is bound already in this process")
             _bound[endpoint] = self
             self._names.append(endpoint)
         _tell(endpoint)
@@ -60,21 +65,52 @@ class MemoryLink:
         """Take the two queues apart; what was sent is in the other one already."""
         with _lock:
             other = self._ends.pop(peer, None)
+            self._prefixes.pop(peer, None)
             if other is not None:
                 kept = [message for message in self._inbox if message[0] != peer]
                 self._inbox = deque(kept)
                 other[0]._ends.pop(other[1], None)
+                for prefix in other[0]._prefixes.pop(other[1], ()):
+                    other[0]._put(EVERY_PEER, (b"\x00" + prefix,))
                 other[0]._changed(other[1], up=False)
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Put the frames in the other end's queue; false when it is gone or full."""
+        """Put the frames in the other end's queue; false when it is gone or full.
+
+        Who publishes puts them in the queues that subscribed to their beginning and have room.
+        """
         with _lock:
+            if self._topics and peer == EVERY_PEER and peer not in self._ends:
+                start = bytes(frames[0][: TOPIC_BYTES_MAX + 1])
+                for each, prefixes in self._prefixes.items():
+                    if start.startswith(tuple(prefixes)):
+                        self._ends[each][0]._put(self._ends[each][1], frames)
+                return True
             end = self._ends.get(peer)
-            if end is None or len(end[0]._inbox) >= 2 * CREDIT:
+            if end is None:
                 return False
-            end[0]._inbox.append((end[1], frames))
-            end[0]._wake()
+            return (
+                end[0]._subscribe(end[1], frames)
+                if self._topics
+                else end[0]._put(end[1], frames)
+            )
+
+    def _put(self, peer: PeerId, frames: Frames) -> bool:
+        if len(self._inbox) >= 2 * CREDIT:
+            return False
+        self._inbox.append((peer, frames))
+        self._wake()
         return True
+
+    def _subscribe(self, peer: PeerId, frames: Frames) -> bool:
+        """Take what a subscriber sent: like ZeroMQ, tell of it as everybody's."""
+        prefixes = self._prefixes.setdefault(peer, set())
+        first, prefix = bytes(frames[0][:1]), bytes(frames[0][1:])
+        if first == b"\x01":
+            prefixes.add(prefix)
+        elif first == b"\x00":
+            prefixes.discard(prefix)
+        return self._put(EVERY_PEER, frames)
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """What has arrived, within the budget."""

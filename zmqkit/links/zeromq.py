@@ -11,9 +11,9 @@ from typing import Any
 
 import zmq
 
-from zmqkit.errors import ConfigError
-from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, PACKET_BYTES_MAX
+from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.options import CREDIT, PACKET_BYTES_MAX, QUEUE_MESSAGES
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -22,6 +22,8 @@ _EVENTS = int(zmq.EVENTS)
 _FD = int(zmq.FD)
 _POLLIN = int(zmq.POLLIN)
 _COPY_BYTES_MAX = 1 << 16
+_SEND_COPY_BYTES_MAX = 1 << 17
+"""To copy so much takes less time than to be told, in a thread, that libzmq is done with it."""
 _FRAMES_MAX = 16
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
@@ -45,13 +47,17 @@ def _uncopied(data: bytes | memoryview) -> Any:
 
 
 class Profile(Enum):
-    """What the sockets of a link are for; their options follow from it.
+    """What the sockets of a link are for; their kinds and options follow from it.
 
     DATA: many messages behind finite marks. CONTROL: few, and the connection's life matters.
+    TOPICS: who binds publishes to all who connect, by topic. TOPICS_WITH_CREDIT: the same, and
+    what credit lets through is never dropped.
     """
 
     DATA = "data"
     CONTROL = "control"
+    TOPICS = "topics"
+    TOPICS_WITH_CREDIT = "topics with credit"
 
 
 _COMMON = {
@@ -81,7 +87,20 @@ _OPTIONS = {
         zmq.SNDHWM: 2 * CREDIT,
         zmq.IMMEDIATE: 1,  # nothing is parked for an address where nobody answers
     },
+    # Whoever does not read loses what is beyond the mark, and counts it. No heartbeats here
+    # either. Without XPUB_NODROP, by which one full subscriber would stop the others.
+    Profile.TOPICS: {zmq.SNDHWM: 2 * CREDIT, zmq.RCVHWM: 2 * CREDIT},
+    # A window of messages that leave alone, and what is no message, fit below the mark.
+    Profile.TOPICS_WITH_CREDIT: {zmq.SNDHWM: QUEUE_MESSAGES + CREDIT, zmq.RCVHWM: 2 * CREDIT},
 }
+
+_KINDS = {
+    Profile.DATA: (zmq.ROUTER, zmq.DEALER),
+    Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
+    Profile.TOPICS: (zmq.XPUB, zmq.XSUB),
+    Profile.TOPICS_WITH_CREDIT: (zmq.XPUB, zmq.XSUB),
+}
+"""Who binds, who connects."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +131,7 @@ class ZeromqLink:
     def __init__(self, context: zmq.Context[Socket], profile: Profile) -> None:
         self._context = context
         self._profile = profile
+        self._kinds = _KINDS[profile]
         self._selector = selectors.DefaultSelector()
         self.descriptors: tuple[int, ...] = (self.fileno(),)
         self._bound: list[_Port] = []
@@ -122,10 +142,11 @@ class ZeromqLink:
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
         """Listen on a TCP endpoint; port 0 takes one of the range, any free one for (0, 0)."""
-        socket = self._socket(zmq.ROUTER)
-        # An unknown peer is an error, not silence. Peers get ids from libzmq: nobody can claim
-        # another's, so a reconnection is never refused for it.
-        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket = self._socket(self._kinds[0])
+        if self._kinds[0] == zmq.ROUTER:
+            # An unknown peer is an error, not silence. Peers get ids from libzmq: nobody can
+            # claim another's, so a reconnection is never refused for it.
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         base, _, port = endpoint.rpartition(":")
         # Only where it is meant: an IPv4 address would be reported as one mapped into IPv6.
         socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
@@ -139,27 +160,25 @@ class ZeromqLink:
             except zmq.ZMQError as refused:
                 error = refused
             else:
-                self._bound.append(self._watch(socket, bytes((len(self._bound),)), b""))
-                self._recount()
+                self._add_bound(socket)
                 return socket.getsockopt_string(zmq.LAST_ENDPOINT)
         socket.close(linger=0)
         tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
-        raise ConfigError(f"cannot listen on {tried}: {error}; choose another port") from error
+        assert error is not None
+        raise _refused(tried, error) from error
 
     def bind_also(self, endpoint: str) -> None:
         """Have the socket of the last `bind` listen at one more address, port given."""
+        last = self._bound[-1] if self._bound else self._peers[EVERY_PEER]
         try:
-            self._bound[-1].socket.bind(endpoint)
+            last.socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise ConfigError(
-                f"cannot listen on {endpoint}, for peers on this machine: {error}; choose "
-                "another port"
-            ) from error
+            raise _refused(f"{endpoint}, for peers on this machine", error) from error
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
         self.disconnect(peer)
-        socket = self._socket(zmq.DEALER)
+        socket = self._socket(self._kinds[1])
         port = self._peers[peer] = self._watch(socket, b"", peer)
         if self._profile is Profile.CONTROL:
             port.monitor = socket.get_monitor_socket(_WATCHED)
@@ -188,10 +207,11 @@ class ZeromqLink:
             if port is None:
                 port = self._bound[peer[0]]
                 _send(port.socket, peer[1:], _MORE)
-            for frame in frames[:-1]:
-                _send(port.socket, frame, _MORE)
+            if len(frames) > 1:
+                for frame in frames[:-1]:
+                    _send(port.socket, frame, _MORE)
             last = frames[-1]
-            if len(last) < _COPY_BYTES_MAX:
+            if len(last) < _SEND_COPY_BYTES_MAX:
                 _send(port.socket, last, _NOBLOCK)
             else:
                 _send(port.socket, _uncopied(last), _NOBLOCK, False)
@@ -256,6 +276,14 @@ class ZeromqLink:
             socket.setsockopt(option, value)
         return socket
 
+    def _add_bound(self, socket: Socket) -> None:
+        """Keep a bound socket: one that publishes has all its peers in one."""
+        if self._kinds[0] == zmq.ROUTER:
+            self._bound.append(self._watch(socket, bytes((len(self._bound),)), b""))
+        else:
+            self._peers[EVERY_PEER] = self._watch(socket, b"", EVERY_PEER)
+        self._recount()
+
     def _watch(self, socket: Socket, prefix: bytes, peer: PeerId) -> _Port:
         fd: Any = socket.get(_FD)
         port = _Port(socket, socket.recv, socket.get, fd, prefix, peer)
@@ -265,7 +293,7 @@ class ZeromqLink:
 
     def _recount(self) -> None:
         ports = [*self._bound, *self._peers.values()]
-        alone = len(ports) == 1 and self._profile is Profile.DATA
+        alone = len(ports) == 1 and self._profile is not Profile.CONTROL
         self._only = ports[0] if alone else None
         # A descriptor of its own wakes whoever waits sooner than one for many.
         self.descriptors = (ports[0].fd if alone else self.fileno(),)
@@ -329,3 +357,10 @@ class ZeromqLink:
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
         port.socket.close(linger=linger_ms)
+
+
+def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
+    """What to raise where nobody can listen; pyzmq's own text has the address again."""
+    kind = AddressTaken if error.errno == zmq.EADDRINUSE else ConfigError
+    reason = zmq.strerror(error.errno or 0).lower()
+    return kind(f"cannot listen on {place}: {reason}; choose another port")

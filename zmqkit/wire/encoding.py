@@ -7,7 +7,7 @@ before the codec sees it, so that every codec refuses alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NoReturn
 
@@ -23,6 +23,7 @@ _HARMLESS_BYTES_MAX = 2048
 _CLAIMED_BYTES_MAX = 16 << 20
 _SEARCHED_BYTES_MAX = 1 << 20
 _POINTER_BYTES = 8
+_SHOWN_CHARS_MAX = 40
 _ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 _KEYS = frozenset({str, bytes, int})
@@ -56,7 +57,7 @@ def encode(value: object, where: str = "value") -> bytes:
     """The value as msgpack. UsageError names what cannot travel and where it stands."""
     if type(value) not in SCALARS:
         _check(value, where, DEPTH_MAX)
-    return encode_checked(value)
+    return encode_checked(value, where)
 
 
 def check(value: object, where: str) -> None:
@@ -65,17 +66,29 @@ def check(value: object, where: str) -> None:
         _check(value, where, DEPTH_MAX)
 
 
-def encode_checked(value: object) -> bytes:
+def encode_checked(value: object, where: str = "value") -> bytes:
     """The value as msgpack when its types are known to be right already.
 
-    Raises UsageError for an int beyond 64 bits and for text that is not Unicode.
+    Raises UsageError, which says where, for an int beyond 64 bits and text that is not Unicode.
     """
     try:
         return pack_plain(value)
     except TypeError:
-        return _encode_with_datetimes(value)  # of all types that were checked, the one left
+        return _encode_with_datetimes(value, where)  # the one type left of those checked
     except (ValueError, OverflowError) as error:
-        raise _cannot_travel(error) from error
+        raise _cannot_travel(value, where, error) from error
+
+
+def raw_of(value: Buffer) -> Buffer:
+    """A raw value as it travels; what may change under a view is copied.
+
+    Raises UsageError for a view with gaps.
+    """
+    if type(value) is not memoryview:
+        return value
+    if not value.c_contiguous:
+        raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
+    return value.cast("B") if value.readonly else bytes(value)
 
 
 def decode(data: Buffer) -> object:
@@ -83,6 +96,10 @@ def decode(data: Buffer) -> object:
 
     The claimed sizes of lists are walked before any is built, unless all of them together are
     small, so memory taken stays in proportion to the bytes that arrived.
+
+    By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
+    bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
+    look for those afterwards takes what it gained.
     """
     try:
         if len(data) > _HARMLESS_BYTES_MAX and _claims_much(data):
@@ -100,14 +117,16 @@ def decode(data: Buffer) -> object:
 
 def array(items: Sequence[bytes]) -> bytes:
     """One msgpack array of values that are encoded already."""
-    count = len(items)
+    return array_head(len(items)) + b"".join(items)
+
+
+def array_head(count: int) -> bytes:
+    """What stands before so many values that make one msgpack array."""
     if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 1 << 16:
-        head = _ARRAY16 + count.to_bytes(2, "big")
-    else:
-        head = _ARRAY32 + count.to_bytes(4, "big")
-    return head + b"".join(items)
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return _ARRAY16 + count.to_bytes(2, "big")
+    return _ARRAY32 + count.to_bytes(4, "big")
 
 
 def _claims_much(data: Buffer) -> bool:
@@ -132,18 +151,53 @@ def _claims_much(data: Buffer) -> bool:
     return False
 
 
-def _cannot_travel(error: Exception) -> UsageError:
-    if isinstance(error, OverflowError):
-        return UsageError(f"an int beyond 64 bits cannot travel ({error}); send it as text")
-    return UsageError(f"value cannot travel: {error}")
+def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
+    """What to say of a value of right types that the codec refused."""
+    for place, found in _scalars(value, where):
+        if type(found) is int and not -(1 << 63) <= found < 1 << 64:
+            shown = _shown(f"{found:#x}")
+            return UsageError(
+                f"{place}: an int beyond 64 bits cannot travel ({shown}); send it as text"
+            )
+        if type(found) is str and not _is_unicode(found):
+            shown = _shown(f"{found!a}")
+            return UsageError(
+                f"{place}: text that is not Unicode cannot travel ({shown}); send bytes"
+            )
+    return UsageError(f"{where} cannot travel: {error}")
 
 
-def _encode_with_datetimes(value: object) -> bytes:
+def _scalars(value: object, where: str) -> Iterator[tuple[str, object]]:
+    """All that a value is or holds, with its place."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield f"a key of {where}", key
+            yield from _scalars(each, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for at, each in enumerate(value):
+            yield from _scalars(each, f"{where}[{at}]")
+    else:
+        yield where, value
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _encode_with_datetimes(value: object, where: str) -> bytes:
     try:
         packed: bytes = msgpack.packb(value, datetime=True)
         return packed
     except (TypeError, ValueError, OverflowError) as error:
-        raise _cannot_travel(error) from error
+        raise _cannot_travel(value, where, error) from error
 
 
 def _check(value: object, where: str, depth: int) -> None:

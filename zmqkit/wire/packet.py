@@ -6,8 +6,8 @@
     2       1      version, 1
     3       1      kind
     4       1      encoding: 0 msgpack, 1 msgpack and a raw body in a second frame
-    5       1      flags: bit 0 is kept for lz4; the others are 0
-    6       4      bytes of the msgpack part
+    5       1      flags: bit 0: the msgpack part is compressed; the others are 0
+    6       4      bytes of the msgpack part as it stands here
     10      8      source: incarnation of the sender
     18      8      target: incarnation of the receiver, 0 for whoever listens
     26      8      settled: every sequence number of the source below this is settled
@@ -19,12 +19,14 @@ message. docs/wire.md is normative.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import cast
 
+from zmqkit.errors import UsageError
 from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
+from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,
@@ -41,17 +43,20 @@ HEADER = Struct(">IHIQQQ")
 FIRST = 0x00_5A_01_00
 """The first four bytes of a packet, but for its kind."""
 
-MSGPACK, WITH_RAW = 0x00_00, 0x01_00
-"""Encoding and flags as one number."""
+MSGPACK, WITH_RAW, LZ4 = 0x00_00, 0x01_00, 0x00_01
+"""Encoding and flags as one number; LZ4 may be added to either."""
 
 _HEADER_BYTES = HEADER.size
 _read_header = HEADER.unpack_from
 
 HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL = 8, 9, 10, 11, 12
+PUBLISH, MARK, CREDIT = 16, 17, 18
 STREAM, ITEM, END, GRANT = 48, 49, 50, 51
-KINDS = frozenset({HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL})
-KINDS |= {STREAM, ITEM, END, GRANT}
+KINDS = frozenset({
+    HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL,
+    PUBLISH, MARK, CREDIT, STREAM, ITEM, END, GRANT,
+})  # fmt: skip
 
 RequestRow = tuple[
     int, int, str, int, "dict[str, object] | None", list[object], dict[str, object]
@@ -69,7 +74,7 @@ _STR = frozenset({str})
 class Packet:
     """A decoded packet: the header's fields, its msgpack part as values, its raw body.
 
-    raw: a view of what arrived, not a copy.
+    raw: a view of what arrived, not a copy. size: the bytes of both, uncompressed.
     """
 
     kind: int
@@ -78,35 +83,54 @@ class Packet:
     settled: int
     meta: object
     raw: memoryview | None
+    size: int = field(default=0, compare=False)
 
 
 def pack(
-    kind: int, source: int, target: int, settled: int, meta: bytes, raw: Buffer | None = None
+    kind: int,
+    source: int,
+    target: int,
+    settled: int,
+    meta: bytes,
+    raw: Buffer | None = None,
+    *,
+    far: bool = False,
 ) -> Frames:
-    """The frames for these fields; `meta` is msgpack already, `raw` travels as it is."""
+    """The frames for these fields; `meta` is msgpack already, `raw` travels as it is.
+
+    far: the receiver is on another machine, so that a shorter packet is worth some time.
+    """
     encoding = MSGPACK if raw is None else WITH_RAW
+    if far and (shorter := compress(meta)) is not None:
+        meta, encoding = shorter, encoding | LZ4
     head = HEADER.pack(FIRST + kind, encoding, len(meta), source, target, settled)
     return (head + meta,) if raw is None else (head + meta, raw)
 
 
-def unpack(frames: Frames) -> Packet:
-    """Read a packet. Malformed, with the reason, for whatever is not one of ours."""
+def unpack(frames: Frames, at: int = 0) -> Packet:
+    """Read a packet that begins at a byte of the first frame, behind its topic if it has one.
+
+    Malformed, with the reason, for whatever is not one of ours.
+    """
     if not frames:
         raise Malformed("frames")
     frame = frames[0]
-    size = len(frame)
+    size = len(frame) - at
     if not _HEADER_BYTES <= size <= PACKET_BYTES_MAX:
         raise Malformed("size")
-    first, encoding, meta_bytes, source, target, settled = _read_header(frame)
+    first, encoding, meta_bytes, source, target, settled = _read_header(frame, at)
     kind = first - FIRST
     if kind not in KINDS:
         raise Malformed(_first_fault(first))
     if size != _HEADER_BYTES + meta_bytes:
         raise Malformed("length")
-    raw = None
+    meta, raw = frame[at + _HEADER_BYTES :], None
     if len(frames) != 1 or encoding:
         raw = _second_frame(frames, encoding)
-    return Packet(kind, source, target, settled, decode(frame[_HEADER_BYTES:]), raw)
+        if encoding & LZ4:
+            meta = decompress(meta)
+    size = len(meta) if raw is None else len(meta) + len(raw)
+    return Packet(kind, source, target, settled, decode(meta), raw, size)
 
 
 def _first_fault(first: int) -> str:
@@ -115,12 +139,14 @@ def _first_fault(first: int) -> str:
     return "version" if first >> 8 != FIRST >> 8 else "kind"
 
 
-def _second_frame(frames: Frames, encoding: int) -> memoryview:
-    if encoding not in (MSGPACK, WITH_RAW):
+def _second_frame(frames: Frames, encoding: int) -> memoryview | None:
+    """The raw body, which is there if the header says so."""
+    if encoding & ~(WITH_RAW | LZ4):
         raise Malformed("encoding")
-    if encoding == MSGPACK or len(frames) != 2:
+    with_raw = bool(encoding & WITH_RAW)
+    if len(frames) != 1 + with_raw:
         raise Malformed("frames")
-    return memoryview(frames[1]).toreadonly()
+    return memoryview(frames[1]).toreadonly() if with_raw else None
 
 
 def request_body(
@@ -144,7 +170,12 @@ def request_body(
     try:
         return pack_plain(row)
     except (TypeError, ValueError, OverflowError):
-        return encode_checked(row)  # knows more types, or what to say
+        try:
+            return encode_checked(row)  # knows more types
+        except UsageError:
+            for value, where in ((method, "the method"), (args, "args"), (kwargs, "kwargs")):
+                encode_checked(value, where)  # knows what to say
+            raise
 
 
 def request_columns(sequences: list[int], left_ms: list[int], bodies: Sequence[bytes]) -> bytes:

@@ -1,0 +1,74 @@
+"""How signals end `zmqkit serve`: the first well, the second at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zmqkit.cli.stopping import SIGNALS
+
+pytestmark = pytest.mark.slow
+
+Serve = Callable[..., Any]
+Begin = Callable[..., "subprocess.Popen[bytes]"]
+
+FINISHING = b"finishing 1 request; interrupt again to stop now\n"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("target", ["math", "waiting"])
+def test_a_signal_ends_it_with_0(number: signal.Signals, target: str, serve: Serve) -> None:
+    serving = serve(target)
+    serving.process.send_signal(number)
+    assert serving.wait() == (0, "")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+def test_a_call_in_flight_is_answered_before_the_end(
+    concurrency: str, number: signal.Signals, serve: Serve, begin: Begin
+) -> None:
+    serving = serve("shop", "--concurrency", concurrency)
+    calling = begin("call", serving.name, "hold")
+    assert serving.read_line() == "holding"
+    serving.process.send_signal(number)
+    assert serving.process.stderr.readline() == FINISHING
+    serving.write_line("released")
+    assert calling.communicate(timeout=10)[0] == b"released\n"
+    assert serving.wait() == (0, "")
+
+
+@pytest.mark.parametrize("concurrency", ["1", "2"])
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, b"error: interrupted\n"), (signal.SIGTERM, -signal.SIGTERM, b"")],
+)
+def test_a_second_signal_does_not_wait(
+    number: signal.Signals, code: int, said: bytes, concurrency: str, serve: Serve, begin: Begin
+) -> None:
+    serving = serve("shop", "--concurrency", concurrency)
+    calling = begin("call", serving.name, "hold")
+    assert serving.read_line() == "holding"
+    while serving.process.poll() is None:
+        serving.process.send_signal(number)
+        try:
+            serving.process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    assert serving.process.returncode == code
+    assert serving.process.stderr.read() == FINISHING + said
+    calling.communicate(timeout=10)
+    assert calling.returncode == 1
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("target", ["shop", "waiting"])
+def test_two_signals_at_once_are_one(serve: Serve, target: str, number: signal.Signals) -> None:
+    serving = serve(target)
+    for _ in range(2):
+        serving.process.send_signal(number)
+    assert serving.wait() == (0, "")

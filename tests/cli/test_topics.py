@@ -1,0 +1,122 @@
+"""`zmqkit pub` and `zmqkit sub`, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+import zmqkit
+from zmqkit.cli.pub import paced
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Begin = Callable[..., "subprocess.Popen[bytes]"]
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def topic_name() -> str:
+    return f"t{secrets.token_hex(6)}"
+
+
+def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Exit code, output and errors of a process that ends by itself."""
+    output, errors = process.communicate(timeout=LIMIT_S)
+    return process.returncode, output.decode(), errors.decode()
+
+
+def test_a_body_that_is_json_means_it_and_the_rest_is_text(
+    run: Run, begin: Begin, topic_name: str
+) -> None:
+    subscriber = begin("sub", topic_name, "--json", "--count", "1")
+    assert run("pub", topic_name, "t", '{"a": [1, null]}').returncode == 0
+    code, output, _ = end_of(subscriber)
+    shown = json.loads(output)
+    assert (code, shown["topic"], shown["body"]) == (0, "t", {"a": [1, None]})
+    assert shown["sequence"] == 1 and shown["publisher"].startswith(f"{topic_name}-")
+
+
+def test_each_line_of_standard_input_is_a_body(run: Run, begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "kit", "--count", "3")
+    done = run("pub", topic_name, "kitchen", "--json", stdin=b"1\ntea\n\n")
+    shown = json.loads(done.stdout)
+    assert (shown["published"], shown["topic"]) == (3, "kitchen")
+    assert end_of(subscriber)[:2] == (0, "kitchen 1\nkitchen tea\nkitchen \n")
+
+
+def test_raw_bodies_are_bytes_unchanged(run: Run, begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--raw", "--count", "1")
+    assert run("pub", topic_name, "t", "-", "--raw", stdin=b"\xff\x00\n1").returncode == 0
+    output, _ = subscriber.communicate(timeout=LIMIT_S)
+    assert output == b"\xff\x00\n1\n"
+
+
+def test_a_body_is_published_as_often_as_asked(run: Run, begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--hz", "--json", "--count", "30")
+    assert run("pub", topic_name, "t", "x", "--count", "30", "--hz", "100").returncode == 0
+    code, output, _ = end_of(subscriber)
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert code == 0 and sum(row["messages"] for row in rows) == 30
+    assert {row["topic"] for row in rows} == {"t"}
+
+
+def test_nobody_who_subscribes_is_an_error_that_says_what_to_do(
+    run: Run, topic_name: str
+) -> None:
+    done = run("pub", topic_name, "t", "x", "--wait", "0.1")
+    assert done.returncode == 1
+    assert f"start `zmqkit sub {topic_name}`" in done.stderr.decode()
+    assert run("pub", topic_name, "t", "x", "--ready", "0").returncode == 0
+
+
+def test_nothing_that_comes_is_a_timeout(run: Run, topic_name: str) -> None:
+    done = run("sub", topic_name, "--timeout", "0.1")
+    assert (done.returncode, done.stdout) == (124, b"")
+    assert "nothing from" in done.stderr.decode()
+
+
+def test_raw_rates_make_no_sense(run: Run) -> None:
+    assert run("sub", "x", "--raw", "--hz").returncode == 2
+
+
+def test_an_interrupt_ends_either(begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name)
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(1, LIMIT_S) == 1
+        subscriber.send_signal(signal.SIGINT)
+        assert end_of(subscriber)[0] == 130
+    endless = begin("pub", topic_name, "t", "x", "--hz", "1000", "--ready", "0")
+    with zmqkit.Subscriber(topic_name) as reader:
+        assert reader.receive(LIMIT_S) is not None
+        endless.send_signal(signal.SIGINT)
+        assert end_of(endless)[0] == 130
+
+
+def test_a_reader_that_leaves_the_pipe_ends_the_subscriber(
+    begin: Begin, topic_name: str
+) -> None:
+    subscriber = begin("sub", topic_name)
+    assert subscriber.stdout is not None
+    with zmqkit.Publisher(topic_name) as publisher, suppress(subprocess.TimeoutExpired):
+        assert publisher.ready(1, LIMIT_S) == 1
+        publisher.publish("t", 1)
+        assert subscriber.stdout.readline() == b"t 1\n"
+        subscriber.stdout.close()
+        for _ in range(100):
+            publisher.publish("t", 2)
+            with suppress(subprocess.TimeoutExpired):
+                subscriber.wait(0.1)
+                break
+    assert subscriber.poll() is not None
+    assert subscriber.stderr is not None and b"Traceback" not in subscriber.stderr.read()
+
+
+def test_the_first_is_not_waited_for() -> None:
+    assert list(paced(iter([1]), 0.001)) == [1]

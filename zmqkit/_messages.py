@@ -1,0 +1,106 @@
+"""What the blocking and the asyncio roles of publish-subscribe share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import count, repeat
+from operator import length_hint
+from typing import Literal, NamedTuple, get_args
+
+from zmqkit.core.inbox import Delivery
+from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.errors import UsageError
+from zmqkit.model import check_name
+
+Policy = Literal["drop", "block"]
+
+
+class Message(NamedTuple):
+    """One message as a subscriber reads it.
+
+    sequence: its number in its topic, from its publisher. publisher: the label of that one,
+    `NAME-8hex`, which another object of the same name does not have.
+    """
+
+    topic: str
+    body: object
+    sequence: int
+    publisher: str
+
+
+class Gap(NamedTuple):
+    """Messages of a topic that were published and did not arrive: whose, and how many."""
+
+    topic: str
+    publisher: str
+    missing: int
+
+
+_message = partial(tuple.__new__, Message)
+
+
+class Hand:
+    """What a reader has taken from the inbox and was not given yet."""
+
+    def __init__(self) -> None:
+        self.messages: Iterator[Message] = iter(())
+        self._bodies: Iterator[object] = iter(())
+
+    def __len__(self) -> int:
+        return length_hint(self._bodies)
+
+    def take(self, delivery: Delivery, publisher: str, *, copy: bool) -> None:
+        """Hold the messages of one packet, once all before them were given."""
+        bodies = delivery.bodies
+        if copy and type(bodies[0]) is memoryview:
+            bodies = [bytes(bodies[0])]
+        self._bodies = iter(bodies)
+        # In C from here on: whoever iterates pays for no call of Python a message.
+        self.messages = map(
+            _message,
+            zip(
+                repeat(delivery.topic),
+                self._bodies,
+                count(delivery.sequence),
+                repeat(publisher),
+                strict=False,
+            ),
+        )
+
+
+def label_of(name: str, incarnation: int) -> str:
+    """What a publisher is called in messages and lists."""
+    return f"{name}-{incarnation >> 32:08x}"
+
+
+def check_policy(policy: object, stall_s: object) -> bool:
+    """Whether the publisher waits for its subscribers; UsageError for a wrong policy."""
+    if policy not in get_args(Policy):
+        raise UsageError(f"policy is {policy!r}; use 'drop' or 'block'")
+    if type(stall_s) not in (int, float) or not stall_s > 0:  # type: ignore[operator]  # a number
+        raise UsageError(f"stall_s is {stall_s!r}; use seconds above 0")
+    return policy == "block"
+
+
+def name_of(name: str) -> str:
+    """The name behind a URL, for labels, or the name itself."""
+    return name.rpartition("/")[2] if "://" in name else check_name(name)
+
+
+def publisher_rows(name: str, core: SubscriberCore) -> list[dict[str, object]]:
+    """What `publishers()` gives: a row each, for people and programs."""
+    return [
+        {
+            "label": label_of(name, source.incarnation),
+            "address": source.endpoint,
+            "state": source.state.value,
+        }
+        for source in core.sources.by_peer.values()
+    ]
+
+
+def stats_of(core: SubscriberCore, hand: Hand) -> dict[str, object]:
+    """A subscriber's counters: what is in the hand is not delivered yet."""
+    stats, held = core.stats(), len(hand)
+    return {**stats, "delivered": core.delivered - held, "queued": core.queued + held}

@@ -1,0 +1,197 @@
+"""The asyncio publisher."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+from zmqkit._messages import Policy, check_policy
+from zmqkit._places import BoundPlace, shown
+from zmqkit._roles import end_of
+from zmqkit.asyncio.closing import in_thread
+from zmqkit.core.gathering import Gathering
+from zmqkit.core.publisher import PublisherCore
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.fork import current_process
+from zmqkit.drivers.perform import Driver
+from zmqkit.errors import UsageError
+from zmqkit.links.zeromq import Profile
+from zmqkit.options import CLOSE_S, STALL_S
+
+
+class Batch:
+    """Messages that leave together: those of a topic in one packet, at 64 KiB or at the end.
+
+    It belongs to one task. Order holds for each topic.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._gathering = Gathering()
+
+    async def publish(self, topic: str, body: object) -> None:
+        """Publish with the others of the batch. Raises UsageError as the publisher does."""
+        if self._gathering.add(topic, body):
+            await self._publisher._send(self._gathering)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._publisher._send(self._gathering)
+
+
+class Publisher:
+    """Sends messages by topic to all subscribers of its name, who find it by themselves.
+
+    name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
+    keep up loses messages, counted at its side; `block` waits for the slowest, and no longer
+    than `stall_s` for one that is stuck. bind, insecure and advertise are those of a Service.
+    Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        policy: Policy = "drop",
+        stall_s: float = STALL_S,
+        bind: str | None = None,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        waits = check_policy(policy, stall_s)
+        profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
+        self._place = BoundPlace(
+            "publisher", name, bind, advertise, insecure=insecure, profile=profile
+        )
+        self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._gathering = self._core.gathering
+        self._driver: AioDriver | None = None
+        self._process = current_process()
+        self._closing: asyncio.Future[int] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing is not None else self.endpoint
+        return shown("zmqkit.asyncio.Publisher", self.name, state)
+
+    @property
+    def name(self) -> str:
+        """What subscribers look up."""
+        return self._place.name
+
+    @property
+    def incarnation(self) -> int:
+        """The number that tells this object from all others of its name."""
+        return self._place.incarnation
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens; empty before it is first used."""
+        return self._place.endpoint
+
+    async def publish(self, topic: str, body: object) -> None:
+        """Send a message to every subscriber of the topic, with all others of this turn.
+
+        topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
+        """
+        driver, audience = self._driver, self._core.audience
+        if driver is None or not driver.flush_due:  # the first of this turn
+            driver = self._usable()
+        if audience.load >= audience.limit:
+            await self._wait_for_room(driver)
+        if self._gathering.add(topic, body):
+            driver.driver.flush(time.monotonic())
+        if not driver.flush_due:
+            driver.soon()
+
+    def batch(self) -> Batch:
+        """A context manager in which `publish` gathers beyond the end of a turn."""
+        return Batch(self)
+
+    async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` subscribers have joined; gives how many have.
+
+        All that is published from then on reaches them: their subscriptions are in place.
+        """
+        audience = self._core.audience
+        await self._usable().drive_until(
+            lambda: audience.joined_count >= count or self._closing is not None,
+            end_of(timeout_s),
+        )
+        return audience.joined_count
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = handed_over + queued + dropped, always."""
+        return self._core.stats()
+
+    async def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Let go; what is under way may still leave for `timeout_s`. Gives 0: nothing waits."""
+        if self._closing is None:
+            self._process.check()
+            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            return await self._closing
+        await self._closing
+        return 0
+
+    async def _close(self, timeout_s: float) -> int:
+        driver, self._driver = self._driver, None
+        if driver is None:
+            return 0
+        driver.driver.flush(time.monotonic())
+        self._place.withdraw()
+        driver.driver.perform(self._core.close())
+        driver.close()
+        driver.driver.link.close(timeout_s)
+        await in_thread(self._place.release)
+        return 0
+
+    async def __aenter__(self) -> Self:
+        self._usable()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _send(self, gathering: Gathering) -> None:
+        """Send what a batch gathered, waiting for room between packets."""
+        driver = self._usable()
+        driver.driver.flush(time.monotonic())  # what was published before it
+        for rows in gathering.take():
+            if self._core.blocked:
+                await self._wait_for_room(driver)
+            driver.perform(self._core.send([rows], time.monotonic()))
+
+    async def _wait_for_room(self, driver: AioDriver) -> None:
+        """Wait until the slowest subscriber is near enough, or is excluded."""
+        driver.soon()
+        await driver.drive_until(lambda: not self._core.blocked, end_of(None))
+        self._usable()
+
+    def _usable(self) -> AioDriver:
+        """The driver, started on the running loop at first use; else UsageError."""
+        if self._closing is not None:
+            raise UsageError(f"the publisher {self.name!r} is closed; make a new one")
+        self._process.check()
+        loop = asyncio.get_running_loop()
+        if self._driver is None:
+            self._driver = AioDriver(Driver(self._core, self._place.open()), loop, awake=False)
+            self._core.about.update(self._place.about())
+            self._place.announce()
+        elif loop is not self._driver.loop:
+            raise UsageError(
+                f"the publisher {self.name!r} belongs to another event loop; make one in each"
+            )
+        return self._driver

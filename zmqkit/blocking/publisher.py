@@ -1,0 +1,186 @@
+"""The blocking publisher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from zmqkit._messages import Policy, check_policy
+from zmqkit._places import BoundPlace, shown
+from zmqkit._roles import end_of
+from zmqkit.blocking.closing import LEAVE_S, keep, let_go
+from zmqkit.core.effects import Effect
+from zmqkit.core.gathering import Gathering
+from zmqkit.core.publisher import PublisherCore
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.perform import Driver
+from zmqkit.links.zeromq import Profile
+from zmqkit.options import CLOSE_S, STALL_S
+
+
+class Batch:
+    """Messages that leave together: those of a topic in one packet, at 64 KiB or at the end.
+
+    It belongs to one thread. Order holds for each topic.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._gathering = Gathering()
+
+    def publish(self, topic: str, body: object) -> None:
+        """Publish with the others of the batch. Raises UsageError as the publisher does."""
+        if self._gathering.add(topic, body):
+            self._publisher._send(self._gathering)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._publisher._send(self._gathering)
+
+
+class Publisher:
+    """Sends messages by topic to all subscribers of its name, who find it by themselves.
+
+    name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
+    keep up loses messages, counted at its side; `block` waits for the slowest, and no longer
+    than `stall_s` for one that is stuck. bind, insecure and advertise are those of a Service.
+    Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        policy: Policy = "drop",
+        stall_s: float = STALL_S,
+        bind: str | None = None,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        waits = check_policy(policy, stall_s)
+        profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
+        self._place = BoundPlace(
+            "publisher", name, bind, advertise, insecure=insecure, profile=profile
+        )
+        self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._audience = self._core.audience
+        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
+        self._core.about.update(self._place.about())
+        self._closing = threading.Lock()
+        self._closed = False
+        self._keeper = keep(self._driver)
+        self._place.announce()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.endpoint
+        return shown("zmqkit.Publisher", self.name, state)
+
+    @property
+    def name(self) -> str:
+        """What subscribers look up."""
+        return self._place.name
+
+    @property
+    def incarnation(self) -> int:
+        """The number that tells this object from all others of its name."""
+        return self._place.incarnation
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self._place.endpoint
+
+    def publish(self, topic: str, body: object) -> None:
+        """Send a message to every subscriber of the topic; it leaves at once.
+
+        topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
+        """
+        driver = self._driver
+        if driver.process.forked:
+            driver.process.check()
+        if self._audience.load >= self._audience.limit:
+            self._wait_for_room()
+        with driver.lock:
+            if driver.retired:
+                driver.check_open()
+            driver.post(self._core.publish(topic, body, time.monotonic()))
+
+    def batch(self) -> Batch:
+        """A context manager in which `publish` gathers, which is several times as fast."""
+        return Batch(self)
+
+    def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` subscribers have joined; gives how many have.
+
+        All that is published from then on reaches them: their subscriptions are in place.
+        """
+        self._driver.process.check()
+        with self._driver.lock:
+            self._driver.check_open()
+        audience = self._core.audience
+        self._driver.drive_until(
+            lambda: audience.joined_count >= count or self._closed, end_of(timeout_s)
+        )
+        return audience.joined_count
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = handed_over + queued + dropped, always."""
+        self._driver.process.check()
+        with self._driver.lock:
+            return self._core.stats()
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Let go; what is under way may still leave for `timeout_s`. Gives 0: nothing waits."""
+        self._driver.process.check()
+        with self._closing:
+            if not self._closed:
+                until = time.monotonic() + timeout_s
+                self._place.withdraw()
+                let_go(
+                    self._driver,
+                    self._place,
+                    self._keeper,
+                    self._close,
+                    until,
+                    linger_s=max(LEAVE_S, timeout_s),
+                )
+        return 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _close(self) -> list[Effect]:
+        self._closed = True
+        return self._core.close()
+
+    def _send(self, gathering: Gathering) -> None:
+        """Send what a batch gathered, waiting for room between packets."""
+        driver = self._driver
+        driver.process.check()
+        for rows in gathering.take():
+            if self._core.blocked:
+                self._wait_for_room()
+            with driver.lock:
+                driver.check_open()
+                driver.post(self._core.send([rows], time.monotonic()))
+
+    def _wait_for_room(self) -> None:
+        """Drive until the slowest subscriber is near enough, or is excluded."""
+        self._driver.drive_until(lambda: not self._core.blocked, end_of(None))

@@ -1,0 +1,215 @@
+"""The blocking subscriber."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from types import TracebackType
+from typing import Self
+
+from zmqkit._messages import (
+    Gap,
+    Hand,
+    Message,
+    label_of,
+    name_of,
+    publisher_rows,
+    stats_of,
+)
+from zmqkit._places import LookingPlace, draw_incarnation, shown
+from zmqkit._roles import end_of
+from zmqkit.blocking.closing import keep, let_go
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.perform import Driver
+from zmqkit.errors import UsageError
+from zmqkit.links.zeromq import Profile
+from zmqkit.options import CLOSE_S
+
+
+class Subscriber:
+    """Receives messages by topic from every publisher of a name, wherever these are.
+
+    name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
+    topics; all topics unless told. latest: keep the latest message of each topic alone. copy:
+    with False, a long bytes body is a read-only memoryview of what arrived. on_gap: called with
+    a Gap, by the thread that reads, before its next message. insecure: use publishers on other
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        topics: Iterable[str] = ("",),
+        *,
+        latest: bool = False,
+        copy: bool = True,
+        on_gap: Callable[[Gap], object] | None = None,
+        insecure: bool | None = None,
+    ) -> None:
+        self._place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
+        self._label = name_of(name)
+        self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
+        self._copy = copy
+        self._on_gap = on_gap
+        self._hand = Hand()
+        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._stopping = False
+        self._keeper = keep(self._driver)
+        self._place.listen(self._hear)
+
+    def __repr__(self) -> str:
+        return shown("zmqkit.Subscriber", self.name, "closed" if self._closed else "")
+
+    @property
+    def name(self) -> str:
+        """The name or URL it listens to."""
+        return self._place.name
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages as they come, until `stop` or `close`."""
+        while True:
+            yield from self._hand.messages  # what one reader leaves there is the next one's
+            if not self._reach(inf):
+                return
+
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message; None when none came in time, or after `stop`."""
+        until = end_of(timeout_s)
+        while True:
+            for message in self._hand.messages:
+                return message
+            if not self._reach(until):
+                return None
+
+    def listen(
+        self, callback: Callable[[Message], object], timeout_s: float | None = None
+    ) -> None:
+        """Call back with each message until `stop`, or for `timeout_s`."""
+        until = end_of(timeout_s)
+        while True:
+            for message in self._hand.messages:
+                callback(message)
+            if time.monotonic() >= until or not self._reach(until):
+                return
+
+    def stop(self) -> None:
+        """Have one who iterates, listens or waits for a message return; from any thread."""
+        self._stopping = True
+        if not self._closed:
+            self._driver.wake()  # without the lock: a signal handler may call this
+
+    def subscribe(self, *topics: str) -> None:
+        """Receive topics with these beginnings too."""
+        self._command(lambda now: self._core.subscribe(topics, now))
+
+    def unsubscribe(self, *topics: str) -> None:
+        """Receive topics with these beginnings no longer; what came already is kept."""
+        self._command(lambda now: self._core.unsubscribe(topics))
+
+    def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` publishers have all subscriptions; gives how many have."""
+        self._check_open()
+        sources = self._core.sources
+        self._driver.drive_until(
+            lambda: sources.up_count >= count or self._closed, end_of(timeout_s)
+        )
+        return sources.up_count
+
+    def publishers(self) -> list[dict[str, object]]:
+        """The publishers in use: label, address, state (`up` has all subscriptions)."""
+        self._driver.process.check()
+        with self._driver.lock:
+            return publisher_rows(self._label, self._core)
+
+    def stats(self) -> dict[str, object]:
+        """Counters; received = delivered + queued + dropped, always."""
+        self._driver.process.check()
+        with self._driver.lock:
+            return stats_of(self._core, self._hand)
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Let go; gives how many messages nobody has read, which are dropped."""
+        self._driver.process.check()
+        with self._closing:
+            if self._closed:
+                return 0
+            unread = 0
+
+            def close() -> list[Effect]:
+                nonlocal unread
+                self._closed = True
+                unread = self._core.queued
+                return self._core.close()
+
+            until = time.monotonic() + timeout_s
+            let_go(self._driver, self._place, self._keeper, close, until)
+            return unread
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _reach(self, until: float) -> bool:
+        """Take messages into the hand, waiting for some; false when there will be none."""
+        driver = self._driver
+        driver.process.check()
+        while not (self._stopping or self._closed):
+            with driver.lock:
+                if self._closed:
+                    break
+                gaps = self._core.gaps()
+                taken = bool(len(self._hand))  # by another reader
+                if not (taken or gaps):
+                    delivery, effects = self._core.take()
+                    if effects:
+                        driver.command(effects, time.monotonic())
+                    if delivery is not None:
+                        publisher = label_of(self._label, delivery.publisher)
+                        self._hand.take(delivery, publisher, copy=self._copy)
+                        taken = True
+            for publisher_of, topic, count in gaps:
+                if self._on_gap is not None:
+                    self._on_gap(Gap(topic, label_of(self._label, publisher_of), count))
+            if taken:
+                return True
+            if gaps:
+                continue
+            if time.monotonic() >= until:
+                return False
+            driver.drive_until(self._has_news, until)
+        self._stopping = False
+        return False
+
+    def _has_news(self) -> bool:
+        return self._core.has_messages or self._stopping or self._closed
+
+    def _command(self, command: Callable[[float], list[Effect]]) -> None:
+        self._driver.process.check()
+        with self._driver.lock:
+            self._driver.check_open()
+            now = time.monotonic()
+            self._driver.command(command(now), now)
+
+    def _check_open(self) -> None:
+        self._driver.process.check()
+        if self._closed:
+            raise UsageError(f"the subscriber to {self.name!r} is closed; make a new one")
+
+    def _hear(self, tell: Tell) -> None:
+        with self._driver.lock:
+            if not self._closed:
+                now = time.monotonic()
+                self._driver.command(self._core.hear(tell, now), now)

@@ -1,0 +1,130 @@
+"""`zmqkit pub`: publish a message, or one for each line of standard input."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice, repeat
+
+import click
+
+import zmqkit
+from zmqkit._messages import Policy
+from zmqkit.cli.call import Values, parse
+from zmqkit.cli.output import say, to_json
+from zmqkit.options import WAIT_S
+
+
+@click.command(
+    "pub",
+    short_help="Publish messages to the subscribers of a name.",
+    cls=Values,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("name")
+@click.argument("topic")
+@click.argument("body", required=False)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
+@click.option(
+    "--hz",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATE",
+    help="Publish so many a second; BODY again and again until --count or Ctrl-C.",
+)
+@click.option("--raw", is_flag=True, help="Bodies are bytes as they are read, no JSON.")
+@click.option(
+    "--ready",
+    "subscribers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    metavar="COUNT",
+    help="Begin once so many subscribers have joined.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for them.",
+)
+@click.option("--drop", is_flag=True, help="Do not wait for subscribers that are slow.")
+@click.option("--bind", metavar="URL", help="Listen at tcp://host:port, not at any free port.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was published as an object.")
+@click.option("--insecure", is_flag=True, help="Publish to other machines, in plain text.")
+def command(
+    *,
+    name: str,
+    topic: str,
+    body: str | None,
+    count: int | None,
+    hz: float | None,
+    raw: bool,
+    subscribers: int,
+    wait_s: float,
+    drop: bool,
+    bind: str | None,
+    as_json: bool,
+    insecure: bool,
+) -> None:
+    """Publish BODY under TOPIC to all subscribers of NAME.
+
+    A body that is JSON is sent as what it means, any other as text. Without BODY each line of
+    standard input is one; a lone - stands for all of it, as one body.
+
+    \b
+    zmqkit pub weather kitchen.celsius 21.5
+    zmqkit pub weather clock now --hz 10
+    tail -f log | zmqkit pub log web.access --ready 0
+    """
+    bodies = _bodies(body, raw=raw, again=count is not None or hz is not None)
+    policy: Policy = "drop" if drop else "block"
+    with zmqkit.Publisher(
+        name, policy=policy, bind=bind, insecure=insecure or None
+    ) as publisher:
+        joined = publisher.ready(subscribers, wait_s)
+        if joined < subscribers:
+            raise zmqkit.NoService(
+                f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "
+                f"start `zmqkit sub {name}`, or publish to whoever is there with --ready 0"
+            )
+        published = 0
+        for each in paced(islice(bodies, count), hz):
+            publisher.publish(topic, each)
+            published += 1
+        joined = publisher.ready(0)
+    if as_json:
+        say(to_json({"published": published, "topic": topic, "subscribers": joined}))
+
+
+def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:
+    """The bodies, no more of them a second than that."""
+    begun = time.monotonic()
+    for number, body in enumerate(bodies):
+        if hz is not None:
+            time.sleep(max(0.0, begun + number / hz - time.monotonic()))
+        yield body
+
+
+def _bodies(text: str | None, *, raw: bool, again: bool) -> Iterator[object]:
+    """What to publish: standard input by lines or whole, or the text, again and again."""
+    if text is None:
+        for line in sys.stdin.buffer:
+            yield _meaning(line.removesuffix(b"\n").removesuffix(b"\r"), raw=raw)
+        return
+    data = sys.stdin.buffer.read() if text == "-" else text.encode()
+    body = _meaning(data if raw or text != "-" else data.removesuffix(b"\n"), raw=raw)
+    yield from repeat(body) if again else (body,)
+
+
+def _meaning(data: bytes, *, raw: bool) -> object:
+    """Bytes from outside as a body: what they mean as JSON, text, or themselves."""
+    if raw:
+        return data
+    try:
+        return parse(data.decode())
+    except UnicodeDecodeError:
+        return data

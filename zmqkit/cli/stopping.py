@@ -1,0 +1,78 @@
+"""What SIGINT and SIGTERM do to a service: the first ends it well, the next one at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from math import inf
+from types import FrameType, TracebackType
+from typing import Self
+
+from zmqkit.cli.main import INTERRUPTED
+from zmqkit.cli.output import say_error, several, tell
+from zmqkit.cli.target import AnyService
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_AGAIN_S = 0.1
+
+
+class Stopping:
+    """While it is entered, signals end a service.
+
+    The first has the service stop, and says so where requests are still to be finished. The
+    next ends the process. Two at once are one: `timeout`, for one, sends them to its child and
+    to the child's group.
+    """
+
+    def __init__(self, service: AnyService) -> None:
+        self._service = service
+        self._first_at = inf
+        self._over = False
+        self._news = threading.Event()
+        self._teller = threading.Thread(target=self._tell, name="stopping")
+
+    def __enter__(self) -> Self:
+        self._teller.start()
+        for each in SIGNALS:
+            signal.signal(each, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over = True
+        self._news.set()
+        self._teller.join()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first_at == inf:
+            self._first_at = now
+            self._service.stop()
+            self._news.set()
+        elif now - self._first_at >= _AGAIN_S:
+            _end(number)
+
+    def _tell(self) -> None:
+        """Say what is to be finished; in a thread, for the signal may come under the lock."""
+        self._news.wait()
+        requests = self._service.stats()["in_flight"]
+        if requests and not self._over:
+            tell(f"finishing {several(requests, 'request')}; interrupt again to stop now")
+
+
+def _end(number: int) -> None:
+    """End the process here and now, whatever its threads do."""
+    if number == signal.SIGINT:
+        try:
+            say_error("interrupted")
+        finally:
+            os._exit(INTERRUPTED)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -1,0 +1,72 @@
+"""One publisher as a subscriber knows it, and how far it is in each topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from zmqkit.model import PeerId
+from zmqkit.options import HELLO_S, TOPICS_MAX
+from zmqkit.wire.encoding import Malformed
+
+
+class State(Enum):
+    """OPENING: HELLO is not answered. UP: it has all subscriptions. LOST: out of reach."""
+
+    OPENING = "opening"
+    UP = "up"
+    LOST = "lost"
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """A topic's name, and the number that its next message is to have; 0 for any.
+
+    fresh: its subscription was not known to be in place, so that nothing is missing yet.
+    """
+
+    name: str
+    fresh: bool = False
+    next: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A publisher: where it is, what it is like, and how far it is.
+
+    incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
+    address. waits: it waits for this subscriber, whose credit it needs; None before its first
+    WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
+    subscription did not leave, so the connection is to be made anew.
+    """
+
+    incarnation: int
+    peer: PeerId
+    endpoint: str
+    fixed: bool = False
+    state: State = State.LOST
+    waits: bool | None = None
+    token: int = 0
+    broken: bool = False
+    hello_at: float = 0.0
+    back_off_s: float = HELLO_S
+    positions: dict[bytes, Position] = field(default_factory=dict)
+
+    def position(self, topic: bytes) -> Position:
+        """How far it is in a topic. Malformed for one that is not text."""
+        position = self.positions.get(topic)
+        if position is None:
+            try:
+                name = topic.decode()
+            except UnicodeDecodeError as error:
+                raise Malformed("topic") from error
+            if len(self.positions) >= TOPICS_MAX:
+                del self.positions[next(iter(self.positions))]
+            fresh = self.state is not State.UP
+            position = self.positions[topic] = Position(name, fresh)
+        return position
+
+    def settle(self) -> None:
+        """All subscriptions are in place: topics that were heard too early begin anew."""
+        self.state = State.UP
+        self.positions = {t: each for t, each in self.positions.items() if not each.fresh}

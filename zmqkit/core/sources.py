@@ -1,0 +1,197 @@
+"""The publishers of one subscriber: their connections and what is subscribed to on each.
+
+Each has a connection of its own. On a new one the subscriptions go first, the last of them to
+this subscriber's own incarnation, and HELLO behind them: a publisher that answers it with
+WELCOME has them all in place. A WELCOME that answers no HELLO means that the connection was
+opened anew underneath, so HELLO is said again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send
+from zmqkit.core.source import Source, State
+from zmqkit.errors import UsageError
+from zmqkit.model import Frames, PeerId, leads_away
+from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX, PUBLISHERS_MAX
+from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
+from zmqkit.wire.packet import Packet
+
+_REMEMBERED_MAX = PUBLISHERS_MAX
+
+
+class Sources:
+    """Every publisher in use, by incarnation and by connection."""
+
+    def __init__(self, name: str, incarnation: int, prefixes: Iterable[str]) -> None:
+        """`incarnation` is the subscriber's own. UsageError for a wrong prefix."""
+        self.name = name
+        self.incarnation = incarnation
+        self.by_incarnation: dict[int, Source] = {}
+        self.by_peer: dict[PeerId, Source] = {}
+        self._gone: dict[int, Source] = {}
+        self._prefixes: dict[bytes, None] = {}
+        self._starts: tuple[bytes, ...] = ()
+        self._add(prefixes)
+
+    @property
+    def up_count(self) -> int:
+        """How many have all subscriptions."""
+        return sum(source.state is State.UP for source in self.by_peer.values())
+
+    def wanted(self, topic: bytes) -> bool:
+        """Whether a topic begins as it should."""
+        return topic.startswith(self._starts)
+
+    def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
+        """Have every publisher send topics with these beginnings too."""
+        added = self._add(prefixes)
+        effects: list[Effect] = []
+        for source in self.by_peer.values():
+            if source.state is not State.LOST and added:
+                effects += [_send(source, publication.SUBSCRIBE + prefix) for prefix in added]
+                source.state = State.OPENING
+                effects += self._hello(source, now)
+        return effects
+
+    def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
+        """Have nobody send topics with these beginnings any more."""
+        removed = [prefix for prefix in _checked(prefixes) if prefix in self._prefixes]
+        for prefix in removed:
+            self._prefixes.pop(prefix, None)
+        self._starts = tuple(self._prefixes)
+        effects: list[Effect] = []
+        for source in [*self.by_peer.values(), *self._gone.values()]:
+            # Should a topic come back, what was published meanwhile is not missing.
+            kept = {t: p for t, p in source.positions.items() if self.wanted(t)}
+            source.positions = kept
+            if source.state is not State.LOST:
+                effects += [_send(source, publication.UNSUBSCRIBE + p) for p in removed]
+        return effects
+
+    # News
+
+    def found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
+        """A publisher can be reached at `endpoint`; 0 stands for whoever is there."""
+        source = self.by_incarnation.get(incarnation)
+        if source is None:
+            if len(self.by_peer) >= PUBLISHERS_MAX:
+                return [Note("publishers-full", {"name": self.name})]
+            peer = b"p" + incarnation.to_bytes(8, "big")
+            source = self._gone.pop(incarnation, None) or Source(
+                incarnation, peer, endpoint, fixed=not incarnation
+            )
+            self.by_incarnation[incarnation] = self.by_peer[peer] = source
+        elif source.state is not State.LOST and source.endpoint == endpoint:
+            return []
+        source.endpoint = endpoint
+        return self._open(source, now)
+
+    def lost(self, incarnation: int) -> list[Effect]:
+        """A publisher is out of reach; it may return."""
+        source = self.by_incarnation.get(incarnation)
+        if source is None or source.state is State.LOST:
+            return []
+        source.state = State.LOST
+        return [Disconnect(source.peer)]
+
+    def gone(self, incarnation: int) -> list[Effect]:
+        """A publisher is not expected back; how far it was is remembered for a while."""
+        effects = self.lost(incarnation)
+        source = self.by_incarnation.pop(incarnation, None)
+        if source is not None:
+            del self.by_peer[source.peer]
+            self._gone[incarnation] = source
+            if len(self._gone) > _REMEMBERED_MAX:
+                del self._gone[next(iter(self._gone))]
+        return effects
+
+    def adopt(self, source: Source, incarnation: int) -> None:
+        """Whoever is at a fixed address is another one now."""
+        source.incarnation = incarnation
+        source.waits = None
+        source.positions.clear()
+
+    def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
+        """A publisher answered, or its connection was opened anew."""
+        fields = wire.fields_of(packet)
+        source.waits = fields.get("waits") is True
+        if fields.get("token") == source.token and not source.broken:
+            source.settle()
+            source.back_off_s = HELLO_S
+        elif source.state is State.UP:
+            source.state = State.OPENING
+            return self._hello(source, now)
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Say HELLO again where it was not answered."""
+        effects: list[Effect] = []
+        for source in self.by_peer.values():
+            if source.state is State.OPENING and source.hello_at <= now:
+                effects += (
+                    self._open(source, now) if source.broken else self._hello(source, now)
+                )
+                source.back_off_s = min(2 * source.back_off_s, HELLO_S_MAX)
+        return effects
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        opening = (s.hello_at for s in self.by_peer.values() if s.state is State.OPENING)
+        return min(opening, default=inf)
+
+    def check(self) -> None:
+        """Both ways to look agree."""
+        assert list(self.by_incarnation.values()) == list(self.by_peer.values())
+        assert len(self.by_peer) <= PUBLISHERS_MAX and len(self._gone) <= _REMEMBERED_MAX
+        assert not self._gone.keys() & self.by_incarnation.keys()
+
+    # Inside
+
+    def _add(self, prefixes: Iterable[str]) -> list[bytes]:
+        added = [prefix for prefix in _checked(prefixes) if prefix not in self._prefixes]
+        if len(self._prefixes) + len(added) > PREFIXES_MAX:
+            raise UsageError(f"a subscriber has at most {PREFIXES_MAX} topics; use prefixes")
+        self._prefixes |= dict.fromkeys(added)
+        self._starts = tuple(self._prefixes)
+        return added
+
+    def _open(self, source: Source, now: float) -> list[Effect]:
+        source.state = State.OPENING
+        source.broken = False
+        topics = [*self._prefixes, publication.private(publication.EVERYBODY)]
+        topics.append(publication.private(self.incarnation))
+        return [
+            Connect(source.peer, source.endpoint),
+            *(_send(source, publication.SUBSCRIBE + topic) for topic in topics),
+            *self._hello(source, now),
+        ]
+
+    def _hello(self, source: Source, now: float) -> list[Effect]:
+        source.token += 1
+        source.hello_at = now + source.back_off_s
+        fields: dict[str, object] = {"token": source.token, "name": self.name}
+        if leads_away(source.endpoint):
+            fields["lz4"] = True
+        return [self.say(source, wire.HELLO, fields)]
+
+    def say(self, source: Source, kind: int, meta: object) -> Send:
+        """A packet to a publisher."""
+        target = source.incarnation
+        frames = publication.to_publisher(kind, self.incarnation, target, meta)
+        return Send(source.peer, frames)
+
+
+def _checked(prefixes: Iterable[str]) -> dict[bytes, None]:
+    """Each prefix once, as it travels; UsageError for a wrong one."""
+    if isinstance(prefixes, (str, bytes)) or not isinstance(prefixes, Iterable):
+        raise UsageError(f"topics are a list of text, not {prefixes!r}; use [{prefixes!r}]")
+    return dict.fromkeys(publication.check_prefix(prefix) for prefix in prefixes)
+
+
+def _send(source: Source, frame: bytes) -> Send:
+    frames: Frames = (frame,)
+    return Send(source.peer, frames)

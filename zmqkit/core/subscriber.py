@@ -1,0 +1,281 @@
+"""The subscriber's side of publish-subscribe: holds what came until it is read, counts gaps.
+
+Messages wait in an inbox until they are read; the oldest makes room. Those of publishers that
+wait for their subscribers have an inbox each, which these do not overfill: their MARKs wait
+there too, and are answered once everything before them was read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from zmqkit.core.effects import Effect, Note, Tell
+from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
+from zmqkit.core.source import Source, State
+from zmqkit.core.sources import Sources
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
+from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
+from zmqkit.wire.encoding import Malformed
+from zmqkit.wire.packet import Packet
+
+_UNTOLD_MAX = 1000
+
+Gap = tuple[int, str, int]
+"""A publisher's incarnation, a topic, and how many of its messages are missing."""
+
+
+class SubscriberCore:
+    """What one subscriber object receives, from any number of publishers."""
+
+    def __init__(
+        self, name: str, incarnation: int, prefixes: Iterable[str], *, latest: bool = False
+    ) -> None:
+        """latest: keep the latest message of each topic. UsageError for a wrong prefix."""
+        self.incarnation = incarnation
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.malformed: Counter[str] = Counter()
+        self.sources = Sources(name, incarnation, prefixes)
+        self._latest = latest
+        self._shared: Inbox = self._new_inbox(1)
+        self._own: dict[PeerId, Inbox] = {}
+        self._filled: dict[Inbox, None] = {}
+        self._untold: dict[tuple[int, str], int] = {}
+        self._closed = False
+
+    # Commands
+
+    def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
+        """Receive topics with these beginnings too. UsageError for a wrong one."""
+        return self.sources.subscribe(prefixes, now)
+
+    def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
+        """Receive topics with these beginnings no longer; what came already is kept."""
+        return self.sources.unsubscribe(prefixes)
+
+    def take(self) -> tuple[Delivery | None, list[Effect]]:
+        """What is to be read next, and what follows from everything before it being read."""
+        effects: list[Effect] = []
+        while self._filled:
+            inbox = next(iter(self._filled))
+            delivery = inbox.take()
+            del self._filled[inbox]
+            if delivery is None:
+                self._tidy()
+                continue
+            self._filled[inbox] = None  # behind those of others
+            if not delivery.mark:
+                self.counts["delivered"] += len(delivery.bodies)
+                return delivery, effects
+            effects += self._credit(delivery)
+        return None, effects
+
+    def gaps(self) -> list[Gap]:
+        """What is missing and was not told yet."""
+        untold, self._untold = self._untold, {}
+        return [(publisher, topic, count) for (publisher, topic), count in untold.items()]
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of a publisher."""
+        if self._closed:
+            return []
+        if tell.news == "found":
+            return self.sources.found(tell.incarnation, tell.endpoint, now)
+        if tell.news == "lost":
+            return self.sources.lost(tell.incarnation)
+        if tell.news == "gone":
+            return self.sources.gone(tell.incarnation)
+        return []
+
+    def close(self) -> list[Effect]:
+        """Drop what nobody has read, and close every connection."""
+        self._closed = True
+        self.dropped["closed"] += self.queued
+        self._filled.clear()
+        self._own.clear()
+        self._shared = self._new_inbox(1)
+        effects: list[Effect] = []
+        for incarnation in list(self.sources.by_incarnation):
+            effects += self.sources.gone(incarnation)
+        return effects
+
+    def stats(self) -> dict[str, object]:
+        """Counters; received = delivered + queued + dropped, always."""
+        counts = self.counts
+        return {
+            "received": counts["received"],
+            "delivered": counts["delivered"],
+            "queued": self.queued,
+            "queued_bytes": sum(inbox.size for inbox in self._inboxes()),
+            "dropped": {reason: count for reason, count in self.dropped.items() if count},
+            "gaps": counts["gaps"],
+            "missing": counts["missing"],
+            "duplicates": counts["duplicates"],
+            "publishers": self.sources.up_count,
+            "malformed": dict(self.malformed),
+        }
+
+    @property
+    def delivered(self) -> int:
+        """How many messages were taken to be read."""
+        return self.counts["delivered"]
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether there is something to read, or a mark to answer."""
+        return bool(self._filled)
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a publisher. Never raises for what it sent."""
+        source = self.sources.by_peer.get(peer)
+        if source is None:
+            return []
+        try:
+            topic, packet = publication.read(frames)
+            if packet.target not in (0, self.incarnation):
+                return []  # for another subscriber; who takes all topics sees it too
+            if packet.source != source.incarnation and (other := self._other(source, packet)):
+                return other
+            if packet.kind == wire.PUBLISH:
+                return self._publish(source, topic, packet, len(topic) + packet.size)
+            if packet.kind == wire.MARK:
+                return self._mark(source, packet)
+            if packet.kind == wire.WELCOME:
+                return self.sources.welcomed(source, packet, now)
+            raise Malformed("unexpected")
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """A subscription that did not leave makes its connection worthless."""
+        source = self.sources.by_peer.get(peer)
+        if source is not None and frames[0][:1] != publication.TALK:
+            source.broken = True
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Say HELLO again where it was not answered."""
+        return self.sources.tick(now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Nothing to do: a subscriber's packets leave at once."""
+        return []
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        return self.sources.deadline()
+
+    def check(self) -> None:
+        """The counts are right, and all that waits can be taken."""
+        self.sources.check()
+        ended = self.counts["delivered"] + self.queued + sum(self.dropped.values())
+        assert self.counts["received"] == ended, "stats do not balance"
+        for inbox in self._inboxes():
+            assert inbox in self._filled or not inbox.messages
+
+    # Packets in
+
+    def _other(self, source: Source, packet: Packet) -> list[Effect]:
+        """A publisher that is not expected there: the new owner of the address."""
+        if not packet.source:
+            raise Malformed("source")
+        if source.fixed:
+            self.sources.adopt(source, packet.source)
+            return []
+        if packet.kind != wire.WELCOME:
+            raise Malformed("source")
+        note = Note("replaced", {"name": self.sources.name, "endpoint": source.endpoint})
+        return [note, *self.sources.gone(source.incarnation)]
+
+    def _publish(self, source: Source, topic: bytes, packet: Packet, size: int) -> list[Effect]:
+        """Queue messages that are new; count those that are missing before them."""
+        bodies, sequence = publication.bodies_of(packet), packet.settled
+        if not sequence or not topic[0]:
+            raise Malformed("sequence" if topic[0] else "topic")
+        if source.waits is None:
+            return []  # nobody knows yet in which inbox it is to wait
+        count = len(bodies)
+        if not self.sources.wanted(topic):
+            self.counts["received"] += count
+            self.dropped["unsubscribed"] += count
+            return []  # should it be subscribed to again, it is to begin anew
+        position = source.position(topic)
+        missing = sequence - position.next if position.next else 0
+        if missing < 0:
+            repeated = min(count, -missing)
+            self.counts["duplicates"] += repeated
+            bodies = bodies[repeated:]
+            if not bodies:
+                return []
+            sequence += repeated
+            count -= repeated
+        elif missing and not position.fresh:
+            self._miss(source, position.name, missing)
+        position.next = sequence + count
+        self.counts["received"] += count
+        name, publisher = position.name, source.incarnation
+        inbox = self._own.get(source.peer) if source.waits else self._shared
+        if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
+            self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
+        return []
+
+    def _mark(self, source: Source, packet: Packet) -> list[Effect]:
+        if type(packet.meta) is not int or packet.meta <= 0:
+            raise Malformed("mark")
+        delivery = Delivery("", source.peer, source.incarnation, 0, [], 0, packet.meta)
+        if self._latest or not source.waits or source.peer not in self._own:
+            return self._credit(delivery)
+        self._put(source, delivery)
+        return []
+
+    # Inside
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait to be read."""
+        return sum(inbox.messages for inbox in self._inboxes())
+
+    def _inboxes(self) -> list[Inbox]:
+        return [self._shared, *self._own.values()]
+
+    def _tidy(self) -> None:
+        """Give up the inboxes of publishers that are gone, once they are empty."""
+        if len(self._own) > len(self.sources.by_peer):
+            kept = self._filled.keys() | {self._own.get(p) for p in self.sources.by_peer}
+            self._own = {peer: own for peer, own in self._own.items() if own in kept}
+
+    def _new_inbox(self, windows: int) -> Inbox:
+        """One with room for so many times the limit."""
+        kind = Latest if self._latest else Queue
+        return kind(windows * QUEUE_MESSAGES, windows * QUEUE_BYTES)
+
+    def _put(self, source: Source, delivery: Delivery) -> None:
+        """Have it wait, in an inbox of its publisher's own if that waits for its credit."""
+        inbox = self._shared
+        if source.waits and not self._latest:
+            own = self._own.get(source.peer)
+            inbox = self._own[source.peer] = own or self._new_inbox(2)
+        if dropped := inbox.put(delivery):
+            self.dropped["replaced" if self._latest else "full"] += dropped
+        self._filled[inbox] = None
+
+    def _credit(self, delivery: Delivery) -> list[Effect]:
+        source = self.sources.by_peer.get(delivery.peer)
+        if source is None or source.state is State.LOST:
+            return []
+        if source.incarnation != delivery.publisher:
+            return []
+        return [self.sources.say(source, wire.CREDIT, delivery.mark)]
+
+    def _miss(self, source: Source, topic: str, missing: int) -> None:
+        self.counts["gaps"] += 1
+        self.counts["missing"] += missing
+        key = (source.incarnation, topic)
+        if key in self._untold or len(self._untold) < _UNTOLD_MAX:
+            self._untold[key] = self._untold.get(key, 0) + missing

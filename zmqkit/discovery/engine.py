@@ -1,0 +1,234 @@
+"""One run of zeroconf, on the addresses that this host had when it began.
+
+An engine is never mended. What zeroconf misses when an interface is replaced, or lost and back
+with the same address, is its membership of the multicast group: it compares addresses. So when
+anything changed an engine gives way to another one, which inherits what was heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable
+from functools import partial
+
+from zeroconf import DNSQuestionType, Error, Zeroconf
+from zeroconf import current_time_millis as now_ms
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from zmqkit.discovery.addresses import Here, Scope
+from zmqkit.discovery.known import TYPE, Known, Note
+from zmqkit.model import LOOPBACK, Record, is_loopback
+from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
+
+ASK_S = 1.0
+START_S = 1.0
+
+IP_MULTICAST_ALL = 49
+"""Linux, <linux/in.h>; Python does not name it."""
+
+
+class Engine:
+    """Announces and hears in one scope until it is closed; `start` makes one.
+
+    server: the host's name on the network. ours: the addresses that it works with.
+    """
+
+    def __init__(
+        self, scope: Scope, server: str, ours: list[Here], known: Known, note: Note
+    ) -> None:
+        self._scope: Scope = scope
+        self._server = server
+        self._ours = ours
+        self._known = known
+        self._note = note
+        self._tasks: list[asyncio.Task[None]] = []
+        self._announced: dict[int, AsyncServiceInfo] = {}
+        self._sending: dict[int, asyncio.Future[None]] = {}
+
+    async def start(self, before: Engine | None) -> None:
+        """Announce and hear from now on; what the engine before has heard is known.
+
+        Raises OSError, RuntimeError or zeroconf's Error where that is impossible.
+        """
+        self._zeroconf = await self._run(unicast=False)
+        zeroconf = self._zeroconf.zeroconf
+        self._confine(zeroconf)
+        if before is not None:
+            self._inherit(before)
+        self._browser = self._browse(zeroconf, DNSQuestionType.QM)
+        self._tasks = [
+            asyncio.create_task(self._ask_as_newcomer()),
+            asyncio.create_task(self._known.complete_forever(zeroconf)),
+        ]
+
+    def ask(self) -> None:
+        """Ask who is there, unless somebody who knows no more than we do just has."""
+        self._ask(self._browser)
+
+    async def announce(self, record: Record) -> None:
+        """Tell everybody of the record, or that it changed; the first packet leaves at once."""
+        info, before = self._info(record), self._announced.get(record.incarnation)
+        try:
+            if before is not None:
+                self._unqueue(before)
+                sending = await self._zeroconf.async_update_service(info)
+            else:
+                sending = await self._zeroconf.async_register_service(
+                    info, cooperating_responders=True
+                )
+        except Error as error:
+            self._failed("announce", error)
+            return
+        self._announced[record.incarnation] = info
+        self._follow(record.incarnation, sending)
+
+    def repeat(self, incarnation: int) -> None:
+        """Tell of a record once more, for those who missed it."""
+        info = self._announced.get(incarnation)
+        if info is not None:
+            zeroconf = self._zeroconf.zeroconf
+            zeroconf.async_send(zeroconf.generate_service_broadcast(info, None))
+
+    async def withdraw(self, incarnation: int) -> None:
+        """Tell everybody that the record is gone; does nothing if it was not announced."""
+        info = self._announced.pop(incarnation, None)
+        if info is not None:
+            self._unqueue(info)
+            self._follow(incarnation, await self._zeroconf.async_unregister_service(info))
+
+    async def close(self, *, farewell: bool) -> None:
+        """Let go of sockets and tasks; with a farewell, which takes 0.25 s, withdraw all."""
+        zeroconf = self._zeroconf.zeroconf
+        await self._browser.async_cancel()
+        announcing = self._announced.keys() & self._sending.keys()
+        for future in [*self._tasks, *(self._sending[each] for each in announcing)]:
+            future.cancel()
+        for info in self._announced.values():
+            self._unqueue(info)
+        self._announced.clear()
+        if not farewell:
+            zeroconf.registry.async_remove(zeroconf.registry.async_get_service_infos())
+        goodbyes = [self._zeroconf.async_unregister_all_services(), *self._sending.values()]
+        try:
+            await asyncio.gather(*self._tasks, *goodbyes, return_exceptions=True)
+        finally:
+            await self._zeroconf.async_close()
+
+    def _inherit(self, before: Engine) -> None:
+        """Know all that it has heard, but for addresses of links that are gone."""
+        heard = before._zeroconf.zeroconf.cache
+        links = {None, 0, *(each.index for each in self._ours)}
+        self._zeroconf.zeroconf.cache.async_add_records(
+            record
+            for name in heard.names()
+            for record in heard.entries_with_name(name)
+            if getattr(record, "scope_id", None) in links
+        )
+
+    async def _run(self, *, unicast: bool) -> AsyncZeroconf:
+        """Run zeroconf; with `unicast` it only asks, from ports of its own.
+
+        Its start is shielded: one that was cancelled could not be closed any more.
+        """
+        interfaces = list(dict.fromkeys(each.interface for each in self._ours))
+        zeroconf = AsyncZeroconf(interfaces=interfaces, unicast=unicast)
+        started = asyncio.ensure_future(zeroconf.zeroconf.async_wait_for_start(START_S))
+        try:
+            await asyncio.shield(started)
+        except BaseException:
+            await asyncio.wait([started])
+            await zeroconf.async_close()
+            raise
+        return zeroconf
+
+    def _confine(self, zeroconf: Zeroconf) -> None:
+        """Keep the two scopes apart, so that neither hears what is meant for the other.
+
+        A wildcard socket hears each group that any program joined on any interface, and unicast
+        from anywhere. Elsewhere than on Linux the filter by address has to do.
+        """
+        if sys.platform != "linux":
+            return
+        try:
+            for reader in zeroconf.engine.readers:
+                if self._scope == "loopback":
+                    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+                else:
+                    reader.sock.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
+        except OSError as error:
+            self._failed("confine", error)
+
+    def _browse(self, zeroconf: Zeroconf, kind: DNSQuestionType) -> AsyncServiceBrowser:
+        handlers = [self._known.changed]
+        return AsyncServiceBrowser(zeroconf, TYPE, handlers=handlers, question_type=kind)
+
+    async def _ask_as_newcomer(self) -> None:
+        """Ask who is there from ports of our own, and hear the answers that come back.
+
+        Asked as QU: other questions are taken for copies of those that somebody just asked.
+        """
+        try:
+            asker = await self._run(unicast=True)
+        except (OSError, RuntimeError, Error) as error:
+            self._failed("ask", error)
+            return
+        browser = self._browse(asker.zeroconf, DNSQuestionType.QU)
+        try:
+            self._ask(browser)
+            await asyncio.sleep(ASK_S)
+        finally:
+            await browser.async_cancel()
+            await asker.async_close()
+
+    def _ask(self, browser: AsyncServiceBrowser) -> None:
+        try:
+            browser.query_scheduler.async_send_ready_queries(False, now_ms(), {TYPE})
+        except Exception as error:  # noqa: BLE001 - the next query goes out all the same
+            self._failed("ask", error)
+
+    def _info(self, record: Record) -> AsyncServiceInfo:
+        """What zeroconf announces of the record."""
+        properties = encode(record)
+        given = [each for each in record.addresses if not is_loopback(each)]
+        addresses = [LOOPBACK] if self._scope == "loopback" else given
+        addresses = addresses or [each.text for each in self._ours]
+        return AsyncServiceInfo(
+            TYPE,
+            f"{instance(record)}.{TYPE}",
+            record.control_port,
+            properties=properties,
+            server=self._server,
+            parsed_addresses=[each.partition("%")[0] for each in addresses[:ADDRESSES_MAX]],
+        )
+
+    def _unqueue(self, info: AsyncServiceInfo) -> None:
+        """Drop the answers about an instance that zeroconf has yet to send.
+
+        Sent behind a goodbye they would bring it back to life in every cache: the goodbye's
+        repeats no longer help, being taken for copies.
+        """
+        zeroconf = self._zeroconf.zeroconf
+        stale = (info.dns_pointer(), info.dns_service(), info.dns_text())
+        for queue in (zeroconf.out_queue, zeroconf.out_delay_queue):
+            for group in queue.queue:
+                for answer in stale:
+                    group.answers.pop(answer, None)
+
+    def _follow(self, incarnation: int, sending: Awaitable[None]) -> None:
+        """Let the repeats of a packet go out in the background, until a newer one leaves."""
+        before = self._sending.pop(incarnation, None)
+        if before is not None:
+            before.cancel()
+        future = self._sending[incarnation] = asyncio.ensure_future(sending)
+        future.add_done_callback(partial(self._sent, incarnation))
+
+    def _sent(self, incarnation: int, future: asyncio.Future[None]) -> None:
+        if self._sending.get(incarnation) is future:
+            del self._sending[incarnation]
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._failed("send", error)
+
+    def _failed(self, action: str, error: BaseException) -> None:
+        self._note("mdns.failed", {"action": action, "error": repr(error)})
