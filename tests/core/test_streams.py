@@ -17,7 +17,7 @@ from zmqkit.options import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import END, ERROR, ITEM, PONG, REPLY
+from zmqkit.wire.packet import END, ERROR, HELLO, ITEM, PONG, REPLY, pack
 
 
 @pytest.fixture
@@ -330,3 +330,11 @@ def test_long_values_travel_raw_and_in_order(service: ServiceCore) -> None:
     assert numbers == [[0], [1], [2]]
     assert isinstance(effects[1], Send) and effects[1].frames[1] == b"x" * 5000
     assert effects[0].peer == PEER  # type: ignore[union-attr]
+
+
+def test_values_for_another_machine_are_compressed(service: ServiceCore) -> None:
+    hello = pack(HELLO, CLIENT, 0, 0, encode({"lz4": True}))
+    receive(service, hello)
+    [send] = give(service, started(service), *["the same again"] * 500)
+    assert isinstance(send, Send) and len(send.frames[0]) < 4000
+    assert len(values([send])) == 500

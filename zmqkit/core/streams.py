@@ -182,7 +182,9 @@ class Streams:
     def _packet(
         self, window: Window, kind: int, columns: bytes, raw: Buffer | None = None
     ) -> Send:
-        frames = wire.pack(kind, self._incarnation, window.client, 0, columns, raw)
+        frames = wire.pack(
+            kind, self._incarnation, window.client, 0, columns, raw, far=window.far
+        )
         return Send(window.peer, frames)
 
 
