@@ -298,7 +298,7 @@ class Service:
                 self._core.yielded(request, answer, now)
                 if self._driver is not None:
                     self._driver.gathered()
-                if not request.goes_on or (now >= until and not handler.waits):
+                if not request.goes_on or now >= until:
                     await self._pause(request)
                     until = time.monotonic() + STEP_S
         except asyncio.CancelledError as cancelled:

@@ -363,8 +363,8 @@ class ServiceCore:
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
         told: list[object] = [meta[0], CREDIT, held]
-        if self._work.streams:
-            told.append(self._streams.progress(window))
+        if self._work.streams and (progress := self._streams.progress(window)):
+            told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
         # What a pong does not name has been answered before it, and what it counts was sent.
         return [
