@@ -269,6 +269,15 @@ def test_a_values_request_is_at_hand_throughout(kit: Kit) -> None:
     assert len(set(kit.values(kit.client().stream("ids", ENOUGH)))) == 1
 
 
+def test_calls_are_answered_between_the_values_of_a_fast_stream(kit: Kit) -> None:
+    kit.serving(count, add)
+    client = kit.client()
+    reading = kit.start(kit.values, client.stream("count", ENOUGH))
+    for number in range(20):
+        assert client.call("add", number, 1) == number + 1
+    assert reading.result() == list(range(ENOUGH))
+
+
 def test_streams_run_side_by_side(kit: Kit) -> None:
     kit.serving(count)
     client = kit.client()

@@ -33,13 +33,17 @@ class Stream(Iterator[Any]):
         call, driver = self._call, self._client._driver
         if driver.process.forked:
             driver.process.check()  # before the lock, which may be held for ever in a child
+        waited = False
         while True:
             with driver.lock:
+                if waited:
+                    driver.is_last()  # of those just released, this one is back
                 if call.values:
                     return self._take()
                 if call.over:
                     break
                 waiter = self._listen()
+            waited = True
             try:
                 driver.wait(waiter)
             except BaseException:

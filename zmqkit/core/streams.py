@@ -90,15 +90,11 @@ class Streams:
                 if self._work.parked.pop(request.ticket, None):
                     self._wait(request)
             elif request is None and not window.is_settled(sequence):
-                self._tell(window, sequence, missing)
+                answer = window.answers.get(sequence, LOST)
+                if not isinstance(answer, Ended):
+                    self._outbox.add(window.client, sequence, answer)
             if missing is not None:
                 self.send_again(window, sequence, missing)
-
-    def _tell(self, window: Window, sequence: int, missing: int | None) -> None:
-        """Answer a caller that has begun to read what is no stream here any more."""
-        answer = window.answers.get(sequence, LOST)
-        if not isinstance(answer, Ended) and (missing is not None or answer is LOST):
-            self._outbox.add(window.client, sequence, answer)
 
     def send_again(self, window: Window, sequence: int, number: int) -> None:
         """Have the values from that number on leave once more, as far as they are kept."""
