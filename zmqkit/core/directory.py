@@ -55,7 +55,11 @@ class Directory:
 
 def read_directory(packet: Packet) -> Directory:
     """The directory in a WELCOME, else Malformed."""
-    fields = fields_of(packet)
+    return directory_of(fields_of(packet))
+
+
+def directory_of(fields: dict[str, object]) -> Directory:
+    """The directory that these fields make, else Malformed."""
     process, control = fields.get("process"), fields.get("control")
     revision, roles = fields.get("revision", 0), fields.get("roles")
     if type(process) is not int or type(control) is not int or type(revision) is not int:

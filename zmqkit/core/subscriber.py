@@ -97,10 +97,7 @@ class SubscriberCore:
         self._filled.clear()
         self._own.clear()
         self._shared = self._new_inbox(1)
-        effects: list[Effect] = []
-        for incarnation in list(self.sources.by_incarnation):
-            effects += self.sources.gone(incarnation)
-        return effects
+        return self.sources.close()
 
     def stats(self) -> dict[str, object]:
         """Counters; received = delivered + queued + dropped, always."""
