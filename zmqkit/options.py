@@ -19,6 +19,7 @@ ATTEMPTS = 3
 PRIORITY = 4
 PRIORITY_MAX = 9
 CLOSE_S = 1.0
+LINGER_S = 0.1
 
 # Sizes
 BODY_BYTES_MAX = 64 << 20
@@ -49,6 +50,10 @@ CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
 RETAINED_BYTES_MAX = 64 << 20
 CONCURRENCY_ASYNCIO = 1000
+STREAMS_MAX = 1000
+STREAM_ITEMS = 1000
+STREAM_BYTES = 256 << 10
+"""A stream's values that its caller has not taken, kept by the service until then."""
 
 # Publish-subscribe
 TOPIC_BYTES_MAX = 256
@@ -91,6 +96,8 @@ TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
+STEP_S = 0.005
+"""How long a generator may go on before others have their turn."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
+
+if TYPE_CHECKING:
+    from zmqkit.core.stream import StreamRequest
 
 
 @dataclass(slots=True)
@@ -28,9 +31,10 @@ class Connect:
 
 @dataclass(slots=True)
 class Disconnect:
-    """Close the connection known as `peer`; what it still holds is dropped."""
+    """Close the connection known as `peer`; what it holds after `linger_s` is dropped."""
 
     peer: PeerId
+    linger_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -67,6 +71,16 @@ class Handle:
     """Run the handlers; the driver answers `handled` for each request, in any order."""
 
     requests: list[Request]
+
+
+@dataclass(slots=True)
+class Advance:
+    """Run these streams' generators on while `goes_on` says so, and close the cancelled ones.
+
+    The driver answers `yielded` for each value, and then `paused` or `ended` for each stream.
+    """
+
+    requests: list[StreamRequest]
 
 
 @dataclass(slots=True)
@@ -109,7 +123,7 @@ class Watch:
     url: str
 
 
-Effect = Send | Connect | Disconnect | Settle | Handle | Abort | Note | Tell | Watch
+Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note | Tell | Watch
 
 
 class Core(Protocol):

@@ -63,8 +63,8 @@ class MemoryLink:
             other._ends[theirs] = (self, peer)
             self._changed(peer, up=True)
 
-    def disconnect(self, peer: PeerId) -> None:
-        """Take the two queues apart."""
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Take the two queues apart; what was sent is in the other one already."""
         with _lock:
             other = self._ends.pop(peer, None)
             self._prefixes.pop(peer, None)

@@ -190,11 +190,14 @@ class ZeromqLink:
             self._read_monitor(port)  # arms its descriptor
         self._recount()
 
-    def disconnect(self, peer: PeerId) -> None:
-        """Close the connection of that name, if there is one."""
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Close the connection of that name, if there is one.
+
+        libzmq keeps sending in the background for `linger_s`.
+        """
         port = self._peers.pop(peer, None)
         if port is not None:
-            self._close_port(port, 0)
+            self._close_port(port, int(linger_s * 1000))
             self._recount()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:

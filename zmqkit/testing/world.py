@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, Url, parse_url
 from zmqkit.testing.feed import Feed, Reception
 from zmqkit.testing.network import Host, Network, Weather
 from zmqkit.testing.oracle import METHODS, Called, Oracle
 from zmqkit.testing.process import ClientRole, Process, ServiceRole
+from zmqkit.testing.streams import STREAMS
 from zmqkit.testing.timeline import Timeline
 
 PORT = 5000
@@ -23,6 +25,7 @@ class Plan:
 
     lan: hosts have addresses of their own, else all are on loopback. ports_stay: a process that
     restarts, and a service that starts anew, listens where it did. concurrency: of a service.
+    window: values and bytes of a stream that clients let be under way.
     """
 
     weather: Weather = field(default_factory=Weather)
@@ -30,6 +33,7 @@ class Plan:
     lan: bool = False
     ports_stay: bool = False
     concurrency: int = 2
+    window: tuple[int, int] = (8, 2000)
 
 
 class World:
@@ -101,7 +105,7 @@ class World:
         address, number = process.host.address, process.control.core.process
         port = self._port_of(address, f"{process.host.name}/{name}")
         record = Record(name, "service", self._draw(), number, (address,), control_port, port)
-        core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency)
+        core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency, STREAMS)
         row = [name, "service", record.incarnation, port]
         core.about.update({"process": number, "control": control_port, "roles": [row]})
         role = ServiceRole(process, record, core)
@@ -138,7 +142,7 @@ class World:
     def client(self, process: Process, target: str) -> ClientRole:
         """Start a client of a name or a URL."""
         url: Url | None = parse_url(target) if "://" in target else None
-        role = ClientRole(process, target, self._draw())
+        role = ClientRole(process, target, self._draw(), self.plan.window)
         self._in(process, lambda: process.add_client(role, url, open=self.plan.lan))
         return role
 
@@ -177,6 +181,23 @@ class World:
         called = self.oracle.call(role, method, timeout_s=timeout_s, wait_s=wait_s, **options)  # type: ignore[arg-type]  # the oracle's own options
         role.touched = True
         role.process.post(lambda now: None)
+        return called
+
+    def stream(
+        self,
+        role: ClientRole,
+        method: str,
+        *,
+        timeout_s: float = 5.0,
+        wait_s: float = 5.0,
+        attempts: int = 3,
+    ) -> Called:
+        """Ask for a stream now, in a turn of its process, and have somebody read it."""
+        options = CallOptions(timeout_s, wait_s, attempts=attempts)
+        called = self.oracle.stream(role, method, options)
+        role.touched = True
+        assert called.reader is not None
+        role.process.post(called.reader.read_on)
         return called
 
     def cancel(self, called: Called) -> None:
