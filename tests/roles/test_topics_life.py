@@ -274,6 +274,17 @@ def test_the_loop_over_a_closed_subscriber_says_so(blocking: Kit) -> None:
         list(subscriber)
 
 
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:9", "memory://nobody"])
+def test_a_subscriber_to_a_url_leaves_nothing_behind(
+    kit: Kit, url: str, caplog: pytest.LogCaptureFixture, node: Any
+) -> None:
+    subscriber = kit.subscriber(url, count=0)
+    assert subscriber.receive(SHORT_S) is None
+    subscriber.close()
+    node.ask(lambda: None)
+    assert not [each for each in caplog.records if each.name == "asyncio"]
+
+
 def test_roles_that_were_never_used_close(kit: Kit) -> None:
     assert kit._kept(kit.publisher_class, kit.name).close() == 0
     assert kit._kept(kit.subscriber_class, kit.name).close() == 0
