@@ -248,6 +248,31 @@ def numbers_in(messages: list[bytes]) -> list[int]:
     return [int.from_bytes(message[1:5], "big") for message in messages]
 
 
+def test_who_sends_much_does_not_keep_the_others_from_being_read(kind: Kind) -> None:
+    places = [kind.publisher() for _ in range(3)]
+    near = kind.subscriber(places[0][1], b"")
+    for number, (_, endpoint) in enumerate(places):
+        near.connect(b"%d" % number, endpoint)
+        assert near.send(b"%d" % number, (b"\x01",))
+    for far, _ in places:
+        told(far, b"\x01")
+    for _ in range(1000):
+        for far, _ in places:
+            assert far.send(EVERY_PEER, (b"t",))
+    for _ in range(3):
+        heard: set[bytes] = set()
+        for _ in range(20):
+            received_from(near, heard)
+        assert heard >= {b"0", b"1", b"2"}
+
+
+def received_from(link: Link, heard: set[bytes]) -> None:
+    """Look once, as a driver does, for a few messages; and whom they are from."""
+    if not link.pending():
+        assert select.select([link.fileno()], [], [], BOUND_S)[0]
+    heard.update(peer for peer, _ in link.receive(10, BYTES))
+
+
 @pytest.mark.slow
 def test_full_subscriber_loses_what_is_beyond_its_mark_and_stops_nobody(kind: Kind) -> None:
     far, endpoint = kind.publisher()
