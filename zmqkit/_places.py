@@ -10,7 +10,7 @@ from zmqkit.core.membership import key_of
 from zmqkit.errors import ConfigError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.zeromq import Profile, ZeromqLink, packets_max
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
 from zmqkit.options import check_open
 
@@ -56,7 +56,11 @@ class BoundPlace:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
         url = self._url
         if url is not None and url.scheme == "memory":
-            quiet = MemoryLink(self.incarnation, topics=self._profile is not Profile.DATA)
+            quiet = MemoryLink(
+                self.incarnation,
+                topics=self._profile is not Profile.DATA,
+                packets_max=packets_max(self._profile),
+            )
             try:
                 self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
             except ConfigError:

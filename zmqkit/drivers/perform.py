@@ -30,7 +30,7 @@ from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
 
-_LOSSES = frozenset({"notify-failed"})
+_LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
 """Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
 
 

@@ -94,6 +94,12 @@ _OPTIONS = {
     Profile.TOPICS_WITH_CREDIT: {zmq.SNDHWM: QUEUE_MESSAGES + CREDIT, zmq.RCVHWM: 2 * CREDIT},
 }
 
+
+def packets_max(profile: Profile) -> int:
+    """How many packets of one that binds may wait for a peer; of bytes there is no limit."""
+    return _OPTIONS[profile][zmq.SNDHWM]
+
+
 _KINDS = {
     Profile.DATA: (zmq.ROUTER, zmq.DEALER),
     Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
@@ -237,6 +243,7 @@ class ZeromqLink:
         for port in ports:
             bytes_max = self._drain(port, messages, packets_max, bytes_max)
             if len(messages) >= packets_max or bytes_max <= 0:
+                self._hot[port] = self._hot.pop(port, None)  # behind those that wait already
                 break
         return messages
 
