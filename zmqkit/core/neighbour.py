@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zmqkit.core.sighting import Place
-from zmqkit.model import LOOPBACK, PeerId, bracketed
+from zmqkit.core.sighting import Place, Sightings
+from zmqkit.model import LOOPBACK, PeerId, Record, bracketed
 from zmqkit.options import EVASIVE_S, HELLO_S
 
 
@@ -63,6 +63,14 @@ class Neighbour:
         """Try these from now on, new ones first."""
         fresh = [place for place in places if place not in self.places]
         self.places = fresh + [place for place in self.places if place in places]
+
+    def lists(self, record: Record, known: Sightings) -> bool:
+        """Whether it answers, and has said itself what the record says: that is no news then.
+
+        Else each of a thousand announced roles would have us look at all the thousand.
+        """
+        places = {(host, record.control_port) for host in record.addresses}
+        return self.life is Life.ALIVE and known.is_listed(record) and places <= {*self.places}
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""
