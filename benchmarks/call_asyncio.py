@@ -74,12 +74,14 @@ def reference_client(parent: Parent, config: Message) -> None:
     asyncio.run(measure())
 
 
-async def latency(call: Callable[[], Awaitable[object]], count: int) -> Message:
+async def latency(
+    call: Callable[[], Awaitable[object]], count: int, body: object = BODY
+) -> Message:
     """The median and the 99th percentile of `count` calls, in microseconds, after a warm-up."""
     clock = time.perf_counter_ns
     for _ in range(count // 4):
         reply = await call()
-    assert reply == BODY
+    assert reply == body
     times = []
     for _ in range(count):
         begun = clock()

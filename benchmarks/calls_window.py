@@ -80,14 +80,14 @@ def run(work: Coroutine[Any, Any, None], config: Message) -> None:
         asyncio.run(work)
 
 
-async def our_rate(client: Any, window: int, seconds: float) -> float:
+async def our_rate(client: Any, window: int, seconds: float, body: Any = BODY) -> float:
     """Calls per second of `window` tasks that each call one after the other."""
     running = True
 
     async def caller() -> int:
         count, call = 0, client.call
         while running:
-            await call("echo", BODY)
+            await call("echo", body)
             count += 1
         return count
 
@@ -95,7 +95,7 @@ async def our_rate(client: Any, window: int, seconds: float) -> float:
         nonlocal running
         running = False
 
-    assert await client.call("echo", BODY) == BODY
+    assert await client.call("echo", body) == body
     asyncio.get_running_loop().call_later(seconds, stop)
     begun = time.perf_counter()
     counts = await asyncio.gather(*(caller() for _ in range(window)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Generator, Iterator
@@ -42,6 +43,13 @@ def open_descriptors() -> set[tuple[str, str]]:
             if target != f"/proc/{os.getpid()}/fd":
                 found.add((name, target))
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def uvloop_has_its_pipe() -> None:
+    """Make one of its loops where it is installed: it then opens what a process keeps open."""
+    with suppress(ImportError):
+        importlib.import_module("uvloop").new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)

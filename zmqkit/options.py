@@ -36,6 +36,14 @@ more, and a segment of TCP is spared; see benchmarks/compression.py."""
 CREDIT = 1000
 WAITING_CALLS_MAX = 10_000
 INSTANCES_MAX = 16
+RACE_MAX = 4
+PROCESSES_MAX = 500
+"""Other processes that one tells of, and that one remembers of those who ask."""
+PLACES_MAX = 8
+ASKED_MAX = 16
+PEERS_MAX = 100
+"""Static peers in a file; each costs a connection."""
+PEERS_BYTES_MAX = 64 << 10
 RECORDS_MAX = 10_000
 CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
@@ -52,6 +60,7 @@ QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 64 << 20
 MARKS_PER_WINDOW = 4
 GATHER_BYTES = 1 << 20
+GATHER_MESSAGES = QUEUE_MESSAGES // MARKS_PER_WINDOW
 STALL_S = 5.0
 
 # Time, in seconds
@@ -60,6 +69,16 @@ EVASIVE_S = 2.0
 GONE_S = 1.5
 HELLO_S = 0.5
 HELLO_S_MAX = 5.0
+RACE_S = 0.25
+"""Between two addresses of one process that are tried at the same time."""
+RETRY_S_MAX = 3.0
+"""What is gone is tried again after a tenth of the time it has been away, or this."""
+GREET_S = 0.25
+GREET_S_MAX = 60.0
+VISITOR_S = 10.0
+RUMOUR_S = 300.0
+LOOK_S = 2.0
+"""How often a node looks at its peers file and at the addresses of its host."""
 FORGET_CLIENT_S = 60.0
 KEEPER_S = 0.02
 KEEPER_S_MAX = 0.25
@@ -76,13 +95,15 @@ QUICK_RUNS_MIN = 100
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """What ZMQKIT_PEERS, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
+    """What ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
 
-    peers: `host:port` of processes to ask beside discovery. ports: lowest and highest port to
-    bind, (0, 0) for any. insecure: reach and be reached beyond this machine in plain text.
+    peers: `host:port` of processes to ask beside discovery. peers_file: a file with more of
+    them, or nothing. ports: lowest and highest port to bind, (0, 0) for any. insecure: reach
+    and be reached beyond this machine in plain text.
     """
 
     peers: tuple[str, ...] = ()
+    peers_file: str = ""
     ports: tuple[int, int] = (0, 0)
     insecure: bool = False
 
@@ -91,14 +112,44 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     """The settings in the environment; ConfigError names the variable and the remedy."""
     peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
     for peer in peers:
-        try:
-            parse_url(f"tcp://{peer}")
-        except ConfigError as error:
-            raise ConfigError(f"ZMQKIT_PEERS: {peer!r} is not host:port ({error})") from error
+        _check_peer(peer, "ZMQKIT_PEERS")
     flag = environ.get("ZMQKIT_INSECURE", "")
     if flag not in ("", "0", "1"):
         raise ConfigError(f"ZMQKIT_INSECURE is {flag!r}; use 1 or leave it unset")
-    return Environment(peers, _ports(environ.get("ZMQKIT_PORTS", "")), flag == "1")
+    return Environment(
+        peers,
+        environ.get("ZMQKIT_PEERS_FILE", ""),
+        _ports(environ.get("ZMQKIT_PORTS", "")),
+        flag == "1",
+    )
+
+
+def read_peers(text: str, path: str) -> tuple[str, ...]:
+    """The static peers in a file's text: `host:port` a line, `#` begins a comment.
+
+    Raises ConfigError with the path, the line, what stands there and what should.
+    """
+    peers: dict[str, None] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        peer = line.partition("#")[0].strip()
+        if peer:
+            _check_peer(peer, f"{path}:{number}")
+            peers[peer] = None
+    if len(peers) > PEERS_MAX:
+        raise ConfigError(
+            f"{path} names {len(peers)} peers; {PEERS_MAX} at most, and one that all share is "
+            "enough"
+        )
+    return tuple(peers)
+
+
+def _check_peer(peer: str, where: str) -> None:
+    try:
+        url = parse_url(f"tcp://{peer}")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {peer!r} is not host:port ({error})") from error
+    if url.name or url.host == "*" or not url.port:
+        raise ConfigError(f"{where}: {peer!r} is not host:port; write it like 10.0.0.5:5555")
 
 
 def _ports(text: str) -> tuple[int, int]:

@@ -7,13 +7,15 @@ import pytest
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Effect, Handle, Send
 from zmqkit.core.service import ServiceCore
+from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.core.window import Answer
 from zmqkit.model import Frames, leads_away
-from zmqkit.options import COMPRESS_BYTES_MIN
+from zmqkit.options import COMPRESS_BYTES_MIN, QUEUE_BYTES
 from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, peer, tell
 from zmqkit.testing.packets import read
 from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
 
 SERVICE = 0xA
@@ -109,3 +111,21 @@ def test_a_bomb_is_counted_and_dropped() -> None:
     head = wire.HEADER.pack(wire.FIRST + wire.HELLO, wire.LZ4, len(meta), CLIENT, 0, 0)
     assert service.receive(b"p", (head + meta,), 0.0) == []
     assert service.stats()["malformed"] == {"lz4: size": 1}
+
+
+def test_a_subscribers_queue_counts_what_a_message_has_when_it_is_uncompressed() -> None:
+    subscriber = SubscriberCore("weather", CLIENT, [""])
+    subscriber.hear(tell("found", SERVICE, AWAY), 0.0)
+    [source] = subscriber.sources.by_peer
+    fields = {"token": 1, "waits": False}
+    subscriber.receive(
+        source, publication.to_subscriber(wire.WELCOME, SERVICE, CLIENT, fields), 0.0
+    )
+    body = "x" * (QUEUE_BYTES // 2)
+    for number in (1, 2, 3):
+        frames = publication.publication(b"t", SERVICE, number, [encode(body)], 1, far=True)
+        assert len(frames[0]) < len(body) / 100
+        subscriber.receive(source, frames, 0.0)
+        subscriber.check()
+    stats = subscriber.stats()
+    assert (stats["queued"], stats["dropped"]) == (1, {"full": 2})

@@ -9,21 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core import publications
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Core, Handle, Tell
 from zmqkit.core.membership import EVERYBODY, MembershipCore
+from zmqkit.core.publisher import PublisherCore
 from zmqkit.core.service import ServiceCore
-from zmqkit.model import Frames, Record
+from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.model import EVERY_PEER, Frames, Record
+from zmqkit.options import QUEUE_MESSAGES
 from zmqkit.testing import packets
 from zmqkit.testing.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import request_body
 
 US, THEM, PROCESS = 1, 0xA, 9
 PEER = THEM.to_bytes(8, "big")
 CONTROL = b"n" + PROCESS.to_bytes(8, "big")
+SOURCE = publications.peer_of(THEM)
 COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000")) // 3
 
 METAS = st.recursive(
@@ -62,9 +68,39 @@ def membership() -> MembershipCore:
     return core
 
 
-CORES = [(client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS)]
+def publisher() -> PublisherCore:
+    """A publisher that waits for one subscriber, to which it has sent half a window."""
+    core = PublisherCore(THEM, waits=True)
+    core.receive(EVERY_PEER, publications.enters(US), 0.0)
+    core.receive(EVERY_PEER, publications.hello(source=US, target=THEM), 0.0)
+    for _ in range(QUEUE_MESSAGES // 2):
+        core.audience.sent(1, 1, 0.0)
+    return core
+
+
+def subscriber() -> SubscriberCore:
+    """A subscriber that has read from one publisher and knows another."""
+    core = SubscriberCore("weather", US, [""])
+    core.hear(Tell("found", "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.receive(SOURCE, publications.welcome(waits=True, source=THEM, target=US), 0.0)
+    core.receive(SOURCE, publications.publish("t", 1, 1, source=THEM), 0.0)
+    return core
+
+
+def before(core: Core) -> bytes:
+    """What stands before a packet for this core, in its frame."""
+    if isinstance(core, PublisherCore):
+        return publication.TALK
+    return b"t" if isinstance(core, SubscriberCore) else b""
+
+
+CORES = [
+    (client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS),
+    (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM),
+]  # fmt: skip
 each_core = pytest.mark.parametrize(
-    ("make", "peer", "sender"), CORES, ids=["client", "service", "membership"]
+    ("make", "peer", "sender"), CORES, ids=[make.__name__ for make, _, _ in CORES]
 )
 
 
@@ -87,6 +123,8 @@ def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) 
             core = make()
         known = random.random() < 0.6
         made = sent_by(random, sender, target) if known else frames(random, target)
+        if made and random.random() < 0.9:
+            made = (before(core) + bytes(made[0]), *made[1:])
         effects = core.receive(peer if random.random() < 0.9 else b"x", made, step / 100)
         for effect in effects:
             if isinstance(effect, Handle):
@@ -103,7 +141,9 @@ def test_no_garbage_behind_a_right_header_harms_a_core(
 ) -> None:
     core = make()
     target = US if sender != US else THEM
-    core.receive(peer, wire.pack(kind, sender, target, 2, encode(meta), raw), 1.0)
+    target = 0 if kind == wire.PUBLISH else target
+    [head, *rest] = wire.pack(kind, sender, target, 2, encode(meta), raw)
+    core.receive(peer, (before(core) + bytes(head), *rest), 1.0)
     core.flush(1.0)
     core.tick(2.0)
     core.check()

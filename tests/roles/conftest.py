@@ -1,7 +1,8 @@
 """The roles and their counterparts that tests ask for.
 
-`kit` is either kind of roles, `blocking` and `aio` are the two; each makes services and clients
-that are closed at the end, when their counters must balance.
+`kit` is either kind of roles, `blocking` and `aio` are the two, asyncio's once on each kind of
+loop that is installed. Each makes services and clients that are closed at the end, when their
+counters must balance.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pytest
 import zmq
 
 from tests.roles.fakes import FakeClient, FakeService
-from tests.roles.kit import BOUND_S, AsyncKit, Kit
+from tests.roles.kit import BOUND_S, LOOPS, AsyncKit, Kit
 from zmqkit.drivers import node as nodes
 
 
@@ -64,19 +65,20 @@ def blocking(fakes: object) -> Iterator[Kit]:
     kit.close()
 
 
-@pytest.fixture
-def aio(fakes: object) -> Iterator[AsyncKit]:
-    """Makes asyncio roles."""
-    kit = AsyncKit()
+@pytest.fixture(params=LOOPS)
+def aio(request: pytest.FixtureRequest, fakes: object) -> Iterator[AsyncKit]:
+    """Makes asyncio roles, on each kind of loop."""
+    kit = AsyncKit(LOOPS[request.param]())
     yield kit
     kit.close()
 
 
-@pytest.fixture(params=["blocking", "aio"])
-def kit(request: pytest.FixtureRequest) -> Kit:
-    """Either kind of roles."""
-    kit: Kit = request.getfixturevalue(request.param)
-    return kit
+@pytest.fixture(params=["blocking", *LOOPS])
+def kit(request: pytest.FixtureRequest, fakes: object) -> Iterator[Kit]:
+    """Either kind of roles, the asyncio ones on each kind of loop."""
+    kit = Kit() if request.param == "blocking" else AsyncKit(LOOPS[request.param]())
+    yield kit
+    kit.close()
 
 
 @pytest.fixture

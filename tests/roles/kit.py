@@ -6,6 +6,7 @@ What an asyncio role does waits here as a blocking one does: its loop has a thre
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import inspect
 import secrets
 import threading
@@ -29,6 +30,18 @@ def until(holds: Callable[[], object]) -> None:
             return
         pause.wait(STEP_S)
     raise AssertionError("it never came true")
+
+
+def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What makes an event loop, of each kind that is installed."""
+    made: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {}
+    made["asyncio"] = asyncio.new_event_loop
+    if importlib.util.find_spec("uvloop"):
+        made["uvloop"] = importlib.import_module("uvloop").new_event_loop
+    return made
+
+
+LOOPS = loops()
 
 
 class Gate:
@@ -238,9 +251,9 @@ class AsyncKit(Kit):
     publisher_class = zmqkit.asyncio.Publisher
     subscriber_class = zmqkit.asyncio.Subscriber
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
+        self.loop = loop
         self._thread = threading.Thread(target=self.loop.run_forever, name="the user's loop")
         self._thread.start()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.core.directory import read_directory
+from zmqkit.core.directory import read_directory, read_visit
 from zmqkit.core.outcome import (
     BUSY,
     EXPIRED,
@@ -18,8 +18,16 @@ from zmqkit.core.outcome import (
     RAISED,
 )
 from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.places import rows_of
 from zmqkit.model import LOOPBACK
-from zmqkit.options import COMPRESS_BYTES_MIN, CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
+from zmqkit.options import (
+    COMPRESS_BYTES_MIN,
+    CREDIT,
+    PLACES_MAX,
+    PROCESSES_MAX,
+    REQUESTS_MAX,
+    WAITING_CALLS_MAX,
+)
 from zmqkit.wire import announcement
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress
@@ -65,10 +73,13 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert ROWS[kind](packet)
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
+    if kind == wire.HELLO and "places" in said["meta"]:
+        told = read_visit(packet)
+        assert told is not None and rows_of(told.places) == said["meta"]["places"]
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 23
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 25
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -100,6 +111,8 @@ def test_limits_are_as_they_stand() -> None:
     for number in (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
+    assert f"at most {PROCESSES_MAX} rows" in DOCUMENT
+    assert f"at most {PLACES_MAX} places" in DOCUMENT
 
 
 def test_the_announcement_is_read_and_written_as_it_stands() -> None:

@@ -187,7 +187,7 @@ class Publisher:
         self._process.check()
         loop = asyncio.get_running_loop()
         if self._driver is None:
-            self._driver = AioDriver(Driver(self._core, self._place.open()), loop)
+            self._driver = AioDriver(Driver(self._core, self._place.open()), loop, awake=False)
             self._core.about.update(self._place.about())
             self._place.announce()
         elif loop is not self._driver.loop:

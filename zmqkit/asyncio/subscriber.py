@@ -25,7 +25,7 @@ from zmqkit.core.effects import Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
 from zmqkit.options import CLOSE_S
@@ -203,7 +203,11 @@ class Subscriber:
         self._process.check()
         loop = asyncio.get_running_loop()
         if self._driver is None:
-            self._driver = AioDriver(Driver(self._core, self._place.open()), loop)
+            self._driver = AioDriver(
+                Driver(self._core, self._place.open(), Hands(watch=self._place.watch)),
+                loop,
+                awake=False,
+            )
             self._place.listen(self._hear)
         elif loop is not self._driver.loop:
             raise UsageError(

@@ -73,7 +73,7 @@ class Publisher:
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
         self._audience = self._core.audience
-        self._driver = BlockingDriver(Driver(self._core, self._place.open()))
+        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
         self._core.about.update(self._place.about())
         self._closing = threading.Lock()
         self._closed = False

@@ -24,7 +24,7 @@ from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
 from zmqkit.options import CLOSE_S
@@ -56,7 +56,9 @@ class Subscriber:
         self._copy = copy
         self._on_gap = on_gap
         self._hand = Hand()
-        self._driver = BlockingDriver(Driver(self._core, self._place.open()))
+        self._driver = BlockingDriver(
+            Driver(self._core, self._place.open(), Hands(watch=self._place.watch)), awake=False
+        )
         self._closing = threading.Lock()
         self._closed = False
         self._stopping = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import say, several, styled, table, tell, to_json
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
@@ -40,7 +40,7 @@ def command(*, path: str | None, as_json: bool) -> int:
     text = file.read_text(encoding="utf-8", errors="replace")
     progress = Progress()
     try:
-        result = asyncio.run(run(text, progress.show))
+        result = on_loop(run(text, progress.show))
     finally:
         progress.clear()
     if as_json:

@@ -14,6 +14,7 @@ import click
 
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
+from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import say, several, tell
 from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
@@ -89,7 +90,7 @@ def command(
         if isinstance(made, zmqkit.Service):
             unanswered = _serve_blocking(made, until_eof=until_eof)
         else:
-            unanswered = asyncio.run(_serve_asyncio(made, until_eof=until_eof))
+            unanswered = on_loop(_serve_asyncio(made, until_eof=until_eof))
     if unanswered:
         tell(f"{several(unanswered, 'request')} left unanswered")
     return 1 if unanswered else 0

@@ -70,8 +70,10 @@ class Audience:
         listener = self.listeners.get(subscriber)
         if listener is None:
             return False
-        self.joined_count += not listener.joined
-        listener.joined, listener.excluded, listener.far = True, False, far
+        if listener.joined:
+            return True  # it subscribes to more, and has read no more than before
+        self.joined_count += 1
+        listener.joined, listener.far = True, far
         listener.consumed = self.load
         self._recount(now)
         return True
@@ -106,7 +108,7 @@ class Audience:
         """It consumed what came before a mark: whether that takes it in again; None for who
         must not say so."""
         listener = self.listeners.get(subscriber)
-        if listener is None or not listener.joined or not 0 < mark <= self.mark:
+        if listener is None or not 0 < mark <= self.mark:
             return None
         consumed = next((load for number, load in self._marks if number == mark), 0)
         if consumed <= listener.consumed:

@@ -99,7 +99,17 @@ class Tell:
     text: str = ""
 
 
-Effect = Send | Connect | Disconnect | Settle | Handle | Abort | Note | Tell
+@dataclass(slots=True)
+class Watch:
+    """Have membership watch the process behind a control connection for this role.
+
+    url: where that connection is, and the name of the role meant there.
+    """
+
+    url: str
+
+
+Effect = Send | Connect | Disconnect | Settle | Handle | Abort | Note | Tell | Watch
 
 
 class Core(Protocol):

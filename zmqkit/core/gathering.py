@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zmqkit.errors import UsageError
-from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES
+from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES, GATHER_MESSAGES
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,
+    array_head,
     encode,
     encode_checked,
     pack_plain,
@@ -24,6 +25,8 @@ from zmqkit.wire.publication import check_topic
 _FIXED = frozenset({float, bool, type(None)})
 _FIXED_BYTES = 9
 _HEAD_BYTES = 5
+_SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
+"""What a message takes of the room beside its bytes, so that small ones are not too many."""
 _TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
@@ -37,7 +40,7 @@ class Rows:
     """
 
     topic: str
-    parts: list[bytes]
+    parts: list[Buffer]
     count: int
     size: int
     raw: Buffer | None = None
@@ -49,7 +52,7 @@ class _Topic:
 
     name: str
     plain: list[object] = field(default_factory=list)
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[Buffer] = field(default_factory=list)
     count: int = 0
     size: int = 0
 
@@ -57,8 +60,8 @@ class _Topic:
         """Encode the plain bodies."""
         count = len(self.plain)
         if count:
-            head = 1 if count < 16 else 3 if count < 1 << 16 else 5
-            self.parts.append(pack_plain(self.plain)[head:])
+            head = len(array_head(count))
+            self.parts.append(memoryview(pack_plain(self.plain))[head:])
             self.count += count
             self.plain.clear()
 
@@ -90,8 +93,9 @@ class Gathering:
 
         Raises UsageError for a topic or a body that cannot travel; nothing is gathered then.
         """
-        waiting = self._topics.get(topic)
-        if waiting is None:
+        try:
+            waiting = self._topics[topic]
+        except (KeyError, TypeError):  # new, or no text at all
             check_topic(topic)
             waiting = self._topics[topic] = _Topic(topic)
         if type(body) is bytes or (type(body) is str and body.isascii()):
@@ -104,7 +108,7 @@ class Gathering:
             return self._add_encoded(waiting, body)
         waiting.plain.append(body)
         waiting.size += size
-        self._room -= size
+        self._room -= size + _SHARE_BYTES
         if waiting.size >= BATCH_BYTES:
             self._full.append(waiting.take())
             return True
@@ -127,11 +131,13 @@ class Gathering:
             self._full.append(raw_rows(waiting.name, body))
             return True
         row = encode_body(body)
+        if waiting.size and len(row) >= BATCH_BYTES:
+            self._full.append(waiting.take())  # together they might be too much for a packet
         waiting.seal()
         waiting.parts.append(row)
         waiting.count += 1
         waiting.size += len(row)
-        self._room -= len(row)
+        self._room -= len(row) + _SHARE_BYTES
         if waiting.size >= BATCH_BYTES:
             self._full.append(waiting.take())
             return True

@@ -75,7 +75,8 @@ class Queue:
     ) -> bool:
         """Add what arrived to the newest if it goes on from there; false when it does not.
 
-        So messages that came one by one are read as if they had come together.
+        So messages that came one by one are read as if they had come together. A raw body
+        stays apart: it is to be copied as it is read.
         """
         if not self._waiting:
             return False
@@ -85,6 +86,8 @@ class Queue:
             or newest.topic != topic
             or newest.sequence + len(newest.bodies) != sequence
             or len(newest.bodies) >= _JOINED_MAX
+            or type(newest.bodies[0]) is memoryview
+            or type(bodies[0]) is memoryview
             or self.messages + count > self._messages_max
             or self.size + size > self._bytes_max
         ):

@@ -59,7 +59,10 @@ class PublisherCore:
 
         The way of a message that leaves alone, so it is written out.
         """
-        known = self._topics.get(topic)
+        try:
+            known = self._topics.get(topic)
+        except TypeError:  # no text, which is refused below
+            known = None
         if (
             known is None
             or type(body) is memoryview

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from zmqkit.model import Record, is_loopback
 from zmqkit.options import RECORDS_MAX
 
-HELLO, STATIC = "hello", "static"
+HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
 """Sources that count only while the process answers; discovery's records outlive it."""
+ITS_LIST = (HELLO, STATIC, PEER)
+"""What it said itself: on our own account, or when a static peer told of it, which outlives it
+as discovery's records do."""
 
 Place = tuple[str, int]
 """Where a process may be asked: host and control port."""
@@ -35,8 +38,8 @@ class Sighting:
     @property
     def record(self) -> Record:
         """What its process says itself, else what anyone says."""
-        own = self.sources.get(HELLO) or self.sources.get(STATIC)
-        return own or next(iter(self.sources.values()))
+        own = (self.sources[each] for each in ITS_LIST if each in self.sources)
+        return next(own, None) or next(iter(self.sources.values()))
 
     def places(self) -> list[Place]:
         """Where its process may be asked, this machine first."""
@@ -70,7 +73,7 @@ class Sightings:
         elif sighting.record.process != record.process:
             return "conflict"
         sighting.sources[source] = record
-        if source not in ITS_OWN_WORD:
+        if source not in ITS_LIST:
             sighting.heard_at = now
         return ""
 
@@ -96,6 +99,12 @@ class Sightings:
         if not self._by_process[process]:
             del self._by_process[process]
         return process
+
+    def forget_word(self, process: int) -> None:
+        """A process that does not answer vouches for nothing: only discovery's word is left."""
+        for incarnation in self.of(process):
+            if not self.unlearn(incarnation, *ITS_OWN_WORD):
+                self.erase(incarnation)
 
     def places(self, process: int, *, beyond: bool) -> list[Place]:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""

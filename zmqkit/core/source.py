@@ -20,9 +20,13 @@ class State(Enum):
 
 @dataclass(slots=True, eq=False)
 class Position:
-    """A topic's name, and the number that its next message is to have; 0 for any."""
+    """A topic's name, and the number that its next message is to have; 0 for any.
+
+    fresh: its subscription was not known to be in place, so that nothing is missing yet.
+    """
 
     name: str
+    fresh: bool = False
     next: int = 0
 
 
@@ -31,8 +35,10 @@ class Source:
     """A publisher: where it is, what it is like, and how far it is.
 
     incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
-    address. waits: it waits for this subscriber, whose credit it needs. token: of the last
-    HELLO. broken: a subscription did not leave, so the connection is to be made anew.
+    address. waits: it waits for this subscriber, whose credit it needs; None before its first
+    WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
+    subscription did not leave, so the connection is to be made anew. watched: membership was
+    asked to watch its process.
     """
 
     incarnation: int
@@ -40,9 +46,10 @@ class Source:
     endpoint: str
     fixed: bool = False
     state: State = State.LOST
-    waits: bool = False
+    waits: bool | None = None
     token: int = 0
     broken: bool = False
+    watched: bool = False
     hello_at: float = 0.0
     back_off_s: float = HELLO_S
     positions: dict[bytes, Position] = field(default_factory=dict)
@@ -57,5 +64,11 @@ class Source:
                 raise Malformed("topic") from error
             if len(self.positions) >= TOPICS_MAX:
                 del self.positions[next(iter(self.positions))]
-            position = self.positions[topic] = Position(name)
+            fresh = self.state is not State.UP
+            position = self.positions[topic] = Position(name, fresh)
         return position
+
+    def settle(self) -> None:
+        """All subscriptions are in place: topics that were heard too early begin anew."""
+        self.state = State.UP
+        self.positions = {t: each for t, each in self.positions.items() if not each.fresh}

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.source import Source
+from zmqkit.core.source import Source, State
 from zmqkit.core.sources import Sources
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
@@ -97,10 +97,7 @@ class SubscriberCore:
         self._filled.clear()
         self._own.clear()
         self._shared = self._new_inbox(1)
-        effects: list[Effect] = []
-        for incarnation in list(self.sources.by_incarnation):
-            effects += self.sources.gone(incarnation)
-        return effects
+        return self.sources.close()
 
     def stats(self) -> dict[str, object]:
         """Counters; received = delivered + queued + dropped, always."""
@@ -142,7 +139,7 @@ class SubscriberCore:
             if packet.source != source.incarnation and (other := self._other(source, packet)):
                 return other
             if packet.kind == wire.PUBLISH:
-                return self._publish(source, topic, packet, sum(map(len, frames)))
+                return self._publish(source, topic, packet, len(topic) + packet.size)
             if packet.kind == wire.MARK:
                 return self._mark(source, packet)
             if packet.kind == wire.WELCOME:
@@ -198,8 +195,14 @@ class SubscriberCore:
         bodies, sequence = publication.bodies_of(packet), packet.settled
         if not sequence or not topic[0]:
             raise Malformed("sequence" if topic[0] else "topic")
-        position = source.position(topic)
+        if source.waits is None:
+            return []  # nobody knows yet in which inbox it is to wait
         count = len(bodies)
+        if not self.sources.wanted(topic):
+            self.counts["received"] += count
+            self.dropped["unsubscribed"] += count
+            return []  # should it be subscribed to again, it is to begin anew
+        position = source.position(topic)
         missing = sequence - position.next if position.next else 0
         if missing < 0:
             repeated = min(count, -missing)
@@ -209,13 +212,10 @@ class SubscriberCore:
                 return []
             sequence += repeated
             count -= repeated
-        elif missing:
+        elif missing and not position.fresh:
             self._miss(source, position.name, missing)
         position.next = sequence + count
         self.counts["received"] += count
-        if not self.sources.wanted(topic):
-            self.dropped["unsubscribed"] += count
-            return []
         name, publisher = position.name, source.incarnation
         inbox = self._own.get(source.peer) if source.waits else self._shared
         if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
@@ -264,7 +264,9 @@ class SubscriberCore:
 
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.incarnation != delivery.publisher:
+        if source is None or source.state is State.LOST:
+            return []
+        if source.incarnation != delivery.publisher:
             return []
         return [self.sources.say(source, wire.CREDIT, delivery.mark)]
 

@@ -19,10 +19,13 @@ from zmqkit.options import BUSY_POLL_LOOKS, TURN_MESSAGES
 class AioDriver:
     """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 
-    flush_due: this turn is going to end with a flush.
+    awake: a wait may begin awake, which pays where somebody waits for an answer. flush_due:
+    this turn is going to end with a flush.
     """
 
-    def __init__(self, driver: Driver, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, driver: Driver, loop: asyncio.AbstractEventLoop, *, awake: bool = True
+    ) -> None:
         self.driver = driver
         self.loop = loop
         self._thread = get_ident()
@@ -31,7 +34,7 @@ class AioDriver:
         self._timer_at = math.inf
         self.flush_due = False
         self._room = 0
-        self._busy = BusyPoll()
+        self._busy = BusyPoll(wanted=awake)
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()

@@ -51,11 +51,12 @@ class Waiter:
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    attentive: the leader wants to look around after each command of another thread. watched:
+    awake: a wait may begin awake, which pays where somebody waits for an answer. attentive: the
+    leader wants to look around after each command of another thread. watched:
     the keeper is about to look whether a thread drives, within KEEPER_S.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, *, awake: bool = True) -> None:
         self.driver = driver
         self.lock = threading.Lock()
         self._news = threading.Condition(self.lock)
@@ -65,7 +66,7 @@ class BlockingDriver:
         self.watched = False
         self.led = False
         self._released = 0
-        self._busy = BusyPoll()
+        self._busy = BusyPoll(wanted=awake)
         self.process = current_process()
         self._followers: dict[Waiter, None] = {}
         self._leader: Waiter | None = None

@@ -24,14 +24,14 @@ class BusyPoll:
     """What one driver learnt from its last wait.
 
     pays: whether that was over within BUSY_POLL_S; never on a machine with one processor, where
-    whoever stays awake keeps the other side from answering. until: how long the wait at hand
-    may stay awake, on the monotonic clock.
+    whoever stays awake keeps the other side from answering, nor where it is not wanted. until:
+    how long the wait at hand may stay awake, on the monotonic clock.
     """
 
-    __slots__ = ("_several", "pays", "until")
+    __slots__ = ("_may", "pays", "until")
 
-    def __init__(self, processors: int | None = None) -> None:
-        self._several = (processors or os.cpu_count() or 1) > 1
+    def __init__(self, processors: int | None = None, *, wanted: bool = True) -> None:
+        self._may = wanted and (processors or os.cpu_count() or 1) > 1
         self.pays = False
         self.until = 0.0
 
@@ -41,4 +41,4 @@ class BusyPoll:
 
     def end(self, now: float) -> None:
         """It is over, for something came."""
-        self.pays = self._several and now < self.until
+        self.pays = self._may and now < self.until

@@ -19,6 +19,7 @@ from zmqkit.core.effects import (
     Send,
     Settle,
     Tell,
+    Watch,
 )
 from zmqkit.core.outcome import Outcome
 from zmqkit.links import Link
@@ -41,12 +42,14 @@ class Hands:
 
     settle: end these waits. handle: run these requests' handlers, or have them run; each ends
     in the core's `handled`. abort: tell the running ones that nobody waits. finished: give the
-    core what handlers finished by now, and get what follows.
+    core what handlers finished by now, and get what follows. watch: have membership watch the
+    process at a URL.
     """
 
     settle: Callable[[Sequence[Outcome]], None] = _nobody
     handle: Callable[[list[Request]], None] = _nobody
     abort: Callable[[list[Request]], None] = _nobody
+    watch: Callable[[str], None] = _nobody
     finished: Callable[[], list[Effect]] | None = None
 
 
@@ -98,6 +101,8 @@ class Driver:
             case Note():
                 level = logging.WARNING if effect.event in _LOSSES else logging.INFO
                 log.log(level, "%s %s", effect.event, effect.fields)
+            case Watch():
+                self.hands.watch(effect.url)
             case Tell() if self._tell is not None:
                 self._tell(effect)
             case _:

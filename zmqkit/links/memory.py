@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from zmqkit.errors import AddressTaken
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import CREDIT, TOPIC_BYTES_MAX
+from zmqkit.options import CREDIT, QUEUE_MESSAGES, TOPIC_BYTES_MAX
 
 _lock = threading.Lock()
 _bound: dict[str, MemoryLink] = {}
@@ -28,6 +28,8 @@ class MemoryLink:
         """
         self.identity = identity
         self._topics = topics
+        # What credit lets a publisher send is never dropped.
+        self._room = QUEUE_MESSAGES + CREDIT if topics else 2 * CREDIT
         self._prefixes: dict[PeerId, set[bytes]] = {}
         self._inbox: deque[tuple[PeerId, Frames]] = deque()
         self._changes: deque[tuple[PeerId, bool]] = deque()
@@ -96,7 +98,7 @@ class MemoryLink:
             )
 
     def _put(self, peer: PeerId, frames: Frames) -> bool:
-        if len(self._inbox) >= 2 * CREDIT:
+        if len(self._inbox) >= self._room:
             return False
         self._inbox.append((peer, frames))
         self._wake()

@@ -12,9 +12,9 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
 
-def hello(source: int, target: int = 0) -> Frames:
+def hello(source: int, target: int = 0, **fields: object) -> Frames:
     """Somebody asks who is there."""
-    return wire.pack(wire.HELLO, source, target, 0, encode({}))
+    return wire.pack(wire.HELLO, source, target, 0, encode(fields))
 
 
 def welcome(
@@ -30,14 +30,20 @@ def directory(
     *roles: tuple[str, str, int, int],
     control: int = 5000,
     revision: int = 1,
+    others: Iterable[object] | None = None,
 ) -> Frames:
-    """A process says which roles it has: name, role, incarnation and port of each."""
-    fields = {
+    """A process says which roles it has: name, role, incarnation and port of each.
+
+    others: rows of process, revision and places, if it was asked for them.
+    """
+    fields: dict[str, object] = {
         "process": process,
         "control": control,
         "revision": revision,
         "roles": [list(row) for row in roles],
     }
+    if others is not None:
+        fields["others"] = list(others)
     return wire.pack(wire.WELCOME, process, 0, 0, encode(fields))
 
 
@@ -83,6 +89,11 @@ def pong(
 ) -> Frames:
     """A service names what it holds."""
     return wire.pack(wire.PONG, source, target, 0, encode([token, credit, list(held)]))
+
+
+def ask(process: int, token: int = 1) -> Frames:
+    """A process pings on the control connection."""
+    return wire.pack(wire.PING, process, 0, 0, encode([token]))
 
 
 def alive(process: int, revision: int = 1) -> Frames:

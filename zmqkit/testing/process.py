@@ -268,13 +268,15 @@ class Process:
         """Start a service and list it in the process's directory."""
         role.listen(endpoint)
         self.services.append(role)
-        self.control.core.offers.add(role.record, open=True)
+        now = self.network.timeline.now
+        self.control.perform(self.control.core.offer(role.record, now, open=True))
 
     def remove_service(self, role: ServiceRole) -> None:
         """Close a service and list it no longer."""
         if role.closed:
             return
-        self.control.core.offers.remove(role.record.incarnation)
+        now = self.network.timeline.now
+        self.control.perform(self.control.core.retract(role.record.incarnation, now))
         role.perform(role.core.close())
         role.core.check()
         role.shut()

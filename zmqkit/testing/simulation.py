@@ -61,6 +61,7 @@ class Simulation:
         self.targets[self.hosts[-1]] = 1
         deaf = self.world.plan.reception.deaf == 1.0
         self.seeded = deaf or self.random.random() < 0.2
+        self.hub = self.seeded and self.world.plan.ports_stay and seed % 2 == 0
         self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
         self.faults = self._faults()
         self.storming = True
@@ -124,8 +125,9 @@ class Simulation:
         return process
 
     def _seed(self, process: Process) -> None:
-        """Give the process addresses of others, as ZMQKIT_PEERS does."""
-        for url in self.world.control_urls(but=process):
+        """Give the process addresses of others, as ZMQKIT_PEERS does, or one that all share."""
+        shared = [self.world.url_of(self.hosts[0])] if self.hub else []
+        for url in shared or self.world.control_urls(but=process):
             self.world.seed(process, url)
 
     def _client(self, process: Process) -> None:

@@ -57,7 +57,11 @@ class World:
         process = Process(self.network, host, self._draw(), self.oracle, self.timeline.note)
         port = self._port_of(host.address, name)
         process.control.listen(f"tcp://{host.address}:{port}")
-        process.control.core.offers.control_ports.append(port)
+        offers = process.control.core.offers
+        offers.control_ports.append(port)
+        if self.plan.lan:
+            offers.control_ports.append(port)
+            offers.addresses = (host.address,)
         self.processes[name] = process
         self.feed.join(process)
         self.timeline.note(f"{name} starts")
@@ -184,6 +188,11 @@ class World:
                 role.perform(role.core.cancel(called.sequence, now))
 
         role.process.post(give_up)
+
+    def url_of(self, name: str) -> str:
+        """Where the process of that name listens, or did, where ports stay."""
+        address = f"10.0.0.{self._homes[name]}" if self.plan.lan else LOOPBACK
+        return f"tcp://{address}:{self._ports[name]}"
 
     # Time
 

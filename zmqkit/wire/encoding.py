@@ -96,6 +96,10 @@ def decode(data: Buffer) -> object:
 
     The claimed sizes of lists are walked before any is built, unless all of them together are
     small, so memory taken stays in proportion to the bytes that arrived.
+
+    By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
+    bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
+    look for those afterwards takes what it gained.
     """
     try:
         if len(data) > _HARMLESS_BYTES_MAX and _claims_much(data):
@@ -111,17 +115,18 @@ def decode(data: Buffer) -> object:
         raise Malformed(f"msgpack: {type(error).__name__}") from error
 
 
-def array(items: Sequence[bytes], count: int | None = None) -> bytes:
-    """One msgpack array of values that are encoded already; `count` if not one in each item."""
-    if count is None:
-        count = len(items)
+def array(items: Sequence[bytes]) -> bytes:
+    """One msgpack array of values that are encoded already."""
+    return array_head(len(items)) + b"".join(items)
+
+
+def array_head(count: int) -> bytes:
+    """What stands before so many values that make one msgpack array."""
     if count < 16:
-        head = bytes((0x90 | count,))
-    elif count < 1 << 16:
-        head = _ARRAY16 + count.to_bytes(2, "big")
-    else:
-        head = _ARRAY32 + count.to_bytes(4, "big")
-    return head + b"".join(items)
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return _ARRAY16 + count.to_bytes(2, "big")
+    return _ARRAY32 + count.to_bytes(4, "big")
 
 
 def _claims_much(data: Buffer) -> bool:

@@ -19,7 +19,7 @@ message. docs/wire.md is normative.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import cast
 
@@ -73,7 +73,7 @@ _STR = frozenset({str})
 class Packet:
     """A decoded packet: the header's fields, its msgpack part as values, its raw body.
 
-    raw: a view of what arrived, not a copy.
+    raw: a view of what arrived, not a copy. size: the bytes of both, uncompressed.
     """
 
     kind: int
@@ -82,6 +82,7 @@ class Packet:
     settled: int
     meta: object
     raw: memoryview | None
+    size: int = field(default=0, compare=False)
 
 
 def pack(
@@ -127,7 +128,8 @@ def unpack(frames: Frames, at: int = 0) -> Packet:
         raw = _second_frame(frames, encoding)
         if encoding & LZ4:
             meta = decompress(meta)
-    return Packet(kind, source, target, settled, decode(meta), raw)
+    size = len(meta) if raw is None else len(meta) + len(raw)
+    return Packet(kind, source, target, settled, decode(meta), raw, size)
 
 
 def _first_fault(first: int) -> str:

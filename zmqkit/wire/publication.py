@@ -16,7 +16,7 @@ from zmqkit.errors import UsageError
 from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, TOPIC_BYTES_MAX
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed, array, encode
+from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode
 from zmqkit.wire.packet import Packet
 
 SUBSCRIBE, UNSUBSCRIBE, TALK = b"\x01", b"\x00", b"\x02"
@@ -61,7 +61,7 @@ def publication(
     topic: bytes,
     source: int,
     sequence: int,
-    bodies: Sequence[bytes],
+    bodies: Sequence[Buffer],
     count: int,
     *,
     far: bool = False,
@@ -70,8 +70,15 @@ def publication(
 
     far: somebody on another machine is to receive it.
     """
-    [frame] = wire.pack(wire.PUBLISH, source, 0, sequence, array(bodies, count), far=far)
-    return (topic + bytes(frame),)
+    rows = array_head(count)
+    if far:
+        [frame] = wire.pack(
+            wire.PUBLISH, source, 0, sequence, b"".join((rows, *bodies)), far=far
+        )
+        return (topic + bytes(frame),)
+    size = len(rows) + sum(map(len, bodies))
+    head = _pack_header(_FIRST, wire.MSGPACK, size, source, 0, sequence)
+    return (b"".join((topic, head, rows, *bodies)),)  # bodies are copied once
 
 
 def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:

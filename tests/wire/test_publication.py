@@ -1,0 +1,190 @@
+"""Publish-subscribe on the wire: a topic in front of the packet."""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zmqkit.errors import UsageError
+from zmqkit.model import Frames
+from zmqkit.options import BODY_BYTES_MAX, TOPIC_BYTES_MAX
+from zmqkit.testing.garbage import lie, noise, spoil
+from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
+from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.packet import CREDIT, HELLO, MARK, PUBLISH, WELCOME, Packet
+
+NUMBERS = st.integers(0, (1 << 64) - 1)
+TOPICS = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=64
+)
+BODIES = st.none() | st.integers(-9, 9) | st.text(max_size=5) | st.lists(st.booleans())
+
+
+def read_bodies(frames: Frames) -> list[object]:
+    """The bodies behind the topic."""
+    return publication.bodies_of(publication.read(frames)[1])
+
+
+@given(TOPICS, NUMBERS, NUMBERS, st.lists(BODIES, min_size=1, max_size=40))
+def test_messages_arrive_as_they_were(
+    topic: str, source: int, sequence: int, bodies: list[object]
+) -> None:
+    data = publication.check_topic(topic)
+    parts = [encode(body) for body in bodies]
+    frames = publication.publication(data, source, sequence, parts, len(parts))
+    whole = Packet(PUBLISH, source, 0, sequence, bodies, None)
+    assert publication.read(frames) == (data, whole)
+    assert read_bodies(frames) == bodies
+    assert publication.read(tuple(map(memoryview, frames))) == publication.read(frames)
+
+
+@given(TOPICS, NUMBERS, NUMBERS, BODIES)
+def test_a_single_message_is_a_packet_of_one(
+    topic: str, source: int, sequence: int, body: object
+) -> None:
+    data, row = topic.encode(), encode(body)
+    packet = publication.publication(data, source, sequence, [row], 1)
+    assert (publication.single(data, source, sequence, row),) == packet
+
+
+def test_parts_may_hold_many_bodies_each() -> None:
+    parts = [encode([1, 2, 3])[1:], encode(4), encode([5, 6])[1:]]
+    frames = publication.publication(b"t", 7, 9, parts, 6)
+    assert read_bodies(frames) == [1, 2, 3, 4, 5, 6]
+
+
+@given(TOPICS, NUMBERS, NUMBERS, st.binary())
+def test_a_raw_body_arrives_as_it_was(
+    topic: str, source: int, sequence: int, raw: bytes
+) -> None:
+    frames = publication.raw_publication(topic.encode(), source, sequence, raw)
+    data, packet = publication.read(frames)
+    assert (data, packet.source, packet.settled) == (topic.encode(), source, sequence)
+    assert publication.bodies_of(packet) == [raw] and frames[1] is raw
+
+
+@pytest.mark.parametrize("kind", [WELCOME, MARK])
+@given(NUMBERS, NUMBERS, BODIES)
+def test_what_is_for_one_subscriber_begins_with_its_private_topic(
+    kind: int, source: int, subscriber: int, meta: object
+) -> None:
+    frames = publication.to_subscriber(kind, source, subscriber, meta)
+    topic, packet = publication.read(frames)
+    assert topic == publication.private(subscriber) == bytes(frames[0][:9])
+    assert packet == Packet(kind, source, subscriber, 0, meta, None)
+
+
+@pytest.mark.parametrize("kind", [HELLO, CREDIT])
+@given(NUMBERS, NUMBERS, BODIES)
+def test_what_a_subscriber_says_is_told_from_its_subscriptions(
+    kind: int, source: int, target: int, meta: object
+) -> None:
+    [frame] = publication.to_publisher(kind, source, target, meta)
+    assert frame[:1] == publication.TALK
+    assert wire.unpack((frame[1:],)) == Packet(kind, source, target, 0, meta, None)
+    assert len({publication.SUBSCRIBE, publication.UNSUBSCRIBE, publication.TALK}) == 3
+
+
+def test_no_topic_begins_as_a_private_one_does() -> None:
+    assert publication.private(publication.EVERYBODY)[0] == 0
+    assert publication.private((1 << 64) - 1) == b"\0" + b"\xff" * 8
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason"),
+    [
+        ("", "at least one"), (b"t", "text"), (None, "text"), (5, "text"), (["t"], "text"),
+        ("a\0b", "NUL"), ("x" * (TOPIC_BYTES_MAX + 1), "256 at most"),
+        ("ü" * (TOPIC_BYTES_MAX // 2 + 1), "258 bytes"), ("\ud800", "Unicode"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_cannot_be_a_topic_is_named(topic: object, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        publication.check_topic(topic)
+    if topic != "":
+        with pytest.raises(UsageError, match=reason):
+            publication.check_prefix(topic)
+
+
+def test_the_longest_topic_travels() -> None:
+    topic = publication.check_topic("x" * TOPIC_BYTES_MAX)
+    frames = publication.publication(topic, 1, 1, [encode(5)], 1)
+    assert publication.read(frames)[0] == topic
+
+
+def test_the_prefix_of_all_topics_is_empty() -> None:
+    assert publication.check_prefix("") == b""
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ((), "topic"), ((b"",), "topic"), ((b"x" * 300,), "topic"), ((b"kitchen",), "topic"),
+        ((b"x" * (TOPIC_BYTES_MAX + 1) + b"\0\x5a",), "topic"),
+        ((b"\0",), "size"), ((b"\0\0\0\0\0\0\0\0\1",), "size"), ((b"t\0\x5a\1",), "size"),
+        ((b"t" + bytes(40),), "magic"), ((bytes(60),), "magic"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_has_no_topic_or_no_packet_is_malformed(frames: Frames, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        publication.read(frames)
+
+
+@pytest.mark.parametrize("meta", [None, [], {}, 5, "x"])
+def test_a_packet_without_bodies_is_malformed(meta: object) -> None:
+    with pytest.raises(Malformed, match="bodies"):
+        publication.bodies_of(Packet(PUBLISH, 1, 0, 1, meta, None))
+
+
+def test_a_raw_body_belongs_to_one_message_and_has_a_limit() -> None:
+    long = memoryview(bytes(BODY_BYTES_MAX + 1))
+    for bodies, raw in ([None, None], memoryview(b"raw")), ([None], long):
+        with pytest.raises(Malformed, match="raw"):
+            publication.bodies_of(Packet(PUBLISH, 1, 0, 1, bodies, raw))
+    fits = long[:BODY_BYTES_MAX]
+    assert publication.bodies_of(Packet(PUBLISH, 1, 0, 1, [None], fits)) == [fits]
+
+
+def decode_all(frames: Frames) -> None:
+    """Put a message through both decoders; only Malformed may come out."""
+    try:
+        topic, packet = publication.read(frames)
+        assert 0 < len(topic) <= TOPIC_BYTES_MAX
+        assert publication.bodies_of(packet)
+    except Malformed:
+        return
+
+
+@given(st.lists(st.binary(max_size=100), max_size=3))
+def test_garbage_is_malformed(frames: list[bytes]) -> None:
+    decode_all(tuple(frames))
+
+
+@pytest.mark.slow
+@given(st.binary(max_size=300), st.binary(max_size=60), st.none() | st.binary())
+def test_garbage_behind_a_header_is_malformed(
+    topic: bytes, meta: bytes, raw: bytes | None
+) -> None:
+    head, *rest = wire.pack(PUBLISH, 1, 0, 3, meta, raw)
+    decode_all((topic + bytes(head), *rest))
+
+
+@pytest.mark.slow
+def test_much_garbage_is_malformed() -> None:
+    random = Random(5)
+    seeds = [
+        publication.publication(b"t", 1, 1, [encode([1, "x"])[1:]], 2),
+        publication.raw_publication(b"kitchen", 1, 7, b"raw"),
+        publication.to_subscriber(MARK, 1, 0, 5),
+        publication.to_subscriber(WELCOME, 1, 2, {"token": 1, "waits": True}),
+    ]
+    for _ in range(int(os.environ.get("ZMQKIT_GARBAGE", "10000"))):
+        made = (b"t" + noise(random),), lie(random), spoil(random, random.choice(seeds))
+        decode_all(random.choice(made))
