@@ -69,6 +69,20 @@ def test_whoever_wants_everybody_gets_it(core: MembershipCore) -> None:
     assert core.want(EVERYBODY, 0.0, open=False) == [Connect(PEER, HERE)]
 
 
+def test_what_its_process_has_said_is_no_news_and_a_new_address_is(
+    core: MembershipCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive(core)
+    looked: list[int] = []
+    monkeypatch.setattr(core, "_reach", lambda process, now: looked.append(process) or [])
+    core.heard(RECORD, "mdns", 1.0)
+    assert not looked
+    core.heard(replace(RECORD, addresses=("127.0.0.1", "127.0.0.2")), "mdns", 1.0)
+    core.heard(replace(RECORD, port=6666), "mdns", 1.0)
+    core.heard(replace(RECORD, incarnation=0xB), "mdns", 1.0)
+    assert looked == [THEM] * 3
+
+
 def test_what_is_elsewhere_is_connected_only_if_open(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("10.0.0.1",)), "mdns", 0.0)
     assert core.want(ORDERS, 0.0, open=False) == []

@@ -13,8 +13,8 @@ from enum import Enum
 
 from zmqkit.core.directory import Offers, hello, ping
 from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
-from zmqkit.core.sighting import Place
-from zmqkit.model import LOOPBACK, PeerId, bracketed, is_loopback
+from zmqkit.core.sighting import Place, Sightings
+from zmqkit.model import LOOPBACK, PeerId, Record, bracketed, is_loopback
 from zmqkit.options import (
     EVASIVE_S,
     GONE_S,
@@ -240,6 +240,14 @@ class Neighbour:
     def tell(self, news: str) -> list[Effect]:
         """The same news of each of its roles, to everybody who was told of it."""
         return [Tell(news, key, incarnation) for incarnation, key in self.told]
+
+    def lists(self, record: Record, known: Sightings) -> bool:
+        """Whether it answers, and has said itself what the record says: that is no news then.
+
+        Else each of a thousand announced roles would have us look at all the thousand.
+        """
+        places = {(host, record.control_port) for host in record.addresses}
+        return self.life is Life.ALIVE and known.is_listed(record) and places <= {*self.places}
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""

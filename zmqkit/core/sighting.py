@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zmqkit.model import Record, is_loopback
 from zmqkit.options import RECORDS_MAX
@@ -77,6 +77,12 @@ class Sightings:
             sighting.heard_at = now
         return ""
 
+    def is_listed(self, record: Record) -> bool:
+        """Whether the process has said itself what the record says of the role."""
+        sighting = self.by_incarnation.get(record.incarnation)
+        own = None if sighting is None else sighting.sources.get(HELLO)
+        return own is not None and replace(own, addresses=record.addresses) == record
+
     def unlearn(self, incarnation: int, *sources: str) -> bool:
         """Drop what these sources said; whether anybody else still says something."""
         sighting = self.by_incarnation[incarnation]
@@ -102,8 +108,12 @@ class Sightings:
 
     def places(self, process: int, *, beyond: bool) -> list[Place]:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        sightings = (self.by_incarnation[i] for i in self.of(process))
-        places = {place for sighting in sightings for place in sighting.places()}
+        places = {
+            (host, record.control_port)
+            for incarnation in self.of(process)
+            for record in self.by_incarnation[incarnation].sources.values()
+            for host in record.addresses
+        }
         return near_first(p for p in places if beyond or is_loopback(p[0]))
 
     def unlisted(self, process: int, listed: Container[int]) -> list[int]:
