@@ -43,10 +43,10 @@ class MembershipCore:
 
     def __init__(self, process: int) -> None:
         self.process = process
-        self.offers = Offers(process)
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
         self._known = Sightings()
+        self.offers = Offers(process, self._known)
         self.sightings = self._known.by_incarnation
         self.seeds = Seeds(process)
         self._wants = Wants(self._known, self.seeds)
@@ -303,7 +303,7 @@ class MembershipCore:
             told = told.seen_from(beyond=peer[:1] > b"\0")
             if not self.offers.visitors.admit(peer, told, now):
                 self.malformed["visitors-full"] += 1
-        return [self.offers.welcome(peer, packet.source)]
+        return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
 
     def _untold(self, processes: list[int]) -> list[Effect]:
         """Nobody tells of these any more, which is no more than the end of a record."""
