@@ -148,6 +148,28 @@ def others(effect: Effect) -> object:
     return fields["others"]
 
 
+def test_who_is_known_by_multicast_is_told_of_too(core: MembershipCore) -> None:
+    core.offers.control_ports.append(5006)
+    record = replace(RECORD, addresses=("10.0.0.5", "fe80::1%eth0"), control_port=5001)
+    core.heard(record, "mdns:lan", 0.0)
+    core.heard(replace(record, process=US, incarnation=0xC), "mdns:lan", 0.0)
+    [told] = core.receive(b"\1a", packets.hello(5, places=[]), 0.0)
+    assert others(told) == [[THEM, 5, [["10.0.0.5", 5001]]]]
+    core.want(ORDERS, 0.0, open=True)
+    core.tick(1.0)
+    core.tick(2.1)
+    assert core.neighbours[THEM].life is Life.GONE
+    [told] = core.receive(b"\1a", packets.hello(5, places=[]), 2.1)
+    assert others(told) == []
+
+
+def test_who_visits_speaks_for_itself(core: MembershipCore) -> None:
+    core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns:loopback", 0.0)
+    core.receive(b"\0a", packets.hello(THEM, revision=3, places=[["127.0.0.1", 80]]), 0.0)
+    [told] = core.receive(b"\0b", packets.hello(5, places=[]), 0.0)
+    assert others(told) == [[THEM, 3, [["127.0.0.1", 80]]]]
+
+
 def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> None:
     def revision(now: float) -> object:
         [pong] = core.receive(b"\0b", packets.ask(6), now)

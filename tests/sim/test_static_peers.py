@@ -107,3 +107,33 @@ def test_a_static_peer_that_was_stopped_forgets_nobody() -> None:
     for _ in range(50):
         world.run(0.1)
         assert role.core.ready_count == 1 and role.process.control.core.sightings
+
+
+def test_who_a_static_peer_hears_by_multicast_is_found_through_it() -> None:
+    world = World(1, Plan(ports_stay=True))
+    world.start("shared")
+    world.serve(world.start("a"), "orders")
+    world.run(1.0)
+    world.feed.reception = Reception(deaf=1.0)
+    user = world.start("user")
+    world.seed(user, world.url_of("shared"))
+    role = client(world)
+    assert role.core.ready_count == 1
+
+
+def test_static_peers_of_each_other_come_to_rest() -> None:
+    world = World(1, Plan(reception=Reception(deaf=1.0), ports_stay=True), keep=True)
+    for name in ("shared", "other"):
+        world.start(name)
+    for name, other in (("shared", "other"), ("other", "shared")):
+        world.seed(world.processes[name], world.url_of(other))
+    for name, peer in (("a", "shared"), ("b", "other")):
+        world.seed(world.start(name), world.url_of(peer))
+        world.serve(world.processes[name], "stock")
+    for name in ("shared", "other"):
+        world.client(world.processes[name], "orders")
+    world.run(200.0)
+    begun = len(world.timeline.lines)
+    world.run(100.0)
+    said = [line for line in world.timeline.lines[begun:] if "> HELLO" in line]
+    assert len(said) <= 4 * 3  # four connections to static peers, once a minute each

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zmqkit.core.effects import Send
-from zmqkit.core.places import Whereabouts, is_shared, read_others, read_places, rows_of
-from zmqkit.core.sighting import Place
+from zmqkit.core.places import (
+    Whereabouts,
+    at_first_hand,
+    is_shared,
+    read_others,
+    read_places,
+    rows_of,
+)
+from zmqkit.core.sighting import Place, Sightings
 from zmqkit.core.visitor import Visitors
 from zmqkit.errors import UsageError
 from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
@@ -114,8 +122,9 @@ class Offers:
     visitors: who asked for others. Only the first bound address is this machine's own.
     """
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, known: Sightings | None = None) -> None:
         self.process = process
+        self._known = known or Sightings()
         self.control_ports: list[int] = []
         self.addresses: tuple[str, ...] = ()
         self.visitors = Visitors()
@@ -150,8 +159,11 @@ class Offers:
         """What a HELLO carries that asks for others as well."""
         return {"revision": self._revision, "places": rows_of(self.places(beyond=beyond))}
 
-    def welcome(self, peer: PeerId, asker: int = 0) -> Send:
-        """The directory; through any but the first bound address only what is open."""
+    def welcome(self, peer: PeerId, asker: int = 0, gone: Iterable[int] = ()) -> Send:
+        """The directory; through any but the first bound address only what is open.
+
+        A visitor is told of others as well, but for those that are known to be gone.
+        """
         bound = peer[0] if peer and peer[0] < len(self.control_ports) else 0
         roles = [
             [record.name, record.role, record.incarnation, record.port]
@@ -165,9 +177,19 @@ class Offers:
             "roles": roles,
         }
         if peer in self.visitors:
-            others = self.visitors.others(asker, beyond=bound > 0)
-            fields["others"] = [each.row() for each in others[:PROCESSES_MAX]]
+            but = {self.process, asker, *gone}
+            fields["others"] = [each.row() for each in self._others(but, beyond=bound > 0)]
         return _send(peer, wire.WELCOME, self.process, fields)
+
+    def _others(self, but: set[int], *, beyond: bool) -> list[Whereabouts]:
+        """Whom to tell of: visitors, who speak for themselves, then who is known otherwise."""
+        found = self.visitors.others(beyond=beyond)
+        for process in self._known.processes():
+            if process not in found:
+                told = at_first_hand(self._known, process).seen_from(beyond=beyond)
+                if told.places:
+                    found[process] = told
+        return [each for process, each in found.items() if process not in but][:PROCESSES_MAX]
 
     def pong(self, peer: PeerId, packet: Packet) -> Send:
         """The answer to a ping; its revision tells whether the directory changed."""
@@ -180,7 +202,8 @@ class Offers:
         """Changes with what this peer is told, and when it is forgotten as a visitor."""
         if peer not in self.visitors:
             return self._revision
-        return self._revision + (1 + self.visitors.revision << 32)
+        others_revision = 1 + self.visitors.revision + self._known.changes
+        return self._revision + (others_revision << 32)
 
 
 def hello(process: int, peer: PeerId, visit: dict[str, object] | None = None) -> Send:

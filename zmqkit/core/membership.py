@@ -43,13 +43,13 @@ class MembershipCore:
 
     def __init__(self, process: int) -> None:
         self.process = process
-        self.offers = Offers(process)
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
         self._known = Sightings()
+        self.offers = Offers(process, self._known)
         self.sightings = self._known.by_incarnation
-        self._seeds = Seeds(process)
-        self._wants = Wants(self._known, self._seeds)
+        self.seeds = Seeds(process)
+        self._wants = Wants(self._known, self.seeds)
         self._rumours = Rumours(process, self.malformed)
 
     # Commands
@@ -57,7 +57,7 @@ class MembershipCore:
     def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
         """Find and watch the instances of a key, beyond this machine only if open."""
         self._wants.add(key, open=open)
-        effects = self._seeds.ask_all(now)
+        effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
         for process in self._known.processes():
@@ -68,7 +68,7 @@ class MembershipCore:
         """Undo one `want`; processes that nobody uses any more are left alone."""
         if not self._wants.remove(key, open=open):
             return []
-        effects = self._seeds.remove(key)
+        effects = self.seeds.remove(key)
         for neighbour in self.neighbours.values():
             neighbour.untell(key)
         return effects + self._drop_unused()
@@ -77,7 +77,7 @@ class MembershipCore:
         """Tell whoever asks of a role of this process, beyond this machine only if open."""
         self.offers.add(record, open=open)
         if len(self.offers) == 1 and not self._wants:
-            return self._seeds.ask_all(now)
+            return self.seeds.ask_all(now)
         return self.neighbours.greet_all(now)
 
     def retract(self, incarnation: int, now: float) -> list[Effect]:
@@ -94,11 +94,11 @@ class MembershipCore:
 
     def seed(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
         """Ask who is at an address whenever the process there is not a neighbour."""
-        return self._seeds.add(url, key, role, now)
+        return self.seeds.add(url, key, role, now)
 
     def unseed(self, url: Url) -> list[Effect]:
         """Ask no more at an address that was given for everybody."""
-        return self._seeds.forget(url) + self._drop_unused()
+        return self.seeds.forget(url) + self._drop_unused()
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery."""
@@ -130,7 +130,7 @@ class MembershipCore:
         neighbour = self.neighbours.at(peer)
         if neighbour is not None:
             return [neighbour.greet(peer)]
-        return [hello(self.process, peer)] if self._seeds.get(peer) is not None else []
+        return [hello(self.process, peer)] if self.seeds.get(peer) is not None else []
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link lost a control connection; it keeps trying to open it anew."""
@@ -152,7 +152,7 @@ class MembershipCore:
             if packet.kind == wire.PING:
                 self.offers.visitors.heard(peer, now)
                 return [self.offers.pong(peer, packet)]
-            neighbour, seed = self.neighbours.at(peer), self._seeds.get(peer)
+            neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
@@ -176,7 +176,7 @@ class MembershipCore:
         self.offers.visitors.tick(now)
         effects += self._untold(self._rumours.tick(now))
         if self._is_active():
-            effects += self._seeds.tick(now)
+            effects += self.seeds.tick(now)
         return effects + self._ask_around(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -185,7 +185,7 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        seeds_at = self._seeds.deadline() if self._is_active() else inf
+        seeds_at = self.seeds.deadline() if self._is_active() else inf
         visitors_at = self.offers.visitors.deadline()
         rumours_at = self._rumours.deadline(asks=bool(self._wants))
         return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at)
@@ -213,7 +213,7 @@ class MembershipCore:
     def _uses(self, process: int) -> list[bool]:
         """For each reason to watch a process, whether that reaches beyond this machine."""
         uses = self._wants.opens(process)
-        uses += [open for open in self._seeds.opens(process) if self._is_active(beyond=open)]
+        uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
         if self._wants and self._rumours.asks(process):
             uses.append(self._wants.beyond)
         return uses
@@ -222,7 +222,7 @@ class MembershipCore:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         known = self._known.places(process, beyond=beyond)
         told = self._rumours.places(process, beyond=beyond)
-        return near_first({*known, *told, *self._seeds.places(process)})
+        return near_first({*known, *told, *self.seeds.places(process)})
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -235,11 +235,11 @@ class MembershipCore:
             if not places:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
-        neighbour.asks_others = bool(self._seeds.peers(process))
+        neighbour.asks_others = bool(self.seeds.peers(process))
         neighbour.take_places(places, now)
-        effects = self._seeds.rest(process)
+        effects = self.seeds.rest(process)
         if neighbour.life is Life.GONE and neighbour.places:
-            neighbour.away_at = now
+            neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
         self.neighbours.wake(neighbour)
         return effects + self._wants.found(neighbour)
@@ -251,7 +251,7 @@ class MembershipCore:
         self._known.forget_word(neighbour.process)
         self._rumours.release(neighbour.process)
         self._rumours.lost(neighbour.process, -inf)
-        return effects + self._seeds.wake(neighbour.process)
+        return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
         unused = [each for each in self.neighbours.values() if not self._uses(each.process)]
@@ -269,7 +269,7 @@ class MembershipCore:
         """Nobody answers there: tell, and try again while discovery still announces it."""
         effects = neighbour.tell("gone") + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
-        effects += self._seeds.wake(neighbour.process)
+        effects += self.seeds.wake(neighbour.process)
         self._rumours.lost(neighbour.process, now + RUMOUR_S)
         self._rumours.release(neighbour.process)
         uses = self._uses(neighbour.process)
@@ -305,7 +305,7 @@ class MembershipCore:
             told = told.seen_from(beyond=peer[:1] > b"\0")
             if not self.offers.visitors.admit(peer, told, now):
                 self.malformed["visitors-full"] += 1
-        return [self.offers.welcome(peer, packet.source)]
+        return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
 
     def _untold(self, processes: list[int]) -> list[Effect]:
         """Nobody tells of these any more, which is no more than the end of a record."""
@@ -360,7 +360,7 @@ class MembershipCore:
                 self.malformed[refused] += 1
             elif process in self._rumours:
                 self._known.learn(record, PEER, now)
-        effects = self._seeds.pick(directory)
+        effects = self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
             if incarnation not in self.sightings:
                 continue  # erased together with the one before
@@ -381,7 +381,7 @@ class MembershipCore:
         return effects
 
     def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
-        self._seeds.answered(seed, directory)
+        self.seeds.answered(seed, directory)
         return self._list(directory, seed.url.host, STATIC, now)
 
     def _pong(self, neighbour: Neighbour, packet: Packet, now: float) -> list[Effect]:

@@ -51,7 +51,8 @@ class Neighbour:
     each incarnation and key that was announced as found, and not withdrawn since, the endpoint;
     empty to announce it once more. untried, race_at: how many places this round has yet to try,
     and when the next. next_at: of a ping, a hello or the next round. since: its life began.
-    away_at: since when it has not answered. wake_at: when the wheel has it looked after.
+    away_at: since when it has not answered. given_up: nobody answered in the last round.
+    wake_at: when the wheel has it looked after.
     """
 
     offers: Offers
@@ -74,6 +75,7 @@ class Neighbour:
     give_up_at: float = math.inf
     since: float = 0.0
     away_at: float = 0.0
+    given_up: bool = False
     wake_at: float = math.inf
     told: dict[tuple[int, str], str] = field(default_factory=dict)
 
@@ -139,6 +141,7 @@ class Neighbour:
         """The process itself answered on this connection: keep it and close all others."""
         if self.life is not Life.ALIVE:
             self._turn(Life.ALIVE, now)
+            self.given_up = False
             self.next_at = now + PING_S
             self.greet_s = GREET_S
             self.greet_at = now + GREET_S if self.asks_others else math.inf
@@ -165,6 +168,7 @@ class Neighbour:
     def give_up(self, now: float) -> list[Effect]:
         """Nobody answers: it is tried again after a tenth of the time it has been away."""
         self._turn(Life.GONE, now)
+        self.given_up = True
         away_s = max(0.0, now - self.away_at)
         self.next_at = now + min(max(HELLO_S, away_s / 10), RETRY_S_MAX)
         self.silent = False

@@ -37,6 +37,10 @@ class Neighbours(dict[int, Neighbour]):
                 due.append(neighbour)
         return due
 
+    def gone(self) -> list[int]:
+        """Those who do not answer."""
+        return [process for process, each in self.items() if each.given_up]
+
     def greet_all(self, now: float) -> list[Effect]:
         """Tell static peers what changed here."""
         effects: list[Effect] = []

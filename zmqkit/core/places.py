@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from zmqkit.core.sighting import Place
+from zmqkit.core.sighting import ITS_LIST, PEER, Place, Sightings
 from zmqkit.model import is_loopback
 from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire.encoding import Malformed
@@ -28,6 +28,26 @@ class Whereabouts:
     def row(self) -> list[object]:
         """How it stands in a WELCOME."""
         return [self.process, self.revision, rows_of(self.places)]
+
+
+def at_first_hand(known: Sightings, process: int) -> Whereabouts:
+    """Where a process may be asked as its announcements or it itself say, and no third party.
+
+    What it says itself does not count if it was asked because a third party told of it: two who
+    tell each other would vouch for one another. Its revision is made of its roles, for its own
+    is not known here.
+    """
+    places: set[Place] = set()
+    revision = 0
+    for incarnation in known.of(process):
+        sources = known.by_incarnation[incarnation].sources
+        passed_on = ITS_LIST if PEER in sources else ()
+        for source, record in sources.items():
+            if source not in passed_on:
+                hosts = filter(is_shared, record.addresses)
+                places.update((host, record.control_port) for host in hosts)
+        revision ^= incarnation >> 1
+    return Whereabouts(process, revision, tuple(sorted(places)[:PLACES_MAX]))
 
 
 def rows_of(places: Iterable[Place]) -> list[list[object]]:

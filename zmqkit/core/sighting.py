@@ -48,9 +48,13 @@ class Sighting:
 
 
 class Sightings:
-    """Every role that is known of, by incarnation and by process."""
+    """Every role that is known of, by incarnation and by process.
+
+    changes: counts what was new, or was forgotten.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self.by_incarnation: dict[int, Sighting] = {}
         self._by_process: dict[int, dict[int, None]] = {}
 
@@ -72,6 +76,7 @@ class Sightings:
             self._by_process.setdefault(record.process, {})[record.incarnation] = None
         elif sighting.record.process != record.process:
             return "conflict"
+        self.changes += sighting.sources.get(source) != record
         sighting.sources[source] = record
         if source not in ITS_LIST:
             sighting.heard_at = now
@@ -89,11 +94,12 @@ class Sightings:
         if sighting.sources.keys() <= set(sources):
             return False
         for source in sources:
-            sighting.sources.pop(source, None)
+            self.changes += sighting.sources.pop(source, None) is not None
         return True
 
     def erase(self, incarnation: int) -> int:
         """Forget a role; gives its process."""
+        self.changes += 1
         process = self.by_incarnation.pop(incarnation).record.process
         del self._by_process[process][incarnation]
         if not self._by_process[process]:

@@ -51,14 +51,14 @@ class Visitors:
             visitor.heard_at = now
             self._by_peer[peer] = visitor
 
-    def others(self, asker: int, *, beyond: bool) -> list[Whereabouts]:
-        """Each process that may be asked, but for the one that wants to know."""
+    def others(self, *, beyond: bool) -> dict[int, Whereabouts]:
+        """Each process that may be asked."""
         found: dict[int, Whereabouts] = {}
         for visitor in self._by_peer.values():
             told = visitor.told.seen_from(beyond=beyond)
-            if told.places and told.process != asker:
+            if told.places:
                 found[told.process] = told
-        return list(found.values())
+        return found
 
     def tick(self, now: float) -> None:
         """Forget those who are silent, unless it was this process that slept."""

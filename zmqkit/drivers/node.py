@@ -23,7 +23,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.directory import Listing, listings
+from zmqkit.drivers.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.drivers.keeper import Keeper
 from zmqkit.drivers.peers import Peers
 from zmqkit.drivers.perform import Driver
@@ -117,6 +117,10 @@ class Node:
     def directory(self) -> list[Listing]:
         """A row for each role that somebody here wants or discovery told of."""
         return self.ask(lambda: listings(self.core, time.monotonic()))
+
+    def static_peers(self) -> list[StaticPeer]:
+        """A row for each address that was given for everybody."""
+        return self.ask(lambda: static_peers(self.core))
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
