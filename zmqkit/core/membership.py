@@ -394,8 +394,6 @@ class MembershipCore:
         return effects
 
     def _answered(self, neighbour: Neighbour, now: float) -> list[Effect]:
+        was_silent, neighbour.silent = neighbour.silent, False
         neighbour.pong_at = now
-        if not neighbour.silent:
-            return []
-        neighbour.silent = False
-        return neighbour.tell("answering")
+        return neighbour.tell("answering") if was_silent else []
