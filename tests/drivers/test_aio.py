@@ -47,6 +47,7 @@ def test_what_came_before_the_loop_drives_is_read_although_the_descriptor_told_a
     there.send(b"p", (publication.SUBSCRIBE + publication.private(7),))
     while not here.pending():  # this is what swallows the edge
         assert select.select([here.fileno()], [], [], BOUND_S)[0]
+        here._find_hot()
     core, loop = PublisherCore(1), asyncio.new_event_loop()
     driver = AioDriver(Driver(core, here), loop)
     loop.run_until_complete(driver.drive_until(lambda: bool(core.audience.listeners), BOUND_S))
