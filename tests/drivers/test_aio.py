@@ -50,6 +50,7 @@ def test_what_came_before_the_loop_drives_is_read_although_the_descriptor_told_a
     port = here._peers[EVERY_PEER]
     while not port.get(zmq.EVENTS) & zmq.POLLIN:  # this is what swallows the edge
         assert select.select([here.fileno()], [], [], BOUND_S)[0]
+        here._find_hot()
     core, loop = PublisherCore(1), asyncio.new_event_loop()
     driver = AioDriver(Driver(core, here), loop)
     until = time.monotonic() + BOUND_S
