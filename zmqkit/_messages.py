@@ -108,3 +108,9 @@ def stats_of(core: SubscriberCore, hand: Hand) -> dict[str, object]:
     """A subscriber's counters: what is in the hand is not delivered yet."""
     stats, held = core.stats(), len(hand)
     return {**stats, "delivered": core.delivered - held, "queued": core.queued + held}
+
+
+def unserved(count: int) -> str:
+    """What a publisher says of subscribers that its end came too soon for."""
+    subscribers = "a subscriber" if count == 1 else f"{count} subscribers"
+    return f"{subscribers} had received everything"

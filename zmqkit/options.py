@@ -19,6 +19,8 @@ ATTEMPTS = 3
 PRIORITY = 4
 PRIORITY_MAX = 9
 CLOSE_S = 1.0
+LEAVE_S = 0.1
+"""How long what is sent at the very end may take, and threads that wait to be told."""
 LINGER_S = 0.1
 
 # Sizes
@@ -67,6 +69,8 @@ MARKS_PER_WINDOW = 4
 GATHER_BYTES = 1 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES // MARKS_PER_WINDOW
 STALL_S = 5.0
+BYE_S = 0.1
+ENDS_MAX = 1000
 
 # Time, in seconds
 PING_S = 1.0

@@ -81,3 +81,8 @@ def packets(effects: Iterable[Effect]) -> list[tuple[str, Packet]]:
         topic, packet = publication.read(effect.frames)
         found.append(("" if topic[0] == 0 else topic.decode(), packet))
     return found
+
+
+def bye(ends: object, *, source: int = PUBLISHER) -> Frames:
+    """A publisher leaves, and says where its topics end."""
+    return publication.to_subscriber(wire.BYE, source, publication.EVERYBODY, {"next": ends})

@@ -310,3 +310,26 @@ def test_a_packet_is_handed_over_once_for_all() -> None:
     core = joined(1, 2, 3)
     [(topic, packet)] = packets(core.publish("t", 5, 0.0))
     assert (topic, packet) == ("t", Packet(wire.PUBLISH, PUBLISHER, 0, 1, [5], None))
+
+
+def test_who_leaves_says_bye_behind_everything_until_all_have_left() -> None:
+    core = joined(SUBSCRIBER)
+    core.gathering.add("t", 1)
+    [*_, (_, bye)] = packets(core.leave(1.0))
+    assert (bye.kind, bye.meta) == (wire.BYE, {"next": {"t": 2}})
+    assert [packet.kind for _, packet in packets(core.tick(core.deadline()))] == [wire.BYE]
+    core.receive(EVERY_PEER, leaves(), 2.0)
+    assert core.deadline() == inf
+    core.check()
+
+
+def test_who_leaves_accepts_nothing_more(publisher: PublisherCore) -> None:
+    publisher.publish("t", 1, 0.0)
+    publisher.leave(0.0)
+    for topic in ("t", "u"):
+        with pytest.raises(UsageError, match="closed"):
+            publisher.publish(topic, 1, 0.0)
+    publisher.gathering.add("t", 1)
+    assert publisher.flush(0.0) == []
+    publisher.close()
+    assert publisher.stats()["dropped"] == {"closed": 1}

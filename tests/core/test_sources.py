@@ -129,9 +129,9 @@ def test_how_far_it_was_is_forgotten_with_the_subscription(up: Sources) -> None:
     assert list(source.positions) == [b"kitchen.lux"]
 
 
-def test_what_is_lost_is_disconnected_once_and_may_return(up: Sources) -> None:
-    assert up.lost(PUBLISHER) == [Disconnect(PEER)]
+def test_what_is_lost_is_still_read_and_may_return(up: Sources) -> None:
     assert up.lost(PUBLISHER) == [] and up.lost(OTHER) == []
+    assert PEER in up.by_peer
     assert (up.up_count, up.deadline()) == (0, inf)
     assert up.subscribe(["cellar"], 1.0) == []
     assert up.found(PUBLISHER, ENDPOINT, 1.0)[0] == Connect(PEER, ENDPOINT)
@@ -242,7 +242,7 @@ def test_the_publisher_at_an_address_is_what_membership_tells_of() -> None:
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
     assert sources.found(PUBLISHER, ENDPOINT, 1.0) == []
-    assert sources.lost(PUBLISHER) == [Disconnect(source.peer)]
+    assert sources.lost(PUBLISHER) == []
     assert sources.found(PUBLISHER, "tcp://127.0.0.1:9", 2.0)[0] == Connect(
         source.peer, ENDPOINT
     )
@@ -253,7 +253,7 @@ def test_the_publisher_at_an_address_is_what_membership_tells_of() -> None:
 def test_an_address_is_tried_again_when_its_publisher_is_gone() -> None:
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
-    assert sources.gone(PUBLISHER) == [Disconnect(source.peer)]
+    assert sources.gone(PUBLISHER) == []
     assert sources.tick(sources.deadline())[0] == Connect(source.peer, ENDPOINT)
     sources.check()
 

@@ -10,6 +10,7 @@ from tests.core.publications import (
     PEER,
     PUBLISHER,
     SUBSCRIBER,
+    bye,
     credit,
     hello,
     mark,
@@ -225,7 +226,7 @@ def test_topics_that_are_subscribed_to_again_at_once_miss_nothing() -> None:
 def test_what_is_lost_with_a_connection_is_missing() -> None:
     core = made()
     take_in(core, publish("t", 1, 1))
-    assert core.hear(Tell("lost", "", PUBLISHER), 1.0) == [Disconnect(PEER)]
+    assert core.hear(Tell("lost", "", PUBLISHER), 1.0) == []
     assert core.hear(found(), 2.0)[0] == Connect(PEER, ENDPOINT)
     take_in(core, welcome(2), publish("t", 4, 4))
     assert core.gaps() == [(PUBLISHER, "t", 2)]
@@ -324,3 +325,27 @@ def test_whoever_takes_an_address_over_is_joined_by_a_hello_of_its_own() -> None
     assert isinstance(again, Send)
     packet = wire.unpack((bytes(again.frames[0][1:]),))
     assert (packet.kind, packet.target) == (wire.HELLO, OTHER)
+
+
+def test_who_says_bye_is_left_and_found_no_more() -> None:
+    core = made()
+    assert take_in(core, bye({})) == [Disconnect(PEER)]
+    assert core.hear(found(), 1.0) == []
+    assert core.hear(Tell("gone", "", PUBLISHER), 2.0) == []
+    assert core.stats()["publishers"] == 0
+    core.check()
+
+
+def test_what_has_not_come_before_bye_is_missing() -> None:
+    core = made()
+    take_in(core, publish("t", 1, "x"), publish("u", 1, "x"), bye({"t": 4, "u": 2, "v": 9}))
+    assert core.gaps() == [(PUBLISHER, "t", 2)]
+    assert core.stats()["missing"] == 2
+
+
+@pytest.mark.parametrize("ends", [None, [], {1: 2}, {"t": 0}, {"t": None}])
+def test_an_odd_bye_is_malformed(ends: object) -> None:
+    core = made()
+    assert take_in(core, bye(ends)) == []
+    assert core.stats()["malformed"] == {"ends": 1}
+    assert core.stats()["publishers"] == 1

@@ -241,7 +241,7 @@ def test_close_ends_all_waits_of_a_publisher(kit: Kit) -> None:
     publishing = kit.start(publisher.publish, "t", 1)
     until(lambda: in_verbs(kit, publisher) == 2)
     publisher.close()
-    assert waiting.result() == 1
+    assert waiting.result() <= 1  # the subscriber leaves meanwhile
     with pytest.raises(zmqkit.UsageError, match=r"closed.*make a new one"):
         publishing.result()
 

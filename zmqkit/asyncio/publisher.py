@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import Policy, check_policy
+from zmqkit._messages import Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import end_of
 from zmqkit.asyncio.closing import in_thread
@@ -15,10 +15,10 @@ from zmqkit.core.gathering import Gathering
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
-from zmqkit.options import CLOSE_S, STALL_S
+from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 
 
 class Batch:
@@ -30,13 +30,15 @@ class Batch:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._gathering = Gathering()
+        self._add = self._refuse
 
     async def publish(self, topic: str, body: object) -> None:
         """Publish with the others of the batch. Raises UsageError as the publisher does."""
-        if self._gathering.add(topic, body):
+        if self._add(topic, body):
             await self._publisher._send(self._gathering)
 
     async def __aenter__(self) -> Self:
+        self._add = self._gathering.add
         return self
 
     async def __aexit__(
@@ -45,7 +47,11 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._add = self._refuse
         await self._publisher._send(self._gathering)
+
+    def _refuse(self, topic: str, body: object) -> bool:
+        raise UsageError("a batch gathers inside its with block alone; begin a new one")
 
 
 class Publisher:
@@ -133,7 +139,10 @@ class Publisher:
         return self._core.stats()
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; what is under way may still leave for `timeout_s`. Gives 0: nothing waits."""
+        """Wait up to `timeout_s` until all subscribers have received everything, and let go.
+
+        Gives how many had not, as far as is known; what is under way to them may still leave.
+        """
         if self._closing is None:
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(timeout_s))
@@ -142,18 +151,23 @@ class Publisher:
         return 0
 
     async def _close(self, timeout_s: float) -> int:
-        driver, self._driver = self._driver, None
+        driver = self._driver
         if driver is None:
             return 0
-        driver.driver.flush(time.monotonic())
+        until, audience = end_of(timeout_s), self._core.audience
+        driver.perform(self._core.leave(time.monotonic()))
         self._place.withdraw()
+        await driver.drive_until(lambda: not audience.joined_count, until)
+        left, self._driver = audience.joined_count, None
         driver.driver.perform(self._core.close())
         driver.soon()
         await asyncio.sleep(0)  # who waits for room or for subscribers learns of it
         driver.close()
-        driver.driver.link.close(timeout_s)
+        driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
         await in_thread(self._place.release)
-        return 0
+        if left:
+            log.warning("publisher %r closed before %s", self.name, unserved(left))
+        return left
 
     async def __aenter__(self) -> Self:
         self._usable()

@@ -35,13 +35,11 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, STEP_S, TURN_MESSAGES
+from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S, STEP_S, TURN_MESSAGES
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 AnyRequest = TypeVar("AnyRequest", bound=effects.Request)
 Given = TypeVar("Given")
-
-_LEAVE_S = 0.1
 
 
 class Service:
@@ -216,10 +214,10 @@ class Service:
         driver.driver.perform(self._core.close())
         driver.close()
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=_LEAVE_S)
+            await asyncio.wait(self._tasks.values(), timeout=LEAVE_S)
         if self._pool is not None:
             self._pool.shutdown(wait=not unanswered, cancel_futures=True)
-        driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
+        driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
         await in_thread(self._place.release)
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from zmqkit._places import acquire_node
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.options import LEAVE_S
 
 if TYPE_CHECKING:
     from zmqkit.drivers.node import Node
-
-LEAVE_S = 0.1
-"""How long what is sent at the very end may take, and threads that wait to be told."""
 
 
 def keep(driver: BlockingDriver) -> Node:

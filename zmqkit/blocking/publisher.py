@@ -7,17 +7,18 @@ import time
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import Policy, check_policy
+from zmqkit._messages import Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, release_node, shown
 from zmqkit._roles import end_of
-from zmqkit.blocking.closing import LEAVE_S, keep, let_go
+from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect
 from zmqkit.core.gathering import Gathering, Rows
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, log
+from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
-from zmqkit.options import CLOSE_S, STALL_S
+from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 
 
 class Batch:
@@ -29,13 +30,15 @@ class Batch:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._gathering = Gathering()
+        self._add = self._refuse
 
     def publish(self, topic: str, body: object) -> None:
         """Publish with the others of the batch. Raises UsageError as the publisher does."""
-        if self._gathering.add(topic, body):
+        if self._add(topic, body):
             self._publisher._send(self._gathering)
 
     def __enter__(self) -> Self:
+        self._add = self._gathering.add
         return self
 
     def __exit__(
@@ -44,7 +47,11 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._add = self._refuse
         self._publisher._send(self._gathering)
+
+    def _refuse(self, topic: str, body: object) -> bool:
+        raise UsageError("a batch gathers inside its with block alone; begin a new one")
 
 
 class Publisher:
@@ -139,17 +146,29 @@ class Publisher:
             return self._core.stats()
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; what is under way may still leave for `timeout_s`. Gives 0: nothing waits."""
+        """Wait up to `timeout_s` until all subscribers have received everything, and let go.
+
+        Gives how many had not, as far as is known; what is under way to them may still leave.
+        """
         self._driver.process.check()
+        left = 0
         with self._closing:
             if not self._closed:
                 until = time.monotonic() + timeout_s
+                driver, audience = self._driver, self._audience
+                with driver.lock:
+                    now = time.monotonic()
+                    driver.command(self._core.leave(now), now)
                 self._place.withdraw()
-                linger_s = max(LEAVE_S, timeout_s)
+                driver.drive_until(lambda: not audience.joined_count, until)
+                left = audience.joined_count
+                linger_s = max(LEAVE_S, until - time.monotonic())
                 let_go(self._driver, self._keeper, self._close, until, linger_s=linger_s)
                 self._place.release()
                 release_node(self._keeper)
-        return 0
+        if left:
+            log.warning("publisher %r closed before %s", self.name, unserved(left))
+        return left
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit._streams import close_generator, is_value, next_value
-from zmqkit.blocking.closing import LEAVE_S, let_go
+from zmqkit.blocking.closing import let_go
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.core.stream import StreamRequest
@@ -21,7 +21,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
+from zmqkit.options import CLOSE_S, LEAVE_S, QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

@@ -11,12 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 
 from zmqkit.core.audience import Audience
 from zmqkit.core.effects import Effect, Note, Send
 from zmqkit.core.gathering import Gathering, Rows, encode_body, single_rows
+from zmqkit.errors import UsageError
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import BATCH_BYTES, COMPRESS_BYTES_MIN, STALL_S, TOPICS_MAX
+from zmqkit.options import (
+    BATCH_BYTES,
+    BYE_S,
+    COMPRESS_BYTES_MIN,
+    ENDS_MAX,
+    STALL_S,
+    TOPICS_MAX,
+)
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -50,6 +60,8 @@ class PublisherCore:
         self._topics: dict[str, _Topic] = {}
         self._handed = 0
         self._base = 0
+        self._bye_at = inf
+        self._leaving = False
         self._closed = False
 
     # Commands
@@ -67,6 +79,7 @@ class PublisherCore:
             known is None
             or type(body) is memoryview
             or (type(body) is bytes and len(body) >= BATCH_BYTES)
+            or self._leaving
         ):
             return self.send([single_rows(topic, body)], now)
         row = encode_body(body)
@@ -83,6 +96,8 @@ class PublisherCore:
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
         """Send packets now, in order."""
+        if self._leaving:
+            raise UsageError("the publisher is closed; make a new one")
         effects: list[Effect] = []
         for rows in packets:
             topic = self._topics.get(rows.topic) or self._number(rows.topic)
@@ -93,6 +108,15 @@ class PublisherCore:
             if self.audience.sent(rows.count, rows.size, now):
                 effects.append(self._mark())
         return effects
+
+    def leave(self, now: float) -> list[Effect]:
+        """Send what gathers and BYE behind it: who has received all that leaves.
+
+        Nothing more is accepted.
+        """
+        effects = self.flush(now)
+        self._leaving = True
+        return [*effects, self._bye(now)]
 
     def close(self) -> list[Effect]:
         """Drop what still gathers."""
@@ -148,20 +172,28 @@ class PublisherCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Wait no longer for who holds everybody up."""
-        if now < self.deadline():
-            return []
-        stuck = self.audience.exclude(now)
-        self.counts["exclusions"] += len(stuck)
-        return [Note("subscriber-excluded", {"subscriber": f"{each:016x}"}) for each in stuck]
+        """Wait no longer for who holds everybody up; say BYE again to who is still there."""
+        effects: list[Effect] = []
+        if now >= self.audience.stalled_at + self._stall_s:
+            stuck = self.audience.exclude(now)
+            self.counts["exclusions"] += len(stuck)
+            effects += [
+                Note("subscriber-excluded", {"subscriber": f"{each:016x}"}) for each in stuck
+            ]
+        if now >= self._bye_at:
+            effects.append(self._bye(now))
+        return effects
 
     def flush(self, now: float) -> list[Effect]:
         """What this turn gathered, one packet a topic."""
-        return self.send(self.gathering.take(), now) if self.gathering else []
+        if self._leaving or not self.gathering:
+            return []
+        return self.send(self.gathering.take(), now)
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return self.audience.stalled_at + self._stall_s
+        bye_at = self._bye_at if self.audience.joined_count else inf
+        return min(self.audience.stalled_at + self._stall_s, bye_at)
 
     def check(self) -> None:
         """The counts are right, and no table is too large."""
@@ -188,6 +220,14 @@ class PublisherCore:
             self._base = self._handed
         topic = self._topics[name] = _Topic(publication.check_topic(name), self._base + 1)
         return topic
+
+    def _bye(self, now: float) -> Send:
+        """The last word, for who had no room for it before, too: the number that the next
+        message of each topic would have."""
+        self._bye_at = now + BYE_S
+        latest = islice(reversed(self._topics.items()), ENDS_MAX)
+        ends = {name: topic.sequence for name, topic in latest}
+        return self._send(wire.BYE, publication.EVERYBODY, {"next": ends})
 
     def _mark(self) -> Send:
         mark = self.audience.mark

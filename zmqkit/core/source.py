@@ -38,7 +38,7 @@ class Source:
     address. waits: it waits for this subscriber, whose credit it needs; None before its first
     WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
     subscription did not leave, so the connection is to be made anew. watched: membership was
-    asked to watch its process.
+    asked to watch its process. ended: it said BYE.
     """
 
     incarnation: int
@@ -50,6 +50,7 @@ class Source:
     token: int = 0
     broken: bool = False
     watched: bool = False
+    ended: bool = False
     hello_at: float = 0.0
     back_off_s: float = HELLO_S
     positions: dict[bytes, Position] = field(default_factory=dict)

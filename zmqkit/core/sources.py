@@ -88,37 +88,49 @@ class Sources:
                 incarnation, peer, endpoint, fixed=not incarnation
             )
             self.by_incarnation[incarnation] = self.by_peer[peer] = source
-        elif source.state is not State.LOST and (source.fixed or source.endpoint == endpoint):
+        elif source.ended or (
+            source.state is not State.LOST and (source.fixed or source.endpoint == endpoint)
+        ):
             return []
         source.endpoint = source.endpoint if source.fixed else endpoint
         return self._open(source, now)
 
     def lost(self, incarnation: int) -> list[Effect]:
-        """A publisher is out of reach; it may return."""
+        """A publisher is out of reach; it may return, and what it had sent is still read."""
         source = self._source(incarnation)
-        if source is None or source.state is State.LOST:
-            return []
-        source.state = State.LOST
+        if source is not None:
+            source.state = State.LOST
+        return []
+
+    def left(self, source: Source, now: float) -> list[Effect]:
+        """A publisher said BYE behind all that it published."""
+        if source.fixed:
+            # Whoever comes to that address is as good.
+            source.state, source.broken = State.OPENING, True
+            source.hello_at = now + source.back_off_s
+        else:
+            source.state, source.ended = State.LOST, True
         return [Disconnect(source.peer)]
 
     def gone(self, incarnation: int) -> list[Effect]:
         """A publisher is not expected back; how far it was is remembered for a while."""
-        effects = self.lost(incarnation)
         source = self._source(incarnation)
-        if source is not None and source.fixed:
-            # Whoever comes to that address is as good.
+        if source is None:
+            return []
+        if source.fixed:
             source.state, source.broken, source.hello_at = State.OPENING, True, 0.0
-        elif source is not None:
-            del self.by_incarnation[incarnation]
-            del self.by_peer[source.peer]
-            self._gone[incarnation] = source
-            if len(self._gone) > _REMEMBERED_MAX:
-                del self._gone[next(iter(self._gone))]
-        return effects
+            return []
+        source.state = State.LOST
+        del self.by_incarnation[incarnation]
+        del self.by_peer[source.peer]
+        self._gone[incarnation] = source
+        if len(self._gone) > _REMEMBERED_MAX:
+            del self._gone[next(iter(self._gone))]
+        return [] if source.ended else [Disconnect(source.peer)]
 
     def close(self) -> list[Effect]:
         """Leave every publisher."""
-        left = [s for s in self.by_peer.values() if s.state is not State.LOST]
+        left = [source for source in self.by_peer.values() if not source.ended]
         self.by_incarnation.clear()
         self.by_peer.clear()
         return [Disconnect(source.peer) for source in left]
@@ -197,7 +209,7 @@ class Sources:
 
     def _open(self, source: Source, now: float) -> list[Effect]:
         source.state = State.OPENING
-        source.broken = False
+        source.broken = source.ended = False
         topics = [*self._prefixes, publication.private(publication.EVERYBODY)]
         topics.append(publication.private(self.incarnation))
         return [

@@ -148,6 +148,8 @@ class SubscriberCore:
                 return self._mark(source, packet)
             if packet.kind == wire.WELCOME:
                 return self.sources.welcomed(source, packet, now)
+            if packet.kind == wire.BYE:
+                return self._bye(source, packet, now)
             raise Malformed("unexpected")
         except Malformed as error:
             self.malformed[str(error)] += 1
@@ -225,6 +227,15 @@ class SubscriberCore:
         if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
             self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
         return []
+
+    def _bye(self, source: Source, packet: Packet, now: float) -> list[Effect]:
+        """The publisher is leaving: what has not come by now will not come any more."""
+        for name, number in publication.ends_of(packet).items():
+            position = source.positions.get(name.encode())
+            if position is not None and 0 < position.next < number:
+                self._miss(source, name, number - position.next)
+                position.next = number
+        return self.sources.left(source, now)
 
     def _mark(self, source: Source, packet: Packet) -> list[Effect]:
         if type(packet.meta) is not int or packet.meta <= 0:

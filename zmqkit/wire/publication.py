@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from zmqkit.errors import UsageError
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, TOPIC_BYTES_MAX
+from zmqkit.options import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode
 from zmqkit.wire.packet import Packet
@@ -118,6 +118,17 @@ def read(frames: Frames) -> tuple[bytes, Packet]:
         raise Malformed("topic")
     end = end or 1 + _ID_BYTES
     return head[:end], wire.unpack(frames, end)
+
+
+def ends_of(packet: Packet) -> dict[str, int]:
+    """What a BYE says of topics: the number of each one's next message; else Malformed."""
+    ends = wire.fields_of(packet).get("next")
+    if type(ends) is not dict or len(ends) > ENDS_MAX:
+        raise Malformed("ends")
+    for name, number in ends.items():
+        if type(name) is not str or type(number) is not int or number <= 0:
+            raise Malformed("ends")
+    return ends
 
 
 def bodies_of(packet: Packet) -> list[object]:

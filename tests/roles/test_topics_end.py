@@ -1,0 +1,46 @@
+"""What a publisher published before its end is read, or counted."""
+
+from __future__ import annotations
+
+import pytest
+
+import zmqkit
+from tests.roles.kit import BOUND_S, Kit, until
+from zmqkit.options import QUEUE_MESSAGES
+
+pytestmark = pytest.mark.usefixtures("node")
+
+
+def test_what_was_published_before_close_is_read_after_it(kit: Kit) -> None:
+    publisher = kit.publisher(policy="block")
+    subscriber = kit.subscriber()
+    publisher.ready(1, timeout_s=BOUND_S)
+    kit.publish(publisher, *(("t", n) for n in range(QUEUE_MESSAGES // 2)))
+    assert publisher.close() == 0
+    bodies = [subscriber.receive(BOUND_S).body for _ in range(QUEUE_MESSAGES // 2)]
+    assert bodies == list(range(QUEUE_MESSAGES // 2))
+
+
+def test_what_was_lost_before_close_is_missing(kit: Kit) -> None:
+    publisher = kit.publisher()
+    subscriber = kit.subscriber()
+    publisher.ready(1, timeout_s=BOUND_S)
+    for number in range(20_000):
+        publisher.publish("t", number)
+    assert publisher.close(BOUND_S) == 0
+
+    def accounted() -> int:
+        stats = subscriber.stats()
+        return int(stats["received"] + stats["missing"])
+
+    until(lambda: accounted() == 20_000)
+
+
+def test_a_batch_gathers_inside_its_block_alone(blocking: Kit) -> None:
+    batch = blocking.publisher().batch()
+    with pytest.raises(zmqkit.UsageError, match="with block"):
+        batch.publish("t", 1)
+    with batch:
+        batch.publish("t", 1)
+    with pytest.raises(zmqkit.UsageError, match="with block"):
+        batch.publish("t", 1)
