@@ -306,8 +306,9 @@ class Network:
 
     def _revive(self, connection: Connection) -> None:
         if self._is_stalled(connection):
-            if not self.is_cut(connection) and not connection.listener.host.alive:
-                self.break_(connection)  # the dead host's kernel resets it
+            hosts = (connection.dialer.host, connection.listener.host)
+            if not self.is_cut(connection) and not all(host.alive for host in hosts):
+                self.break_(connection)  # the dead process's kernel has ended it
             return
         connection.epoch += 1
         for lane in (connection.there, connection.back):
