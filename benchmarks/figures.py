@@ -152,10 +152,10 @@ def limit_row(
     caption: str,
     figure: Figure,
     ours: float | None,
-    target: float,
+    target: float | None,
     stretch: float | None = None,
 ) -> Row:
-    """A row that is judged by itself, not by a reference."""
+    """A row that is judged by itself, not by a reference, or only shown."""
     return Row(
         figure=caption,
         against=None,

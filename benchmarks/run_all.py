@@ -39,9 +39,10 @@ RUNS: dict[str, list[str]] = {
     "fan_in": ["fan.py", "--way", "in"],
     "contact": ["contact.py"],
     "failover": ["failover.py"],
+    "many_peers": ["many_peers.py"],
     "import_time": ["import_time.py"],
 }
-OWN_ROUNDS = {"contact", "import_time"}
+OWN_ROUNDS = {"contact", "many_peers", "import_time"}
 """Scripts whose default number of rounds is their own; `--rounds` leaves it alone."""
 
 HEADINGS = ["figure", "ours", "against", "reference", "ratio", "target", "stretch"]

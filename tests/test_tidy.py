@@ -37,7 +37,7 @@ ERRORS = {
     "ZmqkitError",
 }
 ROLES = ("Client", "Publisher", "Service", "Subscriber")
-PUBLIC = {*ERRORS, *ROLES, "Gap", "Message", "Request", "current_request"}
+PUBLIC = {*ERRORS, *ROLES, "Gap", "Message", "Request", "Stream", "current_request"}
 
 # What each layer may import beside itself.
 BASE = {"errors"}
@@ -65,6 +65,7 @@ TOP = {
     "_messages": "roles",
     "_places": "roles",
     "_roles": "roles",
+    "_streams": "roles",
     "asyncio": "roles",
     "blocking": "roles",
     "demo": "cli",
@@ -333,6 +334,14 @@ def test_blocking_and_asyncio_roles_are_alike(name: str) -> None:
 
 def test_views_with_options_are_alike() -> None:
     assert_alike(*(view_class(module) for module in ("zmqkit", "zmqkit.asyncio")))
+
+
+def test_streams_are_alike_but_for_a_second_name_to_close_by() -> None:
+    blocking, asynchronous = (
+        set(members(importlib.import_module(module).Stream))
+        for module in ("zmqkit", "zmqkit.asyncio")
+    )
+    assert asynchronous == blocking | {"aclose"}
 
 
 def view_class(module: str) -> type:

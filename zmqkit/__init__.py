@@ -8,6 +8,7 @@ from zmqkit._roles import Request, current_request
 from zmqkit.blocking.client import Client
 from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.service import Service
+from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.errors import (
     AddressTaken,
@@ -43,6 +44,7 @@ __all__ = [
     "RemoteError",
     "Request",
     "Service",
+    "Stream",
     "Subscriber",
     "UsageError",
     "ZmqkitError",

@@ -10,7 +10,7 @@ from zmqkit.core.membership import key_of
 from zmqkit.errors import ConfigError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.zeromq import Profile, ZeromqLink, packets_max
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
 from zmqkit.options import check_open
 
@@ -56,7 +56,11 @@ class BoundPlace:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
         url = self._url
         if url is not None and url.scheme == "memory":
-            quiet = MemoryLink(self.incarnation, topics=self._profile is not Profile.DATA)
+            quiet = MemoryLink(
+                self.incarnation,
+                topics=self._profile is not Profile.DATA,
+                packets_max=packets_max(self._profile),
+            )
             try:
                 self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
             except ConfigError:
@@ -144,6 +148,7 @@ class LookingPlace:
         self._insecure = insecure
         self._open = False
         self._listener: Listener | None = None
+        self._wanted = False
         self._told = 0
         if self.url is not None and self.url.scheme == "tcp":
             if self.url.port == 0 or self.url.host == "*":
@@ -170,22 +175,39 @@ class LookingPlace:
         """Have the listener called, on any thread, with the news of instances."""
         self._listener = listener
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
+            # A socket for topics takes no control connection: the publisher tells of that.
             listener(Tell("found", self._key, 0, self.url.endpoint))
         elif self.node is not None:
-            self.node.want(self._key, listener, role=self._role, open=self._open, url=self.url)
+            self._want(self.url)
         else:
             memory.watch(self.name, self._look)
             self._look()
 
+    def watch(self, url: str) -> None:
+        """Have the node watch the process there, in place of one before it."""
+        if self.node is not None:
+            self._unwant()
+            self._want(parse_url(url))
+
     def release(self) -> None:
         """Stop listening and give the node back; the link is closed before."""
-        node, self.node = self.node, None
+        node = self.node
         if node is not None:
-            if self._listener is not None:
-                node.unwant(self._key, self._listener, open=self._open)
+            self._unwant()
+            self.node = None
             release_node(node)
         elif self._listener is not None:
             memory.unwatch(self.name, self._look)
+
+    def _want(self, url: Url | None) -> None:
+        assert self.node is not None and self._listener is not None
+        self._wanted = True
+        self.node.want(self._key, self._listener, role=self._role, open=self._open, url=url)
+
+    def _unwant(self) -> None:
+        if self._wanted and self.node is not None and self._listener is not None:
+            self._wanted = False
+            self.node.unwant(self._key, self._listener, open=self._open)
 
     def _look(self) -> None:
         """Tell of who owns a memory address now."""

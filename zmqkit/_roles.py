@@ -60,21 +60,26 @@ class Handler:
     """A function that answers one method.
 
     waits: it is `async def`. thread: run it in one. copy: it takes a long bytes argument as
-    bytes, not as a view of what arrived.
+    bytes, not as a view of what arrived. streams: it is a generator.
     """
 
     function: Function
     waits: bool
     thread: bool
     copy: bool
+    streams: bool
 
 
 class Handlers:
-    """A service's methods: name to handler, and name to whether it is idempotent."""
+    """A service's methods: name to handler, and name to whether it is idempotent.
+
+    idempotent: those that give one value. streams: the generators.
+    """
 
     def __init__(self) -> None:
         self.by_name: dict[str, Handler] = {}
         self.idempotent: dict[str, bool] = {}
+        self.streams: dict[str, bool] = {}
 
     def add(
         self,
@@ -98,15 +103,22 @@ class Handlers:
         for option, value in (("idempotent", idempotent), ("copy", copy), ("thread", thread)):
             if type(value) is not bool:
                 raise UsageError(f"{option} of {method!r} is {value!r}; use True or False")
-        waits = inspect.iscoroutinefunction(function)
-        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-            raise UsageError(f"{method!r} is a generator; return a list instead")
-        self.by_name[method] = Handler(function, waits, thread, copy)
-        self.idempotent[method] = idempotent
+        generates = inspect.isasyncgenfunction(function)
+        waits = generates or inspect.iscoroutinefunction(function)
+        streams = generates or inspect.isgeneratorfunction(function)
+        self.by_name[method] = Handler(function, waits, thread, copy, streams)
+        (self.streams if streams else self.idempotent)[method] = idempotent
         return function
 
+    def remove(self, method: str) -> None:
+        """Have no handler of that name."""
+        del self.by_name[method]
+        self.idempotent.pop(method, None)
+        self.streams.pop(method, None)
 
-_current: ContextVar[effects.Request] = ContextVar("zmqkit-request")
+
+current: ContextVar[effects.Request] = ContextVar("zmqkit-request")
+"""The request that `current_request` gives."""
 
 
 class Request:
@@ -146,21 +158,24 @@ class Request:
         return self._request.cancelled
 
     def time_left_s(self) -> float:
-        """Seconds until the caller gives up; 0.0 when it has."""
+        """Seconds until the caller gives up; 0.0 when it has.
+
+        In a generator until it gives up for want of a first value; infinity after that.
+        """
         return max(0.0, self._request.deadline_at - time.monotonic())
 
 
 def current_request() -> Request:
     """The request that the calling handler works on; UsageError outside of a handler."""
     try:
-        return Request(_current.get())
+        return Request(current.get())
     except LookupError as error:
         raise UsageError("there is no request here; call this inside a handler") from error
 
 
 def run_plain(handler: Handler, request: effects.Request) -> Answer:
     """Run a plain handler here and now; its value, or what it raised, as an answer."""
-    token = _current.set(request)
+    token = current.set(request)
     args = request.args
     try:
         if args and type(args[-1]) is memoryview and handler.copy:
@@ -171,12 +186,12 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
     except BaseException as error:  # noqa: BLE001 - it travels to the caller
         return error_answer(error)
     finally:
-        _current.reset(token)
+        current.reset(token)
 
 
 async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
     """Run an `async def` handler; its value, or what it raised, as an answer."""
-    _current.set(request)
+    current.set(request)
     args = request.args
     try:
         if args and type(args[-1]) is memoryview and handler.copy:
@@ -186,16 +201,16 @@ async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
         return error_answer(error)
 
 
-def value_answer(value: object) -> Answer:
+def value_answer(value: object, where: str = "the reply") -> Answer:
     """A handler's value as an answer; UsageError when it cannot travel."""
     if is_raw(value):
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
         encoder = encode_checked if plain else encode
-        answer = Answer(REPLY, encoder(value, "the reply"))
+        answer = Answer(REPLY, encoder(value, where))
     if answer.size > BODY_BYTES_MAX:
-        raise UsageError(f"the reply takes more than {BODY_BYTES_MAX} bytes")
+        raise UsageError(f"{where} takes more than {BODY_BYTES_MAX} bytes")
     return answer
 
 

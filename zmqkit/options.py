@@ -19,6 +19,7 @@ ATTEMPTS = 3
 PRIORITY = 4
 PRIORITY_MAX = 9
 CLOSE_S = 1.0
+LINGER_S = 0.1
 
 # Sizes
 BODY_BYTES_MAX = 64 << 20
@@ -36,11 +37,23 @@ more, and a segment of TCP is spared; see benchmarks/compression.py."""
 CREDIT = 1000
 WAITING_CALLS_MAX = 10_000
 INSTANCES_MAX = 16
+RACE_MAX = 4
+PROCESSES_MAX = 500
+"""Other processes that one tells of, and that one remembers of those who ask."""
+PLACES_MAX = 8
+ASKED_MAX = 16
+PEERS_MAX = 100
+"""Static peers in a file; each costs a connection."""
+PEERS_BYTES_MAX = 64 << 10
 RECORDS_MAX = 10_000
 CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
 RETAINED_BYTES_MAX = 64 << 20
 CONCURRENCY_ASYNCIO = 1000
+STREAMS_MAX = 1000
+STREAM_ITEMS = 1000
+STREAM_BYTES = 256 << 10
+"""A stream's values that its caller has not taken, kept by the service until then."""
 
 # Publish-subscribe
 TOPIC_BYTES_MAX = 256
@@ -61,6 +74,16 @@ EVASIVE_S = 2.0
 GONE_S = 1.5
 HELLO_S = 0.5
 HELLO_S_MAX = 5.0
+RACE_S = 0.25
+"""Between two addresses of one process that are tried at the same time."""
+RETRY_S_MAX = 3.0
+"""What is gone is tried again after a tenth of the time it has been away, or this."""
+GREET_S = 0.25
+GREET_S_MAX = 60.0
+VISITOR_S = 10.0
+RUMOUR_S = 300.0
+LOOK_S = 2.0
+"""How often a node looks at its peers file and at the addresses of its host."""
 FORGET_CLIENT_S = 60.0
 KEEPER_S = 0.02
 KEEPER_S_MAX = 0.25
@@ -73,17 +96,21 @@ TURN_MESSAGES = 64
 DRAIN_BYTES = 4 << 20
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
+STEP_S = 0.005
+"""How long a generator may go on before others have their turn."""
 
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """What ZMQKIT_PEERS, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
+    """What ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
 
-    peers: `host:port` of processes to ask beside discovery. ports: lowest and highest port to
-    bind, (0, 0) for any. insecure: reach and be reached beyond this machine in plain text.
+    peers: `host:port` of processes to ask beside discovery. peers_file: a file with more of
+    them, or nothing. ports: lowest and highest port to bind, (0, 0) for any. insecure: reach
+    and be reached beyond this machine in plain text.
     """
 
     peers: tuple[str, ...] = ()
+    peers_file: str = ""
     ports: tuple[int, int] = (0, 0)
     insecure: bool = False
 
@@ -92,14 +119,44 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
     """The settings in the environment; ConfigError names the variable and the remedy."""
     peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
     for peer in peers:
-        try:
-            parse_url(f"tcp://{peer}")
-        except ConfigError as error:
-            raise ConfigError(f"ZMQKIT_PEERS: {peer!r} is not host:port ({error})") from error
+        _check_peer(peer, "ZMQKIT_PEERS")
     flag = environ.get("ZMQKIT_INSECURE", "")
     if flag not in ("", "0", "1"):
         raise ConfigError(f"ZMQKIT_INSECURE is {flag!r}; use 1 or leave it unset")
-    return Environment(peers, _ports(environ.get("ZMQKIT_PORTS", "")), flag == "1")
+    return Environment(
+        peers,
+        environ.get("ZMQKIT_PEERS_FILE", ""),
+        _ports(environ.get("ZMQKIT_PORTS", "")),
+        flag == "1",
+    )
+
+
+def read_peers(text: str, path: str) -> tuple[str, ...]:
+    """The static peers in a file's text: `host:port` a line, `#` begins a comment.
+
+    Raises ConfigError with the path, the line, what stands there and what should.
+    """
+    peers: dict[str, None] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        peer = line.partition("#")[0].strip()
+        if peer:
+            _check_peer(peer, f"{path}:{number}")
+            peers[peer] = None
+    if len(peers) > PEERS_MAX:
+        raise ConfigError(
+            f"{path} names {len(peers)} peers; {PEERS_MAX} at most, and one that all share is "
+            "enough"
+        )
+    return tuple(peers)
+
+
+def _check_peer(peer: str, where: str) -> None:
+    try:
+        url = parse_url(f"tcp://{peer}")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {peer!r} is not host:port ({error})") from error
+    if url.name or url.host == "*" or not url.port:
+        raise ConfigError(f"{where}: {peer!r} is not host:port; write it like 10.0.0.5:5555")
 
 
 def _ports(text: str) -> tuple[int, int]:

@@ -70,8 +70,14 @@ def hold() -> str:
     return sys.stdin.readline().strip()
 
 
-def many() -> Iterator[int]:
-    yield 1
+def many(number: int = 3) -> Iterator[object]:
+    for each in range(number):
+        yield [each, "tea"]
+    yield "the end"
+
+
+def forever() -> Iterator[int]:
+    yield from range(10**9)
 
 
 def _private() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from math import inf, isnan
@@ -13,6 +14,7 @@ import pytest
 from zmqkit.cli.call import parse
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 MIXED = '{"at": "2026-01-02T03:04:05+00:00", "3": ["/w==", null], "aw==": "ä"}'
 
@@ -113,6 +115,8 @@ def test_the_first_line_that_fails_is_named_and_the_last(
         ("mixed", [], f"{MIXED}\n".encode()),
         ("headers", ["--header", "user=ada", "--header", "n=1"], b'{"user": "ada", "n": 1}\n'),
         ("priority", ["--priority", "9"], b"9\n"),
+        ("many", [], b'[0, "tea"]\n[1, "tea"]\n[2, "tea"]\nthe end\n'),
+        ("many", ["1", "--json"], b'[0, "tea"]\n"the end"\n'),
     ],
 )  # fmt: skip
 def test_values_are_written_for_pipes(
@@ -145,6 +149,16 @@ def test_what_goes_wrong_is_one_line_and_a_code(
     assert said in done.stderr
     assert done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1
     assert done.stdout == b""
+
+
+@pytest.mark.slow
+def test_values_of_a_stream_are_printed_as_they_come(shop: str, begin: Begin) -> None:
+    process = begin("call", shop, "forever")
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(3)] == [b"0\n", b"1\n", b"2\n"]
+    process.send_signal(signal.SIGINT)
+    process.stdout.read()
+    assert process.wait(10) == 130
 
 
 @pytest.mark.slow

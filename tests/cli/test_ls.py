@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.cli.conftest import HERE, LIMIT_S, environment, zmqkit
+
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Serve = Callable[..., Any]
+Begin = Callable[..., "subprocess.Popen[bytes]"]
 
-KEYS = {"name", "role", "label", "address", "age_s", "state"}
+KEYS = {
+    "name", "role", "label", "address", "age_s", "state", "why", "process", "sources",
+    "asked_at", "in_use",
+}  # fmt: skip
 
 
 def test_it_lists_each_instance(serve: Serve, run: Run) -> None:
@@ -50,3 +59,75 @@ def test_nobody_is_said_to_people_and_is_an_empty_array_to_programs(run: Run) ->
     done = run("ls", "--wait", "0")
     assert (done.returncode, done.stdout) == (0, b"")
     assert b"nobody" in done.stderr
+
+
+def test_details_say_who_told_of_it_and_where_it_answers(serve: Serve, run: Run) -> None:
+    serving = serve("math")
+    lines = run("ls", "-v").stdout.decode().splitlines()
+    [at] = [n for n, line in enumerate(lines) if line.startswith(serving.name)]
+    instance, told_by, asked_at = (line.strip() for line in lines[at + 1 : at + 4])
+    assert instance.startswith(f"instance: {serving.name}-")
+    assert told_by == "told by: hello, mdns:loopback"
+    assert asked_at.startswith("asked at: 127.0.0.1:") and asked_at.endswith(" (in use)")
+
+
+def test_a_static_peer_that_does_not_answer_is_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMQKIT_PEERS", "127.0.0.1:1")
+    done = run("ls", "-v", "--wait", "0.2")
+    assert b"static peer 127.0.0.1:1: nobody answers\n" in done.stdout
+    rows = json.loads(run("ls", "-v", "--json", "--wait", "0.2").stdout)
+    assert {"address": "127.0.0.1:1", "process": "", "state": "nobody answers"} in rows
+
+
+def test_a_watch_tells_who_comes_and_who_goes(serve: Serve, begin: Begin) -> None:
+    watching = begin("ls", "--watch")
+    serving = serve("math", "--until-eof")
+    assert line_of(watching, serving.name)[0] == "+"
+    serving.wait()
+    while (words := line_of(watching, serving.name))[0] == "~":
+        assert words[4] in ("up", "lost")
+    assert words[0] == "-"
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=LIMIT_S)
+    assert (watching.returncode, errors.strip()) == (130, b"error: interrupted")
+
+
+def line_of(watching: subprocess.Popen[bytes], name: str) -> list[str]:
+    """The words of the next line about this name: others may come and go meanwhile."""
+    assert watching.stdout is not None
+    while True:
+        words = watching.stdout.readline().decode().split()
+        assert words
+        if words[1] == name:
+            return words
+
+
+def test_a_watch_in_json_has_an_object_a_line_and_an_end(serve: Serve, run: Run) -> None:
+    serving = serve("math")
+    done = run("ls", "--watch", "--json", "--for", "1")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    ours = [row for row in rows if row["name"] == serving.name]
+    assert done.returncode == 0 and ours[0]["change"] == "added"
+    assert ours[0].keys() == KEYS | {"change"}
+
+
+def test_a_watch_redraws_a_terminal(serve: Serve) -> None:
+    serving = serve("math")
+    screen, terminal = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            zmqkit("ls", "--watch", "--for", "1"), stdout=terminal, env=environment(), cwd=HERE
+        )
+        assert process.wait(LIMIT_S) == 0
+        drawn = os.read(screen, 1 << 16)
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert drawn.startswith(b"\x1b[H\x1b[J") and serving.name.encode() in drawn
+
+
+def test_a_time_without_a_watch_is_refused(run: Run) -> None:
+    done = run("ls", "--for", "1")
+    assert done.returncode == 2 and b"--watch" in done.stderr

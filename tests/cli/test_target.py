@@ -47,8 +47,12 @@ def test_a_module_serves_what_it_defines_and_no_imports(module: Write) -> None:
         "async def waiting(): return 1\nclass Kind: pass\n"
     )
     target = load(name)
-    assert sorted(target.methods) == ["cached", "plain", "waiting"]
+    assert sorted(target.methods) == ["cached", "many", "plain", "waiting"]
     assert target.waits
+
+
+def test_an_async_generator_needs_a_loop(module: Write) -> None:
+    assert load(module("async def many(): yield 1\n")).waits
 
 
 def test_all_says_what_is_served(module: Write) -> None:

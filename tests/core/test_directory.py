@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.core.directory import Directory, Offers, hello, ping, read_directory
-from zmqkit.core.neighbour import Neighbour
 from zmqkit.model import Record
 from zmqkit.testing.packets import read
 from zmqkit.wire import packet as wire
@@ -113,6 +112,5 @@ def test_an_odd_ping_is_malformed(offers: Offers, meta: object) -> None:
 
 
 def test_processes_ask_each_other() -> None:
-    neighbour = Neighbour(9, b"n")
     assert read(hello(1, b"n")) == (HELLO, {})
-    assert [read(ping(1, neighbour)) for _ in range(2)] == [(PING, [1]), (PING, [2])]
+    assert read(ping(1, b"n", 7)) == (PING, [7])

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tests.core import publications
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
-from zmqkit.core.effects import Core, Handle, Tell
+from zmqkit.core.effects import Advance, Core, Handle, Tell
 from zmqkit.core.membership import EVERYBODY, MembershipCore
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.core.service import ServiceCore
 from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.core.window import Answer
 from zmqkit.model import EVERY_PEER, Frames, Record
 from zmqkit.options import QUEUE_MESSAGES
 from zmqkit.testing import packets
@@ -40,20 +41,28 @@ METAS = st.recursive(
 
 
 def client() -> ClientCore:
-    """A client in the middle of a call to one instance, that knows another."""
+    """A client in the middle of calls and streams of one instance, that knows another."""
     core = ClientCore("orders", US)
     core.hear(Tell("found", "", THEM, "tcp://127.0.0.1:5000"), 0.0)
     core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
     core.receive(PEER, packets.welcome(THEM, US, idempotent=["add"]), 0.0)
     for _ in range(5):
         core.submit("add", request_body("add", 4, None, (), {}), None, CallOptions(), 1, 0.0)
+    for _ in range(3):
+        core.stream("add", request_body("add", 4, None, (), {}), None, CallOptions(), 0.0)
     core.flush(0.0)
+    core.receive(PEER, packets.items(THEM, US, 6, 0, "a", "b"), 0.0)
     return core
 
 
 def service() -> ServiceCore:
-    """A service that runs one request while another waits."""
-    core = ServiceCore(THEM, {"add": False}, 1)
+    """A service that runs one request while another waits, and has a stream without credit."""
+    core = ServiceCore(THEM, {"add": False}, 1, {"count": False})
+    [effect] = core.receive(b"p", packets.stream(US, THEM, 3, window=(1, 9)), 0.0)
+    assert isinstance(effect, Advance)
+    core.yielded(effect.requests[0], Answer(wire.REPLY, encode("a")), 0.0)
+    core.paused(effect.requests[0], 0.0)
+    core.flush(0.0)
     core.receive(b"p", packets.request(US, THEM, 1, 2), 0.0)
     return core
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
 from zmqkit.core.membership import EVERYBODY, MembershipCore, key_of
+from zmqkit.core.neighbour import peer_of, process_of
 from zmqkit.model import Record, parse_url
 from zmqkit.testing import packets
 
@@ -16,6 +17,8 @@ PROCESSES = st.integers(1, 3)
 ROLES = st.integers(1, 6)
 URL = "tcp://127.0.0.1:5001/orders"
 KEYS = st.sampled_from([key_of("service", "orders"), EVERYBODY, URL])
+PLACES = st.lists(st.sampled_from([["127.0.0.1", 5000], ["10.0.0.1", 5001]]), max_size=2)
+OTHERS = st.builds(lambda *row: [*row], PROCESSES, st.integers(1, 2), PLACES)
 SOURCES = st.sampled_from(["mdns:loopback", "mdns:lan"])
 
 
@@ -35,6 +38,7 @@ class MembershipMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.core = MembershipCore(99)
+        self.core.offers.control_ports += [5000, 5001]
         self.now = 100.0
         self.connected: set[bytes] = set()
         self.wanted: list[tuple[str, bool]] = []
@@ -50,7 +54,7 @@ class MembershipMachine(RuleBasedStateMachine):
             elif isinstance(effect, Tell) and effect.news != "hint":
                 self.hear(effect)
             elif isinstance(effect, Send):
-                assert effect.peer in self.connected or effect.peer[0] == 0
+                assert effect.peer in self.connected or effect.peer[0] in (0, 1)
 
     def hear(self, tell: Tell) -> None:
         pair = (tell.key, tell.incarnation)
@@ -107,12 +111,32 @@ class MembershipMachine(RuleBasedStateMachine):
         self.perform(self.core.receive(peer, frames, self.now))
 
     @precondition(lambda self: self.connected)
-    @rule(data=st.data(), roles=st.sets(ROLES))
-    def welcome_by_itself(self, data: st.DataObject, roles: set[int]) -> None:
+    @rule(data=st.data(), roles=st.sets(ROLES), others=st.none() | st.lists(OTHERS))
+    def welcome_by_itself(
+        self, data: st.DataObject, roles: set[int], others: list[object] | None
+    ) -> None:
         peer = data.draw(st.sampled_from(sorted(self.connected)))
-        process = int.from_bytes(peer[1:], "big") if peer[:1] == b"n" else 1
-        frames = packets.directory(process, *map(row, sorted(roles)))
+        process = process_of(peer) or 1
+        frames = packets.directory(process, *map(row, sorted(roles)), others=others)
         self.perform(self.core.receive(peer, frames, self.now))
+
+    @rule(role=ROLES, open=st.booleans())
+    def offer(self, role: int, open: bool) -> None:
+        record = Record(name_of(role), "service", 100 + role, 99, (), 5000, 6000 + role)
+        self.perform(self.core.offer(record, self.now, open=open))
+
+    @rule(role=ROLES)
+    def retract(self, role: int) -> None:
+        self.perform(self.core.retract(100 + role, self.now))
+
+    @rule(visitor=st.sampled_from([b"\0a", b"\0b", b"\1c"]), process=PROCESSES, places=PLACES)
+    def visited(self, visitor: bytes, process: int, places: list[object]) -> None:
+        frames = packets.hello(process, revision=len(places), places=places)
+        self.perform(self.core.receive(visitor, frames, self.now))
+
+    @rule(visitor=st.sampled_from([b"\0a", b"\1c"]))
+    def pinged(self, visitor: bytes) -> None:
+        self.perform(self.core.receive(visitor, packets.ask(1), self.now))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), revision=st.integers(1, 2))
@@ -143,12 +167,44 @@ class MembershipMachine(RuleBasedStateMachine):
         for key, open in self.wanted[:]:
             self.wanted.remove((key, open))
             self.perform(self.core.unwant(key, open=open))
+        for role in range(1, 7):
+            self.perform(self.core.retract(100 + role, self.now))
         self.core.check()
         assert not self.core.neighbours
         assert all(peer[:1] == b"s" for peer in self.connected)
 
 
+class PeersMachine(MembershipMachine):
+    """The same with a static peer that is there, and tells of others."""
+
+    PEER = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.want(EVERYBODY, True)
+        self.seed(5003)
+        for peer in (b"stcp://127.0.0.1:5003", peer_of(self.PEER)):
+            frames = packets.directory(self.PEER, control=5003)
+            self.perform(self.core.receive(peer, frames, self.now))
+
+    @rule(others=st.lists(OTHERS, max_size=3), revision=st.integers(1, 2))
+    def tell(self, others: list[object], revision: int) -> None:
+        peer = peer_of(self.PEER)
+        frames = packets.directory(self.PEER, others=others, revision=revision)
+        if peer in self.connected:
+            self.perform(self.core.receive(peer, frames, self.now))
+
+    @rule(process=PROCESSES, roles=st.sets(ROLES))
+    def answer(self, process: int, roles: set[int]) -> None:
+        for peer in sorted(self.connected):
+            if process_of(peer) == process:
+                frames = packets.directory(process, *map(row, sorted(roles)))
+                self.perform(self.core.receive(peer, frames, self.now))
+                break
+
+
 TestMembershipMachine = pytest.mark.slow(MembershipMachine.TestCase)
-TestMembershipMachine.settings = settings(
+TestPeersMachine = pytest.mark.slow(PeersMachine.TestCase)
+TestMembershipMachine.settings = TestPeersMachine.settings = settings(
     max_examples=settings().max_examples // 2, stateful_step_count=40
 )

@@ -89,14 +89,15 @@ def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> 
     core.check()
 
 
-def test_a_peer_of_everybody_is_asked_until_it_has_what_is_wanted(core: MembershipCore) -> None:
+def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore) -> None:
     core.seed(parse_url(HERE), "", "service", 0.0)
     seed = b"s" + HERE.encode()
     core.want(ORDERS, 0.0, open=False)
-    assert core.receive(seed, packets.directory(THEM), 0.0) == []
-    assert core.deadline() <= HELLO_S_MAX and not core.sightings
-    effects = core.receive(seed, packets.directory(THEM, ROW), 5.0)
-    assert effects == [Disconnect(seed), Connect(PEER, HERE)]
+    effects = core.receive(seed, packets.directory(THEM), 0.0)
+    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
+    assert core.receive(PEER, packets.directory(THEM), 0.0) == []
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [("found", 0xA)]
+    core.check()
 
 
 def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:

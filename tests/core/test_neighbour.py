@@ -6,21 +6,49 @@ import math
 
 import pytest
 
-from zmqkit.core.neighbour import Life, Neighbour
-from zmqkit.options import EVASIVE_S
+from zmqkit.core.directory import Offers
+from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.neighbour import Life, Neighbour, peer_of, process_of
+from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
 
-NEAR, FAR = ("127.0.0.1", 5000), ("fe80::1%eth0", 5000)
+NEAR, FAR, NEW = ("127.0.0.1", 5000), ("fe80::1%eth0", 5000), ("10.0.0.1", 5000)
+FIRST, SECOND = peer_of(9), peer_of(9, 1)
 
 
 @pytest.fixture
 def neighbour() -> Neighbour:
-    return Neighbour(9, b"n", places=[NEAR, FAR])
+    return Neighbour(Offers(1), 9, places=[NEAR, FAR])
 
 
-def test_addresses_are_tried_in_turn(neighbour: Neighbour) -> None:
-    tried = [neighbour.next_place() for _ in range(3)]
-    assert tried == ["tcp://127.0.0.1:5000", "tcp://[fe80::1%eth0]:5000", tried[0]]
-    assert neighbour.tries == 3
+def test_addresses_are_tried_in_turn_and_told_apart(neighbour: Neighbour) -> None:
+    assert neighbour.connect(0.0) == [Connect(FIRST, "tcp://127.0.0.1:5000")]
+    assert neighbour.look_after(RACE_S) == [Connect(SECOND, "tcp://[fe80::1%eth0]:5000")]
+    assert neighbour.attempts == {FIRST: NEAR, SECOND: FAR}
+    assert (neighbour.tries, neighbour.untried, neighbour.race_at) == (2, 0, math.inf)
+    neighbour.check()
+
+
+def test_connections_say_which_process_they_are_meant_for() -> None:
+    assert [process_of(p) for p in (FIRST, SECOND, peer_of(7, 300), b"sx")] == [9, 9, 7, 0]
+
+
+def test_one_that_answered_has_one_connection(neighbour: Neighbour) -> None:
+    neighbour.connect(0.0)
+    neighbour.look_after(RACE_S)
+    assert neighbour.answered_at(SECOND, 0.3) == [Disconnect(FIRST)]
+    assert (neighbour.peer, neighbour.place, neighbour.since) == (SECOND, FAR, 0.3)
+    assert neighbour.places == [FAR, NEAR]
+    neighbour.check()
+
+
+def test_what_gives_up_is_tried_again_after_a_tenth_of_the_time(neighbour: Neighbour) -> None:
+    neighbour.connect(0.0)
+    waits = []
+    for now in (1.0, 10.0, 100.0):
+        neighbour.give_up(now)
+        waits.append(neighbour.next_at - now)
+    assert waits == [HELLO_S, 1.0, RETRY_S_MAX]
+    assert neighbour.life is Life.GONE and not neighbour.attempts
 
 
 def test_roles_are_where_the_process_answered(neighbour: Neighbour) -> None:
@@ -29,9 +57,16 @@ def test_roles_are_where_the_process_answered(neighbour: Neighbour) -> None:
 
 
 def test_a_new_address_is_tried_next_and_an_old_one_no_more(neighbour: Neighbour) -> None:
-    new = ("10.0.0.1", 5000)
-    neighbour.take_places([new, FAR])
-    assert neighbour.places == [new, FAR]
+    neighbour.take_places([NEW, FAR], 0.0)
+    assert neighbour.places == [NEW, FAR]
+
+
+def test_a_race_has_no_more_to_try_than_there_is(neighbour: Neighbour) -> None:
+    neighbour.connect(0.0)
+    neighbour.take_places([NEAR], 0.1)
+    assert (neighbour.untried, neighbour.race_at) == (1, RACE_S)
+    neighbour.take_places([], 0.1)
+    assert (neighbour.untried, neighbour.race_at) == (0, math.inf)
 
 
 def test_what_was_told_is_told_again_under_one_key(neighbour: Neighbour) -> None:

@@ -6,9 +6,20 @@ import math
 
 import pytest
 
+from tests.core.serving import (
+    CLIENT,
+    OTHER,
+    PEER,
+    SERVICE,
+    answer,
+    codes,
+    handled,
+    receive,
+    request,
+)
 from zmqkit.core import service as service_module
 from zmqkit.core import windows as windows_module
-from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
+from zmqkit.core.effects import Handle, Note, Send
 from zmqkit.core.service import ServiceCore
 from zmqkit.core.window import Answer
 from zmqkit.model import Frames
@@ -18,55 +29,10 @@ from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, WELCOME, unpack
 
-SERVICE, CLIENT, OTHER = 0xA, 1, 2
-PEER = b"p"
-
 
 @pytest.fixture
 def service() -> ServiceCore:
     return ServiceCore(SERVICE, {"add": False, "price": True}, 1)
-
-
-def receive(
-    service: ServiceCore, frames: Frames, now: float = 0.0, peer: bytes = PEER
-) -> list[Effect]:
-    """Have a packet arrive; the core is sound afterwards."""
-    effects = service.receive(peer, frames, now)
-    service.check()
-    return effects
-
-
-def request(*sequences: int, **options: object) -> Frames:
-    """Requests of the one client."""
-    return packets.request(CLIENT, SERVICE, *sequences, **options)  # type: ignore[arg-type]  # its own options
-
-
-def handled(effects: list[Effect]) -> list[Request]:
-    """The requests that are to run."""
-    return [request for e in effects if isinstance(e, Handle) for request in e.requests]
-
-
-def answer(
-    service: ServiceCore, requests: list[Request], value: object = 42, now: float = 0.0
-) -> list[Effect]:
-    """Have handlers give this value, and the turn end."""
-    results = [(request, Answer(REPLY, encode(value))) for request in requests]
-    effects = service.handled(results, now)
-    service.check()
-    effects += service.flush(now)
-    service.flush(now)
-    service.check()
-    return effects
-
-
-def codes(effects: list[Effect]) -> list[tuple[int, str]]:
-    """Which ids were refused with which code."""
-    found: list[tuple[int, str]] = []
-    for effect in effects:
-        if isinstance(effect, Send) and unpack(effect.frames).kind == ERROR:
-            sequences, rows = read(effect)[1]  # type: ignore[misc]  # columns
-            found += [(n, row[0]) for n, row in zip(sequences, rows, strict=True)]
-    return found
 
 
 # Who is there
@@ -140,27 +106,12 @@ def test_what_it_raised_is_the_reply_too(service: ServiceCore) -> None:
     assert codes(service.flush(0.0)) == [(5, "raised")] and service.stats()["failed"] == 1
 
 
-def test_no_more_run_than_may_and_the_urgent_first(service: ServiceCore) -> None:
-    first = handled(receive(service, request(5)))
-    assert handled(receive(service, request(6, priority=0))) == []
-    assert handled(receive(service, request(7, priority=9))) == []
-    assert [r.sequence for r in handled(answer(service, first))] == [7]
-
-
 def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
     columns = unpack(request(5, 6)).meta
     assert isinstance(columns, list)
     columns[2][1][1] = 9
     packet = service_module.wire.pack(8, CLIENT, SERVICE, 0, encode(columns))
     assert [r.sequence for r in handled(receive(service, packet))] == [6]
-
-
-def test_what_expired_in_line_does_not_run_and_is_told(service: ServiceCore) -> None:
-    first = handled(receive(service, request(5)))
-    receive(service, request(6, left_ms=1000))
-    effects = answer(service, first, now=1.0)
-    assert handled(effects) == [] and codes(effects) == [(6, "expired")]
-    assert service.stats()["expired"] == 1
 
 
 def test_an_unknown_method_is_told_with_those_there_are(service: ServiceCore) -> None:
@@ -225,13 +176,6 @@ def test_what_was_refused_is_never_accepted(
     monkeypatch.undo()
     service.methods = {"add": False, "nowhere": False}
     assert codes(receive(service, request(5, method=method))) == [(5, code)]
-
-
-def test_what_expired_is_never_run(service: ServiceCore) -> None:
-    first = handled(receive(service, request(5)))
-    receive(service, request(6, left_ms=1))
-    answer(service, first, now=1.0)
-    assert codes(receive(service, request(6, left_ms=1000), 1.0)) == [(6, "expired")]
 
 
 def test_what_was_given_up_for_space_may_have_run(
@@ -302,33 +246,6 @@ def test_a_ping_lists_as_many_as_a_client_may_have(service: ServiceCore) -> None
     assert read(pong)[0] == PONG
 
 
-def test_a_ping_gives_up_what_runs_for_nobody(service: ServiceCore) -> None:
-    [ran] = handled(receive(service, request(5)))
-    _, abort = receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
-    assert abort == Abort([ran]) and ran.cancelled
-
-
-def test_what_is_cancelled_in_line_does_not_run(service: ServiceCore) -> None:
-    first = handled(receive(service, request(5)))
-    receive(service, request(6))
-    assert receive(service, packets.cancel(CLIENT, SERVICE, 6)) == []
-    assert handled(answer(service, first)) == []
-    assert service.stats()["dropped"] == {"cancelled": 1}
-
-
-def test_what_is_cancelled_while_it_runs_is_told(service: ServiceCore) -> None:
-    [ran] = handled(receive(service, request(5)))
-    assert receive(service, packets.cancel(CLIENT, SERVICE, 5, 5, 99)) == [Abort([ran])]
-    assert answer(service, [ran]) == []
-
-
-def test_a_late_copy_of_what_was_cancelled_does_not_run(service: ServiceCore) -> None:
-    [ran] = handled(receive(service, request(5)))
-    receive(service, packets.cancel(CLIENT, SERVICE, 5))
-    answer(service, [ran])
-    assert codes(receive(service, request(5))) == [(5, "forgotten")]
-
-
 def test_the_answer_to_what_was_settled_meanwhile_is_dropped(service: ServiceCore) -> None:
     requests = handled(receive(service, request(5)))
     receive(service, request(6, settled=6))
@@ -346,26 +263,10 @@ def test_everybody_is_told_of_the_end(service: ServiceCore) -> None:
     assert [read(e)[0] for e in service.leave()] == [BYE, BYE]
 
 
-def test_one_that_leaves_finishes_what_it_has_and_takes_no_more(service: ServiceCore) -> None:
-    requests = handled(receive(service, request(5)))
-    service.leave()
-    assert codes(receive(service, request(6))) == [(6, "leaving")]
-    assert sent(answer(service, requests)) == [(REPLY, [5])]
-
-
 def test_who_comes_late_is_welcomed_and_told_at_once(service: ServiceCore) -> None:
     service.leave()
     effects = receive(service, packets.hello(CLIENT))
     assert [read(e)[0] for e in effects] == [WELCOME, BYE]
-
-
-def test_what_never_ran_may_run_elsewhere_after_close(service: ServiceCore) -> None:
-    [ran] = handled(receive(service, request(5)))
-    receive(service, request(6))
-    refusal, abort = service.close()
-    assert codes([refusal]) == [(6, "leaving")] and abort == Abort([ran])
-    assert service.stats()["dropped"] == {"closed": 2} and service.in_flight == 0
-    service.check()
 
 
 def test_a_closed_service_does_nothing(service: ServiceCore) -> None:

@@ -9,13 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from zmqkit.core import service as service_module
 from zmqkit.core import windows as windows_module
-from zmqkit.core.effects import Abort, Effect, Handle, Request, Send
+from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request, Send
 from zmqkit.core.service import ServiceCore
+from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Answer
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import ERROR, REPLY, error_rows, reply_rows, unpack
+from zmqkit.wire.packet import END, ERROR, ITEM, REPLY, error_rows, reply_rows, unpack
+from zmqkit.wire.streams import end_rows, item_rows
 
 SERVICE = 0xA
 CLIENTS = st.sampled_from([1, 2])
@@ -29,7 +31,12 @@ class ServiceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         windows_module.CLIENTS_MAX = 1
-        self.core = ServiceCore(SERVICE, {"add": False}, 2)
+        self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False})
+        self.streaming: list[StreamRequest] = []
+        self.given: dict[tuple[int, int], int] = {}
+        self.left: dict[tuple[int, int], int] = {}
+        self.taken: dict[tuple[int, int], int] = {}
+        self.over: set[tuple[int, int]] = set()
         self.now = 100.0
         self.running: list[Request] = []
         self.ran: set[tuple[int, int]] = set()
@@ -43,8 +50,20 @@ class ServiceMachine(RuleBasedStateMachine):
             if isinstance(effect, Handle):
                 for request in effect.requests:
                     self.start(request)
+            elif isinstance(effect, Advance):
+                for stream in effect.requests:
+                    if stream.running is None:
+                        stream.running = "begun"
+                        self.start(stream)
+                        self.running.remove(stream)
+                    assert stream not in self.streaming
+                    assert stream.cancelled or stream.has_room
+                    self.streaming.append(stream)
             elif isinstance(effect, Abort):
-                assert all(r in self.running and r.cancelled for r in effect.requests)
+                # Streams that do not run just now are to be closed as well, at the end.
+                for r in effect.requests:
+                    assert r.cancelled
+                    assert r in self.running or (isinstance(r, StreamRequest) and r.begun)
             elif isinstance(effect, Send):
                 self.read(effect)
 
@@ -67,6 +86,16 @@ class ServiceMachine(RuleBasedStateMachine):
                 if not may_have_run:
                     assert (packet.target, sequence) not in self.ran
                     self.refused.add((packet.target, sequence))
+
+        elif packet.kind == ITEM:
+            for sequence, number, size, value in item_rows(packet):
+                name = (packet.target, sequence)
+                assert value in (number, None) and number < self.given[name] and size
+                assert number >= self.taken.get(name, 0) or name in self.over
+                self.left[name] = max(number + 1, self.left.get(name, 0))
+        elif packet.kind == END:
+            for sequence, count, _ in end_rows(packet):
+                assert count == self.given.get((packet.target, sequence), 0)
 
     def receive(self, client: int, frames: tuple[bytes, ...]) -> None:
         self.perform(self.core.receive(b"p", frames, self.now))
@@ -103,6 +132,72 @@ class ServiceMachine(RuleBasedStateMachine):
         if not still_open:
             self.below[client] = max(self.below[client], below)
         self.settled |= {(client, n) for n in range(below) if n not in still_open}
+
+    @rule(
+        client=CLIENTS,
+        sequences=st.lists(IDS, min_size=1, max_size=3),
+        method=st.sampled_from(["count", "count", "count", "add"]),
+        left_ms=st.sampled_from([1, 60_000]),
+        window=st.sampled_from([(1, 9999), (3, 200), (1 << 40, 1 << 40)]),
+    )
+    def stream(
+        self,
+        client: int,
+        sequences: list[int],
+        method: str,
+        left_ms: int,
+        window: tuple[int, int],
+    ) -> None:
+        open_ones = [n for n in sequences if (client, n) not in self.settled]
+        if open_ones:
+            frames = packets.stream(
+                client, SERVICE, *open_ones, method=method, left_ms=left_ms, window=window,
+                settled=self.below[client],
+            )  # fmt: skip
+            self.receive(client, frames)
+
+    @rule(
+        client=CLIENTS,
+        sequence=IDS,
+        taken=st.integers(0, 6),
+        missing=st.none() | st.integers(0, 6),
+    )
+    def grant(self, client: int, sequence: int, taken: int, missing: int | None) -> None:
+        name = (client, sequence)
+        taken = min(taken, self.left.get(name, 0))
+        if name not in self.settled:
+            self.taken[name] = max(taken, self.taken.get(name, 0))
+            self.receive(client, packets.grant(client, SERVICE, sequence, taken, missing))
+
+    @precondition(lambda self: self.streaming)
+    @rule(
+        data=st.data(),
+        count=st.integers(0, 3),
+        then=st.sampled_from(["goes on", "pauses", "ends", "raises"]),
+    )
+    def step(self, data: st.DataObject, count: int, then: str) -> None:
+        """A generator gives values as far as it may, and goes on, gives way or ends."""
+        stream = data.draw(st.sampled_from(self.streaming))
+        name = (stream.client, stream.sequence)
+        for _ in range(count):
+            if stream.goes_on:
+                value = Answer(REPLY, encode(self.given.get(name, 0)))
+                self.perform(self.core.yielded(stream, value, self.now))
+                self.given[name] = self.given.get(name, 0) + 1
+        if stream.cancelled:
+            then = "ends"
+        elif not stream.goes_on and then == "goes on":
+            then = "pauses"
+        if then == "goes on" or (then == "pauses" and not self.given.get(name)):
+            return
+        self.streaming.remove(stream)
+        if then == "pauses":
+            self.perform(self.core.paused(stream, self.now))
+        else:
+            row = encode(["raised", "ValueError", "", "", True])
+            error = Answer(ERROR, row) if then == "raises" else None
+            self.over.add(name)
+            self.perform(self.core.ended(stream, error, self.now))
 
     @rule(client=CLIENTS, below=IDS, still_open=st.sets(IDS))
     def ping(self, client: int, below: int, still_open: set[int]) -> None:

@@ -31,6 +31,15 @@ def test_its_own_word_counts_more_than_discovery(known: Sightings) -> None:
     assert known.by_incarnation[0xA].record.port == 8000
 
 
+def test_role_is_listed_once_its_process_has_said_the_same(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    assert not known.is_listed(RECORD)
+    known.learn(RECORD, HELLO, 0.0)
+    assert known.is_listed(replace(RECORD, addresses=("10.0.0.2",)))
+    assert not known.is_listed(replace(RECORD, port=7000))
+    assert not known.is_listed(replace(RECORD, incarnation=0xB))
+
+
 def test_only_discovery_keeps_a_sighting_young(known: Sightings) -> None:
     known.learn(RECORD, "mdns", 1.0)
     known.learn(RECORD, HELLO, 5.0)

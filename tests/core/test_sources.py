@@ -18,11 +18,13 @@ from tests.core.publications import (
     welcome,
 )
 from zmqkit.core import sources as sources_module
-from zmqkit.core.effects import Connect, Disconnect, Note, Send
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.sources import Sources
 from zmqkit.errors import UsageError
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX
+from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
+from zmqkit.wire.encoding import Malformed
 
 
 @pytest.fixture
@@ -210,3 +212,56 @@ def test_there_are_not_too_many_topics(up: Sources) -> None:
     with pytest.raises(UsageError, match=f"{PREFIXES_MAX} topics"):
         up.subscribe([f"t{n}" for n in range(PREFIXES_MAX - 1)], 1.0)
     assert not up.wanted(b"t0") and up.up_count == 1
+
+
+def fixed(fields: dict[str, object]) -> tuple[Sources, list[Effect]]:
+    """A subscriber of an address, once the publisher there said WELCOME with these fields."""
+    sources = Sources("tcp://127.0.0.1:5000", SUBSCRIBER, ["kitchen."])
+    sources.found(0, ENDPOINT, 0.0)
+    [source] = sources.by_peer.values()
+    sources.adopt(source, PUBLISHER)
+    frames = publication.to_subscriber(
+        wire.WELCOME, PUBLISHER, SUBSCRIBER, {"token": 1, "waits": False, **fields}
+    )
+    _, packet = publication.read(frames)
+    return sources, sources.welcomed(source, packet, 0.0)
+
+
+ABOUT: dict[str, object] = {
+    "process": 9, "control": 5001, "roles": [["weather", "publisher", PUBLISHER, 5000]],
+}  # fmt: skip
+
+
+def test_the_process_at_an_address_is_watched_where_it_says() -> None:
+    sources, effects = fixed(ABOUT)
+    assert effects == [Watch("tcp://127.0.0.1:5001/weather")]
+    sources.check()
+
+
+def test_the_publisher_at_an_address_is_what_membership_tells_of() -> None:
+    sources, _ = fixed(ABOUT)
+    [source] = sources.by_peer.values()
+    assert sources.found(PUBLISHER, ENDPOINT, 1.0) == []
+    assert sources.lost(PUBLISHER) == [Disconnect(source.peer)]
+    assert sources.found(PUBLISHER, "tcp://127.0.0.1:9", 2.0)[0] == Connect(
+        source.peer, ENDPOINT
+    )
+    assert sources.found(OTHER, ENDPOINT, 3.0) == []
+    sources.check()
+
+
+def test_an_address_is_tried_again_when_its_publisher_is_gone() -> None:
+    sources, _ = fixed(ABOUT)
+    [source] = sources.by_peer.values()
+    assert sources.gone(PUBLISHER) == [Disconnect(source.peer)]
+    assert sources.tick(sources.deadline())[0] == Connect(source.peer, ENDPOINT)
+    sources.check()
+
+
+def test_a_publisher_without_a_process_is_not_watched() -> None:
+    assert fixed({})[1] == []
+
+
+def test_odd_words_about_its_process_are_malformed() -> None:
+    with pytest.raises(Malformed):
+        fixed({"process": 9, "control": 0, "roles": []})

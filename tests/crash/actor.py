@@ -8,12 +8,14 @@ It prints its events and reads orders, a line of JSON each.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import zmqkit
@@ -58,6 +60,14 @@ def snooze(seconds: float) -> float:
     return seconds
 
 
+def stream(first: int) -> Iterator[int]:
+    """Count on and on; tell when nobody reads any more."""
+    try:
+        yield from itertools.count(first)
+    finally:
+        tell("closed")
+
+
 def burn(seconds: float) -> float:
     """Hold the interpreter for so long, within one call of C that asks the clock."""
     tell("came")
@@ -66,7 +76,7 @@ def burn(seconds: float) -> float:
     return seconds
 
 
-HANDLERS = (who, double, count, hold, snooze, burn)
+HANDLERS = (who, double, count, hold, snooze, stream, burn)
 
 
 def orders() -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
+SCRIPTS = dict.fromkeys(("publisher", "subscriber"), "topics_actor.py")
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -38,8 +39,8 @@ class Actor:
 
     def __init__(self, role: str, name: str, **options: Any) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("actor.py")), role, name,
-             json.dumps(options)],
+            [sys.executable, str(Path(__file__).with_name(SCRIPTS.get(role, "actor.py"))), role,
+             name, json.dumps(options)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import threading
 
+import zmq
+
 from zmqkit.core.client import ClientCore
+from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink
+from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.wire import publication
+
+BOUND_S = 20.0
 
 
 def test_here_is_the_loop_that_runs_in_this_thread() -> None:
@@ -28,3 +36,23 @@ def test_here_is_the_loop_that_runs_in_this_thread() -> None:
     driver.close()
     loop.close()
     link.close(0)
+
+
+def test_what_came_before_the_loop_drives_is_read_although_the_descriptor_told_already() -> (
+    None
+):
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    here, there = (ZeromqLink(context, Profile.TOPICS) for _ in range(2))
+    there.connect(b"p", here.bind("tcp://127.0.0.1:0", (0, 0)))
+    there.send(b"p", (publication.SUBSCRIBE + publication.private(7),))
+    while not here.pending():  # this is what swallows the edge
+        assert select.select([here.fileno()], [], [], BOUND_S)[0]
+    core, loop = PublisherCore(1), asyncio.new_event_loop()
+    driver = AioDriver(Driver(core, here), loop)
+    loop.run_until_complete(driver.drive_until(lambda: bool(core.audience.listeners), BOUND_S))
+    assert list(core.audience.listeners) == [7]
+    driver.close()
+    loop.close()
+    for link in (here, there):
+        link.close(0)
+    context.term()

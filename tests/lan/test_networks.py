@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.lan.network import Lan
@@ -51,16 +53,19 @@ def test_machine_without_a_network_has_itself(lan: Lan, stage: Stage) -> None:
 
 
 @pytest.mark.lan(hosts=3)
-def test_static_peers_are_used_where_multicast_is_blocked(lan: Lan, stage: Stage) -> None:
+def test_one_static_peer_is_enough_where_multicast_is_blocked(lan: Lan, stage: Stage) -> None:
     one, two, three = lan.hosts
     lan.block_multicast()
-    ports = {"ZMQKIT_PORTS": "5600-5602"}
-    services = [stage.service(host, f"on-{host.number}", **ports) for host in (one, two)]
+    seed = stage.service(one, "seed", ZMQKIT_PORTS="5600-5602")
+    peers = {"ZMQKIT_PEERS": f"{one.address}:5601"}
+    services = [seed, stage.service(two, "other", **peers)]
     uninformed = stage.client(three)
-    peers = {"ZMQKIT_PEERS": f"{one.address}:5601,{two.address}:5601"}
     clients = [stage.client(three, **peers)]
     stage.measured("first use", stage.used(clients, services))
+    # What a peer told of stays known while that peer cannot be reached.
+    cut_at = time.monotonic()
     lan.cut(one, silent=True)
+    stage.left(clients, [seed], cut_at)
     stage.used(clients, [services[1]])
     lan.heal()
     stage.measured("used again after the heal", stage.used(clients, services))

@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any
 
 import zmqkit
@@ -198,6 +199,14 @@ class Kit:
         for role in self.roles:
             self.balanced(role)
 
+    def values(self, stream: Any, count: int | None = None) -> list[Any]:
+        """So many values of a stream, or all."""
+        return list(islice(stream, count))
+
+    def shut(self, stream: Any) -> None:
+        """Close a stream."""
+        stream.close()
+
     def balanced(self, role: Any) -> dict[str, Any]:
         """The role's counters: every message that it ever took is accounted for, once."""
         stats: dict[str, Any] = role.stats()
@@ -282,6 +291,21 @@ class AsyncKit(Kit):
 
     def core(self, role: Any) -> Any:
         return role.inner._core
+
+    def values(self, stream: Any, count: int | None = None) -> list[Any]:
+        async def read() -> list[Any]:
+            given: list[Any] = []
+            while count is None or len(given) < count:
+                try:
+                    given.append(await anext(stream))
+                except StopAsyncIteration:
+                    break
+            return given
+
+        return self.submit(read()).result(BOUND_S)
+
+    def shut(self, stream: Any) -> None:
+        self.submit(stream.close()).result(BOUND_S)
 
     def close(self) -> None:
         try:

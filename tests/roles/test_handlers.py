@@ -300,18 +300,15 @@ def test_slow_handler_in_a_thread_does_not_hold_the_others_up(aio: AsyncKit) -> 
     assert call.result() is True
 
 
-def generator() -> Any:
-    yield 1
-
-
 async def stream() -> Any:
     yield 1
 
 
-@pytest.mark.parametrize("handler", [generator, stream])
-def test_generator_is_refused_with_the_remedy(kit: Kit, handler: Any) -> None:
-    with pytest.raises(zmqkit.UsageError, match="return a list"):
-        kit.service().handler(handler)
+def test_a_blocking_service_refuses_an_async_generator(blocking: Kit) -> None:
+    service = blocking.service()
+    with pytest.raises(zmqkit.UsageError, match=r"'stream' is async def; use zmqkit.asyncio"):
+        service.handler(stream)
+    service.handler(identity, name="stream")
 
 
 def test_name_is_taken_once(kit: Kit) -> None:

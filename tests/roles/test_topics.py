@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
-from tests.roles.kit import BOUND_S, Kit
+import zmqkit
+from tests.roles.kit import BOUND_S, Kit, until
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -78,3 +82,34 @@ def test_a_url_names_the_publisher_that_listens_there(kit: Kit) -> None:
     publisher.publish("t", b"x" * 100_000)
     message = subscriber.receive(BOUND_S)
     assert message.body == b"x" * 100_000
+
+
+def test_a_publisher_at_a_url_that_starts_anew_is_found_there(kit: Kit) -> None:
+    first = kit.publisher(bind="tcp://127.0.0.1:0")
+    address = first.endpoint
+    subscriber = kit.subscriber(address)
+    first.ready(1, timeout_s=BOUND_S)
+    first.close()
+    seconds: list[Any] = []
+
+    def bind_again() -> bool:
+        """libzmq closes the first one's socket in the background."""
+        with suppress(zmqkit.AddressTaken):
+            seconds.append(kit.publisher(bind=address))
+        return bool(seconds)
+
+    until(bind_again)
+    [second] = seconds
+    assert second.ready(1, timeout_s=BOUND_S) == 1
+    second.publish("t", "anew")
+    assert subscriber.receive(BOUND_S).body == "anew"
+
+
+def test_within_one_process_what_waits_for_its_reader_is_not_lost(kit: Kit) -> None:
+    address = f"memory://{kit.name}"
+    publisher = kit.publisher(bind=address, policy="block")
+    subscriber = kit.subscriber(address)
+    publisher.ready(1, timeout_s=BOUND_S)
+    for number in range(5000):
+        publisher.publish("t", number)
+    assert [subscriber.receive(BOUND_S).body for _ in range(5000)] == list(range(5000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -10,8 +10,13 @@ from zmqkit.core.call import Call
 from zmqkit.core.instance import Instance
 from zmqkit.core.pending import Pending
 from zmqkit.core.service import ServiceCore
+from zmqkit.core.stream import StreamRequest
+from zmqkit.core.stream_call import StreamCall
+from zmqkit.core.stream_calls import News, StreamCalls
+from zmqkit.core.streams import Streams
 from zmqkit.core.window import Window
 from zmqkit.testing.simulation import run
+from zmqkit.wire.streams import ItemRow
 
 SEEDS = 60
 
@@ -41,7 +46,35 @@ def forgets_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("zmqkit.core.windows.Windows.sweep", lambda self, now: None)
 
 
+def takes_any_value(patch: pytest.MonkeyPatch) -> None:
+    def take_in(self: StreamCalls, instance: Instance, rows: Iterable[ItemRow]) -> News:
+        news = News()
+        for sequence, _, size, value in rows:
+            call = self._find(instance, sequence, news)
+            if call is not None and call.have < call.taken + call.window[0]:
+                news.waits.append(call.add(size, value))
+        return news
+
+    patch.setattr(StreamCalls, "take_in", take_in)
+
+
+def grants_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StreamCall, "owes_credit", False)
+
+
+def reads_for_the_dead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Streams, "abandoned", lambda self, now: iter(()))
+
+
+def forgets_what_was_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StreamRequest, "has_room", True)
+
+
 BREAKS = [
+    (takes_any_value, "a prefix is read"),
+    (grants_nothing, "healed, calls succeed"),
+    (reads_for_the_dead, "idle, nothing runs"),
+    (forgets_what_was_taken, "AssertionError"),
     (keeps_no_answers, "a service runs an id once"),
     (moves_everything, "what may not repeat runs once"),
     (denies_everything, "may_have_run=False means"),

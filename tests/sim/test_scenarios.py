@@ -261,6 +261,24 @@ def test_a_cut_cable_heals(world: World) -> None:
     assert succeeded(again)
 
 
+@pytest.mark.parametrize(
+    ("cut_s", "heal_s"), [(5.0, 2.0), (10.0, 2.0), (30.0, 5.0), (600.0, 5.0)]
+)
+@pytest.mark.parametrize("phase_s", [0.0, 0.7, 1.9])
+def test_what_was_cut_off_is_used_again_soon(
+    world: World, cut_s: float, phase_s: float, heal_s: float
+) -> None:
+    """The longer it was away, the less often it was tried."""
+    [role] = services(world, "a")
+    user = client(world)
+    world.network.cut(role.process.host, user.process.host)
+    world.run(cut_s + phase_s)
+    assert user.core.ready_count == 0
+    world.network.heal(role.process.host, user.process.host)
+    world.run(heal_s)
+    assert user.core.ready_count == 1
+
+
 def test_a_client_by_url_follows_a_process_that_restarts() -> None:
     world = World(1, Plan(reception=NO_DISCOVERY, ports_stay=True))
     services(world, "a")

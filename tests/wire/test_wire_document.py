@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.core.directory import read_directory
+from zmqkit.core.directory import read_directory, read_visit
 from zmqkit.core.outcome import (
     BUSY,
     EXPIRED,
@@ -18,9 +18,20 @@ from zmqkit.core.outcome import (
     RAISED,
 )
 from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.places import rows_of
 from zmqkit.model import LOOPBACK
-from zmqkit.options import COMPRESS_BYTES_MIN, CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
-from zmqkit.wire import announcement
+from zmqkit.options import (
+    COMPRESS_BYTES_MIN,
+    CREDIT,
+    PLACES_MAX,
+    PROCESSES_MAX,
+    REQUESTS_MAX,
+    STREAM_BYTES,
+    STREAM_ITEMS,
+    STREAMS_MAX,
+    WAITING_CALLS_MAX,
+)
+from zmqkit.wire import announcement, streams
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress
 from zmqkit.wire.encoding import encode
@@ -31,12 +42,14 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "PUBLISH", "MARK", "CREDIT",
+        "CANCEL", "PUBLISH", "MARK", "CREDIT", "STREAM", "ITEM", "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
     wire.REQUEST: wire.request_rows, wire.NOTIFY: wire.request_rows,
     wire.REPLY: wire.reply_rows, wire.ERROR: wire.error_rows,
+    wire.STREAM: streams.stream_rows, wire.ITEM: streams.item_rows, wire.END: streams.end_rows,
+    wire.GRANT: streams.grant_rows,
 }  # fmt: skip
 
 
@@ -65,10 +78,13 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert ROWS[kind](packet)
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
+    if kind == wire.HELLO and "places" in said["meta"]:
+        told = read_visit(packet)
+        assert told is not None and rows_of(told.places) == said["meta"]["places"]
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 23
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 31
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -81,7 +97,7 @@ def test_every_kind_has_an_example_and_a_row() -> None:
 def test_no_kind_of_ours_is_among_the_reserved() -> None:
     reserved = re.findall(r"^\| (\d+)–(\d+) \| reserved", DOCUMENT, re.MULTILINE)
     numbers = {n for low, high in reserved for n in range(int(low), int(high) + 1)}
-    assert numbers == set(range(19, 64)) and numbers.isdisjoint(wire.KINDS)
+    assert numbers == set(range(16, 64)) - wire.KINDS
 
 
 def test_the_header_is_as_the_table_says() -> None:
@@ -97,9 +113,12 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
 
 
 def test_limits_are_as_they_stand() -> None:
-    for number in (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX):
+    calls = (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX)
+    for number in (*calls, STREAMS_MAX, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
+    assert f"at most {PROCESSES_MAX} rows" in DOCUMENT
+    assert f"at most {PLACES_MAX} places" in DOCUMENT
 
 
 def test_the_announcement_is_read_and_written_as_it_stands() -> None:

@@ -9,6 +9,7 @@ from zmqkit._roles import Request, current_request
 from zmqkit.asyncio.client import Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.service import Service
+from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.errors import (
     AddressTaken,
@@ -44,6 +45,7 @@ __all__ = [
     "RemoteError",
     "Request",
     "Service",
+    "Stream",
     "Subscriber",
     "UsageError",
     "ZmqkitError",

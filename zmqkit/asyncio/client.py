@@ -12,6 +12,7 @@ from typing import Any, Self
 from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
+from zmqkit.asyncio.stream import Stream
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Tell
@@ -66,6 +67,21 @@ class BoundClient:
             client._cancel(sequence)
             raise
         return bytes(value) if type(value) is memoryview and self._options.copy else value
+
+    def stream(self, method: str, /, *args: object, **kwargs: object) -> Stream:
+        """The values that the service's method gives one by one, as they come.
+
+        Asked for at once. `timeout_s` bounds the wait for the first value, from now on, and
+        then each wait for the next. Iterating raises what `call` does, after the values that
+        came before it; PeerLost if the instance is lost once it has begun. Leaving the loop
+        early, or `close`, ends the generator. A plain method is a stream of one value.
+        """
+        client, options = self._client, self._options
+        driver = client._usable()
+        body, raw = call_body(method, args, kwargs, options)
+        call = client._core.stream(method, body, raw, options, monotonic())
+        driver.gathered()
+        return Stream(client, call)
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until the service took it or time is over.

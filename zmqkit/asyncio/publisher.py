@@ -148,6 +148,8 @@ class Publisher:
         driver.driver.flush(time.monotonic())
         self._place.withdraw()
         driver.driver.perform(self._core.close())
+        driver.soon()
+        await asyncio.sleep(0)  # who waits for room or for subscribers learns of it
         driver.close()
         driver.driver.link.close(timeout_s)
         await in_thread(self._place.release)
@@ -177,7 +179,8 @@ class Publisher:
     async def _wait_for_room(self, driver: AioDriver) -> None:
         """Wait until the slowest subscriber is near enough, or is excluded."""
         driver.soon()
-        await driver.drive_until(lambda: not self._core.blocked, end_of(None))
+        while self._core.blocked:  # another task may be sooner
+            await driver.drive_until(lambda: not self._core.blocked, end_of(None))
         self._usable()
 
     def _usable(self) -> AioDriver:

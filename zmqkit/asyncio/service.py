@@ -19,17 +19,27 @@ from zmqkit._roles import (
     run_plain,
     run_waiting,
 )
+from zmqkit._streams import (
+    close_generator,
+    close_waiting,
+    is_value,
+    next_value,
+    next_waiting,
+)
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core import effects
 from zmqkit.core.service import Result, ServiceCore
+from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Answer
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, TURN_MESSAGES
+from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, STEP_S, TURN_MESSAGES
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
+AnyRequest = TypeVar("AnyRequest", bound=effects.Request)
+Given = TypeVar("Given")
 
 _LEAVE_S = 0.1
 
@@ -57,13 +67,17 @@ class Service:
         self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
-            self._place.incarnation, self._handlers.idempotent, concurrency
+            self._place.incarnation,
+            self._handlers.idempotent,
+            concurrency,
+            self._handlers.streams,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._results: list[Result] = []
+        self._waiting: dict[int, asyncio.Future[None]] = {}
         self._stopped = asyncio.Event()
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
@@ -123,6 +137,8 @@ class Service:
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
+        A generator streams its values to the caller.
+
         idempotent: running it twice does no harm, so a call whose instance died may move to
         another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
         memoryview of what arrived, which saves copying it. thread: run a slow plain function
@@ -144,7 +160,12 @@ class Service:
         if self._driver is None:
             self._loop = asyncio.get_running_loop()
             link = self._place.open()
-            hands = Hands(handle=self._handle, abort=self._abort, finished=self._finished)
+            hands = Hands(
+                handle=self._handle,
+                advance=self._advance,
+                abort=self._abort,
+                finished=self._finished,
+            )
             self._core.about.update(self._place.about())
             self._driver = AioDriver(Driver(self._core, link, hands), self._loop)
             self._place.announce()
@@ -237,12 +258,72 @@ class Service:
         results, self._results = self._results, []
         return self._core.handled(results, time.monotonic())
 
+    def _advance(self, requests: list[StreamRequest]) -> None:
+        """Run generators on, each in a task of its own from its beginning to its end."""
+        assert self._loop is not None
+        for request in requests:
+            if request.ticket in self._tasks:
+                self._go_on(request)
+            else:
+                handler = self._handlers.by_name[request.method]
+                task = self._loop.create_task(self._stream(handler, request))
+                self._tasks[request.ticket] = task
+
     def _abort(self, requests: list[effects.Request]) -> None:
-        """Cancel the tasks of these requests."""
+        """Cancel the tasks of these requests; plain generators see it at their next value."""
         for request in requests:
             task = self._tasks.get(request.ticket)
-            if task is not None:
+            handler = self._handlers.by_name[request.method]
+            if task is not None and (handler.waits or not handler.streams):
                 task.cancel()
+            else:
+                self._go_on(request)
+
+    def _go_on(self, request: effects.Request) -> None:
+        waiting = self._waiting.pop(request.ticket, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _stream(self, handler: Handler, request: StreamRequest) -> None:
+        """Send a generator's values as its caller's credit allows; close it at the end."""
+        error: Answer | None = None
+        until = time.monotonic() + STEP_S
+        try:
+            while not request.cancelled:
+                answer = await self._next(handler, request)
+                if answer is None or not is_value(answer):
+                    error = answer
+                    break
+                now = time.monotonic()
+                self._core.yielded(request, answer, now)
+                if self._driver is not None:
+                    self._driver.gathered()
+                if not request.goes_on or now >= until:
+                    await self._pause(request)
+                    until = time.monotonic() + STEP_S
+        except asyncio.CancelledError as cancelled:
+            error = error_answer(cancelled)
+        if handler.waits:
+            await close_waiting(request)
+        else:
+            close_generator(request)
+        self._tasks.pop(request.ticket, None)
+        if self._driver is not None:
+            self._driver.perform(self._core.ended(request, error, time.monotonic()))
+
+    async def _next(self, handler: Handler, request: StreamRequest) -> Answer | None:
+        if handler.waits:
+            return await next_waiting(handler, request)
+        if not handler.thread:
+            return next_value(handler, request)
+        return await self._in_pool(next_value, handler, request)
+
+    async def _pause(self, request: StreamRequest) -> None:
+        """Wait for credit, and for this stream's turn."""
+        if self._driver is not None and self._loop is not None:
+            waiting = self._waiting[request.ticket] = self._loop.create_future()
+            self._driver.perform(self._core.paused(request, time.monotonic()))
+            await waiting
 
     async def _run(self, handler: Handler, request: effects.Request) -> None:
         try:
@@ -255,10 +336,15 @@ class Service:
     async def _answer(self, handler: Handler, request: effects.Request) -> Answer:
         if handler.waits:
             return await run_waiting(handler, request)
+        return await self._in_pool(run_plain, handler, request)
+
+    async def _in_pool(
+        self, run: Callable[[Handler, AnyRequest], Given], handler: Handler, request: AnyRequest
+    ) -> Given:
         assert self._loop is not None
         if self._pool is None:
             self._pool = ThreadPoolExecutor(thread_name_prefix=f"zmqkit-{self.name}")
-        return await self._loop.run_in_executor(self._pool, run_plain, handler, request)
+        return await self._loop.run_in_executor(self._pool, run, handler, request)
 
     def _later(self, request: effects.Request, answer: Answer) -> None:
         """Answer at the end of the turn, with all else that is finished by then."""

@@ -25,7 +25,7 @@ from zmqkit.core.effects import Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
 from zmqkit.options import CLOSE_S
@@ -76,6 +76,7 @@ class Subscriber:
 
     def __aiter__(self) -> Self:
         """Messages as they come, until `stop` or `close`."""
+        self._usable()
         return self
 
     async def __anext__(self) -> Message:
@@ -88,25 +89,33 @@ class Subscriber:
     async def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
         until = end_of(timeout_s)
-        while True:
+        for message in self._hand.messages:
+            return message
+        self._usable()
+        while await self._reach(until):
             for message in self._hand.messages:
-                return message
-            if not await self._reach(until):
-                return None
+                return message  # unless another reader was sooner
+        return None
 
     async def listen(
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
         """Call back with each message until `stop`, or for `timeout_s`."""
         until = end_of(timeout_s)
+        self._usable()
         while True:
             for message in self._hand.messages:
                 callback(message)
+                if self._stopping or time.monotonic() >= until:
+                    break  # the rest is the next reader's
             if time.monotonic() >= until or not await self._reach(until):
                 return
 
     def stop(self) -> None:
-        """Have one who iterates, listens or waits for a message return; from any thread."""
+        """Have one who iterates, listens or waits for a message return; from any thread.
+
+        A loop is given the rest of the packet in hand before it ends.
+        """
         self._stopping = True
         if self._driver is not None:
             self._driver.loop.call_soon_threadsafe(self._driver.soon)
@@ -149,8 +158,9 @@ class Subscriber:
         driver = self._driver
         if driver is None:
             return 0
-        unread = self._core.queued
-        driver.driver.perform(self._core.close())
+        in_hand = self._hand.drop()
+        unread = self._core.queued + in_hand
+        driver.driver.perform(self._core.close(in_hand))
         driver.soon()
         await asyncio.sleep(0)  # who waits for a message learns of it
         self._driver = None
@@ -173,8 +183,8 @@ class Subscriber:
 
     async def _reach(self, until: float) -> bool:
         """Take messages into the hand, waiting for some; false when there will be none."""
-        driver = self._usable()
         while not (self._stopping or self._closing is not None):
+            driver = self._usable()
             for publisher, topic, missing in self._core.gaps():
                 if self._on_gap is not None:
                     self._on_gap(Gap(topic, label_of(self._label, publisher), missing))
@@ -203,7 +213,11 @@ class Subscriber:
         self._process.check()
         loop = asyncio.get_running_loop()
         if self._driver is None:
-            self._driver = AioDriver(Driver(self._core, self._place.open()), loop, awake=False)
+            self._driver = AioDriver(
+                Driver(self._core, self._place.open(), Hands(watch=self._place.watch)),
+                loop,
+                awake=False,
+            )
             self._place.listen(self._hear)
         elif loop is not self._driver.loop:
             raise UsageError(

@@ -10,9 +10,11 @@ from typing import Any, Self
 
 from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, instance_rows
+from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.stream_call import StreamCall
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
@@ -60,6 +62,17 @@ class BoundClient:
             raise waiter.error
         value = waiter.value
         return bytes(value) if type(value) is memoryview and self._options.copy else value
+
+    def stream(self, method: str, /, *args: object, **kwargs: object) -> Stream:
+        """The values that the service's method gives one by one, as they come.
+
+        Asked for at once. `timeout_s` bounds the wait for the first value, from now on, and
+        then each wait for the next. Iterating raises what `call` does, after the values that
+        came before it; PeerLost if the instance is lost once it has begun. Leaving the loop
+        early, or `close`, ends the generator. A plain method is a stream of one value.
+        """
+        client, options = self._client, self._options
+        return Stream(client, client._open_stream(method, args, kwargs, options))
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until the service took it or time is over.
@@ -207,6 +220,22 @@ class Client(BoundClient):
             driver.command([], time.monotonic())
             if waiter is not None:
                 driver.join(waiter)
+
+    def _open_stream(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: CallOptions,
+    ) -> StreamCall:
+        body, raw = call_body(method, args, kwargs, options)
+        self._driver.process.check()
+        with self._driver.lock:
+            self._driver.check_open()
+            now = time.monotonic()
+            call = self._core.stream(method, body, raw, options, now)
+            self._driver.command([], now)
+        return call
 
     def _give_up(self, waiter: Waiter) -> None:
         """Cancel a call that was sent, whose thread was interrupted."""

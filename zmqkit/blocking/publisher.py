@@ -12,7 +12,7 @@ from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import LEAVE_S, keep, let_go
 from zmqkit.core.effects import Effect
-from zmqkit.core.gathering import Gathering
+from zmqkit.core.gathering import Gathering, Rows
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver
@@ -172,14 +172,20 @@ class Publisher:
 
     def _send(self, gathering: Gathering) -> None:
         """Send what a batch gathered, waiting for room between packets."""
-        driver = self._driver
-        driver.process.check()
+        self._driver.process.check()
         for rows in gathering.take():
-            if self._core.blocked:
+            while not self._has_sent(rows):
                 self._wait_for_room()
-            with driver.lock:
-                driver.check_open()
-                driver.post(self._core.send([rows], time.monotonic()))
+
+    def _has_sent(self, rows: Rows) -> bool:
+        """Send a packet; false when there is no room, of which others may have been sooner."""
+        driver = self._driver
+        with driver.lock:
+            driver.check_open()
+            if self._core.blocked:
+                return False
+            driver.post(self._core.send([rows], time.monotonic()))
+        return True
 
     def _wait_for_room(self) -> None:
         """Drive until the slowest subscriber is near enough, or is excluded."""

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of, run_plain
+from zmqkit._streams import close_generator, is_value, next_value
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
+from zmqkit.core.stream import StreamRequest
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S, TURN_MESSAGES
+from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -51,12 +53,17 @@ class Service:
         self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
-            self._place.incarnation, self._handlers.idempotent, concurrency
+            self._place.incarnation,
+            self._handlers.idempotent,
+            concurrency,
+            self._handlers.streams,
         )
         self._concurrency = concurrency
         self._driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
+        self._steps: deque[StreamRequest] = deque()
+        self._generators: dict[int, StreamRequest] = {}
         self._quick_runs: dict[str, int] = {}
         self._process = current_process()
         self._starting = threading.Lock()
@@ -117,6 +124,8 @@ class Service:
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
+        A generator streams its values to the caller.
+
         idempotent: running it twice does no harm, so a call whose instance died may move to
         another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
         memoryview of what arrived, which saves copying it. Raises UsageError for `async
@@ -128,7 +137,7 @@ class Service:
             method = name or function.__name__
             handler = self._handlers.by_name[method]
             if handler.waits or handler.thread:
-                del self._handlers.by_name[method], self._handlers.idempotent[method]
+                self._handlers.remove(method)
                 raise UsageError(
                     f"{method!r} is async def; use zmqkit.asyncio.Service, or a plain def here"
                     if handler.waits
@@ -150,7 +159,7 @@ class Service:
             if self._driver is not None:
                 return
             link = self._place.open()
-            hands = Hands(handle=self._handle, abort=self._abort)
+            hands = Hands(handle=self._handle, advance=self._advance, abort=self._abort)
             self._core.about.update(self._place.about())
             self._driver = BlockingDriver(Driver(self._core, link, hands))
             if self._concurrency > 1:
@@ -171,8 +180,12 @@ class Service:
         try:
             while not self._stopping and time.monotonic() < until:
                 if driver.take_lead():
-                    driver.lead(lambda: bool(self._todo or self._stopping), until)
+                    driver.lead(
+                        lambda: bool(self._todo or self._steps or self._stopping), until
+                    )
                 self._work(driver, inf)
+                if self._steps and not self._stopping:
+                    self._step(self._steps.popleft())
         finally:
             self._stopping = False
             self._serving.release()
@@ -235,6 +248,15 @@ class Service:
             for request in requests:
                 self._pool.submit(self._run_in_pool, request)
 
+    def _advance(self, requests: list[StreamRequest]) -> None:
+        """The same for generators."""
+        for request in requests:
+            self._generators[request.ticket] = request
+            if self._pool is None:
+                self._steps.append(request)
+            else:
+                self._pool.submit(self._step, request)
+
     def _abort(self, requests: list[Request]) -> None:
         """Nothing to do: a running handler sees `current_request().cancelled`."""
 
@@ -275,15 +297,53 @@ class Service:
                 now = time.monotonic()
                 driver.command(self._core.handled([(request, answer)], now), now)
 
+    def _step(self, request: StreamRequest) -> None:
+        """Run a generator on for a moment, or as far as its caller's credit reaches.
+
+        Its values leave at once, unless it was quick many times in a row: see `_work`.
+        """
+        driver, handler = self._usable_driver(), self._handlers.by_name[request.method]
+        begun, held = time.monotonic(), 0
+        until = begun + STEP_S
+        while not (request.cancelled or self._closed):
+            answer = next_value(handler, request)
+            now = time.monotonic()
+            runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
+            self._quick_runs[request.method] = runs
+            with driver.lock:
+                if self._closed:
+                    break
+                if answer is None or not is_value(answer):
+                    del self._generators[request.ticket]
+                    driver.command(self._core.ended(request, answer, now), now)
+                    return
+                driver.driver.perform(self._core.yielded(request, answer, now))
+                if not request.goes_on or now >= until:
+                    driver.command(self._core.paused(request, now), now)
+                    return
+                held += 1
+                if not (runs > QUICK_RUNS_MIN and driver.watched and held < TURN_MESSAGES):
+                    driver.command([], now)
+                    held = 0
+            begun = now
+        close_generator(request)
+        with driver.lock:
+            self._generators.pop(request.ticket, None)
+            if not self._closed:
+                now = time.monotonic()
+                driver.command(self._core.ended(request, None, now), now)
+
     def _drain(self, driver: BlockingDriver, until: float) -> None:
         """Answer what was accepted, while time is left."""
 
         def due() -> bool:
-            return bool(self._todo) or not self._core.in_flight
+            return bool(self._todo or self._steps) or not self._core.in_flight
 
         while self._core.in_flight and time.monotonic() < until:
             driver.drive_until(due, until)
             self._work(driver, until)
+            if self._steps:
+                self._step(self._steps.popleft())
 
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
         node = self._place.node
@@ -303,6 +363,8 @@ class Service:
             driver.close()
         if self._pool is not None:
             self._pool.shutdown(wait=not unanswered, cancel_futures=True)
+        for request in list(self._generators.values()):
+            close_generator(request)
         self._place.release()
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)
@@ -314,5 +376,8 @@ class Service:
 
     def _usable(self) -> BlockingDriver:
         self._check_open()
+        return self._usable_driver()
+
+    def _usable_driver(self) -> BlockingDriver:
         assert self._driver is not None
         return self._driver

@@ -24,7 +24,7 @@ from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.zeromq import Profile
 from zmqkit.options import CLOSE_S
@@ -56,7 +56,9 @@ class Subscriber:
         self._copy = copy
         self._on_gap = on_gap
         self._hand = Hand()
-        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
+        self._driver = BlockingDriver(
+            Driver(self._core, self._place.open(), Hands(watch=self._place.watch)), awake=False
+        )
         self._closing = threading.Lock()
         self._closed = False
         self._stopping = False
@@ -73,33 +75,39 @@ class Subscriber:
 
     def __iter__(self) -> Iterator[Message]:
         """Messages as they come, until `stop` or `close`."""
-        while True:
-            yield from self._hand.messages  # what one reader leaves there is the next one's
-            if not self._reach(inf):
-                return
+        self._check_open()
+        return self._iterate()
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
         until = end_of(timeout_s)
-        while True:
+        for message in self._hand.messages:
+            return message
+        self._check_open()
+        while self._reach(until):
             for message in self._hand.messages:
-                return message
-            if not self._reach(until):
-                return None
+                return message  # unless another reader was sooner
+        return None
 
     def listen(
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
         """Call back with each message until `stop`, or for `timeout_s`."""
         until = end_of(timeout_s)
+        self._check_open()
         while True:
             for message in self._hand.messages:
                 callback(message)
+                if self._stopping or time.monotonic() >= until:
+                    break  # the rest is the next reader's
             if time.monotonic() >= until or not self._reach(until):
                 return
 
     def stop(self) -> None:
-        """Have one who iterates, listens or waits for a message return; from any thread."""
+        """Have one who iterates, listens or waits for a message return; from any thread.
+
+        A loop is given the rest of the packet in hand before it ends.
+        """
         self._stopping = True
         if not self._closed:
             self._driver.wake()  # without the lock: a signal handler may call this
@@ -144,8 +152,9 @@ class Subscriber:
             def close() -> list[Effect]:
                 nonlocal unread
                 self._closed = True
-                unread = self._core.queued
-                return self._core.close()
+                in_hand = self._hand.drop()
+                unread = self._core.queued + in_hand
+                return self._core.close(in_hand)
 
             until = time.monotonic() + timeout_s
             let_go(self._driver, self._place, self._keeper, close, until)
@@ -161,6 +170,12 @@ class Subscriber:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _iterate(self) -> Iterator[Message]:
+        while True:
+            yield from self._hand.messages  # what one reader leaves there is the next one's
+            if not self._reach(inf):
+                return
 
     def _reach(self, until: float) -> bool:
         """Take messages into the hand, waiting for some; false when there will be none."""

@@ -1,4 +1,4 @@
-"""`zmqkit call`: one call, or one for each line of standard input."""
+"""`zmqkit call`: one call, or one for each line of standard input; values as they come."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Arguments:
     default=TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long a call may take.",
+    help="How long a call may take, or each value of a stream.",
 )
 @click.option(
     "--wait",
@@ -107,6 +107,9 @@ def command(
     fails is the last, and the error names it. What follows -- is never an option. NaN, Infinity
     and -Infinity are numbers, although JSON has no such.
 
+    A method that streams has each value printed as it comes; --timeout is then how long to
+    wait for each of them.
+
     Text is printed plainly and everything else as JSON, in which bytes are base64, times ISO
     8601, and numbers that JSON does not have "NaN", "Infinity" and "-Infinity". Bytes alone go
     out unchanged into a pipe or file. Errors are text on standard error, also with --json.
@@ -128,8 +131,9 @@ def command(
                 if notify:
                     view.notify(method, *each.args, **each.kwargs)
                 else:
-                    value = view.call(method, *each.args, **each.kwargs)
-                    say_value(value, as_json=as_json)
+                    with view.stream(method, *each.args, **each.kwargs) as values:
+                        for value in values:
+                            say_value(value, as_json=as_json)
             except zmqkit.ZmqkitError as error:
                 if lines:
                     error.args = (f"line {number}: {error}",)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 
+from zmqkit.cli.main import log_to_stderr
 from zmqkit.cli.output import duration, say, table, tell, to_json
+from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership import EVERYBODY
 from zmqkit.drivers import node as nodes
-from zmqkit.drivers.directory import Listing
+from zmqkit.drivers.directory import Listing, StaticPeer
+from zmqkit.drivers.node import Node
 
 WAIT_S = 1.0
 
@@ -29,36 +34,108 @@ _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
     metavar="SECONDS",
     help="How long to listen before listing.",
 )
+@click.option("--watch", is_flag=True, help="Go on and show what changes.")
+@click.option(
+    "--for",
+    "for_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --watch, how long; until it is interrupted unless told.",
+)
 @click.option("--insecure", is_flag=True, help="List other machines too, asked in plain text.")
-def command(*, as_json: bool, wait_s: float, insecure: bool) -> None:
+@click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    callback=log_to_stderr,
+    help="Say of each who told of it, where it was asked, and why it is not chosen; log to "
+    "standard error, with -vv more.",
+)
+def command(
+    *,
+    as_json: bool,
+    wait_s: float,
+    watch: bool,
+    for_s: float | None,
+    insecure: bool,
+    verbose: int,
+) -> None:
     """List who is there: name, role, address, age and state.
 
     The age is since when the role is known here. The state is `up` when its process answers,
     `evasive` when it is connected and silent, `connecting` or `lost` on the way there or back,
     `gone` when it is announced and nobody answers, `heard` when nobody asked it.
+
+    With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
+    line: + for what came, ~ for what changed, - for what went, or with --json an object whose
+    key `change` is added, changed or removed.
+
+    \b
+    zmqkit ls
+    zmqkit ls -v
+    zmqkit ls --watch --for 60
     """
-    found = look(wait_s, insecure=insecure)
+    if for_s is not None and not watch:
+        raise click.UsageError("--for says how long to --watch; without it use --wait")
+    news = threading.Event()
+    with listening(news, insecure=insecure) as node:
+        if watch:
+            draw = None if as_json else lambda rows: lines(rows, verbose=bool(verbose))
+            Watch(node.directory, news, draw).run(for_s)
+            return
+        threading.Event().wait(wait_s)
+        found, peers = node.directory(), node.static_peers() if verbose else []
     if as_json:
-        say(to_json([{**asdict(row), "age_s": round(row.age_s, 3)} for row in found]))
-    elif found:
-        rows = [(r.name, r.role, r.address, duration(r.age_s), r.state) for r in found]
-        for line in table([_HEAD, *rows]):
-            say(line)
-    else:
+        rows: list[Listing | StaticPeer] = [*found, *peers]
+        say(to_json([asdict(row) for row in rows]))
+        return
+    for text in lines(found, verbose=bool(verbose)):
+        say(text)
+    for each in peers:
+        say(f"static peer {each.address}: {each.state}")
+    if not found:
         tell(f"nobody was found within {wait_s:g} s")
 
 
-def look(wait_s: float, *, insecure: bool) -> list[Listing]:
-    """Everybody that is found within a time, on this machine or, if insecure, the network."""
+@contextmanager
+def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
+    """This process's node while it looks for everybody; `news` is set when there is some.
+
+    Beyond this machine it looks only if insecure.
+    """
     node = nodes.acquire()
+
+    def hear(tell: Tell) -> None:
+        news.set()
+
     try:
         open = insecure or node.environment.insecure
-        node.want(EVERYBODY, _pass_over, role="", open=open)
-        threading.Event().wait(wait_s)
-        return node.directory()
+        node.want(EVERYBODY, hear, role="", open=open)
+        yield node
     finally:
         nodes.release(node)
 
 
-def _pass_over(tell: Tell) -> None:
-    """News are not waited for: the list at the end says all."""
+def lines(found: list[Listing], *, verbose: bool) -> list[str]:
+    """The rows as a table, each with its details below it if verbose; nothing for none."""
+    if not found:
+        return []
+    rows = [(r.name, r.role, r.address, duration(r.age_s), r.state) for r in found]
+    head, *body = table([_HEAD, *rows])
+    if not verbose:
+        return [head, *body]
+    pairs = zip(body, found, strict=True)
+    return [head, *(line for row, listing in pairs for line in (row, *details(listing)))]
+
+
+def details(listing: Listing) -> list[str]:
+    """What there is to say of one role beside its row, indented."""
+    others = [place for place in listing.asked_at if place != listing.in_use]
+    asked = [f"{listing.in_use} (in use)"] if listing.in_use else []
+    said = {
+        "instance": f"{listing.label} of process {listing.process}",
+        "told by": ", ".join(listing.sources),
+        "asked at": ", ".join([*asked, *others]) or "no address",
+        "why not": listing.why,
+    }
+    return [f"    {what}: {text}" for what, text in said.items() if text]

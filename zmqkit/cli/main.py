@@ -49,20 +49,22 @@ def verbose() -> click.Option:
         ["-v", "--verbose"],
         count=True,
         expose_value=False,
-        callback=_log,
+        callback=log_to_stderr,
         help="Log to standard error; -vv logs more. Errors come with their traceback.",
     )
 
 
-def _log(ctx: click.Context, option: click.Parameter, count: int) -> None:
+def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> int:
+    """Log as much as so many -v ask for; gives their number."""
     if not count:
-        return
+        return count
     line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, format=line)
     logging.getLogger("zmqkit").setLevel(logging.INFO)
     if count > 1:
         logging.getLogger().setLevel(logging.DEBUG)
         logging.getLogger("zmqkit").setLevel(logging.DEBUG)
+    return count
 
 
 @click.group(

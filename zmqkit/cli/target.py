@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +13,6 @@ from types import ModuleType
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.errors import UsageError, ZmqkitError
-
-log = logging.getLogger("zmqkit")
 
 Function = Callable[..., object]
 _DATA = (
@@ -38,7 +35,11 @@ class Target:
     @property
     def waits(self) -> bool:
         """Whether it needs an event loop: a function is `async def`."""
-        return any(map(inspect.iscoroutinefunction, self.methods.values()))
+        functions = self.methods.values()
+        return any(
+            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+            for each in functions
+        )
 
 
 def load(text: str) -> Target:
@@ -62,7 +63,7 @@ def load(text: str) -> Target:
         remedy = "name a function, an object with methods, or a module"
         raise UsageError(f"{text!r} is plain data, of type {type(found).__name__}; {remedy}")
     label = (path or name).rpartition(".")[2]
-    methods = {method: each for method, each in _methods(found, label) if _can_serve(each)}
+    methods = dict(_methods(found, label))
     if not methods:
         raise UsageError(f"{text!r} has no public functions to serve")
     return Target(label, methods)
@@ -124,14 +125,6 @@ def _instance(kind: type) -> object:
     except Exception as error:
         remedy = "serve an object of it that the module makes"
         raise UsageError(f"{kind.__name__}() failed: {error}; {remedy}") from error
-
-
-def _can_serve(function: Function) -> bool:
-    """Whether one value answers a call; generators have many."""
-    many = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-    if many:
-        log.info("%s is not served: it is a generator", getattr(function, "__name__", function))
-    return not many
 
 
 def _some(found: object) -> str:

@@ -23,11 +23,18 @@ TAKEN = Answer(wire.REPLY, b"\xc0")
 CANCELLED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the call was cancelled", "", True]))
 """Stands where an answer was, so that a late copy of a cancelled request does not run."""
 
+CLOSED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the service was closed", "", True]))
+"""What ends a stream that its service does not finish."""
+
 
 def refuse(code: str, text: str = "") -> Answer:
     """A refusal for one of the reasons that travel; only what is forgotten may have run."""
     row = [code, "", text or _TEXTS[code], "", code == FORGOTTEN]
     return Answer(wire.ERROR, encode(row))
+
+
+LOST = refuse(FORGOTTEN)
+"""Says that a stream is no longer known."""
 
 
 class Outbox:

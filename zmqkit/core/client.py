@@ -14,12 +14,13 @@ a call that a pong does not name, and whose reply did not come before it, did no
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from math import inf
 
 from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.effects import Effect, Note, Settle, Tell
+from zmqkit.core.ends import Ends
 from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import (
     EXPIRED,
@@ -28,33 +29,41 @@ from zmqkit.core.outcome import (
     Outcome,
     from_row,
     lost,
-    nobody,
-    timed_out,
 )
 from zmqkit.core.pending import Pending
 from zmqkit.core.placement import Placement
 from zmqkit.core.roster import Roster
-from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
+from zmqkit.core.stream_call import StreamCall, answer_stream
+from zmqkit.core.stream_calls import News, StreamCalls
+from zmqkit.errors import QueueFull
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, RECORDS_MAX, WAITING_CALLS_MAX
+from zmqkit.options import CREDIT, LINGER_S, RECORDS_MAX, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed, encode
+from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
-
-_RETRY_S = 0.01
+from zmqkit.wire.streams import end_rows, item_rows, progress_rows
 
 
 class ClientCore:
-    """Calls to one name, over the instances that membership tells of."""
+    """Calls to one name, over the instances that membership tells of.
 
-    def __init__(self, name: str, incarnation: int) -> None:
+    abandoned: streams to be given up at the next tick. Whoever drops a stream may put it here,
+    in whatever thread; nothing else of a core may be touched so.
+    """
+
+    def __init__(
+        self, name: str, incarnation: int, window: tuple[int, int] = StreamCall.window
+    ) -> None:
+        """`window`: how many values of a stream may be under way, and bytes of them."""
         self.name = name
         self.incarnation = incarnation
         self.malformed: Counter[str] = Counter()
-        self._pending = Pending()
+        self.abandoned: deque[int] = deque()
+        self._pending = Pending(window)
         self.roster = Roster(name, incarnation, self._pending)
         self._placement = Placement(self._pending, self.roster)
-        self._hint = ""
+        self._streams = StreamCalls(self._pending, self.roster, self.malformed)
+        self._ends = Ends(name, self._pending, self._placement, self.roster)
         self._closed = False
         self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
             wire.REPLY: self._reply,
@@ -62,6 +71,8 @@ class ClientCore:
             wire.PONG: self._pong,
             wire.WELCOME: self._welcome,
             wire.BYE: self._bye,
+            wire.ITEM: self._item,
+            wire.END: self._stream_end,
         }
 
     # Commands
@@ -82,28 +93,59 @@ class ClientCore:
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
         if self._placement.line.count >= WAITING_CALLS_MAX:
-            raise QueueFull(
-                f"{WAITING_CALLS_MAX} calls to {self.name!r} wait already; slow down or add "
-                "instances"
-            )
+            raise self._full()
         call = self._pending.add(method, body, raw, options, waiter, now)
         if oneway:
             call.oneway = True
         self._placement.place(call, now)
         return call.sequence
 
+    def _full(self) -> QueueFull:
+        return QueueFull(
+            f"{WAITING_CALLS_MAX} calls to {self.name!r} wait already; slow down or add "
+            "instances"
+        )
+
+    def stream(
+        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+    ) -> StreamCall:
+        """Accept a call for a stream; the values gather in what it gives.
+
+        Its deadline is that of the first value. Raises QueueFull as `submit` does.
+        """
+        if self._placement.line.count >= WAITING_CALLS_MAX:
+            raise self._full()
+        call = self._pending.open(method, body, raw, options, now)
+        self._placement.place(call, now)
+        return call
+
+    def take(self, call: StreamCall) -> object:
+        """The stream's next value, of which there must be one; `flush` grants credit for it."""
+        value = call.take()
+        if call.owes_credit:
+            self._streams.credit(call)
+        return value
+
+    def listen(self, call: StreamCall, listener: object, now: float) -> None:
+        """End the listener's wait once there is a value, the stream is over or time is.
+
+        There must be no value, and more to come.
+        """
+        call.listener = listener
+        if call.begun:
+            call.deadline_at = now + call.options.timeout_s
+            self._pending.look(call.deadline_at)
+
     def cancel(self, sequence: int, now: float) -> list[Effect]:
         """Give a call up: its waiter ends with CallCancelled and the service is told."""
         call = self._pending.calls.get(sequence)
         if call is None:
             return []
-        instance = call.instance
-        effects = self._settle(
-            [self._drop(call, "cancelled", f"{call.method!r} was cancelled")]
+        holder = self._ends.holder(call)
+        effects = self._ends.settle(
+            [self._ends.drop(call, "cancelled", f"{call.method!r} was cancelled")]
         )
-        if instance is not None and call.copies and instance.peer in self.roster.by_peer:
-            effects.append(self.roster.packet(instance, wire.CANCEL, encode([sequence])))
-        return effects + self._placement.fill(now)
+        return effects + self._ends.tell(holder, [sequence]) + self._placement.fill(now)
 
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
@@ -127,7 +169,7 @@ class ClientCore:
         if tell.news == "gone":
             return self._gone(tell.incarnation, now)
         if tell.news == "hint":
-            self._hint = tell.text
+            self._ends.hint = tell.text
             return []
         return self._silence(tell.incarnation, tell.news == "silent", now)
 
@@ -135,10 +177,12 @@ class ClientCore:
         """End every call that is not settled and close every connection."""
         self._closed = True
         calls = list(self._pending.calls.values())
-        outcomes = [self._drop(call, "closed", "the client was closed") for call in calls]
+        told = self._ends.tell_of_streams(calls)
+        outcomes = [self._ends.drop(call, "closed", "the client was closed") for call in calls]
         self._pending.look_at = inf
         outcomes += self.roster.awaited_over(inf)
-        return self._settle(outcomes) + self.roster.close_all()
+        linger_s = LINGER_S if told else 0.0
+        return self._ends.settle(outcomes) + told + self.roster.close_all(linger_s)
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
@@ -179,18 +223,18 @@ class ClientCore:
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """A packet did not leave: its calls go back into the outbox, to be sent shortly."""
-        instance = self.roster.by_peer.get(peer)
-        packet = wire.unpack(frames)
-        if instance is not None and packet.kind in (wire.REQUEST, wire.NOTIFY):
-            instance.give_back([r[0] for r in wire.request_rows(packet)], now + _RETRY_S)
-            self.roster.wake(instance.blocked_until)
+        self.roster.take_back(peer, frames, now)
         return []
 
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, say hello again, ask which ids are held."""
+        given_up: list[Effect] = []
+        while self.abandoned:
+            given_up += self.cancel(self.abandoned.popleft(), now)
         due = self._pending.due(now, alone=not self.roster.known)
-        effects = self._settle([self._expire(call) for call in due])
-        return effects + self.roster.tick(now) + self._placement.fill(now)
+        told = self._ends.tell_of_streams(due)
+        effects = self._ends.settle([self._ends.expire(call) for call in due]) + told
+        return given_up + effects + self.roster.tick(now) + self._placement.fill(now)
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
@@ -205,6 +249,7 @@ class ClientCore:
         self._pending.check()
         self.roster.check()
         self._placement.check()
+        self._streams.check()
 
     # News of instances
 
@@ -242,8 +287,8 @@ class ClientCore:
         if instance is None:
             return effects
         stuck = list(instance.calls.values())
-        outcomes = [self._end(call, "failed", lost(call)) for call in stuck]
-        return effects + self._settle(outcomes) + self.roster.connect_best(now)
+        outcomes = [self._ends.end(call, "failed", lost(call)) for call in stuck]
+        return effects + self._ends.settle(outcomes) + self.roster.connect_best(now)
 
     def _silence(self, incarnation: int, silent: bool, now: float) -> list[Effect]:
         """A process fell silent, so its instance is not chosen, or it answers again."""
@@ -283,22 +328,26 @@ class ClientCore:
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
-        if type(meta) is not list or len(meta) != 3 or type(meta[0]) is not int:
+        if type(meta) is not list or len(meta) not in (3, 4) or type(meta[0]) is not int:
             raise Malformed("pong")
         if not 0 < meta[0] <= instance.ping_token:
             raise Malformed("token")
         held = set(wire.sequences_of(meta[2], CREDIT + WAITING_CALLS_MAX))
+        progress = progress_rows(meta[3], CREDIT + WAITING_CALLS_MAX) if meta[3:] else []
         instance.credit = _credit(meta[1])
         unnamed = instance.unnamed(meta[0], held)
         self._pending.counts["retries"] += len(unnamed)
-        instance.outbox.extend(unnamed)
+        instance.outbox.extend(self._streams.ask_again(unnamed))
+        self._streams.progress(instance, progress)
         return self._placement.fill(now)
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         outcomes, others = self._pending.deliver(wire.reply_rows(packet), instance)
         for call, value in others:
             if call.sequence in self._pending.calls:  # not when one packet answers it twice
-                outcome = self._end(call, "delivered", None, value)
+                if call.streams:
+                    outcomes += answer_stream(call, value)
+                outcome = self._ends.end(call, "delivered", None, value)
                 if call.waiter is not None:
                     outcomes.append(outcome)
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
@@ -310,47 +359,38 @@ class ClientCore:
             call, code = self._pending.calls.get(row[0]), row[1]
             if call is None or not self._concerns(call, instance, code):
                 self._pending.counts["duplicates"] += 1
-            elif not (code in UNRUN and self._placement.try_another(call, instance, code, now)):
+            elif (
+                code not in UNRUN
+                or call.begun
+                or not self._placement.try_another(call, instance, code, now)
+            ):
                 count = "expired" if code == EXPIRED else "failed"
-                outcomes.append(self._end(call, count, from_row(call, row)))
-        return self._settle(outcomes) + self._placement.fill(now)
+                outcomes.append(self._ends.end(call, count, from_row(call, row)))
+        return self._ends.settle(outcomes) + self._placement.fill(now)
 
     def _concerns(self, call: Call, instance: Instance, code: str) -> bool:
         """Whether an error is about the call as it stands.
 
         A refusal by one that has it no more says nothing; that a handler raised is a result.
         """
-        return call.instance is instance or (code == RAISED and call.exposed)
+        late = code == RAISED and call.exposed and not call.begun
+        return call.instance is instance or late
 
-    # Ends
+    def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        return self._streamed(instance, self._streams.take_in(instance, item_rows(packet)), now)
 
-    def _expire(self, call: Call) -> Outcome:
-        if not (call.may_have_run or self.roster.known):
-            return self._end(call, "failed", nobody(self.name, self._hint))
-        return self._end(call, "expired", timed_out(call))
+    def _stream_end(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        return self._streamed(instance, self._streams.end(instance, end_rows(packet)), now)
 
-    def _end(
-        self, call: Call, count: str, error: ZmqkitError | None, value: object = None
-    ) -> Outcome:
-        self._placement.remove(call)
-        return self._pending.end(call, count, error, value)
-
-    def _drop(self, call: Call, reason: str, text: str) -> Outcome:
-        self._placement.remove(call)
-        error = CallCancelled(text, may_have_run=call.may_have_run)
-        return self._pending.drop(call, reason, error)
-
-    def _settle(self, outcomes: list[Outcome]) -> list[Effect]:
-        """Ends for those that wait; a failed one-way message has nobody but the log."""
-        waited = [outcome for outcome in outcomes if outcome[0] is not None]
-        effects: list[Effect] = [Settle(waited)] if waited else []
-        if len(waited) < len(outcomes):
-            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
-            effects.extend(
-                Note("notify-failed", {"name": self.name, "error": text, "count": count})
-                for text, count in failed.items()
-            )
-        return effects
+    def _streamed(self, instance: Instance, news: News, now: float) -> list[Effect]:
+        """End the streams that are complete, and say which ones nobody reads."""
+        for call in news.done:
+            assert call.end is not None
+            row = call.end[1]
+            error = None if row is None else from_row(call, row)
+            news.waits.append(self._ends.end(call, "failed" if error else "delivered", error))
+        effects = self._ends.settle(news.waits) + self._ends.tell(instance, news.strangers)
+        return effects + self._placement.fill(now)
 
 
 def _credit(value: object) -> int:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zmqkit.core.effects import Send
-from zmqkit.core.neighbour import Neighbour
+from zmqkit.core.places import (
+    Whereabouts,
+    at_first_hand,
+    is_shared,
+    read_others,
+    read_places,
+    rows_of,
+)
+from zmqkit.core.sighting import Place, Sightings
+from zmqkit.core.visitor import Visitors
 from zmqkit.errors import UsageError
-from zmqkit.model import PeerId, Record, check_name
+from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
+from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of
@@ -21,12 +32,16 @@ Row = tuple[str, str, int, int]
 
 @dataclass(slots=True)
 class Directory:
-    """What a process says in WELCOME: who it is and which roles it has."""
+    """What a process says in WELCOME: who it is and which roles it has.
+
+    others: where else to ask, if it tells of others to whoever asks like this.
+    """
 
     process: int
     control_port: int
     revision: int
     roles: list[Row]
+    others: list[Whereabouts] | None = None
 
     def pick(self, role: str, name: str) -> tuple[int, str]:
         """The one role meant by a URL, as (incarnation, ""), or (0, why there is not one)."""
@@ -48,7 +63,11 @@ class Directory:
 
 def read_directory(packet: Packet) -> Directory:
     """The directory in a WELCOME, else Malformed."""
-    fields = fields_of(packet)
+    return directory_of(fields_of(packet))
+
+
+def directory_of(fields: dict[str, object]) -> Directory:
+    """The directory that these fields make, else Malformed."""
     process, control = fields.get("process"), fields.get("control")
     revision, roles = fields.get("revision", 0), fields.get("roles")
     if type(process) is not int or type(control) is not int or type(revision) is not int:
@@ -57,7 +76,19 @@ def read_directory(packet: Packet) -> Directory:
         raise Malformed("directory")
     if type(roles) is not list or len(roles) > _ROLES_MAX:
         raise Malformed("directory")
-    return Directory(process, control, revision, [_row(row) for row in roles])
+    others = read_others(fields["others"]) if "others" in fields else None
+    return Directory(process, control, revision, [_row(row) for row in roles], others)
+
+
+def read_visit(packet: Packet) -> Whereabouts | None:
+    """What a HELLO tells of who says it, nothing if it only asks, else Malformed."""
+    fields = packet.meta if type(packet.meta) is dict else {}
+    if "places" not in fields:
+        return None
+    revision = fields.get("revision", 0)
+    if type(revision) is not int or not _is_number(packet.source):
+        raise Malformed("hello")
+    return Whereabouts(packet.source, revision, read_places(fields["places"]))
 
 
 def _row(row: object) -> Row:
@@ -85,13 +116,23 @@ def _is_port(value: int) -> bool:
 
 
 class Offers:
-    """What this process tells others of its roles: its answers on the control connection."""
+    """What this process tells others of its roles: its answers on the control connection.
 
-    def __init__(self, process: int) -> None:
+    addresses: those of this host beyond loopback, best first, as its driver knows them.
+    visitors: who asked for others. Only the first bound address is this machine's own.
+    """
+
+    def __init__(self, process: int, known: Sightings | None = None) -> None:
         self.process = process
+        self._known = known or Sightings()
         self.control_ports: list[int] = []
+        self.addresses: tuple[str, ...] = ()
+        self.visitors = Visitors()
         self._own: dict[int, tuple[Record, bool]] = {}
         self._revision = 0
+
+    def __len__(self) -> int:
+        return len(self._own)
 
     def add(self, record: Record, *, open: bool) -> None:
         """List a role; beyond this machine only if open."""
@@ -103,39 +144,76 @@ class Offers:
         if self._own.pop(incarnation, None) is not None:
             self._revision += 1
 
-    def welcome(self, peer: PeerId) -> Send:
-        """The directory; through any but the first bound address only what is open."""
+    def places(self, *, beyond: bool) -> list[Place]:
+        """Where those may ask whom it is told to: elsewhere, if a role is open, or here too."""
+        here = [(LOOPBACK, self.control_ports[0])] if self._own and not beyond else []
+        open = [record for record, open in self._own.values() if open]
+        if not open or len(self.control_ports) < 2:
+            return here
+        given = [a for r in open for a in r.addresses if is_shared(a) and not is_loopback(a)]
+        ours = self.addresses if any(not record.addresses for record in open) else ()
+        there = [(address, self.control_ports[1]) for address in dict.fromkeys([*given, *ours])]
+        return [*here, *there][:PLACES_MAX]
+
+    def visit(self, *, beyond: bool) -> dict[str, object]:
+        """What a HELLO carries that asks for others as well."""
+        return {"revision": self._revision, "places": rows_of(self.places(beyond=beyond))}
+
+    def welcome(self, peer: PeerId, asker: int = 0, gone: Iterable[int] = ()) -> Send:
+        """The directory; through any but the first bound address only what is open.
+
+        A visitor is told of others as well, but for those that are known to be gone.
+        """
         bound = peer[0] if peer and peer[0] < len(self.control_ports) else 0
         roles = [
             [record.name, record.role, record.incarnation, record.port]
             for record, open in self._own.values()
             if open or bound == 0
         ]
-        fields = {
+        fields: dict[str, object] = {
             "process": self.process,
             "control": self.control_ports[bound] if self.control_ports else 0,
-            "revision": self._revision,
+            "revision": self._revision_for(peer),
             "roles": roles,
         }
+        if peer in self.visitors:
+            but = {self.process, asker, *gone}
+            fields["others"] = [each.row() for each in self._others(but, beyond=bound > 0)]
         return _send(peer, wire.WELCOME, self.process, fields)
+
+    def _others(self, but: set[int], *, beyond: bool) -> list[Whereabouts]:
+        """Whom to tell of: visitors, who speak for themselves, then who is known otherwise."""
+        found = self.visitors.others(beyond=beyond)
+        for process in self._known.processes():
+            if process not in found:
+                told = at_first_hand(self._known, process).seen_from(beyond=beyond)
+                if told.places:
+                    found[process] = told
+        return [each for process, each in found.items() if process not in but][:PROCESSES_MAX]
 
     def pong(self, peer: PeerId, packet: Packet) -> Send:
         """The answer to a ping; its revision tells whether the directory changed."""
         meta = packet.meta
         if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
             raise Malformed("ping")
-        return _send(peer, wire.PONG, self.process, [meta[0], self._revision])
+        return _send(peer, wire.PONG, self.process, [meta[0], self._revision_for(peer)])
+
+    def _revision_for(self, peer: PeerId) -> int:
+        """Changes with what this peer is told, and when it is forgotten as a visitor."""
+        if peer not in self.visitors:
+            return self._revision
+        others_revision = 1 + self.visitors.revision + self._known.changes
+        return self._revision + (others_revision << 32)
 
 
-def hello(process: int, peer: PeerId) -> Send:
-    """Ask a process who it is."""
-    return _send(peer, wire.HELLO, process, {})
+def hello(process: int, peer: PeerId, visit: dict[str, object] | None = None) -> Send:
+    """Ask a process who it is, and with a `visit` who else is there."""
+    return _send(peer, wire.HELLO, process, visit or {})
 
 
-def ping(process: int, neighbour: Neighbour) -> Send:
+def ping(process: int, peer: PeerId, token: int) -> Send:
     """Ask a neighbour whether it still answers."""
-    neighbour.token += 1
-    return _send(neighbour.peer, wire.PING, process, [neighbour.token])
+    return _send(peer, wire.PING, process, [token])
 
 
 def _send(peer: PeerId, kind: int, process: int, meta: object) -> Send:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
+
+if TYPE_CHECKING:
+    from zmqkit.core.stream import StreamRequest
 
 
 @dataclass(slots=True)
@@ -28,9 +31,10 @@ class Connect:
 
 @dataclass(slots=True)
 class Disconnect:
-    """Close the connection known as `peer`; what it still holds is dropped."""
+    """Close the connection known as `peer`; what it holds after `linger_s` is dropped."""
 
     peer: PeerId
+    linger_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -70,6 +74,16 @@ class Handle:
 
 
 @dataclass(slots=True)
+class Advance:
+    """Run these streams' generators on while `goes_on` says so, and close the cancelled ones.
+
+    The driver answers `yielded` for each value, and then `paused` or `ended` for each stream.
+    """
+
+    requests: list[StreamRequest]
+
+
+@dataclass(slots=True)
 class Abort:
     """Tell the running handlers that nobody waits for them any more."""
 
@@ -99,7 +113,17 @@ class Tell:
     text: str = ""
 
 
-Effect = Send | Connect | Disconnect | Settle | Handle | Abort | Note | Tell
+@dataclass(slots=True)
+class Watch:
+    """Have membership watch the process behind a control connection for this role.
+
+    url: where that connection is, and the name of the role meant there.
+    """
+
+    url: str
+
+
+Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note | Tell | Watch
 
 
 class Core(Protocol):

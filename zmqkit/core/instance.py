@@ -9,7 +9,7 @@ from enum import Enum
 from zmqkit.core.call import Call
 from zmqkit.model import PeerId
 from zmqkit.options import BATCH_BYTES, HELLO_S
-from zmqkit.wire.packet import NOTIFY, REQUEST
+from zmqkit.wire.packet import NOTIFY
 
 
 class State(Enum):
@@ -55,7 +55,8 @@ class Instance:
 
     def may_move(self, call: Call) -> bool:
         """Whether the call may go elsewhere: it cannot have run here, or may run twice."""
-        return not call.copies or (call.attempts > 0 and call.method in self.idempotent)
+        repeats = call.attempts > 0 and call.method in self.idempotent
+        return not call.copies or (repeats and not call.begun)
 
     def unsent(self) -> list[Call]:
         """The calls that never left for it."""
@@ -85,13 +86,13 @@ class Instance:
         """Empty the outbox as packets: kind and calls, a raw body alone, the rest by size."""
         calls, self.outbox = self.outbox, []
         if len(calls) == 1:
-            return [(NOTIFY if calls[0].oneway else REQUEST, calls)]
+            return [(NOTIFY if calls[0].oneway else calls[0].kind, calls)]
         packets: list[tuple[int, list[Call]]] = []
         group: list[Call] = []
         size, kind, alone = 0, 0, True
         for call in calls:
             size += len(call.body)
-            own = NOTIFY if call.oneway else REQUEST
+            own = NOTIFY if call.oneway else call.kind
             if alone or size > BATCH_BYTES or own is not kind or call.raw is not None:
                 group = []
                 packets.append((own, group))

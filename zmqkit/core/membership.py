@@ -17,15 +17,16 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.directory import Directory, Offers, hello, ping, read_directory
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.directory import Directory, Offers, hello, read_directory, read_visit
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.neighbour import Life, Neighbour
+from zmqkit.core.neighbours import Neighbours
+from zmqkit.core.rumour import Rumours
 from zmqkit.core.seed import Seed, Seeds
-from zmqkit.core.sighting import HELLO, ITS_OWN_WORD, STATIC, Sightings
-from zmqkit.core.timers import Wheel
+from zmqkit.core.sighting import HELLO, ITS_LIST, PEER, STATIC, Place, Sightings, near_first
 from zmqkit.core.wants import EVERYBODY, Wants, key_of
 from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, HELLO_S_MAX, PING_S
+from zmqkit.options import RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
@@ -42,53 +43,78 @@ class MembershipCore:
 
     def __init__(self, process: int) -> None:
         self.process = process
-        self.offers = Offers(process)
         self.malformed: Counter[str] = Counter()
-        self.neighbours: dict[int, Neighbour] = {}
+        self.neighbours = Neighbours()
         self._known = Sightings()
+        self.offers = Offers(process, self._known)
         self.sightings = self._known.by_incarnation
-        self._by_peer: dict[PeerId, Neighbour] = {}
-        self._seeds = Seeds(process)
-        self._wants = Wants(self._known, self._seeds)
-        self._wheel = Wheel()
+        self.seeds = Seeds(process)
+        self._wants = Wants(self._known, self.seeds)
+        self._rumours = Rumours(process, self.malformed)
 
     # Commands
 
     def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
         """Find and watch the instances of a key, beyond this machine only if open."""
         self._wants.add(key, open=open)
-        effects = self._seeds.ask_all(now)
+        effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
         for process in self._known.processes():
             effects += self._reach(process, now)
-        return effects
+        return effects + self._ask_around(now)
 
     def unwant(self, key: str, *, open: bool) -> list[Effect]:
         """Undo one `want`; processes that nobody uses any more are left alone."""
         if not self._wants.remove(key, open=open):
             return []
-        effects = self._seeds.remove(key)
-        for neighbour in list(self.neighbours.values()):
+        effects = self.seeds.remove(key)
+        for neighbour in self.neighbours.values():
             neighbour.untell(key)
-            if not self._wants.opens(neighbour.process):
-                effects += self._drop(neighbour)
-        return effects
+        return effects + self._drop_unused()
+
+    def offer(self, record: Record, now: float, *, open: bool) -> list[Effect]:
+        """Tell whoever asks of a role of this process, beyond this machine only if open."""
+        self.offers.add(record, open=open)
+        if len(self.offers) == 1 and not self._wants:
+            return self.seeds.ask_all(now)
+        return self.neighbours.greet_all(now)
+
+    def retract(self, incarnation: int, now: float) -> list[Effect]:
+        """Tell nobody of a role any more."""
+        self.offers.remove(incarnation)
+        return self.neighbours.greet_all(now) + self._drop_unused()
+
+    def moved(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+        """Take the addresses of this host, which static peers tell others of."""
+        if addresses == self.offers.addresses:
+            return []
+        self.offers.addresses = addresses
+        return self.neighbours.greet_all(now)
 
     def seed(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
         """Ask who is at an address whenever the process there is not a neighbour."""
-        return self._seeds.add(url, key, role, now)
+        return self.seeds.add(url, key, role, now)
+
+    def unseed(self, url: Url) -> list[Effect]:
+        """Ask no more at an address that was given for everybody."""
+        return self.seeds.forget(url) + self._drop_unused()
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery."""
+        neighbour = self.neighbours.get(record.process)
+        news = neighbour is None or not neighbour.lists(record, self._known)
         refused = self._known.learn(record, source, now)
         if refused:
             self.malformed[refused] += 1
             return []
-        return self._reach(record.process, now)
+        return self._reach(record.process, now) if news else []
 
     def vanished(self, incarnation: int, source: str, now: float) -> list[Effect]:
         """Discovery withdrew a record: ask its process, or forget what nobody remembers."""
+        return self._withdrawn(incarnation, source)
+
+    def _withdrawn(self, incarnation: int, source: str) -> list[Effect]:
         sighting = self.sightings.get(incarnation)
         if sighting is None or source not in sighting.sources:
             return []
@@ -97,23 +123,23 @@ class MembershipCore:
         neighbour = self.neighbours.get(sighting.record.process)
         if neighbour is None or neighbour.life is Life.GONE:
             return []
-        return [hello(self.process, neighbour.peer)]
+        return [neighbour.greet(peer) for peer in neighbour.attempts]
 
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link reached an address: say hello."""
-        asked = peer in self._by_peer or self._seeds.get(peer) is not None
-        return [hello(self.process, peer)] if asked else []
+        neighbour = self.neighbours.at(peer)
+        if neighbour is not None:
+            return [neighbour.greet(peer)]
+        return [hello(self.process, peer)] if self.seeds.get(peer) is not None else []
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link lost a control connection; it keeps trying to open it anew."""
-        neighbour = self._by_peer.get(peer)
+        neighbour = self.neighbours.at(peer)
         if neighbour is None or neighbour.life is not Life.ALIVE:
             return []
-        neighbour.life = Life.LOST
-        neighbour.next_at = now + HELLO_S
-        neighbour.give_up_at = now + GONE_S
-        self._wake(neighbour)
-        return self._tell("lost", neighbour)
+        neighbour.broke(now)
+        self.neighbours.wake(neighbour)
+        return neighbour.tell("lost")
 
     # What the driver asks for
 
@@ -122,12 +148,13 @@ class MembershipCore:
         try:
             packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
-                return [self.offers.welcome(peer)]
+                return self._asked(peer, packet, now)
             if packet.kind == wire.PING:
+                self.offers.visitors.heard(peer, now)
                 return [self.offers.pong(peer, packet)]
-            neighbour, seed = self._by_peer.get(peer), self._seeds.get(peer)
+            neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
-                return self._welcomed(neighbour, read_directory(packet), now)
+                return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
                 return self._seed_answered(seed, read_directory(packet), now)
             if packet.kind == wire.PONG and neighbour is not None:
@@ -144,11 +171,13 @@ class MembershipCore:
     def tick(self, now: float) -> list[Effect]:
         """Ping, say hello again, give up, try again: whatever is due."""
         effects: list[Effect] = []
-        for process in self._wheel.due(now):
-            neighbour = self.neighbours.get(process)
-            if neighbour is not None:
-                effects += self._look_after(neighbour, now)
-        return effects + self._seeds.tick(now) if self._wants else effects
+        for neighbour in self.neighbours.due(now):
+            effects += self._look_after(neighbour, now)
+        self.offers.visitors.tick(now)
+        effects += self._untold(self._rumours.tick(now))
+        if self._is_active():
+            effects += self.seeds.tick(now)
+        return effects + self._ask_around(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Nothing to do: control packets leave at once."""
@@ -156,129 +185,101 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return min(self._wheel.deadline(), self._seeds.deadline() if self._wants else inf)
+        seeds_at = self.seeds.deadline() if self._is_active() else inf
+        visitors_at = self.offers.visitors.deadline()
+        rumours_at = self._rumours.deadline(asks=bool(self._wants))
+        return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at)
 
     def check(self) -> None:
         """Connections match lives, and what was told is known and wanted."""
         self._known.check()
+        self._rumours.check()
+        self.offers.visitors.check()
+        self.neighbours.check()
         for process, neighbour in self.neighbours.items():
-            assert neighbour.process == process and self._wants.opens(process)
-            assert (self._by_peer.get(neighbour.peer) is neighbour) == (
-                neighbour.life is not Life.GONE
-            )
-            assert neighbour.life in (Life.ALIVE, Life.LOST) or not neighbour.told
+            assert self._uses(process)
             for incarnation, key in neighbour.told:
                 assert self.sightings[incarnation].record.process == process
                 assert key in self._wants
-        assert len(self._by_peer) <= len(self.neighbours)
 
     # Neighbours
 
+    def _is_active(self, *, beyond: bool = False) -> bool:
+        """Whether static peers are needed: to find others, or to be found by them."""
+        if beyond:
+            return self._wants.beyond or bool(self.offers.places(beyond=True))
+        return bool(self._wants) or len(self.offers) > 0
+
+    def _uses(self, process: int) -> list[bool]:
+        """For each reason to watch a process, whether that reaches beyond this machine."""
+        uses = self._wants.opens(process)
+        uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
+        if self._wants and self._rumours.asks(process):
+            uses.append(self._wants.beyond)
+        return uses
+
+    def _places(self, process: int, *, beyond: bool) -> list[Place]:
+        """Where a process may be asked, this machine first; elsewhere only if beyond."""
+        known = self._known.places(process, beyond=beyond)
+        told = self._rumours.places(process, beyond=beyond)
+        return near_first({*known, *told, *self.seeds.places(process)})
+
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
-        wanted = self._wants.opens(process)
+        uses = self._uses(process)
         neighbour = self.neighbours.get(process)
-        if not wanted:
+        if not uses:
             return self._drop(neighbour) if neighbour is not None else []
-        places = self._known.places(process, beyond=any(wanted))
+        places = self._places(process, beyond=any(uses))
         if neighbour is None:
             if not places:
                 return []
-            neighbour = Neighbour(process, b"n" + process.to_bytes(8, "big"))
-            self.neighbours[process] = neighbour
-        neighbour.take_places(places)
-        effects = self._seeds.rest(process)
+            neighbour = self.neighbours[process] = Neighbour(self.offers, process)
+        neighbour.asks_others = bool(self.seeds.peers(process))
+        neighbour.take_places(places, now)
+        effects = self.seeds.rest(process)
         if neighbour.life is Life.GONE and neighbour.places:
-            return effects + self._connect(neighbour, now)
-        return effects + self._tell_found(neighbour)
-
-    def _connect(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        """Try the next address; each has two chances to answer before its turn is over."""
-        neighbour.life = Life.CONNECTING
-        neighbour.next_at = now + HELLO_S
-        neighbour.give_up_at = now + 2 * HELLO_S
-        self._by_peer[neighbour.peer] = neighbour
-        self._wake(neighbour)
-        return [Connect(neighbour.peer, neighbour.next_place())]
-
-    def _disconnect(self, neighbour: Neighbour) -> list[Effect]:
-        neighbour.life = Life.GONE
-        neighbour.silent = False
-        neighbour.told = {}
-        if self._by_peer.pop(neighbour.peer, None) is None:
-            return []
-        return [Disconnect(neighbour.peer)]
+            neighbour.away_at, neighbour.given_up = now, False
+            effects += neighbour.connect(now)
+        self.neighbours.wake(neighbour)
+        return effects + self._wants.found(neighbour)
 
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
         del self.neighbours[neighbour.process]
-        effects = self._tell("gone", neighbour) + self._disconnect(neighbour)
-        self._forget_word(neighbour.process)
-        return effects + self._seeds.wake(neighbour.process)
+        effects = neighbour.tell("gone") + neighbour.close()
+        self._known.forget_word(neighbour.process)
+        self._rumours.release(neighbour.process)
+        self._rumours.lost(neighbour.process, -inf)
+        return effects + self.seeds.wake(neighbour.process)
+
+    def _drop_unused(self) -> list[Effect]:
+        unused = [each for each in self.neighbours.values() if not self._uses(each.process)]
+        return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Do what is due for one neighbour, and have it looked after again in time."""
-        effects: list[Effect] = []
-        life = neighbour.life
-        if life is Life.ALIVE:
-            effects += self._look_after_alive(neighbour, now)
-        elif life is Life.GONE:
-            if now >= neighbour.next_at and neighbour.places:
-                effects += self._connect(neighbour, now)
-        elif now >= neighbour.give_up_at:
-            if life is Life.CONNECTING and neighbour.tries < len(neighbour.places):
-                effects += [*self._disconnect(neighbour), *self._connect(neighbour, now)]
-            else:
-                effects += self._gone(neighbour, now)
-        elif now >= neighbour.next_at:
-            neighbour.next_at = now + HELLO_S
-            effects.append(hello(self.process, neighbour.peer))
-        self._wake(neighbour)
+        effects = neighbour.look_after(now)
+        if neighbour.is_over(now):
+            effects += self._gone(neighbour, now)
+        self.neighbours.wake(neighbour)
         return effects
-
-    def _look_after_alive(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        if now - neighbour.next_at > PING_S:
-            # It was this process that slept, so nothing is known of the other.
-            neighbour.pong_at = now
-        if now >= neighbour.next_at:
-            neighbour.next_at = now + PING_S
-            effects.append(ping(self.process, neighbour))
-        if not neighbour.silent and now >= neighbour.pong_at + EVASIVE_S:
-            neighbour.silent = True
-            effects += self._tell("silent", neighbour)
-        return effects
-
-    def _wake(self, neighbour: Neighbour) -> None:
-        """Have the neighbour looked after when its next thing is due."""
-        at = neighbour.due_at()
-        if at < inf and self.neighbours.get(neighbour.process) is neighbour:
-            self._wheel.add(neighbour.process, at)
 
     def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Nobody answers there: tell, and try again while discovery still announces it."""
-        effects = self._tell("gone", neighbour)
-        was_lost = neighbour.life is Life.LOST
-        effects += self._disconnect(neighbour)
-        longer_s = min(2 * neighbour.back_off_s, HELLO_S_MAX)
-        neighbour.back_off_s = HELLO_S if was_lost else longer_s
-        neighbour.next_at = now + neighbour.back_off_s
-        neighbour.tries = 0
-        self._forget_word(neighbour.process)
-        effects += self._seeds.wake(neighbour.process)
-        wanted = self._wants.opens(neighbour.process)
-        if wanted:
-            neighbour.take_places(self._known.places(neighbour.process, beyond=any(wanted)))
-            self._wake(neighbour)
+        effects = neighbour.tell("gone") + neighbour.give_up(now)
+        self._known.forget_word(neighbour.process)
+        effects += self.seeds.wake(neighbour.process)
+        self._rumours.lost(neighbour.process, now + RUMOUR_S)
+        self._rumours.release(neighbour.process)
+        uses = self._uses(neighbour.process)
+        self._rumours.missed(neighbour.process, now, kept=bool(uses))
+        if uses:
+            neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
+            self.neighbours.wake(neighbour)
         else:
             del self.neighbours[neighbour.process]
         return effects
-
-    def _forget_word(self, process: int) -> None:
-        """A process that does not answer vouches for nothing: only discovery's word is left."""
-        for incarnation in self._known.of(process):
-            if not self._known.unlearn(incarnation, *ITS_OWN_WORD):
-                self._known.erase(incarnation)
 
     def _erase(self, incarnation: int) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
@@ -290,26 +291,65 @@ class MembershipCore:
         effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
         for key in keys:
             del neighbour.told[incarnation, key]
-        return effects if self._wants.opens(process) else effects + self._drop(neighbour)
+        if not self._uses(process):
+            effects += self._drop(neighbour)
+        return effects
+
+    # Static peers and those they tell of
+
+    def _asked(self, peer: PeerId, packet: Packet, now: float) -> list[Effect]:
+        """Answer a hello, and remember who said it if it tells where it may be asked."""
+        told = read_visit(packet)
+        if told is not None:
+            # Routing ids begin with the number of the address they came to; the first is ours.
+            told = told.seen_from(beyond=peer[:1] > b"\0")
+            if not self.offers.visitors.admit(peer, told, now):
+                self.malformed["visitors-full"] += 1
+        return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
+
+    def _untold(self, processes: list[int]) -> list[Effect]:
+        """Nobody tells of these any more, which is no more than the end of a record."""
+        effects: list[Effect] = []
+        for process in processes:
+            for incarnation in self._known.of(process):
+                effects += self._withdrawn(incarnation, PEER)
+            neighbour = self.neighbours.get(process)
+            if neighbour is not None and not self._uses(process):
+                effects += self._drop(neighbour)
+        return effects
+
+    def _ask_around(self, now: float) -> list[Effect]:
+        """Ask processes that others tell of which roles they have, a few at a time."""
+        effects: list[Effect] = []
+        if not self._wants:
+            return effects
+        for process in self._rumours.pick(now, beyond=self._wants.beyond):
+            neighbour = self.neighbours.get(process)
+            if neighbour is not None and neighbour.life is Life.ALIVE:
+                effects.append(neighbour.greet(neighbour.peer))
+            effects += self._reach(process, now)
+        return effects
 
     # Packets in
 
-    def _welcomed(self, neighbour: Neighbour, directory: Directory, now: float) -> list[Effect]:
-        host = neighbour.place[0]
+    def _welcomed(
+        self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
+    ) -> list[Effect]:
+        host = neighbour.attempts[peer][0]
         if directory.process != neighbour.process:
-            # Its port belongs to another process now, so the one we knew is gone.
-            return self._gone(neighbour, now) + self._list(directory, host, HELLO, now)
-        anew = neighbour.life is not Life.ALIVE
-        neighbour.life = Life.ALIVE
+            # Its port belongs to another process now: the one we knew is not there.
+            effects = neighbour.missed(peer, now)
+            if not neighbour.attempts:
+                effects += self._gone(neighbour, now)
+            return effects + self._list(directory, host, HELLO, now)
         neighbour.revision = directory.revision
-        neighbour.back_off_s = HELLO_S
-        neighbour.tries = 0
-        if anew:
-            neighbour.next_at = now + PING_S
-            neighbour.tell_again()
-        effects = self._answered(neighbour, now)
-        self._wake(neighbour)
-        return effects + self._list(directory, host, HELLO, now)
+        effects = neighbour.answered_at(peer, now) + self._answered(neighbour, now)
+        self.neighbours.wake(neighbour)
+        self._rumours.answered(neighbour.process, now)
+        if neighbour.asks_others and directory.others is not None:
+            teller = neighbour.process
+            effects += self._untold(self._rumours.told(teller, host, directory.others, now))
+        return effects + self._list(directory, host, HELLO, now) + self._ask_around(now)
 
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
         """Believe what a process says of its own roles, as long as it is a neighbour."""
@@ -318,26 +358,30 @@ class MembershipCore:
             refused = self._known.learn(record, source, now)
             if refused:
                 self.malformed[refused] += 1
-        effects = self._seeds.pick(directory)
+            elif process in self._rumours:
+                self._known.learn(record, PEER, now)
+        effects = self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
             if incarnation not in self.sightings:
                 continue  # erased together with the one before
-            heard_at = self.sightings[incarnation].heard_at
-            announced = self._known.unlearn(incarnation, *ITS_OWN_WORD)
-            if announced and now - heard_at < UNLISTED_S:
+            sighting = self.sightings[incarnation]
+            # On one connection its words come in order, so what it listed there is over.
+            is_over = source == HELLO and HELLO in sighting.sources
+            announced = self._known.unlearn(incarnation, *ITS_LIST)
+            if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
                 young = True
             else:
                 effects += self._erase(incarnation)
         effects += self._reach(process, now)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
-            self._forget_word(process)
+            self._known.forget_word(process)
         elif young:
             neighbour.revision = -1  # so that the next pong makes us ask again
         return effects
 
     def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
-        seed.process = directory.process
+        self.seeds.answered(seed, directory)
         return self._list(directory, seed.url.host, STATIC, now)
 
     def _pong(self, neighbour: Neighbour, packet: Packet, now: float) -> list[Effect]:
@@ -346,7 +390,7 @@ class MembershipCore:
             raise Malformed("pong")
         effects = self._answered(neighbour, now)
         if meta[1] != neighbour.revision:
-            effects.append(hello(self.process, neighbour.peer))
+            effects.append(neighbour.greet(neighbour.peer))
         return effects
 
     def _answered(self, neighbour: Neighbour, now: float) -> list[Effect]:
@@ -354,24 +398,4 @@ class MembershipCore:
         if not neighbour.silent:
             return []
         neighbour.silent = False
-        return self._tell("answering", neighbour)
-
-    # Telling roles
-
-    def _tell_found(self, neighbour: Neighbour) -> list[Effect]:
-        """Tell of each role that answers, and that its readers do not know of, or not there."""
-        effects: list[Effect] = []
-        if neighbour.life is not Life.ALIVE:
-            return effects
-        for incarnation in self._known.of(neighbour.process):
-            endpoint = neighbour.endpoint(self.sightings[incarnation].record.port)
-            for key in self._wants.keys(incarnation):
-                if neighbour.told.get((incarnation, key)) != endpoint:
-                    neighbour.told[incarnation, key] = endpoint
-                    effects.append(Tell("found", key, incarnation, endpoint))
-                    if neighbour.silent:
-                        effects.append(Tell("silent", key, incarnation))
-        return effects
-
-    def _tell(self, news: str, neighbour: Neighbour) -> list[Effect]:
-        return [Tell(news, key, incarnation) for incarnation, key in neighbour.told]
+        return neighbour.tell("answering")

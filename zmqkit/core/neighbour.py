@@ -1,4 +1,9 @@
-"""Another process that roles here use, or this one: its control connection and its roles."""
+"""Another process that roles here use, or this one: its control connection and its roles.
+
+A process may have many addresses, and only some of them lead to it from here. So they are
+raced: one more is tried every RACE_S, the first at which the right process answers is kept, and
+the others are closed.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,28 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zmqkit.core.sighting import Place
-from zmqkit.model import LOOPBACK, PeerId, bracketed
-from zmqkit.options import EVASIVE_S, HELLO_S
+from zmqkit.core.directory import Offers, hello, ping
+from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.sighting import Place, Sightings
+from zmqkit.model import LOOPBACK, PeerId, Record, bracketed, is_loopback
+from zmqkit.options import (
+    EVASIVE_S,
+    GONE_S,
+    GREET_S,
+    GREET_S_MAX,
+    HELLO_S,
+    PING_S,
+    RACE_MAX,
+    RACE_S,
+    RETRY_S_MAX,
+)
 
 
 class Life(Enum):
     """Where another process stands.
 
-    CONNECTING: an address is being tried. ALIVE: it answers on its control connection. LOST:
-    that connection broke a moment ago. GONE: it stayed away; tried again now and then.
+    CONNECTING: its addresses are being tried. ALIVE: it answers on its control connection.
+    LOST: that connection broke a moment ago. GONE: it stayed away; tried again now and then.
     """
 
     CONNECTING = "connecting"
@@ -28,41 +45,213 @@ class Life(Enum):
 class Neighbour:
     """One process: where it is, how it lives, and what was told of its roles.
 
-    places: addresses to try, the next one first. told: for each incarnation and key that was
-    announced as found, and not withdrawn since, the endpoint; empty to announce it once more.
-    next_at: of a ping, a hello or the next try.
+    offers: this process. asks_others: whether it is asked who else is there; again at greet_at.
+    places: addresses to try, the next one first. attempts: the connections
+    that are open, one when it is alive. place: where it answered, or was tried last. told: for
+    each incarnation and key that was announced as found, and not withdrawn since, the endpoint;
+    empty to announce it once more. untried, race_at: how many places this round has yet to try,
+    and when the next. next_at: of a ping, a hello or the next round. since: its life began.
+    away_at: since when it has not answered. given_up: nobody answered in the last round.
+    wake_at: when the wheel has it looked after.
     """
 
+    offers: Offers
     process: int
-    peer: PeerId
+    asks_others: bool = False
     life: Life = Life.GONE
     places: list[Place] = field(default_factory=list)
+    attempts: dict[PeerId, Place] = field(default_factory=dict)
     place: Place = (LOOPBACK, 0)
     silent: bool = False
     revision: int = -1
     token: int = 0
     tries: int = 0
+    untried: int = 0
+    race_at: float = math.inf
     pong_at: float = 0.0
     next_at: float = 0.0
+    greet_at: float = math.inf
+    greet_s: float = GREET_S
     give_up_at: float = math.inf
-    back_off_s: float = HELLO_S
+    since: float = 0.0
+    away_at: float = 0.0
+    given_up: bool = False
+    wake_at: float = math.inf
     told: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    @property
+    def peer(self) -> PeerId:
+        """The connection that answered, or the one tried first; a name of none while gone."""
+        return next(iter(self.attempts), peer_of(self.process))
 
     def endpoint(self, port: int) -> str:
         """A port of the process at the address that answered."""
         return f"tcp://{bracketed(self.place[0])}:{port}"
 
-    def next_place(self) -> str:
-        """Turn to the next address; gives its endpoint."""
-        self.place = self.places.pop(0)
-        self.places.append(self.place)
-        self.tries += 1
-        return self.endpoint(self.place[1])
-
-    def take_places(self, places: list[Place]) -> None:
+    def take_places(self, places: list[Place], now: float) -> None:
         """Try these from now on, new ones first."""
         fresh = [place for place in places if place not in self.places]
         self.places = fresh + [place for place in self.places if place in places]
+        self.untried = min(self.untried, len(self.places))
+        if fresh and self.life is Life.CONNECTING:
+            self.untried = min(self.untried + len(fresh), len(self.places))
+            self.race_at = min(self.race_at, now + RACE_S)
+        if not self.untried:
+            self.race_at = math.inf
+
+    # Its connection
+
+    def greet(self, peer: PeerId) -> Effect:
+        """Ask it who it is, and who else is there."""
+        beyond = not is_loopback(self.attempts[peer][0])
+        visit = self.offers.visit(beyond=beyond) if self.asks_others else None
+        return hello(self.offers.process, peer, visit)
+
+    def greet_often(self, now: float) -> list[Effect]:
+        """Tell it at once of what changed here, and a few times more in case that is lost."""
+        if not self.asks_others or self.life is not Life.ALIVE:
+            return []
+        self.greet_s = GREET_S
+        self.greet_at = now + GREET_S
+        return [self.greet(self.peer)]
+
+    def connect(self, now: float) -> list[Effect]:
+        """Begin a round of all addresses."""
+        self._turn(Life.CONNECTING, now)
+        self.tries = 0
+        self.untried = len(self.places)
+        self.next_at = now + HELLO_S
+        return self._try(now)
+
+    def _try(self, now: float) -> list[Effect]:
+        """Try the next address; each has two chances to answer before its turn is over."""
+        effects: list[Effect] = []
+        if len(self.attempts) >= RACE_MAX:
+            effects.append(self._close(self.peer))
+        peer = peer_of(self.process, self.tries)
+        self.place = self.attempts[peer] = self.places.pop(0)
+        self.places.append(self.place)
+        self.tries += 1
+        self.untried -= 1
+        self.race_at = now + RACE_S if self.untried else math.inf
+        self.give_up_at = now + 2 * HELLO_S
+        return [*effects, Connect(peer, self.endpoint(self.place[1]))]
+
+    def answered_at(self, peer: PeerId, now: float) -> list[Effect]:
+        """The process itself answered on this connection: keep it and close all others."""
+        if self.life is not Life.ALIVE:
+            self._turn(Life.ALIVE, now)
+            self.given_up = False
+            self.next_at = now + PING_S
+            self.greet_s = GREET_S
+            self.greet_at = now + GREET_S if self.asks_others else math.inf
+            self.tell_again()
+        self.place = self.attempts[peer]
+        if self.place in self.places:
+            self.places.remove(self.place)
+            self.places.insert(0, self.place)
+        self.untried, self.race_at = 0, math.inf
+        return [self._close(each) for each in list(self.attempts) if each != peer]
+
+    def missed(self, peer: PeerId, now: float) -> list[Effect]:
+        """Another process answered on this connection; `is_over` says if it was the last."""
+        effects = [self._close(peer)]
+        return effects + self._try(now) if self.untried and not self.attempts else effects
+
+    def broke(self, now: float) -> None:
+        """Its connection was lost; the link keeps trying to open it anew."""
+        self._turn(Life.LOST, now)
+        self.away_at = now
+        self.next_at = now + HELLO_S
+        self.give_up_at = now + GONE_S
+
+    def give_up(self, now: float) -> list[Effect]:
+        """Nobody answers: it is tried again after a tenth of the time it has been away."""
+        self._turn(Life.GONE, now)
+        self.given_up = True
+        away_s = max(0.0, now - self.away_at)
+        self.next_at = now + min(max(HELLO_S, away_s / 10), RETRY_S_MAX)
+        self.silent = False
+        self.told = {}
+        return self.close()
+
+    def close(self) -> list[Effect]:
+        """Close what is open."""
+        return [self._close(peer) for peer in list(self.attempts)]
+
+    def _close(self, peer: PeerId) -> Effect:
+        del self.attempts[peer]
+        return Disconnect(peer)
+
+    def _turn(self, life: Life, now: float) -> None:
+        if self.life is not life:
+            self.life, self.since = life, now
+
+    # Time
+
+    def look_after(self, now: float) -> list[Effect]:
+        """Do what is due: ping, say hello again, try an address."""
+        effects: list[Effect] = []
+        if self.life is Life.ALIVE:
+            return self._look_after_alive(now)
+        if self.life is Life.GONE:
+            return self.connect(now) if self.places and now >= self.next_at else []
+        if now - self.give_up_at > PING_S:
+            # It was this process that slept, so the other has its chance yet.
+            self.give_up_at = now + 2 * HELLO_S
+        if now >= self.race_at:
+            effects += self._try(now)
+        if now >= self.next_at and not self.is_over(now):
+            self.next_at = now + HELLO_S
+            effects += map(self.greet, self.attempts)
+        return effects
+
+    def _look_after_alive(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if now - self.next_at > PING_S:
+            # It was this process that slept, so nothing is known of the other.
+            self.pong_at = now
+        if now >= self.next_at:
+            self.next_at = now + PING_S
+            self.token += 1
+            effects.append(ping(self.offers.process, self.peer, self.token))
+        if now >= self.greet_at:
+            self.greet_s = min(2 * self.greet_s, GREET_S_MAX)
+            self.greet_at = now + self.greet_s
+            effects.append(self.greet(self.peer))
+        if not self.silent and now >= self.pong_at + EVASIVE_S:
+            self.silent = True
+            effects += self.tell("silent")
+        return effects
+
+    def is_over(self, now: float) -> bool:
+        """Whether nobody answers, at none of the addresses, or not again in time."""
+        if self.life not in (Life.CONNECTING, Life.LOST):
+            return False
+        return now >= self.give_up_at or not (self.attempts or self.untried)
+
+    def due_at(self) -> float:
+        """When to look after it next; infinity when there is nothing to try."""
+        if self.life is Life.GONE:
+            return self.next_at if self.places else math.inf
+        if self.life is not Life.ALIVE:
+            return min(self.next_at, self.race_at, self.give_up_at)
+        at = min(self.next_at, self.greet_at)
+        return at if self.silent else min(at, self.pong_at + EVASIVE_S)
+
+    # What is told of its roles
+
+    def tell(self, news: str) -> list[Effect]:
+        """The same news of each of its roles, to everybody who was told of it."""
+        return [Tell(news, key, incarnation) for incarnation, key in self.told]
+
+    def lists(self, record: Record, known: Sightings) -> bool:
+        """Whether it answers, and has said itself what the record says: that is no news then.
+
+        Else each of a thousand announced roles would have us look at all the thousand.
+        """
+        places = {(host, record.control_port) for host in record.addresses}
+        return self.life is Life.ALIVE and known.is_listed(record) and places <= {*self.places}
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""
@@ -74,10 +263,20 @@ class Neighbour:
         """Nobody asks by this key any more."""
         self.told = {pair: at for pair, at in self.told.items() if pair[1] != key}
 
-    def due_at(self) -> float:
-        """When to look after it next; infinity when there is nothing to try."""
-        if self.life is Life.GONE:
-            return self.next_at if self.places else math.inf
-        if self.life is not Life.ALIVE:
-            return min(self.next_at, self.give_up_at)
-        return self.next_at if self.silent else min(self.next_at, self.pong_at + EVASIVE_S)
+    def check(self) -> None:
+        """Connections match its life."""
+        assert bool(self.attempts) == (self.life is not Life.GONE)
+        assert self.life is Life.CONNECTING or len(self.attempts) <= 1
+        assert self.life in (Life.ALIVE, Life.LOST) or not self.told
+        assert len(self.attempts) <= RACE_MAX and self.untried <= len(self.places)
+
+
+def peer_of(process: int, attempt: int = 0) -> PeerId:
+    """What the link calls a connection to a process: its first attempt, or a later one."""
+    suffix = attempt.to_bytes(2, "big") if attempt else b""
+    return b"n" + process.to_bytes(8, "big") + suffix
+
+
+def process_of(peer: PeerId) -> int:
+    """The process that a connection is meant for, 0 if it is none of a neighbour."""
+    return int.from_bytes(peer[1:9], "big") if peer[:1] == b"n" else 0

@@ -32,6 +32,8 @@ def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
         return RemoteError(type_, message, traceback)
+    if call.begun:
+        return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
     if code == NO_METHOD:
         return NoMethod(message, may_have_run=call.exposed)
     if code in UNRUN:
@@ -45,6 +47,11 @@ def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
 
 def lost(call: Call) -> PeerLost:
     """The end of a call whose instance is gone and that must not move."""
+    if call.begun:
+        return PeerLost(
+            f"the instance that streamed {call.method!r} is gone; what came until then was all",
+            may_have_run=True,
+        )
     return PeerLost(
         f"the instance that held {call.method!r} is gone; declare the handler idempotent=True, "
         "or serve it with --idempotent, to let such calls move to another",
@@ -57,7 +64,8 @@ def timed_out(call: Call) -> CallTimeout:
 
     To wait longer is no remedy where the one that had it is gone and nobody came in its place.
     """
-    text = f"{call.method!r} got no reply in time; give it longer with timeout_s, or --timeout"
+    missed = "no further value" if call.begun else "no reply"
+    text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
     if call.exposed and call.instance is None:
         text = f"the instance that had {call.method!r} was lost, and no other took it over"
     return CallTimeout(text, may_have_run=call.may_have_run)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.call import Call, CallOptions
 from zmqkit.core.outcome import Outcome
+from zmqkit.core.stream_call import StreamCall, answer_stream, end_stream
 from zmqkit.errors import ZmqkitError
 from zmqkit.options import CREDIT, INSTANCES_MAX, WAITING_CALLS_MAX
 from zmqkit.wire.encoding import Buffer
@@ -29,10 +30,12 @@ class Pending:
     accepted = delivered + failed + expired + dropped + in flight, at any moment. next: the
     number of the next call; all below were accepted. look_at: no call is due before it. It may
     be too early and never too late, so a call that is settled in time costs nothing: all are
-    looked at once in the shortest time-out, and never more often than each `_LOOK_S`.
+    looked at once in the shortest time-out, and never more often than each `_LOOK_S`. window:
+    what a stream may have under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window: tuple[int, int] = StreamCall.window) -> None:
+        self.window = window
         self.calls: dict[int, Call] = {}
         self.next = 1
         self.look_at = inf
@@ -55,6 +58,17 @@ class Pending:
         call = self.calls[sequence] = Call(sequence, method, body, raw, options, waiter, now)
         if call.deadline_at < self.look_at:
             self.look_at = call.deadline_at
+        return call
+
+    def open(
+        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+    ) -> StreamCall:
+        """Accept a call for a stream and give it the next number."""
+        call = StreamCall(self.next, method, body, raw, options, None, now)
+        call.window = self.window
+        self.calls[self.next] = call
+        self.next += 1
+        self.look(call.deadline_at)
         return call
 
     def look(self, at: float) -> None:
@@ -85,7 +99,7 @@ class Pending:
         """Settle a call: it is counted, and gives what its waiter is told."""
         del self.calls[call.sequence]
         self.counts[count] += 1
-        return (call.waiter, value, error)
+        return (call.waiter, value, error) if not call.streams else end_stream(call, error)
 
     def deliver(
         self, rows: list[tuple[int, object]], instance: Instance
@@ -106,9 +120,12 @@ class Pending:
                 delivered += 1
                 if call.waiter is not None:
                     outcomes.append((call.waiter, value, None))
+                elif call.streams:
+                    outcomes += answer_stream(call, value)
                 continue
             call = calls.get(sequence)
-            if call is not None and (call.instance is instance or call.exposed):
+            mine = call is not None and not (call.begun and call.instance is not instance)
+            if call is not None and mine and (call.instance is instance or call.exposed):
                 others.append((call, value))
             else:
                 self.counts["duplicates"] += 1
@@ -119,7 +136,7 @@ class Pending:
         """Settle a call that this side gave up."""
         del self.calls[call.sequence]
         self.dropped[reason] += 1
-        return (call.waiter, None, error)
+        return (call.waiter, None, error) if not call.streams else end_stream(call, error)
 
     def settled_below(self) -> int:
         """The lowest sequence number that is not settled."""

@@ -10,10 +10,14 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, Send
 from zmqkit.core.instance import Instance, State
 from zmqkit.core.outcome import Outcome
 from zmqkit.core.pending import Pending
-from zmqkit.model import PeerId, leads_away
+from zmqkit.core.stream_call import StreamCall
+from zmqkit.model import Frames, PeerId, leads_away
 from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.streams import stream_columns, stream_rows
+
+_RETRY_S = 0.01
 
 
 class Roster:
@@ -28,6 +32,7 @@ class Roster:
         self.ready: list[Instance] = []
         self.awaited: list[tuple[int, float, object]] = []
         self.check_at = inf
+        self.grants: dict[int, StreamCall] = {}
         self._pending = pending
 
     # Choice
@@ -70,7 +75,44 @@ class Roster:
             if instance.outbox and instance.sends and now >= instance.blocked_until:
                 for kind, calls in instance.take_outbox():
                     effects.append(self._calls_packet(instance, kind, calls, now))
-        return effects
+        return effects + self._grant(now) if self.grants else effects
+
+    def _grant(self, now: float) -> list[Effect]:
+        """One packet of credit for each instance; a pong shows which did not arrive."""
+        rows: dict[Instance, list[tuple[int, int, int | None]]] = {}
+        later: dict[int, StreamCall] = {}
+        for call in self.grants.values():
+            instance = call.instance
+            if instance is None or call.over or not instance.sends:
+                continue
+            if now < instance.blocked_until:
+                later[call.sequence] = call
+            else:
+                rows.setdefault(instance, []).append(call.tell())
+        self.grants = later
+        return [
+            self.packet(
+                instance, wire.GRANT, encode([list(c) for c in zip(*told, strict=True)])
+            )
+            for instance, told in rows.items()
+        ]
+
+    def take_back(self, peer: PeerId, frames: Frames, now: float) -> None:
+        """Have a packet that found no room leave again shortly, if it has calls.
+
+        Whatever else was in one is said again with the next ping.
+        """
+        instance, packet = self.by_peer.get(peer), wire.unpack(frames)
+        if instance is None:
+            return
+        if packet.kind in (wire.REQUEST, wire.NOTIFY):
+            sequences = [row[0] for row in wire.request_rows(packet)]
+        elif packet.kind == wire.STREAM:
+            sequences = [row[0] for row, _, _ in stream_rows(packet)]
+        else:
+            return
+        instance.give_back(sequences, now + _RETRY_S)
+        self.wake(instance.blocked_until)
 
     def awaited_over(self, now: float) -> list[Outcome]:
         """The waits for a number of chosen instances that are over; the value is the number."""
@@ -113,16 +155,18 @@ class Roster:
         self.wake(instance.hello_at)
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
 
-    def close(self, instance: Instance) -> list[Effect]:
+    def close(self, instance: Instance, linger_s: float = 0.0) -> list[Effect]:
         """Close the connection; the instance keeps its calls."""
         instance.ping_at = inf
         if self.by_peer.pop(instance.peer, None) is None:
             return []
-        return [Disconnect(instance.peer)]
+        return [Disconnect(instance.peer, linger_s)]
 
-    def close_all(self) -> list[Effect]:
+    def close_all(self, linger_s: float) -> list[Effect]:
         """Close every connection and forget every instance."""
-        effects = [e for instance in self.instances.values() for e in self.close(instance)]
+        instances = self.instances.values()
+        effects = [e for instance in instances for e in self.close(instance, linger_s)]
+        self.grants.clear()
         self.instances.clear()
         self.ready.clear()
         self.known.clear()
@@ -140,8 +184,15 @@ class Roster:
                 self.ready.remove(instance)
 
     def resume(self, instance: Instance, now: float) -> None:
-        """Use an instance that says WELCOME: whatever it may have of ours is sent again."""
-        instance.outbox = list(instance.calls.values())
+        """Use an instance that says WELCOME: whatever it may have of ours is sent again.
+
+        Of a stream that has begun, what is missing is asked for: it must not begin anew.
+        """
+        instance.outbox = [call for call in instance.calls.values() if not call.begun]
+        for call in instance.calls.values():
+            if isinstance(call, StreamCall) and call.begun:
+                call.missing = True
+                self.grants[call.sequence] = call
         self._pending.counts["retries"] += sum(call.copies > 0 for call in instance.outbox)
         self.shift(instance, State.EVASIVE if instance.silent else State.UP)
         if instance.calls:
@@ -223,7 +274,11 @@ class Roster:
         if min(lefts) < 1:
             lefts = [max(1, left_ms) for left_ms in lefts]
         sequences = [call.sequence for call in calls]
-        meta = wire.request_columns(sequences, lefts, [call.body for call in calls])
+        bodies = [call.body for call in calls]
+        if kind == wire.STREAM:
+            meta = stream_columns(sequences, lefts, self._pending.window, bodies)
+        else:
+            meta = wire.request_columns(sequences, lefts, bodies)
         return self.packet(instance, kind, meta, calls[0].raw)
 
     def check(self) -> None:

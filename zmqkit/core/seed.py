@@ -8,7 +8,8 @@ from math import inf
 
 from zmqkit.core.directory import Directory, hello
 from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
-from zmqkit.model import PeerId, Url
+from zmqkit.core.sighting import Place
+from zmqkit.model import PeerId, Url, is_loopback
 from zmqkit.options import HELLO_S, HELLO_S_MAX
 
 
@@ -17,8 +18,8 @@ class Seed:
     """One address. It is asked again and again, slower each time, unless it rests.
 
     key: the URL that a role wants, or empty for a peer of everybody. role: what it must be.
-    process, incarnation: who answered there, and the role meant by the URL. next_at: when to
-    ask; infinity while it rests, because membership holds a connection to that process.
+    process, control_port: who answered there. incarnation: the role meant by the URL. next_at:
+    when to ask; infinity while it rests, because membership holds a connection to that process.
     """
 
     url: Url
@@ -27,6 +28,7 @@ class Seed:
     peer: PeerId
     process: int = 0
     incarnation: int = 0
+    control_port: int = 0
     next_at: float = 0.0
     back_off_s: float = HELLO_S
 
@@ -63,6 +65,27 @@ class Seeds:
             if seed.next_at < inf:
                 effects.append(Disconnect(peer))
         return effects
+
+    def forget(self, url: Url) -> list[Effect]:
+        """Stop asking at a peer of everybody."""
+        seed = self._by_peer.pop(b"s" + url.endpoint.encode(), None)
+        return [Disconnect(seed.peer)] if seed is not None and seed.next_at < inf else []
+
+    def answered(self, seed: Seed, directory: Directory) -> None:
+        """A process answered at an address."""
+        seed.process, seed.control_port = directory.process, directory.control_port
+
+    def peers(self, process: int) -> list[Seed]:
+        """The peers of everybody that this process is."""
+        return [seed for seed in self if not seed.key and seed.process == process]
+
+    def opens(self, process: int) -> list[bool]:
+        """For each peer of everybody that it is, whether it is beyond this machine."""
+        return [not is_loopback(seed.url.host) for seed in self.peers(process)]
+
+    def places(self, process: int) -> set[Place]:
+        """Where that peer of everybody may be asked on its control connection."""
+        return {(seed.url.host, seed.control_port) for seed in self.peers(process)}
 
     def keys_of(self, process: int, incarnation: int) -> list[str]:
         """The URLs that mean this role of a process."""

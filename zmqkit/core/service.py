@@ -9,24 +9,33 @@ is a refusal: an id that was refused once is never accepted, for its call may ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from zmqkit.core.answers import CANCELLED, TAKEN, Outbox, refuse
-from zmqkit.core.effects import Abort, Effect, Handle, Note, Request, Send
-from zmqkit.core.line import Line
-from zmqkit.core.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD
+from zmqkit.core.answers import LOST, TAKEN, Outbox, refuse
+from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.core.methods import Methods
+from zmqkit.core.outcome import BUSY, LEAVING
 from zmqkit.core.pending import PENDING_CALLS_MAX
+from zmqkit.core.stream import Ended, StreamRequest
+from zmqkit.core.streams import Streams
 from zmqkit.core.window import Answer, Window
 from zmqkit.core.windows import Windows
+from zmqkit.core.work import Work
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, REQUESTS_MAX, RETAINED_BYTES_MAX, WAITING_CALLS_MAX
+from zmqkit.options import (
+    CREDIT,
+    REQUESTS_MAX,
+    RETAINED_BYTES_MAX,
+    WAITING_CALLS_MAX,
+)
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.streams import grant_rows, stream_rows
 
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
-_NAMES_MAX = 20
+_NONE: Mapping[str, bool] = {}
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -35,21 +44,28 @@ Result = tuple[Request, Answer]
 class ServiceCore:
     """Requests to one service object, from any number of clients."""
 
-    def __init__(self, incarnation: int, methods: Mapping[str, bool], concurrency: int) -> None:
-        """`methods` maps a name to whether it is idempotent, and may grow later."""
+    def __init__(
+        self,
+        incarnation: int,
+        methods: Mapping[str, bool],
+        concurrency: int,
+        streams: Mapping[str, bool] = _NONE,
+    ) -> None:
+        """`methods` and `streams`, which give many values, may grow later.
+
+        Both map a name to whether it is idempotent.
+        """
         self.incarnation = incarnation
         self.methods = methods
+        self._offered = Methods(methods, streams)
         self.concurrency = concurrency
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._windows = Windows()
-        self._queue: Line[Request] = Line()
-        self._running: dict[int, Request] = {}
-        self._ticket = 0
-        self._held_count = 0
         self._outbox = Outbox(incarnation, self._windows)
+        self._work = Work(self._windows, self._outbox, self.counts)
+        self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
         self._stale: list[Window] = []
         self._leaving = False
         self._closed = False
@@ -59,13 +75,16 @@ class ServiceCore:
             wire.PING: self._ping,
             wire.CANCEL: self._cancel,
             wire.HELLO: self._hello,
+            wire.STREAM: self._stream,
+            wire.GRANT: self._grant,
         }
 
     # Commands and answers to effects
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers, which leave with the next `flush`, and go on."""
-        running, windows = self._running, self._windows.by_client
+        work, windows = self._work, self._windows.by_client
+        running = work.running
         delivered = 0
         for request, answer in results:
             sequence = request.sequence
@@ -76,12 +95,12 @@ class ServiceCore:
                 sequence < window.open_below and window.is_settled(sequence)
             )
             if request.cancelled:
-                self._drop(window, request, "cancelled")
+                work.drop(window, request, "cancelled")
             elif settled and not request.oneway:
-                self._drop(window, request, "unwanted")
+                work.drop(window, request, "unwanted")
             else:
                 del window.held[sequence]
-                self._held_count -= 1
+                work.held_count -= 1
                 if answer.kind == wire.REPLY:
                     delivered += 1
                 else:
@@ -93,7 +112,23 @@ class ServiceCore:
         self.counts["delivered"] += delivered
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
             self.counts["evicted"] += self._windows.make_room()
-        return self._dispatch(now) if self._queue.count else []
+        return work.dispatch(now, self.concurrency) if work.queue.count else []
+
+    def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
+        """Take a stream's next value, which leaves with the next `flush`."""
+        self._streams.yielded(request, value)
+        return []
+
+    def paused(self, request: StreamRequest, now: float) -> list[Effect]:
+        """Take a stream back that does not go on, or that gave way to others."""
+        self._streams.paused(request)
+        return self._work.dispatch(now, self.concurrency)
+
+    def ended(self, request: StreamRequest, error: Answer | None, now: float) -> list[Effect]:
+        """Take the end of a stream: its own, or what its generator raised."""
+        self._streams.ended(request, error)
+        self._make_room()
+        return self._work.dispatch(now, self.concurrency)
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
@@ -103,30 +138,20 @@ class ServiceCore:
     def close(self) -> list[Effect]:
         """Drop every request that is not answered; those that never ran may run elsewhere."""
         self._closed = True
-        for window in self._windows:
-            self.dropped["closed"] += len(window.held)
-            for sequence, request in window.held.items():
-                if request.ticket not in self._running:
-                    self._outbox.add(window.client, sequence, refuse(LEAVING))
-        effects = self._outbox.take()
-        running = list(self._running.values())
-        for request in running:
-            request.cancelled = True
-        self._running.clear()
-        self._queue = Line()
+        effects = self._streams.close() + self._work.close()
         self._windows.clear()
         self._stale.clear()
-        self._held_count = 0
-        return [*effects, Abort(running)] if running else effects
+        return effects
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
         return {
-            "accepted": self._ticket,
+            "accepted": self._work.ticket,
             **{name: self.counts[name] for name in _COUNTS},
-            "dropped": {k: v for k, v in self.dropped.items() if v},
-            "in_flight": self._held_count,
-            "waiting": len(self._queue),
+            "dropped": {k: v for k, v in self._work.dropped.items() if v},
+            "in_flight": self._work.held_count,
+            "waiting": len(self._work.queue),
+            "streams": len(self._work.streams),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
             "malformed": dict(self.malformed),
@@ -135,7 +160,7 @@ class ServiceCore:
     @property
     def in_flight(self) -> int:
         """How many accepted requests are not answered."""
-        return self._held_count
+        return self._work.held_count
 
     # What the driver asks for
 
@@ -170,14 +195,23 @@ class ServiceCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Forget clients that were silent for long."""
+        """Forget clients that were silent for long; nobody reads their streams."""
+        if now < self._windows.sweep_at:
+            return []
+        effects = [
+            effect
+            for window, sequence in self._streams.abandoned(now)
+            for effect in self._work.abort(window, [sequence])
+        ]
         self._windows.sweep(now)
-        return []
+        return effects + self._work.dispatch(now, self.concurrency)
 
     def flush(self, now: float) -> list[Effect]:
         """The answers of this turn, one packet to each client; free the settled ones after."""
         if self._outbox:
             return self._outbox.take()
+        if self._streams.due:
+            return self._streams.take()
         for window in self._stale:
             window.free()
         self._stale.clear()
@@ -189,14 +223,8 @@ class ServiceCore:
 
     def check(self) -> None:
         """The counters balance, and an id is held, answered or settled, never two of them."""
-        counts = self.counts
-        ended = counts["delivered"] + counts["failed"] + counts["expired"]
-        ended += sum(self.dropped.values())
-        held = sum(len(w.held) for w in self._windows)
-        assert held == self._held_count
-        assert self._ticket == ended + held, "stats do not balance"
-        assert len(self._running) + len(self._queue) == held
-        assert len(self._running) <= self.concurrency
+        self._work.check(self.concurrency)
+        self._streams.check()
         self._windows.check()
 
     # Packets in
@@ -213,12 +241,12 @@ class ServiceCore:
         The way of almost every request, so it is written out.
         """
         oneway = packet.kind == wire.NOTIFY
-        at_once: list[Request] = []
+        work, at_once = self._work, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes = not self._leaving and self._takes(window, len(rows))
-        room = self.concurrency - len(self._running)
-        if self._queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
+        room = self.concurrency - len(work.running)
+        if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
             room = 0  # in line, for one might overtake another
         for row in rows:
             sequence, left_ms, method, priority, headers, args, kwargs = row
@@ -229,18 +257,18 @@ class ServiceCore:
                 window, row, oneway=oneway
             ):
                 continue
-            self._ticket = ticket = self._ticket + 1
+            work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
                 now + left_ms / 1000, oneway,
             )  # fmt: skip
-            self._held_count += 1
+            work.held_count += 1
             if room > 0 and left_ms > 0:
                 room -= 1
-                self._running[ticket] = request
+                work.running[ticket] = request
                 at_once.append(request)
             else:
-                self._queue.join(ticket, priority, request)
+                work.queue.join(ticket, priority, request)
             if oneway:
                 self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
@@ -248,18 +276,42 @@ class ServiceCore:
             self.counts["evicted"] += self._windows.make_room()
         if at_once:
             effects.append(Handle(at_once))
-        return effects + self._dispatch(now) if self._queue.count else effects
+        if not work.queue.count:
+            return effects
+        return effects + work.dispatch(now, self.concurrency)
 
-    def _turned_away(self, window: Window, row: wire.RequestRow, *, oneway: bool) -> bool:
+    def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        """Accept each new id; a method that gives one value is a request as any other."""
+        for row, items, size in stream_rows(packet):
+            if not self._turned_away(window, row, oneway=False, streams=True):
+                limits = None if row[2] in self.methods else (items, size)
+                self._work.accept(window, row, limits, now)
+        effects = self._outbox.take() if self._outbox else []
+        self._make_room()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _grant(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        self._streams.granted(window, grant_rows(packet))
+        effects = self._outbox.take() + self._streams.take()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _make_room(self) -> None:
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+
+    def _turned_away(
+        self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
+    ) -> bool:
         """Answer an id that was here before or is refused; false for one that is to run."""
         sequence, method = row[0], row[2]
         known = self._known(window, row, oneway=oneway)
         if known is not None:
             self.counts["duplicates"] += 1
+            self._streams.send_again(window, sequence, 0)
             for answer in known:
                 self._outbox.add(window.client, sequence, answer)
             return True
-        refusal = self._refusal(window, method)
+        refusal = self._refusal(window, method, streams=streams)
         if refusal is None:
             return False
         self.counts["refused"] += 1
@@ -271,7 +323,7 @@ class ServiceCore:
         """Whether so many more requests are within the limits."""
         return (
             len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
-            and self._held_count + count <= REQUESTS_MAX
+            and self._work.held_count + count <= REQUESTS_MAX
         )
 
     def _known(
@@ -287,25 +339,19 @@ class ServiceCore:
         if sequence in window.held:
             return [TAKEN] if oneway else []
         if sequence in window.answers:
-            return [window.answers[sequence]]
-        if sequence < window.forgotten_below and not self.methods.get(method, False):
-            return [refuse(FORGOTTEN)]
+            answer = window.answers[sequence]
+            return [] if isinstance(answer, Ended) else [answer]
+        if sequence < window.forgotten_below and not self._offered.repeats(method):
+            return [LOST]
         return None
 
-    def _refusal(self, window: Window, method: str) -> Answer | None:
+    def _refusal(self, window: Window, method: str, *, streams: bool) -> Answer | None:
         """Why a new request is not accepted, as an answer; None when it is."""
         if self._leaving:
             return refuse(LEAVING)
-        if not self._takes(window, 1):
+        if not self._takes(window, 1) or (streams and self._streams.is_full):
             return refuse(BUSY)
-        if method not in self.methods:
-            return refuse(NO_METHOD, f"no method {method[:100]!r}; {self._method_names()}")
-        return None
-
-    def _method_names(self) -> str:
-        names = sorted(self.methods) or ["none"]
-        more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
-        return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
+        return self._offered.refusal(method, streams=streams)
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
@@ -316,70 +362,24 @@ class ServiceCore:
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
-        pong = self._packet(window, wire.PONG, encode([meta[0], CREDIT, held]))
-        # What a pong does not name has been answered before it.
+        told: list[object] = [meta[0], CREDIT, held]
+        if self._work.streams and (progress := self._streams.progress(window)):
+            told.append(progress)
+        pong = self._packet(window, wire.PONG, encode(told))
+        # What a pong does not name has been answered before it, and what it counts was sent.
         return [
             *self._outbox.take(),
+            *self._streams.take(),
             pong,
-            *self._abort(window, [s for s in held if window.is_settled(s)]),
+            *self._give_up(window, [s for s in held if window.is_settled(s)], now),
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._abort(window, wire.sequences_of(packet.meta, CREDIT))
+        return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
 
-    def _abort(self, window: Window, sequences: Iterable[int]) -> list[Effect]:
-        """Nobody waits for these any more: drop what waits in line, tell what runs."""
-        aborted: list[Request] = []
-        for sequence in sequences:
-            request = window.held.get(sequence)
-            if request is None or request.cancelled:
-                continue
-            request.cancelled = True
-            if request.ticket in self._running:
-                aborted.append(request)
-            else:
-                self._queue.leave(request.ticket, request.priority)
-                self._drop(window, request, "cancelled")
-        return [Abort(aborted)] if aborted else []
-
-    # Running
-
-    def _dispatch(self, now: float) -> list[Effect]:
-        """Start what concurrency allows; what expired in line is told so and not run."""
-        requests: list[Request] = []
-        expired = False
-        while self._queue.count and len(self._running) < self.concurrency:
-            request = self._queue.serve()
-            assert request is not None
-            window = self._windows.by_client[request.client]
-            settled = window.is_settled(request.sequence)
-            if settled and not request.oneway:
-                self._drop(window, request, "unwanted")
-            elif now >= request.deadline_at:
-                self._release(window, request)
-                self.counts["expired"] += 1
-                if not settled:
-                    refusal = refuse(EXPIRED)
-                    window.retain(request.sequence, refusal)
-                    self._outbox.add(request.client, request.sequence, refusal)
-                    expired = True
-            else:
-                self._running[request.ticket] = request
-                requests.append(request)
-        effects = self._outbox.take() if expired else []
-        if requests:
-            effects.append(Handle(requests))
-        return effects
-
-    def _release(self, window: Window, request: Request) -> None:
-        del window.held[request.sequence]
-        self._held_count -= 1
-
-    def _drop(self, window: Window, request: Request, reason: str) -> None:
-        self._release(window, request)
-        self.dropped[reason] += 1
-        if not window.is_settled(request.sequence):
-            window.retain(request.sequence, CANCELLED)
+    def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
+        effects = self._work.abort(window, sequences)
+        return effects + self._work.dispatch(now, self.concurrency)
 
     # Packets out
 
@@ -388,7 +388,7 @@ class ServiceCore:
         return Send(window.peer, frames)
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
-        names = [name for name, idempotent in self.methods.items() if idempotent]
+        names = self._offered.idempotent()
         fields = {"credit": CREDIT, "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 

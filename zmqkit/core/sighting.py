@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zmqkit.model import Record, is_loopback
 from zmqkit.options import RECORDS_MAX
 
-HELLO, STATIC = "hello", "static"
+HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
 """Sources that count only while the process answers; discovery's records outlive it."""
+ITS_LIST = (HELLO, STATIC, PEER)
+"""What it said itself: on our own account, or when a static peer told of it, which outlives it
+as discovery's records do."""
 
 Place = tuple[str, int]
 """Where a process may be asked: host and control port."""
@@ -35,8 +38,8 @@ class Sighting:
     @property
     def record(self) -> Record:
         """What its process says itself, else what anyone says."""
-        own = self.sources.get(HELLO) or self.sources.get(STATIC)
-        return own or next(iter(self.sources.values()))
+        own = (self.sources[each] for each in ITS_LIST if each in self.sources)
+        return next(own, None) or next(iter(self.sources.values()))
 
     def places(self) -> list[Place]:
         """Where its process may be asked, this machine first."""
@@ -45,9 +48,13 @@ class Sighting:
 
 
 class Sightings:
-    """Every role that is known of, by incarnation and by process."""
+    """Every role that is known of, by incarnation and by process.
+
+    changes: counts what was new, or was forgotten.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self.by_incarnation: dict[int, Sighting] = {}
         self._by_process: dict[int, dict[int, None]] = {}
 
@@ -69,10 +76,17 @@ class Sightings:
             self._by_process.setdefault(record.process, {})[record.incarnation] = None
         elif sighting.record.process != record.process:
             return "conflict"
+        self.changes += sighting.sources.get(source) != record
         sighting.sources[source] = record
-        if source not in ITS_OWN_WORD:
+        if source not in ITS_LIST:
             sighting.heard_at = now
         return ""
+
+    def is_listed(self, record: Record) -> bool:
+        """Whether the process has said itself what the record says of the role."""
+        sighting = self.by_incarnation.get(record.incarnation)
+        own = None if sighting is None else sighting.sources.get(HELLO)
+        return own is not None and replace(own, addresses=record.addresses) == record
 
     def unlearn(self, incarnation: int, *sources: str) -> bool:
         """Drop what these sources said; whether anybody else still says something."""
@@ -80,21 +94,32 @@ class Sightings:
         if sighting.sources.keys() <= set(sources):
             return False
         for source in sources:
-            sighting.sources.pop(source, None)
+            self.changes += sighting.sources.pop(source, None) is not None
         return True
 
     def erase(self, incarnation: int) -> int:
         """Forget a role; gives its process."""
+        self.changes += 1
         process = self.by_incarnation.pop(incarnation).record.process
         del self._by_process[process][incarnation]
         if not self._by_process[process]:
             del self._by_process[process]
         return process
 
+    def forget_word(self, process: int) -> None:
+        """A process that does not answer vouches for nothing: only discovery's word is left."""
+        for incarnation in self.of(process):
+            if not self.unlearn(incarnation, *ITS_OWN_WORD):
+                self.erase(incarnation)
+
     def places(self, process: int, *, beyond: bool) -> list[Place]:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        sightings = (self.by_incarnation[i] for i in self.of(process))
-        places = {place for sighting in sightings for place in sighting.places()}
+        places = {
+            (host, record.control_port)
+            for incarnation in self.of(process)
+            for record in self.by_incarnation[incarnation].sources.values()
+            for host in record.addresses
+        }
         return near_first(p for p in places if beyond or is_loopback(p[0]))
 
     def unlisted(self, process: int, listed: Container[int]) -> list[int]:

@@ -37,7 +37,8 @@ class Source:
     incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
     address. waits: it waits for this subscriber, whose credit it needs; None before its first
     WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
-    subscription did not leave, so the connection is to be made anew.
+    subscription did not leave, so the connection is to be made anew. watched: membership was
+    asked to watch its process.
     """
 
     incarnation: int
@@ -48,6 +49,7 @@ class Source:
     waits: bool | None = None
     token: int = 0
     broken: bool = False
+    watched: bool = False
     hello_at: float = 0.0
     back_off_s: float = HELLO_S
     positions: dict[bytes, Position] = field(default_factory=dict)

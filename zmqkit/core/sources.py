@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send
+from zmqkit.core.directory import directory_of
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.source import Source, State
 from zmqkit.errors import UsageError
 from zmqkit.model import Frames, PeerId, leads_away
@@ -76,7 +77,9 @@ class Sources:
 
     def found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
         """A publisher can be reached at `endpoint`; 0 stands for whoever is there."""
-        source = self.by_incarnation.get(incarnation)
+        source = self._source(incarnation)
+        if source is None and 0 in self.by_incarnation:
+            return []  # not the one at the address
         if source is None:
             if len(self.by_peer) >= PUBLISHERS_MAX:
                 return [Note("publishers-full", {"name": self.name})]
@@ -85,14 +88,14 @@ class Sources:
                 incarnation, peer, endpoint, fixed=not incarnation
             )
             self.by_incarnation[incarnation] = self.by_peer[peer] = source
-        elif source.state is not State.LOST and source.endpoint == endpoint:
+        elif source.state is not State.LOST and (source.fixed or source.endpoint == endpoint):
             return []
-        source.endpoint = endpoint
+        source.endpoint = source.endpoint if source.fixed else endpoint
         return self._open(source, now)
 
     def lost(self, incarnation: int) -> list[Effect]:
         """A publisher is out of reach; it may return."""
-        source = self.by_incarnation.get(incarnation)
+        source = self._source(incarnation)
         if source is None or source.state is State.LOST:
             return []
         source.state = State.LOST
@@ -101,18 +104,30 @@ class Sources:
     def gone(self, incarnation: int) -> list[Effect]:
         """A publisher is not expected back; how far it was is remembered for a while."""
         effects = self.lost(incarnation)
-        source = self.by_incarnation.pop(incarnation, None)
-        if source is not None:
+        source = self._source(incarnation)
+        if source is not None and source.fixed:
+            # Whoever comes to that address is as good.
+            source.state, source.broken, source.hello_at = State.OPENING, True, 0.0
+        elif source is not None:
+            del self.by_incarnation[incarnation]
             del self.by_peer[source.peer]
             self._gone[incarnation] = source
             if len(self._gone) > _REMEMBERED_MAX:
                 del self._gone[next(iter(self._gone))]
         return effects
 
+    def close(self) -> list[Effect]:
+        """Leave every publisher."""
+        left = [s for s in self.by_peer.values() if s.state is not State.LOST]
+        self.by_incarnation.clear()
+        self.by_peer.clear()
+        return [Disconnect(source.peer) for source in left]
+
     def adopt(self, source: Source, incarnation: int) -> None:
         """Whoever is at a fixed address is another one now."""
         source.incarnation = incarnation
         source.waits = None
+        source.watched = False
         source.positions.clear()
 
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
@@ -122,7 +137,8 @@ class Sources:
         if fields.get("token") == source.token and not source.broken:
             source.settle()
             source.back_off_s = HELLO_S
-        elif source.state is State.UP:
+            return self._watch(source, fields)
+        if source.state is State.UP:
             source.state = State.OPENING
             return self._hello(source, now)
         return []
@@ -150,6 +166,23 @@ class Sources:
         assert not self._gone.keys() & self.by_incarnation.keys()
 
     # Inside
+
+    def _source(self, incarnation: int) -> Source | None:
+        """The publisher of that number, at a fixed address perhaps."""
+        fixed = self.by_incarnation.get(0)
+        if fixed is not None and incarnation == fixed.incarnation:
+            return fixed
+        return self.by_incarnation.get(incarnation)
+
+    def _watch(self, source: Source, fields: dict[str, object]) -> list[Effect]:
+        """Have membership watch the process at a fixed address, once it told where to ask."""
+        if not source.fixed or source.watched or "process" not in fields:
+            return []
+        directory = directory_of(fields)
+        source.watched = True
+        host = source.endpoint.rpartition(":")[0]
+        names = [row[0] for row in directory.roles if row[2] == source.incarnation]
+        return [Watch(f"{host}:{directory.control_port}/{name}") for name in names[:1]]
 
     def _add(self, prefixes: Iterable[str]) -> list[bytes]:
         added = [prefix for prefix in _checked(prefixes) if prefix not in self._prefixes]

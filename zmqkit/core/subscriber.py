@@ -90,17 +90,18 @@ class SubscriberCore:
             return self.sources.gone(tell.incarnation)
         return []
 
-    def close(self) -> list[Effect]:
-        """Drop what nobody has read, and close every connection."""
+    def close(self, in_hand: int = 0) -> list[Effect]:
+        """Drop what nobody has read, and close every connection.
+
+        in_hand: how many messages were taken and are not going to be read.
+        """
         self._closed = True
-        self.dropped["closed"] += self.queued
+        self.counts["delivered"] -= in_hand
+        self.dropped["closed"] += self.queued + in_hand
         self._filled.clear()
         self._own.clear()
         self._shared = self._new_inbox(1)
-        effects: list[Effect] = []
-        for incarnation in list(self.sources.by_incarnation):
-            effects += self.sources.gone(incarnation)
-        return effects
+        return self.sources.close()
 
     def stats(self) -> dict[str, object]:
         """Counters; received = delivered + queued + dropped, always."""

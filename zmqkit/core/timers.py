@@ -20,6 +20,9 @@ class Wheel:
         self._slots: dict[int, list[int]] = {}
         self._heap: list[int] = []
 
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
     def add(self, key: int, at: float) -> None:
         """Remember `key` until `at`."""
         slot = int(at * _SLOTS_PER_S) + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.neighbour import Life, Neighbour
 from zmqkit.core.seed import Seeds
 from zmqkit.core.sighting import Sightings
 
@@ -28,6 +30,11 @@ class Wants:
     def __bool__(self) -> bool:
         return bool(self._opens)
 
+    @property
+    def beyond(self) -> bool:
+        """Whether anything is wanted beyond this machine."""
+        return any(open for opens in self._opens.values() for open in opens)
+
     def add(self, key: str, *, open: bool) -> None:
         """One more wants this, beyond this machine only if open."""
         self._opens.setdefault(key, []).append(open)
@@ -53,3 +60,19 @@ class Wants:
         """For each who wants a role of the process, whether it reaches beyond this machine."""
         keys = {key: None for i in self._known.of(process) for key in self.keys(i)}
         return [open for key in keys for open in self._opens[key]]
+
+    def found(self, neighbour: Neighbour) -> list[Effect]:
+        """Tell of each role that answers, and that its readers do not know of, or not there."""
+        effects: list[Effect] = []
+        if neighbour.life is not Life.ALIVE:
+            return effects
+        for incarnation in self._known.of(neighbour.process):
+            record = self._known.by_incarnation[incarnation].record
+            endpoint = neighbour.endpoint(record.port)
+            for key in self.keys(incarnation):
+                if neighbour.told.get((incarnation, key)) != endpoint:
+                    neighbour.told[incarnation, key] = endpoint
+                    effects.append(Tell("found", key, incarnation, endpoint))
+                    if neighbour.silent:
+                        effects.append(Tell("silent", key, incarnation))
+        return effects

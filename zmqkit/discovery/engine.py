@@ -11,6 +11,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import partial
 
 from zeroconf import DNSQuestionType, Error, Zeroconf
@@ -24,6 +25,8 @@ from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
 
 ASK_S = 1.0
 START_S = 1.0
+BUFFER_BYTES = 1 << 20
+"""For all who are there answer a newcomer at once. It is not always granted in full."""
 
 IP_MULTICAST_ALL = 49
 """Linux, <linux/in.h>; Python does not name it."""
@@ -141,6 +144,9 @@ class Engine:
             await asyncio.wait([started])
             await zeroconf.async_close()
             raise
+        with suppress(OSError):  # a system that grants less may refuse to grant anything
+            for reader in zeroconf.zeroconf.engine.readers:
+                reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         return zeroconf
 
     def _confine(self, zeroconf: Zeroconf) -> None:

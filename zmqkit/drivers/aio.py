@@ -41,6 +41,7 @@ class AioDriver:
         poll.register(driver.link.fileno(), select.POLLIN)
         self._look = poll.poll
         loop.add_reader(driver.link.fileno(), self._read)
+        self.soon()  # of what came while the link was made its descriptor may not tell
 
     def is_here(self) -> bool:
         """Whether the caller runs on this driver's loop, in the process that it was made in.

@@ -108,6 +108,8 @@ class BlockingDriver:
         self.turns += 1
         if not self.turns % _POSTS and self.driver.link.pending():
             self.turn()
+        if self._resting and self.driver.core.deadline() < self._rest_until:
+            self.wake()
 
     def is_last(self) -> bool:
         """Whether no other thread that was just released is about to come with a command.
@@ -230,7 +232,8 @@ class BlockingDriver:
             else:
                 with self._news:
                     if not done() and self.led:
-                        self._news.wait(max(0.0, until - time.monotonic()))
+                        left_s = max(0.0, until - time.monotonic())
+                        self._news.wait(left_s if left_s < inf else None)
 
     def retire(self, close: Callable[[], list[Effect]], until: float) -> None:
         """Close the core, and have no thread drive any more; those that wait leave by `until`.

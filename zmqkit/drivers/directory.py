@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from zmqkit.core.membership import MembershipCore
 from zmqkit.core.neighbour import Life, Neighbour
-from zmqkit.core.sighting import Sighting
-from zmqkit.model import bracketed
+from zmqkit.core.sighting import Place, Sighting
+from zmqkit.model import bracketed, is_loopback
 
 _STATES = {
     Life.CONNECTING: "connecting",
@@ -23,7 +23,10 @@ class Listing:
 
     label: `NAME-8hex`, as on the network. age_s: since when it is known. state: `up` when its
     process answers, `evasive` when that is connected and silent, `connecting`, `lost`, `gone`,
-    or `heard` when nobody asked it.
+    or `heard` when nobody asked it. why: what keeps it from being chosen, empty when it is up.
+    process: 16 hexadecimal digits. sources: who told of it: `mdns:…`, `static` for an address
+    given by hand, `peer` for a static peer that told of its process, `hello` for that itself.
+    asked_at: where its process may be asked, `host:port`; in_use: where it answers.
     """
 
     name: str
@@ -31,6 +34,20 @@ class Listing:
     label: str
     address: str
     age_s: float
+    state: str
+    why: str = ""
+    process: str = ""
+    sources: tuple[str, ...] = ()
+    asked_at: tuple[str, ...] = ()
+    in_use: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class StaticPeer:
+    """One address given for everybody. state: `up`, or why nobody there is of use."""
+
+    address: str
+    process: str
     state: str
 
 
@@ -43,15 +60,39 @@ def listings(core: MembershipCore, now: float) -> list[Listing]:
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
+def static_peers(core: MembershipCore) -> list[StaticPeer]:
+    """A row for each address given for everybody, in the order given."""
+    return [
+        _static_peer(seed.url.endpoint.removeprefix("tcp://"), seed.process, core)
+        for seed in core.seeds
+        if not seed.key
+    ]
+
+
+def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer:
+    if not process:
+        return StaticPeer(address, "", "nobody answers")
+    neighbour = core.neighbours.get(process)
+    state = "not asked now" if neighbour is None else _state(neighbour)
+    return StaticPeer(address, f"{process:016x}", state)
+
+
 def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Listing:
     record = sighting.record
+    places = sighting.places() if neighbour is None else neighbour.places
+    alive = neighbour is not None and neighbour.life is Life.ALIVE
     return Listing(
-        record.name,
-        record.role,
-        record.label,
-        _address(sighting, neighbour),
-        max(0.0, now - sighting.since),
-        _state(neighbour),
+        name=record.name,
+        role=record.role,
+        label=record.label,
+        address=_address(sighting, neighbour),
+        age_s=round(max(0.0, now - sighting.since), 3),
+        state=_state(neighbour),
+        why=_why(neighbour, places, now),
+        process=f"{record.process:016x}",
+        sources=tuple(sorted(sighting.sources)),
+        asked_at=tuple(_text(place) for place in places),
+        in_use=_text(neighbour.place) if neighbour is not None and alive else "",
     )
 
 
@@ -64,9 +105,35 @@ def _address(sighting: Sighting, neighbour: Neighbour | None) -> str:
     return f"tcp://{bracketed(places[0][0])}:{port}" if places else ""
 
 
+def _text(place: Place) -> str:
+    return f"{bracketed(place[0])}:{place[1]}"
+
+
 def _state(neighbour: Neighbour | None) -> str:
     if neighbour is None:
         return "heard"
     if neighbour.life is Life.ALIVE and neighbour.silent:
         return "evasive"
+    if neighbour.life is Life.CONNECTING and neighbour.given_up:
+        return "gone"
     return _STATES[neighbour.life]
+
+
+def _why(neighbour: Neighbour | None, places: list[Place], now: float) -> str:
+    """What keeps a role from being chosen, in words."""
+    state = _state(neighbour)
+    where = ", ".join(map(_text, places)) or "no address"
+    if neighbour is None:
+        near = any(is_loopback(host) for host, _ in places)
+        return (
+            f"not asked: {'nobody here looks for it' if near else 'it is on another machine'}"
+        )
+    if state == "evasive":
+        return f"connected, and silent for {now - neighbour.pong_at:.0f} s"
+    if state == "lost":
+        return f"its connection broke {now - neighbour.since:.0f} s ago"
+    if state == "gone":
+        return f"nobody has answered for {now - neighbour.away_at:.0f} s at {where}"
+    if state == "connecting":
+        return f"no answer yet, after {now - neighbour.since:.1f} s, at {where}"
+    return ""

@@ -23,12 +23,13 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.directory import Listing, listings
+from zmqkit.drivers.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.drivers.keeper import Keeper
+from zmqkit.drivers.peers import Peers
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.zeromq import Profile, ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
-from zmqkit.options import Environment, read_environment
+from zmqkit.options import LOOK_S, PLACES_MAX, Environment, read_environment
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
@@ -48,6 +49,7 @@ class Node:
     def __init__(self, environment: Environment) -> None:
         self.process = secrets.randbits(63) | 1
         self.environment = environment
+        self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.pid = os.getpid()
@@ -59,10 +61,13 @@ class Node:
             self._link.close(0)
             self.context.term()
             raise
+        self._beyond = False
         self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
         self._engines: dict[str, Mdns] = {}
         self._announced: dict[int, tuple[Record, bool]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seeded: dict[str, Url] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
@@ -94,7 +99,7 @@ class Node:
 
     def retract(self, incarnation: int) -> None:
         """Tell nobody of a role any more: those that used it learn that it is gone."""
-        self._post(self.core.offers.remove, incarnation)
+        self._post(self._retract, incarnation)
 
     def want(
         self, key: str, listener: Listener, *, role: str, open: bool, url: Url | None = None
@@ -112,6 +117,10 @@ class Node:
     def directory(self) -> list[Listing]:
         """A row for each role that somebody here wants or discovery told of."""
         return self.ask(lambda: listings(self.core, time.monotonic()))
+
+    def static_peers(self) -> list[StaticPeer]:
+        """A row for each address that was given for everybody."""
+        return self.ask(lambda: static_peers(self.core))
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
@@ -164,10 +173,12 @@ class Node:
         ports = self.core.offers.control_ports
         if len(ports) == 1:
             self._bind("tcp://*:0")
+            self._look_at_addresses()
         return ports[1]
 
     def _announce(self, record: Record, open: bool) -> None:
-        self.core.offers.add(record, open=open)
+        self._driver.perform(self.core.offer(record, time.monotonic(), open=open))
+        self._seed_peers(open=open)
         self._spawn(self._announce_by(record, open=open))
 
     async def _announce_by(self, record: Record, *, open: bool) -> None:
@@ -184,6 +195,9 @@ class Node:
             for engine in self._engines.values():
                 await engine.withdraw(incarnation)
 
+    def _retract(self, incarnation: int) -> None:
+        self._driver.perform(self.core.retract(incarnation, time.monotonic()))
+
     def _want(
         self, key: str, listener: Listener, role: str, open: bool, url: Url | None
     ) -> None:
@@ -193,11 +207,50 @@ class Node:
         if url is not None:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
-        for peer in self.environment.peers:
-            address = parse_url(f"tcp://{peer}")
-            if open or is_loopback(address.host):
-                self._driver.perform(self.core.seed(address, "", role, now))
+        self._seed_peers(open=open)
         self._spawn(self._listen(open=open))
+
+    def _seed_peers(self, *, open: bool) -> None:
+        """Ask at the static peers, beyond this machine only if open."""
+        self._beyond = self._beyond or open
+        wanted = {
+            url.endpoint: url
+            for url in self._peers.urls
+            if self._beyond or is_loopback(url.host)
+        }
+        now = time.monotonic()
+        for endpoint in self._seeded.keys() - wanted.keys():
+            self._driver.perform(self.core.unseed(self._seeded.pop(endpoint)))
+        for endpoint in wanted.keys() - self._seeded.keys():
+            self._seeded[endpoint] = wanted[endpoint]
+            self._driver.perform(self.core.seed(wanted[endpoint], "", "service", now))
+        if self._looking is None and self._peers.are_any:
+            self._look_at_addresses()
+            self._looking = self._loop.create_task(self._look_forever())
+            self._looking.add_done_callback(self._done)
+
+    async def _look_forever(self) -> None:
+        """Notice when the peers file or the addresses of this host change."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._peers.refresh():
+                self._seed_peers(open=False)
+            self._look_at_addresses()
+
+    def _look_at_addresses(self) -> None:
+        """Have static peers tell others where this process is, if it is open to them."""
+        if len(self.core.offers.control_ports) < 2 or not self._peers.are_any:
+            return
+        # ifaddr takes a moment to import, and only this needs it here.
+        from zmqkit.discovery.addresses import here, reachable
+
+        try:
+            ours = here("lan")
+        except OSError:
+            ours = []
+        addresses = reachable((each.text for each in ours), "lan", ours)
+        shared = [each for each in addresses if "%" not in each][:PLACES_MAX]
+        self._driver.perform(self.core.moved(tuple(shared), time.monotonic()))
 
     async def _listen(self, *, open: bool) -> None:
         async with self._discovering:
@@ -248,6 +301,8 @@ class Node:
             log.error("discovery failed: %s", error)
 
     async def _close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         engines = [engine.close() for engine in self._engines.values()]
         await asyncio.gather(*engines, return_exceptions=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zmqkit.core.effects import (
     Abort,
+    Advance,
     Connect,
     Core,
     Disconnect,
@@ -19,15 +20,17 @@ from zmqkit.core.effects import (
     Send,
     Settle,
     Tell,
+    Watch,
 )
 from zmqkit.core.outcome import Outcome
+from zmqkit.core.stream import StreamRequest
 from zmqkit.links import Link
 from zmqkit.model import PeerId
 from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
 
-_LOSSES = frozenset({"notify-failed"})
+_LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
 """Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
 
 
@@ -40,13 +43,16 @@ class Hands:
     """What a role does for its driver with the effects that reach user code.
 
     settle: end these waits. handle: run these requests' handlers, or have them run; each ends
-    in the core's `handled`. abort: tell the running ones that nobody waits. finished: give the
-    core what handlers finished by now, and get what follows.
+    in the core's `handled`. advance: the same for generators, see `Advance`. abort: tell the
+    running ones that nobody waits. finished: give the core what handlers finished by now, and
+    get what follows. watch: have membership watch the process at a URL.
     """
 
     settle: Callable[[Sequence[Outcome]], None] = _nobody
     handle: Callable[[list[Request]], None] = _nobody
+    advance: Callable[[list[StreamRequest]], None] = _nobody
     abort: Callable[[list[Request]], None] = _nobody
+    watch: Callable[[str], None] = _nobody
     finished: Callable[[], list[Effect]] | None = None
 
 
@@ -89,15 +95,19 @@ class Driver:
 
     def _perform_other(self, effect: Effect) -> None:
         match effect:
+            case Advance():
+                self.hands.advance(effect.requests)
             case Abort():
                 self.hands.abort(effect.requests)
             case Connect():
                 self.link.connect(effect.peer, effect.endpoint)
             case Disconnect():
-                self.link.disconnect(effect.peer)
+                self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
                 level = logging.WARNING if effect.event in _LOSSES else logging.INFO
                 log.log(level, "%s %s", effect.event, effect.fields)
+            case Watch():
+                self.hands.watch(effect.url)
             case Tell() if self._tell is not None:
                 self._tell(effect)
             case _:

@@ -31,8 +31,8 @@ class Link(Protocol):
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a connection known as `peer`, in place of one of that name."""
 
-    def disconnect(self, peer: PeerId) -> None:
-        """Close the connection; what it still holds is dropped."""
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Close the connection; what it still holds after `linger_s` is dropped."""
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
         """Hand over one message; false when there is no route or no room."""

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from zmqkit.errors import AddressTaken
 from zmqkit.model import EVERY_PEER, Frames, PeerId
@@ -21,13 +22,17 @@ _numbers = itertools.count(1)
 class MemoryLink:
     """A `Link` to `memory://NAME` addresses of this process."""
 
-    def __init__(self, identity: int, *, topics: bool = False) -> None:
+    def __init__(
+        self, identity: int, *, topics: bool = False, packets_max: int = 2 * CREDIT
+    ) -> None:
         """`identity` is what `owner` tells of the addresses bound here; not 0.
 
-        topics: who binds publishes to all who connect, by topic.
+        topics: who binds publishes to all who connect, by topic. packets_max: how many of what
+        this end sends may wait at the other.
         """
         self.identity = identity
         self._topics = topics
+        self._packets_max = packets_max
         self._prefixes: dict[PeerId, set[bytes]] = {}
         self._inbox: deque[tuple[PeerId, Frames]] = deque()
         self._changes: deque[tuple[PeerId, bool]] = deque()
@@ -61,8 +66,8 @@ class MemoryLink:
             other._ends[theirs] = (self, peer)
             self._changed(peer, up=True)
 
-    def disconnect(self, peer: PeerId) -> None:
-        """Take the two queues apart."""
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Take the two queues apart; what was sent is in the other one already."""
         with _lock:
             other = self._ends.pop(peer, None)
             self._prefixes.pop(peer, None)
@@ -70,8 +75,7 @@ class MemoryLink:
                 kept = [message for message in self._inbox if message[0] != peer]
                 self._inbox = deque(kept)
                 other[0]._ends.pop(other[1], None)
-                for prefix in other[0]._prefixes.pop(other[1], ()):
-                    other[0]._put(EVERY_PEER, (b"\x00" + prefix,))
+                other[0]._unsubscribe(other[1])
                 other[0]._changed(other[1], up=False)
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
@@ -84,33 +88,45 @@ class MemoryLink:
                 start = bytes(frames[0][: TOPIC_BYTES_MAX + 1])
                 for each, prefixes in self._prefixes.items():
                     if start.startswith(tuple(prefixes)):
-                        self._ends[each][0]._put(self._ends[each][1], frames)
+                        near, theirs = self._ends[each]
+                        near._put(theirs, frames, self._packets_max)
                 return True
             end = self._ends.get(peer)
             if end is None:
                 return False
-            return (
-                end[0]._subscribe(end[1], frames)
-                if self._topics
-                else end[0]._put(end[1], frames)
-            )
+            if self._topics:
+                return end[0]._subscribe(end[1], frames, self._packets_max)
+            return end[0]._put(end[1], frames, self._packets_max)
 
-    def _put(self, peer: PeerId, frames: Frames) -> bool:
-        if len(self._inbox) >= 2 * CREDIT:
+    def _put(self, peer: PeerId, frames: Frames, packets_max: float) -> bool:
+        if len(self._inbox) >= packets_max:
             return False
         self._inbox.append((peer, frames))
         self._wake()
         return True
 
-    def _subscribe(self, peer: PeerId, frames: Frames) -> bool:
-        """Take what a subscriber sent: like ZeroMQ, tell of it as everybody's."""
-        prefixes = self._prefixes.setdefault(peer, set())
+    def _subscribe(self, peer: PeerId, frames: Frames, packets_max: int) -> bool:
+        """Take what a subscriber sent: like ZeroMQ, tell of it as everybody's, and once."""
         first, prefix = bytes(frames[0][:1]), bytes(frames[0][1:])
-        if first == b"\x01":
-            prefixes.add(prefix)
-        elif first == b"\x00":
-            prefixes.discard(prefix)
-        return self._put(EVERY_PEER, frames)
+        if first not in (b"\x00", b"\x01"):
+            return self._put(EVERY_PEER, frames, packets_max)
+        prefixes = self._prefixes.setdefault(peer, set())
+        if (prefix in prefixes) == (first == b"\x01"):
+            return True  # as it is already
+        if not self._shared(peer, prefix) and not self._put(EVERY_PEER, frames, packets_max):
+            return False
+        (prefixes.add if first == b"\x01" else prefixes.remove)(prefix)
+        return True
+
+    def _unsubscribe(self, peer: PeerId) -> None:
+        """Tell that all subscriptions of a connection end; of that there is always room."""
+        for prefix in self._prefixes.pop(peer, ()):
+            if not self._shared(peer, prefix):
+                self._put(EVERY_PEER, (b"\x00" + prefix,), inf)
+
+    def _shared(self, peer: PeerId, prefix: bytes) -> bool:
+        """Whether another connection has the same subscription."""
+        return any(prefix in each for p, each in self._prefixes.items() if p != peer)
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """What has arrived, within the budget."""

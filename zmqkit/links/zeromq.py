@@ -94,6 +94,12 @@ _OPTIONS = {
     Profile.TOPICS_WITH_CREDIT: {zmq.SNDHWM: QUEUE_MESSAGES + CREDIT, zmq.RCVHWM: 2 * CREDIT},
 }
 
+
+def packets_max(profile: Profile) -> int:
+    """How many packets of one that binds may wait for a peer; of bytes there is no limit."""
+    return _OPTIONS[profile][zmq.SNDHWM]
+
+
 _KINDS = {
     Profile.DATA: (zmq.ROUTER, zmq.DEALER),
     Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
@@ -190,11 +196,14 @@ class ZeromqLink:
             self._read_monitor(port)  # arms its descriptor
         self._recount()
 
-    def disconnect(self, peer: PeerId) -> None:
-        """Close the connection of that name, if there is one."""
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Close the connection of that name, if there is one.
+
+        libzmq keeps sending in the background for `linger_s`.
+        """
         port = self._peers.pop(peer, None)
         if port is not None:
-            self._close_port(port, 0)
+            self._close_port(port, int(linger_s * 1000))
             self._recount()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
@@ -234,6 +243,7 @@ class ZeromqLink:
         for port in ports:
             bytes_max = self._drain(port, messages, packets_max, bytes_max)
             if len(messages) >= packets_max or bytes_max <= 0:
+                self._hot[port] = self._hot.pop(port, None)  # behind those that wait already
                 break
         return messages
 

@@ -4,6 +4,9 @@ Each call settles exactly once and in time. A handler that is not idempotent run
 for an id in the whole world, any handler at most once for an id in one service that remembers
 it. A delivered value is that call's own. What ended with may_have_run=False never ran and never
 will.
+
+Of a stream a prefix is read of what one run of its generator gives, each value once and in
+order; all of it if it ends by itself. Each wait for a value ends in time.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from random import Random
 from zmqkit.core.call import CallOptions
 from zmqkit.core.effects import Request
 from zmqkit.core.outcome import RAISED, Outcome
+from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Answer
 from zmqkit.errors import (
     CallCancelled,
@@ -28,6 +32,7 @@ from zmqkit.errors import (
 )
 from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
 from zmqkit.testing.process import ClientRole, ServiceRole
+from zmqkit.testing.streams import STREAMS, Generator, Reader, length
 from zmqkit.testing.timeline import Timeline
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
@@ -77,9 +82,25 @@ class Called:
     settled_at: float = inf
     error: ZmqkitError | None = None
     void: bool = False
+    reader: Reader | None = None
 
     def __str__(self) -> str:
         return f"({self.method} {self.token} of {self.role.name}, id {self.sequence})"
+
+    @property
+    def ended(self) -> bool:
+        """Whether its client has settled it; a stream's reader may have some to read yet."""
+        return self.settled_at < inf or (self.reader is not None and self.reader.call.over)
+
+    @property
+    def left(self) -> bool:
+        """Whether it is a stream whose reader went away."""
+        return self.reader is not None and self.reader.gone
+
+    @property
+    def failure(self) -> ZmqkitError | None:
+        """What it ended with, once it has ended."""
+        return self.reader.error if self.reader is not None else self.error
 
     @property
     def value(self) -> object:
@@ -101,6 +122,7 @@ class Oracle:
         self.ends: Counter[str] = Counter()
         self.runs = 0
         self.slow = True
+        self.stormy = True
 
     def call(
         self,
@@ -134,12 +156,34 @@ class Oracle:
         role.process.trace(f"calls {called}")
         return called
 
+    def stream(self, role: ClientRole, method: str, options: CallOptions) -> Called:
+        """Ask for a stream, with a number in it that tells it from all others."""
+        token = len(self.calls) + 1
+        deadline_at = self.timeline.now + options.timeout_s
+        called = Called(token, role, 0, method, deadline_at, None, PRIORITY, oneway=False)
+        body = wire.request_body(method, PRIORITY, None, (token,), {})
+        call = role.core.stream(method, body, None, options, self.timeline.now)
+        called.sequence = call.sequence
+        called.reader = Reader(
+            role,
+            call,
+            self.random,
+            lambda now: self._read(called, now),
+            eager=not self.slow,
+        )
+        self.calls[role.core.incarnation, called.sequence] = called
+        role.process.trace(f"asks for {called}")
+        return called
+
     # What the driver asks for
 
     def settled(self, role: ClientRole, outcomes: list[Outcome]) -> None:
         """Judge the ends of calls."""
         now = self.timeline.now
         for called, value, error in outcomes:
+            if isinstance(called, Reader):
+                self._woken(role, called, now)
+                continue
             assert isinstance(called, Called)
             role.process.trace(f"settled {called} {error!r}")
             expect(called.settled_at == inf, "a call settles once", called)
@@ -156,12 +200,51 @@ class Oracle:
                 self.ends[type(error).__name__] += 1
                 self._judge(called, error)
 
+    def _woken(self, role: ClientRole, reader: Reader, now: float) -> None:
+        """Somebody waited for a value of a stream, or for its end."""
+        expect(reader.role is role, "a client wakes its own readers", role.name)
+        expect(reader.call.values or reader.call.over, "a wait ends for a reason", role.name)
+        due_at = max(reader.waits_until, role.process.resumed_at) + SLACK_S
+        expect(now <= due_at, "a wait for a value ends in time", role.name, now - due_at)
+        if isinstance(reader.call.error, CallTimeout):
+            early = reader.waits_until - now
+            expect(early < EARLY_S, "a wait times out no earlier than asked", role.name, early)
+        role.process.post(reader.read_on)
+
+    def _read(self, called: Called, now: float) -> None:
+        """Judge what was read of a stream, to its end or to where its reader left."""
+        reader = called.reader
+        assert reader is not None
+        error = called.error = reader.error
+        called.settled_at = now
+        called.role.process.trace(f"read {len(reader.values)} of {called} {error!r}")
+        values, whole = reader.read(), length(called.token)
+        runs = {run for _, _, run, _ in values}
+        expect(len(runs) <= 1 and runs <= set(called.runs), "one run is read", called, runs)
+        expected = [[called.method, called.token, run, n] for run in runs for n in range(whole)]
+        expect(values == expected[: len(values)], "a prefix is read", called, values)
+        if reader.gone:
+            self.ends["left"] += 1
+            return
+        if error is None or isinstance(error, RemoteError):
+            expect(len(values) == whole, "a stream that ends is whole", called, len(values))
+            boom = called.method == "count-boom"
+            expect(boom == (error is not None), "what it raised arrives", called, repr(error))
+        self.ends["streamed" if error is None else type(error).__name__] += 1
+        if error is not None:
+            called.deadline_at = min(called.deadline_at, now)  # that of a wait was judged
+            self._judge(called, error)
+        if values and error is not None:
+            assert isinstance(error, PeerError)
+            expect(error.may_have_run, "what gave values ran", called, repr(error))
+
     def _judge(self, called: Called, error: ZmqkitError) -> None:
         assert isinstance(error, PeerError)
         if not error.may_have_run:
             expect(not called.runs, "may_have_run=False means it did not", called, repr(error))
         if isinstance(error, RemoteError):
-            expect(called.method == "boom" and called.runs, "only boom raises", called)
+            booms = called.method in ("boom", "count-boom")
+            expect(booms and called.runs, "only boom raises", called)
             expect(error.type == "ValueError", "an error's type travels", called, error.type)
             expect(error.message == str(called.token), "an error's text travels", called)
         elif isinstance(error, NoMethod):
@@ -174,12 +257,26 @@ class Oracle:
 
     def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
         """Judge a run and answer it."""
+        called = self._run(role, request)
+        if called is None:
+            return 0.0, Answer(wire.REPLY, encode("stranger"))
+        return self._duration(called), _answer(called, request)
+
+    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
+        """Judge the beginning of a generator, and make it."""
+        called = self._run(role, request)
+        token = 0 if called is None else called.token
+        expect(called is None or request.args == [token], "arguments travel", called)
+        return Generator(role, request, token, self._pause)
+
+    def _run(self, role: ServiceRole, request: Request) -> Called | None:
+        """The call that a service runs now; None for a stranger's, out of garbage."""
         self.runs += 1
         called = self.calls.get((request.client, request.sequence))
-        if called is None:  # a stranger's, out of garbage
-            return 0.0, Answer(wire.REPLY, encode("stranger"))
+        if called is None:
+            return None
         role.process.trace(f"runs {called}")
-        idempotent = METHODS[called.method]
+        idempotent = {**METHODS, **STREAMS}[called.method]
         long_ago = idempotent and self.timeline.now - called.ran_at >= FORGET_CLIENT_S
         again = role.record.incarnation in called.runs
         expect(not again or long_ago, "a service runs an id once", called)
@@ -192,7 +289,11 @@ class Oracle:
         expect(request.priority == called.priority, "a priority travels", called)
         if isinstance(called.error, PeerError):
             expect(called.error.may_have_run, "may_have_run=False means it never will", called)
-        return self._duration(called), _answer(called, request)
+        return called
+
+    def _pause(self) -> float:
+        pause_s = self.random.choice((0.0, 0.0, 0.01, 0.2)) * self.random.random()
+        return pause_s if self.stormy else 0.0
 
     def _duration(self, called: Called) -> float:
         random = self.random
@@ -209,29 +310,32 @@ class Oracle:
         for called in self.calls.values():
             if called.role in roles and called.settled_at == inf:
                 called.void = True
+                if called.reader is not None:
+                    called.reader.gone = True
 
     def judge_client(self, role: ClientRole) -> None:
         """A client's counters are those of its calls."""
         stats = role.core.stats()
         mine = [called for called in self.calls.values() if called.role is role]
-        ended = [called for called in mine if called.settled_at < inf]
+        ended = [called for called in mine if called.ended]
         dropped = stats["dropped"]
         assert isinstance(dropped, dict)
-        cancelled = [called for called in ended if isinstance(called.error, CallCancelled)]
+        cancelled = [called for called in ended if isinstance(called.failure, CallCancelled)]
         expect(stats["accepted"] == len(mine), "accepted counts the calls", role.name, stats)
         expect(
             stats["in_flight"] == len(mine) - len(ended), "in_flight counts", role.name, stats
         )
         expect(
-            stats["delivered"] == sum(called.error is None for called in ended),
+            stats["delivered"] == sum(called.failure is None for called in ended),
             "delivered counts", role.name, stats,
         )  # fmt: skip
         expect(sum(dropped.values()) == len(cancelled), "dropped counts", role.name, stats)
 
     def judge_all(self) -> None:
-        """Every call has ended."""
+        """Every call has ended, and what a stream gave was read, unless its reader crashed."""
         for called in self.calls.values():
-            expect(called.void or called.settled_at < inf, "a call settles", called)
+            dead = called.ended and not called.role.process.host.alive
+            expect(called.void or dead or called.settled_at < inf, "a call settles", called)
 
 
 def _answer(called: Called, request: Request) -> Answer:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from zmqkit.core.effects import Effect, Send
 from zmqkit.model import Frames
-from zmqkit.options import CREDIT, PRIORITY
+from zmqkit.options import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
+from zmqkit.wire.streams import item_columns, stream_columns
 
 
-def hello(source: int, target: int = 0) -> Frames:
+def hello(source: int, target: int = 0, **fields: object) -> Frames:
     """Somebody asks who is there."""
-    return wire.pack(wire.HELLO, source, target, 0, encode({}))
+    return wire.pack(wire.HELLO, source, target, 0, encode(fields))
 
 
 def welcome(
@@ -30,14 +31,20 @@ def directory(
     *roles: tuple[str, str, int, int],
     control: int = 5000,
     revision: int = 1,
+    others: Iterable[object] | None = None,
 ) -> Frames:
-    """A process says which roles it has: name, role, incarnation and port of each."""
-    fields = {
+    """A process says which roles it has: name, role, incarnation and port of each.
+
+    others: rows of process, revision and places, if it was asked for them.
+    """
+    fields: dict[str, object] = {
         "process": process,
         "control": control,
         "revision": revision,
         "roles": [list(row) for row in roles],
     }
+    if others is not None:
+        fields["others"] = list(others)
     return wire.pack(wire.WELCOME, process, 0, 0, encode(fields))
 
 
@@ -72,6 +79,45 @@ def error(source: int, target: int, code: str, *sequences: int, text: str = "") 
     return wire.pack(wire.ERROR, source, target, 0, wire.reply_columns(list(sequences), rows))
 
 
+def stream(
+    source: int,
+    target: int,
+    *sequences: int,
+    method: str = "count",
+    left_ms: int = 5000,
+    window: tuple[int, int] = (STREAM_ITEMS, STREAM_BYTES),
+    settled: int = 0,
+) -> Frames:
+    """A client asks for streams."""
+    body = wire.request_body(method, PRIORITY, None, (7,), {})
+    count = len(sequences)
+    meta = stream_columns(list(sequences), [left_ms] * count, window, [body] * count)
+    return wire.pack(wire.STREAM, source, target, settled, meta)
+
+
+def grant(
+    source: int, target: int, sequence: int, taken: int, missing: int | None = None
+) -> Frames:
+    """A client took values of a stream, and perhaps misses some."""
+    meta = encode([[sequence], [taken], [missing]])
+    return wire.pack(wire.GRANT, source, target, 0, meta)
+
+
+def items(source: int, target: int, sequence: int, first: int, *values: object) -> Frames:
+    """A service sends a stream's values, the first of which has that number."""
+    rows = [encode(value) for value in values]
+    numbers = list(range(first, first + len(rows)))
+    sizes = [len(row) for row in rows]
+    meta = item_columns([sequence] * len(rows), numbers, sizes, rows)
+    return wire.pack(wire.ITEM, source, target, 0, meta)
+
+
+def end(source: int, target: int, sequence: int, count: int, code: str = "") -> Frames:
+    """A service ends a stream, with an error if a code is given."""
+    row = [code, "ValueError", "no", "", True] if code else None
+    return wire.pack(wire.END, source, target, 0, encode([[sequence], [count], [row]]))
+
+
 def ping(source: int, target: int, token: int, below: int, open: Iterable[int] = ()) -> Frames:
     """A client asks which ids are held, and says which are open."""
     meta = encode([token, below, list(open)])
@@ -79,10 +125,24 @@ def ping(source: int, target: int, token: int, below: int, open: Iterable[int] =
 
 
 def pong(
-    source: int, target: int, token: int, held: Iterable[int] = (), *, credit: int = CREDIT
+    source: int,
+    target: int,
+    token: int,
+    held: Iterable[int] = (),
+    *,
+    credit: int = CREDIT,
+    progress: Iterable[Sequence[int]] | None = None,
 ) -> Frames:
-    """A service names what it holds."""
-    return wire.pack(wire.PONG, source, target, 0, encode([token, credit, list(held)]))
+    """A service names what it holds, and says how far its streams are."""
+    said: list[object] = [token, credit, list(held)]
+    if progress is not None:
+        said.append([list(row) for row in progress])
+    return wire.pack(wire.PONG, source, target, 0, encode(said))
+
+
+def ask(process: int, token: int = 1) -> Frames:
+    """A process pings on the control connection."""
+    return wire.pack(wire.PING, process, 0, 0, encode([token]))
 
 
 def alive(process: int, revision: int = 1) -> Frames:

@@ -15,6 +15,7 @@ from typing import Protocol
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import (
     Abort,
+    Advance,
     Connect,
     Core,
     Disconnect,
@@ -29,9 +30,11 @@ from zmqkit.core.effects import (
 from zmqkit.core.membership import MembershipCore, key_of
 from zmqkit.core.outcome import Outcome
 from zmqkit.core.service import ServiceCore
+from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Answer
 from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.testing.network import Dialer, Host, Lane, Listener, Network, Watch
+from zmqkit.testing.streams import Generator
 
 TURN_S = 0.002
 SPIN_MAX = 50
@@ -47,6 +50,9 @@ class App(Protocol):
 
     def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
         """Run a handler: how long it takes, and what it answers."""
+
+    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
+        """Make the generator of a stream."""
 
 
 class Role:
@@ -165,9 +171,11 @@ class ControlRole(Role):
 class ClientRole(Role):
     """One client: calls to a name, or to whoever is behind a URL."""
 
-    def __init__(self, process: Process, target: str, incarnation: int) -> None:
+    def __init__(
+        self, process: Process, target: str, incarnation: int, window: tuple[int, int]
+    ) -> None:
         super().__init__(process, f"client-{incarnation:x}")
-        self.core: ClientCore = ClientCore(target, incarnation)
+        self.core: ClientCore = ClientCore(target, incarnation, window)
         self.key = target if "://" in target else key_of("service", target)
 
     def hear(self, tell: Tell, now: float) -> None:
@@ -191,6 +199,13 @@ class ServiceRole(Role):
 
     def _perform_own(self, effect: Effect) -> None:
         if isinstance(effect, Abort):
+            return  # generators see it at their next step
+        if isinstance(effect, Advance):
+            for stream in effect.requests:
+                if stream.running is None:
+                    stream.running = self.process.app.begin(self, stream)
+                assert isinstance(stream.running, Generator)
+                stream.running.go_on()
             return
         assert isinstance(effect, Handle)
         done: dict[float, list[tuple[Request, Answer]]] = {}
@@ -283,13 +298,15 @@ class Process:
         """Start a service and list it in the process's directory."""
         role.listen(endpoint)
         self.services.append(role)
-        self.control.core.offers.add(role.record, open=True)
+        now = self.network.timeline.now
+        self.control.perform(self.control.core.offer(role.record, now, open=True))
 
     def remove_service(self, role: ServiceRole) -> None:
         """Close a service and list it no longer."""
         if role.closed:
             return
-        self.control.core.offers.remove(role.record.incarnation)
+        now = self.network.timeline.now
+        self.control.perform(self.control.core.retract(role.record.incarnation, now))
         role.perform(role.core.close())
         role.core.check()
         role.shut()
@@ -337,6 +354,7 @@ _KINDS = {
     1: "HELLO", 2: "WELCOME", 3: "PING", 4: "PONG", 5: "BYE",
     8: "REQUEST", 9: "REPLY", 10: "ERROR", 11: "NOTIFY", 12: "CANCEL",
     16: "PUBLISH", 17: "MARK", 18: "CREDIT",
+    48: "STREAM", 49: "ITEM", 50: "END", 51: "GRANT",
 }  # fmt: skip
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zmqkit.errors import QueueFull
-from zmqkit.options import FORGET_CLIENT_S
+from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.testing.feed import Reception
 from zmqkit.testing.garbage import inject
 from zmqkit.testing.network import Weather
 from zmqkit.testing.oracle import METHODS, NOWHERE, Broken, Called, expect
 from zmqkit.testing.process import ClientRole, Process, ServiceRole
+from zmqkit.testing.streams import STREAMS
 from zmqkit.testing.topic_users import TopicUsers
 from zmqkit.testing.world import Plan, World
 
@@ -26,6 +27,8 @@ STORM_S = 8.0
 CALM_S = 10.0
 TRY_S = 4.0
 IDLE_S = FORGET_CLIENT_S * 1.5
+WINDOWS = ((1, 500), (8, 2000), (STREAM_ITEMS, STREAM_BYTES))
+"""What streams may have under way: values, and bytes of them."""
 IDLE_EVERY = 5
 """Each so manieth seed goes on until windows must be empty: it takes as long as the rest."""
 
@@ -62,6 +65,7 @@ class Simulation:
         self.targets[self.hosts[-1]] = 1
         deaf = self.world.plan.reception.deaf == 1.0
         self.seeded = deaf or self.random.random() < 0.2
+        self.hub = self.seeded and self.world.plan.ports_stay and seed % 2 == 0
         self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
         self.topics = TopicUsers(self.world, seed, self.hosts)
         self.faults = self.topics.faults(self._faults())
@@ -102,6 +106,7 @@ class Simulation:
             lan=random.random() < 0.5,
             ports_stay=random.random() < 0.5,
             concurrency=random.choice((1, 2, 8)),
+            window=WINDOWS[self.seed % len(WINDOWS)],
         )
 
     def _faults(self) -> list[Callable[[], None]]:
@@ -127,8 +132,9 @@ class Simulation:
         return process
 
     def _seed(self, process: Process) -> None:
-        """Give the process addresses of others, as ZMQKIT_PEERS does."""
-        for url in self.world.control_urls(but=process):
+        """Give the process addresses of others, as ZMQKIT_PEERS does, or one that all share."""
+        shared = [self.world.url_of(self.hosts[0])] if self.hub else []
+        for url in shared or self.world.control_urls(but=process):
             self.world.seed(process, url)
 
     def _client(self, process: Process) -> None:
@@ -153,6 +159,9 @@ class Simulation:
 
     def _call(self, role: ClientRole) -> None:
         random = self.random
+        if random.random() < 0.15:
+            self._stream(role)
+            return
         method = random.choice([*METHODS, "add", "price", NOWHERE])
         try:
             called = self.world.call(
@@ -165,6 +174,22 @@ class Simulation:
                 oneway=method != NOWHERE and random.random() < 0.15,
                 raw=random.random() < 0.1,
                 headers={"trace": random.getrandbits(32)} if random.random() < 0.3 else None,
+            )
+        except QueueFull:
+            return
+        if random.random() < 0.1:
+            delay = random.uniform(0.0, 0.5)
+            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+
+    def _stream(self, role: ClientRole) -> None:
+        random = self.random
+        try:
+            called = self.world.stream(
+                role,
+                random.choice([*STREAMS, NOWHERE]),
+                timeout_s=random.choice((0.05, 0.5, 2.0, 5.0)),
+                wait_s=random.choice((0.1, 1.0, 5.0)),
+                attempts=random.randint(1, 4),
             )
         except QueueFull:
             return
@@ -252,6 +277,7 @@ class Simulation:
     def _calm(self) -> None:
         """All heals, everybody is there again, and whoever waits has an end."""
         world = self.world
+        world.oracle.stormy = False
         for name in self.hosts:
             self._restart(name)
         world.heal()
@@ -275,9 +301,11 @@ class Simulation:
             for role in process.clients:
                 if role.core.name.rpartition("/")[2] in offered:
                     tried += [world.call(role, "add", timeout_s=TRY_S) for _ in range(3)]
+                    tried += [world.stream(role, "count", timeout_s=TRY_S) for _ in range(2)]
         world.run(TRY_S + 1.0)
         for called in tried:
-            expect(called.error is None, "healed, calls succeed", called, repr(called.error))
+            error = called.failure
+            expect(error is None or called.left, "healed, calls succeed", called, repr(error))
         world.oracle.judge_all()
         judge_topics()
 

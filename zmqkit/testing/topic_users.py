@@ -88,7 +88,7 @@ class TopicUsers:
         role = PublisherRole(process, record, core, self.oracle, random.choice(STYLES))
         heavy = random.random() < self.heavy
         self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
-        process.post(lambda now: start_publisher(role, endpoint_of(record)))
+        process.post(lambda now: start_publisher(role, endpoint_of(record), now))
         world.feed.announce(record)
         self._publish_later(role)
         return role
@@ -151,7 +151,7 @@ class TopicUsers:
 
     def _leave(self, role: PublisherRole) -> None:
         self.world.feed.withdraw(role.record.incarnation)
-        role.process.post(lambda now: stop_publisher(role))
+        role.process.post(lambda now: stop_publisher(role, now))
 
     def _publish_again(self, role: PublisherRole) -> None:
         if role.process.host.alive and self.storming:

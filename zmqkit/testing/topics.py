@@ -282,17 +282,19 @@ def told(frames: Frames) -> str:
     return f"{frame[:end]!r} {summary((frame[end:], *frames[1:]))}"
 
 
-def start_publisher(role: PublisherRole, endpoint: str) -> None:
+def start_publisher(role: PublisherRole, endpoint: str, now: float) -> None:
     """Have a publisher listen, and its process list it."""
+    control = role.process.control
     role.listen(endpoint)
     role.process.topics.append(role)
-    role.process.control.core.offers.add(role.record, open=True)
+    control.perform(control.core.offer(role.record, now, open=True))
 
 
-def stop_publisher(role: PublisherRole) -> None:
-    """Close a publisher."""
+def stop_publisher(role: PublisherRole, now: float) -> None:
+    """Close a publisher, and list it no longer."""
     if not role.closed:
-        role.process.control.core.offers.remove(role.record.incarnation)
+        control = role.process.control
+        control.perform(control.core.retract(role.record.incarnation, now))
         _stop(role, role.core.close())
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zmqkit.core.call import CallOptions
 from zmqkit.core.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, Url, parse_url
 from zmqkit.testing.feed import Feed, Reception
 from zmqkit.testing.network import Host, Network, Weather
 from zmqkit.testing.oracle import METHODS, Called, Oracle
 from zmqkit.testing.process import ClientRole, Process, ServiceRole
+from zmqkit.testing.streams import STREAMS
 from zmqkit.testing.timeline import Timeline
 
 PORT = 5000
@@ -23,6 +25,7 @@ class Plan:
 
     lan: hosts have addresses of their own, else all are on loopback. ports_stay: a process that
     restarts, and a service that starts anew, listens where it did. concurrency: of a service.
+    window: values and bytes of a stream that clients let be under way.
     """
 
     weather: Weather = field(default_factory=Weather)
@@ -30,6 +33,7 @@ class Plan:
     lan: bool = False
     ports_stay: bool = False
     concurrency: int = 2
+    window: tuple[int, int] = (8, 2000)
 
 
 class World:
@@ -57,7 +61,11 @@ class World:
         process = Process(self.network, host, self._draw(), self.oracle, self.timeline.note)
         port = self._port_of(host.address, name)
         process.control.listen(f"tcp://{host.address}:{port}")
-        process.control.core.offers.control_ports.append(port)
+        offers = process.control.core.offers
+        offers.control_ports.append(port)
+        if self.plan.lan:
+            offers.control_ports.append(port)
+            offers.addresses = (host.address,)
         self.processes[name] = process
         self.feed.join(process)
         self.timeline.note(f"{name} starts")
@@ -94,7 +102,7 @@ class World:
     def serve(self, process: Process, name: str) -> ServiceRole:
         """Start a service and announce it."""
         record = self.record(process, name, "service")
-        core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency)
+        core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency, STREAMS)
         core.about.update(about(record))
         role = ServiceRole(process, record, core)
         self._in(process, lambda: process.add_service(role, endpoint_of(record)))
@@ -137,7 +145,7 @@ class World:
     def client(self, process: Process, target: str) -> ClientRole:
         """Start a client of a name or a URL."""
         url: Url | None = parse_url(target) if "://" in target else None
-        role = ClientRole(process, target, self._draw())
+        role = ClientRole(process, target, self._draw(), self.plan.window)
         self._in(process, lambda: process.add_client(role, url, open=self.plan.lan))
         return role
 
@@ -178,6 +186,23 @@ class World:
         role.process.post(lambda now: None)
         return called
 
+    def stream(
+        self,
+        role: ClientRole,
+        method: str,
+        *,
+        timeout_s: float = 5.0,
+        wait_s: float = 5.0,
+        attempts: int = 3,
+    ) -> Called:
+        """Ask for a stream now, in a turn of its process, and have somebody read it."""
+        options = CallOptions(timeout_s, wait_s, attempts=attempts)
+        called = self.oracle.stream(role, method, options)
+        role.touched = True
+        assert called.reader is not None
+        role.process.post(called.reader.read_on)
+        return called
+
     def cancel(self, called: Called) -> None:
         """Give a call up."""
         role = called.role
@@ -187,6 +212,11 @@ class World:
                 role.perform(role.core.cancel(called.sequence, now))
 
         role.process.post(give_up)
+
+    def url_of(self, name: str) -> str:
+        """Where the process of that name listens, or did, where ports stay."""
+        address = f"10.0.0.{self._homes[name]}" if self.plan.lan else LOOPBACK
+        return f"tcp://{address}:{self._ports[name]}"
 
     # Time
 

@@ -52,9 +52,10 @@ _read_header = HEADER.unpack_from
 HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL = 8, 9, 10, 11, 12
 PUBLISH, MARK, CREDIT = 16, 17, 18
+STREAM, ITEM, END, GRANT = 48, 49, 50, 51
 KINDS = frozenset({
     HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL,
-    PUBLISH, MARK, CREDIT,
+    PUBLISH, MARK, CREDIT, STREAM, ITEM, END, GRANT,
 })  # fmt: skip
 
 RequestRow = tuple[
@@ -192,7 +193,7 @@ def request_rows(packet: Packet) -> list[RequestRow]:
 
     A raw body is the last positional argument, as a view of what arrived.
     """
-    sequences, (lefts, bodies) = _columns(packet, 3)
+    sequences, (lefts, bodies) = columns_of(packet, 3)
     rows: list[RequestRow] = []
     for sequence, left, body in zip(sequences, lefts, bodies, strict=True):
         if type(left) is not int or type(body) is not list or len(body) != 5:
@@ -210,7 +211,7 @@ def request_rows(packet: Packet) -> list[RequestRow]:
             raise Malformed("header")
         rows.append((sequence, left, method, priority, headers, args, kwargs))
     if packet.raw is not None:
-        _single(rows, packet.raw)
+        check_single(rows, packet.raw)
         rows[0][5].append(packet.raw)
     return rows
 
@@ -220,22 +221,17 @@ def reply_rows(packet: Packet) -> list[tuple[int, object]]:
 
     A raw body is given as a view of what arrived.
     """
-    sequences, (values,) = _columns(packet, 2)
+    sequences, (values,) = columns_of(packet, 2)
     if packet.raw is not None:
-        _single(sequences, packet.raw)
+        check_single(sequences, packet.raw)
         return [(sequences[0], packet.raw)]
     return list(zip(sequences, values, strict=True))
 
 
 def error_rows(packet: Packet) -> list[ErrorRow]:
     """The messages of an ERROR packet, else Malformed."""
-    sequences, (bodies,) = _columns(packet, 2)
-    rows: list[ErrorRow] = []
-    for sequence, body in zip(sequences, bodies, strict=True):
-        if type(body) is not list or [type(x) for x in body] != [str, str, str, str, bool]:
-            raise Malformed("error")
-        rows.append((sequence, *body))
-    return rows
+    sequences, (bodies,) = columns_of(packet, 2)
+    return [error_row_of(n, body) for n, body in zip(sequences, bodies, strict=True)]
 
 
 def sequences_of(value: object, count_max: int) -> list[int]:
@@ -256,12 +252,21 @@ def fields_of(packet: Packet) -> dict[str, object]:
     return cast("dict[str, object]", packet.meta)
 
 
-def _single(rows: Sequence[object], raw: Buffer) -> None:
+def error_row_of(sequence: int, body: object) -> ErrorRow:
+    """One message of an ERROR packet, else Malformed."""
+    if type(body) is not list or [type(x) for x in body] != [str, str, str, str, bool]:
+        raise Malformed("error")
+    code, kind, message, trace, may_have_run = body
+    return (sequence, code, kind, message, trace, may_have_run)
+
+
+def check_single(rows: Sequence[object], raw: Buffer) -> None:
+    """Malformed unless the raw body belongs to the only row, and is not too long."""
     if len(rows) != 1 or len(raw) > BODY_BYTES_MAX:
         raise Malformed("raw")
 
 
-def _columns(packet: Packet, count: int) -> tuple[list[int], list[list[object]]]:
+def columns_of(packet: Packet, count: int) -> tuple[list[int], list[list[object]]]:
     """The sequence numbers, at least one, and the other columns, of equal length."""
     meta = packet.meta
     if type(meta) is not list or len(meta) != count or type(meta[0]) is not list:

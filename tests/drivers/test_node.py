@@ -1,0 +1,121 @@
+"""Several nodes in one process, none of which hears of another by multicast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+
+import pytest
+
+from zmqkit.core.effects import Tell
+from zmqkit.core.membership import key_of
+from zmqkit.drivers import node as node_module
+from zmqkit.drivers.node import Node
+from zmqkit.errors import ConfigError
+from zmqkit.model import Record
+from zmqkit.options import LOOK_S, Environment
+
+KEY = key_of("service", "orders")
+BOUND_S = 10.0
+
+Start = Callable[..., Node]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a node where multicast does not pass; it is closed with the test."""
+
+    async def nowhere(self: Node, *, open: bool) -> list[str]:
+        return []
+
+    monkeypatch.setattr(Node, "_discover", nowhere)
+    started: list[Node] = []
+
+    def start(*peers: Node, file: str = "") -> Node:
+        given = tuple(f"127.0.0.1:{peer.control_port}" for peer in peers)
+        started.append(Node(Environment(given, file)))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.close()
+
+
+def serve(node: Node, incarnation: int = 0xA) -> None:
+    """Have the node list a role."""
+    record = Record("orders", "service", incarnation, node.process, (), node.control_port, 6000)
+    node.announce(record, open=False)
+
+
+def news(node: Node) -> Queue[tuple[str, int]]:
+    """What the node tells of orders."""
+    queue: Queue[tuple[str, int]] = Queue()
+
+    def listen(tell: Tell) -> None:
+        queue.put((tell.news, tell.incarnation))
+
+    node.want(KEY, listen, role="service", open=False)
+    return queue
+
+
+def test_two_that_share_a_static_peer_find_each_other(start: Start) -> None:
+    shared = start()
+    server, user = start(shared), start(shared)
+    serve(server)
+    assert news(user).get(timeout=BOUND_S) == ("found", 0xA)
+    [row] = user.directory()
+    assert row.state == "up"
+
+
+@pytest.mark.slow
+def test_a_latecomer_is_found_within_seconds(start: Start) -> None:
+    shared = start()
+    user = start(shared)
+    told = news(user)
+    with pytest.raises(Empty):
+        told.get(timeout=0.5)
+    begun = time.monotonic()
+    server = start(shared)
+    serve(server)
+    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    serve(server, 0xB)
+    assert told.get(timeout=BOUND_S) == ("found", 0xB)
+    assert time.monotonic() - begun < 5.0
+
+
+def test_the_roles_of_a_static_peer_itself_are_found_too(start: Start) -> None:
+    shared = start()
+    told = news(start(shared))
+    serve(shared)
+    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+
+
+@pytest.mark.slow
+def test_a_static_peer_that_a_file_names_later_is_asked(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "peers"
+    file.write_text("# nobody yet\n")
+    server = start()
+    serve(server)
+    user = start(file=str(file))
+    told = news(user)
+    file.write_text(f"127.0.0.1:{server.control_port}\n")
+    assert told.get(timeout=BOUND_S + LOOK_S) == ("found", 0xA)
+    file.write_text("# nobody any more\n")
+    until(lambda: not user.ask(lambda: user._seeded))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask again and again until it holds."""
+    end = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < end
+
+
+def test_a_peers_file_that_is_wrong_is_an_error_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMQKIT_PEERS_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="ZMQKIT_PEERS_FILE"):
+        node_module.acquire()

@@ -1,0 +1,104 @@
+"""A list that is watched: drawn anew on a terminal, and elsewhere one line for each change."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from math import inf
+
+from zmqkit.cli.output import say, to_json
+from zmqkit.drivers.directory import Listing
+
+LOOK_S = 0.5
+"""How often to look, beside whenever there is news: silence is none."""
+
+SETTLE_S = 0.05
+"""How long to wait before each look: who is new is asked and answers meanwhile."""
+
+_SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+Change = tuple[str, Listing]
+"""What happened, `added`, `changed` or `removed`, and to whom."""
+
+
+class Watch:
+    """Shows what changes in a list until its time is over or it is interrupted.
+
+    look: gives the list. news: set when it may have changed. draw: the list as lines for
+    people; without it changes are written as JSON.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], list[Listing]],
+        news: threading.Event,
+        draw: Callable[[list[Listing]], list[str]] | None,
+    ) -> None:
+        self._look = look
+        self._news = news
+        self._draw = draw
+        self._on_terminal = draw is not None and sys.stdout.isatty()
+        self._before: list[Listing] = []
+        self._drawn: list[str] = []
+
+    def run(self, for_s: float | None) -> None:
+        """Show changes for so many seconds, without an end for None."""
+        end_at = inf if for_s is None else time.monotonic() + for_s
+        while True:
+            threading.Event().wait(SETTLE_S)
+            self._show(self._look())
+            left_s = end_at - time.monotonic()
+            if left_s <= 0:
+                return
+            self._news.wait(min(LOOK_S, left_s))
+            self._news.clear()
+
+    def _show(self, rows: list[Listing]) -> None:
+        if self._on_terminal and self._draw is not None:
+            self._redraw(self._draw(rows) or ["nobody was found yet"])
+        else:
+            for change, listing in changes(self._before, rows):
+                say(
+                    change_line(change, listing)
+                    if self._draw is not None
+                    else to_json({"change": change, **asdict(listing)})
+                )
+        self._before = rows
+
+    def _redraw(self, lines: Sequence[str]) -> None:
+        """Draw from the top, as much as fits, if anything is different."""
+        columns, height = shutil.get_terminal_size()
+        fitting = [line[:columns] for line in lines[: height - 1]]
+        if fitting != self._drawn:
+            self._drawn = fitting
+            say(_HOME_AND_CLEAR + "\n".join(fitting))
+
+
+def changes(before: list[Listing], after: list[Listing]) -> list[Change]:
+    """What came, changed and went between two lists; that time passed is no change."""
+    old = {(row.process, row.label): row for row in before}
+    new = {(row.process, row.label): row for row in after}
+    found: list[Change] = [("removed", row) for key, row in old.items() if key not in new]
+    for key, row in new.items():
+        if key not in old:
+            found.append(("added", row))
+        elif _lasting(old[key]) != _lasting(row):
+            found.append(("changed", row))
+    return found
+
+
+def _lasting(row: Listing) -> tuple[object, ...]:
+    """What of a row does not change by itself."""
+    return (row.name, row.role, row.address, row.state)
+
+
+def change_line(change: str, listing: Listing) -> str:
+    """A change as a line for people."""
+    words = (_SIGNS[change], listing.name, listing.role, listing.address, listing.state)
+    why = f" ({listing.why})" if listing.why and change != "removed" else ""
+    return " ".join(words) + why

@@ -1,0 +1,88 @@
+"""Static peers of a process: those of its environment, and those of a file that may change."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from zmqkit.errors import ConfigError
+from zmqkit.model import Url, parse_url
+from zmqkit.options import PEERS_BYTES_MAX, Environment, read_peers
+
+log = logging.getLogger("zmqkit")
+
+Stamp = tuple[int, int, int]
+"""Of one state of a file: when it changed, its size, its number."""
+
+
+class Peers:
+    """The static peers as they are now; raises ConfigError when the file is wrong at first."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._given = environment.peers
+        self._path = environment.peers_file
+        self._stamp: Stamp | None = None
+        self._error = ""
+        self._of_file: tuple[str, ...] = ()
+        if self._path:
+            self._stamp = self._look()
+            self._of_file = self._read()
+
+    @property
+    def urls(self) -> list[Url]:
+        """Where to ask."""
+        peers = dict.fromkeys((*self._given, *self._of_file))
+        return [parse_url(f"tcp://{peer}") for peer in peers]
+
+    @property
+    def are_any(self) -> bool:
+        """Whether there are some, or may be when the file changes."""
+        return bool(self._given or self._path)
+
+    def refresh(self) -> bool:
+        """Read the file again if it changed; whether the peers did.
+
+        What cannot be used is logged once, and what was good last stays.
+        """
+        if not self._path:
+            return False
+        try:
+            stamp = self._look()
+            if stamp == self._stamp:
+                return False
+            self._stamp = stamp
+            peers = self._read()
+        except ConfigError as error:
+            if str(error) != self._error:
+                log.warning("%s; the peers that it named before stay", error)
+            self._stamp, self._error = None, str(error)
+            return False
+        self._error = ""
+        changed, self._of_file = peers != self._of_file, peers
+        return changed
+
+    def _look(self) -> Stamp:
+        try:
+            status = os.stat(self._path)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def _read(self) -> tuple[str, ...]:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                text = file.read(PEERS_BYTES_MAX + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._unreadable(error) from error
+        if len(text) > PEERS_BYTES_MAX:
+            raise ConfigError(
+                f"{self._path} is longer than {PEERS_BYTES_MAX} bytes; one host:port a line"
+            )
+        return read_peers(text, self._path)
+
+    def _unreadable(self, error: Exception) -> ConfigError:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return ConfigError(
+            f"ZMQKIT_PEERS_FILE: cannot read {self._path!r}: {reason}; make it a text file "
+            "with one host:port a line, or leave the variable unset"
+        )
