@@ -119,13 +119,13 @@ class TopicOracle:
             )  # fmt: skip
 
     def _judge_joined(self, role: PublisherRole, incarnation: int) -> None:
-        """Whoever a publisher counts as joined has all the prefixes that it began with."""
+        """Whoever a publisher counts as joined has all prefixes, unless they changed since."""
         subscriber = self.subscribers[incarnation]
-        prefixes = {prefix.encode() for prefix in subscriber.first}
+        prefixes = {prefix.encode() for prefix in subscriber.prefixes}
         own = private(incarnation)
         pipes = [each.keys() for each in role.topics.pipes.values() if own in each]
         expect(
-            subscriber.first != subscriber.prefixes.keys() or any(prefixes <= p for p in pipes),
+            subscriber.changed or any(prefixes <= pipe for pipe in pipes),
             "who has joined has all subscriptions", subscriber.name, role.name,
         )  # fmt: skip
 

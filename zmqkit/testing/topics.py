@@ -156,9 +156,9 @@ class PublisherRole(Role):
 class SubscriberRole(Role):
     """One subscriber, and somebody who reads.
 
-    pace_s: at most so long between two deliveries. first, prefixes: those that it began with,
-    and those in force. kept: those that were, until everything from before has been read. up:
-    for each publisher where it has all subscriptions, the number of dials when it said HELLO.
+    pace_s: at most so long between two deliveries. prefixes: in force. changed: they were not
+    always. kept: those that were, until everything from before is read. up: for each
+    publisher where it has all subscriptions, the number of dials when it said HELLO.
     """
 
     def __init__(
@@ -173,8 +173,8 @@ class SubscriberRole(Role):
         self.core: SubscriberCore = core
         self.target = target
         self.key = target if "://" in target else key_of("publisher", target)
-        self.first = frozenset(prefixes)
         self.prefixes = dict.fromkeys(prefixes)
+        self.changed = False
         self.kept: dict[str, None] = {}
         self.latest = False
         self.pace_s = 0.0
@@ -209,7 +209,7 @@ class SubscriberRole(Role):
 
     def subscribe(self, prefix: str, now: float) -> None:
         """Subscribe to one more prefix."""
-        self.prefixes[prefix] = None
+        self.prefixes[prefix], self.changed = None, True
         self.perform(self.core.subscribe([prefix], now))
 
     def unsubscribe(self, prefix: str) -> None:
@@ -217,6 +217,7 @@ class SubscriberRole(Role):
         if self.core.has_messages:
             self.kept[prefix] = None
         self.prefixes.pop(prefix, None)
+        self.changed = True
         self.perform(self.core.unsubscribe([prefix]))
 
     def wants(self, topic: str) -> bool:
