@@ -87,7 +87,7 @@ def test_a_watch_tells_who_comes_and_who_goes(serve: Serve, begin: Begin) -> Non
     assert line_of(watching, serving.name)[0] == "+"
     serving.wait()
     while (words := line_of(watching, serving.name))[0] == "~":
-        assert words[4] in ("up", "lost")
+        assert words[4] in ("up", "lost", "gone")  # until its goodbye is heard
     assert words[0] == "-"
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=LIMIT_S)

@@ -60,6 +60,7 @@ def test_messages_of_a_topic_leave_in_one_packet_and_in_order(gathering: Gatheri
     assert not gathering and len(gathering) == 0 and gathering.take() == []
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), BODIES)))
 def test_nothing_is_lost_and_order_holds_for_each_topic(
     messages: list[tuple[str, object]],

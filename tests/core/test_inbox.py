@@ -117,6 +117,7 @@ def test_raw_bodies_stay_apart(queue: Queue) -> None:
     assert not queue.join("t", PUBLISHER, 3, [raw], 10)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 120), st.booleans())))
 def test_every_message_is_either_there_or_dropped(steps: list[tuple[int, int, bool]]) -> None:
     queue, sequence, dropped = Queue(5, 100), 1, 0
@@ -163,6 +164,7 @@ def test_nothing_joins_the_latest(latest: Latest) -> None:
     assert not latest.join("t", PUBLISHER, 2, [2], 10)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 3), st.integers(1, 60))))
 def test_latest_messages_are_counted_right(steps: list[tuple[str, int, int]]) -> None:
     latest, received, dropped = Latest(3, 100), 0, 0

@@ -97,6 +97,21 @@ def test_one_that_is_tried_again_is_gone_until_it_answers(core: MembershipCore) 
     assert [row.state for row in listings(core, 13.0)] == ["gone"]
 
 
+def test_one_that_is_tried_at_each_address_in_turn_is_listed_at_one(
+    core: MembershipCore,
+) -> None:
+    core.heard(replace(RECORD, addresses=("127.0.0.2",)), "mdns:lan", 10.0)
+    core.want(EVERYBODY, 11.0, open=True)
+    listed = set()
+    now = 11.0
+    while now < 60.0:
+        now = core.deadline() + 0.001
+        core.tick(now)
+        if core.neighbours[7].given_up:
+            listed |= {(row.address, row.asked_at) for row in listings(core, now)}
+    assert listed == {("tcp://127.0.0.1:5002", ("127.0.0.1:5001", "127.0.0.2:5001"))}
+
+
 def test_the_address_in_use_is_told_apart(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("127.0.0.1", "10.0.0.5")), "mdns:lan", 10.0)
     core.want(EVERYBODY, 11.0, open=True)

@@ -30,6 +30,7 @@ def read_bodies(frames: Frames) -> list[object]:
     return publication.bodies_of(publication.read(frames)[1])
 
 
+@pytest.mark.slow
 @given(TOPICS, NUMBERS, NUMBERS, st.lists(BODIES, min_size=1, max_size=40))
 def test_messages_arrive_as_they_were(
     topic: str, source: int, sequence: int, bodies: list[object]

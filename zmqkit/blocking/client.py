@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from zmqkit._places import LookingPlace, draw_incarnation, shown
 from zmqkit._roles import call_body, instance_rows
+from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
@@ -18,8 +19,6 @@ from zmqkit.core.stream_call import StreamCall
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
-
-_LEAVE_S = 0.1
 
 
 class BoundClient:
@@ -158,8 +157,6 @@ class Client(BoundClient):
             driver = self._driver
             until = time.monotonic() + timeout_s
             driver.drive_until(lambda: not self._core.in_flight, until)
-            if self._place.node is not None:
-                self._place.node.let_go(driver)
             unsettled = 0
 
             def close() -> list[Effect]:
@@ -168,10 +165,7 @@ class Client(BoundClient):
                 unsettled = self._core.in_flight
                 return self._core.close()
 
-            driver.retire(close, max(until, time.monotonic() + _LEAVE_S))
-            with driver.lock:
-                driver.driver.link.close(0)
-                driver.close()
+            let_go(driver, self._place.node, close, until)
             self._place.release()
         if unsettled:
             log.warning("client of %r closed with %d calls unsettled", self.name, unsettled)

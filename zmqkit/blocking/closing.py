@@ -1,4 +1,4 @@
-"""How the blocking roles of publish-subscribe are kept going, and how they end."""
+"""How blocking roles are kept going, and how they end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zmqkit._places import BoundPlace, LookingPlace, acquire_node, release_node
+from zmqkit._places import acquire_node
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.blocking import BlockingDriver
 
@@ -18,7 +18,7 @@ LEAVE_S = 0.1
 
 
 def keep(driver: BlockingDriver) -> Node:
-    """Have the process's node drive a role whenever no thread does.
+    """Have the process's node drive a role whenever no thread does, until it is released.
 
     Unlike a call, what is subscribed to comes unasked, inside one process too.
     """
@@ -29,18 +29,16 @@ def keep(driver: BlockingDriver) -> Node:
 
 def let_go(
     driver: BlockingDriver,
-    place: BoundPlace | LookingPlace,
-    keeper: Node,
+    keeper: Node | None,
     close: Callable[[], list[Effect]],
     until: float,
     *,
     linger_s: float = 0.0,
 ) -> None:
-    """Close a role's core, and give back its driver, link and place."""
-    keeper.let_go(driver)
+    """Close a role's core, end its threads' waits by `until`, and give back driver and link."""
+    if keeper is not None:
+        keeper.let_go(driver)
     driver.retire(close, max(until, time.monotonic() + LEAVE_S))
     with driver.lock:
         driver.driver.link.close(linger_s)
         driver.close()
-    place.release()
-    release_node(keeper)

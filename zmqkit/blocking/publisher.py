@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from zmqkit._messages import Policy, check_policy
-from zmqkit._places import BoundPlace, shown
+from zmqkit._places import BoundPlace, release_node, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import LEAVE_S, keep, let_go
 from zmqkit.core.effects import Effect
@@ -145,14 +145,10 @@ class Publisher:
             if not self._closed:
                 until = time.monotonic() + timeout_s
                 self._place.withdraw()
-                let_go(
-                    self._driver,
-                    self._place,
-                    self._keeper,
-                    self._close,
-                    until,
-                    linger_s=max(LEAVE_S, timeout_s),
-                )
+                linger_s = max(LEAVE_S, timeout_s)
+                let_go(self._driver, self._keeper, self._close, until, linger_s=linger_s)
+                self._place.release()
+                release_node(self._keeper)
         return 0
 
     def __enter__(self) -> Self:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, overload
 from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of, run_plain
 from zmqkit._streams import close_generator, is_value, next_value
+from zmqkit.blocking.closing import LEAVE_S, let_go
 from zmqkit.core.effects import Effect, Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.core.stream import StreamRequest
@@ -25,7 +26,6 @@ from zmqkit.options import CLOSE_S, QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAG
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-_LEAVE_S = 0.1
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -346,9 +346,6 @@ class Service:
                 self._step(self._steps.popleft())
 
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
-        node = self._place.node
-        if node is not None:
-            node.let_go(driver)
         unanswered = 0
 
         def close() -> list[Effect]:
@@ -357,10 +354,8 @@ class Service:
             unanswered = self._core.in_flight
             return self._core.close()
 
-        driver.retire(close, max(until, time.monotonic() + _LEAVE_S))
-        with driver.lock:
-            driver.driver.link.close(max(_LEAVE_S, until - time.monotonic()))
-            driver.close()
+        linger_s = max(LEAVE_S, until - time.monotonic())
+        let_go(driver, self._place.node, close, until, linger_s=linger_s)
         if self._pool is not None:
             self._pool.shutdown(wait=not unanswered, cancel_futures=True)
         for request in list(self._generators.values()):

@@ -18,7 +18,7 @@ from zmqkit._messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit._places import LookingPlace, draw_incarnation, shown
+from zmqkit._places import LookingPlace, draw_incarnation, release_node, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect, Tell
@@ -157,7 +157,9 @@ class Subscriber:
                 return self._core.close(in_hand)
 
             until = time.monotonic() + timeout_s
-            let_go(self._driver, self._place, self._keeper, close, until)
+            let_go(self._driver, self._keeper, close, until)
+            self._place.release()
+            release_node(self._keeper)
             return unread
 
     def __enter__(self) -> Self:

@@ -102,13 +102,12 @@ class MembershipCore:
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery."""
-        neighbour = self.neighbours.get(record.process)
-        news = neighbour is None or not neighbour.lists(record, self._known)
+        vouched = self.neighbours.vouch(record, self._known)
         refused = self._known.learn(record, source, now)
         if refused:
             self.malformed[refused] += 1
             return []
-        return self._reach(record.process, now) if news else []
+        return [] if vouched else self._reach(record.process, now)
 
     def vanished(self, incarnation: int, source: str, now: float) -> list[Effect]:
         """Discovery withdrew a record: ask its process, or forget what nobody remembers."""
@@ -394,8 +393,6 @@ class MembershipCore:
         return effects
 
     def _answered(self, neighbour: Neighbour, now: float) -> list[Effect]:
+        was_silent, neighbour.silent = neighbour.silent, False
         neighbour.pong_at = now
-        if not neighbour.silent:
-            return []
-        neighbour.silent = False
-        return neighbour.tell("answering")
+        return neighbour.tell("answering") if was_silent else []

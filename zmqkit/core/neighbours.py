@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.neighbour import Neighbour, process_of
+from zmqkit.core.sighting import Sightings
 from zmqkit.core.timers import Wheel
-from zmqkit.model import PeerId
+from zmqkit.model import PeerId, Record
 
 
 class Neighbours(dict[int, Neighbour]):
@@ -19,6 +20,11 @@ class Neighbours(dict[int, Neighbour]):
         """The one that has this connection open."""
         neighbour = self.get(process_of(peer))
         return neighbour if neighbour is not None and peer in neighbour.attempts else None
+
+    def vouch(self, record: Record, known: Sightings) -> bool:
+        """Whether its process, one of them, has said itself what the record says."""
+        neighbour = self.get(record.process)
+        return neighbour is not None and neighbour.lists(record, known)
 
     def wake(self, neighbour: Neighbour) -> None:
         """Have one looked after when its next thing is due; nothing if it was dropped."""

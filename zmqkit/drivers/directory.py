@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zmqkit.core.membership import MembershipCore
 from zmqkit.core.neighbour import Life, Neighbour
-from zmqkit.core.sighting import Place, Sighting
+from zmqkit.core.sighting import Place, Sighting, near_first
 from zmqkit.model import bracketed, is_loopback
 
 _STATES = {
@@ -79,13 +79,13 @@ def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer
 
 def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Listing:
     record = sighting.record
-    places = sighting.places() if neighbour is None else neighbour.places
+    places = near_first(sighting.places() if neighbour is None else neighbour.places)
     alive = neighbour is not None and neighbour.life is Life.ALIVE
     return Listing(
         name=record.name,
         role=record.role,
         label=record.label,
-        address=_address(sighting, neighbour),
+        address=_address(record.port, neighbour, places),
         age_s=round(max(0.0, now - sighting.since), 3),
         state=_state(neighbour),
         why=_why(neighbour, places, now),
@@ -96,12 +96,10 @@ def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Lis
     )
 
 
-def _address(sighting: Sighting, neighbour: Neighbour | None) -> str:
-    """Where the role listens, at the host that answered, or the first that is announced."""
-    port = sighting.record.port
-    if neighbour is not None:
+def _address(port: int, neighbour: Neighbour | None, places: list[Place]) -> str:
+    """Where the role listens, at the host that answers or is tried, else the first there is."""
+    if neighbour is not None and not neighbour.given_up:
         return neighbour.endpoint(port)
-    places = sighting.places()
     return f"tcp://{bracketed(places[0][0])}:{port}" if places else ""
 
 

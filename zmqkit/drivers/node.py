@@ -221,9 +221,10 @@ class Node:
         now = time.monotonic()
         for endpoint in self._seeded.keys() - wanted.keys():
             self._driver.perform(self.core.unseed(self._seeded.pop(endpoint)))
-        for endpoint in wanted.keys() - self._seeded.keys():
-            self._seeded[endpoint] = wanted[endpoint]
-            self._driver.perform(self.core.seed(wanted[endpoint], "", "service", now))
+        for endpoint, url in wanted.items():
+            if endpoint not in self._seeded:
+                self._seeded[endpoint] = url
+                self._driver.perform(self.core.seed(url, "", "service", now))
         if self._looking is None and self._peers.are_any:
             self._look_at_addresses()
             self._looking = self._loop.create_task(self._look_forever())
