@@ -88,6 +88,21 @@ def test_a_connection_that_is_made_anew_joins_again() -> None:
     assert stage.subscriber.core.stats()["missing"] == 1
 
 
+def test_who_returns_before_its_old_connection_is_noticed_to_have_ended_stays_joined() -> None:
+    stage = Stage()
+    hosts = [stage.world.processes[name].host for name in "ab"]
+    stage.publish("cellar")
+    stage.world.network.cut(*hosts)
+    stage.publish("cellar", run_s=6.0)
+    assert not stage.subscriber.up and len(stage.publisher.topics.pipes) == 1
+    stage.world.network.heal(*hosts)
+    stage.publish(run_s=6.0)
+    stage.publish("cellar")
+    assert stage.publisher.core.audience.joined_count == len(stage.subscriber.up) == 1
+    assert stage.read(stage.subscriber) == {"cellar": 2}
+    assert stage.subscriber.core.stats()["missing"] == 1
+
+
 def test_a_publisher_that_waits_loses_nothing_to_a_slow_reader() -> None:
     stage = Stage(waits=True, style=BATCHED, heavy=True)
     stage.subscriber.rests_until = stage.world.timeline.now + 3.0
