@@ -134,7 +134,7 @@ class TopicUsers:
 
     def _all_publishers(self) -> list[PublisherRole]:
         roles = [role for p in self.world.processes.values() for role in p.topics]
-        return [role for role in roles if isinstance(role, PublisherRole)]
+        return [r for r in roles if isinstance(r, PublisherRole) and not r.leaving]
 
     def _all_subscribers(self) -> list[SubscriberRole]:
         roles = [role for p in self.world.processes.values() for role in p.topics]
@@ -150,6 +150,7 @@ class TopicUsers:
             self.world.timeline.after(delay, lambda: self._publish_again(role))
 
     def _leave(self, role: PublisherRole) -> None:
+        role.leaving = True
         self.world.feed.withdraw(role.record.incarnation)
         role.process.post(lambda now: stop_publisher(role, now))
 

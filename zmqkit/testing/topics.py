@@ -69,6 +69,7 @@ class PublisherRole(Role):
         self.core: PublisherCore = core
         self.record = record
         self.style = style
+        self.leaving = False
         self.waiting: deque[Rows] = deque()
         self.blocked_at = inf
         self.joined: set[int] = set()
