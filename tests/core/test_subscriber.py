@@ -310,3 +310,17 @@ def test_hello_is_repeated_through_the_core() -> None:
     core.hear(found(), 0.0)
     assert core.tick(core.deadline()) == [Send(PEER, hello(2))]
     assert core.flush(1.0) == []
+
+
+def test_whoever_takes_an_address_over_is_joined_by_a_hello_of_its_own() -> None:
+    core = SubscriberCore("weather", SUBSCRIBER, [""])
+    peer = peer_of(0)
+    core.hear(found(0), 0.0)
+    core.receive(peer, welcome(0), 0.0)
+    core.tick(core.deadline())
+    core.receive(peer, welcome(2, source=OTHER), 1.0)  # answers a HELLO that was not for it
+    assert core.stats()["publishers"] == 0
+    [again] = core.tick(1.0)
+    assert isinstance(again, Send)
+    packet = wire.unpack((bytes(again.frames[0][1:]),))
+    assert (packet.kind, packet.target) == (wire.HELLO, OTHER)

@@ -105,10 +105,12 @@ class TopicsMachine(RuleBasedStateMachine):
         for effect in effects:
             if isinstance(effect, Connect):
                 self.end(reader)
-                reader.wire = Wire(there=True, recovering=set(reader.wire.asked))
+                reader.wire = Wire(
+                    there=True, recovering=reader.wire.asked | reader.wire.recovering
+                )
             elif isinstance(effect, Disconnect):
                 self.end(reader)
-                reader.wire = Wire(recovering=set(reader.wire.asked))
+                reader.wire = Wire(recovering=reader.wire.asked | reader.wire.recovering)
             elif isinstance(effect, Send):
                 assert reader.wire.there
                 self.send_up(reader.wire, effect.frames)
@@ -189,7 +191,8 @@ class TopicsMachine(RuleBasedStateMachine):
         if reader.wire.there:
             self.end(reader)
             asked = reader.wire.asked
-            reader.wire = Wire(there=True, asked=asked, recovering=set(asked))
+            recovering = asked | reader.wire.recovering
+            reader.wire = Wire(there=True, asked=asked, recovering=recovering)
             for prefix in sorted(asked):
                 frames: Frames = (publication.SUBSCRIBE + prefix,)
                 reader.wire.up.append((frames, set(asked)))

@@ -1,6 +1,8 @@
-"""A program for the tests on a LAN: one role, open to the network, for as long as the test.
+"""A program for the tests on a LAN: roles open to the network, for as long as the test.
 
     python actor.py service|client NAME TAG
+
+A service publishes its tag, too, again and again, and a client subscribes to that.
 
 It prints what happens as lines of JSON: an event, the time, and values. All simulated hosts
 have one monotonic clock, so times of different processes compare.
@@ -14,10 +16,11 @@ import logging
 import sys
 import time
 
-from zmqkit.asyncio import Client, Service
+from zmqkit.asyncio import Client, Publisher, Service, Subscriber
 from zmqkit.errors import ZmqkitError
 
 CALL_EVERY_S = 0.05
+PUBLISH_EVERY_S = 0.1
 CALLS_MAX = 500
 TIMEOUT_S = 8.0
 WAIT_S = 1.0
@@ -36,10 +39,12 @@ async def serve(name: str, tag: str) -> None:
     def who() -> str:
         return tag
 
-    async with service:
+    async with service, Publisher(name, insecure=True) as publisher:
         await service.start()
         tell("ready", f"{name}-{service.incarnation >> 32:08x}")
-        await asyncio.Event().wait()
+        while True:
+            await publisher.publish("tag", [tag, time.monotonic()])
+            await asyncio.sleep(PUBLISH_EVERY_S)
 
 
 class Calls:
@@ -66,10 +71,21 @@ class Calls:
         tell(end[0], began_at, end[1], min(self._under_way.values()))
 
 
+async def hear(subscriber: Subscriber) -> None:
+    """Tell of each message: whose it is and when it was published."""
+    async for message in subscriber:
+        tell("message", *message.body)
+
+
 async def use(name: str) -> None:
     """Call again and again, and tell whenever the instances or their states change."""
-    async with Client(name, insecure=True, timeout_s=TIMEOUT_S, wait_s=WAIT_S) as client:
+    async with (
+        Client(name, insecure=True, timeout_s=TIMEOUT_S, wait_s=WAIT_S) as client,
+        Subscriber(name, insecure=True) as subscriber,
+        asyncio.TaskGroup() as group,
+    ):
         tell("ready", name)
+        group.create_task(hear(subscriber))
         calls = Calls(client)
         before: object = None
         while True:

@@ -32,7 +32,8 @@ class Actor:
 
     label: its instance as others see it. calls, instances: a client's calls, and the state and
     address of each instance by label, with the time at which that was seen. oldest_at: when the
-    oldest call that may still be under way began.
+    oldest call that may still be under way began. messages: by publisher's tag, when each was
+    published and when it was read.
     """
 
     tag: str
@@ -41,6 +42,7 @@ class Actor:
     calls: list[Call] = field(default_factory=list)
     instances: list[tuple[float, dict[str, list[str]]]] = field(default_factory=list)
     oldest_at: float = 0.0
+    messages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _text: bytes = b""
 
     def read(self) -> None:
@@ -59,13 +61,17 @@ class Actor:
     def _take(self, event: str, at: float, *values: object) -> None:
         if event == "ready":
             self.label = str(values[0])
+        elif event == "message":
+            tag, published_at = values
+            pair = (published_at, at)
+            self.messages.setdefault(str(tag), []).append(pair)  # type: ignore[arg-type] # JSON
         elif event == "instances":
             rows: dict[str, list[str]] = values[0]  # type: ignore[assignment] # from JSON
             self.instances.append((at, rows))
         else:
             began_at, value, self.oldest_at = values  # type: ignore[assignment] # from JSON
-            pair = (value, "") if event == "answer" else ("", value)
-            self.calls.append(Call(began_at, at, *pair))
+            end = (value, "") if event == "answer" else ("", value)
+            self.calls.append(Call(began_at, at, *end))
 
     def kill(self) -> None:
         """End it as the kernel does when memory is short."""
@@ -75,6 +81,11 @@ class Actor:
     def answered_by(self, tag: str, since: float) -> float | None:
         """When the first call that began since then was answered by an instance."""
         times = (c.ended_at for c in self.calls if c.answer == tag and c.began_at >= since)
+        return next(times, None)
+
+    def heard(self, tag: str, since: float) -> float | None:
+        """When the first message was read that an instance had published since then."""
+        times = (read_at for at, read_at in self.messages.get(tag, ()) if at >= since)
         return next(times, None)
 
     def left_at(self, label: str, since: float) -> float | None:
@@ -124,15 +135,20 @@ class Stage:
     def used(
         self, clients: list[Actor], services: list[Actor], since: float | None = None
     ) -> float:
-        """Wait until a call of each client was answered by each service; gives the time taken.
+        """Wait until a call of each client was answered by each service, and a message of each
+        service's publisher read by each client; gives the time that both took.
 
-        since: when it had to begin at the earliest, by default now.
+        since: when they had to begin at the earliest, by default now.
         """
         since = time.monotonic() if since is None else since
-        pairs = [(client, service) for client in clients for service in services]
-        wanted = f"every one of {[service.tag for service in services]} answers"
-        self.until(lambda: all(c.answered_by(s.tag, since) for c, s in pairs), wanted)
-        return max((c.answered_by(s.tag, since) or 0.0) - since for c, s in pairs)
+        pairs = [(client, service.tag) for client in clients for service in services]
+        wanted = f"every one of {[service.tag for service in services]}"
+        self.until(lambda: all(c.answered_by(t, since) for c, t in pairs), f"{wanted} answers")
+        self.until(lambda: all(c.heard(t, since) for c, t in pairs), f"{wanted} is heard")
+        ends = [
+            end or 0.0 for c, t in pairs for end in (c.answered_by(t, since), c.heard(t, since))
+        ]
+        return max(ends) - since
 
     def left(self, clients: list[Actor], services: list[Actor], since: float) -> float:
         """Wait until no client would choose any of these services; gives how long it took."""

@@ -56,7 +56,7 @@ def test_machine_without_a_network_has_itself(lan: Lan, stage: Stage) -> None:
 def test_one_static_peer_is_enough_where_multicast_is_blocked(lan: Lan, stage: Stage) -> None:
     one, two, three = lan.hosts
     lan.block_multicast()
-    seed = stage.service(one, "seed", ZMQKIT_PORTS="5600-5602")
+    seed = stage.service(one, "seed", ZMQKIT_PORTS="5600-5603")
     peers = {"ZMQKIT_PEERS": f"{one.address}:5601"}
     services = [seed, stage.service(two, "other", **peers)]
     uninformed = stage.client(three)

@@ -125,6 +125,9 @@ class Sources:
 
     def adopt(self, source: Source, incarnation: int) -> None:
         """Whoever is at a fixed address is another one now."""
+        if source.incarnation:
+            source.token += 1  # the last HELLO was for the one before, which alone it joined
+            source.hello_at = 0.0
         source.incarnation = incarnation
         source.waits = None
         source.watched = False
