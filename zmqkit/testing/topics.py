@@ -159,7 +159,8 @@ class SubscriberRole(Role):
 
     pace_s: at most so long between two deliveries. prefixes: in force. changed: they were not
     always. kept: those that were, until everything from before is read. up: for each
-    publisher where it has all subscriptions, the number of dials when it said HELLO.
+    publisher where it has all subscriptions, the number of dials when it said HELLO. full: how
+    many messages it had dropped when it had joined everywhere and read all; None before.
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class SubscriberRole(Role):
         self.key = target if "://" in target else key_of("publisher", target)
         self.prefixes = dict.fromkeys(prefixes)
         self.changed = False
+        self.full: int | None = None
         self.kept: dict[str, None] = {}
         self.latest = False
         self.pace_s = 0.0
