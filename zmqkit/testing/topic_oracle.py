@@ -177,6 +177,8 @@ class TopicOracle:
 
     def forget(self, role: SubscriberRole, prefix: str) -> None:
         """A subscriber ends a subscription: what it is not sent is not missing."""
+        for incarnation in self.published:
+            self._tracks(role, incarnation)
         for (_, topic), track in self.tracks[role].items():
             if topic.startswith(prefix) and not topic.startswith(tuple(role.prefixes)):
                 track.sure, track.floor = False, inf
