@@ -143,10 +143,11 @@ def test_a_killed_process_is_noticed_at_once(pair: Pair) -> None:
     assert pair.ours.changes == [True, False] and WHERE not in pair.network.listeners
 
 
-def test_a_process_killed_behind_a_cut_is_noticed_when_that_heals() -> None:
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_process_killed_behind_a_cut_is_noticed_when_that_heals(side: str) -> None:
     pair = Pair(Weather(), watched=False)
     pair.network.cut(pair.here, pair.there)
-    pair.network.kill(pair.there)
+    pair.network.kill(getattr(pair, side))
     pair.run(60.0)
     assert len(pair.network.connections) == 1
     pair.network.heal_all()

@@ -6,8 +6,10 @@ from random import Random
 
 from zmqkit.model import Frames
 from zmqkit.testing.network import Connection
+from zmqkit.testing.subscriptions import TopicListener
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
+from zmqkit.wire.publication import EVERYBODY, TALK, private
 
 _ODD: tuple[object, ...] = (
     None, True, -1, 0, 2**64 - 1, 0.5, "x", b"\xff", [], [[]], [[1]], [[1], [2]], [1, 2], {},
@@ -58,14 +60,25 @@ def frames(random: Random, target: int = 0) -> Frames:
 
 def inject(random: Random, connection: Connection) -> None:
     """Have garbage arrive at both ends of a connection."""
+    topics = isinstance(connection.listener, TopicListener)
     for _ in range(random.randint(1, 20)):
-        connection.listener.take(connection.peer, frames(random), connection.there)
+        made = behind(random, frames(random), TALK) if topics else frames(random)
+        connection.listener.take(connection.peer, made, connection.there)
         connection.there.load += 1
     for _ in range(random.randint(1, 20)):
         made = frames(random)
         if not is_word_of_a_stranger(made):
+            if topics:
+                made = behind(random, made, b"kitchen.", private(EVERYBODY))
             connection.back.load += 1
             connection.dialer.take(connection.dialer.peer, made, connection.back)
+
+
+def behind(random: Random, made: Frames, *before: bytes) -> Frames:
+    """The same, mostly behind what stands before a packet on a connection for topics."""
+    if not made or random.random() < 0.2:
+        return made
+    return (random.choice(before) + bytes(made[0]), *made[1:])
 
 
 def is_word_of_a_stranger(made: Frames) -> bool:

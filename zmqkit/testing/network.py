@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from zmqkit.model import Frames, PeerId
 from zmqkit.testing.timeline import Timeline
@@ -48,9 +48,15 @@ class Host:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One direction of a connection. load: packets sent and not yet handled."""
+    """One direction of a connection. load: packets sent and not yet handled.
+
+    room: packets that it holds, 0 for as many as the weather allows. once: no packet of it
+    arrives twice.
+    """
 
     load: int = 0
+    room: int = 0
+    once: bool = False
     clear_at: float = 0.0
     drains: bool = False
     held: list[Frames] = field(default_factory=list)
@@ -105,6 +111,11 @@ class Dialer:
         self.parked.append(frames)
         return True
 
+    def opened(self, connection: Connection) -> None:
+        """Send along a new connection what was parked."""
+        while self.parked:
+            self.network.carry(connection, self.parked.popleft(), back=False)
+
     def close(self) -> None:
         """Connect no more; what is under way is dropped."""
         self.closed = True
@@ -127,12 +138,25 @@ class Listener:
         connection = self.connections.get(peer)
         return connection is not None and self.network.carry(connection, frames, back=True)
 
+    def accept(self, dialer: Dialer, peer: PeerId) -> Connection:
+        """Have one more connection, under a name that nobody had before."""
+        connection = self.connections[peer] = Connection(dialer, self, peer)
+        return connection
+
+    def ended(self, connection: Connection) -> None:
+        """A connection broke."""
+        self.connections.pop(connection.peer, None)
+
     def close(self) -> None:
         """Unbind, and break the connections."""
         if self.network.listeners.get(self.endpoint) is self:
             del self.network.listeners[self.endpoint]
         for connection in list(self.connections.values()):
             self.network.break_(connection)
+
+
+D = TypeVar("D", bound=Dialer)
+L = TypeVar("L", bound=Listener)
 
 
 class Network:
@@ -155,32 +179,44 @@ class Network:
 
     def listen(self, host: Host, endpoint: str, take: Take) -> Listener:
         """Bind an address that nobody has."""
-        assert endpoint not in self.listeners
-        listener = self.listeners[endpoint] = Listener(self, host, endpoint, take)
+        return self.bind(Listener(self, host, endpoint, take))
+
+    def bind(self, listener: L) -> L:
+        """Have connections made to a listener, at an address that nobody has."""
+        assert listener.endpoint not in self.listeners
+        self.listeners[listener.endpoint] = listener
         return listener
 
     def dial(
         self, host: Host, peer: PeerId, endpoint: str, take: Take, watch: Watch | None = None
     ) -> Dialer:
         """Connect to an address, now or once somebody is there."""
-        dialer = Dialer(self, host, peer, endpoint, take, watch)
+        return self.connect(Dialer(self, host, peer, endpoint, take, watch))
+
+    def connect(self, dialer: D) -> D:
+        """Have a dialer make its connection."""
         self._later(self.weather.delay_s, lambda: self._dial(dialer))
         return dialer
 
-    def carry(self, connection: Connection, frames: Frames, *, back: bool) -> bool:
-        """Send one message along a connection; false when the lane is full."""
+    def carry(
+        self, connection: Connection, frames: Frames, *, back: bool, sure: bool = False
+    ) -> bool:
+        """Send one message along a connection; false when the lane is full.
+
+        sure: it is not refused, and lost only with the connection.
+        """
         lane = connection.back if back else connection.there
-        if lane.load >= self.weather.room:
+        if not sure and lane.load >= (lane.room or self.weather.room):
             return False
         lane.load += 1
         random, weather = self.timeline.random, self.weather
-        if weather.loss and random.random() < weather.loss:
+        if weather.loss and not sure and random.random() < weather.loss:
             lane.load -= 1
             return True
         delay = random.uniform(*weather.delay_s)
         lane.clear_at = max(lane.clear_at, self.timeline.now + delay)
         self.timeline.at(lane.clear_at, lambda: self._arrive(connection, lane, frames))
-        if weather.duplicate and random.random() < weather.duplicate:
+        if weather.duplicate and not lane.once and random.random() < weather.duplicate:
             lane.load += 1
             again_at = lane.clear_at + random.uniform(0.0, 0.5)
             self.timeline.at(again_at, lambda: self._arrive(connection, lane, frames))
@@ -191,7 +227,7 @@ class Network:
     def cut(self, a: Host, b: Host) -> None:
         """Let nothing pass between two hosts."""
         self._cuts.add(frozenset((a.name, b.name)))
-        self._stall(c for c in self._connections if self._is_cut(c))
+        self._stall(c for c in self._connections if self.is_cut(c))
 
     def heal(self, a: Host, b: Host) -> None:
         """Let pass again what was held back."""
@@ -224,7 +260,7 @@ class Network:
         for connection in self.connections:
             if host in (connection.dialer.host, connection.listener.host):
                 connection.dialer.closed |= connection.dialer.host is host
-                if not self._is_cut(connection):
+                if not self.is_cut(connection):
                     self._later((0.001, 0.006), lambda c=connection: self.break_(c))  # type: ignore[misc]  # the loop's own
 
     def break_(self, connection: Connection) -> None:
@@ -233,7 +269,7 @@ class Network:
             return
         connection.alive = False
         del self._connections[connection]
-        connection.listener.connections.pop(connection.peer, None)
+        connection.listener.ended(connection)
         # What the kernel of the listening side holds already is still read, after the new
         # connection's first packets perhaps.
         connection.there.drains = self.timeline.random.random() < 0.5
@@ -244,15 +280,16 @@ class Network:
                 dialer.watch(dialer.peer, False)
             self._later((0.02, 0.2), lambda: self._dial(dialer))
 
-    # Inside
-
-    def _is_cut(self, connection: Connection) -> bool:
+    def is_cut(self, connection: Connection) -> bool:
+        """Whether nothing passes between its two hosts."""
         pair = frozenset((connection.dialer.host.name, connection.listener.host.name))
         return pair in self._cuts
 
+    # Inside
+
     def _is_stalled(self, connection: Connection) -> bool:
         hosts = (connection.dialer.host, connection.listener.host)
-        return self._is_cut(connection) or any(h.stopped or not h.alive for h in hosts)
+        return self.is_cut(connection) or any(h.stopped or not h.alive for h in hosts)
 
     def _stall(self, connections: Iterator[Connection]) -> None:
         """Break the watched ones if they are stalled for as long as heartbeats allow."""
@@ -269,8 +306,9 @@ class Network:
 
     def _revive(self, connection: Connection) -> None:
         if self._is_stalled(connection):
-            if not self._is_cut(connection) and not connection.listener.host.alive:
-                self.break_(connection)  # the dead host's kernel resets it
+            hosts = (connection.dialer.host, connection.listener.host)
+            if not self.is_cut(connection) and not all(host.alive for host in hosts):
+                self.break_(connection)  # the dead process's kernel has ended it
             return
         connection.epoch += 1
         for lane in (connection.there, connection.back):
@@ -287,7 +325,7 @@ class Network:
         back = lane is connection.back
         if not connection.alive and not lane.drains:
             lane.load -= 1
-        elif self._is_cut(connection):
+        elif self.is_cut(connection):
             lane.held.append(frames)
         elif back and not connection.dialer.closed:
             connection.dialer.take(connection.dialer.peer, frames, lane)
@@ -306,12 +344,10 @@ class Network:
             return
         self._number += 1
         peer = b"\0" + self._number.to_bytes(4, "big")
-        connection = dialer.connection = Connection(dialer, listener, peer)
+        connection = dialer.connection = listener.accept(dialer, peer)
         self._connections[connection] = None
-        listener.connections[peer] = connection
         dialer.redial_s = REDIAL_S
-        while dialer.parked:
-            self.carry(connection, dialer.parked.popleft(), back=False)
+        dialer.opened(connection)
         if dialer.watch is not None:
             dialer.watch(dialer.peer, True)
 

@@ -73,6 +73,18 @@ class Role:
         """Bind an address."""
         self.listener = self.process.network.listen(self.process.host, endpoint, self.take)
 
+    def dial(self, peer: PeerId, endpoint: str) -> Dialer:
+        """Connect to an address."""
+        network, host = self.process.network, self.process.host
+        return network.dial(host, peer, endpoint, self.take, self.watch)
+
+    def told(self, frames: Frames) -> str:
+        """A message as the diary tells it."""
+        return summary(frames)
+
+    def hear(self, tell: Tell, now: float) -> None:
+        """Take membership's news; of interest to whoever looks for that key."""
+
     def take(self, peer: PeerId, frames: Frames, lane: Lane) -> None:
         """Put what arrived into the process's inbox."""
         dialer = self.dialers.get(peer)
@@ -80,7 +92,7 @@ class Role:
         def handle(now: float) -> None:
             lane.load -= 1
             if not self.closed and self.dialers.get(peer) is dialer:
-                self.process.trace(f"{self.name} < {summary(frames)}")
+                self.process.trace(f"{self.name} < {self.told(frames)}")
                 self.perform(self.core.receive(peer, frames, now))
 
         self.process.post(handle)
@@ -92,15 +104,13 @@ class Role:
         while queue:
             effect = queue.popleft()
             if isinstance(effect, Send):
-                self.process.trace(f"{self.name} > {summary(effect.frames)}")
+                self.process.trace(f"{self.name} > {self.told(effect.frames)}")
                 if not self._send(effect.peer, effect.frames):
                     now = self.process.network.timeline.now
                     queue.extend(self.core.unsent(effect.peer, effect.frames, now))
             elif isinstance(effect, Connect):
                 self._disconnect(effect.peer)
-                self.dialers[effect.peer] = self.process.network.dial(
-                    self.process.host, effect.peer, effect.endpoint, self.take, self.watch
-                )
+                self.dialers[effect.peer] = self.dial(effect.peer, effect.endpoint)
             elif isinstance(effect, Disconnect):
                 self._disconnect(effect.peer)
             elif isinstance(effect, Note):
@@ -154,9 +164,8 @@ class ControlRole(Role):
         assert isinstance(effect, Tell)
         self.process.trace(f"told {effect.news} {effect.incarnation:x} {effect.text}")
         now = self.process.network.timeline.now
-        for client in list(self.process.clients):
-            if client.key == effect.key:
-                client.perform(client.core.hear(effect, now))
+        for role in self.process.roles:
+            role.hear(effect, now)
 
 
 class ClientRole(Role):
@@ -168,6 +177,11 @@ class ClientRole(Role):
         super().__init__(process, f"client-{incarnation:x}")
         self.core: ClientCore = ClientCore(target, incarnation, window)
         self.key = target if "://" in target else key_of("service", target)
+
+    def hear(self, tell: Tell, now: float) -> None:
+        """Take membership's news of an instance."""
+        if tell.key == self.key:
+            self.perform(self.core.hear(tell, now))
 
     def _perform_own(self, effect: Effect) -> None:
         assert isinstance(effect, Settle)
@@ -222,6 +236,7 @@ class Process:
         self.control = ControlRole(self, number)
         self.clients: list[ClientRole] = []
         self.services: list[ServiceRole] = []
+        self.topics: list[Role] = []
         self.silent = False
         self.resumed_at = -inf
         self._trace = trace
@@ -237,7 +252,7 @@ class Process:
     @property
     def roles(self) -> list[Role]:
         """Every role, membership first."""
-        return [self.control, *self.clients, *self.services]
+        return [self.control, *self.clients, *self.services, *self.topics]
 
     def trace(self, text: str) -> None:
         """Write into the diary of the world."""
@@ -338,6 +353,7 @@ class Process:
 _KINDS = {
     1: "HELLO", 2: "WELCOME", 3: "PING", 4: "PONG", 5: "BYE",
     8: "REQUEST", 9: "REPLY", 10: "ERROR", 11: "NOTIFY", 12: "CANCEL",
+    16: "PUBLISH", 17: "MARK", 18: "CREDIT",
     48: "STREAM", 49: "ITEM", 50: "END", 51: "GRANT",
 }  # fmt: skip
 

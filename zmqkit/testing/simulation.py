@@ -19,6 +19,7 @@ from zmqkit.testing.network import Weather
 from zmqkit.testing.oracle import METHODS, NOWHERE, Broken, Called, expect
 from zmqkit.testing.process import ClientRole, Process, ServiceRole
 from zmqkit.testing.streams import STREAMS
+from zmqkit.testing.topic_users import TopicUsers
 from zmqkit.testing.world import Plan, World
 
 NAMES = ("orders", "stock")
@@ -66,7 +67,8 @@ class Simulation:
         self.seeded = deaf or self.random.random() < 0.2
         self.hub = self.seeded and self.world.plan.ports_stay and seed % 2 == 0
         self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
-        self.faults = self._faults()
+        self.topics = TopicUsers(self.world, seed, self.hosts)
+        self.faults = self.topics.faults(self._faults())
         self.storming = True
 
     def run(self) -> None:
@@ -75,7 +77,7 @@ class Simulation:
             self._start(name)
         self._fault_later()
         self.world.run(STORM_S)
-        self.storming = False
+        self.storming = self.topics.storming = False
         self._calm()
         self._try()
         if self.seed % IDLE_EVERY == 0:
@@ -126,6 +128,7 @@ class Simulation:
             self._seed(process)
         for _ in range(self.targets[name]):
             self._client(process)
+        self.topics.start(process)
         return process
 
     def _seed(self, process: Process) -> None:
@@ -283,6 +286,7 @@ class Simulation:
             for name in self.offered[process.host.name]:
                 if not any(r.record.name == name and not r.leaving for r in process.services):
                     world.serve(process, name)
+        self.topics.calm()
         world.run(CALM_S / 2)
         world.oracle.judge_all()
 
@@ -290,6 +294,7 @@ class Simulation:
         """New calls succeed, whoever makes them."""
         world = self.world
         world.oracle.slow = False
+        judge_topics = self.topics.judge()
         tried: list[Called] = []
         offered = {role.record.name for p in world.processes.values() for role in p.services}
         for process in world.processes.values():
@@ -302,6 +307,7 @@ class Simulation:
             error = called.failure
             expect(error is None or called.left, "healed, calls succeed", called, repr(error))
         world.oracle.judge_all()
+        judge_topics()
 
     def _idle(self) -> None:
         """What idles keeps nothing of calls."""
@@ -322,7 +328,9 @@ class Simulation:
                 world.hang_up(role)
             for service in list(process.services):
                 world.leave(service)
+        self.topics.close()
         world.run(3.0)
+        self.topics.judge_closed()
         for process in world.processes.values():
             membership = process.control.core
             expect(not process.clients and not process.services, "closed roles are gone")

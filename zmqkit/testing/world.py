@@ -101,17 +101,20 @@ class World:
 
     def serve(self, process: Process, name: str) -> ServiceRole:
         """Start a service and announce it."""
-        control_port = process.control.core.offers.control_ports[0]
-        address, number = process.host.address, process.control.core.process
-        port = self._port_of(address, f"{process.host.name}/{name}")
-        record = Record(name, "service", self._draw(), number, (address,), control_port, port)
+        record = self.record(process, name, "service")
         core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency, STREAMS)
-        row = [name, "service", record.incarnation, port]
-        core.about.update({"process": number, "control": control_port, "roles": [row]})
+        core.about.update(about(record))
         role = ServiceRole(process, record, core)
-        self._in(process, lambda: process.add_service(role, f"tcp://{address}:{port}"))
+        self._in(process, lambda: process.add_service(role, endpoint_of(record)))
         self.feed.announce(record)
         return role
+
+    def record(self, process: Process, name: str, role: str) -> Record:
+        """What is announced of a role that a process is about to start."""
+        control_port = process.control.core.offers.control_ports[0]
+        address, number = process.host.address, process.control.core.process
+        port = self._port_of(address, f"{process.host.name}/{role}/{name}")
+        return Record(name, role, self._draw(), number, (address,), control_port, port)
 
     def seed(self, process: Process, url: str) -> None:
         """Give a process the address of another, as ZMQKIT_PEERS does."""
@@ -255,3 +258,14 @@ class World:
 
     def _is_taken(self, address: str, port: int) -> bool:
         return f"tcp://{address}:{port}" in self.network.listeners
+
+
+def about(record: Record) -> dict[str, object]:
+    """What a role says of itself and its process in WELCOME."""
+    row = [record.name, record.role, record.incarnation, record.port]
+    return {"process": record.process, "control": record.control_port, "roles": [row]}
+
+
+def endpoint_of(record: Record) -> str:
+    """Where a role listens."""
+    return f"tcp://{record.addresses[0]}:{record.port}"

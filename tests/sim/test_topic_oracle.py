@@ -1,0 +1,72 @@
+"""The oracle of messages notices what must not be: each breaks a rule of a core on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from zmqkit.core.audience import Audience
+from zmqkit.core.effects import Effect
+from zmqkit.core.publisher import PublisherCore
+from zmqkit.core.source import Source
+from zmqkit.core.sources import Sources
+from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.testing.simulation import run
+
+SEEDS = 60
+
+
+def counts_no_gap(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SubscriberCore, "_miss", lambda self, source, topic, missing: None)
+
+
+def says_hello_too_early(patch: pytest.MonkeyPatch) -> None:
+    opened = Sources._open
+
+    def open_(self: Sources, source: Source, now: float) -> list[Effect]:
+        connect, *topics, everybody, own, hello = opened(self, source, now)
+        return [connect, everybody, own, hello, *topics]
+
+    patch.setattr(Sources, "_open", open_)
+
+
+def waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Audience, "blocked", property(lambda self: False))
+
+
+def waits_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PublisherCore, "deadline", lambda self: float("inf"))
+
+
+def ignores_an_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Audience, "leave", lambda self, subscriber, now: True)
+
+
+def says_hello_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Sources, "tick", lambda self, now: [])
+    patch.setattr(Sources, "deadline", lambda self: float("inf"))
+
+
+BREAKS = [
+    (counts_no_gap, "what is not read is accounted for"),
+    (says_hello_too_early, "who has joined has all subscriptions"),
+    (waits_for_nobody, "who is waited for drops nothing"),
+    (waits_for_ever, "a publisher waits for stall_s"),
+    (ignores_an_end, "healed, all joined"),
+    (says_hello_once, "healed, subscribers are up"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("break_it", "invariant"), BREAKS, ids=[break_it.__name__ for break_it, _ in BREAKS]
+)
+def test_a_rule_that_is_broken_is_noticed(
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    break_it(monkeypatch)
+    broken = (run(seed).broken for seed in range(SEEDS))
+    assert any(invariant in text for text in broken)

@@ -1,0 +1,132 @@
+"""Connections for topics in virtual time: XPUB where it binds, XSUB where it dials.
+
+As libzmq has them. XSUB takes every subscription, and sends all of them again by itself, in the
+order of their bytes and before anything else, when it has dialled anew. XPUB tells of a prefix
+when the first of its connections subscribes to it, and when the last has ended that or broke,
+which it notices late, and behind a cut not at all. What nobody wants, or has no room for, it
+drops without a word. TCP loses and repeats nothing on a live connection: so subscriptions are
+sure to arrive while it lives. All else may get lost as in any weather, which stands for breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zmqkit.model import Frames, PeerId
+from zmqkit.testing.network import Connection, Dialer, Listener
+from zmqkit.wire.publication import SUBSCRIBE, UNSUBSCRIBE
+
+NOTICE_S = 0.3
+LOOK_S = 0.25
+
+
+def subscription(frames: Frames) -> tuple[bytes, bytes]:
+    """What XPUB and XSUB read: SUBSCRIBE or UNSUBSCRIBE and a prefix; nothing for all else."""
+    frame = bytes(frames[0]) if len(frames) == 1 else b""
+    return (frame[:1], frame[1:]) if frame[:1] in (SUBSCRIBE, UNSUBSCRIBE) else (b"", b"")
+
+
+@dataclass(eq=False)
+class TopicDialer(Dialer):
+    """One end that subscribes. dials: how many connections it has had."""
+
+    subscribed: dict[bytes, None] = field(default_factory=dict)
+    dials: int = 0
+
+    def send(self, frames: Frames) -> bool:
+        """Hand over one message; a subscription is always taken."""
+        verb, prefix = subscription(frames)
+        if not verb:
+            return super().send(frames)
+        if verb == SUBSCRIBE:
+            self.subscribed[prefix] = None
+        else:
+            self.subscribed.pop(prefix, None)
+        if self.connection is not None:
+            self.network.carry(self.connection, frames, back=False, sure=True)
+        elif not self.dials:
+            self.parked.append(frames)
+        return True
+
+    def opened(self, connection: Connection) -> None:
+        """Subscribe anew if it is not the first connection, and send what was parked."""
+        self.dials += 1
+        if self.dials > 1:
+            for prefix in sorted(self.subscribed):
+                anew = (SUBSCRIBE + prefix,)
+                self.network.carry(connection, anew, back=False, sure=True)
+        while self.parked:
+            frames = self.parked.popleft()
+            sure = bool(subscription(frames)[0])
+            self.network.carry(connection, frames, back=False, sure=sure)
+
+
+@dataclass(eq=False)
+class TopicListener(Listener):
+    """One bound address that publishes.
+
+    notice: takes the name of a connection whose end is noticed. room: packets that each
+    connection holds, 0 for as many as the weather allows. pipes: the prefixes of each
+    connection that is not known to have ended. refused: messages that found no room.
+    """
+
+    notice: Callable[[PeerId], None] = field(kw_only=True)
+    room: int = 0
+    pipes: dict[PeerId, dict[bytes, None]] = field(default_factory=dict)
+    refused: int = 0
+
+    def accept(self, dialer: Dialer, peer: PeerId) -> Connection:
+        """Have one more connection, which is subscribed to nothing yet."""
+        connection = super().accept(dialer, peer)
+        self.pipes[peer] = {}
+        connection.back.room = self.room
+        connection.back.once = connection.there.once = True
+        return connection
+
+    def ended(self, connection: Connection) -> None:
+        """A connection broke: notice it in a while, once nothing is cut any more."""
+        super().ended(connection)
+
+        def look() -> None:
+            if self.network.is_cut(connection):
+                timeline.after(LOOK_S, look)
+            else:
+                self.notice(connection.peer)
+
+        timeline = self.network.timeline
+        timeline.after(timeline.random.uniform(0.0, NOTICE_S), look)
+
+    # What the socket does in a turn of its process
+
+    def admit(self, peer: PeerId, frames: Frames) -> bool:
+        """Take what arrived; whether the socket passes it on."""
+        prefixes = self.pipes.get(peer)
+        if prefixes is None:
+            return False
+        verb, prefix = subscription(frames)
+        if verb == SUBSCRIBE:
+            known = self._holds(prefix)
+            prefixes[prefix] = None
+            return not known
+        if verb == UNSUBSCRIBE:
+            prefixes.pop(prefix, None)
+            return not self._holds(prefix)
+        return True
+
+    def end(self, peer: PeerId) -> list[Frames]:
+        """Give a connection up; what the socket tells of that."""
+        prefixes = self.pipes.pop(peer, {})
+        return [(UNSUBSCRIBE + prefix,) for prefix in prefixes if not self._holds(prefix)]
+
+    def publish(self, frames: Frames) -> None:
+        """Send one message to whoever has subscribed to a beginning of it."""
+        frame = bytes(frames[0])
+        for peer, prefixes in self.pipes.items():
+            connection = self.connections.get(peer)
+            if connection is not None and frame.startswith(tuple(prefixes)):
+                sent = self.network.carry(connection, frames, back=True)
+                self.refused += not sent
+
+    def _holds(self, prefix: bytes) -> bool:
+        return any(prefix in prefixes for prefixes in self.pipes.values())

@@ -1,0 +1,301 @@
+"""What must hold of all messages of a world; `Broken` says what did not.
+
+A subscriber reads, of each topic of each publisher, a part of what was published there, in
+order, nothing twice and nothing unwanted. What it does not read in between it is told to be
+missing, or its counters say that it was dropped. Whoever has joined has all its subscriptions.
+A publisher that waits is free in time, and loses nothing while nothing breaks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf
+
+from zmqkit.core.inbox import Delivery
+from zmqkit.core.subscriber import Gap
+from zmqkit.options import STALL_S
+from zmqkit.testing.oracle import SLACK_S, expect
+from zmqkit.testing.timeline import Timeline
+from zmqkit.testing.topics import PublisherRole, SubscriberRole
+from zmqkit.wire.publication import private
+
+HEAVY_BYTES = 1 << 20
+_HEAVY = memoryview(bytes(HEAVY_BYTES))
+_LONG_CHARS = 3000
+_LONG_EVERY = 16
+
+
+@dataclass(slots=True, eq=False)
+class Published:
+    """What one publisher has published: the tokens of each topic, in order."""
+
+    role: PublisherRole
+    heavy: bool
+    stall_s: float = STALL_S
+    topics: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether it waits, and never had to give up on anybody."""
+        core = self.role.core
+        return core.audience.waits and not core.counts["exclusions"]
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether something may be missing though no connection broke."""
+        return not self.waits_for_all and self.role.topics.refused > 0
+
+    def body(self, token: int) -> object:
+        """What stands for a token: something small, or long enough to be compressed, or so
+        large that a few of them fill a window."""
+        if self.heavy:
+            return _HEAVY[: HEAVY_BYTES - token]
+        return f"{token} " * _LONG_CHARS if token % _LONG_EVERY == 0 else ["token", token]
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """How far a subscriber has read a topic of a publisher.
+
+    floor: the number up to which messages may be from before its subscription was in place.
+    sure: it has read one above the floor, so that everything behind is accounted for. absent:
+    numbers that were passed over, of those that are accounted for; possible: of all. missing:
+    what it was told.
+    """
+
+    floor: float = inf
+    sure: bool = False
+    last: int = 0
+    count: int = 0
+    absent: int = 0
+    possible: int = 0
+    missing: int = 0
+
+    def read(self, sequence: int, count: int) -> None:
+        """Count the messages of a delivery, and what was passed over before it."""
+        if self.last:
+            passed = sequence - self.last - 1
+            self.possible += passed
+            self.absent += passed if self.last > self.floor else 0
+        self.last = sequence + count - 1
+        self.count += count
+
+
+class TopicOracle:
+    """Knows every message of the world and judges what becomes of it."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.published: dict[int, Published] = {}
+        self.tracks: dict[SubscriberRole, dict[tuple[int, str], Track]] = {}
+        self.subscribers: dict[int, SubscriberRole] = {}
+        self.counts: Counter[str] = Counter()
+        self.quiet = False
+        self._token = 0
+
+    def add(self, role: PublisherRole, *, heavy: bool, stall_s: float) -> None:
+        """A publisher that starts."""
+        incarnation = role.record.incarnation
+        self.published[incarnation] = Published(role, heavy, stall_s)
+
+    def enter(self, role: SubscriberRole) -> None:
+        """A subscriber that starts."""
+        self.tracks[role] = {}
+        self.subscribers[role.core.incarnation] = role
+
+    # What publishers do
+
+    def publish(self, role: PublisherRole, topic: str) -> object:
+        """Note the next message of a topic; gives its body."""
+        self._token += 1
+        self.counts["published"] += 1
+        known = self.published[role.record.incarnation]
+        known.topics.setdefault(topic, []).append(self._token)
+        role.process.trace(f"{role.name} publishes {topic} {self._token}")
+        for subscriber in self.tracks:
+            self._judge_subscriptions(role, subscriber)
+        return known.body(self._token)
+
+    def _judge_subscriptions(self, role: PublisherRole, subscriber: SubscriberRole) -> None:
+        """Whoever is up at a publisher, by the connection that it has, has all its prefixes."""
+        dialer = subscriber.connection(role.record.incarnation)
+        if dialer is None or dialer.connection is None:
+            return
+        prefixes = role.topics.pipes.get(dialer.connection.peer, {})
+        for prefix in subscriber.prefixes:
+            expect(
+                prefix.encode() in prefixes,
+                "who has joined has all subscriptions", subscriber.name, role.name, prefix,
+            )  # fmt: skip
+
+    def _judge_joined(self, role: PublisherRole, incarnation: int) -> None:
+        """Whoever a publisher counts as joined has all prefixes, unless they changed since."""
+        subscriber = self.subscribers[incarnation]
+        prefixes = {prefix.encode() for prefix in subscriber.prefixes}
+        own = private(incarnation)
+        pipes = [each.keys() for each in role.topics.pipes.values() if own in each]
+        expect(
+            subscriber.changed or any(prefixes <= pipe for pipe in pipes),
+            "who has joined has all subscriptions", subscriber.name, role.name,
+        )  # fmt: skip
+
+    def moved(self, role: PublisherRole) -> None:
+        """A publisher that waits is free again in time."""
+        now = self.timeline.now
+        if role.blocked_at < inf:
+            stall_s = self.published[role.record.incarnation].stall_s
+            due_at = max(role.blocked_at + stall_s, role.process.resumed_at) + SLACK_S
+            expect(now <= due_at, "a publisher waits for stall_s", role.name, now - due_at)
+        listeners = role.core.audience.listeners
+        joined = {subscriber for subscriber, each in listeners.items() if each.joined}
+        for subscriber in joined - role.joined:
+            self._judge_joined(role, subscriber)
+        role.joined = joined
+        if not role.core.blocked:
+            role.blocked_at = inf
+        elif role.blocked_at == inf:
+            role.blocked_at = now
+            self.counts["blocked"] += 1
+
+    # What subscribers do
+
+    def changed(self, role: SubscriberRole, incarnation: int, *, up: bool) -> None:
+        """A subscriber has all subscriptions at a publisher, or no longer.
+
+        What was published from then on, and no earlier, is sure to be accounted for. When the
+        connection is made anew that goes on for topics of which it has read something since.
+        """
+        for (publisher, topic), track in self._tracks(role, incarnation).items():
+            if publisher != incarnation:
+                continue
+            if up and not track.sure:
+                track.floor = len(self.published[incarnation].topics.get(topic, ()))
+            elif not up:
+                track.sure = track.last > track.floor
+                track.floor = track.floor if track.sure else inf
+
+    def forget(self, role: SubscriberRole, prefix: str) -> None:
+        """A subscriber ends a subscription: what it is not sent is not missing."""
+        for incarnation in self.published:
+            self._tracks(role, incarnation)
+        for (_, topic), track in self.tracks[role].items():
+            if topic.startswith(prefix) and not topic.startswith(tuple(role.prefixes)):
+                track.sure, track.floor = False, inf
+
+    def miss(self, role: SubscriberRole, gaps: list[Gap]) -> None:
+        """Take what a subscriber is told to be missing."""
+        for incarnation, topic, count in gaps:
+            role.process.trace(f"{role.name} misses {count} of {topic} of {incarnation:x}")
+            self.counts["missing"] += count
+            self._track(role, incarnation, topic).missing += count
+            known = self.published.get(incarnation)
+            expect(known is not None, "who misses something knows of whom", role.name)
+            if self.quiet and known is not None:
+                about = role.name, known.role.name, topic, count
+                expect(known.may_lose, "nothing is missing where nothing breaks", *about)
+
+    def read(self, role: SubscriberRole, delivery: Delivery) -> None:
+        """Judge what a subscriber reads."""
+        topic, sequence, count = delivery.topic, delivery.sequence, len(delivery.bodies)
+        about = role.name, topic, f"{delivery.publisher:x}", sequence
+        role.process.trace(f"{role.name} reads {count} from {sequence} of {about[2]} {topic}")
+        known = self.published.get(delivery.publisher)
+        expect(known is not None and count, "what is read was published", *about)
+        assert known is not None
+        tokens = known.topics.get(topic, [])
+        expect(0 < sequence <= len(tokens) + 1 - count, "a number travels", *about)
+        expect(role.wants(topic), "what is read is wanted", *about)
+        bodies = [known.body(token) for token in tokens[sequence - 1 : sequence - 1 + count]]
+        expect(bodies == delivery.bodies, "a body travels", *about)
+        track = self._track(role, delivery.publisher, topic)
+        expect(sequence > track.last, "a topic keeps its order", *about, track.last)
+        track.read(sequence, count)
+        self.counts["read"] += count
+        self._judge_account(role, f"{role.name} {topic}")
+
+    def emptied(self, role: SubscriberRole) -> None:
+        """Judge a subscriber that has read everything there was."""
+        tracks = self.tracks[role]
+        dropped = self.dropped(role)
+        for (incarnation, topic), track in tracks.items():
+            expect(
+                dropped or track.missing <= track.possible,
+                "what is missing was not read", role.name, topic, f"{incarnation:x}", track,
+            )  # fmt: skip
+        stats = role.core.stats()
+        expect(
+            stats["missing"] == sum(track.missing for track in tracks.values()),
+            "all that is missing is told", role.name, stats,
+        )  # fmt: skip
+        read = sum(track.count for track in tracks.values())
+        expect(stats["delivered"] == read, "delivered counts", role.name, stats)
+        published = sum(
+            len(tokens) for known in self.published.values() for tokens in known.topics.values()
+        )
+        lost = dropped + sum(track.missing for track in tracks.values())
+        expect(read + lost <= published, "nothing is lost twice", role.name, stats)
+
+    def dropped(self, role: SubscriberRole) -> int:
+        """How many messages a subscriber has dropped, for any reason."""
+        dropped = role.core.stats()["dropped"]
+        assert isinstance(dropped, dict)
+        full, sources = dropped.get("full", 0), role.core.sources
+        waited_for = all(known.waits_for_all for known in self.published.values())
+        if not (self.quiet and waited_for and sources.up_count == len(sources.by_peer)):
+            role.full = None  # nobody waits for one that has not joined
+        elif role.full is None:
+            role.full = None if role.core.has_messages else full
+        else:
+            expect(full == role.full, "who is waited for drops nothing", role.name, dropped)
+        return sum(dropped.values())
+
+    def _judge_account(self, role: SubscriberRole, about: str) -> None:
+        """What was passed over was told to be missing, or was dropped."""
+        tracks = self.tracks[role].values()
+        spare = self.dropped(role)
+        for track in tracks:
+            spare -= max(0, track.absent - track.missing)
+        expect(spare >= 0, "what is not read is accounted for", about, spare)
+
+    # Ends
+
+    def judge_up(self, role: SubscriberRole, publishers: list[PublisherRole]) -> None:
+        """A subscriber has all subscriptions at each of these publishers."""
+        wanted = {publisher.record.incarnation for publisher in publishers}
+        expect(wanted == set(role.up), "healed, subscribers are up", role.name, role.up, wanted)
+
+    def judge_reached(
+        self, role: SubscriberRole, publishers: list[PublisherRole], topics: list[str]
+    ) -> None:
+        """A subscriber has read the last message of each topic that it wants.
+
+        Whoever wants the latest alone may have read that of one of the publishers only.
+        """
+        for topic in topics:
+            behind: list[str] = []
+            for publisher in publishers:
+                incarnation = publisher.record.incarnation
+                last = self._track(role, incarnation, topic).last
+                if last != len(self.published[incarnation].topics[topic]):
+                    behind.append(f"{publisher.name} {last}")
+            wanted = topic.startswith(tuple(role.prefixes))
+            few = len(behind) < len(publishers) if role.latest else not behind
+            about = role.name, topic, *behind
+            expect(not wanted or not behind or few, "healed, messages are read", *about)
+
+    # Inside
+
+    def _track(self, role: SubscriberRole, incarnation: int, topic: str) -> Track:
+        return self._tracks(role, incarnation).setdefault((incarnation, topic), Track())
+
+    def _tracks(self, role: SubscriberRole, incarnation: int) -> dict[tuple[int, str], Track]:
+        """All of a subscriber, those of each topic of a publisher among them."""
+        tracks = self.tracks[role]
+        known = self.published.get(incarnation)
+        # One that was published first since all subscriptions were in place has no floor.
+        floor = 0 if incarnation in role.up else inf
+        for topic in known.topics if known is not None else ():
+            if (incarnation, topic) not in tracks:
+                tracks[incarnation, topic] = Track(floor)
+        return tracks

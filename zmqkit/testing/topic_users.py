@@ -1,0 +1,263 @@
+"""Publish-subscribe in the world of one seed: who publishes and reads, and what befalls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from zmqkit.core.publisher import PublisherCore
+from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.model import parse_url
+from zmqkit.options import STALL_S
+from zmqkit.testing.oracle import expect
+from zmqkit.testing.process import Process
+from zmqkit.testing.topic_oracle import TopicOracle
+from zmqkit.testing.topics import (
+    STYLES,
+    PublisherRole,
+    SubscriberRole,
+    start_publisher,
+    start_subscriber,
+    stop_publisher,
+    stop_subscriber,
+)
+from zmqkit.testing.world import World, about, endpoint_of
+
+NAMES = ("weather", "prices")
+TOPICS = ("kitchen.celsius", "kitchen.humidity", "cellar", "c", "ça")
+PREFIXES = ("", "kitchen.", "kitchen.celsius", "c", "ça", "nothing")
+
+
+class TopicUsers:
+    """Publishers and subscribers on the hosts of a world, from its plan to its end."""
+
+    def __init__(self, world: World, seed: int, hosts: list[str]) -> None:
+        """Three worlds of four have some; the others are as if there were none."""
+        self.world = world
+        self.oracle = TopicOracle(world.timeline)
+        self.random = Random(f"topics {seed}")
+        random = self.random
+        self.storming = True
+        self.publishers: dict[str, list[str]] = {}
+        self.listens: dict[str, int] = {}
+        if random.random() < 0.75:
+            self.publishers = {h: random.sample(NAMES, random.randint(0, 2)) for h in hosts}
+            self.publishers[random.choice(hosts)] = [NAMES[0]]
+            self.listens = {h: random.randint(0, 2) for h in hosts}
+            self.listens[random.choice(hosts)] = 1
+        self.waits = random.choice((0.0, 0.5, 1.0))
+        self.stall_s = random.choice((STALL_S, 1.0, 0.3))
+        self.heavy = random.choice((0.0, 0.0, 0.5, 1.0))
+        self.turns_per_s = random.choice((1.0, 3.0, 10.0))
+        self.pace_s = random.choice((0.0, 0.01, 0.3))
+        self.oracle.quiet = bool(self.publishers) and random.random() < 0.2
+        if self.oracle.quiet:
+            world.plan.weather.loss = 0.0
+            self.waits = random.choice((0.5, 1.0))
+        self.lossy = world.plan.weather.loss > 0.0
+
+    def faults(self, others: list[Callable[[], None]]) -> list[Callable[[], None]]:
+        """What may befall this world: others' faults too, unless it is quiet."""
+        kinds = [self._withdraw, self._change, self._rest, self._swap]
+        own = [k for k in kinds for _ in range(self.random.choice((0, 0, 1, 1, 2)))]
+        if self.oracle.quiet:
+            return [self._rest] * (self._rest in own)
+        return others + own if self.publishers else others
+
+    # Users
+
+    def start(self, process: Process) -> None:
+        """Start what is to be on a host, once its process has started."""
+        self.world.timeline.after(0.0, lambda: self._start(process))
+
+    def _start(self, process: Process) -> None:
+        host = process.host
+        if self.world.processes.get(host.name) is process:
+            for name in self.publishers.get(host.name, []):
+                self.publisher(process, name)
+            for _ in range(self.listens.get(host.name, 0)):
+                self._subscriber(process)
+
+    def publisher(self, process: Process, name: str) -> PublisherRole:
+        """Start a publisher, and somebody who publishes."""
+        random, world = self.random, self.world
+        record = world.record(process, name, "publisher")
+        waits = random.random() < self.waits
+        core = PublisherCore(record.incarnation, waits=waits, stall_s=self.stall_s)
+        core.about.update(about(record))
+        role = PublisherRole(process, record, core, self.oracle, random.choice(STYLES))
+        heavy = random.random() < self.heavy
+        self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
+        process.post(lambda now: start_publisher(role, endpoint_of(record), now))
+        world.feed.announce(record)
+        self._publish_later(role)
+        return role
+
+    def subscriber(
+        self, process: Process, target: str, prefixes: list[str], *, latest: bool = False
+    ) -> SubscriberRole:
+        """Start a subscriber of a name or a URL, and somebody who reads."""
+        world = self.world
+        incarnation = world.random.getrandbits(63) | 1
+        core = SubscriberCore(target, incarnation, prefixes, latest=latest)
+        role = SubscriberRole(process, target, core, prefixes, self.oracle)
+        role.latest = latest
+        self.oracle.enter(role)
+        url = parse_url(target) if "://" in target else None
+        process.post(lambda now: start_subscriber(role, url, now, open=world.plan.lan))
+        return role
+
+    def _subscriber(self, process: Process) -> None:
+        random = self.random
+        name = random.choice(NAMES)
+        urls = self.world.control_urls(but=process)
+        by_url = urls and self.world.plan.ports_stay and random.random() < 0.2
+        target = f"{random.choice(urls)}/{name}" if by_url else name
+        prefixes = random.sample(PREFIXES, random.randint(1, 3))
+        role = self.subscriber(process, target, prefixes, latest=random.random() < 0.2)
+        role.pace_s = self.pace_s * random.random()
+
+    def _publish_later(self, role: PublisherRole) -> None:
+        delay = self.random.expovariate(self.turns_per_s)
+        self.world.timeline.after(delay, lambda: self._publishes(role))
+
+    def _publishes(self, role: PublisherRole) -> None:
+        if role.closed or not role.process.host.alive or not self.storming:
+            return
+        if not role.process.paused and role in role.process.topics:
+            count = self.random.choice((1, 1, 3, 20, 200))
+            topics = self.random.choices(TOPICS, k=count)
+            role.process.post(lambda now: role.publish(topics, now))
+        self._publish_later(role)
+
+    # Faults
+
+    def _all_publishers(self) -> list[PublisherRole]:
+        roles = [role for p in self.world.processes.values() for role in p.topics]
+        return [r for r in roles if isinstance(r, PublisherRole) and not r.leaving]
+
+    def _all_subscribers(self) -> list[SubscriberRole]:
+        roles = [role for p in self.world.processes.values() for role in p.topics]
+        return [role for role in roles if isinstance(role, SubscriberRole)]
+
+    def _withdraw(self) -> None:
+        """A publisher leaves; another of its name starts there in a while."""
+        roles = self._all_publishers()
+        if roles:
+            role = self.random.choice(roles)
+            self._leave(role)
+            delay = self.random.uniform(0.0, 3.0)
+            self.world.timeline.after(delay, lambda: self._publish_again(role))
+
+    def _leave(self, role: PublisherRole) -> None:
+        role.leaving = True
+        self.world.feed.withdraw(role.record.incarnation)
+        role.process.post(lambda now: stop_publisher(role, now))
+
+    def _publish_again(self, role: PublisherRole) -> None:
+        if role.process.host.alive and self.storming:
+            self.publisher(role.process, role.record.name)
+
+    def _change(self) -> None:
+        """A subscriber subscribes to more, or to less for a while."""
+        roles = self._all_subscribers()
+        if roles:
+            role = self.random.choice(roles)
+            had = self.random.random() < 0.7
+            prefix = self.random.choice([*role.prefixes] if had and role.prefixes else PREFIXES)
+            role.process.post(lambda now: self._toggle(role, prefix, now))
+
+    def _toggle(self, role: SubscriberRole, prefix: str, now: float) -> None:
+        if role.closed:
+            return
+        role.process.trace(f"{role.name} changes {prefix!r}")
+        if prefix not in role.prefixes:
+            role.subscribe(prefix, now)
+            return
+        role.unsubscribe(prefix)
+        self.oracle.forget(role, prefix)
+        delay = self.random.uniform(0.0, 1.0)
+        role.process.later(delay, lambda now: self._toggle(role, prefix, now))
+
+    def _rest(self) -> None:
+        """Somebody stops reading for a while."""
+        roles = self._all_subscribers()
+        if roles:
+            role = self.random.choice(roles)
+            duration_s = self.random.choice((0.5, 3.0, 8.0))
+            role.rests_until = self.world.timeline.now + duration_s
+
+    def _swap(self) -> None:
+        """A subscriber closes, and another starts."""
+        roles = self._all_subscribers()
+        if roles:
+            role = self.random.choice(roles)
+            self._hang_up(role)
+            self._subscriber(role.process)
+
+    def _hang_up(self, role: SubscriberRole) -> None:
+        open = self.world.plan.lan
+        role.process.post(lambda now: stop_subscriber(role, open=open))
+
+    # The end
+
+    def calm(self) -> None:
+        """Every publisher is there again, and whoever reads does so without a pause."""
+        for role in self._all_subscribers():
+            role.rests_until = self.world.timeline.now
+            role.pace_s = 0.0
+        for process in self.world.processes.values():
+            there = [r.record.name for r in self._all_publishers() if r.process is process]
+            for name in self.publishers.get(process.host.name, []):
+                if name not in there:
+                    self.publisher(process, name)
+
+    def judge(self) -> Callable[[], None]:
+        """Publish to everybody; gives what judges whether it arrives, in some seconds."""
+        publishers, subscribers = self._all_publishers(), self._all_subscribers()
+        for subscriber in subscribers:
+            self.oracle.judge_up(subscriber, self._publishers_of(subscriber, publishers))
+        for publisher in publishers:
+            expect(not publisher.core.blocked, "healed, nobody waits", publisher.name)
+            there = [s for s in subscribers if publisher in self._publishers_of(s, publishers)]
+            joined = publisher.core.audience.joined_count
+            expect(self.lossy or joined == len(there), "healed, all joined", publisher.name)
+            publisher.process.post(lambda now, role=publisher: role.publish(TOPICS, now))  # type: ignore[misc]  # the loop's own
+
+        def judge() -> None:
+            for subscriber in subscribers:
+                theirs = self._publishers_of(subscriber, publishers)
+                self.oracle.judge_reached(subscriber, theirs, list(TOPICS))
+
+        return judge
+
+    def _publishers_of(
+        self, subscriber: SubscriberRole, publishers: list[PublisherRole]
+    ) -> list[PublisherRole]:
+        """Those that a subscriber is to find."""
+        place, _, name = subscriber.target.rpartition("/")
+        found = [role for role in publishers if role.record.name == name]
+        if not place:
+            return found
+        return [
+            role
+            for role in found
+            if role.process.control.listener is not None
+            and role.process.control.listener.endpoint == place
+        ]
+
+    def close(self) -> None:
+        """Have everybody leave."""
+        for subscriber in self._all_subscribers():
+            self._hang_up(subscriber)
+        for publisher in self._all_publishers():
+            self._leave(publisher)
+
+    def judge_closed(self) -> None:
+        """Nobody is subscribed to anything any more."""
+        for process in self.world.processes.values():
+            expect(not process.topics, "closed roles are gone")
+        for known in self.oracle.published.values():
+            if known.role.process.host.alive:
+                left = known.role.core.audience.listeners
+                expect(known.role.closed, "closed publishers are closed", known.role.name, left)
