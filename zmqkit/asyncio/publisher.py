@@ -79,6 +79,7 @@ class Publisher:
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._audience = self._core.audience
         self._gathering = self._core.gathering
         self._driver: AioDriver | None = None
         self._process = current_process()
@@ -108,15 +109,15 @@ class Publisher:
 
         topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
         """
-        driver, audience = self._driver, self._core.audience
+        driver, audience = self._driver, self._audience
         if driver is None or not driver.flush_due:  # the first of this turn
             driver = self._usable()
+            driver.soon()
         if audience.load >= audience.limit:
             await self._wait_for_room(driver)
+            driver.soon()
         if self._gathering.add(topic, body):
             driver.driver.flush(time.monotonic())
-        if not driver.flush_due:
-            driver.soon()
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers beyond the end of a turn."""

@@ -272,7 +272,7 @@ class SubscriberCore:
         inbox = self._shared
         if source.waits and not self._latest:
             own = self._own.get(source.peer)
-            inbox = self._own[source.peer] = own or self._new_inbox(2)
+            inbox = self._own[source.peer] = own or self._new_inbox(3)
         if dropped := inbox.put(delivery):
             self.dropped["replaced" if self._latest else "full"] += dropped
         self._filled[inbox] = None

@@ -23,6 +23,7 @@ _HARMLESS_BYTES_MAX = 2048
 _CLAIMED_BYTES_MAX = 16 << 20
 _SEARCHED_BYTES_MAX = 1 << 20
 _POINTER_BYTES = 8
+_SHORT_LIST_ITEMS = 2048
 _SHOWN_CHARS_MAX = 40
 _ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -102,17 +103,29 @@ def decode(data: Buffer) -> object:
     look for those afterwards takes what it gained.
     """
     try:
-        if len(data) > _HARMLESS_BYTES_MAX and _claims_much(data):
-            scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
-            scanner.feed(data)
-            scanner.skip()
-        return msgpack.unpackb(
-            data, strict_map_key=False, timestamp=3, ext_hook=_refuse_extension
-        )
+        longest = len(data)
+        if longest > _HARMLESS_BYTES_MAX:
+            longest = _list_items_max(data)
+        if longest:
+            try:
+                return _unpack(data, max_array_len=longest)
+            except ValueError:
+                if longest == len(data):
+                    raise
+        scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
+        scanner.feed(data)
+        scanner.skip()
+        return _unpack(data)
     except Exception as error:
         # msgpack raises ValueError, TypeError (unhashable key), OverflowError (timestamps),
         # MemoryError and its own kinds; all mean the same here: not ours.
         raise Malformed(f"msgpack: {type(error).__name__}") from error
+
+
+def _unpack(data: Buffer, **limits: int) -> object:
+    return msgpack.unpackb(
+        data, strict_map_key=False, timestamp=3, ext_hook=_refuse_extension, **limits
+    )
 
 
 def array(items: Sequence[bytes]) -> bytes:
@@ -129,26 +142,23 @@ def array_head(count: int) -> bytes:
     return _ARRAY32 + count.to_bytes(4, "big")
 
 
-def _claims_much(data: Buffer) -> bool:
-    """Whether lists might be made of memory out of proportion.
+def _list_items_max(data: Buffer) -> int:
+    """How many items each list may claim so that all together take memory in proportion.
 
-    A decoder takes a pointer for each claimed element at once, and each byte that looks like a
-    header, which takes three of them, may claim as many elements as there are bytes. To look
-    for those bytes is fast; where there are few of them the claims are harmless.
+    A decoder takes a pointer for each claimed item at once, and each byte that looks like a
+    header, which takes three of them, may claim as many items as there are bytes. To count
+    those bytes is fast; where there are few the claims are harmless, and where there are more
+    of them short lists are. 0 if even these may be too much.
     """
     size = len(data)
     if size > _SEARCHED_BYTES_MAX:
-        return True
-    budget = _CLAIMED_BYTES_MAX // (_POINTER_BYTES * (size + 1))
+        return 0
     held = bytes(data)
-    for header in (_ARRAY32, _ARRAY16):
-        at = held.find(header)
-        while at >= 0:
-            budget -= 1
-            if budget < 0:
-                return True
-            at = held.find(header, at + 1)
-    return False
+    heads = held.count(_ARRAY32) + held.count(_ARRAY16)
+    for items in (size, _SHORT_LIST_ITEMS):
+        if heads * _POINTER_BYTES * (items + 1) <= _CLAIMED_BYTES_MAX:
+            return items
+    return 0
 
 
 def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
