@@ -87,6 +87,15 @@ def check_policy(policy: object, stall_s: object) -> bool:
     return policy == "block"
 
 
+def check_reader(latest: object, copy: object, on_gap: object) -> None:
+    """Raise UsageError for a wrong option of a subscriber."""
+    for option, value in (("latest", latest), ("copy", copy)):
+        if type(value) is not bool:
+            raise UsageError(f"{option} is {value!r}; use True or False")
+    if on_gap is not None and not callable(on_gap):
+        raise UsageError(f"on_gap is {on_gap!r}; use a function that takes a Gap")
+
+
 def name_of(name: str) -> str:
     """The name behind a URL, for labels, or the name itself."""
     return name.rpartition("/")[2] if "://" in name else check_name(name)

@@ -265,3 +265,16 @@ def test_a_publisher_without_a_process_is_not_watched() -> None:
 def test_odd_words_about_its_process_are_malformed() -> None:
     with pytest.raises(Malformed):
         fixed({"process": 9, "control": 0, "roles": []})
+
+
+def test_a_publisher_of_another_name_than_the_url_says_is_not_used() -> None:
+    sources = Sources("tcp://127.0.0.1:5000/snow", SUBSCRIBER, [""])
+    sources.found(0, ENDPOINT, 0.0)
+    [source] = sources.by_peer.values()
+    sources.adopt(source, PUBLISHER)
+    fields = {"token": 1, "waits": False, **ABOUT}
+    frames = publication.to_subscriber(wire.WELCOME, PUBLISHER, SUBSCRIBER, fields)
+    _, packet = publication.read(frames)
+    there = {"wanted": "tcp://127.0.0.1:5000/snow", "there": "weather"}
+    assert sources.welcomed(source, packet, 0.0) == [Note("misnamed", there)]
+    assert sources.up_count == 0

@@ -44,3 +44,23 @@ def test_a_batch_gathers_inside_its_block_alone(blocking: Kit) -> None:
         batch.publish("t", 1)
     with pytest.raises(zmqkit.UsageError, match="with block"):
         batch.publish("t", 1)
+
+
+@pytest.mark.parametrize("option", ["latest", "copy", "on_gap"])
+def test_a_wrong_option_of_a_subscriber_is_named(kit: Kit, option: str) -> None:
+    with pytest.raises(zmqkit.UsageError, match=f"{option} is 3"):
+        kit.subscriber(count=0, **{option: 3})
+
+
+def test_a_callback_may_wait(aio: Kit) -> None:
+    publisher, subscriber = aio.publisher(), aio.subscriber()
+    publisher.ready(1, timeout_s=BOUND_S)
+    heard: list[object] = []
+
+    async def hear(message: zmqkit.Message) -> None:
+        heard.append(message.body)
+        subscriber.stop()
+
+    publisher.publish("t", 1)
+    subscriber.listen(hear, timeout_s=BOUND_S)
+    assert heard == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Iterable
 from math import inf
@@ -13,6 +14,7 @@ from zmqkit._messages import (
     Gap,
     Hand,
     Message,
+    check_reader,
     label_of,
     name_of,
     publisher_rows,
@@ -51,6 +53,7 @@ class Subscriber:
         on_gap: Callable[[Gap], object] | None = None,
         insecure: bool | None = None,
     ) -> None:
+        check_reader(latest, copy, on_gap)
         self._place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
         self._label = name_of(name)
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
@@ -100,12 +103,14 @@ class Subscriber:
     async def listen(
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
-        """Call back with each message until `stop`, or for `timeout_s`."""
+        """Call back with each message until `stop`, or for `timeout_s`; awaits the callback."""
         until = end_of(timeout_s)
         self._usable()
         while True:
             for message in self._hand.messages:
-                callback(message)
+                called = callback(message)
+                if inspect.isawaitable(called):
+                    await called
                 if self._stopping or time.monotonic() >= until:
                     break  # the rest is the next reader's
             if time.monotonic() >= until or not await self._reach(until):

@@ -13,6 +13,7 @@ from zmqkit._messages import (
     Gap,
     Hand,
     Message,
+    check_reader,
     label_of,
     name_of,
     publisher_rows,
@@ -50,6 +51,7 @@ class Subscriber:
         on_gap: Callable[[Gap], object] | None = None,
         insecure: bool | None = None,
     ) -> None:
+        check_reader(latest, copy, on_gap)
         self._place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
         self._label = name_of(name)
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)

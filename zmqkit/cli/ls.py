@@ -60,11 +60,12 @@ def command(
     insecure: bool,
     verbose: int,
 ) -> None:
-    """List who is there: name, role, address, age and state.
+    """List the services and publishers that are there: name, role, address, age and state.
 
-    The age is since when the role is known here. The state is `up` when its process answers,
-    `evasive` when it is connected and silent, `connecting` or `lost` on the way there or back,
-    `gone` when it is announced and nobody answers, `heard` when nobody asked it.
+    Clients and subscribers only look, so nobody can list them. The age is since when the role
+    is known here. The state is `up` when its process answers, `evasive` when it is connected
+    and silent, `connecting` or `lost` on the way there or back, `gone` when it is announced
+    and nobody answers, `heard` when nobody asked it.
 
     With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
     line: + for what came, ~ for what changed, - for what went, or with --json an object whose

@@ -98,18 +98,24 @@ def _print_raw(body: object) -> None:
 def _print_rates(
     subscriber: zmqkit.Subscriber, count: int | None, timeout_s: float | None, *, as_json: bool
 ) -> None:
-    """Every second, how many messages of each topic came; `count` is of messages in all."""
-    seen = 0
+    """Every second, how many messages of each topic came since; `count` is of those in all.
+
+    The first message starts the clock.
+    """
+    _next(subscriber, timeout_s)
+    seen, begun = 1, time.monotonic()
     while seen != count:
-        first = _next(subscriber, timeout_s)
-        topics, begun = Counter([first.topic]), time.monotonic()
-        seen += 1
+        topics: Counter[str] = Counter()
         while seen != count and (left_s := begun + RATE_S - time.monotonic()) > 0:
             message = subscriber.receive(left_s)
             if message is not None:
                 topics[message.topic] += 1
                 seen += 1
-        passed_s = max(time.monotonic() - begun, 1e-9)
+        if not topics:
+            topics[_next(subscriber, timeout_s).topic] += 1
+            seen += 1
+        now = time.monotonic()
+        passed_s, begun = now - begun, now
         for topic, number in topics.most_common():
             rate = number / passed_s
             row = {"topic": topic, "hz": round(rate, 2), "messages": number}
@@ -119,7 +125,9 @@ def _print_rates(
 def _next(subscriber: zmqkit.Subscriber, timeout_s: float | None) -> zmqkit.Message:
     message = subscriber.receive(timeout_s)
     if message is None:
-        raise zmqkit.CallTimeout(f"nothing from {subscriber.name!r} for {timeout_s:g} s")
+        up = [row for row in subscriber.publishers() if row["state"] == "up"]
+        who = f"{len(up)} publishers are there" if up else "no publisher is there"
+        raise zmqkit.CallTimeout(f"nothing from {subscriber.name!r} for {timeout_s:g} s; {who}")
     return message
 
 

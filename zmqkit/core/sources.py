@@ -148,6 +148,8 @@ class Sources:
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """A publisher answered, or its connection was opened anew."""
         fields = wire.fields_of(packet)
+        if source.fixed and (named := self._misnamed(source, fields)):
+            return [Note("misnamed", {"wanted": self.name, "there": named})]
         source.waits = fields.get("waits") is True
         if fields.get("token") == source.token and not source.broken:
             source.settle()
@@ -188,6 +190,14 @@ class Sources:
         if fixed is not None and incarnation == fixed.incarnation:
             return fixed
         return self.by_incarnation.get(incarnation)
+
+    def _misnamed(self, source: Source, fields: dict[str, object]) -> str:
+        """The name of a publisher that is not the one whose name stands behind the address."""
+        wanted = self.name.partition("://")[2].partition("/")[2]
+        if not wanted or "process" not in fields:
+            return ""
+        names = [row[0] for row in directory_of(fields).roles if row[2] == source.incarnation]
+        return "" if wanted in names else ", ".join(names)
 
     def _watch(self, source: Source, fields: dict[str, object]) -> list[Effect]:
         """Have membership watch the process at a fixed address, once it told where to ask."""
