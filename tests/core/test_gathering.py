@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.naming import shown
 from zmqkit.core import gathering as gathering_module
 from zmqkit.core.gathering import Gathering, Rows, raw_rows, single_rows
 from zmqkit.errors import UsageError
@@ -144,7 +145,7 @@ def test_no_packet_is_larger_than_a_packet_may_be(gathering: Gathering) -> None:
         assert sum(map(len, rows.parts)) <= PACKET_BYTES_MAX - SPARE_BYTES
 
 
-@pytest.mark.parametrize("topic", ["", b"t", None, "a\0b", ["t"], {}], ids=repr)
+@pytest.mark.parametrize("topic", ["", b"t", None, "a\0b", ["t"], {}], ids=shown)
 def test_a_wrong_topic_is_an_error_and_nothing_is_gathered(
     gathering: Gathering, topic: object
 ) -> None:
@@ -158,7 +159,7 @@ def test_a_wrong_topic_is_an_error_and_nothing_is_gathered(
     "body",
     [{1, 2}, object(), 1 << 64, -(1 << 63) - 1, "\ud800", WHEN.replace(tzinfo=None),
      [bytearray(1)], {(1,): 2}, memoryview(b"abcdef")[::2]],
-    ids=repr,
+    ids=shown,
 )  # fmt: skip
 def test_what_cannot_travel_is_an_error_and_nothing_is_gathered(
     gathering: Gathering, body: object

@@ -13,6 +13,7 @@ import pytest
 
 import zmqkit
 import zmqkit.asyncio
+from tests.naming import shown
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.roles.test_lifetime import in_child
 from zmqkit.options import QUEUE_MESSAGES
@@ -331,7 +332,9 @@ def test_a_wrong_topic_is_named(kit: Kit, topic: object) -> None:
     assert kit.balanced(publisher)["accepted"] == 0
 
 
-@pytest.mark.parametrize("body", [{1}, object(), 1 << 64, {(1,): 1}, bytearray(b"x")], ids=repr)
+@pytest.mark.parametrize(
+    "body", [{1}, object(), 1 << 64, {(1,): 1}, bytearray(b"x")], ids=shown
+)
 def test_a_body_that_cannot_travel_is_named_and_the_next_one_leaves(
     kit: Kit, body: object
 ) -> None:
