@@ -278,3 +278,13 @@ def test_a_publisher_of_another_name_than_the_url_says_is_not_used() -> None:
     there = {"wanted": "tcp://127.0.0.1:5000/snow", "there": "weather"}
     assert sources.welcomed(source, packet, 0.0) == [Note("misnamed", there)]
     assert sources.up_count == 0
+
+
+def test_who_takes_an_address_over_is_greeted_though_the_one_before_was_lost() -> None:
+    sources, _ = fixed(ABOUT)
+    [source] = sources.by_peer.values()
+    sources.lost(PUBLISHER)
+    sources.adopt(source, OTHER)
+    assert sources.tick(sources.deadline()) != []
+    assert sources.gone(PUBLISHER) == []
+    sources.check()

@@ -139,7 +139,7 @@ class Sources:
         """Whoever is at a fixed address is another one now."""
         if source.incarnation:
             source.token += 1  # the last HELLO was for the one before, which alone it joined
-            source.hello_at = 0.0
+            source.state, source.hello_at = State.OPENING, 0.0
         source.incarnation = incarnation
         source.waits = None
         source.watched = False
