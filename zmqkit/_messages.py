@@ -9,6 +9,7 @@ from operator import length_hint
 from typing import Literal, NamedTuple, get_args
 
 from zmqkit.core.inbox import Delivery
+from zmqkit.core.publisher import PublisherCore
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.errors import UsageError
 from zmqkit.model import check_name
@@ -76,6 +77,24 @@ class Hand:
 def label_of(name: str, incarnation: int) -> str:
     """What a publisher is called in messages and lists."""
     return f"{name}-{incarnation >> 32:08x}"
+
+
+class JoinWait:
+    """A wait until so many subscribers have joined; it ends when the publisher closes.
+
+    joined: how many had at the last look before that.
+    """
+
+    def __init__(self, core: PublisherCore, count: int) -> None:
+        self._core = core
+        self._count = count
+        self.joined = core.audience.joined_count
+
+    def is_over(self) -> bool:
+        """Whether enough have joined, or nobody else will."""
+        if not self._core.leaving:
+            self.joined = self._core.audience.joined_count
+        return self._core.leaving or self.joined >= self._count
 
 
 def check_policy(policy: object, stall_s: object) -> bool:

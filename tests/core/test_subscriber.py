@@ -349,3 +349,11 @@ def test_an_odd_bye_is_malformed(ends: object) -> None:
     assert take_in(core, bye(ends)) == []
     assert core.stats()["malformed"] == {"ends": 1}
     assert core.stats()["publishers"] == 1
+
+
+def test_what_came_before_all_subscriptions_were_in_place_has_no_gap_at_bye() -> None:
+    core = made("t")
+    core.subscribe(["u"], 1.0)
+    take_in(core, publish("u", 3, "x"), bye({"u": 9}))
+    assert core.gaps() == []
+    core.check()

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import Policy, check_policy, unserved
+from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import end_of
 from zmqkit.asyncio.closing import in_thread
@@ -128,12 +128,9 @@ class Publisher:
 
         All that is published from then on reaches them: their subscriptions are in place.
         """
-        audience = self._core.audience
-        await self._usable().drive_until(
-            lambda: audience.joined_count >= count or self._closing is not None,
-            end_of(timeout_s),
-        )
-        return audience.joined_count
+        wait = JoinWait(self._core, count)
+        await self._usable().drive_until(wait.is_over, end_of(timeout_s))
+        return wait.joined
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = handed_over + queued + dropped, always."""

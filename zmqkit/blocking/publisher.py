@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import Policy, check_policy, unserved
+from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, release_node, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import keep, let_go
@@ -133,11 +133,9 @@ class Publisher:
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
-        audience = self._core.audience
-        self._driver.drive_until(
-            lambda: audience.joined_count >= count or self._closed, end_of(timeout_s)
-        )
-        return audience.joined_count
+        wait = JoinWait(self._core, count)
+        self._driver.drive_until(wait.is_over, end_of(timeout_s))
+        return wait.joined
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = handed_over + queued + dropped, always."""

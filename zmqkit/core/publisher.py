@@ -49,7 +49,10 @@ class PublisherCore:
     def __init__(
         self, incarnation: int, *, waits: bool = False, stall_s: float = STALL_S
     ) -> None:
-        """waits: for the slowest subscriber, at most `stall_s` for each that is stuck."""
+        """waits: for the slowest subscriber, at most `stall_s` for each that is stuck.
+
+        Its attribute `leaving` tells that it said BYE, so subscribers leave it.
+        """
         self.incarnation = incarnation
         self.about: dict[str, object] = {}
         self.audience = Audience(waits=waits)
@@ -61,7 +64,7 @@ class PublisherCore:
         self._handed = 0
         self._base = 0
         self._bye_at = inf
-        self._leaving = False
+        self.leaving = False
         self._closed = False
 
     # Commands
@@ -79,7 +82,7 @@ class PublisherCore:
             known is None
             or type(body) is memoryview
             or (type(body) is bytes and len(body) >= BATCH_BYTES)
-            or self._leaving
+            or self.leaving
         ):
             return self.send([single_rows(topic, body)], now)
         row = encode_body(body)
@@ -96,7 +99,7 @@ class PublisherCore:
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
         """Send packets now, in order."""
-        if self._leaving:
+        if self.leaving:
             raise UsageError("the publisher is closed; make a new one")
         effects: list[Effect] = []
         for rows in packets:
@@ -115,7 +118,7 @@ class PublisherCore:
         Nothing more is accepted.
         """
         effects = self.flush(now)
-        self._leaving = True
+        self.leaving = True
         return [*effects, self._bye(now)]
 
     def close(self) -> list[Effect]:
@@ -186,7 +189,7 @@ class PublisherCore:
 
     def flush(self, now: float) -> list[Effect]:
         """What this turn gathered, one packet a topic."""
-        if self._leaving or not self.gathering:
+        if self.leaving or not self.gathering:
             return []
         return self.send(self.gathering.take(), now)
 

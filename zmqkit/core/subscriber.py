@@ -232,7 +232,7 @@ class SubscriberCore:
         """The publisher is leaving: what has not come by now will not come any more."""
         for name, number in publication.ends_of(packet).items():
             position = source.positions.get(name.encode())
-            if position is not None and 0 < position.next < number:
+            if position is not None and not position.fresh and 0 < position.next < number:
                 self._miss(source, name, number - position.next)
                 position.next = number
         return self.sources.left(source, now)
