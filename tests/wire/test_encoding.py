@@ -232,6 +232,20 @@ def test_claims_take_no_memory(size: int, header: bytes) -> None:
     assert peak_bytes(bomb) < (20 << 20) + 2 * size
 
 
+@pytest.mark.parametrize("items", [15, 2000, 2048, 2049, 65_535])
+def test_claims_one_in_another_take_no_memory(items: int) -> None:
+    assert peak_bytes((b"\xdc" + items.to_bytes(2, "big")) * 5000) < 20 << 20
+
+
+@pytest.mark.parametrize(
+    "packed", [b"\xdc" * 60_000, b"\xdd" * 60_000, bytes(range(256)) * 300]
+)
+@pytest.mark.parametrize("items", [2, 2047, 2048, 2049, 5000])
+def test_bytes_that_look_like_heads_of_lists_are_no_obstacle(packed: bytes, items: int) -> None:
+    values = [packed, [1] * items, {"rows": list(range(items))}, packed.hex()]
+    assert decode(encode(values)) == values
+
+
 def test_claims_behind_harmless_bytes_take_no_memory() -> None:
     claim = b"\xdd" + (50_000).to_bytes(4, "big")
     bomb = b"\x92" + encode(bytes(60_000)) + claim * 900

@@ -19,11 +19,11 @@ Buffer = bytes | memoryview
 
 DEPTH_MAX = 64
 
-_HARMLESS_BYTES_MAX = 2048
 _CLAIMED_BYTES_MAX = 16 << 20
 _SEARCHED_BYTES_MAX = 1 << 20
 _POINTER_BYTES = 8
-_SHORT_LIST_ITEMS = 2048
+_NESTED_MAX = 1024
+_SHORT_LIST_ITEMS = _CLAIMED_BYTES_MAX // (_NESTED_MAX * _POINTER_BYTES)
 _SHOWN_CHARS_MAX = 40
 _ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -95,23 +95,24 @@ def raw_of(value: Buffer) -> Buffer:
 def decode(data: Buffer) -> object:
     """The value that `data` holds, whole. Malformed if it is anything but one msgpack value.
 
-    The claimed sizes of lists are walked before any is built, unless all of them together are
-    small, so memory taken stays in proportion to the bytes that arrived.
+    A decoder takes a pointer for each item that a list claims, before any has come; of lists
+    that wait for their items it holds one in another, 1,024 deep at most. Short ones take no
+    harmful amount. With longer ones, claims are walked before any list is built, unless all of
+    them together are small: memory taken stays in proportion to the bytes that arrived.
 
     By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
     bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
     look for those afterwards takes what it gained.
     """
     try:
-        longest = len(data)
-        if longest > _HARMLESS_BYTES_MAX:
-            longest = _list_items_max(data)
-        if longest:
-            try:
-                return _unpack(data, max_array_len=longest)
-            except ValueError:
-                if longest == len(data):
-                    raise
+        shorter = min(len(data), _SHORT_LIST_ITEMS)
+        try:
+            return _unpack(data, max_array_len=shorter)
+        except ValueError:
+            if shorter == len(data):
+                raise
+        if _is_harmless(data):
+            return _unpack(data)
         scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
         scanner.feed(data)
         scanner.skip()
@@ -142,23 +143,18 @@ def array_head(count: int) -> bytes:
     return _ARRAY32 + count.to_bytes(4, "big")
 
 
-def _list_items_max(data: Buffer) -> int:
-    """How many items each list may claim so that all together take memory in proportion.
+def _is_harmless(data: Buffer) -> bool:
+    """Whether all lists together take memory in proportion, whatever length each claims.
 
-    A decoder takes a pointer for each claimed item at once, and each byte that looks like a
-    header, which takes three of them, may claim as many items as there are bytes. To count
-    those bytes is fast; where there are few the claims are harmless, and where there are more
-    of them short lists are. 0 if even these may be too much.
+    Each byte that looks like a list's header may claim as many items as there are bytes; to
+    count those bytes is fast.
     """
     size = len(data)
     if size > _SEARCHED_BYTES_MAX:
-        return 0
+        return False
     held = bytes(data)
     heads = held.count(_ARRAY32) + held.count(_ARRAY16)
-    for items in (size, _SHORT_LIST_ITEMS):
-        if heads * _POINTER_BYTES * (items + 1) <= _CLAIMED_BYTES_MAX:
-            return items
-    return 0
+    return heads * _POINTER_BYTES * (size + 1) <= _CLAIMED_BYTES_MAX
 
 
 def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
