@@ -30,15 +30,15 @@ class Batch:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._gathering = Gathering()
-        self._add = self._refuse
+        self._is_open = False
 
     async def publish(self, topic: str, body: object) -> None:
         """Publish with the others of the batch. Raises UsageError as the publisher does."""
-        if self._add(topic, body):
-            await self._publisher._send(self._gathering)
+        if not self._gathering.quick(topic, body):
+            await self._publish(topic, body)
 
     async def __aenter__(self) -> Self:
-        self._add = self._gathering.add
+        self._is_open = True
         return self
 
     async def __aexit__(
@@ -47,11 +47,14 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._add = self._refuse
+        self._is_open = False
         await self._publisher._send(self._gathering)
 
-    def _refuse(self, topic: str, body: object) -> bool:
-        raise UsageError("a batch gathers inside its with block alone; begin a new one")
+    async def _publish(self, topic: str, body: object) -> None:
+        if not self._is_open:
+            raise UsageError("a batch gathers inside its with block alone; begin a new one")
+        if self._gathering.add(topic, body):
+            await self._publisher._send(self._gathering)
 
 
 class Publisher:
@@ -79,7 +82,6 @@ class Publisher:
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
-        self._audience = self._core.audience
         self._gathering = self._core.gathering
         self._driver: AioDriver | None = None
         self._process = current_process()
@@ -109,15 +111,9 @@ class Publisher:
 
         topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
         """
-        driver, audience = self._driver, self._audience
-        if driver is None or not driver.flush_due:  # the first of this turn
-            driver = self._usable()
-            driver.soon()
-        if audience.load >= audience.limit:
-            await self._wait_for_room(driver)
-            driver.soon()
-        if self._gathering.add(topic, body):
-            driver.driver.flush(time.monotonic())
+        # After each flush a topic has no room, and only a flush can block the publisher.
+        if not self._gathering.quick(topic, body):
+            await self._publish(topic, body)
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers beyond the end of a turn."""
@@ -178,6 +174,15 @@ class Publisher:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _publish(self, topic: str, body: object) -> None:
+        driver = self._usable()
+        driver.soon()
+        if self._core.blocked:
+            await self._wait_for_room(driver)
+            driver.soon()
+        if self._gathering.add(topic, body):
+            driver.driver.flush(time.monotonic())
 
     async def _send(self, gathering: Gathering) -> None:
         """Send what a batch gathered, waiting for room between packets."""

@@ -30,15 +30,15 @@ class Batch:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._gathering = Gathering()
-        self._add = self._refuse
+        self._is_open = False
 
     def publish(self, topic: str, body: object) -> None:
         """Publish with the others of the batch. Raises UsageError as the publisher does."""
-        if self._add(topic, body):
-            self._publisher._send(self._gathering)
+        if not self._gathering.quick(topic, body):
+            self._publish(topic, body)
 
     def __enter__(self) -> Self:
-        self._add = self._gathering.add
+        self._is_open = True
         return self
 
     def __exit__(
@@ -47,11 +47,14 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._add = self._refuse
+        self._is_open = False
         self._publisher._send(self._gathering)
 
-    def _refuse(self, topic: str, body: object) -> bool:
-        raise UsageError("a batch gathers inside its with block alone; begin a new one")
+    def _publish(self, topic: str, body: object) -> None:
+        if not self._is_open:
+            raise UsageError("a batch gathers inside its with block alone; begin a new one")
+        if self._gathering.add(topic, body):
+            self._publisher._send(self._gathering)
 
 
 class Publisher:

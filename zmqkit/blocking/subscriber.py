@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -78,7 +79,7 @@ class Subscriber:
     def __iter__(self) -> Iterator[Message]:
         """Messages as they come, until `stop` or `close`."""
         self._check_open()
-        return self._iterate()
+        return chain.from_iterable(self._hands())  # in C, but for a packet at a time
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
@@ -175,9 +176,9 @@ class Subscriber:
     ) -> None:
         self.close()
 
-    def _iterate(self) -> Iterator[Message]:
+    def _hands(self) -> Iterator[Iterator[Message]]:
         while True:
-            yield from self._hand.messages  # what one reader leaves there is the next one's
+            yield self._hand.messages  # what one reader leaves there is the next one's
             if not self._reach(inf):
                 return
 

@@ -1,13 +1,16 @@
 """Messages that wait to leave together: those of one topic in one packet, in order.
 
-A body of a simple type that cannot change, and can travel for sure, is encoded with all others
-of its packet in one go. Any other is encoded at once, so that an error names the value and
-later changes do no harm.
+A small body of a simple type that cannot change, and can travel for sure, is encoded with many
+others in one go. Any other is encoded at once, so that an error names the value and later
+changes do no harm.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import length_hint
 
 from zmqkit.errors import UsageError
 from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES, GATHER_MESSAGES
@@ -23,10 +26,10 @@ from zmqkit.wire.encoding import (
 from zmqkit.wire.publication import check_topic
 
 _FIXED = frozenset({float, bool, type(None)})
-_FIXED_BYTES = 9
-_HEAD_BYTES = 5
+_SMALL_BYTES = 1 << 10
 _SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
 """What a message takes of the room beside its bytes, so that small ones are not too many."""
+_LENT_MIN, _LENT_MAX = 4, 1024
 _TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
@@ -48,28 +51,44 @@ class Rows:
 
 @dataclass(slots=True, eq=False)
 class _Topic:
-    """What waits for one topic: parts that are encoded, and behind them plain bodies."""
+    """What waits for one topic: parts that are encoded, and behind them plain bodies.
+
+    room: an item for each small body that it may take before the next look at its size; to take
+    one costs less than to count. count, size: of the parts, size in bytes. last: how many left
+    together before.
+    """
 
     name: str
+    room: Iterator[None] = field(default_factory=lambda: repeat(None, 0))
     plain: list[object] = field(default_factory=list)
     parts: list[Buffer] = field(default_factory=list)
     count: int = 0
     size: int = 0
+    last: int = 0
 
-    def seal(self) -> None:
-        """Encode the plain bodies."""
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.plain or self.count)
+
+    def seal(self) -> int:
+        """Encode the plain bodies; gives how many bytes they take."""
         count = len(self.plain)
-        if count:
-            head = len(array_head(count))
-            self.parts.append(memoryview(pack_plain(self.plain))[head:])
-            self.count += count
-            self.plain.clear()
+        if not count:
+            return 0
+        part = memoryview(pack_plain(self.plain))[len(array_head(count)) :]
+        self.plain.clear()
+        self.parts.append(part)
+        self.count += count
+        self.size += len(part)
+        return len(part)
 
     def take(self) -> Rows:
-        """Everything, as rows; it is empty then."""
+        """Everything, as rows; it is empty then, and has no room."""
         self.seal()
         rows = Rows(self.name, self.parts, self.count, self.size)
-        self.parts, self.count, self.size = [], 0, 0
+        self.parts, self.count, self.size, self.last = [], 0, 0, self.count
+        self.room = repeat(None, 0)
         return rows
 
 
@@ -82,66 +101,81 @@ class Gathering:
         self._room = GATHER_BYTES
 
     def __bool__(self) -> bool:
-        return bool(self._full) or any(topic.size for topic in self._topics.values())
+        return bool(self._full) or any(topic.waits for topic in self._topics.values())
 
     def __len__(self) -> int:
         waiting = sum(topic.count + len(topic.plain) for topic in self._topics.values())
         return waiting + sum(rows.count for rows in self._full)
+
+    def quick(self, topic: str, body: object) -> bool:
+        """Gather a small plain body if its topic has room for it; if not, `add` is to.
+
+        The way of nearly every message of a batch or a turn, so it is written out.
+        """
+        try:
+            waiting = self._topics[topic]
+        except (KeyError, TypeError):  # new, or no text at all
+            return False
+        if type(body) is bytes or (type(body) is str and body.isascii()):
+            if len(body) > _SMALL_BYTES:
+                return False
+        elif type(body) not in _FIXED and not (
+            type(body) is int and _INT_MIN <= body <= _INT_MAX
+        ):
+            return False
+        for _ in waiting.room:
+            waiting.plain.append(body)
+            return True
+        return False
 
     def add(self, topic: str, body: object) -> bool:
         """Gather a message; whether it is time to `take`.
 
         Raises UsageError for a topic or a body that cannot travel; nothing is gathered then.
         """
-        try:
-            waiting = self._topics[topic]
-        except (KeyError, TypeError):  # new, or no text at all
-            check_topic(topic)
-            waiting = self._topics[topic] = _Topic(topic)
-        if type(body) is bytes or (type(body) is str and body.isascii()):
-            size = len(body) + _HEAD_BYTES
-        elif type(body) in _FIXED or (type(body) is int and _INT_MIN <= body <= _INT_MAX):
-            size = _FIXED_BYTES
+        if self.quick(topic, body):
+            return False
+        check_topic(topic)
+        if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
+            rows: Rows | None = raw_rows(topic, body)
+            row = b""
         else:
-            return self._add_encoded(waiting, body)
-        if size > BATCH_BYTES:
-            return self._add_encoded(waiting, body)
-        waiting.plain.append(body)
-        waiting.size += size
-        self._room -= size + _SHARE_BYTES
+            rows, row = None, encode_body(body)
+        waiting = self._topics.get(topic)
+        if waiting is None:
+            waiting = self._topics[topic] = _Topic(topic)
+        if waiting.waits and (rows is not None or len(row) >= BATCH_BYTES):
+            self._full.append(waiting.take())  # together they might be too much for a packet
+        if rows is not None:
+            self._full.append(rows)
+            return True
+        self._room -= waiting.seal() + len(row) + _SHARE_BYTES
+        waiting.parts.append(row)
+        waiting.count += 1
+        waiting.size += len(row)
         if waiting.size >= BATCH_BYTES:
             self._full.append(waiting.take())
             return True
+        if not length_hint(waiting.room):
+            self._lend(waiting)
         return self._room <= 0
 
     def take(self) -> list[Rows]:
         """Everything, in packets; it is empty then."""
         full, self._full = self._full, []
-        full += [waiting.take() for waiting in self._topics.values() if waiting.size]
+        full += [waiting.take() for waiting in self._topics.values() if waiting.waits]
         if len(self._topics) > _TOPICS_KEPT_MAX:
             self._topics.clear()
         self._room = GATHER_BYTES
         return full
 
-    def _add_encoded(self, waiting: _Topic, body: object) -> bool:
-        """Gather what is to be encoded now, or travels as it is."""
-        if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
-            if waiting.size:
-                self._full.append(waiting.take())
-            self._full.append(raw_rows(waiting.name, body))
-            return True
-        row = encode_body(body)
-        if waiting.size and len(row) >= BATCH_BYTES:
-            self._full.append(waiting.take())  # together they might be too much for a packet
-        waiting.seal()
-        waiting.parts.append(row)
-        waiting.count += 1
-        waiting.size += len(row)
-        self._room -= len(row) + _SHARE_BYTES
-        if waiting.size >= BATCH_BYTES:
-            self._full.append(waiting.take())
-            return True
-        return self._room <= 0
+    def _lend(self, waiting: _Topic) -> None:
+        """Let a topic take as many as it had last, or as it has, if they may fit its packet."""
+        likely = max(waiting.last - waiting.count, waiting.count, _LENT_MIN)
+        fitting = (BATCH_BYTES - waiting.size) * waiting.count // waiting.size
+        count = min(likely, fitting, _LENT_MAX)
+        waiting.room = repeat(None, count)
+        self._room -= count * _SHARE_BYTES
 
 
 def encode_body(body: object) -> bytes:
