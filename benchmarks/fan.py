@@ -40,25 +40,26 @@ def ours_server(parent: Parent, config: Message) -> None:
 def ours_client(parent: Parent, config: Message) -> None:
     import zmqkit.asyncio
 
-    counts = [0] * config["subscribers"]
-
-    async def read(number: int, began: asyncio.Event) -> None:
-        async with zmqkit.asyncio.Subscriber(config["address"]) as subscriber:
+    async def read(subscriber: zmqkit.asyncio.Subscriber) -> None:
+        async with subscriber:
             async for _ in subscriber:
-                began.set()
-                break
-            async for _ in subscriber:
-                counts[number] += 1
+                pass  # counted by the subscriber
 
     async def measure() -> float:
-        events = [asyncio.Event() for _ in counts]
-        tasks = [asyncio.create_task(read(n, event)) for n, event in enumerate(events)]
-        for event in events:
-            await event.wait()
+        subscribers = [
+            zmqkit.asyncio.Subscriber(config["address"]) for _ in range(config["subscribers"])
+        ]
+        tasks = [asyncio.create_task(read(subscriber)) for subscriber in subscribers]
+
+        def counts() -> list[Any]:
+            return [subscriber.stats()["delivered"] for subscriber in subscribers]
+
+        for subscriber in subscribers:
+            await subscriber.ready()
         await asyncio.sleep(WARM_UP_S)
-        before, begun = sum(counts), time.perf_counter()
+        before, begun = sum(counts()), time.perf_counter()
         await asyncio.sleep(config["seconds"])
-        value = (sum(counts) - before) / (time.perf_counter() - begun)
+        value = float((sum(counts()) - before) / (time.perf_counter() - begun))
         parent.result(value=value)
         for task in tasks:
             task.cancel()

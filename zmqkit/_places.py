@@ -10,7 +10,8 @@ from zmqkit.core.membership import key_of
 from zmqkit.errors import ConfigError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink, packets_max
+from zmqkit.links.profile import Profile, packets_max
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
 from zmqkit.options import check_open
 

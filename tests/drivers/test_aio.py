@@ -14,7 +14,8 @@ from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER
 from zmqkit.wire import publication
 

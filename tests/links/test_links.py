@@ -14,7 +14,8 @@ import zmq
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId
 
 BOUND_S = 20.0

@@ -12,7 +12,8 @@ import zmq
 
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
-from zmqkit.links.zeromq import Profile, ZeromqLink, packets_max
+from zmqkit.links.profile import Profile, packets_max
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.options import CREDIT, QUEUE_MESSAGES
 

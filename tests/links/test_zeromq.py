@@ -15,7 +15,8 @@ import pytest
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId
 from zmqkit.options import CREDIT, PACKET_BYTES_MAX
 
@@ -314,7 +315,8 @@ def test_nothing_is_parked_on_a_control_connection_that_is_not_there(opened: Ope
 LISTENER = """
 import sys
 import zmq
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
 link = ZeromqLink(zmq.Context(), Profile.CONTROL)
 print(link.bind("tcp://127.0.0.1:0", (0, 0)), flush=True)
 sys.stdin.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.links.zeromq import Profile
+from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 
 
@@ -185,13 +186,14 @@ class Publisher:
             driver.driver.flush(time.monotonic())
 
     async def _send(self, gathering: Gathering) -> None:
-        """Send what a batch gathered, waiting for room between packets."""
+        """Send what a batch gathered, waiting for room where there is none."""
         driver = self._usable()
         driver.driver.flush(time.monotonic())  # what was published before it
-        for rows in gathering.take():
+        packets = deque(gathering.take())
+        while packets:
             if self._core.blocked:
                 await self._wait_for_room(driver)
-            driver.perform(self._core.send([rows], time.monotonic()))
+            driver.perform(self._core.send_some(packets, time.monotonic()))
 
     async def _wait_for_room(self, driver: AioDriver) -> None:
         """Wait until the slowest subscriber is near enough, or is excluded."""

@@ -29,7 +29,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
-from zmqkit.links.zeromq import Profile
+from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S
 
 

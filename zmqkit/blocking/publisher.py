@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +13,12 @@ from zmqkit._places import BoundPlace, release_node, shown
 from zmqkit._roles import end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect
-from zmqkit.core.gathering import Gathering, Rows
+from zmqkit.core.gathering import Gathering
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.links.zeromq import Profile
+from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 
 
@@ -187,21 +188,15 @@ class Publisher:
         return self._core.close()
 
     def _send(self, gathering: Gathering) -> None:
-        """Send what a batch gathered, waiting for room between packets."""
-        self._driver.process.check()
-        for rows in gathering.take():
-            while not self._has_sent(rows):
+        """Send what a batch gathered, waiting for room where there is none."""
+        driver, packets = self._driver, deque(gathering.take())
+        driver.process.check()
+        while packets:
+            with driver.lock:
+                driver.check_open()
+                driver.post(self._core.send_some(packets, time.monotonic()))
+            if packets:
                 self._wait_for_room()
-
-    def _has_sent(self, rows: Rows) -> bool:
-        """Send a packet; false when there is no room, of which others may have been sooner."""
-        driver = self._driver
-        with driver.lock:
-            driver.check_open()
-            if self._core.blocked:
-                return False
-            driver.post(self._core.send([rows], time.monotonic()))
-        return True
 
     def _wait_for_room(self) -> None:
         """Drive until the slowest subscriber is near enough, or is excluded."""

@@ -28,7 +28,7 @@ from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
-from zmqkit.links.zeromq import Profile
+from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S
 
 

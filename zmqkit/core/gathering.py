@@ -135,20 +135,20 @@ class Gathering:
         """
         if self.quick(topic, body):
             return False
-        check_topic(topic)
+        waiting = self._topic(topic)
+        if _is_plain(body) and not waiting.waits and waiting.last > 1:
+            waiting.plain.append(body)
+            self._lend(waiting, waiting.last - 1)
+            return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
-            rows: Rows | None = raw_rows(topic, body)
-            row = b""
-        else:
-            rows, row = None, encode_body(body)
-        waiting = self._topics.get(topic)
-        if waiting is None:
-            waiting = self._topics[topic] = _Topic(topic)
-        if waiting.waits and (rows is not None or len(row) >= BATCH_BYTES):
-            self._full.append(waiting.take())  # together they might be too much for a packet
-        if rows is not None:
+            rows = raw_rows(topic, body)
+            if waiting.waits:
+                self._full.append(waiting.take())
             self._full.append(rows)
             return True
+        row = encode_body(body)
+        if waiting.waits and len(row) >= BATCH_BYTES:
+            self._full.append(waiting.take())  # together they might be too much for a packet
         self._room -= waiting.seal() + len(row) + _SHARE_BYTES
         waiting.parts.append(row)
         waiting.count += 1
@@ -157,7 +157,9 @@ class Gathering:
             self._full.append(waiting.take())
             return True
         if not length_hint(waiting.room):
-            self._lend(waiting)
+            # As many as it has, if these are likely to fit its packet.
+            fitting = (BATCH_BYTES - waiting.size) * waiting.count // waiting.size
+            self._lend(waiting, min(max(waiting.count, _LENT_MIN), fitting))
         return self._room <= 0
 
     def take(self) -> list[Rows]:
@@ -169,13 +171,26 @@ class Gathering:
         self._room = GATHER_BYTES
         return full
 
-    def _lend(self, waiting: _Topic) -> None:
-        """Let a topic take as many as it had last, or as it has, if they may fit its packet."""
-        likely = max(waiting.last - waiting.count, waiting.count, _LENT_MIN)
-        fitting = (BATCH_BYTES - waiting.size) * waiting.count // waiting.size
-        count = min(likely, fitting, _LENT_MAX)
+    def _topic(self, name: str) -> _Topic:
+        """What waits for a topic, whose name is right; else UsageError."""
+        waiting = self._topics.get(name) if type(name) is str else None
+        if waiting is None:
+            check_topic(name)
+            waiting = self._topics[name] = _Topic(name)
+        return waiting
+
+    def _lend(self, waiting: _Topic, count: int) -> None:
+        """Let a topic take so many small bodies before the next look."""
+        count = min(count, _LENT_MAX)
         waiting.room = repeat(None, count)
         self._room -= count * _SHARE_BYTES
+
+
+def _is_plain(body: object) -> bool:
+    """Whether a body is small, cannot change and can travel for sure."""
+    if type(body) is bytes or (type(body) is str and body.isascii()):
+        return len(body) <= _SMALL_BYTES
+    return type(body) in _FIXED or (type(body) is int and _INT_MIN <= body <= _INT_MAX)
 
 
 def encode_body(body: object) -> bytes:

@@ -8,8 +8,8 @@ with `waits`, the driver asks `blocked` before it takes more.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -111,6 +111,18 @@ class PublisherCore:
             if self.audience.sent(rows.count, rows.size, now):
                 effects.append(self._mark())
         return effects
+
+    def send_some(self, packets: deque[Rows], now: float) -> list[Effect]:
+        """Send the first of these packets now, up to where the publisher is `blocked`.
+
+        The others stay.
+        """
+
+        def first() -> Iterator[Rows]:
+            while packets and not self.blocked:
+                yield packets.popleft()
+
+        return self.send(first(), now)
 
     def leave(self, now: float) -> list[Effect]:
         """Send what gathers and BYE behind it: who has received all that leaves.

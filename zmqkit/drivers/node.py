@@ -27,7 +27,8 @@ from zmqkit.drivers.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.drivers.keeper import Keeper
 from zmqkit.drivers.peers import Peers
 from zmqkit.drivers.perform import Driver
-from zmqkit.links.zeromq import Profile, ZeromqLink
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
 from zmqkit.options import LOOK_S, PLACES_MAX, Environment, read_environment
 

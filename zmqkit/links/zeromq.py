@@ -5,7 +5,6 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 from struct import Struct
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import CREDIT, PACKET_BYTES_MAX, QUEUE_MESSAGES
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -22,11 +21,10 @@ _MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _FD = int(zmq.FD)
 _POLLIN = int(zmq.POLLIN)
-_COPY_BYTES_MAX = 1 << 16
+_COPY_BYTES_MAX = 1 << 13
 _SEND_COPY_BYTES_MAX = 1 << 17
 """To copy so much takes less time than to be told, in a thread, that libzmq is done with it."""
 _FRAMES_MAX = 16
-_LARGE_BYTES = 1 << 19
 _LEARNED_BYTES = 31 << 20
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
@@ -60,69 +58,6 @@ def _uncopied(data: bytes | memoryview) -> Any:
     return viewed if type(viewed) is zmq.Frame and len(viewed) == len(data) else data
 
 
-class Profile(Enum):
-    """What the sockets of a link are for; their kinds and options follow from it.
-
-    DATA: many messages behind finite marks. CONTROL: few, and the connection's life matters.
-    TOPICS: who binds publishes to all who connect, by topic. TOPICS_WITH_CREDIT: the same, and
-    what credit lets through is never dropped.
-    """
-
-    DATA = "data"
-    CONTROL = "control"
-    TOPICS = "topics"
-    TOPICS_WITH_CREDIT = "topics with credit"
-
-
-_COMMON = {
-    zmq.LINGER: 0,  # close() says how long; libzmq's own default is for ever
-    zmq.MAXMSGSIZE: PACKET_BYTES_MAX,  # refused by size, before memory is taken
-    zmq.IPV6: 1,
-    zmq.CONNECT_TIMEOUT: 1000,  # else a heal waits for TCP's SYN back-off, 11 s after a minute
-    zmq.HANDSHAKE_IVL: 3000,  # no half-open handshake for 30 s
-    zmq.RECONNECT_IVL: 100,
-    zmq.RECONNECT_IVL_MAX: 1000,
-}
-
-_OPTIONS = {
-    Profile.DATA: {
-        # Finite marks, above the window of CREDIT messages, so that TCP slows a flood and a
-        # ROUTER never drops. No heartbeats here: with a full receive queue they abort libzmq.
-        zmq.SNDHWM: 2 * CREDIT,
-        zmq.RCVHWM: 2 * CREDIT,
-    },
-    Profile.CONTROL: {
-        # Heartbeats find a silent cut in 2 to 4 s, which TCP alone does not in a minute. They
-        # are safe only because this queue has no mark; it stays short for it carries little.
-        zmq.HEARTBEAT_IVL: 1000,
-        zmq.HEARTBEAT_TIMEOUT: 3000,
-        zmq.HEARTBEAT_TTL: 3000,
-        zmq.RCVHWM: 0,
-        zmq.SNDHWM: 2 * CREDIT,
-        zmq.IMMEDIATE: 1,  # nothing is parked for an address where nobody answers
-    },
-    # Whoever does not read loses what is beyond the mark, and counts it. No heartbeats here
-    # either. Without XPUB_NODROP, by which one full subscriber would stop the others.
-    Profile.TOPICS: {zmq.SNDHWM: 2 * CREDIT, zmq.RCVHWM: 2 * CREDIT},
-    # A window of messages that leave alone, and what is no message, fit below the mark.
-    Profile.TOPICS_WITH_CREDIT: {zmq.SNDHWM: QUEUE_MESSAGES + CREDIT, zmq.RCVHWM: 2 * CREDIT},
-}
-
-
-def packets_max(profile: Profile) -> int:
-    """How many packets of one that binds may wait for a peer; of bytes there is no limit."""
-    return _OPTIONS[profile][zmq.SNDHWM]
-
-
-_KINDS = {
-    Profile.DATA: (zmq.ROUTER, zmq.DEALER),
-    Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
-    Profile.TOPICS: (zmq.XPUB, zmq.XSUB),
-    Profile.TOPICS_WITH_CREDIT: (zmq.XPUB, zmq.XSUB),
-}
-"""Who binds, who connects."""
-
-
 @dataclass(slots=True, eq=False)
 class _Port:
     """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER.
@@ -151,7 +86,7 @@ class ZeromqLink:
     def __init__(self, context: zmq.Context[Socket], profile: Profile) -> None:
         self._context = context
         self._profile = profile
-        self._kinds = _KINDS[profile]
+        self._kinds = KINDS[profile]
         self._selector = selectors.DefaultSelector()
         self.descriptors: tuple[int, ...] = (self.fileno(),)
         self._bound: list[_Port] = []
@@ -293,7 +228,7 @@ class ZeromqLink:
 
     def _socket(self, kind: int) -> Socket:
         socket = self._context.socket(kind)
-        for option, value in (*_COMMON.items(), *_OPTIONS[self._profile].items()):
+        for option, value in options_of(self._profile).items():
             socket.setsockopt(option, value)
         return socket
 
@@ -344,7 +279,11 @@ class ZeromqLink:
                 frame = receive(_NOBLOCK, False)
                 size = len(frame)
                 # A short frame is read faster once it is bytes than through a view of it.
-                frames: Frames = (frame.bytes if size < _COPY_BYTES_MAX else frame.buffer,)
+                if size < _COPY_BYTES_MAX:
+                    frames: Frames = (frame.bytes,)
+                else:
+                    keep_freed_memory()
+                    frames = (frame.buffer,)
                 bytes_max -= size
                 while frame.more:
                     # A second frame is a raw body. Who sends more is not of ours; read it
@@ -352,8 +291,7 @@ class ZeromqLink:
                     # no more than it takes to see that.
                     frame = receive(_NOBLOCK, False)
                     bytes_max -= len(frame)
-                    if len(frame) >= _LARGE_BYTES:
-                        keep_freed_memory()
+                    keep_freed_memory()
                     if len(frames) < _FRAMES_MAX:
                         frames = (*frames, frame.buffer)
                 messages.append((peer, frames))
