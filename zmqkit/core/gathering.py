@@ -97,14 +97,15 @@ class Gathering:
 
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
+        self._filled: dict[_Topic, None] = {}
         self._full: list[Rows] = []
         self._room = GATHER_BYTES
 
     def __bool__(self) -> bool:
-        return bool(self._full) or any(topic.waits for topic in self._topics.values())
+        return bool(self._full or self._filled)
 
     def __len__(self) -> int:
-        waiting = sum(topic.count + len(topic.plain) for topic in self._topics.values())
+        waiting = sum(topic.count + len(topic.plain) for topic in self._filled)
         return waiting + sum(rows.count for rows in self._full)
 
     def quick(self, topic: str, body: object) -> bool:
@@ -136,25 +137,26 @@ class Gathering:
         if self.quick(topic, body):
             return False
         waiting = self._topic(topic)
-        if _is_plain(body) and not waiting.waits and waiting.last > 1:
+        if waiting.last and not waiting.waits and _is_plain(body):
+            self._filled[waiting] = None
             waiting.plain.append(body)
-            self._lend(waiting, waiting.last - 1)
+            self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
             return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
             rows = raw_rows(topic, body)
-            if waiting.waits:
-                self._full.append(waiting.take())
+            self._fill(waiting)
             self._full.append(rows)
             return True
         row = encode_body(body)
-        if waiting.waits and len(row) >= BATCH_BYTES:
-            self._full.append(waiting.take())  # together they might be too much for a packet
+        if len(row) >= BATCH_BYTES:
+            self._fill(waiting)  # together they might be too much for a packet
+        self._filled[waiting] = None
         self._room -= waiting.seal() + len(row) + _SHARE_BYTES
         waiting.parts.append(row)
         waiting.count += 1
         waiting.size += len(row)
         if waiting.size >= BATCH_BYTES:
-            self._full.append(waiting.take())
+            self._fill(waiting)
             return True
         if not length_hint(waiting.room):
             # As many as it has, if these are likely to fit its packet.
@@ -165,7 +167,8 @@ class Gathering:
     def take(self) -> list[Rows]:
         """Everything, in packets; it is empty then."""
         full, self._full = self._full, []
-        full += [waiting.take() for waiting in self._topics.values() if waiting.waits]
+        full += [waiting.take() for waiting in self._filled]
+        self._filled.clear()
         if len(self._topics) > _TOPICS_KEPT_MAX:
             self._topics.clear()
         self._room = GATHER_BYTES
@@ -178,6 +181,12 @@ class Gathering:
             check_topic(name)
             waiting = self._topics[name] = _Topic(name)
         return waiting
+
+    def _fill(self, waiting: _Topic) -> None:
+        """Have what waits for a topic, if anything, be a packet of its own."""
+        if waiting.waits:
+            self._full.append(waiting.take())
+            del self._filled[waiting]
 
     def _lend(self, waiting: _Topic, count: int) -> None:
         """Let a topic take so many small bodies before the next look."""
