@@ -219,7 +219,12 @@ class Subscriber:
         loop = asyncio.get_running_loop()
         if self._driver is None:
             self._driver = AioDriver(
-                Driver(self._core, self._place.open(), Hands(watch=self._place.watch)),
+                Driver(
+                    self._core,
+                    self._place.open(),
+                    Hands(watch=self._place.watch),
+                    receive_all=self._core.receive_all,
+                ),
                 loop,
                 awake=False,
             )

@@ -60,7 +60,13 @@ class Subscriber:
         self._on_gap = on_gap
         self._hand = Hand()
         self._driver = BlockingDriver(
-            Driver(self._core, self._place.open(), Hands(watch=self._place.watch)), awake=False
+            Driver(
+                self._core,
+                self._place.open(),
+                Hands(watch=self._place.watch),
+                receive_all=self._core.receive_all,
+            ),
+            awake=False,
         )
         self._closing = threading.Lock()
         self._closed = False

@@ -20,11 +20,12 @@ class State(Enum):
 
 @dataclass(slots=True, eq=False)
 class Position:
-    """A topic's name, and the number that its next message is to have; 0 for any.
+    """A topic, its name, and the number that its next message is to have; 0 for any.
 
     fresh: its subscription was not known to be in place, so that nothing is missing yet.
     """
 
+    topic: bytes
     name: str
     fresh: bool = False
     next: int = 0
@@ -38,7 +39,8 @@ class Source:
     address. waits: it waits for this subscriber, whose credit it needs; None before its first
     WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
     subscription did not leave, so the connection is to be made anew. watched: membership was
-    asked to watch its process. ended: it said BYE.
+    asked to watch its process. ended: it said BYE. last: where its newest message is, for who
+    looks for the next one there.
     """
 
     incarnation: int
@@ -54,6 +56,7 @@ class Source:
     hello_at: float = 0.0
     back_off_s: float = HELLO_S
     positions: dict[bytes, Position] = field(default_factory=dict)
+    last: Position | None = None
 
     def position(self, topic: bytes) -> Position:
         """How far it is in a topic. Malformed for one that is not text."""
@@ -66,7 +69,7 @@ class Source:
             if len(self.positions) >= TOPICS_MAX:
                 del self.positions[next(iter(self.positions))]
             fresh = self.state is not State.UP
-            position = self.positions[topic] = Position(name, fresh)
+            position = self.positions[topic] = Position(topic, name, fresh)
         return position
 
     def settle(self) -> None:

@@ -8,17 +8,18 @@ there too, and are answered once everything before them was read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.source import Source, State
+from zmqkit.core.source import Position, Source, State
 from zmqkit.core.sources import Sources
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
-from zmqkit.wire.encoding import Malformed
+from zmqkit.wire.encoding import Malformed, array, decode
 from zmqkit.wire.packet import Packet
 
 _UNTOLD_MAX = 1000
@@ -155,6 +156,21 @@ class SubscriberCore:
             self.malformed[str(error)] += 1
             return []
 
+    def receive_all(self, arrived: Sequence[tuple[PeerId, Frames]], now: float) -> list[Effect]:
+        """Take packets in order, as `receive` does.
+
+        Of messages that came one by one, those that go on from the one before are decoded
+        together, which takes half the time.
+        """
+        effects: list[Effect] = []
+        at = 0
+        while at < len(arrived):
+            peer, frames = arrived[at]
+            effects += self.receive(peer, frames, now)
+            at += 1
+            at += self._go_on(peer, arrived, at)
+        return effects
+
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """A subscription that did not leave makes its connection worthless."""
         source = self.sources.by_peer.get(peer)
@@ -220,13 +236,49 @@ class SubscriberCore:
             count -= repeated
         elif missing and not position.fresh:
             self._miss(source, position.name, missing)
-        position.next = sequence + count
+        position.next = sequence
+        self._queue(source, position, bodies, size)
+        return []
+
+    def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
+        """Queue the messages from `at` on that are next in the topic of the one before, each in
+        a packet of its own; gives how many."""
+        source = self.sources.by_peer.get(peer)
+        position = source.last if source is not None else None
+        if source is None or position is None:
+            return 0
+        topic, publisher, number = position.topic, source.incarnation, position.next
+        rows: list[bytes] = []
+        for other, frames in islice(arrived, at, None):
+            row = publication.single_row(frames, topic, publisher, number)
+            if row is None or other != peer:
+                break
+            rows.append(row)
+            number += 1
+        if not rows or source.positions.get(topic) is not position:
+            return 0
+        try:
+            bodies = decode(array(rows))
+        except Malformed:
+            return 0  # `receive` finds out which
+        if type(bodies) is not list or len(bodies) != len(rows):
+            return 0
+        size = sum(map(len, rows)) + len(rows) * (1 + len(topic))
+        self._queue(source, position, bodies, size)
+        return len(rows)
+
+    def _queue(
+        self, source: Source, position: Position, bodies: list[object], size: int
+    ) -> None:
+        """Have the next messages of a topic wait to be read."""
+        sequence, count = position.next, len(bodies)
+        position.next += count
+        source.last = position
         self.counts["received"] += count
         name, publisher = position.name, source.incarnation
         inbox = self._own.get(source.peer) if source.waits else self._shared
         if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
             self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
-        return []
 
     def _bye(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """The publisher is leaving: what has not come by now will not come any more."""

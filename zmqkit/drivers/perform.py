@@ -25,10 +25,12 @@ from zmqkit.core.effects import (
 from zmqkit.core.outcome import Outcome
 from zmqkit.core.stream import StreamRequest
 from zmqkit.links import Link
-from zmqkit.model import PeerId
+from zmqkit.model import Frames, PeerId
 from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
+
+ReceiveAll = Callable[[Sequence[tuple[PeerId, Frames]], float], list[Effect]]
 
 _LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
 """Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
@@ -60,7 +62,8 @@ class Driver:
     """One core on one link. One thread at a time; whoever drives holds the role's lock.
 
     hands: the role's part. tell: where membership's news goes. changed: told of connections
-    made and broken, where the core wants to know.
+    made and broken, where the core wants to know. receive_all: the core's way to take all that
+    came at once, if it has one.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Driver:
         *,
         tell: Callable[[Tell], None] | None = None,
         changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
+        receive_all: ReceiveAll | None = None,
     ) -> None:
         self.core = core
         self.link = link
@@ -78,6 +82,7 @@ class Driver:
         self._finished = self.hands.finished
         self._tell = tell
         self._changed = changed
+        self._receive_all = receive_all
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in order, and what follows from those that fail."""
@@ -116,10 +121,13 @@ class Driver:
     def pump(self, now: float) -> bool:
         """Feed the core what has arrived; whether anything came."""
         messages = self.link.receive(DRAIN_PACKETS, DRAIN_BYTES)
-        for peer, frames in messages:
-            effects = self.core.receive(peer, frames, now)
-            if effects:
-                self.perform(effects)
+        if self._receive_all is not None:
+            self.perform(self._receive_all(messages, now))
+        else:
+            for peer, frames in messages:
+                effects = self.core.receive(peer, frames, now)
+                if effects:
+                    self.perform(effects)
         came = bool(messages)
         if self._changed is not None:
             for peer, up in self.link.changes():

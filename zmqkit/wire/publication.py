@@ -26,7 +26,11 @@ EVERYBODY = 0
 
 _NUL = b"\x00"
 _FIRST = wire.FIRST + wire.PUBLISH
+_ONE = 0x91
+"""The head of an array of one item."""
+_HEADER_BYTES = wire.HEADER.size
 _pack_header = wire.HEADER.pack
+_read_header = wire.HEADER.unpack_from
 _ID_BYTES = 8
 
 
@@ -85,6 +89,24 @@ def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
     """The frame of a packet of one message."""
     head = _pack_header(_FIRST, wire.MSGPACK, 1 + len(body), source, 0, sequence)
     return b"%b%b\x91%b" % (topic, head, body)
+
+
+def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> bytes | None:
+    """The msgpack body of a packet of one message, not decoded, if the packet is just the one
+    that is to follow in its topic; None for any other, which `read` is for."""
+    frame = frames[0]
+    at = len(topic)
+    rows_at = at + _HEADER_BYTES
+    if (
+        len(frames) != 1
+        or type(frame) is not bytes
+        or not frame.startswith(topic)
+        or len(frame) <= rows_at + 1
+        or frame[rows_at] != _ONE
+    ):
+        return None
+    expected = (_FIRST, wire.MSGPACK, len(frame) - rows_at, source, 0, sequence)
+    return frame[rows_at + 1 :] if _read_header(frame, at) == expected else None
 
 
 def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
