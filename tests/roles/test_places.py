@@ -11,7 +11,7 @@ import pytest
 
 import zmqkit
 from tests.roles.fakes import FakeService
-from tests.roles.kit import Kit
+from tests.roles.kit import Kit, until
 
 SHORT_S = 0.1
 
@@ -74,8 +74,13 @@ def test_url_of_nobody_finds_no_service(kit: Kit) -> None:
 def test_wrong_name_behind_a_port_is_explained(kit: Kit) -> None:
     service = kit.serving(double)
     client = kit.client(f"{service.endpoint}/other", count=0)
-    with pytest.raises(zmqkit.NoService, match=f"service 'other'; it has: {kit.name}"):
-        client.options(wait_s=SHORT_S).call("double", 1)
+
+    def is_explained() -> bool:
+        with pytest.raises(zmqkit.NoService) as raised:
+            client.options(wait_s=SHORT_S).call("double", 1)
+        return f"service 'other'; it has: {kit.name}" in str(raised.value)
+
+    until(is_explained)  # once the process behind the port has answered
 
 
 def test_url_of_several_services_asks_for_the_name(
