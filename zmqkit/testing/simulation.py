@@ -139,7 +139,8 @@ class Simulation:
 
     def _client(self, process: Process) -> None:
         offered = {name: None for names in self.offered.values() for name in names}
-        name = self.random.choice(list(offered) if self.random.random() < 0.95 else NAMES)
+        strays = self.random.random() > 0.95 and self.world.oracle.runs  # not the first
+        name = self.random.choice(NAMES if strays else list(offered))
         urls = self.world.control_urls(but=process, offering=name)
         by_url = urls and self.world.plan.ports_stay and self.random.random() < 0.3
         target = f"{self.random.choice(urls)}/{name}" if by_url else name
