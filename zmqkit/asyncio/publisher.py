@@ -204,6 +204,9 @@ class Publisher:
 
     def _usable(self) -> AioDriver:
         """The driver, started on the running loop at first use; else UsageError."""
+        driver = self._driver
+        if driver is not None and self._closing is None and driver.is_here():
+            return driver
         if self._closing is not None:
             raise UsageError(f"the publisher {self.name!r} is closed; make a new one")
         self._process.check()
