@@ -304,3 +304,20 @@ def test_a_window_of_messages_is_never_dropped_where_credit_is_given(kind: Kind)
     for number in range(count):
         assert far.send(EVERY_PEER, numbered(number, 100))
     assert numbers_in(received(near, count)) == list(range(count))
+
+
+@pytest.mark.slow
+def test_a_window_is_never_dropped_though_the_reader_was_not_heard_of_for_long(
+    kind: Kind,
+) -> None:
+    far, endpoint = kind.publisher(credit=True)
+    near = kind.subscriber(endpoint, b"t")
+    told(far, b"\x01t")
+    taken = QUEUE_MESSAGES // 4  # of which the sender hears only after half of its mark
+    for first in range(0, taken, 250):
+        for number in range(first, first + 250):
+            assert far.send(EVERY_PEER, numbered(number))
+        assert len(received(near, 250)) == 250
+    for number in range(QUEUE_MESSAGES):
+        assert far.send(EVERY_PEER, numbered(number, 3000))  # more than TCP holds
+    assert numbers_in(received(near, QUEUE_MESSAGES)) == list(range(QUEUE_MESSAGES))
