@@ -109,7 +109,7 @@ class Subscriber:
         while True:
             for message in self._hand.messages:
                 called = callback(message)
-                if inspect.isawaitable(called):
+                if called is not None and inspect.isawaitable(called):
                     await called
                 if self._stopping or time.monotonic() >= until:
                     break  # the rest is the next reader's
