@@ -66,6 +66,9 @@ PUBLISHERS_MAX = 256
 QUEUE_MESSAGES = 30_000
 QUEUE_BYTES = 64 << 20
 MARKS_PER_WINDOW = 4
+ROOM_PACKETS = 80
+"""Packets that may wait for a subscriber at first, and what there is beyond those that a window
+can have, for what is no message."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0

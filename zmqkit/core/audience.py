@@ -9,6 +9,11 @@ slowest consumed; who holds it up for `stall_s` is excluded, until it has caught
 
 Load is what a window holds: the bytes of a message and a share for the message itself, so that
 QUEUE_MESSAGES small ones fill a window, or QUEUE_BYTES of large ones.
+
+A link counts packets, be they large or small, and has the same room for all. So it is to have
+room for those that a window can have, and for few more, which it keeps for who is excluded or
+not waited for: `room` grows with the packets of the last two windows, since a turn sends what
+it gathered though it began just within a window.
 """
 
 from __future__ import annotations
@@ -17,7 +22,13 @@ from collections import deque
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.options import MARKS_PER_WINDOW, QUEUE_BYTES, QUEUE_MESSAGES, SUBSCRIBERS_MAX
+from zmqkit.options import (
+    MARKS_PER_WINDOW,
+    QUEUE_BYTES,
+    QUEUE_MESSAGES,
+    ROOM_PACKETS,
+    SUBSCRIBERS_MAX,
+)
 
 WINDOW = QUEUE_BYTES
 MESSAGE_LOAD = WINDOW // QUEUE_MESSAGES
@@ -47,10 +58,14 @@ class Audience:
         self.load = 0
         self.limit: float = inf
         self.mark = 0
+        self.room = ROOM_PACKETS
         self.stalled_at = inf
+        self._packets = 0
+        self._strides: deque[tuple[int, int]] = deque([(0, 0)])
+        self._crowded_at = ROOM_PACKETS
         self._marks: deque[tuple[int, int]] = deque()
-        self._mark_at: float = _STRIDE if waits else inf
-        self._watch_at: float = self._mark_at
+        self._mark_at = _STRIDE
+        self._watch_at: float = _STRIDE
 
     @property
     def blocked(self) -> bool:
@@ -88,16 +103,24 @@ class Audience:
         return True
 
     def sent(self, count: int, size: int, now: float) -> bool:
-        """So many messages and bytes left; whether it is time for a MARK, `mark` by number."""
+        """A packet of so many messages and bytes left; whether `mark` or `room` may have
+        changed, of which the subscribers and the link are to know."""
         self.load += size + count * MESSAGE_LOAD
-        if self.load < self._watch_at:
+        self._packets += 1
+        if self.load < self._watch_at and self._packets < self._crowded_at:
             return False
         is_due = self.load >= self._mark_at
         if is_due:
             self._mark_at = self.load + _STRIDE
+            self._strides.append((self.load, self._packets))
+            while self._strides[1][0] <= self.load - 2 * WINDOW:
+                self._strides.popleft()
+        while self._packets - self._strides[0][1] >= self.room:
+            self.room *= 2
+        self._crowded_at = self._strides[0][1] + self.room
         self._recount(now)
-        if not (is_due and self.joined_count):
-            return False
+        if not (is_due and self.waits and self.joined_count):
+            return True
         self.mark += 1
         self._marks.append((self.mark, self.load))
         if len(self._marks) > 2 * MARKS_PER_WINDOW:

@@ -123,7 +123,26 @@ class Watch:
     url: str
 
 
-Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note | Tell | Watch
+@dataclass(slots=True)
+class Reserve:
+    """Have room for so many packets to each who is connected, whatever was enough so far."""
+
+    packets: int
+
+
+Effect = (
+    Send
+    | Connect
+    | Disconnect
+    | Settle
+    | Handle
+    | Advance
+    | Abort
+    | Note
+    | Tell
+    | Watch
+    | Reserve
+)
 
 
 class Core(Protocol):

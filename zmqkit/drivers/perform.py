@@ -17,6 +17,7 @@ from zmqkit.core.effects import (
     Handle,
     Note,
     Request,
+    Reserve,
     Send,
     Settle,
     Tell,
@@ -111,6 +112,8 @@ class Driver:
             case Note():
                 level = logging.WARNING if effect.event in _LOSSES else logging.INFO
                 log.log(level, "%s %s", effect.event, effect.fields)
+            case Reserve():
+                self.link.reserve(effect.packets)
             case Watch():
                 self.hands.watch(effect.url)
             case Tell() if self._tell is not None:
