@@ -19,6 +19,9 @@ URL = "tcp://127.0.0.1:5001/orders"
 KEYS = st.sampled_from([key_of("service", "orders"), EVERYBODY, URL])
 PLACES = st.lists(st.sampled_from([["127.0.0.1", 5000], ["10.0.0.1", 5001]]), max_size=2)
 OTHERS = st.builds(lambda *row: [*row], PROCESSES, st.integers(1, 2), PLACES)
+ADDRESSES = st.sampled_from(
+    [("127.0.0.1",), ("10.0.0.1",), ("10.0.0.1", "10.0.0.2"), ("10.0.0.3",)]
+)
 SOURCES = st.sampled_from(["mdns:loopback", "mdns:lan"])
 
 
@@ -90,9 +93,8 @@ class MembershipMachine(RuleBasedStateMachine):
         url = parse_url(f"tcp://127.0.0.1:{port}")
         self.perform(self.core.seed(url, "", "service", self.now))
 
-    @rule(role=ROLES, process=PROCESSES, source=SOURCES, far=st.booleans())
-    def heard(self, role: int, process: int, source: str, far: bool) -> None:
-        addresses = ("10.0.0.1",) if far else ("127.0.0.1",)
+    @rule(role=ROLES, process=PROCESSES, source=SOURCES, addresses=ADDRESSES)
+    def heard(self, role: int, process: int, source: str, addresses: tuple[str, ...]) -> None:
         port = 6000 + role
         record = Record(name_of(role), "service", role, process, addresses, 5000, port)
         self.perform(self.core.heard(record, source, self.now))
@@ -139,10 +141,14 @@ class MembershipMachine(RuleBasedStateMachine):
         self.perform(self.core.receive(visitor, packets.ask(1), self.now))
 
     @precondition(lambda self: self.connected)
-    @rule(data=st.data(), revision=st.integers(1, 2))
-    def pong(self, data: st.DataObject, revision: int) -> None:
+    @rule(data=st.data(), revision=st.integers(1, 2), token=st.integers(1, 5))
+    def pong(self, data: st.DataObject, revision: int, token: int) -> None:
         peer = data.draw(st.sampled_from(sorted(self.connected)))
-        self.perform(self.core.receive(peer, packets.alive(1, revision), self.now))
+        self.perform(self.core.receive(peer, packets.alive(1, revision, token), self.now))
+
+    @rule()
+    def readdressed(self) -> None:
+        self.perform(self.core.readdressed(self.now))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), up=st.booleans())
@@ -151,7 +157,7 @@ class MembershipMachine(RuleBasedStateMachine):
         change = self.core.connected if up else self.core.disconnected
         self.perform(change(peer, self.now))
 
-    @rule(duration_s=st.sampled_from([0.01, 0.6, 1.1, 6.0]))
+    @rule(duration_s=st.sampled_from([0.01, 0.3, 0.6, 1.1, 6.0]))
     def wait(self, duration_s: float) -> None:
         self.now += duration_s
         self.perform(self.core.tick(self.now))

@@ -18,13 +18,23 @@ BOUND_S = 10.0
 
 
 class Peer:
-    """An engine and what it told, of the instances of this test alone."""
+    """An engine and what it told, of the instances of this test alone.
+
+    renewals: how often it said that addresses changed.
+    """
 
     def __init__(self, mine: str) -> None:
         self.mine = mine
         self.records: dict[int, Record] = {}
         self.told: list[tuple[str, object]] = []
-        self.engine = Mdns("loopback", heard=self.heard, vanished=self.vanished, note=self.note)
+        self.renewals = 0
+        self.engine = Mdns(
+            "loopback",
+            heard=self.heard,
+            vanished=self.vanished,
+            renewed=self.renewed,
+            note=self.note,
+        )
         self._news = asyncio.Event()
 
     def heard(self, record: Record, source: str) -> None:
@@ -35,6 +45,9 @@ class Peer:
     def vanished(self, incarnation: int, source: str) -> None:
         if self.records.pop(incarnation, None):
             self.tell(f"vanished {source}", incarnation)
+
+    def renewed(self) -> None:
+        self.renewals += 1
 
     def note(self, event: str, fields: Mapping[str, object]) -> None:
         if self.mine in str(fields.get("instance", self.mine)):

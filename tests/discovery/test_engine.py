@@ -57,6 +57,7 @@ def test_roles_wait_for_an_interface(mine: str, interfaces: Interfaces) -> None:
             interfaces.now = here("loopback")
             await right.hears(ours)
             assert list(right.records) == [ours.incarnation]
+            assert left.renewals == 0
 
     run(scene())
 
@@ -76,6 +77,7 @@ def test_new_engine_announces_and_knows_what_the_one_before_did(
                 interfaces.replace()
                 await left.until(lambda: left.events().count("mdns.renewed") > 0)
                 left.told.clear()
+            assert left.renewals > 0
             # What was heard before the change is no news after it, and its end is heard.
             await right.engine.withdraw(gone.incarnation)
             await left.misses(gone)

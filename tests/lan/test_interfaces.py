@@ -11,6 +11,9 @@ from tests.lan.stage import Stage
 
 pytestmark = pytest.mark.slow
 
+MOVED_S = 5.0
+"""Three times as long as it takes to use a host at another address. Heartbeats need more."""
+
 
 @pytest.mark.lan(hosts=3, options=["no-nic"])
 def test_interfaces_may_come_after_the_roles(lan: Lan, stage: Stage) -> None:
@@ -68,7 +71,11 @@ def test_host_that_changes_its_address_is_found_at_the_new_one(lan: Lan, stage: 
     stage.used(clients, services)
     moved_at = time.monotonic()
     lan.readdress(moved, 77)
-    stage.left(clients[1:], services[:1], moved_at)
+    label = services[0].label
+    stage.until(
+        lambda: "10.97.0.77" in clients[1].addresses().get(label, ""), "the move is noticed"
+    )
     stage.used(clients, services)
-    stage.measured("used at the new address", time.monotonic() - moved_at)
-    assert "10.97.0.77" in clients[1].addresses()[services[0].label]
+    moved_s = time.monotonic() - moved_at
+    stage.measured("used at the new address", moved_s)
+    assert moved_s < MOVED_S

@@ -279,6 +279,25 @@ def test_what_was_cut_off_is_used_again_soon(
     assert user.core.ready_count == 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("moved", ["a", "user"])
+def test_a_host_that_changes_its_address_is_used_at_the_new_one(seed: int, moved: str) -> None:
+    world = World(seed, Plan(lan=True))
+    services(world, "a")
+    role = client(world)
+    calls = [world.call(role, "add"), world.call(role, "price")]
+    world.readdress(moved)
+    moved_at = world.timeline.now
+    calls += [world.call(role, "add"), world.call(role, "price")]
+    world.run(1.5)
+    calls += [world.call(role, "add"), world.call(role, "price")]
+    world.run(3.0)
+    assert succeeded(*calls)
+    assert max(called.settled_at for called in calls[:4]) < moved_at + 1.5
+    [instance] = role.core.roster.instances.values()
+    assert world.processes["a"].host.address in instance.endpoint
+
+
 def test_a_client_by_url_follows_a_process_that_restarts() -> None:
     world = World(1, Plan(reception=NO_DISCOVERY, ports_stay=True))
     services(world, "a")

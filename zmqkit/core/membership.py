@@ -9,7 +9,8 @@ to the process behind them:
     GONE --back-off, or heard anew--> CONNECTING, while a record of it is left
 
 Roles that want a name are told of each instance: found, silent, answering, lost, gone. A record
-that vanishes makes us ask the process; it never disconnects one that talks.
+that vanishes, or names a new address, makes us ask the process; it never disconnects one that
+talks.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ class MembershipCore:
         if addresses == self.offers.addresses:
             return []
         self.offers.addresses = addresses
-        return self.neighbours.greet_all(now)
+        return self.neighbours.greet_all(now) + self.readdressed(now)
+
+    def readdressed(self, now: float) -> list[Effect]:
+        """Addresses of this host changed: see who is out of reach, and who is within again."""
+        return self.neighbours.doubt_all(now)
 
     def seed(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
         """Ask who is at an address whenever the process there is not a neighbour."""
@@ -134,11 +139,11 @@ class MembershipCore:
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """The link lost a control connection; it keeps trying to open it anew."""
         neighbour = self.neighbours.at(peer)
-        if neighbour is None or neighbour.life is not Life.ALIVE:
+        if neighbour is None:
             return []
-        neighbour.broke(now)
+        effects = neighbour.broke(peer, now)
         self.neighbours.wake(neighbour)
-        return neighbour.tell("lost")
+        return effects
 
     # What the driver asks for
 
@@ -156,7 +161,7 @@ class MembershipCore:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
                 return self._seed_answered(seed, read_directory(packet), now)
-            if packet.kind == wire.PONG and neighbour is not None:
+            if packet.kind == wire.PONG and neighbour is not None and peer == neighbour.peer:
                 return self._pong(neighbour, packet, now)
             raise Malformed("unexpected")
         except Malformed as error:
@@ -235,8 +240,7 @@ class MembershipCore:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
         neighbour.asks_others = bool(self.seeds.peers(process))
-        neighbour.take_places(places, now)
-        effects = self.seeds.rest(process)
+        effects = neighbour.take_places(places, now) + self.seeds.rest(process)
         if neighbour.life is Life.GONE and neighbour.places:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
@@ -341,9 +345,11 @@ class MembershipCore:
             if not neighbour.attempts:
                 effects += self._gone(neighbour, now)
             return effects + self._list(directory, host, HELLO, now)
-        neighbour.revision = directory.revision
-        effects = neighbour.answered_at(peer, now) + self._answered(neighbour, now)
+        effects = neighbour.answered_at(peer, now)
         self.neighbours.wake(neighbour)
+        if peer != neighbour.peer:
+            return effects  # it counts once it is the one in use
+        neighbour.revision = directory.revision
         self._rumours.answered(neighbour.process, now)
         if neighbour.asks_others and directory.others is not None:
             teller = neighbour.process
@@ -385,14 +391,9 @@ class MembershipCore:
 
     def _pong(self, neighbour: Neighbour, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
-        if type(meta) is not list or len(meta) != 2:
+        if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
             raise Malformed("pong")
-        effects = self._answered(neighbour, now)
+        effects = neighbour.pong(meta[0], now)
         if meta[1] != neighbour.revision:
             effects.append(neighbour.greet(neighbour.peer))
         return effects
-
-    def _answered(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        was_silent, neighbour.silent = neighbour.silent, False
-        neighbour.pong_at = now
-        return neighbour.tell("answering") if was_silent else []

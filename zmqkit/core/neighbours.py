@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zmqkit.core.effects import Effect
-from zmqkit.core.neighbour import Neighbour, process_of
+from zmqkit.core.neighbour import Life, Neighbour, process_of
 from zmqkit.core.sighting import Sightings
 from zmqkit.core.timers import Wheel
 from zmqkit.model import PeerId, Record
@@ -52,6 +52,16 @@ class Neighbours(dict[int, Neighbour]):
         effects: list[Effect] = []
         for neighbour in self.values():
             effects += neighbour.greet_often(now)
+            self.wake(neighbour)
+        return effects
+
+    def doubt_all(self, now: float) -> list[Effect]:
+        """Try anew whoever is away, and see whether the others can be reached as they were."""
+        effects: list[Effect] = []
+        for neighbour in self.values():
+            effects += neighbour.doubt(now, again=True)
+            if neighbour.life is Life.GONE:
+                neighbour.next_at = now
             self.wake(neighbour)
         return effects
 

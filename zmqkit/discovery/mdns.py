@@ -11,7 +11,7 @@ back. Those by multicast wait for a second when somebody just had the same, and 
 to port 5353 reach any one process of a machine.
 
 Nobody tells a program that interfaces came, went or were replaced, so this host's addresses are
-looked at every two seconds. Whenever they are not what they were, a new engine takes over: that
+looked at every second. Whenever they are not what they were, a new engine takes over: that
 makes us a newcomer, with new addresses. A host without any has no engine until it gets one.
 Where interfaces change all the time this happens less and less often.
 
@@ -37,7 +37,7 @@ from zmqkit.wire.announcement import encode
 QUERY_S = 5.0
 REPEAT_S = 60.0
 LEVEL_PEERS = 50
-WATCH_S = 2.0
+WATCH_S = 1.0
 WATCH_S_MAX = 16.0
 ANNOUNCED_MAX = 1000
 
@@ -47,8 +47,9 @@ class Mdns:
 
     heard: gets each record that is new or has changed, our own among them, and its source:
     `mdns:loopback` or `mdns:lan`. vanished: gets the incarnation of a record that was withdrawn
-    or expired, and the source. note: gets what was dropped or failed, as `mdns.malformed` and
-    the like with fields. All three are called on the loop and must not wait.
+    or expired, and the source. renewed: is called when addresses of this host changed. note:
+    gets what was dropped or failed, as `mdns.malformed` and the like with fields. All four are
+    called on the loop and must not wait.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class Mdns:
         *,
         heard: Callable[[Record, str], None],
         vanished: Callable[[int, str], None],
+        renewed: Callable[[], None],
         note: Note,
     ) -> None:
         source = f"mdns:{scope}"
+        self._renewed = renewed
         self._scope: Scope = scope
         self._note: Note = lambda event, fields: note(event, {"source": source, **fields})
         self._known = Known(
@@ -170,6 +173,8 @@ class Mdns:
             self._note("mdns.renewed", {"addresses": [each.text for each in ours]})
         for record in self._announced.values():
             await engine.announce(record)
+        if before is not None:
+            self._renewed()
 
     async def _ask_forever(self) -> None:
         while True:

@@ -272,7 +272,13 @@ class Node:
         scopes: list[Literal["loopback", "lan"]] = ["loopback", "lan"] if open else ["loopback"]
         for scope in scopes:
             if scope not in self._engines:
-                engine = Mdns(scope, heard=self._heard, vanished=self._vanished, note=_note)
+                engine = Mdns(
+                    scope,
+                    heard=self._heard,
+                    vanished=self._vanished,
+                    renewed=self._readdressed,
+                    note=_note,
+                )
                 await engine.open()
                 self._engines[scope] = engine
         return [*scopes]
@@ -282,6 +288,10 @@ class Node:
 
     def _vanished(self, incarnation: int, source: str) -> None:
         self._driver.perform(self.core.vanished(incarnation, source, time.monotonic()))
+
+    def _readdressed(self) -> None:
+        self._look_at_addresses()
+        self._driver.perform(self.core.readdressed(time.monotonic()))
 
     def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)

@@ -74,7 +74,10 @@ Watch = Callable[[PeerId, bool], None]
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A live connection; `peer` is what the listening side calls it."""
+    """A live connection; `peer` is what the listening side calls it.
+
+    severed: an address of it is gone, so nothing passes any more and nobody is told.
+    """
 
     dialer: Dialer
     listener: Listener
@@ -82,6 +85,7 @@ class Connection:
     there: Lane = field(default_factory=Lane)
     back: Lane = field(default_factory=Lane)
     alive: bool = True
+    severed: bool = False
     epoch: int = 0
 
 
@@ -241,6 +245,17 @@ class Network:
         for connection in self.connections:
             self._revive(connection)
 
+    def readdress(self, host: Host, address: str) -> None:
+        """Give a host another address instead of the one that it has."""
+        before, host.address = host.address, address
+        for listener in [x for x in self.listeners.values() if x.host is host]:
+            del self.listeners[listener.endpoint]
+            listener.endpoint = listener.endpoint.replace(before, address)
+            self.listeners[listener.endpoint] = listener
+        for connection in self._connections:
+            connection.severed |= host in (connection.dialer.host, connection.listener.host)
+        self._stall(c for c in self._connections if c.severed)
+
     def stop(self, host: Host) -> None:
         """Stop a process: its kernel still takes packets, nothing answers heartbeats."""
         host.stopped = True
@@ -283,7 +298,7 @@ class Network:
     def is_cut(self, connection: Connection) -> bool:
         """Whether nothing passes between its two hosts."""
         pair = frozenset((connection.dialer.host.name, connection.listener.host.name))
-        return pair in self._cuts
+        return connection.severed or pair in self._cuts
 
     # Inside
 

@@ -145,9 +145,9 @@ def ask(process: int, token: int = 1) -> Frames:
     return wire.pack(wire.PING, process, 0, 0, encode([token]))
 
 
-def alive(process: int, revision: int = 1) -> Frames:
+def alive(process: int, revision: int = 1, token: int = 1) -> Frames:
     """A process answers a ping on the control connection."""
-    return wire.pack(wire.PONG, process, 0, 0, encode([1, revision]))
+    return wire.pack(wire.PONG, process, 0, 0, encode([token, revision]))
 
 
 def cancel(source: int, target: int, *sequences: int) -> Frames:

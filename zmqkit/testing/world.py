@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zmqkit.core.call import CallOptions
 from zmqkit.core.service import ServiceCore
@@ -96,6 +96,20 @@ class World:
             process.silent = False
             self.network.resume(process.host)
             process.run_on()
+
+    def readdress(self, name: str) -> None:
+        """Give the host of a process another address, which it notices and announces."""
+        process = self.processes[name]
+        before, self._homes[name] = process.host.address, max(self._homes.values()) + 100
+        address = f"10.0.0.{self._homes[name]}"
+        self.timeline.note(f"{name} is at {address} now")
+        self.network.readdress(process.host, address)
+        control = process.control
+        self._in(process, lambda: control.perform(control.core.readdressed(self.timeline.now)))
+        for record in [*self.feed.records.values()]:
+            if record.process == control.core.process:
+                # What is remembered of the old address is not out of date yet.
+                self.feed.announce(replace(record, addresses=(before, address)))
 
     # Roles
 
