@@ -110,11 +110,13 @@ def compare(
     ours: Callable[[], Message],
     references: Sequence[Reference],
     options: argparse.Namespace,
+    beside: Callable[[], list[Row]] = list,
 ) -> None:
     """Run the sides in interleaved rounds; print each round, the medians and the verdict.
 
     A side's sample is a message whose `value` counts; every other round runs backwards, so
-    that no side profits from its place. The last line names the first reference.
+    that no side profits from its place. The last line names the first reference. beside: gives
+    rows about what else the samples showed, once all have run.
     """
     sides = {"ours": ours} if options.only != "reference" else {}
     if options.only != "ours":
@@ -128,7 +130,7 @@ def compare(
         line = " · ".join(f"{side} {shown(values[side][-1])}" for side in sides)
         say(f"  round {number + 1}: {line}", flush=True)
     rows = [paired_row(figure, values, reference) for reference in references]
-    finish(figure, rows, options)
+    finish(figure, [*rows, *beside()], options)
 
 
 def paired_row(figure: Figure, values: dict[str, list[float]], reference: Reference) -> Row:

@@ -37,12 +37,22 @@ RUNS: dict[str, list[str]] = {
     "publish_each_asyncio": ["publish.py", "--each", "--api", "asyncio"],
     "fan_out": ["fan.py"],
     "fan_in": ["fan.py", "--way", "in"],
+    "paused": ["paused.py"],
+    "paused_block": ["paused.py", "--policy", "block"],
+    "paused_full": ["paused.py", "--full"],
     "contact": ["contact.py"],
     "failover": ["failover.py"],
     "many_peers": ["many_peers.py"],
     "import_time": ["import_time.py"],
 }
-OWN_ROUNDS = {"contact", "many_peers", "import_time"}
+OWN_ROUNDS = {
+    "contact",
+    "many_peers",
+    "import_time",
+    "paused",
+    "paused_block",
+    "paused_full",
+}
 """Scripts whose default number of rounds is their own; `--rounds` leaves it alone."""
 
 HEADINGS = ["figure", "ours", "against", "reference", "ratio", "target", "stretch"]
