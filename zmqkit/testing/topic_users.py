@@ -88,8 +88,12 @@ class TopicUsers:
         role = PublisherRole(process, record, core, self.oracle, random.choice(STYLES))
         heavy = random.random() < self.heavy
         self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
-        process.post(lambda now: start_publisher(role, endpoint_of(record), now))
-        world.feed.announce(record)
+
+        def start(now: float) -> None:
+            start_publisher(role, endpoint_of(record), now)
+            world.feed.announce(record)  # not before the process lists it
+
+        process.post(start)
         self._publish_later(role)
         return role
 
@@ -151,8 +155,12 @@ class TopicUsers:
 
     def _leave(self, role: PublisherRole) -> None:
         role.leaving = True
-        self.world.feed.withdraw(role.record.incarnation)
-        role.process.post(lambda now: stop_publisher(role, now))
+
+        def stop(now: float) -> None:
+            self.world.feed.withdraw(role.record.incarnation)
+            stop_publisher(role, now)
+
+        role.process.post(stop)
 
     def _publish_again(self, role: PublisherRole) -> None:
         if role.process.host.alive and self.storming:
