@@ -72,6 +72,8 @@ can have, for what is no message."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0
+READS_S = 0.25
+"""How often a subscriber that has not come to the next MARK says that it reads."""
 BYE_S = 0.1
 ENDS_MAX = 1000
 

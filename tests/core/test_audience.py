@@ -8,7 +8,7 @@ import pytest
 
 from zmqkit.core import audience as audience_module
 from zmqkit.core.audience import MESSAGE_LOAD, WINDOW, Audience
-from zmqkit.options import MARKS_PER_WINDOW, QUEUE_MESSAGES
+from zmqkit.options import MARKS_PER_WINDOW, QUEUE_MESSAGES, STALL_S
 
 STRIDE = QUEUE_MESSAGES // MARKS_PER_WINDOW
 
@@ -74,7 +74,7 @@ def test_credit_does_not_go_back(audience: Audience) -> None:
     assert not audience.blocked
 
 
-@pytest.mark.parametrize(("subscriber", "mark"), [(1, 5), (1, 0), (1, -1), (9, 1)])
+@pytest.mark.parametrize(("subscriber", "mark"), [(1, 5), (1, -1), (9, 0), (9, 1)])
 def test_credit_of_a_stranger_or_for_no_mark_is_refused(
     audience: Audience, subscriber: int, mark: int
 ) -> None:
@@ -110,6 +110,21 @@ def test_who_is_stuck_is_excluded_and_taken_in_again(audience: Audience) -> None
     assert audience.listeners[2].excluded
     assert audience.credit(2, 4, 6.0) is True
     assert not audience.listeners[2].excluded
+    audience.check()
+
+
+def test_who_reads_slowly_is_waited_for_and_who_does_not_read_is_not(
+    audience: Audience,
+) -> None:
+    send(audience, QUEUE_MESSAGES + 1, 1.0)
+    assert audience.exclude_at() == 1.0 + STALL_S
+    for second in range(2, 30):
+        assert audience.credit(1, 0, float(second)) is False
+        assert audience.blocked
+    assert audience.exclude(30.0) == [2]
+    assert audience.blocked and audience.exclude_at() == 29.0 + STALL_S
+    assert audience.exclude(28.0 + STALL_S) == []
+    assert audience.exclude(29.0 + STALL_S) == [1]
     audience.check()
 
 

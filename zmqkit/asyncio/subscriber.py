@@ -60,6 +60,7 @@ class Subscriber:
         self._copy = copy
         self._on_gap = on_gap
         self._hand = Hand()
+        self._core.held = self._hand.__len__
         self._driver: AioDriver | None = None
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None

@@ -59,6 +59,7 @@ class Subscriber:
         self._copy = copy
         self._on_gap = on_gap
         self._hand = Hand()
+        self._core.held = self._hand.__len__
         self._driver = BlockingDriver(
             Driver(
                 self._core,

@@ -5,7 +5,8 @@ that ends, and has joined once it said HELLO behind all its subscriptions. To kn
 are costs a publisher nothing for each message: now and then it sends all of them a MARK, which
 waits in each one's queue behind the messages before it, and is answered with CREDIT when those
 are consumed. A publisher that waits has at most WINDOW between what it sent and what the
-slowest consumed; who holds it up for `stall_s` is excluded, until it has caught up.
+slowest consumed. Who holds it up and has not said for `stall_s` that it reads is excluded,
+until it has caught up.
 
 Load is what a window holds: the bytes of a message and a share for the message itself, so that
 QUEUE_MESSAGES small ones fill a window, or QUEUE_BYTES of large ones.
@@ -19,6 +20,7 @@ it gathered though it began just within a window.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
@@ -27,6 +29,7 @@ from zmqkit.options import (
     QUEUE_BYTES,
     QUEUE_MESSAGES,
     ROOM_PACKETS,
+    STALL_S,
     SUBSCRIBERS_MAX,
 )
 
@@ -38,20 +41,23 @@ _STRIDE = WINDOW // MARKS_PER_WINDOW
 @dataclass(slots=True)
 class Listener:
     """One subscriber. far: it is on another machine, and takes compressed packets. consumed:
-    the load up to which it has consumed everything, for sure."""
+    the load up to which it has consumed everything, for sure. read_at: when it last said that
+    it reads."""
 
     joined: bool = False
     far: bool = False
     excluded: bool = False
     consumed: int = 0
+    read_at: float = 0.0
 
 
 class Audience:
     """The subscribers of one publisher, and its window over them."""
 
-    def __init__(self, *, waits: bool) -> None:
-        """`waits`: the publisher waits for its slowest subscriber."""
+    def __init__(self, *, waits: bool, stall_s: float = STALL_S) -> None:
+        """`waits`: the publisher waits for its slowest subscriber, if that reads at all."""
         self.waits = waits
+        self._stall_s = stall_s
         self.listeners: dict[int, Listener] = {}
         self.joined_count = 0
         self.far = False
@@ -128,11 +134,12 @@ class Audience:
         return True
 
     def credit(self, subscriber: int, mark: int, now: float) -> bool | None:
-        """It consumed what came before a mark: whether that takes it in again; None for who
-        must not say so."""
+        """It reads, and consumed what came before a mark, 0 for nothing yet: whether that takes
+        it in again; None for who must not say so."""
         listener = self.listeners.get(subscriber)
-        if listener is None or not 0 < mark <= self.mark:
+        if listener is None or not 0 <= mark <= self.mark:
             return None
+        listener.read_at = now
         consumed = next((load for number, load in self._marks if number == mark), 0)
         if consumed <= listener.consumed:
             return False
@@ -143,13 +150,13 @@ class Audience:
         self._recount(now)
         return caught_up
 
+    def exclude_at(self) -> float:
+        """When somebody will have held everybody up for too long."""
+        return min((at for _, at in self._holders()), default=inf)
+
     def exclude(self, now: float) -> list[int]:
-        """Wait no more for those that hold everybody up; gives them."""
-        stuck = [
-            subscriber
-            for subscriber, each in self.listeners.items()
-            if self._counts(each) and each.consumed + WINDOW <= self.load
-        ]
+        """Wait no more for those that have held everybody up for too long; gives them."""
+        stuck = [subscriber for subscriber, at in self._holders() if now >= at]
         for subscriber in stuck:
             self.listeners[subscriber].excluded = True
         self._recount(now)
@@ -162,6 +169,13 @@ class Audience:
         assert self.far == any(each.far for each in self.listeners.values())
         assert (self.stalled_at < inf) == self.blocked
         assert all(each.consumed <= self.load for each in self.listeners.values())
+
+    def _holders(self) -> Iterator[tuple[int, float]]:
+        """Those for whom the publisher waits, and until when."""
+        if self.blocked:
+            for subscriber, each in self.listeners.items():
+                if self._counts(each) and each.consumed + WINDOW <= self.load:
+                    yield subscriber, max(each.read_at, self.stalled_at) + self._stall_s
 
     def _counts(self, listener: Listener) -> bool:
         return listener.joined and not listener.excluded

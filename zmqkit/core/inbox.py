@@ -35,6 +35,10 @@ class Inbox(Protocol):
     messages: int
     size: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing, not even a mark."""
+
     def put(self, delivery: Delivery) -> int:
         """Add what arrived; the oldest makes room."""
 
@@ -46,6 +50,9 @@ class Inbox(Protocol):
     def take(self) -> Delivery | None:
         """The oldest; None when there is none."""
 
+    def take_mark(self) -> Delivery | None:
+        """The oldest if it is a mark; else None."""
+
 
 class Queue:
     """All of it, up to a number of messages and bytes."""
@@ -56,6 +63,11 @@ class Queue:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._waiting: deque[Delivery] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing, not even a mark."""
+        return not self._waiting
 
     def put(self, delivery: Delivery) -> int:
         """Add what arrived; the oldest makes room, and counts as dropped."""
@@ -107,6 +119,10 @@ class Queue:
         self.size -= delivery.size
         return delivery
 
+    def take_mark(self) -> Delivery | None:
+        """The oldest if it is a mark; else None."""
+        return self.take() if self._waiting and self._waiting[0].mark else None
+
     def _trim(self, excess: int) -> int:
         """Drop up to so many messages of the oldest delivery."""
         oldest = self._waiting[0]
@@ -128,6 +144,11 @@ class Latest:
         self._messages_max = messages_max
         self._bytes_max = bytes_max
         self._waiting: dict[str, Delivery] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing; marks never wait here."""
+        return not self._waiting
 
     def put(self, delivery: Delivery) -> int:
         """Have a message replace the one before it; the topic that waits longest makes room."""
@@ -166,3 +187,7 @@ class Latest:
         self.messages -= 1
         self.size -= delivery.size
         return delivery
+
+    def take_mark(self) -> Delivery | None:
+        """Never: marks are answered as they come."""
+        return None

@@ -49,17 +49,16 @@ class PublisherCore:
     def __init__(
         self, incarnation: int, *, waits: bool = False, stall_s: float = STALL_S
     ) -> None:
-        """waits: for the slowest subscriber, at most `stall_s` for each that is stuck.
+        """waits: for the slowest subscriber, at most `stall_s` for each that reads nothing.
 
         Its attribute `leaving` tells that it said BYE, so subscribers leave it.
         """
         self.incarnation = incarnation
         self.about: dict[str, object] = {}
-        self.audience = Audience(waits=waits)
+        self.audience = Audience(waits=waits, stall_s=stall_s)
         self.gathering = Gathering()
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._stall_s = stall_s
         self._topics: dict[str, _Topic] = {}
         self._handed = 0
         self._base = 0
@@ -191,7 +190,7 @@ class PublisherCore:
     def tick(self, now: float) -> list[Effect]:
         """Wait no longer for who holds everybody up; say BYE again to who is still there."""
         effects: list[Effect] = []
-        if now >= self.audience.stalled_at + self._stall_s:
+        if now >= self.audience.exclude_at():
             stuck = self.audience.exclude(now)
             self.counts["exclusions"] += len(stuck)
             effects += [
@@ -210,7 +209,7 @@ class PublisherCore:
     def deadline(self) -> float:
         """When `tick` is due next."""
         bye_at = self._bye_at if self.audience.joined_count else inf
-        return min(self.audience.stalled_at + self._stall_s, bye_at)
+        return min(self.audience.exclude_at(), bye_at)
 
     def check(self) -> None:
         """The counts are right, and no table is too large."""

@@ -36,11 +36,12 @@ class Source:
     """A publisher: where it is, what it is like, and how far it is.
 
     incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
-    address. waits: it waits for this subscriber, whose credit it needs; None before its first
-    WELCOME, up to which its messages are passed over. token: of the last HELLO. broken: a
-    subscription did not leave, so the connection is to be made anew. watched: membership was
-    asked to watch its process. ended: it said BYE. last: where its newest message is, for who
-    looks for the next one there.
+    address. waits: it waits for this subscriber, whose credit it needs; None before its
+    first WELCOME, up to which its messages are passed over. token: of the last HELLO.
+    credited: the last of its marks that was answered. broken: a subscription did not leave,
+    so the connection is to be made anew. watched: membership was asked to watch its
+    process. ended: it said BYE. last: where its newest message is, for who looks for the
+    next one there.
     """
 
     incarnation: int
@@ -50,6 +51,7 @@ class Source:
     state: State = State.LOST
     waits: bool | None = None
     token: int = 0
+    credited: int = 0
     broken: bool = False
     watched: bool = False
     ended: bool = False

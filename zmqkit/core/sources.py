@@ -141,7 +141,7 @@ class Sources:
             source.token += 1  # the last HELLO was for the one before, which alone it joined
             source.state, source.hello_at = State.OPENING, 0.0
         source.incarnation = incarnation
-        source.waits = None
+        source.waits, source.credited = None, 0
         source.watched = False
         source.positions.clear()
 

@@ -2,21 +2,23 @@
 
 Messages wait in an inbox until they are read; the oldest makes room. Those of publishers that
 wait for their subscribers have an inbox each, which these do not overfill: their MARKs wait
-there too, and are answered once everything before them was read.
+there too, and are answered once everything before them was read. Who reads, but slowly, says so
+every READS_S by answering the last MARK once more, so that nobody takes it for stuck.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from math import inf
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.inbox import Delivery, Inbox, Latest, Queue
 from zmqkit.core.source import Position, Source, State
 from zmqkit.core.sources import Sources
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
+from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES, READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
@@ -34,7 +36,11 @@ class SubscriberCore:
     def __init__(
         self, name: str, incarnation: int, prefixes: Iterable[str], *, latest: bool = False
     ) -> None:
-        """latest: keep the latest message of each topic. UsageError for a wrong prefix."""
+        """latest: keep the latest message of each topic. UsageError for a wrong prefix.
+
+        Its attribute `held` gives how many messages were taken, and are not read yet.
+        """
+        self.held: Callable[[], int] = int
         self.incarnation = incarnation
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -45,6 +51,8 @@ class SubscriberCore:
         self._own: dict[PeerId, Inbox] = {}
         self._filled: dict[Inbox, None] = {}
         self._untold: dict[tuple[int, str], int] = {}
+        self._read = 0
+        self._looked_at = -inf
         self._closed = False
 
     # Commands
@@ -179,8 +187,12 @@ class SubscriberCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Say HELLO again where it was not answered."""
-        return self.sources.tick(now)
+        """Say HELLO again where it was not answered, and to those that wait that it reads."""
+        effects = self.sources.tick(now)
+        if now >= self._look_at():
+            self._looked_at = now
+            effects += self._say_that_it_reads()
+        return effects
 
     def flush(self, now: float) -> list[Effect]:
         """Nothing to do: a subscriber's packets leave at once."""
@@ -188,7 +200,7 @@ class SubscriberCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return self.sources.deadline()
+        return min(self.sources.deadline(), self._look_at())
 
     def check(self) -> None:
         """The counts are right, and all that waits can be taken."""
@@ -329,13 +341,35 @@ class SubscriberCore:
             self.dropped["replaced" if self._latest else "full"] += dropped
         self._filled[inbox] = None
 
+    def _look_at(self) -> float:
+        """When to see whether anything was read, while somebody may wait for that."""
+        idle = all(inbox.is_empty for inbox in self._own.values())
+        return inf if idle else self._looked_at + READS_S
+
+    def _say_that_it_reads(self) -> list[Effect]:
+        """Answer marks that nothing is before, and the last one again where one is to come."""
+        effects: list[Effect] = []
+        held = self.held()
+        read, self._read = self._read, self.counts["delivered"] - held
+        for peer, inbox in self._own.items():
+            while not held and (mark := inbox.take_mark()):
+                effects += self._credit(mark)
+            source = self.sources.by_peer.get(peer)
+            if source is not None and not inbox.is_empty and self._read != read:
+                effects += self._answer(source, source.credited)
+        return effects
+
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.state is State.LOST:
+        if source is None or source.incarnation != delivery.publisher:
             return []
-        if source.incarnation != delivery.publisher:
+        source.credited = delivery.mark
+        return self._answer(source, delivery.mark)
+
+    def _answer(self, source: Source, mark: int) -> list[Effect]:
+        if source.state is State.LOST:
             return []
-        return [self.sources.say(source, wire.CREDIT, delivery.mark)]
+        return [self.sources.say(source, wire.CREDIT, mark)]
 
     def _miss(self, source: Source, topic: str, missing: int) -> None:
         self.counts["gaps"] += 1

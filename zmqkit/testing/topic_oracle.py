@@ -14,7 +14,7 @@ from math import inf
 
 from zmqkit.core.inbox import Delivery
 from zmqkit.core.subscriber import Gap
-from zmqkit.options import STALL_S
+from zmqkit.options import READS_S, STALL_S
 from zmqkit.testing.oracle import SLACK_S, expect
 from zmqkit.testing.timeline import Timeline
 from zmqkit.testing.topics import PublisherRole, SubscriberRole
@@ -93,6 +93,7 @@ class TopicOracle:
         self.counts: Counter[str] = Counter()
         self.quiet = False
         self._token = 0
+        self._read_at = -inf
 
     def add(self, role: PublisherRole, *, heavy: bool, stall_s: float) -> None:
         """A publisher that starts."""
@@ -145,7 +146,8 @@ class TopicOracle:
         now = self.timeline.now
         if role.blocked_at < inf:
             stall_s = self.published[role.record.incarnation].stall_s
-            due_at = max(role.blocked_at + stall_s, role.process.resumed_at) + SLACK_S
+            since = max(role.blocked_at, self._read_at + READS_S)
+            due_at = max(since + stall_s, role.process.resumed_at) + SLACK_S
             expect(now <= due_at, "a publisher waits for stall_s", role.name, now - due_at)
         listeners = role.core.audience.listeners
         joined = {subscriber for subscriber, each in listeners.items() if each.joined}
@@ -213,6 +215,7 @@ class TopicOracle:
         track = self._track(role, delivery.publisher, topic)
         expect(sequence > track.last, "a topic keeps its order", *about, track.last)
         track.read(sequence, count)
+        self._read_at = self.timeline.now
         self.counts["read"] += count
         self._judge_account(role, f"{role.name} {topic}")
 
