@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmqkit.core.effects import Effect, Reserve, Send
+from zmqkit.core.effects import Effect, Reserve, Send, Tell
+from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -88,3 +89,30 @@ def packets(effects: Iterable[Effect]) -> list[tuple[str, Packet]]:
 def bye(ends: object, *, source: int = PUBLISHER) -> Frames:
     """A publisher leaves, and says where its topics end."""
     return publication.to_subscriber(wire.BYE, source, publication.EVERYBODY, {"next": ends})
+
+
+def found(publisher: int = PUBLISHER, endpoint: str = ENDPOINT) -> Tell:
+    return Tell("found", "", publisher, endpoint)
+
+
+def made(*topics: str, waits: bool = False, latest: bool = False) -> SubscriberCore:
+    """A subscriber that one publisher has all subscriptions of."""
+    core = SubscriberCore("weather", SUBSCRIBER, topics or ("",), latest=latest)
+    meet(core, waits=waits)
+    return core
+
+
+def meet(core: SubscriberCore, publisher: int = PUBLISHER, *, waits: bool = False) -> None:
+    core.hear(found(publisher), 0.0)
+    answer = welcome(1, waits=waits, source=publisher)
+    assert core.receive(peer_of(publisher), answer, 0.0) == []
+    core.check()
+
+
+def take_in(core: SubscriberCore, *packets: Frames) -> list[Effect]:
+    """Have the publisher's packets arrive."""
+    effects: list[Effect] = []
+    for frames in packets:
+        effects += core.receive(PEER, frames, 1.0)
+        core.check()
+    return effects

@@ -12,46 +12,23 @@ from tests.core.publications import (
     SUBSCRIBER,
     bye,
     credit,
+    found,
     hello,
+    made,
     mark,
+    meet,
     peer_of,
     publish,
+    take_in,
     welcome,
 )
 from zmqkit.core import subscriber as subscriber_module
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Note, Send, Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.model import Frames
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES, READS_S
+from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
-
-
-def found(publisher: int = PUBLISHER, endpoint: str = ENDPOINT) -> Tell:
-    return Tell("found", "", publisher, endpoint)
-
-
-def made(*topics: str, waits: bool = False, latest: bool = False) -> SubscriberCore:
-    """A subscriber that one publisher has all subscriptions of."""
-    core = SubscriberCore("weather", SUBSCRIBER, topics or ("",), latest=latest)
-    meet(core, waits=waits)
-    return core
-
-
-def meet(core: SubscriberCore, publisher: int = PUBLISHER, *, waits: bool = False) -> None:
-    core.hear(found(publisher), 0.0)
-    answer = welcome(1, waits=waits, source=publisher)
-    assert core.receive(peer_of(publisher), answer, 0.0) == []
-    core.check()
-
-
-def take_in(core: SubscriberCore, *packets: Frames) -> list[Effect]:
-    """Have the publisher's packets arrive."""
-    effects: list[Effect] = []
-    for frames in packets:
-        effects += core.receive(PEER, frames, 1.0)
-        core.check()
-    return effects
 
 
 def read(core: SubscriberCore) -> list[tuple[str, int, object]]:
@@ -357,53 +334,3 @@ def test_what_came_before_all_subscriptions_were_in_place_has_no_gap_at_bye() ->
     take_in(core, publish("u", 3, "x"), bye({"u": 9}))
     assert core.gaps() == []
     core.check()
-
-
-def credits_of(effects: list[Effect]) -> list[object]:
-    """The marks that are answered."""
-    sent = [effect.frames[0] for effect in effects if isinstance(effect, Send)]
-    packets = [wire.unpack((frame[1:],)) for frame in sent if frame[:1] == publication.TALK]
-    return [packet.meta for packet in packets if packet.kind == wire.CREDIT]
-
-
-def test_who_reads_slowly_says_so() -> None:
-    core = made(waits=True)
-    take_in(core, *(publish("t", 100 * n + 1, *range(100)) for n in range(10)), mark(1))
-    now = 1.0
-    for _ in range(3):
-        assert core.take()[0] is not None
-        now = core.deadline()
-        assert credits_of(core.tick(now)) == [0]
-    for _ in range(3):
-        assert core.deadline() == now + READS_S
-        now = core.deadline()
-        assert credits_of(core.tick(now)) == []
-    held = [50]
-    core.held = lambda: held[0]
-    assert core.take()[0] is not None
-    for held[0] in (49, 48):
-        now = core.deadline()
-        assert credits_of(core.tick(now)) == [0]
-    core.check()
-
-
-def test_a_mark_is_answered_once_what_was_before_it_is_read_though_nobody_asks_for_more() -> (
-    None
-):
-    core = made(waits=True)
-    held = [1]
-    core.held = lambda: held[0]
-    take_in(core, publish("t", 1, "x"), mark(1), mark(2))
-    assert core.take()[0] is not None
-    assert credits_of(core.tick(core.deadline())) == []
-    held[0] = 0
-    assert credits_of(core.tick(core.deadline())) == [1, 2]
-    assert core.take() == (None, []) and core.deadline() > 1e9
-    core.check()
-
-
-def test_nobody_is_told_who_does_not_wait() -> None:
-    core = made(waits=False)
-    take_in(core, publish("t", 1, "x"), publish("t", 2, "y"))
-    core.take()
-    assert core.deadline() > 1e9

@@ -59,6 +59,7 @@ class Keeper:
             turns, led = kept.driver.turns, kept.driver.led
             if turns != kept.turns:
                 active = True
+                self._give_back(kept)  # a thread drove it, and may have left something
             elif not led and not kept.adopted:
                 self._adopt(kept)
             kept.turns = turns
