@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import Any
@@ -305,3 +306,26 @@ def test_counters_balance_while_messages_are_in_hand(kit: Kit) -> None:
         stats = kit.balanced(subscriber)
         assert (stats["delivered"], stats["queued"]) == (number + 1, 9 - number)
     assert kit.balanced(publisher)["handed_over"] == 10
+
+
+@pytest.mark.parametrize("policy", ["drop", "block"])
+def test_a_loop_that_publishes_leaves_others_their_turns(aio: AsyncKit, policy: str) -> None:
+    publisher = aio.publisher(policy=policy)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def publish() -> None:
+        counting = asyncio.create_task(count())
+        while turns < 10:
+            await publisher.inner.publish("t", turns)
+        async with publisher.inner.batch() as batch:
+            while turns < 20:
+                await batch.publish("t", turns)
+        counting.cancel()
+
+    aio.submit(publish()).result(BOUND_S)

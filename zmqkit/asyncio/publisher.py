@@ -56,6 +56,7 @@ class Batch:
             raise UsageError("a batch gathers inside its with block alone; begin a new one")
         if self._gathering.add(topic, body):
             await self._publisher._send(self._gathering)
+            await asyncio.sleep(0)  # others have their turn
 
 
 class Publisher:
@@ -110,7 +111,8 @@ class Publisher:
     async def publish(self, topic: str, body: object) -> None:
         """Send a message to every subscriber of the topic, with all others of this turn.
 
-        topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
+        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages. topic: text
+        without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
         """
         # After each flush a topic has no room, and only a flush can block the publisher.
         if not self._gathering.quick(topic, body):
@@ -184,6 +186,7 @@ class Publisher:
             driver.soon()
         if self._gathering.add(topic, body):
             driver.driver.flush(time.monotonic())
+            await asyncio.sleep(0)  # a loop that publishes is no reason for others to wait
 
     async def _send(self, gathering: Gathering) -> None:
         """Send what a batch gathered, waiting for room where there is none."""

@@ -193,8 +193,10 @@ class PublisherCore:
         if now >= self.audience.exclude_at():
             stuck = self.audience.exclude(now)
             self.counts["exclusions"] += len(stuck)
+            why = "it has read nothing for stall_s, and misses messages until it has caught up"
             effects += [
-                Note("subscriber-excluded", {"subscriber": f"{each:016x}"}) for each in stuck
+                Note("subscriber-excluded", {"subscriber": f"{each:016x}", "why": why})
+                for each in stuck
             ]
         if now >= self._bye_at:
             effects.append(self._bye(now))
