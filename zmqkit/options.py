@@ -66,9 +66,10 @@ PUBLISHERS_MAX = 256
 QUEUE_MESSAGES = 30_000
 QUEUE_BYTES = 64 << 20
 MARKS_PER_WINDOW = 4
-ROOM_PACKETS = 80
-"""Packets that may wait for a subscriber at first, and what there is beyond those that a window
-can have, for what is no message."""
+WINDOW_PACKETS = CREDIT
+GATHER_PACKETS = CREDIT
+CREDIT_PACKETS = WINDOW_PACKETS + GATHER_PACKETS + CREDIT // 2
+"""Packets that may be under way to a subscriber that is waited for, messages or not."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0

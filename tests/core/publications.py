@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmqkit.core.effects import Effect, Reserve, Send, Tell
+from zmqkit.core.effects import Effect, Send, Tell
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.wire import packet as wire
@@ -78,8 +78,6 @@ def packets(effects: Iterable[Effect]) -> list[tuple[str, Packet]]:
     """Topic and packet of each Send of a publisher; "" for what is private."""
     found = []
     for effect in effects:
-        if isinstance(effect, Reserve):
-            continue
         assert isinstance(effect, Send) and effect.peer == EVERY_PEER
         topic, packet = publication.read(effect.frames)
         found.append(("" if topic[0] == 0 else topic.decode(), packet))

@@ -18,6 +18,7 @@ from zmqkit.options import (
     BODY_BYTES_MAX,
     GATHER_BYTES,
     GATHER_MESSAGES,
+    GATHER_PACKETS,
     PACKET_BYTES_MAX,
     QUEUE_MESSAGES,
 )
@@ -113,7 +114,14 @@ def test_a_full_packet_says_that_it_is_time(gathering: Gathering) -> None:
 def test_many_topics_say_that_it_is_time(gathering: Gathering) -> None:
     size = BATCH_BYTES // 2
     due = [gathering.add(f"t{n}", bytes(size)) for n in range(GATHER_BYTES // size)]
-    assert due[-1] and not any(due[:-2])
+    assert due[-1] and not any(due[: GATHER_BYTES // size * 4 // 5])
+
+
+def test_many_topics_of_a_message_each_say_that_it_is_time(gathering: Gathering) -> None:
+    count = 0
+    while not gathering.add(f"t{count}", count):
+        count += 1
+    assert GATHER_PACKETS * 4 // 5 < len(gathering.take()) <= GATHER_PACKETS
 
 
 def test_many_small_messages_say_that_it_is_time(gathering: Gathering) -> None:

@@ -19,12 +19,12 @@ from hypothesis.stateful import (
 
 from tests.core.publications import ENDPOINT, PEER, PUBLISHER
 from zmqkit.core import audience, subscriber
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Reserve, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
 from zmqkit.core.publisher import PublisherCore
 from zmqkit.core.source import State
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import MARKS_PER_WINDOW, ROOM_PACKETS, STALL_S
+from zmqkit.options import MARKS_PER_WINDOW, STALL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -86,7 +86,6 @@ class TopicsMachine(RuleBasedStateMachine):
         audience._STRIDE = audience.WINDOW // MARKS_PER_WINDOW
         subscriber.QUEUE_MESSAGES = WINDOW_MESSAGES
         self.now = 100.0
-        self.room = ROOM_PACKETS
         self.readers: dict[int, Reader] = {}
         self.inbox: deque[tuple[Frames, set[bytes]]] = deque()
         self.published: Counter[str] = Counter()
@@ -145,9 +144,6 @@ class TopicsMachine(RuleBasedStateMachine):
             if isinstance(effect, Note):
                 self.noted(effect)
                 continue
-            if isinstance(effect, Reserve):
-                self.room = effect.packets
-                continue
             assert isinstance(effect, Send) and effect.peer == EVERY_PEER
             for reader in self.readers.values():
                 if not reader.wire.matches(effect.frames):
@@ -158,7 +154,6 @@ class TopicsMachine(RuleBasedStateMachine):
                     self.lose(reader, effect.frames)
                     reader.undisturbed = False
                 else:
-                    assert not self.waits or len(reader.wire.down) < self.room + ROOM_PACKETS
                     reader.wire.down.append(effect.frames)
 
     def noted(self, note: Note) -> None:

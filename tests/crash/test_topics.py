@@ -131,7 +131,7 @@ def test_a_publisher_that_waits_is_freed_from_a_killed_subscriber(start: Start) 
     joined(publisher, 2)
     stuck.order("hold")
     publisher.order("go")
-    until(lambda: other.ask("stats")["read"] > 5000)
+    until(lambda: other.ask("stats")["read"] > 500)
 
     def rests() -> bool:
         before = publisher.ask("stats")["published"]

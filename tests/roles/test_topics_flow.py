@@ -198,7 +198,7 @@ def test_one_that_is_stuck_is_excluded_with_a_warning_and_taken_in_again(
     assert len(warnings) == 1 and warnings[0].startswith("subscriber-excluded")
     while stuck.receive(SHORT_S) is not None:
         continue
-    for number in range(count // 4):
+    for number in range(count // 8):
         kit.publish(publisher, ("t", body))
         if number % 100 == 0:
             while stuck.receive(0.01) is not None:

@@ -8,13 +8,10 @@ are consumed. A publisher that waits has at most WINDOW between what it sent and
 slowest consumed. Who holds it up and has not said for `stall_s` that it reads is excluded,
 until it has caught up.
 
-Load is what a window holds: the bytes of a message and a share for the message itself, so that
-QUEUE_MESSAGES small ones fill a window, or QUEUE_BYTES of large ones.
-
-A link counts packets, be they large or small, and has the same room for all. So it is to have
-room for those that a window can have, and for few more, which it keeps for who is excluded or
-not waited for: `room` grows with the packets of the last two windows, since a turn sends what
-it gathered though it began just within a window.
+Load is what a window holds: the bytes of a message, a share for the message itself, and one
+for its packet, so that QUEUE_BYTES of large ones fill a window, QUEUE_MESSAGES small ones in
+batches, or WINDOW_PACKETS that leave alone. A link counts packets, be they large or small, and
+keeps as many for who is excluded as for who is not.
 """
 
 from __future__ import annotations
@@ -28,13 +25,14 @@ from zmqkit.options import (
     MARKS_PER_WINDOW,
     QUEUE_BYTES,
     QUEUE_MESSAGES,
-    ROOM_PACKETS,
     STALL_S,
     SUBSCRIBERS_MAX,
+    WINDOW_PACKETS,
 )
 
 WINDOW = QUEUE_BYTES
 MESSAGE_LOAD = WINDOW // QUEUE_MESSAGES
+PACKET_LOAD = WINDOW // WINDOW_PACKETS
 _STRIDE = WINDOW // MARKS_PER_WINDOW
 
 
@@ -64,14 +62,10 @@ class Audience:
         self.load = 0
         self.limit: float = inf
         self.mark = 0
-        self.room = ROOM_PACKETS
         self.stalled_at = inf
-        self._packets = 0
-        self._strides: deque[tuple[int, int]] = deque([(0, 0)])
-        self._crowded_at = ROOM_PACKETS
         self._marks: deque[tuple[int, int]] = deque()
-        self._mark_at = _STRIDE
-        self._watch_at: float = _STRIDE
+        self._mark_at: float = _STRIDE if waits else inf
+        self._watch_at: float = self._mark_at
 
     @property
     def blocked(self) -> bool:
@@ -109,24 +103,16 @@ class Audience:
         return True
 
     def sent(self, count: int, size: int, now: float) -> bool:
-        """A packet of so many messages and bytes left; whether `mark` or `room` may have
-        changed, of which the subscribers and the link are to know."""
-        self.load += size + count * MESSAGE_LOAD
-        self._packets += 1
-        if self.load < self._watch_at and self._packets < self._crowded_at:
+        """So many messages and bytes left; whether it is time for a MARK, `mark` by number."""
+        self.load += size + count * MESSAGE_LOAD + PACKET_LOAD
+        if self.load < self._watch_at:
             return False
         is_due = self.load >= self._mark_at
         if is_due:
             self._mark_at = self.load + _STRIDE
-            self._strides.append((self.load, self._packets))
-            while self._strides[1][0] <= self.load - 2 * WINDOW:
-                self._strides.popleft()
-        while self._packets - self._strides[0][1] >= self.room:
-            self.room *= 2
-        self._crowded_at = self._strides[0][1] + self.room
         self._recount(now)
-        if not (is_due and self.waits and self.joined_count):
-            return True
+        if not (is_due and self.joined_count):
+            return False
         self.mark += 1
         self._marks.append((self.mark, self.load))
         if len(self._marks) > 2 * MARKS_PER_WINDOW:

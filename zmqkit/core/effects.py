@@ -123,26 +123,7 @@ class Watch:
     url: str
 
 
-@dataclass(slots=True)
-class Reserve:
-    """Have room for so many packets to each who is connected, whatever was enough so far."""
-
-    packets: int
-
-
-Effect = (
-    Send
-    | Connect
-    | Disconnect
-    | Settle
-    | Handle
-    | Advance
-    | Abort
-    | Note
-    | Tell
-    | Watch
-    | Reserve
-)
+Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note | Tell | Watch
 
 
 class Core(Protocol):

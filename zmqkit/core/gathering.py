@@ -13,7 +13,13 @@ from itertools import repeat
 from operator import length_hint
 
 from zmqkit.errors import UsageError
-from zmqkit.options import BATCH_BYTES, BODY_BYTES_MAX, GATHER_BYTES, GATHER_MESSAGES
+from zmqkit.options import (
+    BATCH_BYTES,
+    BODY_BYTES_MAX,
+    GATHER_BYTES,
+    GATHER_MESSAGES,
+    GATHER_PACKETS,
+)
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,
@@ -29,6 +35,8 @@ _FIXED = frozenset({float, bool, type(None)})
 _SMALL_BYTES = 1 << 10
 _SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
 """What a message takes of the room beside its bytes, so that small ones are not too many."""
+_PACKET_BYTES = GATHER_BYTES // GATHER_PACKETS
+"""What a topic takes of the room beside its messages, as it makes a packet of its own."""
 _LENT_MIN, _LENT_MAX = 4, 1024
 _TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
@@ -138,7 +146,7 @@ class Gathering:
             return False
         waiting = self._topic(topic)
         if waiting.last and not waiting.waits and _is_plain(body):
-            self._filled[waiting] = None
+            self._begin(waiting)
             waiting.plain.append(body)
             self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
             return self._room <= 0
@@ -150,7 +158,7 @@ class Gathering:
         row = encode_body(body)
         if len(row) >= BATCH_BYTES:
             self._fill(waiting)  # together they might be too much for a packet
-        self._filled[waiting] = None
+        self._begin(waiting)
         self._room -= waiting.seal() + len(row) + _SHARE_BYTES
         waiting.parts.append(row)
         waiting.count += 1
@@ -181,6 +189,12 @@ class Gathering:
             check_topic(name)
             waiting = self._topics[name] = _Topic(name)
         return waiting
+
+    def _begin(self, waiting: _Topic) -> None:
+        """Have a topic hold something."""
+        if waiting not in self._filled:
+            self._filled[waiting] = None
+            self._room -= _PACKET_BYTES
 
     def _fill(self, waiting: _Topic) -> None:
         """Have what waits for a topic, if anything, be a packet of its own."""

@@ -15,7 +15,7 @@ from itertools import islice
 from math import inf
 
 from zmqkit.core.audience import Audience
-from zmqkit.core.effects import Effect, Note, Reserve, Send
+from zmqkit.core.effects import Effect, Note, Send
 from zmqkit.core.gathering import Gathering, Rows, encode_body, single_rows
 from zmqkit.errors import UsageError
 from zmqkit.model import EVERY_PEER, Frames, PeerId
@@ -62,8 +62,6 @@ class PublisherCore:
         self._topics: dict[str, _Topic] = {}
         self._handed = 0
         self._base = 0
-        self._marked = 0
-        self._room = self.audience.room
         self._bye_at = inf
         self.leaving = False
         self._closed = False
@@ -95,7 +93,7 @@ class PublisherCore:
         self._handed += 1
         effects: list[Effect] = [Send(EVERY_PEER, (frame,))]
         if self.audience.sent(1, size, now):
-            effects += self._ask()
+            effects.append(self._mark())
         return effects
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
@@ -110,7 +108,7 @@ class PublisherCore:
             self._handed += rows.count
             effects.append(Send(EVERY_PEER, self._frames(topic.data, sequence, rows)))
             if self.audience.sent(rows.count, rows.size, now):
-                effects += self._ask()
+                effects.append(self._mark())
         return effects
 
     def send_some(self, packets: deque[Rows], now: float) -> list[Effect]:
@@ -247,17 +245,9 @@ class PublisherCore:
         ends = {name: topic.sequence for name, topic in latest}
         return self._send(wire.BYE, publication.EVERYBODY, {"next": ends})
 
-    def _ask(self) -> list[Effect]:
-        """What the link and the subscribers are to know after a packet."""
-        effects: list[Effect] = []
-        audience = self.audience
-        if audience.room > self._room:
-            self._room = audience.room
-            effects.append(Reserve(self._room))
-        if audience.mark > self._marked:
-            self._marked = audience.mark
-            effects.append(self._send(wire.MARK, publication.EVERYBODY, self._marked))
-        return effects
+    def _mark(self) -> Send:
+        mark = self.audience.mark
+        return self._send(wire.MARK, publication.EVERYBODY, mark)
 
     def _send(self, kind: int, subscriber: int, meta: object) -> Send:
         frames = publication.to_subscriber(kind, self.incarnation, subscriber, meta)
@@ -271,9 +261,8 @@ class PublisherCore:
         if not self.audience.enter(subscriber):
             self.counts["refused"] += 1
             return [Note("subscribers-full", {"count": len(self.audience.listeners)})]
-        # Its connection may have been opened anew, so what it said before counts no more, and
-        # libzmq gave it the room that there was when the socket was bound.
-        return [Reserve(self._room), self._welcome(subscriber, 0)]
+        # Its connection may have been opened anew, so what it said before counts no more.
+        return [self._welcome(subscriber, 0)]
 
     def _leaves(self, subscriber: int, now: float) -> list[Effect]:
         self.audience.leave(subscriber, now)

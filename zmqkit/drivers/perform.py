@@ -17,7 +17,6 @@ from zmqkit.core.effects import (
     Handle,
     Note,
     Request,
-    Reserve,
     Send,
     Settle,
     Tell,
@@ -112,8 +111,6 @@ class Driver:
             case Note():
                 level = logging.WARNING if effect.event in _LOSSES else logging.INFO
                 log.log(level, "%s %s", effect.event, effect.fields)
-            case Reserve():
-                self.link.reserve(effect.packets)
             case Watch():
                 self.hands.watch(effect.url)
             case Tell() if self._tell is not None:

@@ -37,9 +37,6 @@ class Link(Protocol):
     def send(self, peer: PeerId, frames: Frames) -> bool:
         """Hand over one message; false when there is no route or no room."""
 
-    def reserve(self, packets: int) -> None:
-        """Have room for so many packets to each who is connected to what is bound."""
-
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """What has arrived, within the budget."""
 

@@ -128,9 +128,6 @@ class MemoryLink:
         """Whether another connection has the same subscription."""
         return any(prefix in each for p, each in self._prefixes.items() if p != peer)
 
-    def reserve(self, packets: int) -> None:
-        """There is room for a window at any time: what waits at the other end is soon read."""
-
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """What has arrived, within the budget."""
         with _lock:

@@ -6,7 +6,7 @@ from enum import Enum
 
 import zmq
 
-from zmqkit.options import CREDIT, PACKET_BYTES_MAX, QUEUE_MESSAGES, ROOM_PACKETS
+from zmqkit.options import CREDIT, CREDIT_PACKETS, PACKET_BYTES_MAX
 
 _SEND_BUFFER_BYTES = 208 << 10
 """What TCP keeps of a stream of packets. Left to itself Linux lets it grow to megabytes, which
@@ -28,16 +28,6 @@ class Profile(Enum):
     TOPICS_WITH_CREDIT = "topics with credit"
 
 
-def mark_for(profile: Profile, packets: int) -> int:
-    """The mark of a publisher's queues that have room for so many packets, and some more.
-
-    Twice that: libzmq hears of what was taken from a queue only after half of its mark. Without
-    credit nothing needs more than others have.
-    """
-    mark = 2 * (packets + ROOM_PACKETS)
-    return mark if profile is Profile.TOPICS_WITH_CREDIT else min(mark, 2 * CREDIT)
-
-
 _COMMON = {
     zmq.LINGER: 0,  # close() says how long; libzmq's own default is for ever
     zmq.MAXMSGSIZE: PACKET_BYTES_MAX,  # refused by size, before memory is taken
@@ -46,15 +36,6 @@ _COMMON = {
     zmq.HANDSHAKE_IVL: 3000,  # no half-open handshake for 30 s
     zmq.RECONNECT_IVL: 100,
     zmq.RECONNECT_IVL_MAX: 1000,
-}
-
-_TOPICS = {
-    # Those of who subscribes. Who publishes has `mark_for` what it sends; whoever rests loses
-    # what is beyond, and counts it. No heartbeats here either. Without XPUB_NODROP, by which
-    # one full subscriber would stop the others.
-    zmq.SNDHWM: 2 * CREDIT,
-    zmq.RCVHWM: 2 * CREDIT,
-    zmq.SNDBUF: _SEND_BUFFER_BYTES,
 }
 
 _OPTIONS = {
@@ -74,8 +55,21 @@ _OPTIONS = {
         zmq.SNDHWM: 2 * CREDIT,
         zmq.IMMEDIATE: 1,  # nothing is parked for an address where nobody answers
     },
-    Profile.TOPICS: _TOPICS,
-    Profile.TOPICS_WITH_CREDIT: _TOPICS,
+    # Whoever does not read loses what is beyond the mark, and counts it. No heartbeats here
+    # either. Without XPUB_NODROP, by which one full subscriber would stop the others.
+    Profile.TOPICS: {
+        zmq.SNDHWM: 2 * CREDIT,
+        zmq.RCVHWM: 2 * CREDIT,
+        zmq.SNDBUF: _SEND_BUFFER_BYTES,
+    },
+    # A window, what gathered when it was full, and what is no message fit below the mark. Twice
+    # that, since libzmq learns what was taken from a queue only after half of its mark. A mark
+    # is never changed later: a queue that was full then stays so, and libzmq can crash.
+    Profile.TOPICS_WITH_CREDIT: {
+        zmq.SNDHWM: 2 * CREDIT_PACKETS,
+        zmq.RCVHWM: 2 * CREDIT,
+        zmq.SNDBUF: _SEND_BUFFER_BYTES,
+    },
 }
 
 
@@ -85,8 +79,8 @@ def options_of(profile: Profile) -> dict[zmq.SocketOption, int]:
 
 
 def packets_max(profile: Profile) -> int:
-    """How many packets of one that binds may wait for a peer in its own process."""
-    return (QUEUE_MESSAGES if profile is Profile.TOPICS_WITH_CREDIT else CREDIT) + CREDIT
+    """How many packets of one that binds may wait for a peer; of bytes there is no limit."""
+    return _OPTIONS[profile][zmq.SNDHWM]
 
 
 KINDS = {

@@ -12,9 +12,8 @@ from typing import Any
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
-from zmqkit.links.profile import KINDS, Profile, mark_for, options_of
+from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import ROOM_PACKETS
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -103,8 +102,6 @@ class ZeromqLink:
             # An unknown peer is an error, not silence. Peers get ids from libzmq: nobody can
             # claim another's, so a reconnection is never refused for it.
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        else:
-            socket.setsockopt(zmq.SNDHWM, mark_for(self._profile, ROOM_PACKETS))
         base, _, port = endpoint.rpartition(":")
         # Only where it is meant: an IPv4 address would be reported as one mapped into IPv6.
         socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
@@ -179,11 +176,6 @@ class ZeromqLink:
             if port is not None:
                 self._hot[port] = None
         return True
-
-    def reserve(self, packets: int) -> None:
-        """Have room for so many packets to each who is connected. Who comes later has the room
-        that there was at `bind`, for libzmq copies the options of a socket there."""
-        self._peers[EVERY_PEER].socket.setsockopt(zmq.SNDHWM, mark_for(self._profile, packets))
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """Whole messages from all sockets, until none is left or the budget is used up.

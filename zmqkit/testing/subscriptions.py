@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import ROOM_PACKETS
 from zmqkit.testing.network import Connection, Dialer, Listener
 from zmqkit.wire.publication import SUBSCRIBE, UNSUBSCRIBE
 
@@ -68,7 +67,7 @@ class TopicListener(Listener):
     """One bound address that publishes.
 
     notice: takes the name of a connection whose end is noticed. room: packets that each
-    connection holds at first, 0 for as many as the weather allows. pipes: the prefixes of each
+    connection holds, 0 for as many as the weather allows. pipes: the prefixes of each
     connection that is not known to have ended. refused: messages that found no room.
     """
 
@@ -97,12 +96,6 @@ class TopicListener(Listener):
 
         timeline = self.network.timeline
         timeline.after(timeline.random.uniform(0.0, NOTICE_S), look)
-
-    def reserve(self, packets: int) -> None:
-        """Have room for so many packets on each connection that there is, and some more, as
-        ZeroMQ has; the weather's room stays."""
-        for connection in self.connections.values():
-            connection.back.room = packets + ROOM_PACKETS if self.room else 0
 
     # What the socket does in a turn of its process
 

@@ -8,7 +8,7 @@ from math import inf
 from random import Random
 from typing import Protocol
 
-from zmqkit.core.effects import Effect, Reserve, Tell
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.gathering import Gathering, Rows
 from zmqkit.core.inbox import Delivery
 from zmqkit.core.membership import key_of
@@ -16,7 +16,7 @@ from zmqkit.core.publisher import PublisherCore
 from zmqkit.core.source import State
 from zmqkit.core.subscriber import Gap, SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Record, Url
-from zmqkit.options import ROOM_PACKETS
+from zmqkit.options import CREDIT_PACKETS
 from zmqkit.testing.network import Lane
 from zmqkit.testing.process import Process, Role, summary
 from zmqkit.testing.subscriptions import TopicDialer, TopicListener, subscription
@@ -85,17 +85,11 @@ class PublisherRole(Role):
     def listen(self, endpoint: str) -> None:
         """Bind an address; what credit lets through finds room, as in the ZeroMQ link."""
         network, host = self.process.network, self.process.host
-        room = 2 * ROOM_PACKETS if self.core.audience.waits else 0
+        room = CREDIT_PACKETS if self.core.audience.waits else 0
         listener = TopicListener(
             network, host, endpoint, self.take, notice=self._noticed, room=room
         )
         self.listener = self._topics = network.bind(listener)
-
-    def _perform_own(self, effect: Effect) -> None:
-        if isinstance(effect, Reserve):
-            self.topics.reserve(effect.packets)
-        else:
-            super()._perform_own(effect)
 
     def publish(self, topics: Iterable[str], now: float) -> None:
         """Publish a message for each of these topics, or up to where it has to wait."""
