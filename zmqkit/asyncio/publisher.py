@@ -10,7 +10,7 @@ from typing import Self
 
 from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.gathering import Gathering
 from zmqkit.core.publisher import PublisherCore
@@ -125,6 +125,7 @@ class Publisher:
 
         All that is published from then on reaches them: their subscriptions are in place.
         """
+        check_count(count)
         wait = JoinWait(self._core, count)
         await self._usable().drive_until(wait.is_over, end_of(timeout_s))
         return wait.joined

@@ -10,7 +10,7 @@ from typing import Self
 
 from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, release_node, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect
 from zmqkit.core.gathering import Gathering
@@ -134,6 +134,7 @@ class Publisher:
 
         All that is published from then on reaches them: their subscriptions are in place.
         """
+        check_count(count)
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
