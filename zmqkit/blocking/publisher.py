@@ -126,13 +126,18 @@ class Publisher:
             driver.post(self._core.publish(topic, body, time.monotonic()))
 
     def batch(self) -> Batch:
-        """A context manager in which `publish` gathers, which is several times as fast."""
+        """A context manager in which `publish` gathers, which is several times as fast.
+
+        `with publisher.batch() as batch: batch.publish(topic, body)`
+        """
         return Batch(self)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` subscribers have joined; gives how many have.
 
-        All that is published from then on reaches them: their subscriptions are in place.
+        It waits for ever unless `timeout_s` bounds it. All that is published from then on is
+        sent to them: their subscriptions are in place. One that has just closed counts until
+        that is heard of; to wait for a certain new one, use that subscriber's own `ready`.
         """
         check_count(count)
         self._driver.process.check()
