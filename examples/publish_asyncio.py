@@ -4,6 +4,7 @@ Prints:
 
     the patient one read 5000 messages, none missing
     the hurried one read the latest: 4999
+    together came [0, 1, 2]
 """
 
 import asyncio
@@ -40,6 +41,12 @@ async def main() -> None:
             if message.body == COUNT - 1:
                 print("the hurried one read the latest:", message.body)
                 break
+
+        async with publisher.batch() as batch:  # leaves as a whole, at the end of the block
+            for number in range(3):
+                await batch.publish("tock", number)
+        messages = [await patient.receive(timeout_s=5) for _ in range(3)]
+        print("together came", [message.body for message in messages])
 
 
 asyncio.run(main())

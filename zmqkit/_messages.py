@@ -131,6 +131,12 @@ def check_reader(latest: object, copy: object, on_gap: object) -> None:
         raise UsageError(f"on_gap is {on_gap!r}; use a function that takes a Gap")
 
 
+def check_callback(callback: object) -> None:
+    """Raise UsageError for what a subscriber cannot call with each message."""
+    if not callable(callback):
+        raise UsageError(f"the callback is {callback!r}; use a function that takes a Message")
+
+
 def name_of(name: str) -> str:
     """The name behind a URL, for labels, or the name itself."""
     return name.rpartition("/")[2] if "://" in name else check_name(name)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import inf
 from typing import TypeGuard
 
 from zmqkit.core import effects
@@ -16,7 +17,7 @@ from zmqkit.core.instance import Instance
 from zmqkit.core.outcome import RAISED
 from zmqkit.core.window import Answer
 from zmqkit.errors import UsageError
-from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN
+from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import ERROR, REPLY, request_body
 
@@ -248,5 +249,18 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
 
 
 def end_of(timeout_s: float | None) -> float:
-    """The point in time when a wait of `timeout_s` is over; infinity for None."""
-    return float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    """The point in time when a wait of `timeout_s` is over; infinity for None and for ages.
+
+    Raises UsageError for what is not a number.
+    """
+    if timeout_s is None:
+        return inf
+    if type(timeout_s) not in (int, float) or timeout_s != timeout_s:  # NaN never ends
+        raise UsageError(f"timeout_s is {timeout_s!r}; use seconds, or None to wait on and on")
+    return inf if timeout_s > TIMEOUT_S_MAX else time.monotonic() + timeout_s
+
+
+def check_count(count: object) -> None:
+    """Raise UsageError for what cannot be a number of others to wait for."""
+    if type(count) is not int or count < 1:
+        raise UsageError(f"count is {count!r}; use a whole number, 1 or more")

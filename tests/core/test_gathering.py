@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.naming import shown
 from zmqkit.core import gathering as gathering_module
-from zmqkit.core.gathering import Gathering, Rows, raw_rows, single_rows
+from zmqkit.core.gathering import Gathering, Rows, encode_body, raw_rows, single_rows
 from zmqkit.errors import UsageError
 from zmqkit.options import (
     BATCH_BYTES,
@@ -204,3 +204,17 @@ def test_topics_are_not_remembered_without_end(
     assert len(gathering.take()) == 5
     gathering.add("t0", 0)
     assert [rows.topic for rows in gathering.take()] == ["t0"]
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (1 << 64, "body: an int beyond 64 bits"),
+        ([1, 1 << 64], "body[1]: an int beyond 64 bits"),
+        ("\ud800", "body: text that is not Unicode"),
+    ],
+)
+def test_what_cannot_travel_is_named_as_the_body(body: object, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        encode_body(body)
+    assert str(caught.value).startswith(text)

@@ -69,7 +69,8 @@ def test_a_timeout_says_when_waiting_longer_is_no_remedy(call: Call) -> None:
     call.exposed = True
     assert (
         str(timed_out(call))
-        == "the instance that had 'add' was lost, and no other took it over"
+        == "the instance that had 'add' was lost, and no other took it over; start another, "
+        "and see with `zmqkit ls` who serves"
     )
 
 

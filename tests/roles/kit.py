@@ -159,7 +159,7 @@ class Kit:
     def publisher(self, name: str = "", **options: Any) -> Any:
         """A publisher that can be found."""
         publisher = self._kept(self.publisher_class, name or self.name, **options)
-        assert publisher.ready(0) == 0
+        assert publisher.ready(timeout_s=0) == 0
         return publisher
 
     def subscriber(self, name: str = "", *topics: str, count: int = 1, **options: Any) -> Any:
@@ -167,7 +167,8 @@ class Kit:
         if topics:
             options["topics"] = topics
         subscriber = self._kept(self.subscriber_class, name or self.name, **options)
-        assert subscriber.ready(count, timeout_s=BOUND_S) >= count
+        limit = BOUND_S if count else 0
+        assert subscriber.ready(count or 1, timeout_s=limit) >= count
         return subscriber
 
     def publish(self, publisher: Any, *messages: tuple[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -111,6 +112,34 @@ def test_what_cannot_be_a_topic_is_named(topic: object, reason: str) -> None:
     if topic != "":
         with pytest.raises(UsageError, match=reason):
             publication.check_prefix(topic)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("check", [publication.check_topic, publication.check_prefix])
+def test_a_topic_of_a_subclass_of_text_is_named_as_one(
+    check: Callable[[object], bytes],
+) -> None:
+    with pytest.raises(UsageError, match=r"topic 'a' is of type Text.*; use str\(it\)"):
+        check(Text("a"))
+
+
+@pytest.mark.parametrize("topic", ["x" * 100_000, "x\0" + "y" * 100, "\ud800" + "x" * 100_000])
+def test_a_long_topic_is_shown_in_part(topic: str) -> None:
+    with pytest.raises(UsageError, match=r"'?xx|'x|ud800") as caught:
+        publication.check_topic(topic)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_topic_that_is_not_unicode_is_told_what_to_use() -> None:
+    with pytest.raises(UsageError) as caught:
+        publication.check_topic("x\ud800")
+    assert str(caught.value) == (
+        r"topic 'x\ud800' is text that is not Unicode and cannot travel; "
+        "leave its surrogates out"
+    )
 
 
 def test_the_longest_topic_travels() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -128,7 +127,7 @@ class Client(BoundClient):
         """Wait until `count` instances can be called; gives how many can be."""
         driver = self._usable()
         future: asyncio.Future[int] = driver.loop.create_future()
-        limit = inf if timeout_s is None else timeout_s
+        limit = end_of(timeout_s) - monotonic()
         driver.perform(self._core.await_ready(count, future, limit, monotonic()))
         return await future
 

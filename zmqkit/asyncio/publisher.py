@@ -10,7 +10,7 @@ from typing import Self
 
 from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.gathering import Gathering
 from zmqkit.core.publisher import PublisherCore
@@ -119,14 +119,20 @@ class Publisher:
             await self._publish(topic, body)
 
     def batch(self) -> Batch:
-        """A context manager in which `publish` gathers beyond the end of a turn."""
+        """A context manager in which `publish` gathers beyond the end of a turn.
+
+        `async with publisher.batch() as batch: await batch.publish(topic, body)`
+        """
         return Batch(self)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` subscribers have joined; gives how many have.
 
-        All that is published from then on reaches them: their subscriptions are in place.
+        It waits for ever unless `timeout_s` bounds it. All that is published from then on is
+        sent to them: their subscriptions are in place. One that has just closed counts until
+        that is heard of; to wait for a certain new one, use that subscriber's own `ready`.
         """
+        check_count(count)
         wait = JoinWait(self._core, count)
         await self._usable().drive_until(wait.is_over, end_of(timeout_s))
         return wait.joined

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
@@ -170,9 +171,10 @@ class Service:
 
     async def serve(self, timeout_s: float | None = None) -> None:
         """Answer calls until `stop`, or for `timeout_s`."""
+        limit = None if end_of(timeout_s) == inf else timeout_s
         await self.start()
         try:
-            await asyncio.wait_for(self._stopped.wait(), timeout_s)
+            await asyncio.wait_for(self._stopped.wait(), limit)
         except TimeoutError:
             return
         finally:

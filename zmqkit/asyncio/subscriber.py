@@ -14,6 +14,7 @@ from zmqkit._messages import (
     Gap,
     Hand,
     Message,
+    check_callback,
     check_reader,
     label_of,
     name_of,
@@ -21,7 +22,7 @@ from zmqkit._messages import (
     stats_of,
 )
 from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.core.effects import Tell
 from zmqkit.core.subscriber import SubscriberCore
@@ -105,6 +106,7 @@ class Subscriber:
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
         """Call back with each message until `stop`, or for `timeout_s`; awaits the callback."""
+        check_callback(callback)
         until = end_of(timeout_s)
         self._usable()
         while True:
@@ -137,6 +139,7 @@ class Subscriber:
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` publishers have all subscriptions; gives how many have."""
+        check_count(count)
         sources = self._core.sources
         await self._usable().drive_until(
             lambda: sources.up_count >= count or self._closing is not None, end_of(timeout_s)

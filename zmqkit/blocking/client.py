@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from math import inf
 from types import TracebackType
 from typing import Any, Self
 
 from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import call_body, instance_rows
+from zmqkit._roles import call_body, end_of, instance_rows
 from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
@@ -120,7 +119,7 @@ class Client(BoundClient):
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
-            limit = inf if timeout_s is None else timeout_s
+            limit = end_of(timeout_s) - time.monotonic()
             now = time.monotonic()
             self._driver.command(self._core.await_ready(count, waiter, limit, now), now)
             self._driver.join(waiter)

@@ -10,7 +10,7 @@ from typing import Self
 
 from zmqkit._messages import JoinWait, Policy, check_policy, unserved
 from zmqkit._places import BoundPlace, release_node, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect
 from zmqkit.core.gathering import Gathering
@@ -126,14 +126,20 @@ class Publisher:
             driver.post(self._core.publish(topic, body, time.monotonic()))
 
     def batch(self) -> Batch:
-        """A context manager in which `publish` gathers, which is several times as fast."""
+        """A context manager in which `publish` gathers, which is several times as fast.
+
+        `with publisher.batch() as batch: batch.publish(topic, body)`
+        """
         return Batch(self)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` subscribers have joined; gives how many have.
 
-        All that is published from then on reaches them: their subscriptions are in place.
+        It waits for ever unless `timeout_s` bounds it. All that is published from then on is
+        sent to them: their subscriptions are in place. One that has just closed counts until
+        that is heard of; to wait for a certain new one, use that subscriber's own `ready`.
         """
+        check_count(count)
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()

@@ -172,9 +172,9 @@ class Service:
 
     def serve(self, timeout_s: float | None = None) -> None:
         """Answer calls until `stop`, or for `timeout_s`; one thread at a time."""
+        until = end_of(timeout_s)
         self.start()
         driver = self._usable()
-        until = end_of(timeout_s)
         if not self._serving.acquire(blocking=False):
             raise UsageError("another thread serves already; use concurrency= for more at once")
         try:

@@ -14,6 +14,7 @@ from zmqkit._messages import (
     Gap,
     Hand,
     Message,
+    check_callback,
     check_reader,
     label_of,
     name_of,
@@ -21,7 +22,7 @@ from zmqkit._messages import (
     stats_of,
 )
 from zmqkit._places import LookingPlace, draw_incarnation, release_node, shown
-from zmqkit._roles import end_of
+from zmqkit._roles import check_count, end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.subscriber import SubscriberCore
@@ -103,6 +104,7 @@ class Subscriber:
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
         """Call back with each message until `stop`, or for `timeout_s`."""
+        check_callback(callback)
         until = end_of(timeout_s)
         self._check_open()
         while True:
@@ -132,6 +134,7 @@ class Subscriber:
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` publishers have all subscriptions; gives how many have."""
+        check_count(count)
         self._check_open()
         sources = self._core.sources
         self._driver.drive_until(

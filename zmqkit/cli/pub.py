@@ -85,7 +85,7 @@ def command(
     with zmqkit.Publisher(
         name, policy=policy, bind=bind, insecure=insecure or None
     ) as publisher:
-        joined = publisher.ready(subscribers, wait_s)
+        joined = publisher.ready(subscribers, wait_s) if subscribers else 0
         if joined < subscribers:
             raise zmqkit.NoService(
                 f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "
@@ -95,7 +95,7 @@ def command(
         for each in paced(islice(bodies, count), hz):
             publisher.publish(topic, each)
             published += 1
-        joined = publisher.ready(0)
+        joined = publisher.ready(timeout_s=0)
     if as_json:
         say(to_json({"published": published, "topic": topic, "subscribers": joined}))
 

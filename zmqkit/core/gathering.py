@@ -218,7 +218,7 @@ def _is_plain(body: object) -> bool:
 
 def encode_body(body: object) -> bytes:
     """A body as msgpack; UsageError for what cannot travel, by type or by size."""
-    row = encode_checked(body) if type(body) in SCALARS else encode(body, "body")
+    row = encode_checked(body, "body") if type(body) in SCALARS else encode(body, "body")
     if len(row) > BODY_BYTES_MAX:
         raise UsageError(f"the body takes {len(row)} bytes; {BODY_BYTES_MAX} at most")
     return row

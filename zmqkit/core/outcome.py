@@ -67,7 +67,10 @@ def timed_out(call: Call) -> CallTimeout:
     missed = "no further value" if call.begun else "no reply"
     text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
     if call.exposed and call.instance is None:
-        text = f"the instance that had {call.method!r} was lost, and no other took it over"
+        text = (
+            f"the instance that had {call.method!r} was lost, and no other took it over; "
+            "start another, and see with `zmqkit ls` who serves"
+        )
     return CallTimeout(text, may_have_run=call.may_have_run)
 
 

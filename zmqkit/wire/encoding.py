@@ -1,8 +1,8 @@
 """Bodies as msgpack: the types that may travel, encoded and decoded within limits.
 
-May travel: None, bool, int (64 bits), float, str, bytes, list, tuple (arrives as list), dict
-with str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is refused here,
-before the codec sees it, so that every codec refuses alike.
+May travel: None, bool, int (-2**63 to 2**64-1), float, str, bytes, list, tuple (arrives as
+list), dict with str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is
+refused here, before the codec sees it, so that every codec refuses alike.
 """
 
 from __future__ import annotations
@@ -161,14 +161,15 @@ def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
     """What to say of a value of right types that the codec refused."""
     for place, found in _scalars(value, where):
         if type(found) is int and not -(1 << 63) <= found < 1 << 64:
-            shown = _shown(f"{found:#x}")
+            text = shorten(f"{found:#x}")
             return UsageError(
-                f"{place}: an int beyond 64 bits cannot travel ({shown}); send it as text"
+                f"{place}: an int beyond 64 bits (-2**63 to 2**64-1) cannot travel ({text}); "
+                "send it as text"
             )
         if type(found) is str and not _is_unicode(found):
-            shown = _shown(f"{found!a}")
+            text = shorten(f"{found!a}")
             return UsageError(
-                f"{place}: text that is not Unicode cannot travel ({shown}); send bytes"
+                f"{place}: text that is not Unicode cannot travel ({text}); send bytes"
             )
     return UsageError(f"{where} cannot travel: {error}")
 
@@ -186,7 +187,8 @@ def _scalars(value: object, where: str) -> Iterator[tuple[str, object]]:
         yield where, value
 
 
-def _shown(text: str) -> str:
+def shorten(text: str) -> str:
+    """The text as it stands in an error: its beginning, if it is long."""
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
 
 

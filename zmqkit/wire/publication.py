@@ -16,7 +16,7 @@ from zmqkit.errors import UsageError
 from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode
+from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode, shorten
 from zmqkit.wire.packet import Packet
 
 SUBSCRIBE, UNSUBSCRIBE, TALK = b"\x01", b"\x00", b"\x02"
@@ -36,7 +36,7 @@ _ID_BYTES = 8
 
 def check_topic(topic: object) -> bytes:
     """A topic as it travels; UsageError for what cannot be one."""
-    if type(topic) is not str or not topic:
+    if not isinstance(topic, str) or not topic:
         raise UsageError(f"a topic is text of at least one character, not {topic!r}")
     return check_prefix(topic)
 
@@ -44,16 +44,30 @@ def check_topic(topic: object) -> bytes:
 def check_prefix(prefix: object) -> bytes:
     """The beginning of topics as it travels, "" for all; UsageError for what cannot be one."""
     if type(prefix) is not str:
-        raise UsageError(f"topics are text, not {prefix!r}")
+        raise _no_text(prefix)
     try:
         data = prefix.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"topic {prefix!r} is not Unicode text: {error}") from error
+        raise UsageError(
+            f"topic {shorten(repr(prefix))} is text that is not Unicode and cannot travel; "
+            "leave its surrogates out"
+        ) from error
     if len(data) > TOPIC_BYTES_MAX:
-        raise UsageError(f"topic {prefix!r} has {len(data)} bytes; {TOPIC_BYTES_MAX} at most")
+        shown = shorten(repr(prefix))
+        raise UsageError(f"topic {shown} has {len(data)} bytes; {TOPIC_BYTES_MAX} at most")
     if _NUL in data:
-        raise UsageError(f"topic {prefix!r} has a NUL in it, which ends topics; leave it out")
+        shown = shorten(repr(prefix))
+        raise UsageError(f"topic {shown} has a NUL in it, which ends topics; leave it out")
     return data
+
+
+def _no_text(prefix: object) -> UsageError:
+    """What to say of a topic that is no plain text."""
+    if isinstance(prefix, str):
+        kind = type(prefix).__name__
+        shown = shorten(str.__repr__(prefix))
+        return UsageError(f"topic {shown} is of type {kind}, a subclass of str; use str(it)")
+    return UsageError(f"topics are text, not {prefix!r}")
 
 
 def private(subscriber: int) -> bytes:

@@ -1,0 +1,69 @@
+"""Wrong use of publishers and subscribers is an error that says what to do instead."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+import zmqkit
+from tests.roles.kit import BOUND_S, Kit
+
+pytestmark = pytest.mark.usefixtures("node")
+
+
+def joined(kit: Kit) -> tuple[Any, Any]:
+    """A publisher and a subscriber that are connected."""
+    publisher, subscriber = kit.publisher(), kit.subscriber()
+    assert publisher.ready(1, timeout_s=BOUND_S) == 1
+    return publisher, subscriber
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, None, nan])
+def test_one_waits_for_a_whole_number_of_others(kit: Kit, count: Any) -> None:
+    for role in joined(kit):
+        with pytest.raises(zmqkit.UsageError, match=r"count is .*; use a whole number, 1 or"):
+            role.ready(count, timeout_s=0.01)
+        assert role.ready(2, timeout_s=0.01) == 1
+
+
+@pytest.mark.parametrize("timeout_s", ["x", nan, True, b"1", [1]])
+def test_a_timeout_is_a_number_of_seconds(kit: Kit, timeout_s: Any) -> None:
+    publisher, subscriber = joined(kit)
+    for wait in (
+        publisher.ready,
+        subscriber.ready,
+        subscriber.receive,
+        lambda timeout_s: subscriber.listen(print, timeout_s),
+    ):
+        with pytest.raises(zmqkit.UsageError, match=r"timeout_s is .*; use seconds, or None"):
+            wait(timeout_s=timeout_s)
+    assert subscriber.receive(0.01) is None
+
+
+@pytest.mark.parametrize("timeout_s", ["x", nan, True])
+def test_those_who_call_and_serve_take_seconds_too(kit: Kit, timeout_s: Any) -> None:
+    for wait in (kit.client(count=0).ready, kit.service().serve):
+        with pytest.raises(zmqkit.UsageError, match=r"timeout_s is .*; use seconds, or None"):
+            wait(timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, -inf])
+def test_one_whose_time_is_over_does_not_wait(kit: Kit, timeout_s: float) -> None:
+    assert kit.subscriber(count=0).receive(timeout_s) is None
+
+
+@pytest.mark.parametrize("timeout_s", [inf, 1e300, 10**400])
+def test_a_wait_of_ages_is_one_without_end(kit: Kit, timeout_s: float) -> None:
+    publisher, subscriber = joined(kit)
+    assert publisher.ready(1, timeout_s) == 1
+    publisher.publish("t", 1)
+    assert subscriber.receive(timeout_s).body == 1
+
+
+@pytest.mark.parametrize("callback", [5, None, "print"])
+def test_a_listener_calls_a_function(kit: Kit, callback: Any) -> None:
+    subscriber = kit.subscriber(count=0)
+    with pytest.raises(zmqkit.UsageError, match=r"callback is .*; use a function that takes a"):
+        subscriber.listen(callback, 0.01)
