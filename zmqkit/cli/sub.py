@@ -9,6 +9,7 @@ from collections import Counter
 import click
 
 import zmqkit
+from zmqkit.cli.drops import Drops
 from zmqkit.cli.output import say, say_value, tell, to_json
 
 RATE_S = 1.0
@@ -46,7 +47,7 @@ def command(
 
     TOPICs are beginnings: kitchen. stands for kitchen.celsius too; without one, all. Text is
     printed plainly and everything else as JSON. Messages that were published and did not arrive
-    are told on standard error.
+    are told on standard error, and so are those dropped because the reader was too slow.
 
     \b
     zmqkit sub weather
@@ -55,9 +56,10 @@ def command(
     """
     if raw and (as_json or hz):
         raise click.UsageError("--raw prints bodies alone; leave out --json and --hz")
-    with zmqkit.Subscriber(
+    reader = zmqkit.Subscriber(
         name, topics or ("",), latest=latest, on_gap=_tell_gap, insecure=insecure or None
-    ) as subscriber:
+    )
+    with reader as subscriber, Drops(lambda: _dropped(subscriber)):
         if hz:
             _print_rates(subscriber, count, timeout_s, as_json=as_json)
         else:
@@ -129,6 +131,13 @@ def _next(subscriber: zmqkit.Subscriber, timeout_s: float | None) -> zmqkit.Mess
         who = f"{len(up)} publishers are there" if up else "no publisher is there"
         raise zmqkit.CallTimeout(f"nothing from {subscriber.name!r} for {timeout_s:g} s; {who}")
     return message
+
+
+def _dropped(subscriber: zmqkit.Subscriber) -> int:
+    """How many messages made room for others before they were read."""
+    dropped = subscriber.stats()["dropped"]
+    assert isinstance(dropped, dict)
+    return int(dropped.get("full", 0))
 
 
 def _tell_gap(gap: zmqkit.Gap) -> None:
