@@ -63,10 +63,34 @@ def test_a_body_is_published_as_often_as_asked(run: Run, begin: Begin, topic_nam
     assert run("pub", topic_name, "t", "x", "--count", "30", "--hz", "100").returncode == 0
     code, output, _ = end_of(subscriber)
     rows = [json.loads(line) for line in output.splitlines()]
-    assert (
-        code == 0 and sum(row["messages"] for row in rows) == 29
-    )  # the first starts the clock
+    assert code == 0 and sum(row["messages"] for row in rows) == 30
     assert {row["topic"] for row in rows} == {"t"}
+
+
+def test_rates_go_on_when_nothing_comes(begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--hz", "--json", "--count", "3")
+    assert subscriber.stdout is not None
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(1, LIMIT_S) == 1
+        publisher.publish("t", 1)
+        first, second = (json.loads(subscriber.stdout.readline()) for _ in range(2))
+        publisher.publish("t", 2)
+        publisher.publish("t", 3)
+        code, output, _ = end_of(subscriber)
+    rows = [first, second, *map(json.loads, output.splitlines())]
+    assert [row["messages"] for row in rows[:2]] == [1, 0] and first["hz"] > 0 == second["hz"]
+    assert code == 0 and sum(row["messages"] for row in rows) == 3
+    assert rows[-1]["hz"] is None
+
+
+def test_silence_ends_rates_when_asked(begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--hz", "--timeout", "0.2")
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(1, LIMIT_S) == 1
+        publisher.publish("t", 1)
+        code, output, errors = end_of(subscriber)
+    assert code == 124 and output.startswith("t 1 message in 0.")
+    assert "nothing from" in errors
 
 
 def test_nobody_who_subscribes_is_an_error_that_says_what_to_do(
