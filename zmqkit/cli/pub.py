@@ -14,6 +14,7 @@ from zmqkit._messages import Policy
 from zmqkit.cli.call import Values, parse
 from zmqkit.cli.output import say, to_json
 from zmqkit.options import WAIT_S
+from zmqkit.wire.publication import check_topic
 
 
 @click.command(
@@ -80,6 +81,7 @@ def command(
     zmqkit pub weather clock now --hz 10
     tail -f log | zmqkit pub log web.access --ready 0
     """
+    check_topic(topic)
     bodies = _bodies(body, raw=raw, again=count is not None or hz is not None)
     policy: Policy = "drop" if drop else "block"
     with zmqkit.Publisher(
