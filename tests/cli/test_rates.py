@@ -51,3 +51,7 @@ def test_very_many_silent_topics_are_forgotten() -> None:
         rates.add(str(number))
     assert len(rates.take(1.0)) == 1000
     assert len(rates.take(2.0)) == 100
+
+
+def test_a_topic_cannot_forge_a_line() -> None:
+    assert str(Rate("a\n\x1b", 1.0, 1, 1.0)) == "a\\n\\x1b 1.0/s"

@@ -58,6 +58,16 @@ def test_raw_bodies_are_bytes_unchanged(run: Run, begin: Begin, topic_name: str)
     assert output == b"\xff\x00\n1\n"
 
 
+def test_a_publisher_cannot_forge_lines_or_colours(begin: Begin, topic_name: str) -> None:
+    readers = [begin("sub", topic_name, "--count", "2", *more) for more in ([], ["--raw"])]
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(2, LIMIT_S) == 2
+        publisher.publish("a\nb", "\x1b[31m\nroom 5")
+        publisher.publish("t", ["\x9b"])
+        assert end_of(readers[0])[1] == 'a\\nb \\x1b[31m\\nroom 5\nt ["\\x9b"]\n'
+        assert end_of(readers[1])[1] == '\x1b[31m\nroom 5\n["\x9b"]\n'
+
+
 def test_a_body_is_published_as_often_as_asked(run: Run, begin: Begin, topic_name: str) -> None:
     subscriber = begin("sub", topic_name, "--hz", "--json", "--count", "30")
     assert run("pub", topic_name, "t", "x", "--count", "30", "--hz", "100").returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from zmqkit.cli.output import several
+from zmqkit.cli.output import escaped, several
 
 RATE_S = 1.0
 
@@ -23,9 +23,10 @@ class Rate:
     seconds: float
 
     def __str__(self) -> str:
+        topic = escaped(self.topic)
         if self.hz is None:
-            return f"{self.topic} {several(self.messages, 'message')} in {self.seconds:.3f} s"
-        return f"{self.topic} {self.hz:,.1f}/s"
+            return f"{topic} {several(self.messages, 'message')} in {self.seconds:.3f} s"
+        return f"{topic} {self.hz:,.1f}/s"
 
 
 class Rates:

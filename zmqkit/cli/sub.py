@@ -11,7 +11,7 @@ import click
 
 import zmqkit
 from zmqkit.cli.drops import Drops
-from zmqkit.cli.output import say, say_value, tell, to_json
+from zmqkit.cli.output import escaped, say, say_value, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
 
 
@@ -48,8 +48,9 @@ def command(
     """Print what the publishers of NAME, or the one at a URL, publish: topic and body.
 
     TOPICs are beginnings: kitchen. stands for kitchen.celsius too; without one, all. Text is
-    printed plainly and everything else as JSON. Messages that were published and did not arrive
-    are told on standard error, and so are those dropped because the reader was too slow.
+    printed plainly and everything else as JSON; control characters are escaped as in Python
+    (\\x1b, \\n) unless --raw or --json is given. Messages that were published and did not
+    arrive are told on standard error, and so are those dropped because the reader was too slow.
 
     \b
     zmqkit sub weather
@@ -86,7 +87,7 @@ def _print_messages(
             _print_raw(message.body)
         else:
             body = message.body if isinstance(message.body, str) else to_json(message.body)
-            say(f"{message.topic} {body}")
+            say(escaped(f"{message.topic} {body}"))
 
 
 def _print_raw(body: object) -> None:
@@ -154,4 +155,4 @@ def _dropped(subscriber: zmqkit.Subscriber) -> int:
 
 
 def _tell_gap(gap: zmqkit.Gap) -> None:
-    tell(f"missing: {gap.missing} messages of {gap.topic} from {gap.publisher}")
+    tell(f"missing: {gap.missing} messages of {escaped(gap.topic)} from {gap.publisher}")
