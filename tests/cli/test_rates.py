@@ -34,7 +34,7 @@ def test_a_second_cut_short_has_counts_and_no_rate() -> None:
     rates.add("t")
     [row] = rates.take(1.25)
     assert row == Rate("t", None, 1, 0.25)
-    assert str(row) == "t 1 message in 0.250 s"
+    assert str(row) == "t 1 message in 250.0 ms"
 
 
 def test_seconds_do_not_drift_but_after_a_pause() -> None:

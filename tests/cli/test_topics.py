@@ -99,7 +99,7 @@ def test_silence_ends_rates_when_asked(begin: Begin, topic_name: str) -> None:
         assert publisher.ready(1, LIMIT_S) == 1
         publisher.publish("t", 1)
         code, output, errors = end_of(subscriber)
-    assert code == 124 and output.startswith("t 1 message in 0.")
+    assert code == 124 and output.startswith("t 1 message in ")
     assert "nothing from" in errors
 
 

@@ -25,7 +25,9 @@ class Rate:
     def __str__(self) -> str:
         topic = escaped(self.topic)
         if self.hz is None:
-            return f"{topic} {several(self.messages, 'message')} in {self.seconds:.3f} s"
+            return (
+                f"{topic} {several(self.messages, 'message')} in {self.seconds * 1e3:,.1f} ms"
+            )
         return f"{topic} {self.hz:,.1f}/s"
 
 
