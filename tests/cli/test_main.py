@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -68,6 +70,9 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         ["call", "a/b", "c"],
         ["call", "http://a:1", "c"],
         ["ls", "--wait", "-1"],
+        ["pub", "weather", "", "1"],
+        ["pub", "weather", "a\0b", "1"],
+        ["pub", "weather", "ä" * 129, "1"],
         ["serve"],
         ["serve", "math", "--concurrency", "0"],
         ["serve", "math", "--name", "a/b"],
@@ -126,3 +131,25 @@ def test_zeroconf_is_not_imported_for_help() -> None:
     code += "; sys.exit('zeroconf' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "before"), [(io.StringIO(), ""), (Terminal(), "\n")], ids=["file", "terminal"]
+)
+def test_an_interrupt_ends_the_line_of_a_terminal_alone(
+    stream: io.StringIO, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    command = click.Command("ls", callback=interrupt)
+    monkeypatch.setattr(main.Commands, "get_command", lambda *_: command)
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main.run(["ls"]) == 130
+    assert stream.getvalue() == f"{before}error: interrupted\n"

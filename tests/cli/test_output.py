@@ -112,3 +112,18 @@ def test_one_is_not_many(number: int, text: str) -> None:
 def test_json_is_one_line() -> None:
     assert json.loads(output.to_json({"a": ["b\n"]})) == {"a": ["b\n"]}
     assert "\n" not in output.to_json({"a": ["b\n"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tea für zwei", "tea für zwei"),
+        ("\x1b[31mred\x9b0m", "\\x1b[31mred\\x9b0m"),
+        ("a\r\n\tb\x00\x7f", "a\\r\\n\\tb\\x00\\x7f"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+        ("C:\\new", "C:\\new"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+    ],
+)
+def test_control_characters_are_escaped_where_lines_must_be_true(text: str, shown: str) -> None:
+    assert output.escaped(text) == shown

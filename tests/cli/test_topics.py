@@ -58,15 +58,49 @@ def test_raw_bodies_are_bytes_unchanged(run: Run, begin: Begin, topic_name: str)
     assert output == b"\xff\x00\n1\n"
 
 
+def test_a_publisher_cannot_forge_lines_or_colours(begin: Begin, topic_name: str) -> None:
+    readers = [begin("sub", topic_name, "--count", "2", *more) for more in ([], ["--raw"])]
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(2, LIMIT_S) == 2
+        publisher.publish("a\nb", "\x1b[31m\nroom 5")
+        publisher.publish("t", ["\x9b"])
+        assert end_of(readers[0])[1] == 'a\\nb \\x1b[31m\\nroom 5\nt ["\\x9b"]\n'
+        assert end_of(readers[1])[1] == '\x1b[31m\nroom 5\n["\x9b"]\n'
+
+
 def test_a_body_is_published_as_often_as_asked(run: Run, begin: Begin, topic_name: str) -> None:
     subscriber = begin("sub", topic_name, "--hz", "--json", "--count", "30")
     assert run("pub", topic_name, "t", "x", "--count", "30", "--hz", "100").returncode == 0
     code, output, _ = end_of(subscriber)
     rows = [json.loads(line) for line in output.splitlines()]
-    assert (
-        code == 0 and sum(row["messages"] for row in rows) == 29
-    )  # the first starts the clock
+    assert code == 0 and sum(row["messages"] for row in rows) == 30
     assert {row["topic"] for row in rows} == {"t"}
+
+
+def test_rates_go_on_when_nothing_comes(begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--hz", "--json", "--count", "3")
+    assert subscriber.stdout is not None
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(1, LIMIT_S) == 1
+        publisher.publish("t", 1)
+        first, second = (json.loads(subscriber.stdout.readline()) for _ in range(2))
+        publisher.publish("t", 2)
+        publisher.publish("t", 3)
+        code, output, _ = end_of(subscriber)
+    rows = [first, second, *map(json.loads, output.splitlines())]
+    assert [row["messages"] for row in rows[:2]] == [1, 0] and first["hz"] > 0 == second["hz"]
+    assert code == 0 and sum(row["messages"] for row in rows) == 3
+    assert rows[-1]["hz"] is None
+
+
+def test_silence_ends_rates_when_asked(begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--hz", "--timeout", "0.2")
+    with zmqkit.Publisher(topic_name) as publisher:
+        assert publisher.ready(1, LIMIT_S) == 1
+        publisher.publish("t", 1)
+        code, output, errors = end_of(subscriber)
+    assert code == 124 and output.startswith("t 1 message in ")
+    assert "nothing from" in errors
 
 
 def test_nobody_who_subscribes_is_an_error_that_says_what_to_do(
@@ -93,7 +127,7 @@ def test_an_interrupt_ends_either(begin: Begin, topic_name: str) -> None:
     with zmqkit.Publisher(topic_name) as publisher:
         assert publisher.ready(1, LIMIT_S) == 1
         subscriber.send_signal(signal.SIGINT)
-        assert end_of(subscriber)[0] == 130
+        assert end_of(subscriber) == (130, "", "error: interrupted\n")
     endless = begin("pub", topic_name, "t", "x", "--hz", "1000", "--ready", "0")
     with zmqkit.Subscriber(topic_name) as reader:
         assert reader.receive(LIMIT_S) is not None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import click
 
 import zmqkit
 from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
+from zmqkit.cli.stdin import standard_input
 from zmqkit.options import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 
 _ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
@@ -121,7 +122,7 @@ def command(
     """
     if lines and "-" in arguments:
         raise click.UsageError("- and --lines both read standard input; use one")
-    calls = _by_line(arguments) if lines else [_read(arguments)]
+    calls = _by_line(arguments, standard_input()) if lines else [_read(arguments)]
     with Failures() as failures, zmqkit.Client(service, insecure=insecure or None) as client:
         view = client.options(
             timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=_headers(headers)
@@ -159,7 +160,7 @@ def _read(arguments: tuple[str, ...]) -> Arguments:
     for text in arguments:
         keyword = _KEYWORD.fullmatch(text)
         if keyword is None:
-            read.args.append(_standard_input() if text == "-" else parse(text))
+            read.args.append(_decoded(standard_input().read()) if text == "-" else parse(text))
         elif keyword[1] in read.kwargs:
             raise click.UsageError(f"{keyword[1]!r} is given twice; leave one out")
         else:
@@ -167,16 +168,12 @@ def _read(arguments: tuple[str, ...]) -> Arguments:
     return read
 
 
-def _by_line(arguments: tuple[str, ...]) -> Iterator[Arguments]:
+def _by_line(arguments: tuple[str, ...], lines: BinaryIO) -> Iterator[Arguments]:
     """The arguments of each call: the given ones and then a line, as soon as it is there."""
-    for line in sys.stdin.buffer:
+    for line in lines:
         read = _read(arguments)
         read.args.append(_decoded(line))
         yield read
-
-
-def _standard_input() -> object:
-    return _decoded(sys.stdin.buffer.read())
 
 
 def _decoded(data: bytes) -> object:

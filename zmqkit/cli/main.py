@@ -42,6 +42,14 @@ class Commands(click.Group):
             command.params.append(verbose())
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; Abort when it is interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # Not left to click, which would write an empty line into files too.
+            raise click.Abort from error
+
 
 def verbose() -> click.Option:
     """The option -v, which the commands share."""
@@ -118,6 +126,8 @@ def run(arguments: Sequence[str]) -> int:
         say_error(_usage_text(error))
         return error.exit_code
     except click.Abort:
+        if sys.stderr.isatty():
+            tell("")  # behind the ^C that it shows
         say_error("interrupted")
         return INTERRUPTED
     except ZmqkitError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,6 +13,9 @@ from math import isfinite
 from typing import IO, Any, TextIO
 
 import click
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What moves the cursor, ends a line, or turns the direction of what follows."""
 
 
 def coloured(stream: IO[Any]) -> bool:
@@ -38,6 +42,11 @@ def tell(text: str) -> None:
 def say_error(text: str) -> None:
     """Write `error: …` to standard error, in one line."""
     tell(f"{styled('error:', sys.stderr, fg='red', bold=True)} {' '.join(text.split())}")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as in a Python literal, so that it stays a line."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def say_value(value: object, *, as_json: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from itertools import islice, repeat
+from typing import BinaryIO
 
 import click
 
@@ -13,7 +13,9 @@ import zmqkit
 from zmqkit._messages import Policy
 from zmqkit.cli.call import Values, parse
 from zmqkit.cli.output import say, to_json
+from zmqkit.cli.stdin import standard_input
 from zmqkit.options import WAIT_S
+from zmqkit.wire.publication import check_topic
 
 
 @click.command(
@@ -80,6 +82,7 @@ def command(
     zmqkit pub weather clock now --hz 10
     tail -f log | zmqkit pub log web.access --ready 0
     """
+    check_topic(topic)
     bodies = _bodies(body, raw=raw, again=count is not None or hz is not None)
     policy: Policy = "drop" if drop else "block"
     with zmqkit.Publisher(
@@ -112,11 +115,22 @@ def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:
 def _bodies(text: str | None, *, raw: bool, again: bool) -> Iterator[object]:
     """What to publish: standard input by lines or whole, or the text, again and again."""
     if text is None:
-        for line in sys.stdin.buffer:
-            yield _meaning(line.removesuffix(b"\n").removesuffix(b"\r"), raw=raw)
-        return
-    data = sys.stdin.buffer.read() if text == "-" else text.encode()
-    body = _meaning(data if raw or text != "-" else data.removesuffix(b"\n"), raw=raw)
+        return _lines(standard_input(), raw=raw)
+    return _one(text.encode() if text != "-" else standard_input(), raw=raw, again=again)
+
+
+def _lines(stream: BinaryIO, *, raw: bool) -> Iterator[object]:
+    for line in stream:
+        yield _meaning(line.removesuffix(b"\n").removesuffix(b"\r"), raw=raw)
+
+
+def _one(source: bytes | BinaryIO, *, raw: bool, again: bool) -> Iterator[object]:
+    """A body, once or again and again; a stream is read when it is wanted."""
+    if isinstance(source, bytes):
+        body = _meaning(source, raw=raw)
+    else:
+        data = source.read()
+        body = _meaning(data if raw else data.removesuffix(b"\n"), raw=raw)
     yield from repeat(body) if again else (body,)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import say, several, tell
+from zmqkit.cli.stdin import standard_input
 from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
 from zmqkit.errors import UsageError
@@ -84,6 +84,8 @@ def command(
     zmqkit serve math
     zmqkit serve shop:catalogue --name orders --idempotent price
     """
+    if until_eof:
+        standard_input()
     options = Options(name, bind, concurrency, insecure or None, frozenset(idempotent))
     made = build(load(target), options)
     with Stopping(made):
@@ -169,7 +171,7 @@ def where(name: str, endpoint: str) -> str:
 
 def _at_eof(stop: Callable[[], None]) -> None:
     """Call `stop` when standard input ends, as it does when the process that gave it dies."""
-    descriptor = sys.stdin.fileno()
+    descriptor = standard_input().fileno()
 
     def read() -> None:
         # Not through sys.stdin, whose lock would be held while the interpreter shuts down.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from dataclasses import asdict
+from math import inf
 
 import click
 
 import zmqkit
-from zmqkit.cli.output import say, say_value, tell, to_json
-
-RATE_S = 1.0
+from zmqkit.cli.drops import Drops
+from zmqkit.cli.output import escaped, say, say_value, tell, to_json
+from zmqkit.cli.rates import Rate, Rates
 
 
 @click.command("sub", short_help="Print the messages of a name.")
@@ -27,7 +28,9 @@ RATE_S = 1.0
 )
 @click.option("--latest", is_flag=True, help="Pass over all but the latest of each topic.")
 @click.option("--raw", is_flag=True, help="Print bodies alone, text and bytes unchanged.")
-@click.option("--hz", is_flag=True, help="Print rates each second, no messages.")
+@click.option(
+    "--hz", is_flag=True, help="Print rates each second from the first message on, no messages."
+)
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @click.option("--insecure", is_flag=True, help="Listen to other machines too, in plain text.")
 def command(
@@ -45,8 +48,9 @@ def command(
     """Print what the publishers of NAME, or the one at a URL, publish: topic and body.
 
     TOPICs are beginnings: kitchen. stands for kitchen.celsius too; without one, all. Text is
-    printed plainly and everything else as JSON. Messages that were published and did not arrive
-    are told on standard error.
+    printed plainly and everything else as JSON; control characters are escaped as in Python
+    (\\x1b, \\n) unless --raw or --json is given. Messages that were published and did not
+    arrive are told on standard error, and so are those dropped because the reader was too slow.
 
     \b
     zmqkit sub weather
@@ -55,9 +59,10 @@ def command(
     """
     if raw and (as_json or hz):
         raise click.UsageError("--raw prints bodies alone; leave out --json and --hz")
-    with zmqkit.Subscriber(
+    reader = zmqkit.Subscriber(
         name, topics or ("",), latest=latest, on_gap=_tell_gap, insecure=insecure or None
-    ) as subscriber:
+    )
+    with reader as subscriber, Drops(lambda: _dropped(subscriber)):
         if hz:
             _print_rates(subscriber, count, timeout_s, as_json=as_json)
         else:
@@ -82,7 +87,7 @@ def _print_messages(
             _print_raw(message.body)
         else:
             body = message.body if isinstance(message.body, str) else to_json(message.body)
-            say(f"{message.topic} {body}")
+            say(escaped(f"{message.topic} {body}"))
 
 
 def _print_raw(body: object) -> None:
@@ -98,38 +103,56 @@ def _print_raw(body: object) -> None:
 def _print_rates(
     subscriber: zmqkit.Subscriber, count: int | None, timeout_s: float | None, *, as_json: bool
 ) -> None:
-    """Every second, how many messages of each topic came since; `count` is of those in all.
+    """Every second, how many messages of each topic came; `count` is of those in all.
 
     The first message starts the clock.
     """
-    _next(subscriber, timeout_s)
-    seen, begun = 1, time.monotonic()
-    while seen != count:
-        topics: Counter[str] = Counter()
-        while seen != count and (left_s := begun + RATE_S - time.monotonic()) > 0:
-            message = subscriber.receive(left_s)
-            if message is not None:
-                topics[message.topic] += 1
-                seen += 1
-        if not topics:
-            topics[_next(subscriber, timeout_s).topic] += 1
-            seen += 1
+    message: zmqkit.Message | None = _next(subscriber, timeout_s)
+    now = last_at = time.monotonic()
+    rates, seen, silent_s = Rates(now), 0, inf if timeout_s is None else timeout_s
+    while True:
+        if now >= rates.due_at:
+            _print_rows(rates.take(now), as_json=as_json)
+        if message is not None:
+            rates.add(message.topic)
+            seen, last_at = seen + 1, now
+        if seen == count or now - last_at >= silent_s:
+            break
+        until = min(rates.due_at, last_at + silent_s)
+        message = subscriber.receive(max(0.0, until - now))
         now = time.monotonic()
-        passed_s, begun = now - begun, now
-        for topic, number in topics.most_common():
-            rate = number / passed_s
-            row = {"topic": topic, "hz": round(rate, 2), "messages": number}
-            say(to_json(row) if as_json else f"{topic} {rate:,.1f}/s")
+    _print_rows(rates.take(now), as_json=as_json)
+    if seen != count:
+        raise _nothing_came(subscriber, silent_s)
+
+
+def _print_rows(rows: list[Rate], *, as_json: bool) -> None:
+    for row in rows:
+        say(to_json(asdict(row)) if as_json else str(row))
 
 
 def _next(subscriber: zmqkit.Subscriber, timeout_s: float | None) -> zmqkit.Message:
     message = subscriber.receive(timeout_s)
     if message is None:
-        up = [row for row in subscriber.publishers() if row["state"] == "up"]
-        who = f"{len(up)} publishers are there" if up else "no publisher is there"
-        raise zmqkit.CallTimeout(f"nothing from {subscriber.name!r} for {timeout_s:g} s; {who}")
+        assert timeout_s is not None
+        raise _nothing_came(subscriber, timeout_s)
     return message
 
 
+def _nothing_came(subscriber: zmqkit.Subscriber, timeout_s: float) -> zmqkit.CallTimeout:
+    """The error that says so, and who is there."""
+    up = [row for row in subscriber.publishers() if row["state"] == "up"]
+    who = f"{len(up)} publishers are there" if up else "no publisher is there"
+    text = f"nothing from {subscriber.name!r} for {timeout_s:g} s; {who}"
+    return zmqkit.CallTimeout(text)
+
+
+def _dropped(subscriber: zmqkit.Subscriber) -> int:
+    """How many messages made room for others before they were read."""
+    dropped = subscriber.stats()["dropped"]
+    assert isinstance(dropped, dict)
+    return int(dropped.get("full", 0))
+
+
 def _tell_gap(gap: zmqkit.Gap) -> None:
-    tell(f"missing: {gap.missing} messages of {gap.topic} from {gap.publisher}")
+    tell(f"missing: {gap.missing} messages of {escaped(gap.topic)} from {gap.publisher}")
