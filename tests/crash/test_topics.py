@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -200,3 +202,18 @@ def test_nothing_is_lost_after_ready_in_a_hundred_joins(
             assert publisher.event("published") >= before + count
             assert read >= count and lossless(subscriber.stats())
         until(lambda: publisher.ask("stats")["subscribers"] == 0)
+
+
+COMES_AND_GOES = """
+import sys
+import zmqkit
+for number in range(40):
+    name = f"{sys.argv[1]}-{number}"
+    with zmqkit.Publisher(name), zmqkit.Subscriber(name) as subscriber:
+        subscriber.receive(0.01)
+"""
+
+
+def test_roles_that_are_closed_while_they_connect_do_no_harm(name: str) -> None:
+    command = [sys.executable, "-c", COMES_AND_GOES, name]
+    assert subprocess.run(command, timeout=BOUND_S).returncode == 0
