@@ -14,7 +14,7 @@ from zmqkit.core.sources import Sources
 from zmqkit.core.subscriber import SubscriberCore
 from zmqkit.testing.simulation import run
 
-SEEDS = 60
+SEEDS = 100
 
 
 def counts_no_gap(patch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from math import inf
 
 from zmqkit.core.inbox import Delivery
 from zmqkit.core.subscriber import Gap
-from zmqkit.options import READS_S, STALL_S
+from zmqkit.options import STALL_S
 from zmqkit.testing.oracle import SLACK_S, expect
 from zmqkit.testing.timeline import Timeline
 from zmqkit.testing.topics import PublisherRole, SubscriberRole
@@ -28,11 +28,15 @@ _LONG_EVERY = 16
 
 @dataclass(slots=True, eq=False)
 class Published:
-    """What one publisher has published: the tokens of each topic, in order."""
+    """What one publisher has published: the tokens of each topic, in order.
+
+    heard_at: when somebody told it last of reading.
+    """
 
     role: PublisherRole
     heavy: bool
     stall_s: float = STALL_S
+    heard_at: float = -inf
     topics: dict[str, list[int]] = field(default_factory=dict)
 
     @property
@@ -93,7 +97,6 @@ class TopicOracle:
         self.counts: Counter[str] = Counter()
         self.quiet = False
         self._token = 0
-        self._read_at = -inf
 
     def add(self, role: PublisherRole, *, heavy: bool, stall_s: float) -> None:
         """A publisher that starts."""
@@ -143,13 +146,13 @@ class TopicOracle:
 
     def moved(self, role: PublisherRole) -> None:
         """A publisher that waits is free again in time."""
-        now = self.timeline.now
-        if role.blocked_at < inf:
-            stall_s = self.published[role.record.incarnation].stall_s
-            since = max(role.blocked_at, self._read_at + READS_S)
-            due_at = max(since + stall_s, role.process.resumed_at) + SLACK_S
-            expect(now <= due_at, "a publisher waits for stall_s", role.name, now - due_at)
+        now, known = self.timeline.now, self.published[role.record.incarnation]
         listeners = role.core.audience.listeners
+        known.heard_at = max([known.heard_at, *(each.read_at for each in listeners.values())])
+        if role.blocked_at < inf:
+            since = max(role.blocked_at, known.heard_at)
+            due_at = max(since + known.stall_s, role.process.resumed_at) + SLACK_S
+            expect(now <= due_at, "a publisher waits for stall_s", role.name, now - due_at)
         joined = {subscriber for subscriber, each in listeners.items() if each.joined}
         for subscriber in joined - role.joined:
             self._judge_joined(role, subscriber)
@@ -215,7 +218,6 @@ class TopicOracle:
         track = self._track(role, delivery.publisher, topic)
         expect(sequence > track.last, "a topic keeps its order", *about, track.last)
         track.read(sequence, count)
-        self._read_at = self.timeline.now
         self.counts["read"] += count
         self._judge_account(role, f"{role.name} {topic}")
 
