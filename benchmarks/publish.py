@@ -1,10 +1,10 @@
 """Messages per second from publish to iterate, against raw pyzmq PUB/SUB of single frames.
 
 Ours has policy="block", so nothing is lost; the subscriber iterates over Message objects with
-decoded bodies. `--api` is blocking (in batches) or asyncio on both sides, `--each` has every
-message leave alone. The raw publisher sends topic and body as one frame, which the raw
-subscriber receives as bytes and leaves as they are; XPUB_NODROP has it wait for room. `--size`
-of 1 MiB is sent and received with copy=False by both.
+decoded bodies. `--api` is blocking (in batches) or asyncio on both sides; `--each` publishes
+without a batch, and one message in each turn of a loop. The raw publisher sends topic and body
+as one frame, which the raw subscriber receives as bytes and leaves as they are; XPUB_NODROP has
+it wait for room. `--size` of 1 MiB is sent and received with copy=False by both.
 """
 
 from __future__ import annotations
@@ -241,7 +241,9 @@ def main() -> None:
     parser.add_argument("--api", choices=["blocking", "asyncio"], default="blocking")
     parser.add_argument("--size", type=figures.positive, default=100, help="bytes of a body")
     parser.add_argument("--topics", type=figures.positive, default=1)
-    parser.add_argument("--each", action="store_true", help="every message in its own packet")
+    parser.add_argument(
+        "--each", action="store_true", help="one by one: no batch, a turn for each"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="per sample; default 1")
     figures.add_pin(parser)
     options = parser.parse_args()
@@ -270,7 +272,7 @@ def main() -> None:
         ["publish", options.api, str(options.size), str(options.topics)]
         + ["each"] * options.each
     )
-    how = ", each alone" if options.each else ""
+    how = ", one by one" if options.each else ""
     caption = f"publish, {options.api}, {options.size} B, {options.topics} topics{how}"
     figure = figures.Figure(name, caption, "messages/s", ">=")
     figures.compare(figure, lambda: sample(ours), references, options)

@@ -70,6 +70,8 @@ WINDOW_PACKETS = CREDIT
 GATHER_PACKETS = CREDIT
 CREDIT_PACKETS = WINDOW_PACKETS + GATHER_PACKETS + CREDIT // 2
 """Packets that may be under way to a subscriber that is waited for, messages or not."""
+HOLD_S = 0.0001
+"""How soon after a packet a loop that publishes in turn after turn sends the next."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0

@@ -7,6 +7,7 @@ import select
 import threading
 import time
 
+import pytest
 import zmq
 
 from zmqkit.core.client import ClientCore
@@ -16,7 +17,7 @@ from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import EVERY_PEER
+from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.wire import publication
 
 BOUND_S = 20.0
@@ -62,3 +63,57 @@ def test_what_came_before_the_loop_drives_is_read_although_the_descriptor_told_a
     for link in (here, there):
         link.close(0)
     context.term()
+
+
+class _Recorder(MemoryLink):
+    """Counts the messages of each packet that is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(1, topics=True)
+        self.sent: list[int] = []
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        _, packet = publication.read(frames)
+        self.sent.append(len(publication.bodies_of(packet)))
+        return True
+
+
+def _publish_in_turns(counts: list[int]) -> list[tuple[int, ...]]:
+    """Publish so many messages in each turn; what was sent by the end of each."""
+    link, core, loop = _Recorder(), PublisherCore(1), asyncio.new_event_loop()
+    gathering = core.gathering
+    driver = AioDriver(Driver(core, link), loop, waiting=gathering.__len__)
+    sent: list[tuple[int, ...]] = []
+
+    async def publish() -> None:
+        await asyncio.sleep(0)  # the first flush, of nothing
+        for count in counts:
+            for _ in range(count):
+                gathering.add("topic", b"body")
+                driver.soon()
+            await asyncio.sleep(0)
+            sent.append(tuple(link.sent))
+
+    loop.run_until_complete(publish())
+    driver.close()
+    loop.close()
+    link.close(0)
+    return sent
+
+
+def test_soon_after_a_packet_the_turns_that_go_on_publishing_share_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", BOUND_S)
+    sent = _publish_in_turns([2, 1, 3, 1, 0, 0, 1, 0])
+    assert sent[0] == (2,), "the first of all leaves at the end of its turn"
+    assert sent[1:4] == [(2,)] * 3
+    assert sent[4:6] == [(2, 5)] * 2, "a turn that published nothing ends the waiting"
+    assert sent[7] == (2, 5, 1)
+
+
+def test_a_packet_waits_for_no_further_turn_once_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", 0.0)
+    assert _publish_in_turns([2, 1, 3]) == [(2,), (2, 1), (2, 1, 3)]

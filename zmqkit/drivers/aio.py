@@ -13,18 +13,24 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.options import BUSY_POLL_LOOKS, TURN_MESSAGES
+from zmqkit.options import BUSY_POLL_LOOKS, HOLD_S, TURN_MESSAGES
 
 
 class AioDriver:
     """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 
-    awake: a wait may begin awake, which pays where somebody waits for an answer. flush_due:
-    this turn is going to end with a flush.
+    awake: a wait may begin awake, which pays where somebody waits for an answer. waiting: how
+    many messages gather in the core, where those of turns that follow each other may leave
+    together. flush_due: this turn is going to end with a flush.
     """
 
     def __init__(
-        self, driver: Driver, loop: asyncio.AbstractEventLoop, *, awake: bool = True
+        self,
+        driver: Driver,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        awake: bool = True,
+        waiting: Callable[[], int] | None = None,
     ) -> None:
         self.driver = driver
         self.loop = loop
@@ -35,6 +41,9 @@ class AioDriver:
         self.flush_due = False
         self._room = 0
         self._busy = BusyPoll(wanted=awake)
+        self._waiting = waiting
+        self._held = 0
+        self._hold_until = -math.inf
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
@@ -111,6 +120,10 @@ class AioDriver:
         if self._closed:
             return
         now = time.monotonic()
+        if self._waiting is not None and self._holds(self._waiting(), now):
+            self.flush_due = True
+            self.loop.call_soon(self._flush)
+            return
         self.driver.flush(now)
         self._busy.begin(now)
         if self.driver.link.pending():
@@ -121,6 +134,16 @@ class AioDriver:
         for reached, done in self._after.items():
             if done():
                 reached.set()
+
+    def _holds(self, waiting: int, now: float) -> bool:
+        """Whether to see what the next turn adds, as this one did, so soon after a flush."""
+        if self._held < waiting and now < self._hold_until:
+            self._held = waiting
+            return True
+        self._held = 0
+        if waiting:
+            self._hold_until = now + HOLD_S
+        return False
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.
