@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership import key_of
-from zmqkit.errors import ConfigError
+from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links import Link, memory
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
@@ -17,6 +18,28 @@ from zmqkit.options import check_open
 
 if TYPE_CHECKING:
     from zmqkit.drivers.node import Listener, Node
+
+
+def check_insecure(insecure: object) -> None:
+    """Raise UsageError for what does not say whether the network may be used in plain text."""
+    if insecure is not None and type(insecure) is not bool:
+        raise UsageError(
+            f"insecure is {insecure!r}; use True or False, or None to follow ZMQKIT_INSECURE"
+        )
+
+
+def check_advertise(address: object) -> None:
+    """Raise ConfigError for what others cannot reach a role at."""
+    try:
+        host = str(address).partition("%")[0]
+        if address is None or (type(address) is str and not ip_address(host).is_unspecified):
+            return
+    except ValueError:
+        pass  # a host name, say
+    raise ConfigError(
+        f"advertise={address!r} is not an IP address; use the one at which other machines "
+        "reach this one, such as '10.0.0.5'"
+    )
 
 
 def draw_incarnation() -> int:
@@ -37,6 +60,8 @@ class BoundPlace:
         insecure: bool | None,
         profile: Profile = Profile.DATA,
     ) -> None:
+        check_insecure(insecure)
+        check_advertise(advertise)
         self._role = role
         self._profile = profile
         self.name = check_name(name)
@@ -68,7 +93,13 @@ class BoundPlace:
                 quiet.close(0)
                 raise
             return quiet
-        node = self.node = acquire_node()
+        node = acquire_node()
+        try:
+            node.admit()
+        except BaseException:
+            release_node(node)
+            raise
+        self.node = node
         try:
             return self._listen(node)
         except BaseException:
@@ -125,6 +156,7 @@ class BoundPlace:
         node, self.node = self.node, None
         if node is not None:
             node.retract(self.incarnation)
+            node.dismiss()
             release_node(node)
 
 
@@ -139,6 +171,7 @@ class LookingPlace:
         insecure: bool | None,
         profile: Profile = Profile.DATA,
     ) -> None:
+        check_insecure(insecure)
         self._role = role
         self._profile = profile
         is_url = isinstance(name, str) and "://" in name

@@ -69,14 +69,15 @@ def check_name(name: str) -> str:
     """The name itself when it can be announced; a `UsageError` that says why when it cannot."""
     if not isinstance(name, str) or not name:
         raise UsageError(f"a name must be text of at least one character, not {name!r}")
-    if len(name.encode()) > NAME_BYTES_MAX:
-        raise UsageError(
-            f"name {name!r} has {len(name.encode())} bytes; {NAME_BYTES_MAX} at most"
-        )
+    size = len(name.encode(errors="surrogatepass"))
+    if size > NAME_BYTES_MAX:
+        raise UsageError(f"name {name!r} has {size} bytes; {NAME_BYTES_MAX} at most")
     if _looks_like_an_address(name):
         raise UsageError(f"name {name!r} looks like an address; did you mean tcp://{name}?")
     if "/" in name or not name.isprintable():
-        raise UsageError(f"name {name!r} must not contain '/' or control characters")
+        raise UsageError(
+            f"name {name!r} must not contain '/', control characters or lone surrogates"
+        )
     return name
 
 
@@ -91,7 +92,7 @@ def parse_url(text: str) -> Url:
     Port 0 or `*` asks for any free port, host `*` for all interfaces (only where it binds).
     Raises ConfigError naming the value and a right example.
     """
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, rest = text.partition("://") if type(text) is str else ("", "", "")
     place, _, name = rest.partition("/")
     if separator and scheme == "memory" and place and not name:
         return Url(scheme, "", 0, check_name(place))

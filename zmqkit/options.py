@@ -14,6 +14,9 @@ from zmqkit.model import LOOPBACK, is_loopback, parse_url
 # Calls
 TIMEOUT_S = 5.0
 TIMEOUT_S_MAX = 1e7
+"""More than this, a third of a year, is as good as for ever."""
+WAIT_S_MAX = 1e6
+"""For how long to ask the operating system to wait at once; its milliseconds have 31 bits."""
 WAIT_S = 5.0
 ATTEMPTS = 3
 PRIORITY = 4
@@ -39,6 +42,8 @@ more, and a segment of TCP is spared; see benchmarks/compression.py."""
 CREDIT = 1000
 WAITING_CALLS_MAX = 10_000
 INSTANCES_MAX = 16
+ROLES_MAX = 1000
+"""Services and publishers of one process, whose directory is one packet."""
 RACE_MAX = 4
 PROCESSES_MAX = 500
 """Other processes that one tells of, and that one remembers of those who ask."""
@@ -72,11 +77,15 @@ CREDIT_PACKETS = WINDOW_PACKETS + GATHER_PACKETS + CREDIT // 2
 """Packets that may be under way to a subscriber that is waited for, messages or not."""
 HOLD_S = 0.0001
 """How soon after a packet a loop that publishes in turn after turn sends the next."""
+HOLD_STREAK = 8
+"""After how many that followed each other within twice that."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0
 READS_S = 0.25
 """How often a subscriber that has not come to the next MARK says that it reads."""
+REMARK_S = 0.25
+"""When a publisher that waits for a subscriber first says its last MARK again."""
 BYE_S = 0.1
 ENDS_MAX = 1000
 

@@ -83,6 +83,15 @@ def test_nothing_is_lost_and_order_holds_for_each_topic(
     }
 
 
+def test_what_could_not_leave_is_held_before_what_came_since(gathering: Gathering) -> None:
+    for topic, body in (("a", 1), ("b", 2), ("a", 3)):
+        gathering.add(topic, body)
+    _, *left = gathering.take()
+    gathering.add("b", 4)
+    gathering.give_back(left)
+    assert len(gathering) == 2 and taken(gathering) == {"b": [2, 4]}
+
+
 def test_later_changes_do_no_harm(gathering: Gathering) -> None:
     body = [1]
     gathering.add("t", body)

@@ -18,6 +18,7 @@ from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.options import HOLD_STREAK
 from zmqkit.wire import publication
 
 BOUND_S = 20.0
@@ -105,15 +106,19 @@ def test_soon_after_a_packet_the_turns_that_go_on_publishing_share_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", BOUND_S)
-    sent = _publish_in_turns([2, 1, 3, 1, 0, 0, 1, 0])
-    assert sent[0] == (2,), "the first of all leaves at the end of its turn"
-    assert sent[1:4] == [(2,)] * 3
-    assert sent[4:6] == [(2, 5)] * 2, "a turn that published nothing ends the waiting"
-    assert sent[7] == (2, 5, 1)
+    few = [2] * (HOLD_STREAK + 1)
+    sent = _publish_in_turns([*few, 1, 3, 1, 0, 0, 1, 0])
+    for turn in range(len(few)):
+        assert sent[turn] == (2,) * (turn + 1), "few leave each at the end of their turn"
+    alone, sent = sent[len(few) - 1], sent[len(few) :]
+    assert sent[:3] == [alone] * 3
+    assert sent[3:5] == [(*alone, 5)] * 2, "a turn that published nothing ends the waiting"
+    assert sent[6] == (*alone, 5, 1)
 
 
 def test_a_packet_waits_for_no_further_turn_once_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", 0.0)
-    assert _publish_in_turns([2, 1, 3]) == [(2,), (2, 1), (2, 1, 3)]
+    turns = 2 * HOLD_STREAK
+    assert _publish_in_turns([1] * turns)[-1] == (1,) * turns

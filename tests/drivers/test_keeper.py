@@ -24,14 +24,14 @@ class Role:
         self.led = self.watched = False
         self.over = asyncio.Event()
         self.stepped: Callable[[], None] = self.over.set
-        link = SimpleNamespace(fileno=lambda: descriptor, pending=lambda: False)
-        self.driver = SimpleNamespace(link=link, core=SimpleNamespace(deadline=lambda: inf))
+        # No more of the link than that: to look at it takes the lock, which `step` does.
+        self.driver = SimpleNamespace(link=SimpleNamespace(fileno=lambda: descriptor))
 
-    def step(self) -> bool:
+    def step(self) -> float:
         self.turns += 1
         self.steps += 1
         self.stepped()
-        return True
+        return inf
 
 
 @pytest.fixture
@@ -42,10 +42,11 @@ def role() -> Iterator[Any]:
     os.close(theirs)
 
 
-def keep(role: Any) -> None:
+def keep(role: Any, begin: Callable[[], None] = lambda: None) -> None:
     """Have a keeper look after the role until that says it is over."""
 
     async def keep() -> None:
+        begin()
         Keeper(asyncio.get_running_loop()).keep(role)
         async with asyncio.timeout(BOUND_S):
             await role.over.wait()
@@ -70,3 +71,16 @@ def test_a_role_that_a_thread_drove_meanwhile_is_looked_at_again(role: Any) -> N
 
     role.stepped = stepped
     keep(role)
+
+
+def test_a_role_that_a_thread_uses_without_looking_around_is_driven(role: Any) -> None:
+    def publish() -> None:
+        role.turns += 1
+        asyncio.get_running_loop().call_later(0.001, publish)
+
+    def stepped() -> None:
+        if role.steps == 3:
+            role.over.set()
+
+    role.stepped = stepped
+    keep(role, publish)

@@ -13,7 +13,7 @@ from zmqkit.core.effects import Tell
 from zmqkit.core.membership import key_of
 from zmqkit.drivers import node as node_module
 from zmqkit.drivers.node import Node
-from zmqkit.errors import ConfigError
+from zmqkit.errors import ConfigError, UsageError
 from zmqkit.model import Record
 from zmqkit.options import LOOK_S, Environment
 
@@ -119,3 +119,16 @@ def test_a_peers_file_that_is_wrong_is_an_error_before_anything_is_opened(
     monkeypatch.setenv("ZMQKIT_PEERS_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="ZMQKIT_PEERS_FILE"):
         node_module.acquire()
+
+
+def test_a_process_has_no_more_roles_than_its_directory_has_room_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "ROLES_MAX", 2)
+    node = start()
+    node.admit()
+    node.admit()
+    with pytest.raises(UsageError, match="has 2 services and publishers"):
+        node.admit()
+    node.dismiss()
+    node.admit()

@@ -253,13 +253,35 @@ def test_bad_url_is_an_error_that_names_it(kit: Kit, url: str) -> None:
         kit.client(url, count=0)
 
 
-@pytest.mark.parametrize("bind", ["5555", "127.0.0.1:5555", "tcp://127.0.0.1:5/name", ""])
-def test_bad_bind_is_an_error_that_names_it(kit: Kit, bind: str) -> None:
+@pytest.mark.parametrize(
+    "bind", ["5555", "127.0.0.1:5555", "tcp://127.0.0.1:5/name", "", 5555, b"tcp://*:5555"]
+)
+def test_bad_bind_is_an_error_that_names_it(kit: Kit, bind: Any) -> None:
     with pytest.raises(zmqkit.ConfigError, match=re.escape(repr(bind))):
         kit.service(bind=bind)
 
 
-@pytest.mark.parametrize("name", ["", None, 5, "a/b", "x" * 55, "ü" * 28, "tab\t", "nul\0"])
+@pytest.mark.parametrize("insecure", ["no", "0", 1, ""])
+def test_only_true_opens_a_role_to_the_network(kit: Kit, insecure: Any) -> None:
+    for make in (kit.service_class, kit.client_class):
+        with pytest.raises(zmqkit.UsageError, match="insecure is"):
+            kit._kept(make, kit.name, insecure=insecure)
+
+
+@pytest.mark.parametrize("address", ["%%%", "shop.example", 5, "10.0.0.5:70", "", "0.0.0.0"])
+def test_only_an_address_is_announced(kit: Kit, address: Any) -> None:
+    with pytest.raises(zmqkit.ConfigError, match=re.escape(f"advertise={address!r}")):
+        kit.service(advertise=address)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "2001:db8::5", "fe80::5%eth0", None])
+def test_an_address_may_be_announced(kit: Kit, address: str | None) -> None:
+    kit.service(advertise=address)
+
+
+@pytest.mark.parametrize(
+    "name", ["", None, 5, "a/b", "x" * 55, "ü" * 28, "tab\t", "nul\0", "\ud800"]
+)
 def test_bad_name_is_an_error_that_names_it(kit: Kit, name: Any) -> None:
     for make in (kit.service_class, kit.client_class):
         with pytest.raises(zmqkit.UsageError, match="name"):

@@ -147,8 +147,8 @@ class Client(BoundClient):
         if self._closing is None:
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(timeout_s))
-            return await self._closing
-        await self._closing
+            return await asyncio.shield(self._closing)  # who ends the wait ends no close
+        await asyncio.shield(self._closing)
         return 0
 
     async def _close(self, timeout_s: float) -> int:

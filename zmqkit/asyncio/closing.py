@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 
 async def in_thread(work: Callable[[], None]) -> None:
@@ -16,7 +17,8 @@ async def in_thread(work: Callable[[], None]) -> None:
         try:
             work()
         finally:
-            loop.call_soon_threadsafe(done.set)
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+                loop.call_soon_threadsafe(done.set)
 
     thread = threading.Thread(target=run, name="zmqkit-close")
     thread.start()

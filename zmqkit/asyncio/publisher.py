@@ -150,8 +150,8 @@ class Publisher:
         if self._closing is None:
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(timeout_s))
-            return await self._closing
-        await self._closing
+            return await asyncio.shield(self._closing)  # who ends the wait ends no close
+        await asyncio.shield(self._closing)
         return 0
 
     async def _close(self, timeout_s: float) -> int:
@@ -200,10 +200,13 @@ class Publisher:
         driver = self._usable()
         driver.driver.flush(time.monotonic())  # what was published before it
         packets = deque(gathering.take())
-        while packets:
-            if self._core.blocked:
-                await self._wait_for_room(driver)
-            driver.perform(self._core.send_some(packets, time.monotonic()))
+        try:
+            while packets:
+                if self._core.blocked:
+                    await self._wait_for_room(driver)
+                driver.perform(self._core.send_some(packets, time.monotonic()))
+        finally:
+            gathering.give_back(packets)  # of a wait that was ended
 
     async def _wait_for_room(self, driver: AioDriver) -> None:
         """Wait until the slowest subscriber is near enough, or is excluded."""

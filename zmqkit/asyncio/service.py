@@ -198,8 +198,8 @@ class Service:
         """
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close(timeout_s))
-            return await self._closing
-        await self._closing
+            return await asyncio.shield(self._closing)  # who ends the wait ends no close
+        await asyncio.shield(self._closing)
         return 0
 
     async def _close(self, timeout_s: float) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -126,7 +127,8 @@ class Subscriber:
         """
         self._stopping = True
         if self._driver is not None:
-            self._driver.loop.call_soon_threadsafe(self._driver.soon)
+            with suppress(RuntimeError):  # its loop is closed, and nobody reads there
+                self._driver.loop.call_soon_threadsafe(self._driver.soon)
 
     async def subscribe(self, *topics: str) -> None:
         """Receive topics with these beginnings too."""
@@ -158,9 +160,11 @@ class Subscriber:
         """Let go; gives how many messages nobody has read, which are dropped."""
         if self._closing is None:
             self._process.check()
+            left_s = end_of(timeout_s) - time.monotonic() + CLOSE_S
             self._closing = asyncio.ensure_future(self._close())
-            return await asyncio.wait_for(asyncio.shield(self._closing), timeout_s + CLOSE_S)
-        await self._closing
+            waiting = asyncio.shield(self._closing)  # who ends the wait ends no close
+            return await asyncio.wait_for(waiting, None if left_s == inf else left_s)
+        await asyncio.shield(self._closing)
         return 0
 
     async def _close(self) -> int:
@@ -197,6 +201,8 @@ class Subscriber:
             for publisher, topic, missing in self._core.gaps():
                 if self._on_gap is not None:
                     self._on_gap(Gap(topic, label_of(self._label, publisher), missing))
+            if len(self._hand):
+                return True  # another task was sooner
             delivery, effects = self._core.take()
             if effects:
                 driver.perform(effects)
@@ -207,8 +213,6 @@ class Subscriber:
             if time.monotonic() >= until:
                 return False
             await driver.drive_until(self._has_news, until)
-            if len(self._hand):
-                return True  # another task was sooner
         self._stopping = False
         return False
 
@@ -246,8 +250,9 @@ class Subscriber:
     def _hear(self, tell: Tell) -> None:
         """Take the node's news, from its thread to the loop."""
         driver = self._driver
-        if driver is not None and not driver.loop.is_closed():
-            driver.loop.call_soon_threadsafe(self._take, tell)
+        if driver is not None:
+            with suppress(RuntimeError):  # its loop is closed
+                driver.loop.call_soon_threadsafe(self._take, tell)
 
     def _take(self, tell: Tell) -> None:
         if self._driver is not None:

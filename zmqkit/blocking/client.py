@@ -154,7 +154,7 @@ class Client(BoundClient):
             if self._closed:
                 return 0
             driver = self._driver
-            until = time.monotonic() + timeout_s
+            until = end_of(timeout_s)
             driver.drive_until(lambda: not self._core.in_flight, until)
             unsettled = 0
 

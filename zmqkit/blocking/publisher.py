@@ -162,7 +162,7 @@ class Publisher:
         left = 0
         with self._closing:
             if not self._closed:
-                until = time.monotonic() + timeout_s
+                until = end_of(timeout_s)
                 driver, audience = self._driver, self._audience
                 with driver.lock:
                     now = time.monotonic()
@@ -197,12 +197,15 @@ class Publisher:
         """Send what a batch gathered, waiting for room where there is none."""
         driver, packets = self._driver, deque(gathering.take())
         driver.process.check()
-        while packets:
-            with driver.lock:
-                driver.check_open()
-                driver.post(self._core.send_some(packets, time.monotonic()))
-            if packets:
-                self._wait_for_room()
+        try:
+            while packets:
+                with driver.lock:
+                    driver.check_open()
+                    driver.post(self._core.send_some(packets, time.monotonic()))
+                if packets:
+                    self._wait_for_room()
+        finally:
+            gathering.give_back(packets)  # of a wait that was ended
 
     def _wait_for_room(self) -> None:
         """Drive until the slowest subscriber is near enough, or is excluded."""

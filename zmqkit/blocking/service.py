@@ -210,7 +210,7 @@ class Service:
         Gives how many accepted requests were left unanswered.
         """
         self._process.check()
-        until = time.monotonic() + timeout_s
+        until = end_of(timeout_s)
         with self._starting:
             driver = self._driver
             if self._closed or driver is None:

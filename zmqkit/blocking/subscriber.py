@@ -169,7 +169,7 @@ class Subscriber:
                 unread = self._core.queued + in_hand
                 return self._core.close(in_hand)
 
-            until = time.monotonic() + timeout_s
+            until = end_of(timeout_s)
             let_go(self._driver, self._keeper, close, until)
             self._place.release()
             release_node(self._keeper)

@@ -6,7 +6,8 @@ are costs a publisher nothing for each message: now and then it sends all of the
 waits in each one's queue behind the messages before it, and is answered with CREDIT when those
 are consumed. A publisher that waits has at most WINDOW between what it sent and what the
 slowest consumed. Who holds it up and has not said for `stall_s` that it reads is excluded,
-until it has caught up.
+until it has caught up. While it is blocked the publisher says the last MARK again, less and
+less often: the first may be lost with a connection that a subscriber opened anew.
 
 Load is what a window holds: the bytes of a message, a share for the message itself, and one
 for its packet, so that QUEUE_BYTES of large ones fill a window, QUEUE_MESSAGES small ones in
@@ -25,6 +26,7 @@ from zmqkit.options import (
     MARKS_PER_WINDOW,
     QUEUE_BYTES,
     QUEUE_MESSAGES,
+    REMARK_S,
     STALL_S,
     SUBSCRIBERS_MAX,
     WINDOW_PACKETS,
@@ -63,6 +65,7 @@ class Audience:
         self.limit: float = inf
         self.mark = 0
         self.stalled_at = inf
+        self.remark_at = inf
         self._marks: deque[tuple[int, int]] = deque()
         self._mark_at: float = _STRIDE if waits else inf
         self._watch_at: float = self._mark_at
@@ -148,12 +151,16 @@ class Audience:
         self._recount(now)
         return stuck
 
+    def remark(self, now: float) -> None:
+        """The last MARK leaves once more; when that is due again."""
+        self.remark_at = 2 * now - self.stalled_at
+
     def check(self) -> None:
         """The counts are those of the listeners, and the limit is that of the slowest."""
         assert self.joined_count == sum(each.joined for each in self.listeners.values())
         assert self.limit == self._limit()
         assert self.far == any(each.far for each in self.listeners.values())
-        assert (self.stalled_at < inf) == self.blocked
+        assert (self.stalled_at < inf) == (self.remark_at < inf) == self.blocked
         assert all(each.consumed <= self.load for each in self.listeners.values())
 
     def _holders(self) -> Iterator[tuple[int, float]]:
@@ -180,6 +187,6 @@ class Audience:
         self.limit = self._limit()
         self._watch_at = min(self._mark_at, self.limit)
         if not self.blocked:
-            self.stalled_at = inf
+            self.stalled_at = self.remark_at = inf
         elif self.stalled_at == inf:
-            self.stalled_at = now
+            self.stalled_at, self.remark_at = now, now + REMARK_S

@@ -18,12 +18,11 @@ from zmqkit.core.sighting import Place, Sightings
 from zmqkit.core.visitor import Visitors
 from zmqkit.errors import UsageError
 from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
-from zmqkit.options import PLACES_MAX, PROCESSES_MAX
+from zmqkit.options import PLACES_MAX, PROCESSES_MAX, ROLES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of
 
-_ROLES_MAX = 1000
 _ROLE_CHARS_MAX = 32
 
 Row = tuple[str, str, int, int]
@@ -74,7 +73,7 @@ def directory_of(fields: dict[str, object]) -> Directory:
         raise Malformed("directory")
     if not (_is_number(process) and _is_port(control)):
         raise Malformed("directory")
-    if type(roles) is not list or len(roles) > _ROLES_MAX:
+    if type(roles) is not list or len(roles) > ROLES_MAX:
         raise Malformed("directory")
     others = read_others(fields["others"]) if "others" in fields else None
     return Directory(process, control, revision, [_row(row) for row in roles], others)

@@ -7,7 +7,7 @@ changes do no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import length_hint
@@ -181,6 +181,10 @@ class Gathering:
             self._topics.clear()
         self._room = GATHER_BYTES
         return full
+
+    def give_back(self, packets: Iterable[Rows]) -> None:
+        """Hold what was taken and could not leave, before all that came since."""
+        self._full[:0] = packets
 
     def _topic(self, name: str) -> _Topic:
         """What waits for a topic, whose name is right; else UsageError."""

@@ -186,7 +186,7 @@ class PublisherCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Wait no longer for who holds everybody up; say BYE again to who is still there."""
+        """Wait no longer for who holds everybody up; say again what may have been lost."""
         effects: list[Effect] = []
         if now >= self.audience.exclude_at():
             stuck = self.audience.exclude(now)
@@ -196,6 +196,9 @@ class PublisherCore:
                 Note("subscriber-excluded", {"subscriber": f"{each:016x}", "why": why})
                 for each in stuck
             ]
+        if now >= self.audience.remark_at:
+            self.audience.remark(now)
+            effects.append(self._mark())
         if now >= self._bye_at:
             effects.append(self._bye(now))
         return effects
@@ -209,7 +212,7 @@ class PublisherCore:
     def deadline(self) -> float:
         """When `tick` is due next."""
         bye_at = self._bye_at if self.audience.joined_count else inf
-        return min(self.audience.exclude_at(), bye_at)
+        return min(self.audience.exclude_at(), self.audience.remark_at, bye_at)
 
     def check(self) -> None:
         """The counts are right, and no table is too large."""

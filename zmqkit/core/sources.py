@@ -41,7 +41,8 @@ class Sources:
     @property
     def up_count(self) -> int:
         """How many have all subscriptions."""
-        return sum(source.state is State.UP for source in self.by_peer.values())
+        # Any thread may ask, so of a copy: nobody changes a table while it is copied.
+        return sum(source.state is State.UP for source in list(self.by_peer.values()))
 
     def wanted(self, topic: bytes) -> bool:
         """Whether a topic begins as it should."""

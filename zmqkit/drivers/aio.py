@@ -13,7 +13,7 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.options import BUSY_POLL_LOOKS, HOLD_S, TURN_MESSAGES
+from zmqkit.options import BUSY_POLL_LOOKS, HOLD_S, HOLD_STREAK, TURN_MESSAGES
 
 
 class AioDriver:
@@ -44,6 +44,7 @@ class AioDriver:
         self._waiting = waiting
         self._held = 0
         self._hold_until = -math.inf
+        self._streak = 0
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
@@ -136,12 +137,18 @@ class AioDriver:
                 reached.set()
 
     def _holds(self, waiting: int, now: float) -> bool:
-        """Whether to see what the next turn adds, as this one did, so soon after a flush."""
-        if self._held < waiting and now < self._hold_until:
+        """Whether to see what the next turn adds, as this one did, so soon after a flush.
+
+        Not before some flushes in a row had something to send: few messages leave each by the
+        end of its turn, as the next turn may be long in coming.
+        """
+        in_time = now < self._hold_until
+        if self._streak >= HOLD_STREAK and self._held < waiting and in_time:
             self._held = waiting
             return True
         self._held = 0
         if waiting:
+            self._streak = self._streak + 1 if now < self._hold_until + HOLD_S else 0
             self._hold_until = now + HOLD_S
         return False
 

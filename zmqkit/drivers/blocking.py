@@ -24,6 +24,7 @@ from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
+from zmqkit.options import WAIT_S_MAX
 
 _POSTS = 64
 
@@ -269,16 +270,19 @@ class BlockingDriver:
         except BlockingIOError:
             return  # it was woken often enough
 
-    def step(self) -> bool:
-        """Drive once on behalf of nobody; false when a thread leads or holds the lock."""
+    def step(self) -> float | None:
+        """Drive once on behalf of nobody; None when a thread leads or holds the lock.
+
+        Gives when to do so next at the latest, minus infinity for at once.
+        """
         if not self.lock.acquire(blocking=False):
-            return False
+            return None
         try:
             if self.led or self.retired:
-                return False
+                return None
             self._rest_until = self.driver.core.deadline()
             self.driver.flush(self.turn())
-            return True
+            return -inf if self.driver.link.pending() else self.driver.core.deadline()
         finally:
             self.lock.release()
 
@@ -330,4 +334,5 @@ class BlockingDriver:
         self._rest_until = min(self.driver.core.deadline(), until)
         if self._rest_until == inf:
             return -1
-        return max(0, int((self._rest_until - time.monotonic()) * 1000) + 1)
+        rest_s = min(self._rest_until - time.monotonic(), WAIT_S_MAX)
+        return max(0, int(rest_s * 1000) + 1)

@@ -60,6 +60,9 @@ class Keeper:
             if turns != kept.turns:
                 active = True
                 self._give_back(kept)  # a thread drove it, and may have left something
+                if not led:
+                    kept.driver.step()  # one that only publishes seldom looks around
+                    turns = kept.driver.turns
             elif not led and not kept.adopted:
                 self._adopt(kept)
             kept.turns = turns
@@ -86,16 +89,15 @@ class Keeper:
         if kept.timer is not None:
             kept.timer.cancel()
             kept.timer = None
-        if not kept.driver.step():
+        at = kept.driver.step()
+        if at is None:
             self._give_back(kept)
             self._look_again(KEEPER_S)
             return
         kept.turns = kept.driver.turns
-        if kept.driver.driver.link.pending():
+        if at == -math.inf:
             self._loop.call_soon(self._step_again, kept)
-            return
-        at = kept.driver.driver.core.deadline()
-        if at < math.inf:
+        elif at < math.inf:
             pause_s = max(0.0, at - time.monotonic())
             kept.timer = self._loop.call_later(pause_s, self._step, kept)
 

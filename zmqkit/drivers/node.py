@@ -27,10 +27,11 @@ from zmqkit.drivers.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.drivers.keeper import Keeper
 from zmqkit.drivers.peers import Peers
 from zmqkit.drivers.perform import Driver
+from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
-from zmqkit.options import LOOK_S, PLACES_MAX, Environment, read_environment
+from zmqkit.options import LOOK_S, PLACES_MAX, ROLES_MAX, Environment, read_environment
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
@@ -62,6 +63,8 @@ class Node:
             self._link.close(0)
             self.context.term()
             raise
+        self._lock = threading.Lock()
+        self._roles = 0
         self._beyond = False
         self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
         self._engines: dict[str, Mdns] = {}
@@ -89,6 +92,21 @@ class Node:
         Raises ConfigError when no port is free.
         """
         return self.ask(self._open_to_lan)
+
+    def admit(self) -> None:
+        """Have room for one more role that others find; UsageError when there are too many."""
+        with self._lock:
+            if self._roles >= ROLES_MAX:
+                raise UsageError(
+                    f"this process has {self._roles} services and publishers, which is as many "
+                    "as one can have; close some, or make another process"
+                )
+            self._roles += 1
+
+    def dismiss(self) -> None:
+        """Have room for another in place of one that was admitted."""
+        with self._lock:
+            self._roles -= 1
 
     def announce(self, record: Record, *, open: bool) -> None:
         """Let others find a role; beyond this machine only if open."""

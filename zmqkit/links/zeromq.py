@@ -14,6 +14,8 @@ import zmq
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.options import WAIT_S_MAX
+from zmqkit.wire.encoding import is_unchanging
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -33,6 +35,8 @@ _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 _EVENT = Struct("=hi")
 
 Socket = zmq.Socket[Any]
+
+is_unchanging(zmq.Frame)  # what arrived, if it is passed on
 
 # Without the wrapper in Python, which is there for options that only draft sockets have.
 _send: Callable[..., Any] = zmq.backend.Socket.send
@@ -152,7 +156,7 @@ class ZeromqLink:
         """
         port = self._peers.pop(peer, None)
         if port is not None:
-            self._close_port(port, int(linger_s * 1000))
+            self._close_port(port, linger_s)
             self._recount()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
@@ -221,7 +225,7 @@ class ZeromqLink:
     def close(self, linger_s: float) -> None:
         """Close all sockets; libzmq keeps sending in the background for `linger_s`."""
         for port in [*self._bound, *self._peers.values()]:
-            self._close_port(port, int(linger_s * 1000))
+            self._close_port(port, linger_s)
         self._bound.clear()
         self._peers.clear()
         self._selector.close()
@@ -310,14 +314,14 @@ class ZeromqLink:
             event, _ = _EVENT.unpack(monitor.recv_multipart(_NOBLOCK)[0])
             self._changes.append((port.peer, event == zmq.EVENT_HANDSHAKE_SUCCEEDED))
 
-    def _close_port(self, port: _Port, linger_ms: int) -> None:
+    def _close_port(self, port: _Port, linger_s: float) -> None:
         self._hot.pop(port, None)
         self._selector.unregister(port.fd)
         if port.monitor is not None:
             self._selector.unregister(port.monitor_fd)
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
-        port.socket.close(linger=linger_ms)
+        port.socket.close(linger=int(min(linger_s, WAIT_S_MAX) * 1000))
 
 
 def _refused(place: str, error: zmq.ZMQError) -> ConfigError:

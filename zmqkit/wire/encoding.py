@@ -28,6 +28,7 @@ _SHOWN_CHARS_MAX = 40
 _ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 _KEYS = frozenset({str, bytes, int})
+_UNCHANGING: set[type] = {bytes}
 
 
 def packer(*, fast: bool) -> Callable[[object], bytes]:
@@ -80,6 +81,14 @@ def encode_checked(value: object, where: str = "value") -> bytes:
         raise _cannot_travel(value, where, error) from error
 
 
+def is_unchanging(kind: type) -> None:
+    """Know that what read-only views of such objects show never changes.
+
+    A view of anything else may be read-only while others write to what it shows.
+    """
+    _UNCHANGING.add(kind)
+
+
 def raw_of(value: Buffer) -> Buffer:
     """A raw value as it travels; what may change under a view is copied.
 
@@ -89,7 +98,8 @@ def raw_of(value: Buffer) -> Buffer:
         return value
     if not value.c_contiguous:
         raise UsageError("a memoryview with gaps cannot travel; send bytes(view)")
-    return value.cast("B") if value.readonly else bytes(value)
+    stays = value.readonly and type(value.obj) in _UNCHANGING
+    return value.cast("B") if stays else bytes(value)
 
 
 def decode(data: Buffer) -> object:
