@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from itertools import count, repeat
 from operator import length_hint
 from typing import Literal, NamedTuple, get_args
@@ -127,14 +128,20 @@ def check_reader(latest: object, copy: object, on_gap: object) -> None:
     for option, value in (("latest", latest), ("copy", copy)):
         if type(value) is not bool:
             raise UsageError(f"{option} is {value!r}; use True or False")
-    if on_gap is not None and not callable(on_gap):
-        raise UsageError(f"on_gap is {on_gap!r}; use a function that takes a Gap")
+    if on_gap is not None and (not callable(on_gap) or is_async(on_gap)):
+        raise UsageError(f"on_gap is {on_gap!r}; use a plain function that takes a Gap")
 
 
 def check_callback(callback: object) -> None:
     """Raise UsageError for what a subscriber cannot call with each message."""
     if not callable(callback):
         raise UsageError(f"the callback is {callback!r}; use a function that takes a Message")
+
+
+def is_async(function: object) -> bool:
+    """Whether what it gives is to be awaited."""
+    called = getattr(function, "__call__", None)  # noqa: B004 - of an object that is callable
+    return iscoroutinefunction(function) or iscoroutinefunction(called)
 
 
 def name_of(name: str) -> str:

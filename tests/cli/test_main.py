@@ -70,6 +70,8 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         ["call", "a/b", "c"],
         ["call", "http://a:1", "c"],
         ["ls", "--wait", "-1"],
+        ["ls", "--wait", "nan"],
+        ["pub", "weather", "a", "1", "--hz", "nan"],
         ["pub", "weather", "", "1"],
         ["pub", "weather", "a\0b", "1"],
         ["pub", "weather", "ä" * 129, "1"],
@@ -94,6 +96,15 @@ def test_wrong_usage_is_one_line_and_2(
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", ["--version", "ls"])
+def test_a_closed_standard_output_is_said(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    assert main.run([command]) == 1
+    assert capsys.readouterr().err.startswith("error: standard output is closed; ")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_a_body_that_is_json_means_it_and_the_rest_is_text(
     assert shown["sequence"] == 1 and shown["publisher"].startswith(f"{topic_name}-")
 
 
+def test_a_body_that_is_not_unicode_is_bytes(run: Run, begin: Begin, topic_name: str) -> None:
+    subscriber = begin("sub", topic_name, "--raw", "--count", "1")
+    assert run("pub", topic_name, "t", "\udcff").returncode == 0
+    output, _ = subscriber.communicate(timeout=LIMIT_S)
+    assert output == b"\xff\n"
+
+
 def test_each_line_of_standard_input_is_a_body(run: Run, begin: Begin, topic_name: str) -> None:
     subscriber = begin("sub", topic_name, "kit", "--count", "3")
     done = run("pub", topic_name, "kitchen", "--json", stdin=b"1\ntea\n\n")

@@ -132,3 +132,21 @@ def test_a_process_has_no_more_roles_than_its_directory_has_room_for(
         node.admit()
     node.dismiss()
     node.admit()
+
+
+def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(
+    caplog: pytest.LogCaptureFixture, start: Start
+) -> None:
+    node = Node(Environment(("192.0.2.1:5555", "nowhere.example:1")))
+    try:
+        for _ in range(2):
+            news(node)
+        rows = node.static_peers()
+    finally:
+        node.close()
+    assert [row.address for row in rows] == ["192.0.2.1:5555", "nowhere.example:1"]
+    assert {row.state for row in rows} == {"not asked: it is on another machine"}
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 2
+    assert warned[0].startswith("static peer 192.0.2.1:5555 is on another machine and is not")
+    assert "ZMQKIT_INSECURE=1" in warned[0]

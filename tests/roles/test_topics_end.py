@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zmqkit
-from tests.roles.kit import BOUND_S, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.options import QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -64,3 +64,23 @@ def test_a_callback_may_wait(aio: Kit) -> None:
     publisher.publish("t", 1)
     subscriber.listen(hear, timeout_s=BOUND_S)
     assert heard == [1]
+
+
+def test_a_listener_that_waits_leaves_the_rest_to_other_readers(aio: AsyncKit) -> None:
+    count = 200
+    publisher, subscriber = aio.publisher(), aio.subscriber().inner
+    publisher.ready(1, timeout_s=BOUND_S)
+    seen: list[object] = []
+
+    async def hear(message: zmqkit.Message) -> None:
+        seen.append(message.body)
+        other = await subscriber.receive(BOUND_S if len(seen) < count else 0)
+        if other is not None:
+            seen.append(other.body)
+        if len(seen) >= count:
+            subscriber.stop()
+
+    for number in range(count // 10):
+        aio.publish(publisher, *(("t", 10 * number + n) for n in range(10)))
+    aio.submit(subscriber.listen(hear, BOUND_S)).result(2 * BOUND_S)
+    assert seen == list(range(count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import TimeoutError as FutureTimeout
 from math import inf, nan
 from typing import Any
 
@@ -62,8 +63,40 @@ def test_a_wait_of_ages_is_one_without_end(kit: Kit, timeout_s: float) -> None:
     assert subscriber.receive(timeout_s).body == 1
 
 
+@pytest.mark.slow
+def test_a_wait_may_be_longer_than_the_system_can_wait_at_once(kit: Kit) -> None:
+    publisher, subscriber = joined(kit)
+    receiving = kit.start(subscriber.receive, 3e6)
+    with pytest.raises(FutureTimeout):
+        receiving._future.result(0.2)
+    publisher.publish("t", 1)
+    assert receiving.result().body == 1
+
+
 @pytest.mark.parametrize("callback", [5, None, "print"])
 def test_a_listener_calls_a_function(kit: Kit, callback: Any) -> None:
     subscriber = kit.subscriber(count=0)
     with pytest.raises(zmqkit.UsageError, match=r"callback is .*; use a function that takes a"):
         subscriber.listen(callback, 0.01)
+
+
+async def wait(_: object) -> None:
+    """What a blocking subscriber cannot wait for."""
+
+
+class Waits:
+    """The same as an object."""
+
+    async def __call__(self, _: object) -> None: ...
+
+
+@pytest.mark.parametrize("callback", [wait, Waits()])
+def test_a_blocking_listener_does_not_wait(blocking: Kit, callback: Any) -> None:
+    subscriber = blocking.subscriber(count=0)
+    with pytest.raises(zmqkit.UsageError, match=r"is async def; use zmqkit\.asyncio"):
+        subscriber.listen(callback, 0.01)
+
+
+def test_nobody_waits_for_what_is_told_of_a_gap(kit: Kit) -> None:
+    with pytest.raises(zmqkit.UsageError, match=r"on_gap is .*; use a plain function"):
+        kit.subscriber(count=0, on_gap=wait)

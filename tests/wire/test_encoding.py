@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 
 from zmqkit.errors import UsageError
 from zmqkit.wire import encoding
-from zmqkit.wire.encoding import DEPTH_MAX, Malformed, array, check, decode, encode, packer
+from zmqkit.wire.encoding import (
+    DEPTH_MAX,
+    Malformed,
+    array,
+    check,
+    decode,
+    encode,
+    packer,
+    raw_of,
+)
 
 INTEGERS = st.integers(-(1 << 63), (1 << 64) - 1)
 SCALARS = st.one_of(
@@ -261,3 +270,11 @@ def peak_bytes(bomb: bytes) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_a_view_of_what_may_change_is_copied() -> None:
+    changing, view = bytearray(b"before"), memoryview(b"-still-")[1:6]
+    raw = raw_of(memoryview(changing).toreadonly())
+    changing[:] = b"behind"
+    assert bytes(raw) == b"before"
+    assert type(raw_of(view)) is memoryview and raw_of(view) == b"still"

@@ -25,7 +25,8 @@ from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 class Batch:
     """Messages that leave together: those of a topic in one packet, at 64 KiB or at the end.
 
-    It belongs to one task. Order holds for each topic.
+    It belongs to one task. Order holds for each topic in it; what is published directly
+    before they leave is before them.
     """
 
     def __init__(self, publisher: Publisher) -> None:
@@ -111,9 +112,9 @@ class Publisher:
     async def publish(self, topic: str, body: object) -> None:
         """Send a message to every subscriber of the topic, with all others of this turn.
 
-        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages; one that
-        follows a packet within 0.1 ms may leave with the next. topic: text without NUL, 256
-        bytes at most. Raises UsageError for what cannot travel.
+        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages; of many that
+        follow each other within 0.1 ms some leave together. topic: text without NUL, 256 bytes
+        at most. Raises UsageError for what cannot travel.
         """
         # After each flush a topic has no room, and only a flush can block the publisher.
         if not self._gathering.quick(topic, body):

@@ -123,7 +123,8 @@ class Subscriber:
     def stop(self) -> None:
         """Have one who iterates, listens or waits for a message return; from any thread.
 
-        A loop is given the rest of the packet in hand before it ends.
+        A loop is given the rest of the packet in hand before it ends. Each stop ends one
+        reader; `close` ends all.
         """
         self._stopping = True
         if self._driver is not None:

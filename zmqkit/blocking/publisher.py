@@ -25,7 +25,8 @@ from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 class Batch:
     """Messages that leave together: those of a topic in one packet, at 64 KiB or at the end.
 
-    It belongs to one thread. Order holds for each topic.
+    It belongs to one thread. Order holds for each topic in it; what is published directly
+    before they leave is before them.
     """
 
     def __init__(self, publisher: Publisher) -> None:

@@ -21,7 +21,15 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, LEAVE_S, QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
+from zmqkit.options import (
+    CLOSE_S,
+    LEAVE_S,
+    QUICK_RUNS_MIN,
+    QUICK_S,
+    STEP_S,
+    TURN_MESSAGES,
+    WAIT_S_MAX,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -221,7 +229,8 @@ class Service:
                 driver.command(self._core.leave(), time.monotonic())
             self._place.withdraw()
             self.stop()
-            if self._serving.acquire(timeout=max(0.0, until - time.monotonic())):
+            left_s = min(max(0.0, until - time.monotonic()), WAIT_S_MAX)
+            if self._serving.acquire(timeout=left_s):
                 self._stopping = False  # it was for whoever served
                 self._drain(driver, until)
                 self._serving.release()

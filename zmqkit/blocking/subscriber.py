@@ -16,6 +16,7 @@ from zmqkit._messages import (
     Message,
     check_callback,
     check_reader,
+    is_async,
     label_of,
     name_of,
     publisher_rows,
@@ -105,6 +106,11 @@ class Subscriber:
     ) -> None:
         """Call back with each message until `stop`, or for `timeout_s`."""
         check_callback(callback)
+        if is_async(callback):
+            raise UsageError(
+                f"the callback {callback!r} is async def; use zmqkit.asyncio.Subscriber, or a "
+                "plain def here"
+            )
         until = end_of(timeout_s)
         self._check_open()
         while True:
@@ -118,7 +124,8 @@ class Subscriber:
     def stop(self) -> None:
         """Have one who iterates, listens or waits for a message return; from any thread.
 
-        A loop is given the rest of the packet in hand before it ends.
+        A loop is given the rest of the packet in hand before it ends. Each stop ends one
+        reader; `close` ends all.
         """
         self._stopping = True
         if not self._closed:

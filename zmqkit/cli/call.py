@@ -11,6 +11,7 @@ from typing import BinaryIO
 import click
 
 import zmqkit
+from zmqkit.cli.numeric import Number
 from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
 from zmqkit.cli.stdin import standard_input
@@ -55,7 +56,7 @@ class Arguments:
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
@@ -64,7 +65,7 @@ class Arguments:
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=WAIT_S,
     show_default=True,
     metavar="SECONDS",

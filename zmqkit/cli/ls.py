@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 
 from zmqkit.cli.main import log_to_stderr
+from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import duration, say, table, tell, to_json
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
@@ -17,6 +18,7 @@ from zmqkit.core.membership import EVERYBODY
 from zmqkit.drivers import node as nodes
 from zmqkit.drivers.directory import Listing, StaticPeer
 from zmqkit.drivers.node import Node
+from zmqkit.options import WAIT_S_MAX
 
 WAIT_S = 1.0
 
@@ -28,7 +30,7 @@ _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=WAIT_S,
     show_default=True,
     metavar="SECONDS",
@@ -38,7 +40,7 @@ _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     metavar="SECONDS",
     help="With --watch, how long; until it is interrupted unless told.",
 )
@@ -84,7 +86,7 @@ def command(
             draw = None if as_json else lambda rows: lines(rows, verbose=bool(verbose))
             Watch(node.directory, news, draw).run(for_s)
             return
-        threading.Event().wait(wait_s)
+        threading.Event().wait(min(wait_s, WAIT_S_MAX))
         found, peers = node.directory(), node.static_peers() if verbose else []
     if as_json:
         rows: list[Listing | StaticPeer] = [*found, *peers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -120,6 +121,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives its exit code, after a line about what went wrong."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    if sys.stdout is None:
+        say_error("standard output is closed; to drop it, write to /dev/null")
+        return FAILED
     try:
         code = cli.main([*arguments], prog_name="zmqkit", standalone_mode=False)
     except click.ClickException as error:

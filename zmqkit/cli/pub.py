@@ -12,6 +12,7 @@ import click
 import zmqkit
 from zmqkit._messages import Policy
 from zmqkit.cli.call import Values, parse
+from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, to_json
 from zmqkit.cli.stdin import standard_input
 from zmqkit.options import WAIT_S
@@ -30,7 +31,7 @@ from zmqkit.wire.publication import check_topic
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option(
     "--hz",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="RATE",
     help="Publish so many a second; BODY again and again until --count or Ctrl-C.",
 )
@@ -47,7 +48,7 @@ from zmqkit.wire.publication import check_topic
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=WAIT_S,
     show_default=True,
     metavar="SECONDS",
@@ -116,7 +117,8 @@ def _bodies(text: str | None, *, raw: bool, again: bool) -> Iterator[object]:
     """What to publish: standard input by lines or whole, or the text, again and again."""
     if text is None:
         return _lines(standard_input(), raw=raw)
-    return _one(text.encode() if text != "-" else standard_input(), raw=raw, again=again)
+    given = text.encode(errors="surrogateescape")  # what is no UTF-8 is bytes, as in a pipe
+    return _one(given if text != "-" else standard_input(), raw=raw, again=again)
 
 
 def _lines(stream: BinaryIO, *, raw: bool) -> Iterator[object]:

@@ -11,6 +11,7 @@ import click
 
 import zmqkit
 from zmqkit.cli.drops import Drops
+from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import escaped, say, say_value, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
 
@@ -22,7 +23,7 @@ from zmqkit.cli.rates import Rate, Rates
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="SECONDS",
     help="End when no message came for so long; forever unless told.",
 )

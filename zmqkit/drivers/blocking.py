@@ -73,9 +73,11 @@ class BlockingDriver:
         self._leader: Waiter | None = None
         self._resting = False
         self._rest_until = inf
-        self._wake_read, self._wake_write = os.pipe()
+        self._wake_read, waker = os.pipe()
         os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        os.set_blocking(waker, False)
+        # A file knows when it is closed; a descriptor may be somebody else's by then.
+        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115 - until `close`
         self._watched: tuple[int, ...] = ()
         self._poll = self._watch()
 
@@ -248,7 +250,7 @@ class BlockingDriver:
             for follower in list(self._followers):
                 self._release(follower)
             while self.led and time.monotonic() < until:
-                self._news.wait(max(0.0, until - time.monotonic()))
+                self._news.wait(min(until - time.monotonic(), WAIT_S_MAX))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End these threads' waits; the caller holds the lock."""
@@ -266,9 +268,9 @@ class BlockingDriver:
     def wake(self) -> None:
         """Have the leading thread look around at once."""
         try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            return  # it was woken often enough
+            self._waker.write(b"\0")  # does nothing if it was woken often enough
+        except ValueError:
+            return  # closed: nobody drives any more
 
     def step(self) -> float | None:
         """Drive once on behalf of nobody; None when a thread leads or holds the lock.
@@ -289,7 +291,7 @@ class BlockingDriver:
     def close(self) -> None:
         """Give the pipe back; the role is retired, its core and link are closed."""
         os.close(self._wake_read)
-        os.close(self._wake_write)
+        self._waker.close()
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
         """Wait until the outcome is there or the lead is free; then take it, or pass it on."""

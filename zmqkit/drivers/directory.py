@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zmqkit.core.membership import MembershipCore
@@ -60,13 +61,15 @@ def listings(core: MembershipCore, now: float) -> list[Listing]:
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
-def static_peers(core: MembershipCore) -> list[StaticPeer]:
-    """A row for each address given for everybody, in the order given."""
-    return [
+def static_peers(core: MembershipCore, unasked: Iterable[str] = ()) -> list[StaticPeer]:
+    """A row for each address given for everybody, those behind that are not to be asked."""
+    asked = [
         _static_peer(seed.url.endpoint.removeprefix("tcp://"), seed.process, core)
         for seed in core.seeds
         if not seed.key
     ]
+    why = "not asked: it is on another machine"
+    return [*asked, *(StaticPeer(address, "", why) for address in unasked)]
 
 
 def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer:

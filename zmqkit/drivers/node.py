@@ -139,7 +139,9 @@ class Node:
 
     def static_peers(self) -> list[StaticPeer]:
         """A row for each address that was given for everybody."""
-        return self.ask(lambda: static_peers(self.core))
+        return self.ask(
+            lambda: static_peers(self.core, self._peers.unasked(beyond=self._beyond))
+        )
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
@@ -237,6 +239,7 @@ class Node:
             for url in self._peers.urls
             if self._beyond or is_loopback(url.host)
         }
+        self._peers.warn_of_unasked(beyond=self._beyond)
         now = time.monotonic()
         for endpoint in self._seeded.keys() - wanted.keys():
             self._driver.perform(self.core.unseed(self._seeded.pop(endpoint)))

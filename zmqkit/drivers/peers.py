@@ -6,7 +6,7 @@ import logging
 import os
 
 from zmqkit.errors import ConfigError
-from zmqkit.model import Url, parse_url
+from zmqkit.model import Url, bracketed, is_loopback, parse_url
 from zmqkit.options import PEERS_BYTES_MAX, Environment, read_peers
 
 log = logging.getLogger("zmqkit")
@@ -23,6 +23,7 @@ class Peers:
         self._path = environment.peers_file
         self._stamp: Stamp | None = None
         self._error = ""
+        self._warned: set[str] = set()
         self._of_file: tuple[str, ...] = ()
         if self._path:
             self._stamp = self._look()
@@ -38,6 +39,23 @@ class Peers:
     def are_any(self) -> bool:
         """Whether there are some, or may be when the file changes."""
         return bool(self._given or self._path)
+
+    def unasked(self, *, beyond: bool) -> list[str]:
+        """Those on other machines, as `host:port`, unless it goes beyond this one."""
+        urls = [] if beyond else self.urls
+        return [f"{bracketed(u.host)}:{u.port}" for u in urls if not is_loopback(u.host)]
+
+    def warn_of_unasked(self, *, beyond: bool) -> None:
+        """Say once of each which is not asked, and what to do about it."""
+        for address in self.unasked(beyond=beyond):
+            if address not in self._warned:
+                self._warned.add(address)
+                log.warning(
+                    "static peer %s is on another machine and is not asked; pass "
+                    "insecure=True, or --insecure, or set ZMQKIT_INSECURE=1, to talk in plain "
+                    "text on the network",
+                    address,
+                )
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether the peers did.

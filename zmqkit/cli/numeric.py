@@ -1,0 +1,20 @@
+"""Numbers on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Number(click.FloatRange):
+    """A number within a range, in which NaN is not."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; BadParameter names what is none."""
+        number = float(super().convert(value, param, ctx))
+        if number != number:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
