@@ -103,6 +103,20 @@ def test_a_welcome_makes_its_roles_found(core: MembershipCore) -> None:
     core.check()
 
 
+def test_what_the_process_says_itself_counts_more_than_a_false_record(
+    core: MembershipCore,
+) -> None:
+    core.want(ORDERS, 0.0, open=False)
+    core.heard(replace(RECORD, process=THEM + 1, control_port=1), "forged", 0.0)
+    core.heard(replace(RECORD, incarnation=0xB), "mdns", 0.0)
+    other = ("orders", "service", 0xB, 6001)
+    effects = core.receive(PEER, packets.directory(THEM, ROW, other), 0.0)
+    assert FOUND in effects
+    core.check()
+    core.heard(replace(RECORD, process=THEM + 1, control_port=1), "forged", 1.0)
+    assert core.malformed["conflict"] == 1 and THEM + 1 not in core.neighbours
+
+
 def test_what_the_process_says_of_its_port_counts(core: MembershipCore) -> None:
     core.want(ORDERS, 0.0, open=False)
     core.heard(replace(RECORD, port=6666), "mdns", 0.0)
@@ -299,13 +313,13 @@ def test_the_last_role_may_be_announced_before_it_is_listed(core: MembershipCore
 
 def test_a_goodbye_makes_us_ask_and_disconnects_nobody(core: MembershipCore) -> None:
     alive(core)
-    assert kinds(core.vanished(0xA, "mdns", 1.0)) == [HELLO]
+    assert kinds(core.vanished(0xA, "mdns")) == [HELLO]
     assert core.neighbours[THEM].life is Life.ALIVE
 
 
 def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "mdns", 1.0) == []
+    assert core.vanished(0xA, "mdns") == []
     assert not core.sightings
     core.check()
 
@@ -313,13 +327,13 @@ def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> 
 def test_a_goodbye_before_the_first_answer_is_the_end(core: MembershipCore) -> None:
     core.want(ORDERS, 0.0, open=False)
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "mdns", 0.1) == [Disconnect(PEER)]
+    assert core.vanished(0xA, "mdns") == [Disconnect(PEER)]
     assert not core.neighbours
 
 
 def test_an_end_that_was_not_heard_of_is_passed_over(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "elsewhere", 1.0) == core.vanished(0xB, "mdns", 1.0) == []
+    assert core.vanished(0xA, "elsewhere") == core.vanished(0xB, "mdns") == []
     assert list(core.sightings) == [0xA]
 
 
@@ -328,7 +342,7 @@ def test_one_that_died_is_remembered_as_long_as_discovery_does(core: MembershipC
     core.disconnected(PEER, 1.0)
     core.tick(3.0)
     assert list(core.sightings[0xA].sources) == ["mdns"]
-    core.vanished(0xA, "mdns", 3.1)
+    core.vanished(0xA, "mdns")
     assert not core.sightings and not core.neighbours
     core.check()
 
@@ -361,6 +375,6 @@ def test_what_is_wanted_twice_is_given_up_twice(core: MembershipCore) -> None:
 
 def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) -> None:
     alive(core)
-    core.vanished(0xA, "mdns", 0.0)
+    core.vanished(0xA, "mdns")
     core.unwant(ORDERS, open=False)
     assert not core.sightings

@@ -135,6 +135,17 @@ def test_the_other_connection_may_break_too(core: MembershipCore) -> None:
     assert kinds(core.receive(SECOND, WELCOME, 1.3)) == [PING]
 
 
+def test_another_process_on_the_other_connection_has_nobody_judged(
+    core: MembershipCore,
+) -> None:
+    core.heard(MOVED, "mdns:lan", 0.5)
+    core.tick(0.5 + RACE_S + SOON)
+    core.receive(SECOND, WELCOME, 0.8)
+    assert core.receive(SECOND, packets.directory(OTHERS), 0.81) == [Disconnect(SECOND)]
+    core.tick(0.8 + RACE_S + SOON)
+    assert (them(core).life, them(core).place) == (Life.ALIVE, (OLD, 5000))
+
+
 def test_another_process_on_the_connection_in_use_is_the_end(core: MembershipCore) -> None:
     core.heard(MOVED, "mdns:lan", 0.5)
     core.tick(0.5 + RACE_S + SOON)

@@ -101,7 +101,7 @@ class MembershipMachine(RuleBasedStateMachine):
 
     @rule(role=ROLES, source=SOURCES)
     def vanished(self, role: int, source: str) -> None:
-        self.perform(self.core.vanished(role, source, self.now))
+        self.perform(self.core.vanished(role, source))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), process=PROCESSES, roles=st.sets(ROLES), revision=st.integers(1, 2))

@@ -131,6 +131,10 @@ def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> 
 
 def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
     alive(core)
-    core.receive(PEER, packets.directory(OTHERS, ROW), 1.0)
+    elsewhere = "tcp://127.0.0.1:5001/orders"
+    core.want(elsewhere, 0.0, open=False)
+    core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
+    core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
     assert core.malformed == {"conflict": 1}
+    assert core.sightings[0xA].record.process == THEM
     core.check()

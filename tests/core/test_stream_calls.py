@@ -123,6 +123,19 @@ def test_credit_is_granted_a_quarter_of_the_window_at_a_time(client: ClientCore)
     assert client.flush(0.0) == []
 
 
+def test_credit_for_an_instance_that_is_silent_leaves_when_it_answers(
+    client: ClientCore,
+) -> None:
+    call = begun(client)
+    quarter = STREAM_ITEMS // 4
+    receive(client, items(1, *range(quarter)))
+    client.hear(tell("silent", A), 0.0)
+    drain(client, call)
+    assert grants(client.flush(0.0)) == []
+    effects = client.hear(tell("answering", A), 1.0) + client.flush(1.0)
+    assert grants(effects) == [[[1], [quarter + 1], [None]]]
+
+
 def test_large_values_are_credited_one_by_one(client: ClientCore) -> None:
     up(client, A)
     call = stream(client)
@@ -216,6 +229,17 @@ def test_one_that_has_not_begun_moves_if_it_may(client: ClientCore) -> None:
     client.check()
     receive(client, packets.items(B, CLIENT, 1, 0, "b"), incarnation=B)
     assert drain(client, call) == ["b"]
+
+
+def test_one_that_moves_forgets_the_end_that_was_told_before(client: ClientCore) -> None:
+    up(client, A, "count")
+    call = stream(client)
+    receive(client, end(2))  # its values were lost
+    up(client, B, "count")
+    client.hear(tell("gone", A), 0.0)
+    receive(client, packets.items(B, CLIENT, 1, 0, 1, 2, 3), incarnation=B)
+    receive(client, packets.end(B, CLIENT, 1, 3), incarnation=B)
+    assert drain(client, call) == [1, 2, 3] and call.over and call.error is None
 
 
 def test_values_of_an_instance_that_had_it_are_passed_over(client: ClientCore) -> None:

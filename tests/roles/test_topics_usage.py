@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import zmqkit
-from tests.roles.kit import BOUND_S, Kit
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -27,6 +27,22 @@ def test_one_waits_for_a_whole_number_of_others(kit: Kit, count: Any) -> None:
         with pytest.raises(zmqkit.UsageError, match=r"count is .*; use a whole number, 1 or"):
             role.ready(count, timeout_s=0.01)
         assert role.ready(2, timeout_s=0.01) == 1
+
+
+@pytest.mark.parametrize("count", [0, "2", True, None])
+def test_a_client_waits_for_a_whole_number_of_instances(kit: Kit, count: Any) -> None:
+    client = kit.client(count=0)
+    with pytest.raises(zmqkit.UsageError, match=r"count is .*; use a whole number, 1 or"):
+        client.ready(count, timeout_s=0.01)
+    assert client.ready(1, timeout_s=0.01) == 0
+
+
+def test_a_wait_for_instances_that_is_given_up_leaves_nothing(aio: AsyncKit) -> None:
+    client = aio.client(count=0).inner
+    waiting = aio.submit(client.ready(1))
+    until(lambda: client._core.roster.awaited)
+    waiting.cancel()
+    until(lambda: not client._core.roster.awaited)
 
 
 @pytest.mark.parametrize("timeout_s", ["x", nan, True, b"1", [1]])

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import call_body, end_of, instance_rows
+from zmqkit._roles import call_body, check_count, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.asyncio.stream import Stream
 from zmqkit.core.call import CallOptions
@@ -125,11 +125,15 @@ class Client(BoundClient):
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
+        check_count(count)
         driver = self._usable()
         future: asyncio.Future[int] = driver.loop.create_future()
         limit = end_of(timeout_s) - monotonic()
         driver.perform(self._core.await_ready(count, future, limit, monotonic()))
-        return await future
+        try:
+            return await future
+        finally:
+            self._core.roster.await_no_more(future)
 
     def instances(self) -> list[dict[str, object]]:
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import call_body, end_of, instance_rows
+from zmqkit._roles import call_body, check_count, end_of, instance_rows
 from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
@@ -115,6 +115,7 @@ class Client(BoundClient):
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
+        check_count(count)
         waiter = Waiter()
         self._driver.process.check()
         with self._driver.lock:
@@ -127,6 +128,7 @@ class Client(BoundClient):
             self._driver.wait(waiter)
         except BaseException:
             with self._driver.lock:
+                self._core.roster.await_no_more(waiter)
                 self._driver.leave(waiter)
             raise
         assert isinstance(waiter.value, int)

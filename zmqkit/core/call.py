@@ -119,6 +119,11 @@ class Call:
         """False only if no packet with the call can have reached a handler."""
         return self.copies > 0 or self.exposed
 
+    def restart(self) -> None:
+        """Another instance is to have it from the beginning."""
+        self.copies = 0
+        self.attempts -= 1
+
     @property
     def give_up_at(self) -> float:
         """When it ends if nobody is known who could run it."""

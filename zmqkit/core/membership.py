@@ -114,11 +114,8 @@ class MembershipCore:
             return []
         return [] if vouched else self._reach(record.process, now)
 
-    def vanished(self, incarnation: int, source: str, now: float) -> list[Effect]:
-        """Discovery withdrew a record: ask its process, or forget what nobody remembers."""
-        return self._withdrawn(incarnation, source)
-
-    def _withdrawn(self, incarnation: int, source: str) -> list[Effect]:
+    def vanished(self, incarnation: int, source: str) -> list[Effect]:
+        """A source withdrew a record: ask its process, or forget what nobody remembers."""
         sighting = self.sightings.get(incarnation)
         if sighting is None or source not in sighting.sources:
             return []
@@ -315,7 +312,7 @@ class MembershipCore:
         effects: list[Effect] = []
         for process in processes:
             for incarnation in self._known.of(process):
-                effects += self._withdrawn(incarnation, PEER)
+                effects += self.vanished(incarnation, PEER)
             neighbour = self.neighbours.get(process)
             if neighbour is not None and not self._uses(process):
                 effects += self._drop(neighbour)
@@ -359,13 +356,16 @@ class MembershipCore:
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
         """Believe what a process says of its own roles, as long as it is a neighbour."""
         process, young = directory.process, False
+        effects: list[Effect] = []
         for record in directory.records(host):
+            if self._known.is_hearsay(record):
+                effects += self._erase(record.incarnation)
             refused = self._known.learn(record, source, now)
             if refused:
                 self.malformed[refused] += 1
             elif process in self._rumours:
                 self._known.learn(record, PEER, now)
-        effects = self.seeds.pick(directory)
+        effects += self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
             if incarnation not in self.sightings:
                 continue  # erased together with the one before

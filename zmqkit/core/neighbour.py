@@ -198,6 +198,8 @@ class Neighbour:
         """Another process answered on this connection; `is_over` says if it was the last."""
         if self.life is Life.ALIVE and peer == self.peer:
             return self.close()
+        if peer == self.rival:
+            self.rival, self.judge_at = b"", math.inf
         effects = [self._close(peer)]
         return effects + self._try(now) if self.untried and not self.attempts else effects
 

@@ -51,9 +51,8 @@ class Placement:
         for call in calls:
             self._roster.unassign(call)
             if call.copies:
-                call.copies = 0
                 call.exposed = True
-                call.attempts -= 1
+                call.restart()
                 self._pending.counts["retries"] += 1
             self.line.join(call.sequence, call.options.priority, call)
         return self.fill(now)
@@ -70,8 +69,7 @@ class Placement:
         if other is None and (code != LEAVING or call.attempts <= 0):
             return False
         self._roster.unassign(call)
-        call.copies = 0
-        call.attempts -= 1
+        call.restart()
         self._pending.counts["retries"] += 1
         if other is not None:
             self._roster.assign(call, other, now)

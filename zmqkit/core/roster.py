@@ -83,9 +83,9 @@ class Roster:
         later: dict[int, StreamCall] = {}
         for call in self.grants.values():
             instance = call.instance
-            if instance is None or call.over or not instance.sends:
+            if instance is None or call.over:
                 continue
-            if now < instance.blocked_until:
+            if not instance.sends or now < instance.blocked_until:
                 later[call.sequence] = call
             else:
                 rows.setdefault(instance, []).append(call.tell())
@@ -125,6 +125,10 @@ class Roster:
         for _, until, _ in self.awaited:
             self.wake(until)
         return [(waiter, count, None) for _, _, waiter in over]
+
+    def await_no_more(self, waiter: object) -> None:
+        """Whoever waited for a number of instances has given up."""
+        self.awaited = [wait for wait in self.awaited if wait[2] is not waiter]
 
     # Connections
 

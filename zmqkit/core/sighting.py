@@ -82,6 +82,13 @@ class Sightings:
             sighting.heard_at = now
         return ""
 
+    def is_hearsay(self, record: Record) -> bool:
+        """Whether the role was said to be another process's, by others than that itself."""
+        sighting = self.by_incarnation.get(record.incarnation)
+        if sighting is None or sighting.record.process == record.process:
+            return False
+        return sighting.sources.keys().isdisjoint(ITS_OWN_WORD)
+
     def is_listed(self, record: Record) -> bool:
         """Whether the process has said itself what the record says of the role."""
         sighting = self.by_incarnation.get(record.incarnation)

@@ -58,6 +58,13 @@ class StreamCall(Call):
         self.missing = False
         self._untold_bytes = 0
 
+    def restart(self) -> None:
+        """Know nothing of what the instance before may have said."""
+        super().restart()
+        self.end = None
+        self.asked = -1
+        self.missing = False
+
     def take(self) -> object:
         """The next value that arrived; there must be one."""
         size, value = self.values.popleft()

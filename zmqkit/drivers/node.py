@@ -308,7 +308,7 @@ class Node:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
 
     def _vanished(self, incarnation: int, source: str) -> None:
-        self._driver.perform(self.core.vanished(incarnation, source, time.monotonic()))
+        self._driver.perform(self.core.vanished(incarnation, source))
 
     def _readdressed(self) -> None:
         self._look_at_addresses()

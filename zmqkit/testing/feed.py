@@ -79,7 +79,7 @@ class Feed:
         def tell(now: float) -> None:
             control = process.control
             process.trace(f"hears the end of {incarnation:x}")
-            control.perform(control.core.vanished(incarnation, SOURCE, now))
+            control.perform(control.core.vanished(incarnation, SOURCE))
 
         def vanish() -> None:
             heard = self.heard.get(process)
