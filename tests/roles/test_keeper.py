@@ -9,7 +9,7 @@ import pytest
 
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, Kit, until
-from zmqkit.blocking import service as services
+from zmqkit.blocking import runner
 from zmqkit.options import TURN_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
@@ -105,8 +105,8 @@ def asked(fake_client: FakeClient, service: Any, *requests: tuple[int, str, obje
 @pytest.fixture
 def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every handler passes for one that is quick."""
-    monkeypatch.setattr(services, "QUICK_S", BOUND_S)
-    monkeypatch.setattr(services, "QUICK_RUNS_MIN", 0)
+    monkeypatch.setattr(runner, "QUICK_S", BOUND_S)
+    monkeypatch.setattr(runner, "QUICK_RUNS_MIN", 0)
 
 
 def watched(service: Any) -> None:
@@ -163,7 +163,7 @@ def test_an_answer_does_not_wait_for_a_method_that_was_not_quick_often(
 ) -> None:
     service = blocking.serving(double)
     watched(service)
-    service._quick_runs.clear()
+    service._runner._quick_runs.clear()
     asked(fake_client, service, (1, "double", 1), (2, "double", 2))
     assert fake_client.reply() == (wire.REPLY, [[1], [2]])
 

@@ -209,7 +209,7 @@ def test_method_name_that_cannot_travel_is_refused(kit: Kit) -> None:
         kit.client(count=0).call("\udcff")
 
 
-@pytest.mark.parametrize("count", [0, 1, sys.maxsize])
+@pytest.mark.parametrize("count", [1, sys.maxsize])
 def test_readiness_can_be_asked_for_without_waiting(kit: Kit, count: int) -> None:
     client = kit.client(count=0)
     assert client.ready(count, timeout_s=0.01) == 0
