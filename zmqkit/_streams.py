@@ -63,7 +63,9 @@ def close_generator(request: StreamRequest) -> None:
         _plain(request).close()
     except ValueError:
         return  # another thread runs it, and closes it as soon as it gives a value
-    except Exception as error:  # noqa: BLE001 - nobody waits for it any more
+    except KeyboardInterrupt:
+        raise  # meant for this program
+    except BaseException as error:  # noqa: BLE001 - nobody waits for it any more
         _complain(request, error)
     finally:
         current.reset(token)
@@ -75,7 +77,9 @@ async def close_waiting(request: StreamRequest) -> None:
         return
     try:
         await _waiting(request).aclose()
-    except Exception as error:  # noqa: BLE001 - nobody waits for it any more
+    except KeyboardInterrupt:
+        raise  # meant for this program
+    except BaseException as error:  # noqa: BLE001 - nobody waits for it any more
         _complain(request, error)
 
 

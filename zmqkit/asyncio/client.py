@@ -150,16 +150,22 @@ class Client(BoundClient):
         """
         if self._closing is None:
             self._process.check()
-            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
         await asyncio.shield(self._closing)
         return 0
 
-    async def _close(self, timeout_s: float) -> int:
+    async def _close(self, until: float) -> int:
         driver = self._driver
         if driver is None:
             return 0
-        await driver.drive_until(lambda: not self._core.in_flight, end_of(timeout_s))
+        try:
+            await driver.drive_until(lambda: not self._core.in_flight, until)
+        finally:
+            unsettled = await self._let_go(driver)  # when it is cancelled, too
+        return unsettled
+
+    async def _let_go(self, driver: AioDriver) -> int:
         self._driver = None
         unsettled = self._core.in_flight
         driver.driver.perform(self._core.close())

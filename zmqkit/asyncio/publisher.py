@@ -150,20 +150,25 @@ class Publisher:
         """
         if self._closing is None:
             self._process.check()
-            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
         await asyncio.shield(self._closing)
         return 0
 
-    async def _close(self, timeout_s: float) -> int:
+    async def _close(self, until: float) -> int:
         driver = self._driver
         if driver is None:
             return 0
-        until, audience = end_of(timeout_s), self._core.audience
         driver.perform(self._core.leave(time.monotonic()))
         self._place.withdraw()
-        await driver.drive_until(lambda: not audience.joined_count, until)
-        left, self._driver = audience.joined_count, None
+        try:
+            await driver.drive_until(lambda: not self._core.audience.joined_count, until)
+        finally:
+            left = await self._let_go(driver, until)  # when it is cancelled, too
+        return left
+
+    async def _let_go(self, driver: AioDriver, until: float) -> int:
+        left, self._driver = self._core.audience.joined_count, None
         driver.driver.perform(self._core.close())
         driver.soon()
         await asyncio.sleep(0)  # who waits for room or for subscribers learns of it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar, overload
@@ -28,6 +28,7 @@ from zmqkit._streams import (
     next_waiting,
 )
 from zmqkit.asyncio.closing import in_thread
+from zmqkit.asyncio.threads import Threads
 from zmqkit.core import effects
 from zmqkit.core.service import Result, ServiceCore
 from zmqkit.core.stream import StreamRequest
@@ -36,11 +37,16 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S, STEP_S, TURN_MESSAGES
+from zmqkit.options import (
+    CLOSE_S,
+    CONCURRENCY_ASYNCIO,
+    LEAVE_S,
+    STEP_S,
+    THREADS_MAX,
+    TURN_MESSAGES,
+)
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
-AnyRequest = TypeVar("AnyRequest", bound=effects.Request)
-Given = TypeVar("Given")
 
 
 class Service:
@@ -73,7 +79,7 @@ class Service:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads(min(concurrency, THREADS_MAX), f"zmqkit-{name}")
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._results: list[Result] = []
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -197,28 +203,32 @@ class Service:
         Gives how many accepted requests were left unanswered.
         """
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close(timeout_s))
+            self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
         await asyncio.shield(self._closing)
         return 0
 
-    async def _close(self, timeout_s: float) -> int:
+    async def _close(self, until: float) -> int:
         driver = self._driver
         if driver is None:
             return 0
-        until = end_of(timeout_s)
         self._stopped.set()
         driver.perform(self._core.leave())
         self._place.withdraw()
-        await driver.drive_until(lambda: not self._core.in_flight, until)
+        try:
+            await driver.drive_until(lambda: not self._core.in_flight, until)
+        finally:
+            unanswered = await self._let_go(driver, until)  # when it is cancelled, too
+        return unanswered
+
+    async def _let_go(self, driver: AioDriver, until: float) -> int:
         self._driver = None
         unanswered = self._core.in_flight
         driver.driver.perform(self._core.close())
         driver.close()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=LEAVE_S)
-        if self._pool is not None:
-            self._pool.shutdown(wait=not unanswered, cancel_futures=True)
+        self._threads.close()
         driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
         await in_thread(self._place.release)
         if unanswered:
@@ -275,9 +285,19 @@ class Service:
             task = self._tasks.get(request.ticket)
             handler = self._handlers.by_name[request.method]
             if task is not None and (handler.waits or not handler.streams):
+                task.add_done_callback(partial(self._never_began, request))
                 task.cancel()
             else:
                 self._go_on(request)
+
+    def _never_began(self, request: effects.Request, task: asyncio.Task[None]) -> None:
+        """A task that was cancelled before its first step ran nothing that answers."""
+        if self._tasks.get(request.ticket) is task:
+            answer = error_answer(asyncio.CancelledError())
+            if isinstance(request, StreamRequest):
+                self._ended(request, answer)
+            else:
+                self._answered(request, answer)
 
     def _go_on(self, request: effects.Request) -> None:
         waiting = self._waiting.pop(request.ticket, None)
@@ -286,27 +306,45 @@ class Service:
 
     async def _stream(self, handler: Handler, request: StreamRequest) -> None:
         """Send a generator's values as its caller's credit allows; close it at the end."""
-        error: Answer | None = None
-        until = time.monotonic() + STEP_S
         try:
-            while not request.cancelled:
-                answer = await self._next(handler, request)
-                if answer is None or not is_value(answer):
-                    error = answer
-                    break
-                now = time.monotonic()
-                self._core.yielded(request, answer, now)
-                if self._driver is not None:
-                    self._driver.gathered()
-                if not request.goes_on or now >= until:
-                    await self._pause(request)
-                    until = time.monotonic() + STEP_S
-        except asyncio.CancelledError as cancelled:
-            error = error_answer(cancelled)
-        if handler.waits:
-            await close_waiting(request)
+            error = await self._send_values(handler, request)
+        except GeneratorExit:
+            raise  # the loop is gone, and nobody waits
+        except BaseException as raised:
+            await self._end(handler, request, error_answer(raised))
+            if isinstance(raised, KeyboardInterrupt):
+                raise
         else:
-            close_generator(request)
+            await self._end(handler, request, error)
+
+    async def _send_values(self, handler: Handler, request: StreamRequest) -> Answer | None:
+        """Until the generator ends, raises, or is unwanted; gives what it raised."""
+        until = time.monotonic() + STEP_S
+        while not request.cancelled:
+            answer = await self._next(handler, request)
+            if answer is None or not is_value(answer):
+                return answer
+            now = time.monotonic()
+            self._core.yielded(request, answer, now)
+            if self._driver is not None:
+                self._driver.gathered()
+            if not request.goes_on or now >= until:
+                await self._pause(request)
+                until = time.monotonic() + STEP_S
+        return None
+
+    async def _end(
+        self, handler: Handler, request: StreamRequest, error: Answer | None
+    ) -> None:
+        try:
+            if handler.waits:
+                await close_waiting(request)
+            else:
+                close_generator(request)
+        finally:
+            self._ended(request, error)
+
+    def _ended(self, request: StreamRequest, error: Answer | None) -> None:
         self._tasks.pop(request.ticket, None)
         if self._driver is not None:
             self._driver.perform(self._core.ended(request, error, time.monotonic()))
@@ -316,7 +354,7 @@ class Service:
             return await next_waiting(handler, request)
         if not handler.thread:
             return next_value(handler, request)
-        return await self._in_pool(next_value, handler, request)
+        return await self._threads.run(next_value, handler, request)
 
     async def _pause(self, request: StreamRequest) -> None:
         """Wait for credit, and for this stream's turn."""
@@ -328,26 +366,23 @@ class Service:
     async def _run(self, handler: Handler, request: effects.Request) -> None:
         try:
             answer = await self._answer(handler, request)
-        except asyncio.CancelledError as error:
-            answer = error_answer(error)
-        del self._tasks[request.ticket]
-        self._later(request, answer)
+        except GeneratorExit:
+            raise  # the loop is gone, and nobody waits
+        except BaseException as raised:
+            self._answered(request, error_answer(raised))
+            if isinstance(raised, KeyboardInterrupt):
+                raise  # meant for this program, too
+        else:
+            self._answered(request, answer)
 
     async def _answer(self, handler: Handler, request: effects.Request) -> Answer:
         if handler.waits:
             return await run_waiting(handler, request)
-        return await self._in_pool(run_plain, handler, request)
+        return await self._threads.run(run_plain, handler, request)
 
-    async def _in_pool(
-        self, run: Callable[[Handler, AnyRequest], Given], handler: Handler, request: AnyRequest
-    ) -> Given:
-        assert self._loop is not None
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(thread_name_prefix=f"zmqkit-{self.name}")
-        return await self._loop.run_in_executor(self._pool, run, handler, request)
-
-    def _later(self, request: effects.Request, answer: Answer) -> None:
-        """Answer at the end of the turn, with all else that is finished by then."""
+    def _answered(self, request: effects.Request, answer: Answer) -> None:
+        """A task's answer leaves at the end of the turn, with all else finished by then."""
+        del self._tasks[request.ticket]
         if not self._results and self._loop is not None:
             self._loop.call_soon(self._finish_later)
         self._results.append((request, answer))

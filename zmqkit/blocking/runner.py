@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from zmqkit._roles import Handlers, run_plain
+from zmqkit._roles import Handler, Handlers, error_answer, run_plain
 from zmqkit._streams import close_generator, is_value, next_value
 from zmqkit.core.effects import Request
 from zmqkit.core.service import ServiceCore
 from zmqkit.core.stream import StreamRequest
+from zmqkit.core.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
 from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+Given = TypeVar("Given")
 
 
 class Runner:
@@ -38,6 +43,7 @@ class Runner:
         self._steps: deque[StreamRequest] = deque()
         self._generators: dict[int, StreamRequest] = {}
         self._quick_runs: dict[str, int] = {}
+        self._interrupted: list[tuple[Request, Answer]] = []
 
     def hands(self) -> Hands:
         """What the driver asks for."""
@@ -54,6 +60,7 @@ class Runner:
     def serve(self, until: float) -> None:
         """Wait for requests and run them."""
         driver = self._driver
+        self._tell_of_interrupted()
         while not self.stopping and time.monotonic() < until:
             if driver.take_lead():
                 driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
@@ -62,12 +69,15 @@ class Runner:
                 self._step(self._steps.popleft())
 
     def drain(self, until: float) -> None:
-        """Answer what was accepted, while time is left."""
+        """Answer what was accepted, while time is left.
+
+        Not after an interrupt: what waits for the one place that it holds moves on sooner.
+        """
 
         def due() -> bool:
             return bool(self._todo or self._steps) or not self._core.in_flight
 
-        while self._core.in_flight and time.monotonic() < until:
+        while self._core.in_flight and time.monotonic() < until and not self._interrupted:
             self._driver.drive_until(due, until)
             self._work(until)
             if self._steps:
@@ -86,7 +96,7 @@ class Runner:
             self._todo.extend(requests)
         else:
             for request in requests:
-                self._pool.submit(self._run_in_pool, request)
+                self._pool.submit(self._in_pool, self._answer, request)
 
     def _advance(self, requests: list[StreamRequest]) -> None:
         """The same for generators."""
@@ -95,7 +105,7 @@ class Runner:
             if self._pool is None:
                 self._steps.append(request)
             else:
-                self._pool.submit(self._step, request)
+                self._pool.submit(self._in_pool, self._step, request)
 
     def _abort(self, requests: list[Request]) -> None:
         """Nothing to do: a running handler sees `current_request().cancelled`."""
@@ -110,7 +120,7 @@ class Runner:
         driver, todo, begun, held = self._driver, self._todo, time.monotonic(), 0
         while todo and begun < until and not self.stopping:
             request = todo.popleft()
-            answer = run_plain(self._handlers.by_name[request.method], request)
+            answer = self._run(run_plain, request)
             now = time.monotonic()
             with driver.lock:
                 if self.closed:
@@ -128,8 +138,8 @@ class Runner:
                     held = 0
             begun = now
 
-    def _run_in_pool(self, request: Request) -> None:
-        answer = run_plain(self._handlers.by_name[request.method], request)
+    def _answer(self, request: Request) -> None:
+        answer = self._run(run_plain, request)
         with self._driver.lock:
             if not self.closed:
                 now = time.monotonic()
@@ -140,11 +150,10 @@ class Runner:
 
         Its values leave at once, unless it was quick many times in a row: see `_work`.
         """
-        driver, handler = self._driver, self._handlers.by_name[request.method]
-        begun, held = time.monotonic(), 0
+        driver, begun, held = self._driver, time.monotonic(), 0
         until = begun + STEP_S
         while not (request.cancelled or self.closed):
-            answer = next_value(handler, request)
+            answer = self._run(next_value, request)
             now = time.monotonic()
             runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
             self._quick_runs[request.method] = runs
@@ -164,14 +173,47 @@ class Runner:
                     driver.command([], now)
                     held = 0
             begun = now
-        close_generator(request)
+        self._run(_close, request)
         with driver.lock:
             self._generators.pop(request.ticket, None)
             if not self.closed:
                 now = time.monotonic()
                 driver.command(self._core.ended(request, None, now), now)
 
+    def _run(self, work: Callable[[Handler, AnyRequest], Given], request: AnyRequest) -> Given:
+        """Have a handler work; a KeyboardInterrupt ends it, and is meant for this program."""
+        try:
+            return work(self._handlers.by_name[request.method], request)
+        except KeyboardInterrupt as interrupt:
+            self._generators.pop(request.ticket, None)
+            self._interrupted.append((request, error_answer(interrupt)))
+            raise
+
+    def _in_pool(self, work: Callable[[AnyRequest], None], request: AnyRequest) -> None:
+        try:
+            work(request)
+        except KeyboardInterrupt:
+            self._tell_of_interrupted()  # it ends no program from here
+
+    def _tell_of_interrupted(self) -> None:
+        """Answer what was interrupted, now that this program goes on nevertheless.
+
+        Had it ended, callers would turn to other instances, as far as that is safe.
+        """
+        driver, now = self._driver, time.monotonic()
+        with driver.lock:
+            while self._interrupted and not self.closed:
+                request, answer = self._interrupted.pop()
+                if isinstance(request, StreamRequest):
+                    driver.command(self._core.ended(request, answer, now), now)
+                else:
+                    driver.command(self._core.handled([(request, answer)], now), now)
+
     @property
     def _driver(self) -> BlockingDriver:
         assert self._made_driver is not None
         return self._made_driver
+
+
+def _close(_: Handler, request: StreamRequest) -> None:
+    close_generator(request)

@@ -108,7 +108,8 @@ def decode(data: Buffer) -> object:
     A decoder takes a pointer for each item that a list claims, before any has come; of lists
     that wait for their items it holds one in another, 1,024 deep at most. Short ones take no
     harmful amount. With longer ones, claims are walked before any list is built, unless all of
-    them together are small: memory taken stays in proportion to the bytes that arrived.
+    them together are small: memory taken stays in proportion to the bytes that arrived, by
+    80 at worst, for small dicts.
 
     By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
     bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
