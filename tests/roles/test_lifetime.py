@@ -353,6 +353,7 @@ def test_forked_child_is_told_to_make_new_asyncio_roles(aio: AsyncKit) -> None:
         lambda: client.inner.notify("double", 1).send(None),
         lambda: client.inner.ready().send(None),
         lambda: service.inner.start().send(None),
+        lambda: service.inner.close().send(None),
     ):
         told = in_child(use)
         assert str(told).startswith("UsageError: "), told

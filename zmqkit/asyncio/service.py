@@ -203,6 +203,7 @@ class Service:
         Gives how many accepted requests were left unanswered.
         """
         if self._closing is None:
+            self._process.check()
             self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
         await asyncio.shield(self._closing)
