@@ -218,6 +218,20 @@ def test_another_publisher_at_an_address_replaces_the_one_expected() -> None:
     assert take_in(core, publish("t", 1, 1)) == []
 
 
+@pytest.mark.parametrize(
+    "topic", [b"", b"\xdd^ym\xbd\x17", b"t", publication.private(publication.EVERYBODY)]
+)
+def test_a_welcome_under_another_topic_is_none(topic: bytes) -> None:
+    # Seed 8618 of the simulator: it ended the connection to the right publisher for good.
+    core = made()
+    [frame] = welcome(0, source=OTHER)
+    assert take_in(core, (topic + frame[len(publication.private(SUBSCRIBER)) :],)) == []
+    assert core.stats()["publishers"] == 1
+    assert core.stats()["malformed"].popitem()[1] == 1
+    take_in(core, publish("t", 1, 1))
+    assert len(read(core)) == 1
+
+
 def test_whoever_is_at_an_address_given_by_hand_is_heard() -> None:
     core = SubscriberCore("weather", SUBSCRIBER, [""])
     peer = peer_of(0)
@@ -270,7 +284,7 @@ def test_news_that_mean_nothing_here_change_nothing(waits: bool) -> None:
         (publish("t", 1, 1, source=0), "source"), (mark(0), "mark"), (mark("x"), "mark"),
         (publication.to_subscriber(wire.PUBLISH, PUBLISHER, 0, [1]), "topic"),
         (publication.to_subscriber(wire.PONG, PUBLISHER, 0, [1]), "unexpected"),
-        (publication.to_subscriber(wire.WELCOME, PUBLISHER, 0, []), "fields"),
+        (publication.to_subscriber(wire.WELCOME, PUBLISHER, SUBSCRIBER, []), "fields"),
         ((b"\xff" + publish("t", 1, 1)[0][1:],), "topic"),
     ],
     ids=repr,

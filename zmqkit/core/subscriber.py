@@ -46,6 +46,7 @@ class SubscriberCore:
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self.sources = Sources(name, incarnation, prefixes)
+        self._private = publication.private(incarnation)
         self._latest = latest
         self._shared: Inbox = self._new_inbox(1)
         self._own: dict[PeerId, Inbox] = {}
@@ -149,6 +150,8 @@ class SubscriberCore:
             topic, packet = publication.read(frames)
             if packet.target not in (0, self.incarnation):
                 return []  # for another subscriber; who takes all topics sees it too
+            if packet.kind == wire.WELCOME and topic != self._private:
+                raise Malformed("topic")  # all else on this connection depends on it
             if packet.source != source.incarnation and (other := self._other(source, packet)):
                 return other
             if packet.kind == wire.PUBLISH:

@@ -67,11 +67,12 @@ def inject(random: Random, connection: Connection) -> None:
         connection.there.load += 1
     for _ in range(random.randint(1, 20)):
         made = frames(random)
-        if not is_word_of_a_stranger(made):
-            if topics:
-                made = behind(random, made, b"kitchen.", private(EVERYBODY))
-            connection.back.load += 1
-            connection.dialer.take(connection.dialer.peer, made, connection.back)
+        if topics:
+            made = behind(random, made, b"kitchen.", private(EVERYBODY))
+        elif is_word_of_a_stranger(made):
+            continue
+        connection.back.load += 1
+        connection.dialer.take(connection.dialer.peer, made, connection.back)
 
 
 def behind(random: Random, made: Frames, *before: bytes) -> Frames:
