@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -182,9 +183,9 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
         if args and type(args[-1]) is memoryview and handler.copy:
             args[-1] = bytes(args[-1])
         return value_answer(handler.function(*args, **request.kwargs))
-    except KeyboardInterrupt:
-        raise  # meant for this program, not for the caller
-    except BaseException as error:  # noqa: BLE001 - it travels to the caller
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         return error_answer(error)
     finally:
         current.reset(token)
@@ -200,6 +201,15 @@ async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
         return value_answer(await handler.function(*args, **request.kwargs))  # type: ignore[misc]  # waits
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
         return error_answer(error)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it is a KeyboardInterrupt where Python raises it: for this program, not a caller.
+
+    In other threads, where it would end no program, it is an error as others are.
+    """
+    main = threading.main_thread().ident
+    return isinstance(error, KeyboardInterrupt) and threading.get_ident() == main
 
 
 def value_answer(value: object, where: str = "the reply") -> Answer:

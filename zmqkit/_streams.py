@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import cast
 
-from zmqkit._roles import Handler, current, error_answer, value_answer
+from zmqkit._roles import Handler, current, error_answer, is_interrupt, value_answer
 from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Answer
 from zmqkit.drivers.perform import log
@@ -31,9 +32,9 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
         return value_answer(next(_plain(request)), _WHERE)
     except StopIteration:
         return None
-    except KeyboardInterrupt:
-        raise  # meant for this program, not for the caller
-    except BaseException as error:  # noqa: BLE001 - it travels to the caller
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         close_generator(request)
         return error_answer(error)
     finally:
@@ -58,14 +59,14 @@ def close_generator(request: StreamRequest) -> None:
     """End a generator where it stands; what it does about that is its own business."""
     if request.running is None:
         return
-    token = current.set(request)
+    token, generator = current.set(request), _plain(request)
     try:
-        _plain(request).close()
-    except ValueError:
-        return  # another thread runs it, and closes it as soon as it gives a value
-    except KeyboardInterrupt:
-        raise  # meant for this program
-    except BaseException as error:  # noqa: BLE001 - nobody waits for it any more
+        generator.close()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        if isinstance(error, ValueError) and getgeneratorstate(generator) != GEN_CLOSED:
+            return  # another thread runs it, and closes it as soon as it gives a value
         _complain(request, error)
     finally:
         current.reset(token)
@@ -77,9 +78,9 @@ async def close_waiting(request: StreamRequest) -> None:
         return
     try:
         await _waiting(request).aclose()
-    except KeyboardInterrupt:
-        raise  # meant for this program
-    except BaseException as error:  # noqa: BLE001 - nobody waits for it any more
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         _complain(request, error)
 
 

@@ -17,6 +17,8 @@ TIMEOUT_S_MAX = 1e7
 """More than this, a third of a year, is as good as for ever."""
 WAIT_S_MAX = 1e6
 """For how long to ask the operating system to wait at once; its milliseconds have 31 bits."""
+REST_S_MAX = 1.0
+"""For how long a thread rests at once: a signal that another one was given is seen then."""
 WAIT_S = 5.0
 ATTEMPTS = 3
 PRIORITY = 4

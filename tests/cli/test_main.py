@@ -108,6 +108,29 @@ def test_a_closed_standard_output_is_said(
 
 
 @pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(28, "No space left on device"), "no space left on device; -v shows where"),
+        (OSError(13, "Permission denied", "log"), "log: permission denied; -v shows where"),
+        (OSError("x"), "x; -v shows where"),
+    ],
+    ids=repr,
+)
+def test_what_the_system_refuses_is_one_line(
+    error: OSError,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main.cli, "main", fail)
+    assert main.run([]) == 1
+    assert capsys.readouterr().err == f"error: {text}\n"
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (UsageError("x"), 2),

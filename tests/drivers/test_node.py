@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 
 import pytest
+import zmq
 
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership import key_of
@@ -150,3 +153,23 @@ def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(
     assert len(warned) == 2
     assert warned[0].startswith("static peer 192.0.2.1:5555 is on another machine and is not")
     assert "ZMQKIT_INSECURE=1" in warned[0]
+
+
+def test_an_interrupt_while_its_socket_is_made_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    def interrupted(context: zmq.Context[Any], kind: int) -> Any:
+        # As a KeyboardInterrupt does, it leaves a socket that the context does not know of.
+        made.append(zmq.Socket(context, kind))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zmq.Context, "socket", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Node(Environment())
+    [ending] = [each for each in threading.enumerate() if each.name == "zmqkit-end"]
+    for socket in made:
+        socket.close(linger=0)
+    ending.join(30)
+    assert not ending.is_alive()

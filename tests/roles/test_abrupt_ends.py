@@ -31,6 +31,10 @@ def double(value: int) -> int:
     return 2 * value
 
 
+def raises_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def values() -> Iterator[int]:
     yield 1
     raise KeyboardInterrupt
@@ -42,6 +46,14 @@ def closes_badly() -> Iterator[int]:
             yield 1
     finally:
         raise Strange
+
+
+def closes_wrongly() -> Iterator[int]:
+    try:
+        while True:
+            yield 1
+    finally:
+        raise ValueError  # as close() itself does where another thread runs the generator
 
 
 async def ends_strangely() -> None:
@@ -113,7 +125,7 @@ def test_what_is_no_error_is_answered_as_one(aio: AsyncKit, handler: Callable[[]
     until(lambda: service.stats()["in_flight"] == 0)
 
 
-@pytest.mark.parametrize("handler", [closes_badly, is_cancelled_inside])
+@pytest.mark.parametrize("handler", [closes_badly, closes_wrongly, is_cancelled_inside])
 def test_a_generator_that_is_closed_and_raises_gives_its_place_back(
     kit: Kit, caplog: pytest.LogCaptureFixture, handler: Callable[[], Any]
 ) -> None:
@@ -135,14 +147,11 @@ class Interrupted:
     def __init__(self, kit: Kit, **options: Any) -> None:
         self.service = kit.service(**options)
         self.service.handler(double)
-        self.service.handler(self.interrupts)
+        self.service.handler(raises_interrupt, name="interrupts")
         self.service.handler(values)
         self.service.handler(self.closes)
         self.service.start()
         self.client = kit.client()
-
-    def interrupts(self) -> None:
-        raise KeyboardInterrupt
 
     def closes(self) -> Iterator[int]:
         try:
@@ -173,23 +182,45 @@ def test_who_was_interrupted_is_told_once_the_service_goes_on(
 
 def test_a_generator_that_was_interrupted_while_it_was_closed_is_over(blocking: Kit) -> None:
     scene = Interrupted(blocking)
-    stream = scene.client.stream("closes")
-    serving = blocking.start(scene.serve_once)
-    assert blocking.values(stream, 1) == [1]
-    stream.close()
-    serving.result()
+
+    def read_one() -> None:
+        stream = scene.client.stream("closes")
+        assert blocking.values(stream, 1) == [1]
+        stream.close()
+
+    reading = blocking.start(read_one)
+    scene.serve_once()
+    reading.result()
     blocking.serve(scene.service)
     assert scene.client.call("double", 4) == 8
     assert scene.service.stats()["in_flight"] == 0
 
 
-def test_an_interrupt_in_a_pool_is_an_answer(blocking: Kit) -> None:
-    scene = Interrupted(blocking, concurrency=2)
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_an_interrupt_in_another_thread_than_the_main_one_is_an_answer(
+    blocking: Kit, caplog: pytest.LogCaptureFixture, concurrency: int
+) -> None:
+    scene = Interrupted(blocking, concurrency=concurrency)
     blocking.serve(scene.service)
     for method in ["interrupts", "values"] * 3:
         with pytest.raises(zmqkit.RemoteError, match="KeyboardInterrupt"):
             ask(blocking, scene.client, method)
+    stream = scene.client.stream("closes")
+    assert blocking.values(stream, 1) == [1]
+    stream.close()
+    until(lambda: "raised while it was closed: KeyboardInterrupt" in caplog.text)
     assert scene.client.call("double", 4) == 8
+
+
+def test_an_interrupt_in_a_thread_of_an_asyncio_service_is_an_answer(aio: AsyncKit) -> None:
+    service = aio.service()
+    for handler in (raises_interrupt, values):
+        service.handler(handler, thread=True)
+    aio.serve(service)
+    client = aio.client()
+    for method in ("raises_interrupt", "values"):
+        with pytest.raises(zmqkit.RemoteError, match="KeyboardInterrupt"):
+            ask(aio, client, method)
 
 
 def test_who_waits_moves_on_when_an_interrupted_program_ends(blocking: Kit) -> None:

@@ -17,6 +17,7 @@ from zmqkit._roles import (
     Handlers,
     end_of,
     error_answer,
+    is_interrupt,
     run_plain,
     run_waiting,
 )
@@ -313,7 +314,7 @@ class Service:
             raise  # the loop is gone, and nobody waits
         except BaseException as raised:
             await self._end(handler, request, error_answer(raised))
-            if isinstance(raised, KeyboardInterrupt):
+            if is_interrupt(raised):
                 raise
         else:
             await self._end(handler, request, error)
@@ -371,8 +372,8 @@ class Service:
             raise  # the loop is gone, and nobody waits
         except BaseException as raised:
             self._answered(request, error_answer(raised))
-            if isinstance(raised, KeyboardInterrupt):
-                raise  # meant for this program, too
+            if is_interrupt(raised):
+                raise
         else:
             self._answered(request, answer)
 

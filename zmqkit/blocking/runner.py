@@ -96,7 +96,7 @@ class Runner:
             self._todo.extend(requests)
         else:
             for request in requests:
-                self._pool.submit(self._in_pool, self._answer, request)
+                self._pool.submit(self._answer, request)
 
     def _advance(self, requests: list[StreamRequest]) -> None:
         """The same for generators."""
@@ -105,7 +105,7 @@ class Runner:
             if self._pool is None:
                 self._steps.append(request)
             else:
-                self._pool.submit(self._in_pool, self._step, request)
+                self._pool.submit(self._step, request)
 
     def _abort(self, requests: list[Request]) -> None:
         """Nothing to do: a running handler sees `current_request().cancelled`."""
@@ -181,19 +181,13 @@ class Runner:
                 driver.command(self._core.ended(request, None, now), now)
 
     def _run(self, work: Callable[[Handler, AnyRequest], Given], request: AnyRequest) -> Given:
-        """Have a handler work; a KeyboardInterrupt ends it, and is meant for this program."""
+        """Have a handler work; what interrupts this program ends it."""
         try:
             return work(self._handlers.by_name[request.method], request)
         except KeyboardInterrupt as interrupt:
             self._generators.pop(request.ticket, None)
             self._interrupted.append((request, error_answer(interrupt)))
             raise
-
-    def _in_pool(self, work: Callable[[AnyRequest], None], request: AnyRequest) -> None:
-        try:
-            work(request)
-        except KeyboardInterrupt:
-            self._tell_of_interrupted()  # it ends no program from here
 
     def _tell_of_interrupted(self) -> None:
         """Answer what was interrupted, now that this program goes on nevertheless.

@@ -81,8 +81,8 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
     params=[verbose()],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 124 no reply in time, 130 "
-    "interrupted.",
+    epilog="Exit codes: 0 done, 1 failed or nobody reads the output, 2 wrong usage, "
+    "124 nothing came in time, 130 interrupted.",
 )
 @click.option(
     "--version",
@@ -138,6 +138,11 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except ZmqkitError as error:
         return _failed(error)
+    except OSError as error:  # a full disk, for one
+        place = f"{error.filename}: " if error.filename else ""
+        say_error(f"{place}{(error.strerror or str(error)).lower()}; -v shows where")
+        _show_traceback()
+        return FAILED
     except Exception as error:  # noqa: BLE001 - a bug here; people get a line, -v the rest
         say_error(f"{type(error).__name__}: {error}; -v shows where")
         _show_traceback()

@@ -75,8 +75,9 @@ def command(
 ) -> None:
     """Publish BODY under TOPIC to all subscribers of NAME.
 
-    A body that is JSON is sent as what it means, any other as text. Without BODY each line of
-    standard input is one; a lone - stands for all of it, as one body.
+    A body that is JSON is sent as what it means, any other as text, and as bytes what is not
+    UTF-8. Without BODY each line of standard input is one; a lone - stands for all of it, as
+    one body.
 
     \b
     zmqkit pub weather kitchen.celsius 21.5

@@ -24,7 +24,7 @@ from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
-from zmqkit.options import WAIT_S_MAX
+from zmqkit.options import REST_S_MAX
 
 _POSTS = 64
 
@@ -236,7 +236,7 @@ class BlockingDriver:
                 with self._news:
                     if not done() and self.led:
                         left_s = max(0.0, until - time.monotonic())
-                        self._news.wait(left_s if left_s < inf else None)
+                        self._news.wait(min(left_s, REST_S_MAX))
 
     def retire(self, close: Callable[[], list[Effect]], until: float) -> None:
         """Close the core, and have no thread drive any more; those that wait leave by `until`.
@@ -250,7 +250,7 @@ class BlockingDriver:
             for follower in list(self._followers):
                 self._release(follower)
             while self.led and time.monotonic() < until:
-                self._news.wait(min(until - time.monotonic(), WAIT_S_MAX))
+                self._news.wait(min(until - time.monotonic(), REST_S_MAX))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End these threads' waits; the caller holds the lock."""
@@ -295,7 +295,8 @@ class BlockingDriver:
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
         """Wait until the outcome is there or the lead is free; then take it, or pass it on."""
-        gate.acquire()
+        while not gate.acquire(timeout=REST_S_MAX):
+            pass  # what a signal raises is raised in between
         if waiter.done and not waiter.nominated:
             return
         with self.lock:
@@ -334,7 +335,5 @@ class BlockingDriver:
             self._poll = self._watch()
         self._resting = True
         self._rest_until = min(self.driver.core.deadline(), until)
-        if self._rest_until == inf:
-            return -1
-        rest_s = min(self._rest_until - time.monotonic(), WAIT_S_MAX)
+        rest_s = min(self._rest_until - time.monotonic(), REST_S_MAX)
         return max(0, int(rest_s * 1000) + 1)
