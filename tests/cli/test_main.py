@@ -113,6 +113,7 @@ def test_a_closed_standard_output_is_said(
         (OSError(28, "No space left on device"), "no space left on device; -v shows where"),
         (OSError(13, "Permission denied", "log"), "log: permission denied; -v shows where"),
         (OSError("x"), "x; -v shows where"),
+        (TimeoutError(), "TimeoutError; -v shows where"),
     ],
     ids=repr,
 )

@@ -204,6 +204,12 @@ class Kit:
         """So many values of a stream, or all."""
         return list(islice(stream, count))
 
+    def ask(self, client: Any, method: str) -> Any:
+        """Call the method, or read all of its stream if its name says that it has one."""
+        if method.startswith(("streams", "values")):
+            return self.values(client.stream(method))
+        return client.call(method)
+
     def shut(self, stream: Any) -> None:
         """Close a stream."""
         stream.close()

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 import zmqkit
+import zmqkit.asyncio
 from tests.roles.fakes import FakeClient
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import THREADS_MAX
+from zmqkit.options import STREAM_ITEMS
 from zmqkit.wire import packet as wire
+from zmqkit.wire import streams
 from zmqkit.wire.encoding import encode
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -29,15 +31,6 @@ class Strange(BaseException):
 
 def double(value: int) -> int:
     return 2 * value
-
-
-def raises_interrupt() -> None:
-    raise KeyboardInterrupt
-
-
-def values() -> Iterator[int]:
-    yield 1
-    raise KeyboardInterrupt
 
 
 def closes_badly() -> Iterator[int]:
@@ -58,6 +51,10 @@ def closes_wrongly() -> Iterator[int]:
 
 async def ends_strangely() -> None:
     raise Strange
+
+
+async def gives_up_strangely() -> None:
+    raise GeneratorExit  # as it is given to a task whose loop is gone
 
 
 async def streams_strangely() -> AsyncIterator[int]:
@@ -86,13 +83,6 @@ async def waits() -> None:
     await asyncio.Event().wait()
 
 
-def ask(kit: Kit, client: Any, method: str) -> object:
-    """Call the method, or read all of its stream."""
-    if method.startswith(("streams", "values")):
-        return kit.values(client.stream(method))
-    return client.call(method)
-
-
 @pytest.mark.parametrize("handler", [waits, forever])
 def test_what_is_cancelled_before_its_first_step_takes_no_place(
     aio: AsyncKit, fake_client: FakeClient, handler: Callable[[], Any]
@@ -115,12 +105,12 @@ def test_what_is_cancelled_before_its_first_step_takes_no_place(
     assert service.stats()["in_flight"] == 0
 
 
-@pytest.mark.parametrize("handler", [ends_strangely, streams_strangely])
+@pytest.mark.parametrize("handler", [ends_strangely, gives_up_strangely, streams_strangely])
 def test_what_is_no_error_is_answered_as_one(aio: AsyncKit, handler: Callable[[], Any]) -> None:
     service = aio.serving(handler, double, concurrency=1)
     client = aio.client()
-    with pytest.raises(zmqkit.RemoteError, match="Strange"):
-        ask(aio, client, handler.__name__)
+    with pytest.raises(zmqkit.RemoteError, match=r"Strange|GeneratorExit"):
+        aio.ask(client, handler.__name__)
     assert client.call("double", 4) == 8
     until(lambda: service.stats()["in_flight"] == 0)
 
@@ -141,99 +131,89 @@ def test_a_generator_that_is_closed_and_raises_gives_its_place_back(
     assert "raised while it was closed" in caplog.text
 
 
-class Interrupted:
-    """A service whose handlers raise KeyboardInterrupt, as Ctrl-C does."""
+def test_a_stop_does_not_end_a_close(blocking: Kit) -> None:
+    service = blocking.service()
 
-    def __init__(self, kit: Kit, **options: Any) -> None:
-        self.service = kit.service(**options)
-        self.service.handler(double)
-        self.service.handler(raises_interrupt, name="interrupts")
-        self.service.handler(values)
-        self.service.handler(self.closes)
-        self.service.start()
-        self.client = kit.client()
+    def stops() -> str:
+        service.stop()
+        return "the last word"
 
-    def closes(self) -> Iterator[int]:
-        try:
-            while True:
-                yield 1
-        finally:
-            raise KeyboardInterrupt
-
-    def serve_once(self) -> None:
-        with pytest.raises(KeyboardInterrupt):
-            self.service.serve(BOUND_S)
+    service.handler(stops)
+    service.handler(double)
+    service.start()
+    client = blocking.client()
+    first = blocking.start(client.call, "stops")
+    until(lambda: service.stats()["accepted"] == 1)
+    second = blocking.start(client.call, "double", 4)
+    until(lambda: service.stats()["accepted"] == 2)
+    assert service.close(None) == 0  # else it would turn and turn
+    assert (first.result(), second.result()) == ("the last word", 8)
 
 
-@pytest.mark.parametrize("method", ["interrupts", "values"])
-def test_who_was_interrupted_is_told_once_the_service_goes_on(
-    blocking: Kit, method: str
+def test_a_generator_that_is_cancelled_from_within_while_it_waits_for_credit_tells(
+    aio: AsyncKit,
 ) -> None:
-    scene = Interrupted(blocking)
-    asked = blocking.start(ask, blocking, scene.client, method)
-    scene.serve_once()
-    assert scene.service.stats()["in_flight"] == 1  # should the program end now, it may move
-    blocking.serve(scene.service)
-    with pytest.raises(zmqkit.RemoteError, match="KeyboardInterrupt"):
-        asked.result()
-    assert scene.client.call("double", 4) == 8
-    assert scene.service.stats()["in_flight"] == 0
+    tasks: list[asyncio.Task[Any] | None] = []
 
+    async def numbers() -> AsyncIterator[int]:
+        tasks.append(asyncio.current_task())
+        for number in range(3 * STREAM_ITEMS):
+            yield number
 
-def test_a_generator_that_was_interrupted_while_it_was_closed_is_over(blocking: Kit) -> None:
-    scene = Interrupted(blocking)
-
-    def read_one() -> None:
-        stream = scene.client.stream("closes")
-        assert blocking.values(stream, 1) == [1]
-        stream.close()
-
-    reading = blocking.start(read_one)
-    scene.serve_once()
-    reading.result()
-    blocking.serve(scene.service)
-    assert scene.client.call("double", 4) == 8
-    assert scene.service.stats()["in_flight"] == 0
-
-
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_an_interrupt_in_another_thread_than_the_main_one_is_an_answer(
-    blocking: Kit, caplog: pytest.LogCaptureFixture, concurrency: int
-) -> None:
-    scene = Interrupted(blocking, concurrency=concurrency)
-    blocking.serve(scene.service)
-    for method in ["interrupts", "values"] * 3:
-        with pytest.raises(zmqkit.RemoteError, match="KeyboardInterrupt"):
-            ask(blocking, scene.client, method)
-    stream = scene.client.stream("closes")
-    assert blocking.values(stream, 1) == [1]
-    stream.close()
-    until(lambda: "raised while it was closed: KeyboardInterrupt" in caplog.text)
-    assert scene.client.call("double", 4) == 8
-
-
-def test_an_interrupt_in_a_thread_of_an_asyncio_service_is_an_answer(aio: AsyncKit) -> None:
-    service = aio.service()
-    for handler in (raises_interrupt, values):
-        service.handler(handler, thread=True)
-    aio.serve(service)
+    service = aio.serving(numbers, double)
     client = aio.client()
-    for method in ("raises_interrupt", "values"):
-        with pytest.raises(zmqkit.RemoteError, match="KeyboardInterrupt"):
-            ask(aio, client, method)
+    stream = client.stream("numbers")
+    assert aio.values(stream, 1) == [0]
+    until(lambda: service.inner._runner._waiting)
+    aio.loop.call_soon_threadsafe(tasks[0].cancel)  # as a timeout of its own does
+    until(lambda: service.inner._runner._over)
+    with pytest.raises(zmqkit.RemoteError, match="CancelledError"):
+        aio.values(stream)
+    assert client.call("double", 4) == 8
+    assert (service.stats()["failed"], service.stats()["in_flight"]) == (1, 0)
+    assert not service.inner._runner._over
 
 
-def test_who_waits_moves_on_when_an_interrupted_program_ends(blocking: Kit) -> None:
-    scene, other = Interrupted(blocking), blocking.service()
-    scene.client.notify("interrupts")
-    scene.serve_once()
-    asked = blocking.start(scene.client.call, "double", 4)
-    until(lambda: scene.service.stats()["accepted"] == 2)
-    other.handler(double)
-    blocking.serve(other)
-    assert scene.service.close(None) == 2  # else it would wait for ever
-    assert asked.result() == 8
-    assert other.stats()["delivered"] == 1
+def test_an_answer_behind_the_end_of_a_stream_leaves_at_once(
+    aio: AsyncKit, fake_client: FakeClient
+) -> None:
+    gate = aio.gate()
+
+    async def held() -> AsyncIterator[object]:
+        yield await gate.hold()
+
+    service = aio.serving(held, double, concurrency=1)
+    fake_client.connect(service.endpoint)
+    body = wire.request_body("held", 4, None, (), {})
+    meta = streams.stream_columns([1], [60_000], (8, 1000), [body])
+    packet = wire.pack(wire.STREAM, fake_client.incarnation, service.incarnation, 0, meta)
+    fake_client.send(*packet)
+    gate.came()
+    fake_client.request(service, 2, "double", 4)
+    until(lambda: service.stats()["waiting"] == 1)
+    gate.open()
+    # Nothing else comes, which would have it send what it holds.
+    until(lambda: service.stats()["delivered"] == 2)
+
+
+def test_tasks_that_begin_at_once_are_served_too(aio: AsyncKit) -> None:
+    eager = getattr(asyncio, "eager_task_factory", None)  # from Python 3.12 on
+    if eager is not None and isinstance(aio.loop, asyncio.BaseEventLoop):  # uvloop has none
+        aio.loop.call_soon_threadsafe(aio.loop.set_task_factory, eager)
+
+    async def triple(value: int) -> int:
+        return 3 * value
+
+    async def count(number: int) -> AsyncIterator[int]:
+        for each in range(number):
+            yield each
+
+    service = aio.serving(triple, count)
+    client = aio.client()
+    for number in range(3):
+        assert client.call("triple", number) == 3 * number
+        assert aio.values(client.stream("count", 5 * STREAM_ITEMS))[-1] == 5 * STREAM_ITEMS - 1
+    assert not service.inner._runner._tasks
 
 
 def test_a_close_does_not_hold_up_the_loop_for_a_thread_that_runs_on(aio: AsyncKit) -> None:
@@ -276,7 +256,6 @@ def test_as_many_handlers_run_in_threads_as_the_service_has_places(aio: AsyncKit
         calls = [client.inner.options(timeout_s=BOUND_S).call("meets") for _ in range(threads)]
         await asyncio.gather(*calls)
 
-    assert threads <= THREADS_MAX
     aio.submit(scene()).result(2 * BOUND_S)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -32,29 +33,55 @@ def handler() -> Iterator[None]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def hand_over(blocking: Kit, rests: Callable[[], object]) -> None:
-    """Have a thread wait until the main one rests, and take the signal then."""
+@contextmanager
+def handed_over(blocking: Kit, rests: Callable[[], object]) -> Iterator[None]:
+    """Has a thread take the signal once the main one rests; that is to see it by itself.
+
+    Else the test fails when its wait is over, where Python would run the handler, too.
+    """
+    alone = True
 
     def take() -> None:
         until(rests)
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
 
+    def give_up() -> None:
+        nonlocal alone
+        alone = False
+
+    watchdog = threading.Timer(BOUND_S / 2, give_up)
+    watchdog.start()
     blocking.start(take)
+    try:
+        with pytest.raises(Seen):
+            yield
+    finally:
+        watchdog.cancel()
+        watchdog.join()
+    assert alone
 
 
 def test_who_reads_sees_it(blocking: Kit) -> None:
     subscriber = blocking.subscriber(count=0)
-    hand_over(blocking, lambda: subscriber._driver._resting)
-    with pytest.raises(Seen):
+    with handed_over(blocking, lambda: subscriber._driver._resting):
         subscriber.receive(timeout_s=BOUND_S)
 
 
 def test_who_serves_sees_it(blocking: Kit) -> None:
     service = blocking.service()
     service.start()
-    hand_over(blocking, lambda: service._driver._resting)
-    with pytest.raises(Seen):
+    with handed_over(blocking, lambda: service._driver._resting):
         service.serve(timeout_s=BOUND_S)
+
+
+def test_who_closes_sees_it_while_another_serves(blocking: Kit) -> None:
+    gate = blocking.gate()
+    service = blocking.serving(gate.hold)
+    blocking.client().notify("hold")
+    gate.came()
+    with handed_over(blocking, lambda: service._core._leaving):
+        service.close(BOUND_S)
+    gate.open()
 
 
 def test_who_calls_sees_it_whoever_drives(blocking: Kit) -> None:
@@ -63,8 +90,7 @@ def test_who_calls_sees_it_whoever_drives(blocking: Kit) -> None:
     client = blocking.client(timeout_s=BOUND_S)
     driving = blocking.start(client.call, "hold")
     gate.came()
-    hand_over(blocking, lambda: client._driver._followers)
-    with pytest.raises(Seen):
+    with handed_over(blocking, lambda: client._driver._followers):
         client.call("hold")
     gate.open()
     driving.result()
@@ -74,8 +100,7 @@ def test_who_waits_for_others_to_be_ready_sees_it_whoever_drives(blocking: Kit) 
     subscriber = blocking.subscriber(count=0)
     driving = blocking.start(subscriber.receive, timeout_s=BOUND_S)
     until(lambda: subscriber._driver.led)
-    hand_over(blocking, lambda: subscriber._driver._news._waiters)
-    with pytest.raises(Seen):
+    with handed_over(blocking, lambda: subscriber._driver._news._waiters):
         subscriber.ready(timeout_s=BOUND_S)
     subscriber.stop()
     driving.result()

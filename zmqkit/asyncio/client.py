@@ -152,7 +152,7 @@ class Client(BoundClient):
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
-        await asyncio.shield(self._closing)
+        await asyncio.wait([self._closing])  # however it ended
         return 0
 
     async def _close(self, until: float) -> int:

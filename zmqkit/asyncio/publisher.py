@@ -152,7 +152,7 @@ class Publisher:
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
-        await asyncio.shield(self._closing)
+        await asyncio.wait([self._closing])  # however it ended
         return 0
 
     async def _close(self, until: float) -> int:
@@ -171,10 +171,12 @@ class Publisher:
         left, self._driver = self._core.audience.joined_count, None
         driver.driver.perform(self._core.close())
         driver.soon()
-        await asyncio.sleep(0)  # who waits for room or for subscribers learns of it
-        driver.close()
-        driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
-        await in_thread(self._place.release)
+        try:
+            await asyncio.sleep(0)  # who waits for room or for subscribers learns of it
+        finally:
+            driver.close()
+            driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
+            await in_thread(self._place.release)
         if left:
             log.warning("publisher %r closed before %s", self.name, unserved(left))
         return left

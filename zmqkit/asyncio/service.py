@@ -5,47 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
 from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import (
-    Function,
-    Handler,
-    Handlers,
-    end_of,
-    error_answer,
-    is_interrupt,
-    run_plain,
-    run_waiting,
-)
-from zmqkit._streams import (
-    close_generator,
-    close_waiting,
-    is_value,
-    next_value,
-    next_waiting,
-)
+from zmqkit._roles import Function, Handlers, end_of
 from zmqkit.asyncio.closing import in_thread
-from zmqkit.asyncio.threads import Threads
-from zmqkit.core import effects
-from zmqkit.core.service import Result, ServiceCore
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.window import Answer
+from zmqkit.asyncio.runner import Runner
+from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.options import (
-    CLOSE_S,
-    CONCURRENCY_ASYNCIO,
-    LEAVE_S,
-    STEP_S,
-    THREADS_MAX,
-    TURN_MESSAGES,
-)
+from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -78,12 +51,9 @@ class Service:
             concurrency,
             self._handlers.streams,
         )
+        self._runner = Runner(self._core, self._handlers, concurrency, f"zmqkit-{name}")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
-        self._threads = Threads(min(concurrency, THREADS_MAX), f"zmqkit-{name}")
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._results: list[Result] = []
-        self._waiting: dict[int, asyncio.Future[None]] = {}
         self._stopped = asyncio.Event()
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
@@ -166,14 +136,9 @@ class Service:
         if self._driver is None:
             self._loop = asyncio.get_running_loop()
             link = self._place.open()
-            hands = Hands(
-                handle=self._handle,
-                advance=self._advance,
-                abort=self._abort,
-                finished=self._finished,
-            )
             self._core.about.update(self._place.about())
-            self._driver = AioDriver(Driver(self._core, link, hands), self._loop)
+            self._driver = AioDriver(Driver(self._core, link, self._runner.hands()), self._loop)
+            self._runner.begin(self._driver)
             self._place.announce()
 
     async def serve(self, timeout_s: float | None = None) -> None:
@@ -207,7 +172,7 @@ class Service:
             self._process.check()
             self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
             return await asyncio.shield(self._closing)  # who ends the wait ends no close
-        await asyncio.shield(self._closing)
+        await asyncio.wait([self._closing])  # however it ended
         return 0
 
     async def _close(self, until: float) -> int:
@@ -225,14 +190,15 @@ class Service:
 
     async def _let_go(self, driver: AioDriver, until: float) -> int:
         self._driver = None
+        self._runner.stop()
         unanswered = self._core.in_flight
         driver.driver.perform(self._core.close())
         driver.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=LEAVE_S)
-        self._threads.close()
-        driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
-        await in_thread(self._place.release)
+        try:
+            await self._runner.close()
+        finally:
+            driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
+            await in_thread(self._place.release)
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)
         return unanswered
@@ -247,152 +213,6 @@ class Service:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-    # What the driver asks for
-
-    def _handle(self, requests: list[effects.Request]) -> None:
-        """Run plain handlers now and answer them together; start the others."""
-        assert self._loop is not None
-        for request in requests:
-            handler = self._handlers.by_name[request.method]
-            if handler.waits or handler.thread:
-                task = self._loop.create_task(self._run(handler, request))
-                self._tasks[request.ticket] = task
-            else:
-                self._results.append((request, run_plain(handler, request)))
-                if len(self._results) >= TURN_MESSAGES and self._driver is not None:
-                    self._driver.driver.finish(time.monotonic())
-
-    def _finished(self) -> list[effects.Effect]:
-        """What follows from what handlers finished in this turn."""
-        if not self._results:
-            return []
-        results, self._results = self._results, []
-        return self._core.handled(results, time.monotonic())
-
-    def _advance(self, requests: list[StreamRequest]) -> None:
-        """Run generators on, each in a task of its own from its beginning to its end."""
-        assert self._loop is not None
-        for request in requests:
-            if request.ticket in self._tasks:
-                self._go_on(request)
-            else:
-                handler = self._handlers.by_name[request.method]
-                task = self._loop.create_task(self._stream(handler, request))
-                self._tasks[request.ticket] = task
-
-    def _abort(self, requests: list[effects.Request]) -> None:
-        """Cancel the tasks of these requests; plain generators see it at their next value."""
-        for request in requests:
-            task = self._tasks.get(request.ticket)
-            handler = self._handlers.by_name[request.method]
-            if task is not None and (handler.waits or not handler.streams):
-                task.add_done_callback(partial(self._never_began, request))
-                task.cancel()
-            else:
-                self._go_on(request)
-
-    def _never_began(self, request: effects.Request, task: asyncio.Task[None]) -> None:
-        """A task that was cancelled before its first step ran nothing that answers."""
-        if self._tasks.get(request.ticket) is task:
-            answer = error_answer(asyncio.CancelledError())
-            if isinstance(request, StreamRequest):
-                self._ended(request, answer)
-            else:
-                self._answered(request, answer)
-
-    def _go_on(self, request: effects.Request) -> None:
-        waiting = self._waiting.pop(request.ticket, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
-
-    async def _stream(self, handler: Handler, request: StreamRequest) -> None:
-        """Send a generator's values as its caller's credit allows; close it at the end."""
-        try:
-            error = await self._send_values(handler, request)
-        except GeneratorExit:
-            raise  # the loop is gone, and nobody waits
-        except BaseException as raised:
-            await self._end(handler, request, error_answer(raised))
-            if is_interrupt(raised):
-                raise
-        else:
-            await self._end(handler, request, error)
-
-    async def _send_values(self, handler: Handler, request: StreamRequest) -> Answer | None:
-        """Until the generator ends, raises, or is unwanted; gives what it raised."""
-        until = time.monotonic() + STEP_S
-        while not request.cancelled:
-            answer = await self._next(handler, request)
-            if answer is None or not is_value(answer):
-                return answer
-            now = time.monotonic()
-            self._core.yielded(request, answer, now)
-            if self._driver is not None:
-                self._driver.gathered()
-            if not request.goes_on or now >= until:
-                await self._pause(request)
-                until = time.monotonic() + STEP_S
-        return None
-
-    async def _end(
-        self, handler: Handler, request: StreamRequest, error: Answer | None
-    ) -> None:
-        try:
-            if handler.waits:
-                await close_waiting(request)
-            else:
-                close_generator(request)
-        finally:
-            self._ended(request, error)
-
-    def _ended(self, request: StreamRequest, error: Answer | None) -> None:
-        self._tasks.pop(request.ticket, None)
-        if self._driver is not None:
-            self._driver.perform(self._core.ended(request, error, time.monotonic()))
-
-    async def _next(self, handler: Handler, request: StreamRequest) -> Answer | None:
-        if handler.waits:
-            return await next_waiting(handler, request)
-        if not handler.thread:
-            return next_value(handler, request)
-        return await self._threads.run(next_value, handler, request)
-
-    async def _pause(self, request: StreamRequest) -> None:
-        """Wait for credit, and for this stream's turn."""
-        if self._driver is not None and self._loop is not None:
-            waiting = self._waiting[request.ticket] = self._loop.create_future()
-            self._driver.perform(self._core.paused(request, time.monotonic()))
-            await waiting
-
-    async def _run(self, handler: Handler, request: effects.Request) -> None:
-        try:
-            answer = await self._answer(handler, request)
-        except GeneratorExit:
-            raise  # the loop is gone, and nobody waits
-        except BaseException as raised:
-            self._answered(request, error_answer(raised))
-            if is_interrupt(raised):
-                raise
-        else:
-            self._answered(request, answer)
-
-    async def _answer(self, handler: Handler, request: effects.Request) -> Answer:
-        if handler.waits:
-            return await run_waiting(handler, request)
-        return await self._threads.run(run_plain, handler, request)
-
-    def _answered(self, request: effects.Request, answer: Answer) -> None:
-        """A task's answer leaves at the end of the turn, with all else finished by then."""
-        del self._tasks[request.ticket]
-        if not self._results and self._loop is not None:
-            self._loop.call_soon(self._finish_later)
-        self._results.append((request, answer))
-
-    def _finish_later(self) -> None:
-        if self._driver is not None:
-            self._driver.driver.finish(time.monotonic())
-            self._driver.soon()
 
     def _check_usable(self) -> None:
         if self._closing is not None:

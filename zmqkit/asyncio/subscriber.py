@@ -165,7 +165,7 @@ class Subscriber:
             self._closing = asyncio.ensure_future(self._close())
             waiting = asyncio.shield(self._closing)  # who ends the wait ends no close
             return await asyncio.wait_for(waiting, None if left_s == inf else left_s)
-        await asyncio.shield(self._closing)
+        await asyncio.wait([self._closing])  # however it ended
         return 0
 
     async def _close(self) -> int:
@@ -176,11 +176,13 @@ class Subscriber:
         unread = self._core.queued + in_hand
         driver.driver.perform(self._core.close(in_hand))
         driver.soon()
-        await asyncio.sleep(0)  # who waits for a message learns of it
-        self._driver = None
-        driver.close()
-        driver.driver.link.close(0)
-        await in_thread(self._place.release)
+        try:
+            await asyncio.sleep(0)  # who waits for a message learns of it
+        finally:
+            self._driver = None
+            driver.close()
+            driver.driver.link.close(0)
+            await in_thread(self._place.release)
         return unread
 
     async def __aenter__(self) -> Self:

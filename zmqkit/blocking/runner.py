@@ -78,6 +78,7 @@ class Runner:
             return bool(self._todo or self._steps) or not self._core.in_flight
 
         while self._core.in_flight and time.monotonic() < until and not self._interrupted:
+            self.stopping = False  # a stop is for whoever serves
             self._driver.drive_until(due, until)
             self._work(until)
             if self._steps:
@@ -87,8 +88,10 @@ class Runner:
         """Close all generators, and the pool; wait for its threads, or leave them to run on."""
         if self._pool is not None:
             self._pool.shutdown(wait=wait, cancel_futures=True)
-        for request in list(self._generators.values()):
-            close_generator(request)
+        for ticket in list(self._generators):
+            request = self._generators.pop(ticket, None)
+            if request is not None:  # a thread of the pool was not sooner
+                close_generator(request)
 
     def _handle(self, requests: list[Request]) -> None:
         """Run the requests in the pool, or leave them to the serving thread."""

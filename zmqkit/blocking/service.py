@@ -18,7 +18,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, LEAVE_S, WAIT_S_MAX
+from zmqkit.options import CLOSE_S, LEAVE_S, REST_S_MAX
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -198,11 +198,12 @@ class Service:
                 driver.command(self._core.leave(), time.monotonic())
             self._place.withdraw()
             self.stop()
-            left_s = min(max(0.0, until - time.monotonic()), WAIT_S_MAX)
-            if self._serving.acquire(timeout=left_s):
-                self._runner.stopping = False  # it was for whoever served
-                self._runner.drain(until)
-                self._serving.release()
+            if self._take_over(until):
+                try:
+                    self._runner.drain(until)
+                finally:
+                    self._runner.stopping = False
+                    self._serving.release()
             return self._let_go(driver, until)
 
     def __enter__(self) -> Self:
@@ -216,6 +217,15 @@ class Service:
     ) -> None:
         self.close()
 
+    def _take_over(self, until: float) -> bool:
+        """Wait until nobody serves; false if somebody still does when time is over."""
+        while True:
+            left_s = min(max(0.0, until - time.monotonic()), REST_S_MAX)
+            if self._serving.acquire(timeout=left_s):
+                return True
+            if time.monotonic() >= until:
+                return False
+
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
         unanswered = 0
 
@@ -227,8 +237,10 @@ class Service:
 
         linger_s = max(LEAVE_S, until - time.monotonic())
         let_go(driver, self._place.node, close, until, linger_s=linger_s)
-        self._runner.close(wait=not unanswered)
-        self._place.release()
+        try:
+            self._runner.close(wait=not unanswered)
+        finally:
+            self._place.release()
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)
         return unanswered

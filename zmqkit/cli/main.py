@@ -140,7 +140,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error)
     except OSError as error:  # a full disk, for one
         place = f"{error.filename}: " if error.filename else ""
-        say_error(f"{place}{(error.strerror or str(error)).lower()}; -v shows where")
+        reason = (error.strerror or str(error)).lower() or type(error).__name__
+        say_error(f"{place}{reason}; -v shows where")
         _show_traceback()
         return FAILED
     except Exception as error:  # noqa: BLE001 - a bug here; people get a line, -v the rest

@@ -43,7 +43,6 @@ Answer = TypeVar("Answer")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
-_END_S = 0.5
 
 
 class Node:
@@ -62,7 +61,7 @@ class Node:
             self._bind(f"tcp://{LOOPBACK}:0")
         except BaseException:
             self._link.close(0)
-            self._destroy_context()
+            self.context.destroy(linger=0)
             raise
         self._lock = threading.Lock()
         self._roles = 0
@@ -176,19 +175,7 @@ class Node:
         self._thread.join(_CLOSE_S)
         self._link.close(0)
         self._loop.close()
-        self._destroy_context()
-
-    def _destroy_context(self) -> None:
-        """Give the context back; what waits for its last socket does so in the background.
-
-        One that was interrupted while it was made is known to nobody, and not closed before
-        the exception is forgotten.
-        """
-        ending = threading.Thread(
-            target=self.context.destroy, args=(0,), name="zmqkit-end", daemon=True
-        )
-        ending.start()
-        ending.join(_END_S)
+        self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
 
     # On the node's thread
 

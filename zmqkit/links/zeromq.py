@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from struct import Struct
+from traceback import clear_frames
 from typing import Any
 
 import zmq
@@ -231,7 +232,13 @@ class ZeromqLink:
         self._selector.close()
 
     def _socket(self, kind: int) -> Socket:
-        socket = self._context.socket(kind)
+        try:
+            socket = self._context.socket(kind)
+        except BaseException as error:
+            # An interrupt leaves a socket that only the traceback knows; the context's end
+            # would wait for it.
+            clear_frames(error.__traceback__)
+            raise
         for option, value in options_of(self._profile).items():
             socket.setsockopt(option, value)
         return socket

@@ -1,0 +1,255 @@
+"""Runs what an asyncio service accepted: on its loop, in tasks, or in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from functools import partial
+
+from zmqkit._roles import (
+    Handler,
+    Handlers,
+    error_answer,
+    is_interrupt,
+    run_plain,
+    run_waiting,
+)
+from zmqkit._streams import (
+    close_generator,
+    close_waiting,
+    is_value,
+    next_value,
+    next_waiting,
+)
+from zmqkit.asyncio.threads import Threads
+from zmqkit.core.effects import Effect, Request
+from zmqkit.core.service import Result, ServiceCore
+from zmqkit.core.stream import StreamRequest
+from zmqkit.core.window import Answer
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.perform import Hands
+from zmqkit.options import LEAVE_S, STEP_S, TURN_MESSAGES
+
+
+class Runner:
+    """Requests under way, and generators.
+
+    threads: of how many the handlers that want one make use. What ends while the core has it
+    parked is kept in `_over` until the core asks for more of it.
+    """
+
+    def __init__(self, core: ServiceCore, handlers: Handlers, threads: int, name: str) -> None:
+        self._core = core
+        self._handlers = handlers
+        self._threads = Threads(threads, name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._driver: AioDriver | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._results: list[Result] = []
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._over: dict[int, Answer | None] = {}
+
+    def hands(self) -> Hands:
+        """What the driver asks for."""
+        return Hands(
+            handle=self._handle,
+            advance=self._advance,
+            abort=self._abort,
+            finished=self._finished,
+        )
+
+    def begin(self, driver: AioDriver) -> None:
+        """Work for this driver, on its loop."""
+        self._driver = driver
+        self._loop = driver.loop
+
+    def stop(self) -> None:
+        """Answer nothing any more; the core is about to be closed."""
+        self._driver = None
+
+    async def close(self) -> None:
+        """Wait a moment for what was cancelled, and let the threads end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=LEAVE_S)
+        self._threads.close()
+
+    # What the driver asks for
+
+    def _handle(self, requests: list[Request]) -> None:
+        """Run plain handlers now and answer them together; start the others."""
+        driver = self._driver
+        if driver is None:
+            return  # closed since an interrupt
+        for at, request in enumerate(requests):
+            handler = self._handlers.by_name[request.method]
+            if handler.waits or handler.thread:
+                self._start(request, self._run(handler, request))
+                continue
+            try:
+                answer = run_plain(handler, request)
+            except KeyboardInterrupt as interrupt:
+                # It ends the loop. Should that run again, what is left has its turn.
+                self._results.append((request, error_answer(interrupt)))
+                driver.loop.call_soon(self._handle, requests[at + 1 :])
+                driver.loop.call_soon(self._finish)
+                raise
+            self._results.append((request, answer))
+            if len(self._results) >= TURN_MESSAGES:
+                driver.driver.finish(time.monotonic())
+
+    def _finished(self) -> list[Effect]:
+        """What follows from what handlers finished in this turn."""
+        if not self._results:
+            return []
+        results, self._results = self._results, []
+        return self._core.handled(results, time.monotonic())
+
+    def _advance(self, requests: list[StreamRequest]) -> None:
+        """Run generators on, each in a task of its own from its beginning to its end."""
+        assert self._loop is not None
+        for request in requests:
+            if request.ticket in self._waiting:
+                self._go_on(request)
+            elif request.ticket in self._over:
+                self._loop.call_soon(self._ended, request, self._over.pop(request.ticket))
+            else:
+                handler = self._handlers.by_name[request.method]
+                self._start(request, self._stream(handler, request))
+
+    def _abort(self, requests: list[Request]) -> None:
+        """Cancel the tasks of these requests; plain generators see it at their next value."""
+        for request in requests:
+            task = self._tasks.get(request.ticket)
+            handler = self._handlers.by_name[request.method]
+            if task is not None and (handler.waits or not handler.streams):
+                task.add_done_callback(partial(self._never_began, request))
+                task.cancel()
+            else:
+                self._go_on(request)
+
+    # Tasks
+
+    def _start(self, request: Request, work: Coroutine[object, object, None]) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(work)
+        if not task.done():  # as one may be that the loop begins at once
+            self._tasks[request.ticket] = task
+
+    def _never_began(self, request: Request, task: asyncio.Task[None]) -> None:
+        """A task that was cancelled before its first step ran nothing that answers."""
+        if self._tasks.get(request.ticket) is task:
+            answer = error_answer(asyncio.CancelledError())
+            if isinstance(request, StreamRequest):
+                self._ended(request, answer)
+            else:
+                self._answered(request, answer)
+
+    async def _run(self, handler: Handler, request: Request) -> None:
+        try:
+            answer = await self._answer(handler, request)
+        except BaseException as raised:
+            if self._is_abandoned(raised):
+                raise
+            self._answered(request, error_answer(raised))
+            if is_interrupt(raised):
+                raise
+        else:
+            self._answered(request, answer)
+
+    async def _answer(self, handler: Handler, request: Request) -> Answer:
+        if handler.waits:
+            return await run_waiting(handler, request)
+        return await self._threads.run(run_plain, handler, request)
+
+    def _answered(self, request: Request, answer: Answer) -> None:
+        """A task's answer leaves at the end of the turn, with all else finished by then."""
+        self._tasks.pop(request.ticket, None)
+        if not self._results and self._loop is not None:
+            self._loop.call_soon(self._finish)
+        self._results.append((request, answer))
+
+    def _finish(self) -> None:
+        if self._driver is not None:
+            self._driver.driver.finish(time.monotonic())
+            self._driver.soon()
+
+    def _is_abandoned(self, raised: BaseException) -> bool:
+        """Whether a task ends because its loop is gone, and nobody waits."""
+        assert self._loop is not None
+        return isinstance(raised, GeneratorExit) and not self._loop.is_running()
+
+    # Generators
+
+    async def _stream(self, handler: Handler, request: StreamRequest) -> None:
+        """Send a generator's values as its caller's credit allows; close it at the end."""
+        try:
+            error = await self._send_values(handler, request)
+        except BaseException as raised:
+            if self._is_abandoned(raised):
+                raise
+            await self._end(handler, request, error_answer(raised))
+            if is_interrupt(raised):
+                raise
+        else:
+            await self._end(handler, request, error)
+
+    async def _send_values(self, handler: Handler, request: StreamRequest) -> Answer | None:
+        """Until the generator ends, raises, or is unwanted; gives what it raised."""
+        until = time.monotonic() + STEP_S
+        while not request.cancelled:
+            answer = await self._next(handler, request)
+            if answer is None or not is_value(answer):
+                return answer
+            now = time.monotonic()
+            self._core.yielded(request, answer, now)
+            if self._driver is not None:
+                self._driver.gathered()
+            if not request.goes_on or now >= until:
+                await self._pause(request)
+                until = time.monotonic() + STEP_S
+        return None
+
+    async def _next(self, handler: Handler, request: StreamRequest) -> Answer | None:
+        if handler.waits:
+            return await next_waiting(handler, request)
+        if not handler.thread:
+            return next_value(handler, request)
+        return await self._threads.run(next_value, handler, request)
+
+    async def _pause(self, request: StreamRequest) -> None:
+        """Wait for credit, and for this stream's turn."""
+        if self._driver is not None and self._loop is not None:
+            waiting = self._waiting[request.ticket] = self._loop.create_future()
+            self._perform(self._core.paused(request, time.monotonic()))
+            await waiting
+
+    def _go_on(self, request: Request) -> None:
+        waiting = self._waiting.pop(request.ticket, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _end(
+        self, handler: Handler, request: StreamRequest, error: Answer | None
+    ) -> None:
+        try:
+            if handler.waits:
+                await close_waiting(request)
+            else:
+                close_generator(request)
+        finally:
+            self._ended(request, error)
+
+    def _ended(self, request: StreamRequest, error: Answer | None) -> None:
+        self._tasks.pop(request.ticket, None)
+        if self._waiting.pop(request.ticket, None) is not None:
+            self._over[request.ticket] = error  # it was cancelled from within while parked
+        else:
+            self._perform(self._core.ended(request, error, time.monotonic()))
+
+    def _perform(self, effects: list[Effect]) -> None:
+        """Have the driver do this, and send the answers of plain handlers that it let run."""
+        if self._driver is not None:
+            self._driver.perform(effects)
+            if self._results:
+                self._driver.driver.finish(time.monotonic())
