@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import zmq
 
 import zmqkit
 from tests.roles.fakes import FakeService
-from tests.roles.kit import Kit, until
+from tests.roles.kit import AsyncKit, Kit, until
+from zmqkit.core.effects import Tell
 from zmqkit.wire import packet as wire
 
 Stage = Callable[..., tuple[Any, list["FakeService"]]]
@@ -275,3 +277,48 @@ def test_replies_that_come_twice_or_too_late_are_counted(stage: Stage) -> None:
     assert client.call("add", 1) == 1
     assert client.call("add", 2) == 2
     until(lambda: client.stats()["duplicates"] == 2)
+
+
+def has_arrived(client: Any) -> bool:
+    """Whether something lies in the client's socket."""
+    ports = client._driver.driver.link._peers.values()
+    return any(port.socket.get(zmq.EVENTS) & zmq.POLLIN for port in ports)
+
+
+def end_of(fake: FakeService, client: Any) -> Tell:
+    """News that the instance is gone."""
+    return Tell("gone", client._place._key, fake.incarnation)
+
+
+def test_what_has_arrived_is_read_before_news_of_an_end(
+    blocking: Kit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fakes(blocking.name).start()
+    monkeypatch.setenv("ZMQKIT_PEERS", f"127.0.0.1:{fake.port}")
+    client = blocking.client()
+    client._place.node.let_go(client._driver)  # so that nobody reads
+    fake.on_request = fake.answer
+    client.notify("add", 1)
+    until(lambda: has_arrived(client))
+    client._hear(end_of(fake, client))
+    assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)
+
+
+def test_what_has_arrived_is_read_before_news_of_an_end_in_asyncio(
+    aio: AsyncKit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fakes(aio.name).start()
+    monkeypatch.setenv("ZMQKIT_PEERS", f"127.0.0.1:{fake.port}")
+    client = aio.client()
+    asked: list[Any] = []
+    fake.on_request = lambda peer, packet: asked.append((peer, packet))
+    client.notify("add", 1)
+    until(lambda: asked)
+
+    def scene() -> None:
+        fake.do(lambda: fake.answer(*asked[0]))
+        until(lambda: has_arrived(client.inner))
+        client.inner._take(end_of(fake, client.inner))
+
+    aio.on_loop(scene)
+    assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)

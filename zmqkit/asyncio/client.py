@@ -231,4 +231,5 @@ class Client(BoundClient):
 
     def _take(self, tell: Tell) -> None:
         if self._driver is not None:
+            self._driver.driver.catch_up(monotonic())
             self._driver.perform(self._core.hear(tell, monotonic()))

@@ -244,4 +244,5 @@ class Client(BoundClient):
         with self._driver.lock:
             if not self._closed:
                 now = time.monotonic()
+                self._driver.driver.catch_up(now)
                 self._driver.command(self._core.hear(tell, now), now)

@@ -32,6 +32,8 @@ log = logging.getLogger("zmqkit")
 
 ReceiveAll = Callable[[Sequence[tuple[PeerId, Frames]], float], list[Effect]]
 
+_PUMPS_MAX = 100
+
 _LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
 """Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
 
@@ -136,6 +138,12 @@ class Driver:
         if self._finished is not None:
             self.finish(now)
         return came
+
+    def catch_up(self, now: float) -> None:
+        """Feed the core all that has arrived, within reason: news of a peer comes behind it."""
+        for _ in range(_PUMPS_MAX):
+            if not self.pump(now):
+                return
 
     def finish(self, now: float) -> None:
         """Give the core what handlers finished by now, and send it."""
