@@ -18,6 +18,7 @@ from zmqkit.core.effects import Tell
 from zmqkit.wire import packet as wire
 
 Stage = Callable[..., tuple[Any, list["FakeService"]]]
+Answered = Callable[[Kit], tuple[Any, Callable[[Any], Tell]]]
 
 
 @pytest.fixture
@@ -25,6 +26,13 @@ def stage(
     kit: Kit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
 ) -> Stage:
     """Gives a client and so many instances; all handlers are idempotent, or none is."""
+    return staged(kit, fakes, monkeypatch)
+
+
+def staged(
+    kit: Kit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
+) -> Stage:
+    """The same for one kind of roles."""
 
     def stage(count: int, *, idempotent: bool = False) -> tuple[Any, list[FakeService]]:
         found = [fakes(kit.name) for _ in range(count)]
@@ -285,40 +293,41 @@ def has_arrived(client: Any) -> bool:
     return any(port.socket.get(zmq.EVENTS) & zmq.POLLIN for port in ports)
 
 
-def end_of(fake: FakeService, client: Any) -> Tell:
-    """News that the instance is gone."""
-    return Tell("gone", client._place._key, fake.incarnation)
+@pytest.fixture
+def answered(fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch) -> Answered:
+    """Gives a client of a kind that has asked, and what has it answered and then told."""
+
+    def answered(kit: Kit) -> tuple[Any, Callable[[Any], Tell]]:
+        client, [fake] = staged(kit, fakes, monkeypatch)(1)
+        asked: list[Any] = []
+        fake.on_request = lambda peer, packet: asked.append((peer, packet))
+        client.notify("add", 1)
+        until(lambda: asked)
+
+        def answer(inner: Any) -> Tell:
+            """Have the answer arrive; gives news of the end of who sent it."""
+            fake.do(lambda: fake.answer(*asked[0]))
+            until(lambda: has_arrived(inner))
+            return Tell("gone", inner._place._key, fake.incarnation)
+
+        return client, answer
+
+    return answered
 
 
 def test_what_has_arrived_is_read_before_news_of_an_end(
-    blocking: Kit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
+    blocking: Kit, answered: Answered
 ) -> None:
-    fake = fakes(blocking.name).start()
-    monkeypatch.setenv("ZMQKIT_PEERS", f"127.0.0.1:{fake.port}")
-    client = blocking.client()
+    client, answer = answered(blocking)
     client._place.node.let_go(client._driver)  # so that nobody reads
-    fake.on_request = fake.answer
-    client.notify("add", 1)
-    until(lambda: has_arrived(client))
-    client._hear(end_of(fake, client))
+    client._hear(answer(client))
     assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)
 
 
 def test_what_has_arrived_is_read_before_news_of_an_end_in_asyncio(
-    aio: AsyncKit, fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatch
+    aio: AsyncKit, answered: Answered
 ) -> None:
-    fake = fakes(aio.name).start()
-    monkeypatch.setenv("ZMQKIT_PEERS", f"127.0.0.1:{fake.port}")
-    client = aio.client()
-    asked: list[Any] = []
-    fake.on_request = lambda peer, packet: asked.append((peer, packet))
-    client.notify("add", 1)
-    until(lambda: asked)
-
-    def scene() -> None:
-        fake.do(lambda: fake.answer(*asked[0]))
-        until(lambda: has_arrived(client.inner))
-        client.inner._take(end_of(fake, client.inner))
-
-    aio.on_loop(scene)
+    client, answer = answered(aio)
+    inner = client.inner
+    aio.on_loop(lambda: inner._take(answer(inner)))  # nobody reads while it holds the loop
     assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)
