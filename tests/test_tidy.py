@@ -240,6 +240,16 @@ def test_pure_layers_call_nothing_that_acts() -> None:
     ]
 
 
+def test_nobody_looks_at_a_clock_that_may_step() -> None:
+    clocks = ("time.time", "time.time_ns", "time.clock_gettime", *CLOCKS)
+    assert not [
+        f"{at(path, node)} calls {name}"
+        for path in modules("zmqkit")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and (name := ast.unparse(node.func)).endswith(clocks)
+    ]
+
+
 def test_every_public_object_has_a_docstring() -> None:
     missing = []
     for path in modules("zmqkit"):
