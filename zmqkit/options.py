@@ -27,6 +27,9 @@ CLOSE_S = 1.0
 LEAVE_S = 0.1
 """How long what is sent at the very end may take, and threads that wait to be told."""
 LINGER_S = 0.1
+LINGER_S_MAX = 10.0
+"""The largest body takes 6 s at 100 Mbit/s. Not for ever: now and then libzmq waits the whole
+time for a connection that is gone, and the process's end waits with it."""
 
 # Sizes
 BODY_BYTES_MAX = 64 << 20

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.links import zeromq
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId
@@ -149,6 +152,24 @@ def test_close_does_not_wait_for_nobody(context: Context) -> None:
     near.connect(b"far", "tcp://127.0.0.1:1")
     assert near.send(b"far", (b"x",))
     near.close(0)
+
+
+def test_an_end_does_not_wait_for_ever_for_one_who_does_not_read(
+    raw: zmq.Socket[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own: Context = zmq.Context()
+    far = ZeromqLink(own, Profile.DATA)
+    raw.rcvhwm = 1
+    raw.connect(far.bind(ANYWHERE, ANY_PORT))
+    raw.send(b"hello")
+    [(peer, _)] = received(far, 1)
+    assert all(far.send(peer, (bytes(1 << 20),)) for _ in range(64))
+    monkeypatch.setattr(zeromq, "LINGER_S_MAX", 0.1)
+    far.close(math.inf)
+    end = threading.Thread(target=own.term, daemon=True)
+    end.start()
+    end.join(BOUND_S)
+    assert not end.is_alive()
 
 
 def test_router_at_its_mark_refuses_and_never_drops(opened: Open) -> None:

@@ -164,10 +164,10 @@ class Publisher:
         try:
             await driver.drive_until(lambda: not self._core.audience.joined_count, until)
         finally:
-            left = await self._let_go(driver, until)  # when it is cancelled, too
+            left = await self._let_go(driver)  # when it is cancelled, too
         return left
 
-    async def _let_go(self, driver: AioDriver, until: float) -> int:
+    async def _let_go(self, driver: AioDriver) -> int:
         left, self._driver = self._core.audience.joined_count, None
         driver.driver.perform(self._core.close())
         driver.soon()
@@ -175,7 +175,7 @@ class Publisher:
             await asyncio.sleep(0)  # who waits for room or for subscribers learns of it
         finally:
             driver.close()
-            driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
+            driver.driver.link.close(LEAVE_S)
             await in_thread(self._place.release)
         if left:
             log.warning("publisher %r closed before %s", self.name, unserved(left))

@@ -171,8 +171,7 @@ class Publisher:
                 self._place.withdraw()
                 driver.drive_until(lambda: not audience.joined_count, until)
                 left = audience.joined_count
-                linger_s = max(LEAVE_S, until - time.monotonic())
-                let_go(self._driver, self._keeper, self._close, until, linger_s=linger_s)
+                let_go(self._driver, self._keeper, self._close, until, linger_s=LEAVE_S)
                 self._place.release()
                 release_node(self._keeper)
         if left:

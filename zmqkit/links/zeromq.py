@@ -15,7 +15,7 @@ import zmq
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import WAIT_S_MAX
+from zmqkit.options import LINGER_S_MAX
 from zmqkit.wire.encoding import is_unchanging
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
@@ -224,7 +224,7 @@ class ZeromqLink:
         return descriptor
 
     def close(self, linger_s: float) -> None:
-        """Close all sockets; libzmq keeps sending in the background for `linger_s`."""
+        """Close all sockets; libzmq keeps sending in the background, for `linger_s` or less."""
         for port in [*self._bound, *self._peers.values()]:
             self._close_port(port, linger_s)
         self._bound.clear()
@@ -328,7 +328,7 @@ class ZeromqLink:
             self._selector.unregister(port.monitor_fd)
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
-        port.socket.close(linger=int(min(linger_s, WAIT_S_MAX) * 1000))
+        port.socket.close(linger=int(min(linger_s, LINGER_S_MAX) * 1000))
 
 
 def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
