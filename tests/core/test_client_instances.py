@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core import client as client_module
+from zmqkit.core import turnover
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Connect, Disconnect, Note, Send, Settle
 from zmqkit.core.outcome import BUSY, EXPIRED, LEAVING, RAISED
@@ -72,7 +72,7 @@ def test_a_stranger_that_says_anything_else_is_not_believed(client: ClientCore) 
 def test_too_many_instances_are_an_event(
     client: ClientCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "RECORDS_MAX", 1)
+    monkeypatch.setattr(turnover, "RECORDS_MAX", 1)
     client.hear(tell("found", A, HERE), 0.0)
     assert client.hear(tell("found", B, THERE), 0.0) == [
         Note("instances-full", {"name": "orders"})

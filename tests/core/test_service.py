@@ -17,6 +17,7 @@ from tests.core.serving import (
     receive,
     request,
 )
+from zmqkit.core import admission
 from zmqkit.core import service as service_module
 from zmqkit.core import windows as windows_module
 from zmqkit.core.effects import Handle, Note, Send
@@ -128,7 +129,7 @@ def test_refusals_of_one_packet_share_a_packet(service: ServiceCore) -> None:
 def test_too_many_requests_are_refused(
     service: ServiceCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "REQUESTS_MAX", 1)
+    monkeypatch.setattr(admission, "REQUESTS_MAX", 1)
     effects = receive(service, request(5, 6))
     assert [r.sequence for r in handled(effects)] == [5]
     assert codes(effects) == [(6, "busy")]
@@ -171,7 +172,7 @@ def test_a_copy_from_elsewhere_is_answered_there(service: ServiceCore) -> None:
 def test_what_was_refused_is_never_accepted(
     service: ServiceCore, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "REQUESTS_MAX", 0)
+    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
     [(_, code)] = codes(receive(service, request(5, method=method)))
     monkeypatch.undo()
     service.methods = {"add": False, "nowhere": False}

@@ -79,7 +79,7 @@ def test_who_closes_sees_it_while_another_serves(blocking: Kit) -> None:
     service = blocking.serving(gate.hold)
     blocking.client().notify("hold")
     gate.came()
-    with handed_over(blocking, lambda: service._core._leaving):
+    with handed_over(blocking, lambda: service._core._admission.leaving):
         service.close(BOUND_S)
     gate.open()
 

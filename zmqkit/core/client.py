@@ -28,16 +28,16 @@ from zmqkit.core.outcome import (
     UNRUN,
     Outcome,
     from_row,
-    lost,
 )
 from zmqkit.core.pending import Pending
 from zmqkit.core.placement import Placement
 from zmqkit.core.roster import Roster
 from zmqkit.core.stream_call import StreamCall, answer_stream
 from zmqkit.core.stream_calls import News, StreamCalls
+from zmqkit.core.turnover import Turnover
 from zmqkit.errors import QueueFull
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, LINGER_S, RECORDS_MAX, WAITING_CALLS_MAX
+from zmqkit.options import CREDIT, LINGER_S, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -64,6 +64,7 @@ class ClientCore:
         self._placement = Placement(self._pending, self.roster)
         self._streams = StreamCalls(self._pending, self.roster, self.malformed)
         self._ends = Ends(name, self._pending, self._placement, self.roster)
+        self._turnover = Turnover(self._pending, self.roster, self._placement, self._ends)
         self._closed = False
         self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
             wire.REPLY: self._reply,
@@ -162,16 +163,10 @@ class ClientCore:
         """Take membership's news of an instance."""
         if self._closed:
             return []
-        if tell.news == "found":
-            return self._found(tell.incarnation, tell.endpoint, now)
-        if tell.news == "lost":
-            return self._lost(tell.incarnation, now)
-        if tell.news == "gone":
-            return self._gone(tell.incarnation, now)
         if tell.news == "hint":
             self._ends.hint = tell.text
             return []
-        return self._silence(tell.incarnation, tell.news == "silent", now)
+        return self._turnover.hear(tell, now)
 
     def close(self) -> list[Effect]:
         """End every call that is not settled and close every connection."""
@@ -251,55 +246,6 @@ class ClientCore:
         self._placement.check()
         self._streams.check()
 
-    # News of instances
-
-    def _found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
-        """An instance can be reached at `endpoint`, for the first time or anew."""
-        known = self.roster.known
-        if incarnation not in known and len(known) >= RECORDS_MAX:
-            return [Note("instances-full", {"name": self.name})]
-        known[incarnation] = endpoint
-        instance = self.roster.instances.get(incarnation)
-        if instance is None:
-            return self.roster.connect_best(now)
-        if instance.state is not State.LOST and instance.endpoint == endpoint:
-            return []
-        effects = self.roster.close(instance)
-        instance.endpoint = endpoint
-        return effects + self.roster.open(instance, now)
-
-    def _lost(self, incarnation: int, now: float) -> list[Effect]:
-        """The instance's process is out of reach; it may return."""
-        instance = self.roster.instances.get(incarnation)
-        if instance is None or instance.state is State.LOST:
-            return []
-        effects = self.roster.close(instance)
-        self.roster.shift(instance, State.LOST)
-        movable = [call for call in instance.calls.values() if instance.may_move(call)]
-        return effects + self._placement.move(movable, now)
-
-    def _gone(self, incarnation: int, now: float) -> list[Effect]:
-        """The instance will not return: its calls move, or end with PeerLost."""
-        effects = self._lost(incarnation, now)
-        self.roster.known.pop(incarnation, None)
-        self._pending.look(now)  # perhaps nobody is left
-        instance = self.roster.instances.pop(incarnation, None)
-        if instance is None:
-            return effects
-        stuck = list(instance.calls.values())
-        outcomes = [self._ends.end(call, "failed", lost(call)) for call in stuck]
-        return effects + self._ends.settle(outcomes) + self.roster.connect_best(now)
-
-    def _silence(self, incarnation: int, silent: bool, now: float) -> list[Effect]:
-        """A process fell silent, so its instance is not chosen, or it answers again."""
-        instance = self.roster.instances.get(incarnation)
-        if instance is None:
-            return []
-        instance.silent = silent
-        if instance.state in (State.UP, State.EVASIVE):
-            self.roster.shift(instance, State.EVASIVE if silent else State.UP)
-        return self._placement.move(instance.unsent() if silent else [], now)
-
     # Packets in
 
     def _replaced(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -307,7 +253,7 @@ class ClientCore:
         if packet.kind != wire.WELCOME:
             raise Malformed("source")
         note = Note("replaced", {"name": self.name, "endpoint": instance.endpoint})
-        return [note, *self._gone(instance.incarnation, now)]
+        return [note, *self._turnover.gone(instance.incarnation, now)]
 
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)

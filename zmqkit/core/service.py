@@ -11,23 +11,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from zmqkit.core.answers import LOST, TAKEN, Outbox, refuse
+from zmqkit.core.admission import Admission
+from zmqkit.core.answers import TAKEN, Outbox
 from zmqkit.core.effects import Effect, Handle, Note, Request, Send
 from zmqkit.core.methods import Methods
-from zmqkit.core.outcome import BUSY, LEAVING
 from zmqkit.core.pending import PENDING_CALLS_MAX
-from zmqkit.core.stream import Ended, StreamRequest
+from zmqkit.core.stream import StreamRequest
 from zmqkit.core.streams import Streams
 from zmqkit.core.window import Answer, Window
 from zmqkit.core.windows import Windows
 from zmqkit.core.work import Work
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import (
-    CREDIT,
-    REQUESTS_MAX,
-    RETAINED_BYTES_MAX,
-    WAITING_CALLS_MAX,
-)
+from zmqkit.options import CREDIT, RETAINED_BYTES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
@@ -66,8 +61,10 @@ class ServiceCore:
         self._outbox = Outbox(incarnation, self._windows)
         self._work = Work(self._windows, self._outbox, self.counts)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
+        self._admission = Admission(
+            self._offered, self._work, self._streams, self._outbox, self.counts
+        )
         self._stale: list[Window] = []
-        self._leaving = False
         self._closed = False
         self._receivers: dict[int, Callable[[Window, Packet, float], list[Effect]]] = {
             wire.REQUEST: self._request,
@@ -132,7 +129,7 @@ class ServiceCore:
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
-        self._leaving = True
+        self._admission.leaving = True
         return [self._bye(window) for window in self._windows]
 
     def close(self) -> list[Effect]:
@@ -233,7 +230,7 @@ class ServiceCore:
         fields = packet.meta
         window.far = type(fields) is dict and fields.get("lz4") is True
         welcome = self._welcome(window.client, window.peer)
-        return [welcome, self._bye(window)] if self._leaving else [welcome]
+        return [welcome, self._bye(window)] if self._admission.leaving else [welcome]
 
     def _request(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; answer or ignore the others. Those that may run now do.
@@ -241,10 +238,10 @@ class ServiceCore:
         The way of almost every request, so it is written out.
         """
         oneway = packet.kind == wire.NOTIFY
-        work, at_once = self._work, list[Request]()
+        work, admission, at_once = self._work, self._admission, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
-        takes = not self._leaving and self._takes(window, len(rows))
+        takes = admission.takes(window, len(rows))
         room = self.concurrency - len(work.running)
         if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
             room = 0  # in line, for one might overtake another
@@ -253,7 +250,7 @@ class ServiceCore:
             is_new = (
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
-            if not (is_new and takes and method in self.methods) and self._turned_away(
+            if not (is_new and takes and method in self.methods) and admission.turned_away(
                 window, row, oneway=oneway
             ):
                 continue
@@ -283,7 +280,7 @@ class ServiceCore:
     def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
         for row, items, size in stream_rows(packet):
-            if not self._turned_away(window, row, oneway=False, streams=True):
+            if not self._admission.turned_away(window, row, oneway=False, streams=True):
                 limits = None if row[2] in self.methods else (items, size)
                 self._work.accept(window, row, limits, now)
         effects = self._outbox.take() if self._outbox else []
@@ -298,60 +295,6 @@ class ServiceCore:
     def _make_room(self) -> None:
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
             self.counts["evicted"] += self._windows.make_room()
-
-    def _turned_away(
-        self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
-    ) -> bool:
-        """Answer an id that was here before or is refused; false for one that is to run."""
-        sequence, method = row[0], row[2]
-        known = self._known(window, row, oneway=oneway)
-        if known is not None:
-            self.counts["duplicates"] += 1
-            self._streams.send_again(window, sequence, 0)
-            for answer in known:
-                self._outbox.add(window.client, sequence, answer)
-            return True
-        refusal = self._refusal(window, method, streams=streams)
-        if refusal is None:
-            return False
-        self.counts["refused"] += 1
-        window.retain(sequence, refusal)
-        self._outbox.add(window.client, sequence, refusal)
-        return True
-
-    def _takes(self, window: Window, count: int) -> bool:
-        """Whether so many more requests are within the limits."""
-        return (
-            len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
-            and self._work.held_count + count <= REQUESTS_MAX
-        )
-
-    def _known(
-        self, window: Window, row: wire.RequestRow, *, oneway: bool
-    ) -> list[Answer] | None:
-        """What to answer to an id that was here before; None for one that is to run after all.
-
-        That is one that never was here, and one that is forgotten and may run twice.
-        """
-        sequence, method = row[0], row[2]
-        if window.is_settled(sequence):
-            return []
-        if sequence in window.held:
-            return [TAKEN] if oneway else []
-        if sequence in window.answers:
-            answer = window.answers[sequence]
-            return [] if isinstance(answer, Ended) else [answer]
-        if sequence < window.forgotten_below and not self._offered.repeats(method):
-            return [LOST]
-        return None
-
-    def _refusal(self, window: Window, method: str, *, streams: bool) -> Answer | None:
-        """Why a new request is not accepted, as an answer; None when it is."""
-        if self._leaving:
-            return refuse(LEAVING)
-        if not self._takes(window, 1) or (streams and self._streams.is_full):
-            return refuse(BUSY)
-        return self._offered.refusal(method, streams=streams)
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
