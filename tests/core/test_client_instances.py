@@ -140,6 +140,7 @@ def test_a_call_that_must_not_move_ends_when_its_instance_is_gone(client: Client
     up(client, A)
     call(client)
     up(client, B)
+    client.hear(tell("lost", A), 0.0)
     found = error(client.hear(tell("gone", A), 0.0))
     assert isinstance(found, PeerLost) and found.may_have_run
 
@@ -147,6 +148,7 @@ def test_a_call_that_must_not_move_ends_when_its_instance_is_gone(client: Client
 def test_an_idempotent_call_ends_when_its_attempts_do(client: ClientCore) -> None:
     up(client, A, "add")
     call(client, attempts=1)
+    client.hear(tell("lost", A), 0.0)
     assert isinstance(error(client.hear(tell("gone", A), 0.0)), PeerLost)
 
 

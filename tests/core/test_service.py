@@ -270,6 +270,40 @@ def test_who_comes_late_is_welcomed_and_told_at_once(service: ServiceCore) -> No
     assert [read(e)[0] for e in effects] == [WELCOME, BYE]
 
 
+def test_each_client_is_told_what_was_taken(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, request(6))  # runs
+    receive(service, request(7))  # waits
+    receive(service, packets.hello(OTHER))
+    words = [read(e) for e in service.close() if isinstance(e, Send)]
+    assert words == [(BYE, [0, [5, 6]]), (BYE, [0, []])]
+
+
+def test_what_was_given_up_for_space_counts_as_taken(
+    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
+    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
+    answer(service, handled(receive(service, request(5))))
+    assert [read(e) for e in service.close()] == [(BYE, [6, []])]
+
+
+def test_more_than_a_client_can_have_are_told_by_the_highest(
+    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "PENDING_CALLS_MAX", 1)
+    for number in (5, 8):
+        answer(service, handled(receive(service, request(number))))
+    assert [read(e) for e in service.close()] == [(BYE, [9, []])]
+
+
+def test_a_service_owes_until_all_is_settled(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    assert service.owes
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    assert not service.owes
+
+
 def test_a_closed_service_does_nothing(service: ServiceCore) -> None:
     requests = handled(receive(service, request(5)))
     service.close()

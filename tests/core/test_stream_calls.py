@@ -215,6 +215,7 @@ def test_one_that_has_begun_is_lost_with_its_instance(client: ClientCore) -> Non
     call = stream(client)
     up(client, B, "count")
     receive(client, items(0, "a"))
+    client.hear(tell("lost", A), 0.0)
     client.hear(tell("gone", A), 0.0)
     client.check()
     assert drain(client, call) == ["a"]

@@ -17,7 +17,7 @@ from zmqkit.options import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import END, ERROR, HELLO, ITEM, PONG, REPLY, pack
+from zmqkit.wire.packet import BYE, END, ERROR, HELLO, ITEM, PONG, REPLY, pack
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_close_ends_what_has_begun(service: ServiceCore) -> None:
 def test_one_that_never_began_may_run_elsewhere_after_close(service: ServiceCore) -> None:
     started(service)
     receive(service, stream(6))
-    assert codes(service.close()) == [(6, "leaving")]
+    assert (BYE, [0, [5]]) in [read(e) for e in service.close() if isinstance(e, Send)]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from tests.core.serving import (
 from zmqkit.core.effects import Abort
 from zmqkit.core.service import ServiceCore
 from zmqkit.testing import packets
-from zmqkit.testing.packets import sent
-from zmqkit.wire.packet import REPLY
+from zmqkit.testing.packets import read, sent
+from zmqkit.wire.packet import BYE, REPLY
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_late_copy_of_what_was_cancelled_does_not_run(service: ServiceCore) ->
 def test_what_never_ran_may_run_elsewhere_after_close(service: ServiceCore) -> None:
     [ran] = handled(receive(service, request(5)))
     receive(service, request(6))
-    refusal, abort = service.close()
-    assert codes([refusal]) == [(6, "leaving")] and abort == Abort([ran])
+    farewell, abort = service.close()
+    assert read(farewell) == (BYE, [0, [5]]) and abort == Abort([ran])
     assert service.stats()["dropped"] == {"closed": 2} and service.in_flight == 0
     service.check()
 

@@ -1,10 +1,11 @@
 """Which instance a call goes to, and what becomes of it when that one goes away.
 
-The instances here are fakes, which do exactly what a scene needs.
+Most instances here are fakes, which do exactly what a scene needs.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import zmq
 
 import zmqkit
 from tests.roles.fakes import FakeService
-from tests.roles.kit import AsyncKit, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.core.effects import Tell
 from zmqkit.wire import packet as wire
 
@@ -272,6 +273,32 @@ def test_instance_that_leaves_finishes_what_it_has_and_gets_nothing_new(
     assert (len(ids(first)), len(ids(second))) == (1, 4)
     first.do(lambda: first.answer(peer, packet))
     assert call.result() == 1
+
+
+def test_calls_outlive_services_that_take_turns(kit: Kit) -> None:
+    ran: list[int] = []
+    over = threading.Event()
+
+    def note(number: int) -> int:
+        ran.append(number)
+        return number
+
+    def work() -> int:
+        count = 0
+        while not over.is_set():
+            assert client.call("note", count) == count
+            count += 1
+        return count
+
+    service, client = kit.serving(note), kit.client()
+    working = kit.start(work)
+    for _ in range(20):
+        following = kit.serving(note)
+        assert client.ready(2, timeout_s=BOUND_S) >= 2
+        assert service.close() == 0
+        service = following
+    over.set()
+    assert ran == list(range(working.result()))
 
 
 def test_replies_that_come_twice_or_too_late_are_counted(stage: Stage) -> None:

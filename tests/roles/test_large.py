@@ -108,3 +108,17 @@ def test_views_have_the_limit_of_bytes(kit: Kit) -> None:
     kit.serving(echo)
     with pytest.raises(zmqkit.UsageError, match="at most"):
         kit.client().call("echo", memoryview(bytes(65 << 20)))
+
+
+def test_a_last_answer_arrives_though_its_service_has_closed(kit: Kit) -> None:
+    gate = kit.gate()
+
+    def large() -> bytes:
+        gate.came_in()
+        return bytes(48 << 20)
+
+    service = kit.serving(large)
+    answer = kit.start(kit.client().call, "large")
+    gate.came()
+    assert service.close() == 0
+    assert len(answer.result()) == 48 << 20

@@ -82,6 +82,24 @@ def test_a_refusal_does_not_hide_that_an_earlier_instance_may_run_it(world: Worl
     assert called.runs == [one.record.incarnation]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_an_instance_that_leaves_takes_no_call_along(seed: int) -> None:
+    """Its last answers are read though it is gone, and what came too late runs elsewhere."""
+    weather = Weather(delay_s=(0.05, 0.5), lingers=1.0)
+    world = World(seed, Plan(weather=weather, concurrency=20))
+    one, _ = services(world, "a", "b")
+    role = client(world)
+    world.run(5.0)
+    calls = []
+    for _ in range(40):
+        calls.append(world.call(role, "add", timeout_s=30.0))
+        world.run(0.03)
+        if len(calls) == 20:
+            world.leave(one)
+    world.run(20.0)
+    assert succeeded(*calls) and world.oracle.runs == 40
+
+
 def test_a_role_that_nobody_used_may_vanish(world: World) -> None:
     """Found by almost every seed: its only source was gone before it was erased."""
     [role] = services(world, "a")

@@ -191,13 +191,14 @@ class Service:
     async def _let_go(self, driver: AioDriver, until: float) -> int:
         self._driver = None
         self._runner.stop()
-        unanswered = self._core.in_flight
+        unanswered, owes = self._core.in_flight, self._core.owes
         driver.driver.perform(self._core.close())
         driver.close()
         try:
             await self._runner.close()
         finally:
-            driver.driver.link.close(max(LEAVE_S, until - time.monotonic()))
+            left_s = until - time.monotonic() if owes else 0.0
+            driver.driver.link.close(max(LEAVE_S, left_s))
             await in_thread(self._place.release)
         if unanswered:
             log.warning("service %r closed with %d unanswered", self.name, unanswered)

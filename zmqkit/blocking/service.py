@@ -235,7 +235,8 @@ class Service:
             unanswered = self._core.in_flight
             return self._core.close()
 
-        linger_s = max(LEAVE_S, until - time.monotonic())
+        left_s = until - time.monotonic() if self._core.owes else 0.0
+        linger_s = max(LEAVE_S, left_s)
         let_go(driver, self._place.node, close, until, linger_s=linger_s)
         try:
             self._runner.close(wait=not unanswered)

@@ -29,7 +29,7 @@ from zmqkit.core.outcome import (
     Outcome,
     from_row,
 )
-from zmqkit.core.pending import Pending
+from zmqkit.core.pending import PENDING_CALLS_MAX, Pending
 from zmqkit.core.placement import Placement
 from zmqkit.core.roster import Roster
 from zmqkit.core.stream_call import StreamCall, answer_stream
@@ -211,7 +211,10 @@ class ClientCore:
                 raise Malformed("unexpected")
             if packet.source != instance.incarnation:
                 return self._replaced(instance, packet, now)
-            return receiver(instance, packet, now)
+            effects = receiver(instance, packet, now)
+            if instance.state is State.LEFT:
+                return effects + self._turnover.part(instance, now)
+            return effects
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
@@ -229,7 +232,8 @@ class ClientCore:
         due = self._pending.due(now, alone=not self.roster.known)
         told = self._ends.tell_of_streams(due)
         effects = self._ends.settle([self._ends.expire(call) for call in due]) + told
-        return given_up + effects + self.roster.tick(now) + self._placement.fill(now)
+        effects += self._turnover.tick(now) + self.roster.tick(now)
+        return given_up + effects + self._placement.fill(now)
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
@@ -266,6 +270,9 @@ class ClientCore:
         return self._placement.fill(now)
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        if packet.meta is not None:
+            below, taken = wire.last_word(packet.meta, PENDING_CALLS_MAX)
+            return self._turnover.closed(instance, below, taken, now)
         # One that has not said WELCOME says BYE again after it.
         if instance.state in (State.UP, State.EVASIVE):
             self.roster.shift(instance, State.LEAVING)

@@ -16,13 +16,15 @@ class State(Enum):
     """Where an instance stands; only `UP` is chosen for new calls.
 
     OPENING: connecting, WELCOME not seen. UP: answers. EVASIVE: connected, but its process is
-    silent. LEAVING: said BYE, finishes what it has. LOST: its connection broke and may return.
+    silent. LEAVING: said BYE, finishes what it has. LEFT: closed, and its last answers may be
+    under way. LOST: its connection broke and may return.
     """
 
     OPENING = "opening"
     UP = "up"
     EVASIVE = "evasive"
     LEAVING = "leaving"
+    LEFT = "left"
     LOST = "lost"
 
 
@@ -33,7 +35,7 @@ class Instance:
     far: on another machine, so that packets are compressed both ways. sends: whether its outbox
     may leave, not while nobody listens there. calls: all that were assigned to it and not
     settled. outbox: those to send this turn. ping_at: when to ask which ids it holds; infinity
-    when nothing is owed either way.
+    when nothing is owed either way. left_until: until when one that left is listened to.
     """
 
     incarnation: int
@@ -52,11 +54,16 @@ class Instance:
     ping_at: float = math.inf
     ping_token: int = 0
     blocked_until: float = 0.0
+    left_until: float = math.inf
 
     def may_move(self, call: Call) -> bool:
         """Whether the call may go elsewhere: it cannot have run here, or may run twice."""
         repeats = call.attempts > 0 and call.method in self.idempotent
         return not call.copies or (repeats and not call.begun)
+
+    def movable(self) -> list[Call]:
+        """The calls that may go elsewhere."""
+        return [call for call in self.calls.values() if self.may_move(call)]
 
     def unsent(self) -> list[Call]:
         """The calls that never left for it."""

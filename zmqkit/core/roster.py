@@ -224,6 +224,8 @@ class Roster:
                 instance.hello_at = now + instance.hello_s
                 effects.append(self._hello(instance))
             self.wake(instance.hello_at)
+        elif instance.state is State.LEFT:
+            self.wake(instance.left_until)
         elif instance.state is not State.LOST:
             if now >= instance.ping_at:
                 instance.ping_at = now + PING_S if instance.calls else inf
@@ -298,4 +300,5 @@ class Roster:
             assert all(call.instance is instance for call in instance.calls.values())
         assert len(self.ready) == len({instance.incarnation for instance in self.ready})
         assert len(self.instances) <= INSTANCES_MAX
-        assert self.instances.keys() <= self.known.keys()
+        stays = {i.incarnation for i in self.instances.values() if i.state is not State.LEFT}
+        assert stays <= self.known.keys()

@@ -133,9 +133,14 @@ class ServiceCore:
         return [self._bye(window) for window in self._windows]
 
     def close(self) -> list[Effect]:
-        """Drop every request that is not answered; those that never ran may run elsewhere."""
+        """Drop every request that is not answered; those that never ran may run elsewhere.
+
+        The last packet to each client says which those are.
+        """
         self._closed = True
-        effects = self._streams.close() + self._work.close()
+        effects = [*self._outbox.take(), *self._streams.close()]
+        effects += [self._farewell(window) for window in self._windows]
+        effects += self._work.close()
         self._windows.clear()
         self._stale.clear()
         return effects
@@ -158,6 +163,11 @@ class ServiceCore:
     def in_flight(self) -> int:
         """How many accepted requests are not answered."""
         return self._work.held_count
+
+    @property
+    def owes(self) -> bool:
+        """Whether a client has not said of each answer that it needs it no more."""
+        return self._windows.budget.bytes > 0
 
     # What the driver asks for
 
@@ -337,3 +347,12 @@ class ServiceCore:
 
     def _bye(self, window: Window) -> Send:
         return self._packet(window, wire.BYE, encode(None))
+
+    def _farewell(self, window: Window) -> Send:
+        """Say that all ids below a number, and these, were taken, and that no other will be."""
+        below, has_begun = window.forgotten_below, self._work.has_begun
+        taken = [number for number in window.answers if not window.is_settled(number)]
+        taken += [number for number, request in window.held.items() if has_begun(request)]
+        if len(taken) > PENDING_CALLS_MAX:
+            below, taken = max(below, *taken) + 1, []
+        return self._packet(window, wire.BYE, encode([below, taken]))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.ends import Ends
-from zmqkit.core.instance import State
-from zmqkit.core.outcome import lost
+from zmqkit.core.instance import Instance, State
+from zmqkit.core.outcome import LEAVING, Outcome, from_row, lost
 from zmqkit.core.pending import Pending
 from zmqkit.core.placement import Placement
 from zmqkit.core.roster import Roster
-from zmqkit.options import RECORDS_MAX
+from zmqkit.options import LINGER_S_MAX, RECORDS_MAX
+
+_CONNECTED = (State.UP, State.EVASIVE, State.LEAVING)
 
 
 class Turnover:
@@ -27,11 +29,50 @@ class Turnover:
         """Take news of one instance."""
         if tell.news == "found":
             return self._found(tell.incarnation, tell.endpoint, now)
+        instance = self._roster.instances.get(tell.incarnation)
+        if instance is not None and instance.state is State.LEFT:
+            return []
         if tell.news == "lost":
             return self._lost(tell.incarnation, now)
         if tell.news == "gone":
+            if instance is not None and instance.state in _CONNECTED:
+                return self._left(instance, now)
             return self.gone(tell.incarnation, now)
         return self._silence(tell.incarnation, tell.news == "silent", now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Forget those that left, once it is late enough."""
+        left = [i for i in self._roster.instances.values() if i.state is State.LEFT]
+        return [effect for instance in left for effect in self.part(instance, now)]
+
+    def closed(
+        self, instance: Instance, below: int, taken: frozenset[int], now: float
+    ) -> list[Effect]:
+        """Take an instance's last word, behind all that it answered: which ids it had taken.
+
+        The others did not run there and will not, whatever their methods do.
+        """
+        if instance.state in (State.UP, State.EVASIVE):
+            self._roster.shift(instance, State.LEAVING)
+        effects: list[Effect] = []
+        outcomes: list[Outcome] = []
+        for call in list(instance.calls.values()):
+            known = call.begun or call.sequence < below or call.sequence in taken
+            if call.copies and not known:
+                if not self._placement.try_another(call, instance, LEAVING, now):
+                    row = (call.sequence, LEAVING, "", "the service has closed", "", False)
+                    outcomes.append(self._ends.end(call, "failed", from_row(call, row)))
+            elif instance.may_move(call):
+                effects += self._placement.move([call], now)
+            else:
+                outcomes.append(self._ends.end(call, "failed", lost(call)))
+        return self._ends.settle(outcomes) + effects + self._placement.fill(now)
+
+    def part(self, instance: Instance, now: float) -> list[Effect]:
+        """Forget one that left, if it owes nothing or has had its time."""
+        if instance.calls and now < instance.left_until:
+            return []
+        return self.gone(instance.incarnation, now)
 
     def _found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
         """An instance can be reached at `endpoint`, for the first time or anew."""
@@ -42,7 +83,8 @@ class Turnover:
         instance = self._roster.instances.get(incarnation)
         if instance is None:
             return self._roster.connect_best(now)
-        if instance.state is not State.LOST and instance.endpoint == endpoint:
+        here = instance.state not in (State.LOST, State.LEFT)
+        if here and instance.endpoint == endpoint:
             return []
         effects = self._roster.close(instance)
         instance.endpoint = endpoint
@@ -55,8 +97,20 @@ class Turnover:
             return []
         effects = self._roster.close(instance)
         self._roster.shift(instance, State.LOST)
-        movable = [call for call in instance.calls.values() if instance.may_move(call)]
-        return effects + self._placement.move(movable, now)
+        return effects + self._placement.move(instance.movable(), now)
+
+    def _left(self, instance: Instance, now: float) -> list[Effect]:
+        """The instance has closed and was not lost: what it answered last may follow.
+
+        Even its goodbye may, behind a large answer.
+        """
+        self._roster.known.pop(instance.incarnation, None)
+        self._pending.look(now)  # perhaps nobody is left
+        self._roster.shift(instance, State.LEFT)
+        instance.left_until = now + LINGER_S_MAX
+        self._roster.wake(instance.left_until)
+        moves = self._placement.move(instance.movable(), now)
+        return moves + self.part(instance, now)
 
     def gone(self, incarnation: int, now: float) -> list[Effect]:
         """The instance will not return: its calls move, or end with PeerLost."""

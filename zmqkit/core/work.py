@@ -6,12 +6,12 @@ A stream may be parked as well: it waits for its caller's credit, and comes in l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from zmqkit.core.answers import CANCELLED, Outbox, refuse
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request
 from zmqkit.core.line import Line
-from zmqkit.core.outcome import EXPIRED, LEAVING
+from zmqkit.core.outcome import EXPIRED
 from zmqkit.core.stream import StreamRequest
 from zmqkit.core.window import Window
 from zmqkit.core.windows import Windows
@@ -135,24 +135,28 @@ class Work:
         if not window.is_settled(request.sequence):
             window.retain(request.sequence, CANCELLED)
 
-    def close(self) -> list[Effect]:
-        """Drop every request; those that never ran may run elsewhere."""
-        begun = [request for request in self.streams.values() if request.begun]
-        stopped = {request.ticket: request for request in [*self.running.values(), *begun]}
+    def held(self) -> Iterator[Request]:
+        """All requests, client by client."""
         for window in self._windows:
-            self.dropped["closed"] += len(window.held)
-            for sequence, request in window.held.items():
-                if request.ticket not in stopped:
-                    self._outbox.add(window.client, sequence, refuse(LEAVING))
-        effects = self._outbox.take()
-        for request in stopped.values():
+            yield from window.held.values()
+
+    def has_begun(self, request: Request) -> bool:
+        """Whether one that is held has run in part."""
+        begun = isinstance(request, StreamRequest) and request.begun
+        return begun or request.ticket in self.running
+
+    def close(self) -> list[Effect]:
+        """Drop every request."""
+        stopped = [request for request in self.held() if self.has_begun(request)]
+        self.dropped["closed"] += self.held_count
+        for request in stopped:
             request.cancelled = True
         self.running.clear()
         self.streams.clear()
         self.parked.clear()
         self.queue = Line()
         self.held_count = 0
-        return [*effects, Abort(list(stopped.values()))] if stopped else effects
+        return [Abort(stopped)] if stopped else []
 
     def check(self, concurrency: int) -> None:
         """The counters balance, and what is held waits, runs or is parked."""

@@ -27,6 +27,7 @@ class Weather:
 
     delay_s: least and most. loss, duplicate: chances for each packet. room: packets that one
     direction of a connection holds. parks: a dialer without a connection keeps what is sent.
+    lingers: the chance that what a closed address sent last arrives.
     """
 
     delay_s: tuple[float, float] = (0.0002, 0.002)
@@ -34,6 +35,7 @@ class Weather:
     duplicate: float = 0.0
     room: int = 1000
     parks: bool = True
+    lingers: float = 0.8
 
 
 @dataclass(slots=True, eq=False)
@@ -152,10 +154,11 @@ class Listener:
         self.connections.pop(connection.peer, None)
 
     def close(self) -> None:
-        """Unbind, and break the connections."""
+        """Unbind, and break the connections; what was sent last may arrive all the same."""
         if self.network.listeners.get(self.endpoint) is self:
             del self.network.listeners[self.endpoint]
         for connection in list(self.connections.values()):
+            connection.back.drains = self.network.lingers()
             self.network.break_(connection)
 
 
@@ -299,6 +302,10 @@ class Network:
         """Whether nothing passes between its two hosts."""
         pair = frozenset((connection.dialer.host.name, connection.listener.host.name))
         return connection.severed or pair in self._cuts
+
+    def lingers(self) -> bool:
+        """Whether what a closed address sent last arrives."""
+        return self.timeline.random.random() < self.weather.lingers
 
     # Inside
 

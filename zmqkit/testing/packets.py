@@ -155,6 +155,11 @@ def cancel(source: int, target: int, *sequences: int) -> Frames:
     return wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences)))
 
 
+def last_word(source: int, target: int, *taken: int, below: int = 0) -> Frames:
+    """A service has closed, and tells which ids it had taken."""
+    return wire.pack(wire.BYE, source, target, 0, encode([below, list(taken)]))
+
+
 def bye(source: int, target: int = 0) -> Frames:
     """A service is leaving."""
     return wire.pack(wire.BYE, source, target, 0, encode(None))

@@ -245,6 +245,16 @@ def sequences_of(value: object, count_max: int) -> list[int]:
     return value
 
 
+def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:
+    """What the BYE of a service that has closed says was taken, else Malformed.
+
+    All numbers below the first, and those in the set, which has at most `count_max`.
+    """
+    if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
+        raise Malformed("bye")
+    return meta[0], frozenset(sequences_of(meta[1], count_max))
+
+
 def fields_of(packet: Packet) -> dict[str, object]:
     """The map that a HELLO or WELCOME carries, else Malformed."""
     if type(packet.meta) is not dict:
