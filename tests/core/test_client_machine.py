@@ -113,6 +113,11 @@ class ClientMachine(RuleBasedStateMachine):
     def bye(self, incarnation: int) -> None:
         self.receive(incarnation, packets.bye(incarnation, CLIENT))
 
+    @rule(incarnation=INSTANCES, below=st.integers(0, 3), taken=st.sets(st.integers(1, 20)))
+    def last_word(self, incarnation: int, below: int, taken: set[int]) -> None:
+        frames = packets.last_word(incarnation, CLIENT, *sorted(taken), below=below)
+        self.receive(incarnation, frames)
+
     @rule(incarnation=INSTANCES, token=st.integers(0, 3), held=st.sets(st.integers(1, 20)))
     def pong(self, incarnation: int, token: int, held: set[int]) -> None:
         self.receive(incarnation, packets.pong(incarnation, CLIENT, token, sorted(held)))
@@ -225,7 +230,7 @@ class ClientMachine(RuleBasedStateMachine):
     def flush(self) -> None:
         self.perform(self.core.flush(self.now))
 
-    @rule(duration_s=st.sampled_from([0.01, 0.5, 1.1, 6.0]))
+    @rule(duration_s=st.sampled_from([0.01, 0.5, 1.1, 6.0, 11.0]))
     def wait(self, duration_s: float) -> None:
         self.now += duration_s
         self.perform(self.core.tick(self.now))
