@@ -52,6 +52,8 @@ ROLES_MAX = 1000
 RACE_MAX = 4
 PROCESSES_MAX = 500
 """Other processes that one tells of, and that one remembers of those who ask."""
+CALLERS_MAX = 1000
+"""Connections of other processes that are told of the end of a service as soon as it ends."""
 PLACES_MAX = 8
 ASKED_MAX = 16
 PEERS_MAX = 100

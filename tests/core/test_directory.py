@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from zmqkit.core import directory as directory_module
 from zmqkit.core.directory import Directory, Offers, hello, ping, read_directory
+from zmqkit.core.effects import Send
 from zmqkit.model import Record
 from zmqkit.testing.packets import read
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
-from zmqkit.wire.packet import HELLO, PING, PONG, WELCOME, Packet
+from zmqkit.wire.packet import BYE, HELLO, PING, PONG, WELCOME, Packet
 
 ORDERS, STOCK = ("orders", "service", 0xA, 6000), ("stock", "service", 0xB, 6001)
 RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
@@ -102,13 +106,46 @@ def test_each_change_has_a_revision_that_pongs_tell(offers: Offers) -> None:
     offers.add(RECORD, open=False)
     offers.remove(RECORD.incarnation)
     offers.remove(RECORD.incarnation)
-    assert read(offers.pong(b"p", packet([7]))) == (PONG, [7, 2])
+    assert read(offers.pong(b"p", packet([7]), 0.0)) == (PONG, [7, 2])
+
+
+def test_whoever_called_is_told_of_the_end_of_a_service(offers: Offers) -> None:
+    offers.add(RECORD, open=True)
+    offers.admit(b"\0home", packet({}), 0.0)
+    offers.pong(b"\1lan", packet([7]), 0.0)
+    told = offers.remove(RECORD.incarnation)
+    assert [read(effect) for effect in told] == 2 * [(BYE, [RECORD.incarnation])]
+    assert [effect.peer for effect in told if isinstance(effect, Send)] == [b"\0home", b"\1lan"]
+    assert offers.remove(RECORD.incarnation) == []
+
+
+def test_of_one_that_is_not_open_those_at_home_are_told(offers: Offers) -> None:
+    offers.add(RECORD, open=False)
+    for peer in (b"\0home", b"\1lan"):
+        offers.pong(peer, packet([7]), 0.0)
+    [told] = offers.remove(RECORD.incarnation)
+    assert isinstance(told, Send) and told.peer == b"\0home"
+
+
+def test_of_a_publisher_nobody_is_told_for_it_did_so_itself(offers: Offers) -> None:
+    offers.add(replace(RECORD, role="publisher"), open=True)
+    offers.pong(b"\0home", packet([7]), 0.0)
+    assert offers.remove(RECORD.incarnation) == []
+
+
+def test_those_who_called_last_are_told(
+    offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_module, "CALLERS_MAX", 2)
+    for peer in (b"\0a", b"\0b", b"\0a", b"\0c"):
+        offers.pong(peer, packet([7]), 0.0)
+    assert list(offers.callers) == [b"\0a", b"\0c"]
 
 
 @pytest.mark.parametrize("meta", [None, [], ["x"], [1, 2], {}])
 def test_an_odd_ping_is_malformed(offers: Offers, meta: object) -> None:
     with pytest.raises(Malformed, match="ping"):
-        offers.pong(b"p", packet(meta))
+        offers.pong(b"p", packet(meta), 0.0)
 
 
 def test_processes_ask_each_other() -> None:

@@ -8,10 +8,22 @@ from itertools import pairwise
 
 import pytest
 
-from zmqkit.core.effects import Connect, Disconnect, Tell
-from zmqkit.core.membership import EVERYBODY, UNLISTED_S, MembershipCore, key_of
+from tests.core.neighbours import (
+    FOUND,
+    HERE,
+    NEXT_ROW,
+    ORDERS,
+    OTHERS,
+    PEER,
+    RECORD,
+    ROW,
+    THEM,
+    US,
+    alive,
+)
+from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.membership import EVERYBODY, UNLISTED_S, MembershipCore
 from zmqkit.core.neighbour import Life
-from zmqkit.model import Record
 from zmqkit.options import (
     EVASIVE_S,
     GONE_S,
@@ -23,27 +35,10 @@ from zmqkit.testing import packets
 from zmqkit.testing.bench import kinds, tells
 from zmqkit.wire.packet import HELLO, PING
 
-US, THEM, OTHERS = 1, 9, 8
-ORDERS = key_of("service", "orders")
-RECORD = Record("orders", "service", 0xA, THEM, ("127.0.0.1",), 5000, 6000)
-ROW = ("orders", "service", 0xA, 6000)
-NEXT_ROW = ("orders", "service", 0xB, 6001)
-PEER = b"n" + THEM.to_bytes(8, "big")
-HERE = "tcp://127.0.0.1:5000"
-FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
-
 
 @pytest.fixture
 def core() -> MembershipCore:
     return MembershipCore(US)
-
-
-def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
-    """Want, hear and reach the other process, which has these roles."""
-    core.want(ORDERS, now, open=False)
-    core.heard(RECORD, "mdns", now)
-    core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
-    core.check()
 
 
 # Finding

@@ -146,6 +146,12 @@ class MembershipMachine(RuleBasedStateMachine):
         peer = data.draw(st.sampled_from(sorted(self.connected)))
         self.perform(self.core.receive(peer, packets.alive(1, revision, token), self.now))
 
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), roles=st.sets(ROLES))
+    def ended(self, data: st.DataObject, roles: set[int]) -> None:
+        peer = data.draw(st.sampled_from(sorted(self.connected)))
+        self.perform(self.core.receive(peer, packets.ended(1, *sorted(roles)), self.now))
+
     @rule()
     def readdressed(self) -> None:
         self.perform(self.core.readdressed(self.now))

@@ -84,7 +84,7 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 33
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 34
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:

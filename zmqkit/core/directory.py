@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zmqkit.core.effects import Send
+from zmqkit.core.effects import Effect, Send
 from zmqkit.core.places import (
     Whereabouts,
     at_first_hand,
@@ -18,10 +18,10 @@ from zmqkit.core.sighting import Place, Sightings
 from zmqkit.core.visitor import Visitors
 from zmqkit.errors import UsageError
 from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
-from zmqkit.options import PLACES_MAX, PROCESSES_MAX, ROLES_MAX
+from zmqkit.options import CALLERS_MAX, PLACES_MAX, PROCESSES_MAX, ROLES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
-from zmqkit.wire.packet import Packet, fields_of
+from zmqkit.wire.packet import Packet, fields_of, sequences_of
 
 _ROLE_CHARS_MAX = 32
 
@@ -90,6 +90,19 @@ def read_visit(packet: Packet) -> Whereabouts | None:
     return Whereabouts(packet.source, revision, read_places(fields["places"]))
 
 
+def read_pong(packet: Packet) -> tuple[int, int]:
+    """The token and the revision in a PONG, else Malformed."""
+    meta = packet.meta
+    if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
+        raise Malformed("pong")
+    return meta[0], meta[1]
+
+
+def read_ends(packet: Packet) -> frozenset[int]:
+    """The incarnations in a BYE, else Malformed."""
+    return frozenset(sequences_of(packet.meta, ROLES_MAX))
+
+
 def _row(row: object) -> Row:
     if type(row) is not list or [type(x) for x in row] != [str, str, int, int]:
         raise Malformed("directory")
@@ -118,7 +131,8 @@ class Offers:
     """What this process tells others of its roles: its answers on the control connection.
 
     addresses: those of this host beyond loopback, best first, as its driver knows them.
-    visitors: who asked for others. Only the first bound address is this machine's own.
+    visitors: who asked for others. Only the first bound address is this machine's own. callers:
+    whoever said something, the one silent for longest first.
     """
 
     def __init__(self, process: int, known: Sightings | None = None) -> None:
@@ -127,6 +141,7 @@ class Offers:
         self.control_ports: list[int] = []
         self.addresses: tuple[str, ...] = ()
         self.visitors = Visitors()
+        self.callers: dict[PeerId, None] = {}
         self._own: dict[int, tuple[Record, bool]] = {}
         self._revision = 0
 
@@ -138,10 +153,35 @@ class Offers:
         self._own[record.incarnation] = (record, open)
         self._revision += 1
 
-    def remove(self, incarnation: int) -> None:
-        """List a role no longer."""
-        if self._own.pop(incarnation, None) is not None:
-            self._revision += 1
+    def remove(self, incarnation: int) -> list[Effect]:
+        """List a role no longer; of a service that ended everybody is told at once.
+
+        A publisher has told its subscribers itself, behind all that it published.
+        """
+        record, open = self._own.pop(incarnation, (None, False))
+        if record is None:
+            return []
+        self._revision += 1
+        told = self.callers if record.role == "service" else ()
+        return [
+            _send(peer, wire.BYE, self.process, [incarnation])
+            for peer in told
+            if open or _is_here(peer)
+        ]
+
+    def admit(self, peer: PeerId, packet: Packet, now: float) -> bool:
+        """Take a hello; false when there is no room for one who may be asked as well."""
+        visit = read_visit(packet)
+        self._called(peer)
+        if visit is None:
+            return True
+        return self.visitors.admit(peer, visit.seen_from(beyond=not _is_here(peer)), now)
+
+    def _called(self, peer: PeerId) -> None:
+        self.callers.pop(peer, None)
+        self.callers[peer] = None
+        if len(self.callers) > CALLERS_MAX:
+            del self.callers[next(iter(self.callers))]
 
     def places(self, *, beyond: bool) -> list[Place]:
         """Where those may ask whom it is told to: elsewhere, if a role is open, or here too."""
@@ -190,8 +230,10 @@ class Offers:
                     found[process] = told
         return [each for process, each in found.items() if process not in but][:PROCESSES_MAX]
 
-    def pong(self, peer: PeerId, packet: Packet) -> Send:
+    def pong(self, peer: PeerId, packet: Packet, now: float) -> Send:
         """The answer to a ping; its revision tells whether the directory changed."""
+        self.visitors.heard(peer, now)
+        self._called(peer)
         meta = packet.meta
         if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
             raise Malformed("ping")
@@ -203,6 +245,11 @@ class Offers:
             return self._revision
         others_revision = 1 + self.visitors.revision + self._known.changes
         return self._revision + (others_revision << 32)
+
+
+def _is_here(peer: PeerId) -> bool:
+    """Whether one is on this machine: routing ids begin with the address that they came to."""
+    return peer[:1] <= b"\0"
 
 
 def hello(process: int, peer: PeerId, visit: dict[str, object] | None = None) -> Send:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.directory import Directory, Offers, hello, read_directory, read_visit
+from zmqkit.core.directory import Directory, Offers, hello, read_directory, read_ends, read_pong
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.neighbour import Life, Neighbour
 from zmqkit.core.neighbours import Neighbours
@@ -30,7 +30,6 @@ from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.options import RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
-from zmqkit.wire.packet import Packet
 
 __all__ = ["EVERYBODY", "UNLISTED_S", "MembershipCore", "key_of"]
 
@@ -83,8 +82,8 @@ class MembershipCore:
 
     def retract(self, incarnation: int, now: float) -> list[Effect]:
         """Tell nobody of a role any more."""
-        self.offers.remove(incarnation)
-        return self.neighbours.greet_all(now) + self._drop_unused()
+        told = self.offers.remove(incarnation)
+        return told + self.neighbours.greet_all(now) + self._drop_unused()
 
     def moved(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
         """Take the addresses of this host, which static peers tell others of."""
@@ -149,24 +148,29 @@ class MembershipCore:
         try:
             packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
-                return self._asked(peer, packet, now)
+                if not self.offers.admit(peer, packet, now):
+                    self.malformed["visitors-full"] += 1
+                return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
             if packet.kind == wire.PING:
-                self.offers.visitors.heard(peer, now)
-                return [self.offers.pong(peer, packet)]
+                return [self.offers.pong(peer, packet, now)]
             neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
                 return self._seed_answered(seed, read_directory(packet), now)
-            if packet.kind == wire.PONG and neighbour is not None and peer == neighbour.peer:
-                return self._pong(neighbour, packet, now)
+            if neighbour is not None and peer == neighbour.peer:
+                if packet.kind == wire.PONG:
+                    return self._pong(neighbour, *read_pong(packet), now)
+                if packet.kind == wire.BYE:
+                    return self._parted(neighbour, read_ends(packet))
             raise Malformed("unexpected")
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Nothing to do: hello and ping are repeated."""
+        """Hello and ping are repeated; one who called is no longer there."""
+        self.offers.callers.pop(peer, None)
         return []
 
     def tick(self, now: float) -> list[Effect]:
@@ -283,6 +287,8 @@ class MembershipCore:
 
     def _erase(self, incarnation: int) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
+        if incarnation not in self.sightings:
+            return []  # its process was forgotten meanwhile
         process = self._known.erase(incarnation)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
@@ -296,16 +302,6 @@ class MembershipCore:
         return effects
 
     # Static peers and those they tell of
-
-    def _asked(self, peer: PeerId, packet: Packet, now: float) -> list[Effect]:
-        """Answer a hello, and remember who said it if it tells where it may be asked."""
-        told = read_visit(packet)
-        if told is not None:
-            # Routing ids begin with the number of the address they came to; the first is ours.
-            told = told.seen_from(beyond=peer[:1] > b"\0")
-            if not self.offers.visitors.admit(peer, told, now):
-                self.malformed["visitors-full"] += 1
-        return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
 
     def _untold(self, processes: list[int]) -> list[Effect]:
         """Nobody tells of these any more, which is no more than the end of a record."""
@@ -389,11 +385,15 @@ class MembershipCore:
         self.seeds.answered(seed, directory)
         return self._list(directory, seed.url.host, STATIC, now)
 
-    def _pong(self, neighbour: Neighbour, packet: Packet, now: float) -> list[Effect]:
-        meta = packet.meta
-        if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
-            raise Malformed("pong")
-        effects = neighbour.pong(meta[0], now)
-        if meta[1] != neighbour.revision:
+    def _pong(
+        self, neighbour: Neighbour, token: int, revision: int, now: float
+    ) -> list[Effect]:
+        effects = neighbour.pong(token, now)
+        if revision != neighbour.revision:
             effects.append(neighbour.greet(neighbour.peer))
         return effects
+
+    def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
+        """It says that services of its own have ended."""
+        theirs = ends.intersection(self._known.of(neighbour.process))
+        return [effect for incarnation in theirs for effect in self._erase(incarnation)]

@@ -31,7 +31,14 @@ from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
-from zmqkit.options import LOOK_S, PLACES_MAX, ROLES_MAX, Environment, read_environment
+from zmqkit.options import (
+    LINGER_S,
+    LOOK_S,
+    PLACES_MAX,
+    ROLES_MAX,
+    Environment,
+    read_environment,
+)
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
@@ -173,7 +180,7 @@ class Node:
             log.warning("discovery did not close within %s s", _CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_S)
-        self._link.close(0)
+        self._link.close(LINGER_S)  # its last words may be on their way
         self._loop.close()
         self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
 

@@ -150,6 +150,11 @@ def alive(process: int, revision: int = 1, token: int = 1) -> Frames:
     return wire.pack(wire.PONG, process, 0, 0, encode([token, revision]))
 
 
+def ended(process: int, *incarnations: int) -> Frames:
+    """A process says that services of its own have ended."""
+    return wire.pack(wire.BYE, process, 0, 0, encode(list(incarnations)))
+
+
 def cancel(source: int, target: int, *sequences: int) -> Frames:
     """A client gives calls up."""
     return wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences)))
