@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -226,7 +227,7 @@ class Client(BoundClient):
     def _hear(self, tell: Tell) -> None:
         """Take the node's news, from its thread to the loop."""
         assert self._loop is not None
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # its loop is closed
             self._loop.call_soon_threadsafe(self._take, tell)
 
     def _take(self, tell: Tell) -> None:
