@@ -13,7 +13,8 @@ from zmqkit.options import HELLO_S, PING_S
 from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
 from zmqkit.testing.packets import read, sent
-from zmqkit.wire.packet import HELLO, REQUEST
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import ERROR, HELLO, REQUEST, pack, reply_columns
 
 A, B = 0xA, 0xB
 THERE = "tcp://127.0.0.1:6000"
@@ -234,6 +235,17 @@ def test_nobody_answers_for_another(client: ClientCore) -> None:
     up(client, B)
     assert client.receive(peer(B), packets.reply(B, CLIENT, _1=42), 0.0) == []
     assert client.in_flight == 1
+
+
+def test_a_refusal_may_say_that_it_ran_there_before(client: ClientCore) -> None:
+    up(client, A)
+    call(client, attempts=2)
+    up(client, B)
+    row = encode([BUSY, "", "", "", True])
+    first = pack(ERROR, A, CLIENT, 0, reply_columns([1], [row]))
+    client.receive(peer(A), first, 0.0)
+    found = error(client.receive(peer(B), packets.error(B, CLIENT, BUSY, 1), 0.0))
+    assert isinstance(found, Busy) and found.may_have_run
 
 
 def test_a_refusal_says_nothing_of_the_instance_before(client: ClientCore) -> None:

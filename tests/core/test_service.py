@@ -297,6 +297,38 @@ def test_more_than_a_client_can_have_are_told_by_the_highest(
     assert [read(e) for e in service.close()] == [(BYE, [9, []])]
 
 
+def test_one_that_was_silent_and_may_be_there_is_told_as_well(service: ServiceCore) -> None:
+    answer(service, handled(receive(service, request(5))))
+    service.tick(FORGET_CLIENT_S)
+    receive(service, packets.hello(OTHER), FORGET_CLIENT_S)
+    service.tick(2 * FORGET_CLIENT_S)
+    assert service.stats()["clients"] == 0
+    assert [read(e) for e in service.leave()] == 2 * [(BYE, None)]
+    assert [read(e) for e in service.close()] == [(BYE, [6, []]), (BYE, [0, []])]
+
+
+def test_one_that_came_back_is_told_once(service: ServiceCore) -> None:
+    receive(service, packets.hello(CLIENT))
+    service.tick(FORGET_CLIENT_S)
+    receive(service, packets.hello(CLIENT), FORGET_CLIENT_S)
+    assert [read(e) for e in service.close()] == [(BYE, [0, []])]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(
+    service: ServiceCore, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = request(5, method="price")
+    answer(service, handled(receive(service, again)))
+    service.tick(FORGET_CLIENT_S)
+    if leaves:
+        service.leave()
+    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
+    [refusal] = receive(service, again, FORGET_CLIENT_S)
+    _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
+    assert row[0] == ("leaving" if leaves else "busy") and row[4] is True
+
+
 def test_a_service_owes_until_all_is_settled(service: ServiceCore) -> None:
     answer(service, handled(receive(service, request(5))))
     assert service.owes

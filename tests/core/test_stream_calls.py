@@ -6,7 +6,7 @@ import pytest
 
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
-from zmqkit.core.effects import Effect, Settle
+from zmqkit.core.effects import Effect, Send, Settle
 from zmqkit.core.stream_call import StreamCall
 from zmqkit.errors import CallCancelled, CallTimeout, NoMethod, PeerLost, RemoteError
 from zmqkit.model import Frames
@@ -208,6 +208,24 @@ def test_a_connection_made_anew_goes_on_where_it_was(client: ClientCore) -> None
     effects = receive(client, packets.welcome(A, CLIENT))
     assert grants(effects) == [[[1], [0], [1]]]
     assert STREAM not in [read(effect)[0] for effect in effects]
+
+
+def test_one_that_began_by_an_earlier_copy_does_not_move(client: ClientCore) -> None:
+    """Its later copy found no room, and then the first one's value came."""
+    up(client, A, "count")
+    call = stream(client)
+    client.hear(tell("lost", A), 0.0)
+    client.hear(tell("found", A, f"{HERE}1"), 0.0)
+    packet = packets.welcome(A, CLIENT, idempotent=["count"])
+    for effect in client.receive(peer(A), packet, 0.0):
+        if isinstance(effect, Send):
+            client.unsent(effect.peer, effect.frames, 0.0)
+    assert call.copies == 0
+    receive(client, items(0, "a"))
+    up(client, B, "count")
+    assert client.receive(peer(A), packets.bye(A, CLIENT), 0.0) == []
+    client.check()
+    assert call.instance is client.roster.instances[A]
 
 
 def test_one_that_has_begun_is_lost_with_its_instance(client: ClientCore) -> None:

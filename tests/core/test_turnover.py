@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from zmqkit.core import roster, turnover
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Connect, Disconnect, Send
 from zmqkit.core.outcome import LEAVING
@@ -112,6 +113,39 @@ def test_its_connection_is_not_used_for_new_calls(client: ClientCore) -> None:
     assert call(client) == []
     up(client, B)
     assert [len(i.calls) for i in client.roster.ready] == [1]
+
+
+def test_one_that_was_silent_may_be_found_again(client: ClientCore) -> None:
+    leave(client)
+    client.hear(tell("silent", A), 0.0)
+    client.hear(tell("gone", A), 0.0)
+    client.hear(tell("found", A, HERE), 1.0)
+    client.receive(peer(A), packets.welcome(A, CLIENT), 1.0)
+    assert client.ready_count == 1
+
+
+def test_those_that_left_give_way_when_there_is_no_room(
+    client: ClientCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turnover, "INSTANCES_MAX", 1)
+    monkeypatch.setattr(roster, "INSTANCES_MAX", 1)
+    leave(client)
+    client.hear(tell("gone", A), 0.0)
+    effects = client.hear(tell("found", B, HERE), 0.0)
+    assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects
+    client.check()
+
+
+def test_one_that_leaves_gives_way_to_those_that_stand_by(
+    client: ClientCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turnover, "INSTANCES_MAX", 1)
+    monkeypatch.setattr(roster, "INSTANCES_MAX", 1)
+    leave(client)
+    client.hear(tell("found", B, HERE), 0.0)
+    effects = client.hear(tell("gone", A), 0.0)
+    assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects
+    client.check()
 
 
 # The last word

@@ -48,7 +48,7 @@ class Admission:
             for answer in known:
                 self._outbox.add(window.client, sequence, answer)
             return True
-        refusal = self._refusal(window, method, streams=streams)
+        refusal = self._refusal(window, sequence, method, streams=streams)
         if refusal is None:
             return False
         self._counts["refused"] += 1
@@ -82,10 +82,13 @@ class Admission:
             return [LOST]
         return None
 
-    def _refusal(self, window: Window, method: str, *, streams: bool) -> Answer | None:
+    def _refusal(
+        self, window: Window, sequence: int, method: str, *, streams: bool
+    ) -> Answer | None:
         """Why a new request is not accepted, as an answer; None when it is."""
+        forgotten = sequence < window.forgotten_below  # and may run twice
         if self.leaving:
-            return refuse(LEAVING)
+            return refuse(LEAVING, may_have_run=forgotten)
         if not self.takes(window, 1) or (streams and self._streams.is_full):
-            return refuse(BUSY)
+            return refuse(BUSY, may_have_run=forgotten)
         return self._offered.refusal(method, streams=streams)

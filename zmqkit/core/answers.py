@@ -27,9 +27,9 @@ CLOSED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the service was closed", "",
 """What ends a stream that its service does not finish."""
 
 
-def refuse(code: str, text: str = "") -> Answer:
-    """A refusal for one of the reasons that travel; only what is forgotten may have run."""
-    row = [code, "", text or _TEXTS[code], "", code == FORGOTTEN]
+def refuse(code: str, text: str = "", *, may_have_run: bool = False) -> Answer:
+    """A refusal for one of the reasons that travel; what is forgotten may have run."""
+    row = [code, "", text or _TEXTS[code], "", may_have_run or code == FORGOTTEN]
     return Answer(wire.ERROR, encode(row))
 
 

@@ -312,7 +312,9 @@ class ClientCore:
             call, code = self._pending.calls.get(row[0]), row[1]
             if call is None or not self._concerns(call, instance, code):
                 self._pending.counts["duplicates"] += 1
-            elif (
+                continue
+            call.exposed |= row[5]
+            if (
                 code not in UNRUN
                 or call.begun
                 or not self._placement.try_another(call, instance, code, now)

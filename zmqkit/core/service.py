@@ -130,7 +130,10 @@ class ServiceCore:
     def leave(self) -> list[Effect]:
         """Say BYE to each client: no new requests from here on, the old ones are finished."""
         self._admission.leaving = True
-        return [self._bye(window) for window in self._windows]
+        return [
+            *map(self._bye, self._windows),
+            *(self._tell_away(client, None) for client in self._windows.away),
+        ]
 
     def close(self) -> list[Effect]:
         """Drop every request that is not answered; those that never ran may run elsewhere.
@@ -139,7 +142,10 @@ class ServiceCore:
         """
         self._closed = True
         effects = [*self._outbox.take(), *self._streams.close()]
-        effects += [self._farewell(window) for window in self._windows]
+        effects += map(self._farewell, self._windows)
+        for client in self._windows.away:
+            below = self._windows.forgotten_below(client)
+            effects.append(self._tell_away(client, [below, []]))
         effects += self._work.close()
         self._windows.clear()
         self._stale.clear()
@@ -349,10 +355,15 @@ class ServiceCore:
         return self._packet(window, wire.BYE, encode(None))
 
     def _farewell(self, window: Window) -> Send:
-        """Say that all ids below a number, and these, were taken, and that no other will be."""
+        """Say which ids may have run or were refused: all below a number, and these."""
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]
         taken += [number for number, request in window.held.items() if has_begun(request)]
         if len(taken) > PENDING_CALLS_MAX:
             below, taken = max(below, *taken) + 1, []
         return self._packet(window, wire.BYE, encode([below, taken]))
+
+    def _tell_away(self, client: int, meta: object) -> Send:
+        """A BYE to a client that is remembered no more, and may be there."""
+        frames = wire.pack(wire.BYE, self.incarnation, client, 0, encode(meta))
+        return Send(self._windows.away[client], frames)

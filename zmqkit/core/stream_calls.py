@@ -47,8 +47,10 @@ class StreamCalls:
             elif number >= call.taken + call.window[0]:
                 self._malformed["credit"] += 1
             else:
-                if not call.begun and call in instance.outbox:
-                    instance.outbox.remove(call)  # it need not be asked for again
+                if not call.begun:
+                    call.copies = call.copies or 1  # an earlier one of those that came back
+                    if call in instance.outbox:
+                        instance.outbox.remove(call)  # it need not be asked for again
                 wait = call.add(size, value)
                 if wait[0] is not None:
                     news.waits.append(wait)

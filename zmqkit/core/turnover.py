@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmqkit.core.call import Call
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.ends import Ends
 from zmqkit.core.instance import Instance, State
@@ -9,7 +10,7 @@ from zmqkit.core.outcome import LEAVING, Outcome, from_row, lost
 from zmqkit.core.pending import Pending
 from zmqkit.core.placement import Placement
 from zmqkit.core.roster import Roster
-from zmqkit.options import LINGER_S_MAX, RECORDS_MAX
+from zmqkit.options import INSTANCES_MAX, LINGER_S_MAX, RECORDS_MAX
 
 _CONNECTED = (State.UP, State.EVASIVE, State.LEAVING)
 
@@ -54,7 +55,7 @@ class Turnover:
         """
         if instance.state in (State.UP, State.EVASIVE):
             self._roster.shift(instance, State.LEAVING)
-        effects: list[Effect] = []
+        movable: list[Call] = []
         outcomes: list[Outcome] = []
         for call in list(instance.calls.values()):
             known = call.begun or call.sequence < below or call.sequence in taken
@@ -63,10 +64,10 @@ class Turnover:
                     row = (call.sequence, LEAVING, "", "the service has closed", "", False)
                     outcomes.append(self._ends.end(call, "failed", from_row(call, row)))
             elif instance.may_move(call):
-                effects += self._placement.move([call], now)
+                movable.append(call)
             else:
                 outcomes.append(self._ends.end(call, "failed", lost(call)))
-        return self._ends.settle(outcomes) + effects + self._placement.fill(now)
+        return self._ends.settle(outcomes) + self._placement.move(movable, now)
 
     def part(self, instance: Instance, now: float) -> list[Effect]:
         """Forget one that left, if it owes nothing or has had its time."""
@@ -82,7 +83,7 @@ class Turnover:
         known[incarnation] = endpoint
         instance = self._roster.instances.get(incarnation)
         if instance is None:
-            return self._roster.connect_best(now)
+            return self._connect(now)
         here = instance.state not in (State.LOST, State.LEFT)
         if here and instance.endpoint == endpoint:
             return []
@@ -107,10 +108,20 @@ class Turnover:
         self._roster.known.pop(instance.incarnation, None)
         self._pending.look(now)  # perhaps nobody is left
         self._roster.shift(instance, State.LEFT)
+        instance.silent = False
         instance.left_until = now + LINGER_S_MAX
         self._roster.wake(instance.left_until)
         moves = self._placement.move(instance.movable(), now)
-        return moves + self.part(instance, now)
+        return moves + self.part(instance, now) + self._connect(now)
+
+    def _connect(self, now: float) -> list[Effect]:
+        """Connect to more instances; if there is no room, in place of one that left."""
+        instances = self._roster.instances
+        left = next((i for i in instances.values() if i.state is State.LEFT), None)
+        others = self._roster.known.keys() - instances.keys()
+        if left is not None and others and len(instances) >= INSTANCES_MAX:
+            return self.gone(left.incarnation, now)
+        return self._roster.connect_best(now)
 
     def gone(self, incarnation: int, now: float) -> list[Effect]:
         """The instance will not return: its calls move, or end with PeerLost."""

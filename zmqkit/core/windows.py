@@ -19,12 +19,14 @@ class Windows:
 
     A client that is forgotten with unsettled answers leaves one number behind: below it, its
     ids may have been answered. So a call of a client that returns late does not run again.
+    away: where those who were forgotten last can be told of the service's end.
     """
 
     def __init__(self) -> None:
         self.budget = Budget()
         self.sweep_at = inf
         self.by_client: OrderedDict[int, Window] = OrderedDict()
+        self.away: OrderedDict[int, PeerId] = OrderedDict()
         self._forgotten: OrderedDict[int, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -45,6 +47,10 @@ class Windows:
         window.peer = peer
         window.heard_at = now
         return window
+
+    def forgotten_below(self, client: int) -> int:
+        """Below which number the ids of a client that was forgotten may have been answered."""
+        return self._forgotten.get(client, 0)
 
     def sweep(self, now: float) -> None:
         """Forget clients that were silent for a minute and have nothing running here."""
@@ -68,6 +74,7 @@ class Windows:
     def clear(self) -> None:
         """Forget everything."""
         self.by_client.clear()
+        self.away.clear()
         self._forgotten.clear()
         self.budget.bytes = 0
         self.sweep_at = inf
@@ -84,6 +91,7 @@ class Windows:
             assert window.bytes == sum(a.size for a in window.answers.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
         assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= FORGOTTEN_MAX
+        assert len(self.away) <= CLIENTS_MAX and self.away.keys().isdisjoint(self.by_client)
 
     def _open(self, client: int, peer: PeerId, now: float) -> Window | None:
         """A new window, in place of the stalest if need be."""
@@ -94,6 +102,7 @@ class Windows:
                 return None
         window = Window(client, peer, now, self.budget)
         window.forgotten_below = self._forgotten.pop(client, 0)
+        self.away.pop(client, None)
         if stalest is not None:
             self._forget(stalest)
         self.by_client[client] = window
@@ -106,4 +115,7 @@ class Windows:
             self._forgotten[window.client] = window.forgotten_below
             if len(self._forgotten) > FORGOTTEN_MAX:
                 self._forgotten.popitem(last=False)
+        self.away[window.client] = window.peer
+        if len(self.away) > CLIENTS_MAX:
+            self.away.popitem(last=False)
         del self.by_client[window.client]

@@ -374,7 +374,7 @@ def release(node: Node) -> None:
         if _users:
             return
         _node = None
-        node.close()
+    node.close()  # what it waits for is not waited for by those who begin anew
 
 
 def _note(event: str, fields: Mapping[str, object]) -> None:
