@@ -128,6 +128,33 @@ def test_a_connection_that_nobody_watches_outlives_it() -> None:
     assert pair.theirs.packets == [b"a"]
 
 
+def test_what_is_cut_arrives_first_though_its_receiver_is_stopped() -> None:
+    """Seed 8660: it stayed behind what was sent after the cut had healed."""
+    pair = Pair(Weather(), watched=False)
+    pair.network.cut(pair.here, pair.there)
+    pair.send(b"1")
+    pair.run(0.1)
+    pair.network.stop(pair.there)
+    pair.network.heal(pair.here, pair.there)
+    pair.send(b"2")
+    pair.run(0.1)
+    pair.network.resume(pair.there)
+    pair.run(0.1)
+    assert pair.theirs.packets == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("lingers", [0.0, 1.0])
+def test_what_was_sent_before_a_close_arrives_or_not(lingers: float) -> None:
+    pair = Pair(Weather(lingers=lingers))
+    pair.send(b"hello")
+    pair.run(0.1)
+    [peer] = pair.theirs.peers
+    pair.listener.send(peer, (b"last",))
+    pair.listener.close()
+    pair.run(0.1)
+    assert pair.ours.packets == ([b"last"] if lingers else [])
+
+
 def test_a_stopped_host_answers_no_heartbeats(pair: Pair) -> None:
     pair.network.stop(pair.there)
     pair.run(HEARTBEAT_S + 2.0)

@@ -327,12 +327,15 @@ class Network:
                 self._later((HEARTBEAT_S, HEARTBEAT_S + 1.0), lapse)
 
     def _revive(self, connection: Connection) -> None:
-        if self._is_stalled(connection):
-            hosts = (connection.dialer.host, connection.listener.host)
-            if not self.is_cut(connection) and not all(host.alive for host in hosts):
-                self.break_(connection)  # the dead process's kernel has ended it
+        """Deliver what a cut held back, to a stopped process too: its kernel takes it."""
+        hosts = (connection.dialer.host, connection.listener.host)
+        if self.is_cut(connection):
             return
-        connection.epoch += 1
+        if not all(host.alive for host in hosts):
+            self.break_(connection)  # the dead process's kernel has ended it
+            return
+        if not any(host.stopped for host in hosts):
+            connection.epoch += 1
         for lane in (connection.there, connection.back):
             held, lane.held = lane.held, []
             for frames in held:
