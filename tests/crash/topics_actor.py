@@ -36,9 +36,10 @@ class Load:
 
     def run(self) -> None:
         while not self.over:
-            self._publish(100 if self.full else 1)
-            if self._left:
-                self._left = max(0, self._left - 100)
+            count = 100 if self.full else 1
+            self._publish(count)
+            if self._left:  # perhaps only since then
+                self._left = max(0, self._left - count)
                 if not self._left:
                     self.full = False
                     tell("published", self.published)
