@@ -6,21 +6,15 @@ import math
 
 import pytest
 
+from tests.core.neighbours import HERE, NEXT_ROW, ORDERS, OTHERS, PEER, RECORD, ROW, THEM, US
 from zmqkit.core.effects import Connect, Disconnect
-from zmqkit.core.membership import MembershipCore, key_of
-from zmqkit.model import Record, parse_url
+from zmqkit.core.membership import MembershipCore
+from zmqkit.model import parse_url
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.testing import packets
 from zmqkit.testing.bench import kinds, tells
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
-US, THEM, OTHERS = 1, 9, 8
-ORDERS = key_of("service", "orders")
-RECORD = Record("orders", "service", 0xA, THEM, ("127.0.0.1",), 5000, 6000)
-ROW = ("orders", "service", 0xA, 6000)
-NEXT_ROW = ("orders", "service", 0xB, 6001)
-PEER = b"n" + THEM.to_bytes(8, "big")
-HERE = "tcp://127.0.0.1:5000"
 URL = f"{HERE}/orders"
 SEED = b"s" + URL.encode()
 

@@ -179,15 +179,23 @@ def test_what_was_refused_is_never_accepted(
     assert codes(receive(service, request(5, method=method))) == [(5, code)]
 
 
-def test_what_was_given_up_for_space_may_have_run(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def forgetful(service: ServiceCore, monkeypatch: pytest.MonkeyPatch) -> ServiceCore:
+    """A service that has answered id 5, and given the answer up for space."""
     monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
     monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
     answer(service, handled(receive(service, request(5))))
     assert service.stats()["evicted"] == 1
-    [(_, code)] = codes(receive(service, request(5)))
+    return service
+
+
+def test_what_was_given_up_for_space_may_have_run(forgetful: ServiceCore) -> None:
+    [(_, code)] = codes(receive(forgetful, request(5)))
     assert code == "forgotten"
+
+
+def test_what_was_given_up_for_space_counts_as_taken(forgetful: ServiceCore) -> None:
+    assert [read(e) for e in forgetful.close()] == [(BYE, [6, []])]
 
 
 def test_a_client_that_returns_after_a_minute_runs_nothing_twice(service: ServiceCore) -> None:
@@ -277,15 +285,6 @@ def test_each_client_is_told_what_was_taken(service: ServiceCore) -> None:
     receive(service, packets.hello(OTHER))
     words = [read(e) for e in service.close() if isinstance(e, Send)]
     assert words == [(BYE, [0, [5, 6]]), (BYE, [0, []])]
-
-
-def test_what_was_given_up_for_space_counts_as_taken(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
-    answer(service, handled(receive(service, request(5))))
-    assert [read(e) for e in service.close()] == [(BYE, [6, []])]
 
 
 def test_more_than_a_client_can_have_are_told_by_the_highest(

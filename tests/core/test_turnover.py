@@ -124,26 +124,17 @@ def test_one_that_was_silent_may_be_found_again(client: ClientCore) -> None:
     assert client.ready_count == 1
 
 
-def test_those_that_left_give_way_when_there_is_no_room(
-    client: ClientCore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("news", [("gone", A), ("found", B)])
+def test_one_that_left_gives_way_when_there_is_no_room(
+    client: ClientCore, news: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """To one that is found then, and to one that stood by."""
     monkeypatch.setattr(turnover, "INSTANCES_MAX", 1)
     monkeypatch.setattr(roster, "INSTANCES_MAX", 1)
     leave(client)
-    client.hear(tell("gone", A), 0.0)
-    effects = client.hear(tell("found", B, HERE), 0.0)
-    assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects
-    client.check()
-
-
-def test_one_that_leaves_gives_way_to_those_that_stand_by(
-    client: ClientCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turnover, "INSTANCES_MAX", 1)
-    monkeypatch.setattr(roster, "INSTANCES_MAX", 1)
-    leave(client)
-    client.hear(tell("found", B, HERE), 0.0)
-    effects = client.hear(tell("gone", A), 0.0)
+    first = ("found", B) if news[0] == "gone" else ("gone", A)
+    client.hear(tell(*first, HERE), 0.0)
+    effects = client.hear(tell(*news, HERE), 0.0)
     assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects
     client.check()
 
