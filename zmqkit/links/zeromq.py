@@ -24,7 +24,8 @@ _MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _FD = int(zmq.FD)
 _POLLIN = int(zmq.POLLIN)
-_COPY_BYTES_MAX = 1 << 13
+_RCVMORE = int(zmq.RCVMORE)
+_COPY_BYTES_MAX = 1 << 17
 _SEND_COPY_BYTES_MAX = 1 << 17
 """To copy so much takes less time than to be told, in a thread, that libzmq is done with it."""
 _FRAMES_MAX = 16
@@ -77,6 +78,7 @@ class _Port:
     prefix: bytes
     peer: PeerId
     full: bool = False
+    large: bool = False
     monitor: Socket | None = None
     monitor_fd: int = -1
 
@@ -281,30 +283,23 @@ class ZeromqLink:
         bytes_max: int,
     ) -> int:
         """Receive until the socket is empty or the budget is used up; gives what is left."""
-        receive, prefix, peer = port.receive, port.prefix, port.peer
+        receive, get, prefix, peer = port.receive, port.get, port.prefix, port.peer
         self._hot[port] = None
         try:
             while len(messages) < packets_max and bytes_max > 0:
                 if prefix:
                     peer = prefix + receive(_NOBLOCK)
-                frame = receive(_NOBLOCK, False)
-                size = len(frame)
-                # A short frame is read faster once it is bytes than through a view of it.
-                if size < _COPY_BYTES_MAX:
-                    frames: Frames = (frame.bytes,)
-                else:
-                    keep_freed_memory()
-                    frames = (frame.buffer,)
-                bytes_max -= size
-                while frame.more:
+                frame = receive(_NOBLOCK)
+                bytes_max -= len(frame)
+                frames: Frames = (frame,)
+                while get(_RCVMORE):
                     # A second frame is a raw body. Who sends more is not of ours; read it
                     # whole, so that none of them is taken for another peer's packet, but keep
                     # no more than it takes to see that.
-                    frame = receive(_NOBLOCK, False)
-                    bytes_max -= len(frame)
-                    keep_freed_memory()
+                    body = self._receive_body(port)
+                    bytes_max -= len(body)
                     if len(frames) < _FRAMES_MAX:
-                        frames = (*frames, frame.buffer)
+                        frames = (*frames, body)
                 messages.append((peer, frames))
                 if not port.full:
                     return bytes_max
@@ -312,6 +307,16 @@ class ZeromqLink:
             port.full = False
             del self._hot[port]
         return bytes_max
+
+    def _receive_body(self, port: _Port) -> memoryview:
+        """The next frame of a message, uncopied if it is probably large: the last one was."""
+        keep_freed_memory()
+        if not port.large:
+            body = memoryview(port.receive(_NOBLOCK))
+        else:
+            body = port.receive(_NOBLOCK, False).buffer
+        port.large = len(body) >= _COPY_BYTES_MAX
+        return body
 
     def _read_monitor(self, port: _Port) -> None:
         monitor = port.monitor
