@@ -110,6 +110,10 @@ class Started:
         self._thread = threading.Thread(target=run)
         self._thread.start()
 
+    @property
+    def over(self) -> bool:
+        return self._future.done()
+
     def result(self) -> Any:
         try:
             return self._future.result(BOUND_S)

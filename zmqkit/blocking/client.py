@@ -14,7 +14,6 @@ from zmqkit.blocking.stream import Stream
 from zmqkit.core.call import CallOptions
 from zmqkit.core.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.stream_call import StreamCall
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
@@ -69,8 +68,7 @@ class BoundClient:
         came before it; PeerLost if the instance is lost once it has begun. Leaving the loop
         early, or `close`, ends the generator. A plain method is a stream of one value.
         """
-        client, options = self._client, self._options
-        return Stream(client, client._open_stream(method, args, kwargs, options))
+        return self._client._open_stream(method, args, kwargs, self._options)
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until the service took it or time is over.
@@ -118,13 +116,13 @@ class Client(BoundClient):
         check_count(count)
         waiter = Waiter()
         self._driver.process.check()
-        with self._driver.lock:
-            self._driver.check_open()
-            limit = end_of(timeout_s) - time.monotonic()
-            now = time.monotonic()
-            self._driver.command(self._core.await_ready(count, waiter, limit, now), now)
-            self._driver.join(waiter)
         try:
+            with self._driver.lock:
+                self._driver.check_open()
+                limit = end_of(timeout_s) - time.monotonic()
+                now = time.monotonic()
+                self._driver.command(self._core.await_ready(count, waiter, limit, now), now)
+                self._driver.join(waiter)
             self._driver.wait(waiter)
         except BaseException:
             with self._driver.lock:
@@ -200,11 +198,16 @@ class Client(BoundClient):
             if driver.retired:
                 driver.check_open()
             now = time.monotonic()
-            sequence = self._core.submit(
-                method, body, raw, options, waiter, now, oneway=waiter is None
-            )
-            if waiter is not None:
-                waiter.sequence = sequence
+            sequence = self._core.next_sequence
+            try:
+                self._core.submit(
+                    method, body, raw, options, waiter, now, oneway=waiter is None
+                )
+                if waiter is not None:
+                    waiter.sequence = sequence
+            except BaseException:
+                driver.command(self._core.cancel(sequence, now), now)
+                raise
             if driver.is_last():
                 driver.command([], now)
                 if waiter is not None:
@@ -222,15 +225,22 @@ class Client(BoundClient):
         args: tuple[object, ...],
         kwargs: dict[str, object],
         options: CallOptions,
-    ) -> StreamCall:
+    ) -> Stream:
+        """Send a call for a stream; an interrupt on the way leaves none behind."""
         body, raw = call_body(method, args, kwargs, options)
-        self._driver.process.check()
-        with self._driver.lock:
-            self._driver.check_open()
+        core, driver = self._core, self._driver
+        driver.process.check()
+        with driver.lock:
+            driver.check_open()
             now = time.monotonic()
-            call = self._core.stream(method, body, raw, options, now)
-            self._driver.command([], now)
-        return call
+            sequence = core.next_sequence
+            try:
+                stream = Stream(self, core.stream(method, body, raw, options, now))
+                driver.command([], now)
+            except BaseException:
+                driver.command(core.cancel(sequence, now), now)
+                raise
+        return stream
 
     def _give_up(self, waiter: Waiter) -> None:
         """Cancel a call that was sent, whose thread was interrupted."""

@@ -44,6 +44,7 @@ class Runner:
         self._generators: dict[int, StreamRequest] = {}
         self._quick_runs: dict[str, int] = {}
         self._interrupted: list[tuple[Request, Answer]] = []
+        self._may_lack = False
 
     def hands(self) -> Hands:
         """What the driver asks for."""
@@ -61,12 +62,13 @@ class Runner:
         """Wait for requests and run them."""
         driver = self._driver
         self._tell_of_interrupted()
+        self._may_lack = True  # what an interrupt keeps from being run or answered
         while not self.stopping and time.monotonic() < until:
-            if driver.take_lead():
-                driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
+            driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
             self._work(inf)
             if self._steps and not self.stopping:
                 self._step(self._steps.popleft())
+        self._may_lack = False
 
     def drain(self, until: float) -> None:
         """Answer what was accepted, while time is left.
@@ -199,6 +201,12 @@ class Runner:
         """
         driver, now = self._driver, time.monotonic()
         with driver.lock:
+            if self._may_lack and self._pool is None:
+                told = [each for each, _ in self._interrupted]
+                known = {each.ticket for each in (*self._todo, *self._steps, *told)}
+                answer = error_answer(KeyboardInterrupt("the service was interrupted"))
+                lacking = [r for r in self._core.running() if r.ticket not in known]
+                self._interrupted += [(request, answer) for request in lacking]
             while self._interrupted and not self.closed:
                 request, answer = self._interrupted.pop()
                 if isinstance(request, StreamRequest):

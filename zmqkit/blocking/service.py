@@ -12,13 +12,14 @@ from zmqkit._places import BoundPlace, shown
 from zmqkit._roles import Function, Handlers, end_of
 from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.runner import Runner
+from zmqkit.blocking.seat import Seat
 from zmqkit.core.effects import Effect
 from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, LEAVE_S, REST_S_MAX
+from zmqkit.options import CLOSE_S, LEAVE_S
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -56,7 +57,7 @@ class Service:
         self._driver: BlockingDriver | None = None
         self._process = current_process()
         self._starting = threading.Lock()
-        self._serving = threading.Lock()
+        self._seat = Seat()
 
     def __repr__(self) -> str:
         state = "closed" if self._runner.closed else self.endpoint or "not started"
@@ -159,13 +160,15 @@ class Service:
         until = end_of(timeout_s)
         self.start()
         self._check_open()
-        if not self._serving.acquire(blocking=False):
-            raise UsageError("another thread serves already; use concurrency= for more at once")
+        me = object()
         try:
+            if not self._seat.take(me):
+                raise UsageError(
+                    "another thread serves already; use concurrency= for more at once"
+                )
             self._runner.serve(until)
         finally:
-            self._runner.stopping = False
-            self._serving.release()
+            self._stand_up(me)
 
     def stop(self) -> None:
         """Have `serve` return when it is done with the request at hand; from any thread."""
@@ -198,12 +201,12 @@ class Service:
                 driver.command(self._core.leave(), time.monotonic())
             self._place.withdraw()
             self.stop()
-            if self._take_over(until):
-                try:
+            me = object()
+            try:
+                if self._seat.take(me, until):
                     self._runner.drain(until)
-                finally:
-                    self._runner.stopping = False
-                    self._serving.release()
+            finally:
+                self._stand_up(me)
             return self._let_go(driver, until)
 
     def __enter__(self) -> Self:
@@ -217,14 +220,11 @@ class Service:
     ) -> None:
         self.close()
 
-    def _take_over(self, until: float) -> bool:
-        """Wait until nobody serves; false if somebody still does when time is over."""
-        while True:
-            left_s = min(max(0.0, until - time.monotonic()), REST_S_MAX)
-            if self._serving.acquire(timeout=left_s):
-                return True
-            if time.monotonic() >= until:
-                return False
+    def _stand_up(self, server: object) -> None:
+        """Let others serve, after one that did."""
+        if self._seat.is_held_by(server):
+            self._runner.stopping = False
+            self._seat.leave(server)
 
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
         unanswered = 0

@@ -33,24 +33,27 @@ class Stream(Iterator[Any]):
         call, driver = self._call, self._client._driver
         if driver.process.forked:
             driver.process.check()  # before the lock, which may be held for ever in a child
-        waited = False
-        while True:
-            with driver.lock:
-                if waited:
-                    driver.is_last()  # of those just released, this one is back
-                if call.values:
-                    return self._take()
-                if call.over:
-                    break
-                waiter = self._listen()
-            waited = True
-            try:
+        waiter: Waiter | None = None
+        try:
+            while True:
+                with driver.lock:
+                    if waiter is not None:
+                        driver.is_last()  # of those just released, this one is back
+                    if call.values:
+                        return self._take()
+                    if call.over:
+                        break
+                    waiter = Waiter()
+                    self._listen(waiter)
                 driver.wait(waiter)
-            except BaseException:
+        except UsageError:
+            raise  # whoever else reads it goes on
+        except BaseException:
+            if waiter is not None:
                 with driver.lock:
                     driver.leave(waiter)
-                self.close()
-                raise
+            self.close()
+            raise
         error, call.error = call.error, None
         if error is not None:
             raise error
@@ -75,6 +78,8 @@ class Stream(Iterator[Any]):
 
     def __del__(self) -> None:
         # Maybe in the middle of this client's own work, on any thread: never wait for the lock.
+        if not hasattr(self, "_call"):
+            return  # an interrupt came while it was made
         driver = self._client._driver
         if self._call.over or driver.process.forked:
             return
@@ -95,15 +100,14 @@ class Stream(Iterator[Any]):
             self._client._driver.command([], time.monotonic())
         return bytes(value) if type(value) is memoryview and call.options.copy else value
 
-    def _listen(self) -> Waiter:
+    def _listen(self, waiter: Waiter) -> None:
         """Begin to wait for something to come; the caller holds the lock."""
-        driver, waiter, now = self._client._driver, Waiter(), time.monotonic()
+        driver, now = self._client._driver, time.monotonic()
         if self._call.listener is not None:
             raise UsageError("another thread waits for this stream; read it in one alone")
         self._client._core.listen(self._call, waiter, now)
         driver.command([], now)
         driver.join(waiter)
-        return waiter
 
     def _give_up(self) -> None:
         """Cancel the call if it goes on, and forget what came; the caller holds the lock."""

@@ -107,6 +107,11 @@ class ClientCore:
             "instances"
         )
 
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next call that is accepted."""
+        return self._pending.next
+
     def stream(
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
     ) -> StreamCall:

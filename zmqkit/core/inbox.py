@@ -71,9 +71,9 @@ class Queue:
 
     def put(self, delivery: Delivery) -> int:
         """Add what arrived; the oldest makes room, and counts as dropped."""
-        self._waiting.append(delivery)
         self.messages += len(delivery.bodies)
         self.size += delivery.size
+        self._waiting.append(delivery)
         dropped = 0
         while self.size > self._bytes_max and len(self._waiting) > 1:
             oldest = self.take()
@@ -113,6 +113,7 @@ class Queue:
     def take(self) -> Delivery | None:
         """The oldest; None when there is none."""
         if not self._waiting:
+            self.messages = self.size = 0  # an interrupt may have left them too high
             return None
         delivery = self._waiting.popleft()
         self.messages -= len(delivery.bodies)

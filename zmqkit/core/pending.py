@@ -54,8 +54,8 @@ class Pending:
     ) -> Call:
         """Accept a call and give it the next number."""
         sequence = self.next
-        self.next = sequence + 1
         call = self.calls[sequence] = Call(sequence, method, body, raw, options, waiter, now)
+        self.next = sequence + 1
         if call.deadline_at < self.look_at:
             self.look_at = call.deadline_at
         return call
@@ -113,23 +113,25 @@ class Pending:
         outcomes: list[Outcome] = []
         others: list[tuple[Call, object]] = []
         delivered = 0
-        for sequence, value in rows:
-            call = theirs.pop(sequence, None)
-            if call is not None:
-                del calls[sequence]
-                delivered += 1
-                if call.waiter is not None:
-                    outcomes.append((call.waiter, value, None))
-                elif call.streams:
-                    outcomes += answer_stream(call, value)
-                continue
-            call = calls.get(sequence)
-            mine = call is not None and not (call.begun and call.instance is not instance)
-            if call is not None and mine and (call.instance is instance or call.exposed):
-                others.append((call, value))
-            else:
-                self.counts["duplicates"] += 1
-        self.counts["delivered"] += delivered
+        try:
+            for sequence, value in rows:
+                call = theirs.pop(sequence, None)
+                if call is not None:
+                    del calls[sequence]
+                    delivered += 1
+                    if call.waiter is not None:
+                        outcomes.append((call.waiter, value, None))
+                    elif call.streams:
+                        outcomes += answer_stream(call, value)
+                    continue
+                call = calls.get(sequence)
+                mine = call is not None and not (call.begun and call.instance is not instance)
+                if call is not None and mine and (call.instance is instance or call.exposed):
+                    others.append((call, value))
+                else:
+                    self.counts["duplicates"] += 1
+        finally:  # an interrupt may come in between
+            self.counts["delivered"] += delivered
         return outcomes, others
 
     def drop(self, call: Call, reason: str, error: ZmqkitError) -> Outcome:

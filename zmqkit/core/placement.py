@@ -40,8 +40,8 @@ class Placement:
         roster = self._roster
         while self.line.count and (instance := roster.choose()) is not None:
             call = self.line.serve()
-            assert call is not None
-            roster.assign(call, instance, now)
+            if call is not None:
+                roster.assign(call, instance, now)
         over = roster.awaited_over(now)
         sends = roster.flush(now)
         return [Settle(over), *sends] if over else sends

@@ -64,7 +64,7 @@ class Roster:
         """Take the call from its instance, if it has one."""
         instance, call.instance = call.instance, None
         if instance is not None:
-            del instance.calls[call.sequence]
+            instance.calls.pop(call.sequence, None)  # an interrupt may have come in between
             if instance.outbox and call in instance.outbox:
                 instance.outbox.remove(call)
 

@@ -111,6 +111,10 @@ class ServiceCore:
             self.counts["evicted"] += self._windows.make_room()
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
+    def running(self) -> list[Request]:
+        """What was given to handlers and has neither been answered nor taken back."""
+        return list(self._work.running.values())
+
     def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
         """Take a stream's next value, which leaves with the next `flush`."""
         self._streams.yielded(request, value)

@@ -68,7 +68,8 @@ class Work:
         expired = False
         while self.queue.count and len(self.running) < concurrency:
             request = self.queue.serve()
-            assert request is not None
+            if request is None:
+                break
             window = self._windows.by_client[request.client]
             settled = window.is_settled(request.sequence)
             if isinstance(request, StreamRequest) and request.begun:

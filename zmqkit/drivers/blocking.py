@@ -65,7 +65,6 @@ class BlockingDriver:
         self.turns = 0
         self.attentive = False
         self.watched = False
-        self.led = False
         self._released = 0
         self._busy = BusyPoll(wanted=awake)
         self.process = current_process()
@@ -80,6 +79,11 @@ class BlockingDriver:
         self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115 - until `close`
         self._watched: tuple[int, ...] = ()
         self._poll = self._watch()
+
+    @property
+    def led(self) -> bool:
+        """Whether a thread drives."""
+        return self._leader is not None
 
     def check_open(self) -> None:
         """Raise UsageError after close; the caller holds the lock."""
@@ -138,23 +142,24 @@ class BlockingDriver:
         decides. The caller holds the lock."""
         if waiter.done:
             return
-        if self.led:
+        if self._leader is not None:
             waiter.gate = _thread.allocate_lock()
             waiter.gate.acquire()
             self._followers[waiter] = None
         else:
-            self.led = True
             self._leader = waiter
             waiter.timeout_ms = self._timeout_ms(inf)
 
     def wait(self, waiter: Waiter) -> None:
         """Drive, or wait for the thread that drives, until the outcome is there.
 
-        Whoever is interrupted, here or since `join`, is to `leave`.
+        Whoever is interrupted, here or in `join` or between them, is to `leave`.
         """
         while not waiter.done:
+            if self.retired and not waiter.done:
+                self.check_open()  # an interrupt lost the outcome
             if waiter.gate is None:
-                self._lead(lambda: waiter.done, inf, waiter.timeout_ms)
+                self._lead(waiter, lambda: waiter.done, inf)
             else:
                 self._follow(waiter, waiter.gate)
 
@@ -163,44 +168,40 @@ class BlockingDriver:
         self._followers.pop(waiter, None)
         if self._leader is waiter:
             self._drop_lead()
-        elif not self.led:
+        elif self._leader is None:
             self._pass_on()
 
-    def take_lead(self) -> bool:
-        """Become the thread that drives; false when another is."""
-        with self.lock:
-            if self.led:
-                return False
-            self.led = True
-        return True
-
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
-        """Drive until `done`, or the time `until`; then pass the lead on."""
-        with self.lock:
-            if self.retired or done() or time.monotonic() >= until:
-                self._drop_lead()
-                return
-            timeout_ms = self._timeout_ms(until)
-        self._lead(done, until, timeout_ms)
-
-    def _lead(self, done: Callable[[], bool], until: float, timeout_ms: int) -> None:
-        """Rest without the lock, turn with it; the way of every call, so the lock is taken
-        once a round."""
+        """Drive until `done`, or the time `until`; at once over when another thread drives."""
+        waiter = Waiter()
         try:
-            while True:
-                for descriptor, _ in self._rest(timeout_ms):
-                    if descriptor == self._wake_read:
-                        os.read(self._wake_read, 4096)
-                with self.lock:
-                    self._resting = False
-                    if self.retired or self.turn() >= until or done():
-                        self._drop_lead()
-                        return
-                    timeout_ms = self._timeout_ms(until)
+            with self.lock:
+                if self._leader is not None or self.retired or done():
+                    return
+                if time.monotonic() >= until:
+                    return
+                self._leader = waiter
+                waiter.timeout_ms = self._timeout_ms(until)
+            self._lead(waiter, done, until)
         except BaseException:
             with self.lock:
-                self._drop_lead()
+                self.leave(waiter)
             raise
+
+    def _lead(self, waiter: Waiter, done: Callable[[], bool], until: float) -> None:
+        """Rest without the lock, turn with it; the way of every call, so the lock is taken
+        once a round."""
+        timeout_ms = waiter.timeout_ms
+        while True:
+            for descriptor, _ in self._rest(timeout_ms):
+                if descriptor == self._wake_read:
+                    os.read(self._wake_read, 4096)
+            with self.lock:
+                self._resting = False
+                if self.retired or self.turn() >= until or done():
+                    self._drop_lead()
+                    return
+                timeout_ms = self._timeout_ms(until)
 
     def _rest(self, timeout_ms: int) -> list[tuple[int, int]]:
         """Wait for something to look at, awake for a moment if that pays."""
@@ -218,7 +219,6 @@ class BlockingDriver:
 
     def _drop_lead(self) -> None:
         """Let another waiting thread drive; the caller holds the lock."""
-        self.led = False
         self._leader = None
         self._resting = False
         if self._followers:
@@ -230,13 +230,11 @@ class BlockingDriver:
         """Drive, or watch another thread drive, until `done` or the time `until`."""
         self.attentive = True
         while not done() and time.monotonic() < until:
-            if self.take_lead():
-                self.lead(done, until)
-            else:
-                with self._news:
-                    if not done() and self.led:
-                        left_s = max(0.0, until - time.monotonic())
-                        self._news.wait(min(left_s, REST_S_MAX))
+            self.lead(done, until)
+            with self._news:
+                if self.led and not done():
+                    left_s = max(0.0, until - time.monotonic())
+                    self._news.wait(min(left_s, REST_S_MAX))
 
     def retire(self, close: Callable[[], list[Effect]], until: float) -> None:
         """Close the core, and have no thread drive any more; those that wait leave by `until`.
@@ -295,11 +293,13 @@ class BlockingDriver:
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
         """Wait until the outcome is there or the lead is free; then take it, or pass it on."""
-        while not gate.acquire(timeout=REST_S_MAX):
-            pass  # what a signal raises is raised in between
+        while not gate.acquire(timeout=REST_S_MAX):  # a signal's handler runs in between
+            if not self.led or waiter not in self._followers:
+                break  # an interrupt kept another thread from opening the gate
         if waiter.done and not waiter.nominated:
             return
         with self.lock:
+            self._followers.pop(waiter, None)
             waiter.gate = None
             if not self.led and waiter.done:
                 self._pass_on()
