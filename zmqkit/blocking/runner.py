@@ -62,7 +62,7 @@ class Runner:
         """Wait for requests and run them."""
         driver = self._driver
         self._tell_of_interrupted()
-        self._may_lack = True  # what an interrupt keeps from being run or answered
+        self._may_lack = True  # an interrupt may keep something from being run or answered
         while not self.stopping and time.monotonic() < until:
             driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
             self._work(inf)
@@ -79,6 +79,8 @@ class Runner:
         def due() -> bool:
             return bool(self._todo or self._steps) or not self._core.in_flight
 
+        with self._driver.lock:
+            self._find_lacking()
         while self._core.in_flight and time.monotonic() < until and not self._interrupted:
             self.stopping = False  # a stop is for whoever serves
             self._driver.drive_until(due, until)
@@ -201,18 +203,26 @@ class Runner:
         """
         driver, now = self._driver, time.monotonic()
         with driver.lock:
-            if self._may_lack and self._pool is None:
-                told = [each for each, _ in self._interrupted]
-                known = {each.ticket for each in (*self._todo, *self._steps, *told)}
-                answer = error_answer(KeyboardInterrupt("the service was interrupted"))
-                lacking = [r for r in self._core.running() if r.ticket not in known]
-                self._interrupted += [(request, answer) for request in lacking]
+            self._find_lacking()
             while self._interrupted and not self.closed:
                 request, answer = self._interrupted.pop()
                 if isinstance(request, StreamRequest):
                     driver.command(self._core.ended(request, answer, now), now)
                 else:
                     driver.command(self._core.handled([(request, answer)], now), now)
+
+    def _find_lacking(self) -> None:
+        """Count what an interrupt kept from being run or answered as interrupted too.
+
+        The caller holds the lock, and nobody serves.
+        """
+        if self._may_lack and self._pool is None:
+            told = [request for request, _ in self._interrupted]
+            known = {each.ticket for each in (*self._todo, *self._steps, *told)}
+            answer = error_answer(KeyboardInterrupt("the service was interrupted"))
+            lacking = [each for each in self._core.running() if each.ticket not in known]
+            self._interrupted += [(request, answer) for request in lacking]
+        self._may_lack = False
 
     @property
     def _driver(self) -> BlockingDriver:
