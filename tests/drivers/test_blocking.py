@@ -64,6 +64,15 @@ def test_one_thread_leads_and_the_others_follow(driver: BlockingDriver) -> None:
     assert driver.led and leader.gate is None and follower.gate is not None
 
 
+def test_who_is_settled_before_it_could_drive_passes_the_lead_on(
+    driver: BlockingDriver,
+) -> None:
+    leader, follower = joined(driver, 2)
+    settle(driver, leader)
+    driver.wait(leader)
+    assert not driver.led and follower.nominated
+
+
 def test_a_follower_whose_wait_is_over_goes_without_the_lock(driver: BlockingDriver) -> None:
     _, follower = joined(driver, 2)
     settle(driver, follower)

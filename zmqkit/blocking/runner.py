@@ -81,12 +81,14 @@ class Runner:
 
         with self._driver.lock:
             self._find_lacking()
+        self._may_lack = True
         while self._core.in_flight and time.monotonic() < until and not self._interrupted:
             self.stopping = False  # a stop is for whoever serves
             self._driver.drive_until(due, until)
             self._work(until)
             if self._steps:
                 self._step(self._steps.popleft())
+        self._may_lack = False
 
     def close(self, *, wait: bool) -> None:
         """Close all generators, and the pool; wait for its threads, or leave them to run on."""
@@ -202,14 +204,20 @@ class Runner:
         Had it ended, callers would turn to other instances, as far as that is safe.
         """
         driver, now = self._driver, time.monotonic()
+        suspended: list[StreamRequest] = []
         with driver.lock:
             self._find_lacking()
             while self._interrupted and not self.closed:
-                request, answer = self._interrupted.pop()
+                request, answer = self._interrupted[-1]
                 if isinstance(request, StreamRequest):
+                    if self._generators.pop(request.ticket, None) is not None:
+                        suspended.append(request)
                     driver.command(self._core.ended(request, answer, now), now)
                 else:
                     driver.command(self._core.handled([(request, answer)], now), now)
+                del self._interrupted[-1]
+        for request in suspended:
+            close_generator(request)
 
     def _find_lacking(self) -> None:
         """Count what an interrupt kept from being run or answered as interrupted too.
@@ -222,7 +230,6 @@ class Runner:
             answer = error_answer(KeyboardInterrupt("the service was interrupted"))
             lacking = [each for each in self._core.running() if each.ticket not in known]
             self._interrupted += [(request, answer) for request in lacking]
-        self._may_lack = False
 
     @property
     def _driver(self) -> BlockingDriver:

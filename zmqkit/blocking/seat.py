@@ -10,34 +10,28 @@ from zmqkit.options import REST_S_MAX
 
 
 class Seat:
-    """Whoever has taken it leaves it in a `finally` around both.
+    """Whoever takes it sets `holder` to None in a `finally` around both, if it still is theirs.
 
     Unlike a lock it knows its holder: an interrupt may come when a lock is taken already and
-    nobody knows.
+    nobody knows. And to assign is a step in which none can come, unlike a call.
     """
 
     def __init__(self) -> None:
+        self.holder: object = None
         self._free = threading.Condition()
-        self._holder: object = None
 
     def take(self, holder: object, until: float = -inf) -> bool:
         """Take it once it is free; false if it is not by the time `until`."""
         with self._free:
-            while self._holder is not None:
+            while self.holder is not None:
                 left_s = until - time.monotonic()
                 if left_s <= 0:
                     return False
                 self._free.wait(min(left_s, REST_S_MAX))
-            self._holder = holder
+            self.holder = holder
         return True
 
-    def is_held_by(self, holder: object) -> bool:
-        """Whether this one has it."""
-        return self._holder is holder
-
-    def leave(self, holder: object) -> None:
-        """Free it for the next one, if this one has it."""
+    def tell(self) -> None:
+        """Have one who waits look now; it would soon by itself."""
         with self._free:
-            if self._holder is holder:
-                self._holder = None
-                self._free.notify()
+            self._free.notify()

@@ -168,7 +168,10 @@ class Service:
                 )
             self._runner.serve(until)
         finally:
-            self._stand_up(me)
+            if self._seat.holder is me:
+                self._runner.stopping = False
+                self._seat.holder = None
+                self._seat.tell()
 
     def stop(self) -> None:
         """Have `serve` return when it is done with the request at hand; from any thread."""
@@ -206,7 +209,10 @@ class Service:
                 if self._seat.take(me, until):
                     self._runner.drain(until)
             finally:
-                self._stand_up(me)
+                if self._seat.holder is me:
+                    self._runner.stopping = False
+                    self._seat.holder = None
+                    self._seat.tell()
             return self._let_go(driver, until)
 
     def __enter__(self) -> Self:
@@ -219,12 +225,6 @@ class Service:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _stand_up(self, server: object) -> None:
-        """Let others serve, after one that did."""
-        if self._seat.is_held_by(server):
-            self._runner.stopping = False
-            self._seat.leave(server)
 
     def _let_go(self, driver: BlockingDriver, until: float) -> int:
         unanswered = 0

@@ -162,6 +162,9 @@ class BlockingDriver:
                 self._lead(waiter, lambda: waiter.done, inf)
             else:
                 self._follow(waiter, waiter.gate)
+        if self._leader is waiter:  # another thread settled it before it could drive
+            with self.lock:
+                self.leave(waiter)
 
     def leave(self, waiter: Waiter) -> None:
         """Give a wait up, and the lead with it. The caller holds the lock."""

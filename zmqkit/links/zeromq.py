@@ -199,7 +199,9 @@ class ZeromqLink:
         for port in ports:
             bytes_max = self._drain(port, messages, packets_max, bytes_max)
             if len(messages) >= packets_max or bytes_max <= 0:
-                self._hot[port] = self._hot.pop(port, None)  # behind those that wait already
+                if port in self._hot:
+                    del self._hot[port]
+                self._hot[port] = None  # behind those that wait already
                 break
         return messages
 
