@@ -69,6 +69,7 @@ class _Port:
     """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER.
 
     full: it is known to have more, so that it pays to read on until the error at the end.
+    large: its last raw body was, and so is the next one probably.
     """
 
     socket: Socket
