@@ -3,8 +3,6 @@
 The blocking roles are here; `zmqkit.asyncio` has the same names for event loops.
 """
 
-from zmqkit._messages import Gap, Message
-from zmqkit._roles import Request, current_request
 from zmqkit.blocking.client import Client
 from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.service import Service
@@ -25,6 +23,8 @@ from zmqkit.errors import (
     UsageError,
     ZmqkitError,
 )
+from zmqkit.roles.handlers import Request, current_request
+from zmqkit.roles.messages import Gap, Message
 
 __all__ = [
     "AddressTaken",

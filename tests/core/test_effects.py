@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Core, Note, Request, Send
-from zmqkit.core.membership import MembershipCore
-from zmqkit.core.service import ServiceCore
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.testing.packets import hello
 
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core import publications
-from zmqkit.core.call import CallOptions
-from zmqkit.core.client import ClientCore
+from tests.core.topics import publications
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Advance, Core, Handle, Tell
-from zmqkit.core.membership import EVERYBODY, MembershipCore
-from zmqkit.core.publisher import PublisherCore
-from zmqkit.core.service import ServiceCore
-from zmqkit.core.subscriber import SubscriberCore
-from zmqkit.core.window import Answer
+from zmqkit.core.membership.membership import EVERYBODY, MembershipCore
+from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, Record
 from zmqkit.options import QUEUE_MESSAGES
 from zmqkit.testing import packets

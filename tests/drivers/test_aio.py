@@ -10,8 +10,8 @@ import time
 import pytest
 import zmq
 
-from zmqkit.core.client import ClientCore
-from zmqkit.core.publisher import PublisherCore
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.client import ClientCore
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.links.memory import MemoryLink

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.client import ClientCore
 from zmqkit.drivers import busypoll
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver

@@ -15,7 +15,7 @@ import zmq
 
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, LOOPS, AsyncKit, Kit
-from zmqkit.drivers import node as nodes
+from zmqkit.node import node as nodes
 
 
 @pytest.fixture(scope="module")

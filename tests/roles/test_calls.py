@@ -273,7 +273,7 @@ def test_calls_beyond_the_credit_wait_their_turn(aio: AsyncKit) -> None:
 def test_line_of_waiting_calls_is_bounded(
     aio: AsyncKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmqkit.core.client.WAITING_CALLS_MAX", 3)
+    monkeypatch.setattr("zmqkit.core.calls.client.WAITING_CALLS_MAX", 3)
     client = aio.client(count=0)
 
     async def scene() -> list[Any]:

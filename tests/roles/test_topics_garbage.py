@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.core import publications
+from tests.core.topics import publications
 from tests.roles.kit import BOUND_S, Kit, until
 from tests.roles.test_garbage import BATCH, COUNT, SEED, Memory, malformed, messages
 from zmqkit.wire import publication

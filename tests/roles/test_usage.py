@@ -190,7 +190,7 @@ def test_body_that_is_too_large_is_refused_with_its_size(
 ) -> None:
     kit.serving(double)
     client = kit.client()
-    monkeypatch.setattr("zmqkit._roles.BODY_BYTES_MAX", 20_000)
+    monkeypatch.setattr("zmqkit.roles.handlers.BODY_BYTES_MAX", 20_000)
     with pytest.raises(zmqkit.UsageError, match=r"'double' take .* 20000 at most"):
         client.call("double", value)
     assert client.call("double", b"x" * 9_000) == b"x" * 18_000

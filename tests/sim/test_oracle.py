@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from zmqkit.core.call import Call
-from zmqkit.core.instance import Instance
-from zmqkit.core.pending import Pending
-from zmqkit.core.service import ServiceCore
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.stream_call import StreamCall
-from zmqkit.core.stream_calls import News, StreamCalls
-from zmqkit.core.streams import Streams
-from zmqkit.core.window import Window
+from zmqkit.core.calls.call import Call
+from zmqkit.core.calls.instance import Instance
+from zmqkit.core.calls.pending import Pending
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.stream_call import StreamCall
+from zmqkit.core.calls.stream_calls import News, StreamCalls
+from zmqkit.core.calls.streams import Streams
+from zmqkit.core.dispatch.window import Window
 from zmqkit.testing.simulation import run
 from zmqkit.wire.streams import ItemRow
 
@@ -43,7 +43,7 @@ def asks_for_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("zmqkit.core.windows.Windows.sweep", lambda self, now: None)
+    patch.setattr("zmqkit.core.dispatch.windows.Windows.sweep", lambda self, now: None)
 
 
 def takes_any_value(patch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from zmqkit.core.audience import Audience
 from zmqkit.core.effects import Effect
-from zmqkit.core.publisher import PublisherCore
-from zmqkit.core.source import Source
-from zmqkit.core.sources import Sources
-from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.core.topics.audience import Audience
+from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.source import Source
+from zmqkit.core.topics.sources import Sources
+from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.testing.simulation import run
 
 SEEDS = 100

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.core.directory import read_directory, read_visit
-from zmqkit.core.outcome import (
+from zmqkit.core.calls.outcome import (
     BUSY,
     EXPIRED,
     FORGOTTEN,
@@ -17,8 +16,9 @@ from zmqkit.core.outcome import (
     NO_METHOD,
     RAISED,
 )
-from zmqkit.core.pending import PENDING_CALLS_MAX
-from zmqkit.core.places import rows_of
+from zmqkit.core.calls.pending import PENDING_CALLS_MAX
+from zmqkit.core.membership.directory import read_directory, read_visit
+from zmqkit.core.membership.places import rows_of
 from zmqkit.model import LOOPBACK
 from zmqkit.options import (
     COMPRESS_BYTES_MIN,

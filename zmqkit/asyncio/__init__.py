@@ -4,8 +4,6 @@ A role belongs to the event loop on which it is first used. Plain handlers run o
 they should be quick; `thread=True` moves a slow one off it, `async def` handlers may wait.
 """
 
-from zmqkit._messages import Gap, Message
-from zmqkit._roles import Request, current_request
 from zmqkit.asyncio.client import Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.service import Service
@@ -26,6 +24,8 @@ from zmqkit.errors import (
     UsageError,
     ZmqkitError,
 )
+from zmqkit.roles.handlers import Request, current_request
+from zmqkit.roles.messages import Gap, Message
 
 __all__ = [
     "AddressTaken",

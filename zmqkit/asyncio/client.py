@@ -9,19 +9,19 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import call_body, check_count, end_of, instance_rows
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.asyncio.stream import Stream
-from zmqkit.core.call import CallOptions
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Tell
-from zmqkit.core.outcome import Outcome
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
+from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 
 
 class BoundClient:

@@ -8,18 +8,18 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import JoinWait, Policy, check_policy, unserved
-from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import check_count, end_of
 from zmqkit.asyncio.closing import in_thread
-from zmqkit.core.gathering import Gathering
-from zmqkit.core.publisher import PublisherCore
+from zmqkit.core.topics.gathering import Gathering
+from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
+from zmqkit.roles.handlers import check_count, end_of
+from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
+from zmqkit.roles.places import BoundPlace, shown
 
 
 class Batch:

@@ -7,7 +7,15 @@ import time
 from collections.abc import Coroutine
 from functools import partial
 
-from zmqkit._roles import (
+from zmqkit.asyncio.threads import Threads
+from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.effects import Effect, Request
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.perform import Hands
+from zmqkit.options import LEAVE_S, STEP_S, TURN_MESSAGES
+from zmqkit.roles.handlers import (
     Handler,
     Handlers,
     error_answer,
@@ -15,21 +23,13 @@ from zmqkit._roles import (
     run_plain,
     run_waiting,
 )
-from zmqkit._streams import (
+from zmqkit.roles.streams import (
     close_generator,
     close_waiting,
     is_value,
     next_value,
     next_waiting,
 )
-from zmqkit.asyncio.threads import Threads
-from zmqkit.core.effects import Effect, Request
-from zmqkit.core.service import Result, ServiceCore
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.window import Answer
-from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.perform import Hands
-from zmqkit.options import LEAVE_S, STEP_S, TURN_MESSAGES
 
 
 class Runner:

@@ -9,16 +9,16 @@ from math import inf
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
-from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import Function, Handlers, end_of
 from zmqkit.asyncio.closing import in_thread
 from zmqkit.asyncio.runner import Runner
-from zmqkit.core.service import ServiceCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
+from zmqkit.roles.handlers import Function, Handlers, end_of
+from zmqkit.roles.places import BoundPlace, shown
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 

@@ -8,7 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zmqkit.core.stream_call import StreamCall
+from zmqkit.core.calls.stream_call import StreamCall
 from zmqkit.errors import UsageError
 
 if TYPE_CHECKING:

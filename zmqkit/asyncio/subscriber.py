@@ -11,7 +11,17 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import (
+from zmqkit.asyncio.closing import in_thread
+from zmqkit.core.effects import Tell
+from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.fork import current_process
+from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.errors import UsageError
+from zmqkit.links.profile import Profile
+from zmqkit.options import CLOSE_S
+from zmqkit.roles.handlers import check_count, end_of
+from zmqkit.roles.messages import (
     Gap,
     Hand,
     Message,
@@ -22,17 +32,7 @@ from zmqkit._messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import check_count, end_of
-from zmqkit.asyncio.closing import in_thread
-from zmqkit.core.effects import Tell
-from zmqkit.core.subscriber import SubscriberCore
-from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands
-from zmqkit.errors import UsageError
-from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S
+from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 
 
 class Subscriber:

@@ -7,16 +7,16 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit._places import LookingPlace, draw_incarnation, shown
-from zmqkit._roles import call_body, check_count, end_of, instance_rows
 from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.stream import Stream
-from zmqkit.core.call import CallOptions
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
+from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 
 
 class BoundClient:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zmqkit._places import acquire_node
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.options import LEAVE_S
+from zmqkit.roles.places import acquire_node
 
 if TYPE_CHECKING:
-    from zmqkit.drivers.node import Node
+    from zmqkit.node.node import Node
 
 
 def keep(driver: BlockingDriver) -> Node:

@@ -8,18 +8,18 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import JoinWait, Policy, check_policy, unserved
-from zmqkit._places import BoundPlace, release_node, shown
-from zmqkit._roles import check_count, end_of
 from zmqkit.blocking.closing import keep, let_go
 from zmqkit.core.effects import Effect
-from zmqkit.core.gathering import Gathering
-from zmqkit.core.publisher import PublisherCore
+from zmqkit.core.topics.gathering import Gathering
+from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
+from zmqkit.roles.handlers import check_count, end_of
+from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
+from zmqkit.roles.places import BoundPlace, release_node, shown
 
 
 class Batch:

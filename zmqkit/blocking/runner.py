@@ -8,15 +8,15 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from zmqkit._roles import Handler, Handlers, error_answer, run_plain
-from zmqkit._streams import close_generator, is_value, next_value
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Request
-from zmqkit.core.service import ServiceCore
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
 from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
+from zmqkit.roles.handlers import Handler, Handlers, error_answer, run_plain
+from zmqkit.roles.streams import close_generator, is_value, next_value
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
-from zmqkit._places import BoundPlace, shown
-from zmqkit._roles import Function, Handlers, end_of
 from zmqkit.blocking.closing import let_go
 from zmqkit.blocking.runner import Runner
 from zmqkit.blocking.seat import Seat
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
-from zmqkit.core.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, LEAVE_S
+from zmqkit.roles.handlers import Function, Handlers, end_of
+from zmqkit.roles.places import BoundPlace, shown
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 

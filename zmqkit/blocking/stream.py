@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zmqkit.core.stream_call import StreamCall
+from zmqkit.core.calls.stream_call import StreamCall
 from zmqkit.drivers.blocking import Waiter
 from zmqkit.errors import UsageError
 

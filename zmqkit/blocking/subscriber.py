@@ -10,7 +10,16 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit._messages import (
+from zmqkit.blocking.closing import keep, let_go
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.errors import UsageError
+from zmqkit.links.profile import Profile
+from zmqkit.options import CLOSE_S
+from zmqkit.roles.handlers import check_count, end_of
+from zmqkit.roles.messages import (
     Gap,
     Hand,
     Message,
@@ -22,16 +31,7 @@ from zmqkit._messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit._places import LookingPlace, draw_incarnation, release_node, shown
-from zmqkit._roles import check_count, end_of
-from zmqkit.blocking.closing import keep, let_go
-from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.subscriber import SubscriberCore
-from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver, Hands
-from zmqkit.errors import UsageError
-from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S
+from zmqkit.roles.places import LookingPlace, draw_incarnation, release_node, shown
 
 
 class Subscriber:

@@ -14,10 +14,10 @@ from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import duration, say, table, tell, to_json
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
-from zmqkit.core.membership import EVERYBODY
-from zmqkit.drivers import node as nodes
-from zmqkit.drivers.directory import Listing, StaticPeer
-from zmqkit.drivers.node import Node
+from zmqkit.core.membership.membership import EVERYBODY
+from zmqkit.node import node as nodes
+from zmqkit.node.directory import Listing, StaticPeer
+from zmqkit.node.node import Node
 from zmqkit.options import WAIT_S_MAX
 
 WAIT_S = 1.0

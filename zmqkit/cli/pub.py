@@ -10,12 +10,12 @@ from typing import BinaryIO
 import click
 
 import zmqkit
-from zmqkit._messages import Policy
 from zmqkit.cli.call import Values, parse
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, to_json
 from zmqkit.cli.stdin import standard_input
 from zmqkit.options import WAIT_S
+from zmqkit.roles.messages import Policy
 from zmqkit.wire.publication import check_topic
 
 

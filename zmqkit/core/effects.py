@@ -10,7 +10,7 @@ from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
 
 if TYPE_CHECKING:
-    from zmqkit.core.stream import StreamRequest
+    from zmqkit.core.calls.stream import StreamRequest
 
 
 @dataclass(slots=True)

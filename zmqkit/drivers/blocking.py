@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from math import inf
 
+from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect
-from zmqkit.core.outcome import Outcome
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver

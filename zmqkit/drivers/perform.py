@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from zmqkit.core.calls.outcome import Outcome
+from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.effects import (
     Abort,
     Advance,
@@ -22,8 +24,6 @@ from zmqkit.core.effects import (
     Tell,
     Watch,
 )
-from zmqkit.core.outcome import Outcome
-from zmqkit.core.stream import StreamRequest
 from zmqkit.links import Link
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS

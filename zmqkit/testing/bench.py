@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmqkit.core.call import CallOptions
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect, Send, Settle, Tell
-from zmqkit.core.outcome import Outcome
 from zmqkit.errors import PeerError
 from zmqkit.model import PeerId
 from zmqkit.testing.packets import read, welcome

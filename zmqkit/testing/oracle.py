@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
-from zmqkit.core.call import CallOptions
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.outcome import RAISED, Outcome
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Request
-from zmqkit.core.outcome import RAISED, Outcome
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.window import Answer
 from zmqkit.errors import (
     CallCancelled,
     CallTimeout,

@@ -12,7 +12,11 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from zmqkit.core.client import ClientCore
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.outcome import Outcome
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import (
     Abort,
     Advance,
@@ -27,11 +31,7 @@ from zmqkit.core.effects import (
     Settle,
     Tell,
 )
-from zmqkit.core.membership import MembershipCore, key_of
-from zmqkit.core.outcome import Outcome
-from zmqkit.core.service import ServiceCore
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.window import Answer
+from zmqkit.core.membership.membership import MembershipCore, key_of
 from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.testing.network import Dialer, Host, Lane, Listener, Network, Watch
 from zmqkit.testing.streams import Generator

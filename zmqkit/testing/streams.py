@@ -11,10 +11,10 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from zmqkit.core.outcome import RAISED
-from zmqkit.core.stream import StreamRequest
-from zmqkit.core.stream_call import StreamCall
-from zmqkit.core.window import Answer
+from zmqkit.core.calls.outcome import RAISED
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.stream_call import StreamCall
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
 from zmqkit.options import RAW_BYTES_MIN
 from zmqkit.wire.encoding import decode, encode

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 
-from zmqkit.core.inbox import Delivery
-from zmqkit.core.subscriber import Gap
+from zmqkit.core.topics.inbox import Delivery
+from zmqkit.core.topics.subscriber import Gap
 from zmqkit.options import STALL_S
 from zmqkit.testing.oracle import SLACK_S, expect
 from zmqkit.testing.timeline import Timeline

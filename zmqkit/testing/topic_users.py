@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from zmqkit.core.publisher import PublisherCore
-from zmqkit.core.subscriber import SubscriberCore
+from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import parse_url
 from zmqkit.options import STALL_S
 from zmqkit.testing.oracle import expect

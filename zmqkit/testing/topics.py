@@ -9,12 +9,12 @@ from random import Random
 from typing import Protocol
 
 from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.gathering import Gathering, Rows
-from zmqkit.core.inbox import Delivery
-from zmqkit.core.membership import key_of
-from zmqkit.core.publisher import PublisherCore
-from zmqkit.core.source import State
-from zmqkit.core.subscriber import Gap, SubscriberCore
+from zmqkit.core.membership.membership import key_of
+from zmqkit.core.topics.gathering import Gathering, Rows
+from zmqkit.core.topics.inbox import Delivery
+from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.source import State
+from zmqkit.core.topics.subscriber import Gap, SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Record, Url
 from zmqkit.options import CREDIT_PACKETS
 from zmqkit.testing.network import Lane

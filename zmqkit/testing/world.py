@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from zmqkit.core.call import CallOptions
-from zmqkit.core.service import ServiceCore
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, Url, parse_url
 from zmqkit.testing.feed import Feed, Reception
 from zmqkit.testing.network import Host, Network, Weather

@@ -1,0 +1,78 @@
+"""How a client's calls end: who is told, here and over there."""
+
+from __future__ import annotations
+
+import pytest
+
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.effects import Disconnect, Send
+from zmqkit.options import LINGER_S
+from zmqkit.testing import packets
+from zmqkit.testing.bench import CLIENT, call, peer, tell, up
+from zmqkit.testing.packets import sent
+from zmqkit.wire.packet import CANCEL, request_body
+
+A, B = 0xA, 0xB
+BODY = request_body("count", 4, None, (), {})
+
+
+@pytest.fixture
+def client() -> ClientCore:
+    return ClientCore("orders", CLIENT)
+
+
+def stream(client: ClientCore, timeout_s: float = 5.0) -> int:
+    """Ask for a stream."""
+    sequence = client.stream("count", BODY, None, CallOptions(timeout_s), 0.0).sequence
+    client.flush(0.0)
+    return sequence
+
+
+def test_streams_that_time_out_together_are_cancelled_in_one_packet(client: ClientCore) -> None:
+    up(client, A)
+    stream(client)
+    stream(client)
+    call(client)
+    effects = client.tick(6.0)
+    assert (CANCEL, [1, 2]) in sent(effects)
+    assert client.stats()["expired"] == 3
+
+
+def test_a_stream_that_never_left_is_nobodys_business(client: ClientCore) -> None:
+    sequence = stream(client)
+    assert sent(client.cancel(sequence, 0.0)) == []
+
+
+def test_one_out_of_reach_is_not_told(client: ClientCore) -> None:
+    up(client, A)
+    sequence = stream(client)
+    client.hear(tell("lost", A), 0.0)
+    assert sent(client.cancel(sequence, 0.0)) == []
+
+
+def test_close_tells_of_streams_and_lets_that_leave(client: ClientCore) -> None:
+    up(client, A)
+    stream(client)
+    effects = client.close()
+    assert sent(effects) == [(CANCEL, [1])]
+    assert effects[-1] == Disconnect(peer(A), LINGER_S)
+
+
+def test_close_without_streams_drops_what_is_left(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    effects = client.close()
+    assert not [e for e in effects if isinstance(e, Send)]
+    assert effects[-1] == Disconnect(peer(A))
+
+
+def test_a_stream_dropped_by_another_thread_is_given_up_at_the_next_tick(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    sequence = stream(client)
+    client.receive(peer(A), packets.items(A, CLIENT, sequence, 0, "a"), 0.0)
+    client.abandoned.append(sequence)
+    assert (CANCEL, [sequence]) in sent(client.tick(1.0))
+    assert client.stats()["dropped"] == {"cancelled": 1}

@@ -1,0 +1,83 @@
+"""How calls end."""
+
+from __future__ import annotations
+
+import pytest
+
+from zmqkit.core.calls.call import Call, CallOptions
+from zmqkit.core.calls.outcome import (
+    BUSY,
+    EXPIRED,
+    FORGOTTEN,
+    LEAVING,
+    NO_METHOD,
+    RAISED,
+    from_row,
+    lost,
+    nobody,
+    timed_out,
+)
+from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerError, PeerLost, RemoteError
+
+
+@pytest.fixture
+def call() -> Call:
+    return Call(1, "add", b"", None, CallOptions(), None, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(NO_METHOD, NoMethod), (BUSY, Busy), (LEAVING, Busy), (EXPIRED, CallTimeout)],
+)
+@pytest.mark.parametrize("exposed", [False, True])
+def test_a_refusal_is_only_as_certain_as_earlier_instances_allow(
+    call: Call, code: str, kind: type[PeerError], exposed: bool
+) -> None:
+    call.exposed = exposed
+    error = from_row(call, (1, code, "", "why", "", False))
+    assert type(error) is kind
+    assert isinstance(error, PeerError) and error.may_have_run is exposed
+
+
+def test_what_was_raised_keeps_type_text_and_traceback(call: Call) -> None:
+    error = from_row(call, (1, RAISED, "ValueError", "no", "Traceback …", True))
+    assert isinstance(error, RemoteError)
+    assert (error.type, error.message, error.traceback) == ("ValueError", "no", "Traceback …")
+    assert error.may_have_run and str(error) == "ValueError: no"
+
+
+def test_what_was_forgotten_may_have_run(call: Call) -> None:
+    error = from_row(call, (1, FORGOTTEN, "", "why", "", True))
+    assert isinstance(error, PeerLost) and error.may_have_run
+
+
+def test_a_code_that_is_not_known_names_itself(call: Call) -> None:
+    error = from_row(call, (1, "odd", "", "why", "", False))
+    assert isinstance(error, PeerLost) and str(error) == "add: odd: why"
+
+
+@pytest.mark.parametrize("make", [lost, timed_out])
+def test_ends_on_this_side_know_whether_the_call_left(call: Call, make: object) -> None:
+    assert callable(make)
+    assert not make(call).may_have_run
+    call.copies = 1
+    assert make(call).may_have_run
+
+
+def test_a_timeout_says_when_waiting_longer_is_no_remedy(call: Call) -> None:
+    assert "--timeout" in str(timed_out(call))
+    call.exposed = True
+    assert (
+        str(timed_out(call))
+        == "the instance that had 'add' was lost, and no other took it over; start another, "
+        "and see with `zmqkit ls` who serves"
+    )
+
+
+def test_a_lost_call_says_how_others_may_move(call: Call) -> None:
+    assert "idempotent=True, or serve it with --idempotent," in str(lost(call))
+
+
+def test_nobody_says_why_or_what_to_start() -> None:
+    assert str(nobody("orders", "it has: stock")).endswith(": it has: stock")
+    assert "zmqkit serve" in str(nobody("orders", ""))

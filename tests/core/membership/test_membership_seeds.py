@@ -1,0 +1,144 @@
+"""Who is there: addresses given by hand, and whatever else is sent."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.core.membership.neighbours import (
+    HERE,
+    NEXT_ROW,
+    ORDERS,
+    OTHERS,
+    PEER,
+    RECORD,
+    ROW,
+    THEM,
+    US,
+)
+from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.model import parse_url
+from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
+from zmqkit.testing import packets
+from zmqkit.testing.bench import kinds, tells
+from zmqkit.wire.packet import HELLO, PONG, WELCOME
+
+URL = f"{HERE}/orders"
+SEED = b"s" + URL.encode()
+
+
+@pytest.fixture
+def core() -> MembershipCore:
+    return MembershipCore(US)
+
+
+def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
+    """Want, hear and reach the other process, which has these roles."""
+    core.want(ORDERS, now, open=False)
+    core.heard(RECORD, "mdns", now)
+    core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
+    core.check()
+
+
+# Addresses given by hand
+
+
+def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
+    core.want(URL, 0.0, open=False)
+    assert core.seed(parse_url(URL), URL, "service", 0.0) == [Connect(SEED, HERE)]
+    assert kinds(core.connected(SEED, 0.0)) == [HELLO]
+    assert kinds(core.tick(HELLO_S)) == [HELLO]
+    effects = core.receive(SEED, packets.directory(THEM, ROW), 0.6)
+    assert effects == [Disconnect(SEED), Connect(PEER, HERE)]
+    core.check()
+
+
+def by_url(core: MembershipCore, now: float = 0.0) -> None:
+    """Find a role by its URL, and reach its process."""
+    core.want(URL, now, open=False)
+    core.seed(parse_url(URL), URL, "service", now)
+    core.receive(SEED, packets.directory(THEM, ROW), now)
+    core.receive(PEER, packets.directory(THEM, ROW), now)
+    core.check()
+
+
+def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
+    core.want(URL, 0.0, open=False)
+    core.seed(parse_url(URL), URL, "service", 0.0)
+    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
+    assert core.deadline() <= HELLO_S_MAX
+
+
+def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
+    by_url(core)
+    effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
+    assert tells(effects) == [("gone", 0xA), ("found", 0xB)]
+    core.check()
+
+
+def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
+    by_url(core)
+    effects = core.receive(PEER, packets.directory(THEM), 10.0)
+    assert tells(effects)[-1] == ("gone", 0xA) and Connect(SEED, HERE) in effects
+    core.check()
+
+
+def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> None:
+    by_url(core)
+    core.disconnected(PEER, 10.0)
+    effects = core.tick(12.0)
+    assert tells(effects) == [("gone", 0xA)] and Connect(SEED, HERE) in effects
+    core.check()
+
+
+def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore) -> None:
+    core.seed(parse_url(HERE), "", "service", 0.0)
+    seed = b"s" + HERE.encode()
+    core.want(ORDERS, 0.0, open=False)
+    effects = core.receive(seed, packets.directory(THEM), 0.0)
+    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
+    assert core.receive(PEER, packets.directory(THEM), 0.0) == []
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [("found", 0xA)]
+    core.check()
+
+
+def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:
+    core.seed(parse_url(HERE), "", "service", 0.0)
+    assert core.deadline() == math.inf
+    assert kinds(core.want(ORDERS, 9.0, open=False)) == [HELLO]
+
+
+# Whatever is sent
+
+
+def test_whoever_asks_is_answered(core: MembershipCore) -> None:
+    core.offers.control_ports.append(5000)
+    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0)) == [WELCOME]
+    assert core.receive(b"\0x", packets.alive(THEM), 0.0) == []
+    assert core.malformed == {"unexpected": 1}
+
+
+def test_a_ping_is_answered(core: MembershipCore) -> None:
+    alive(core)
+    [ping] = core.tick(PING_S + 0.02)
+    other = MembershipCore(THEM)
+    assert kinds(other.receive(b"\0x", ping.frames, 0.0)) == [PONG]  # type: ignore[union-attr]  # a Send
+
+
+@pytest.mark.parametrize("frames", [(b"x",), (b"x", b"y"), ()])
+def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> None:
+    assert core.receive(b"\0x", frames, 0.0) == []
+    assert sum(core.malformed.values()) == 1
+
+
+def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
+    alive(core)
+    elsewhere = "tcp://127.0.0.1:5001/orders"
+    core.want(elsewhere, 0.0, open=False)
+    core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
+    core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
+    assert core.malformed == {"conflict": 1}
+    assert core.sightings[0xA].record.process == THEM
+    core.check()

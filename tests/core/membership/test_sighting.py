@@ -1,0 +1,92 @@
+"""What was heard of roles, and from whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from zmqkit.core.membership import sighting as sighting_module
+from zmqkit.core.membership.sighting import HELLO, STATIC, Sightings, near_first
+from zmqkit.model import Record
+
+RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
+
+
+@pytest.fixture
+def known() -> Sightings:
+    return Sightings()
+
+
+def test_what_was_heard_is_known_by_its_process(known: Sightings) -> None:
+    assert known.learn(RECORD, "mdns", 3.0) == ""
+    assert (known.processes(), known.of(9), known.of(8)) == ([9], [0xA], [])
+    assert known.by_incarnation[0xA].since == 3.0
+
+
+def test_its_own_word_counts_more_than_discovery(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    known.learn(replace(RECORD, port=7000), STATIC, 0.0)
+    known.learn(replace(RECORD, port=8000), HELLO, 0.0)
+    assert known.by_incarnation[0xA].record.port == 8000
+
+
+def test_role_is_listed_once_its_process_has_said_the_same(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    assert not known.is_listed(RECORD)
+    known.learn(RECORD, HELLO, 0.0)
+    assert known.is_listed(replace(RECORD, addresses=("10.0.0.2",)))
+    assert not known.is_listed(replace(RECORD, port=7000))
+    assert not known.is_listed(replace(RECORD, incarnation=0xB))
+
+
+def test_only_discovery_keeps_a_sighting_young(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 1.0)
+    known.learn(RECORD, HELLO, 5.0)
+    assert known.by_incarnation[0xA].heard_at == 1.0
+    known.learn(RECORD, "mdns", 7.0)
+    assert known.by_incarnation[0xA].heard_at == 7.0
+
+
+def test_another_process_cannot_claim_a_role(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    assert known.learn(replace(RECORD, process=8), "mdns", 0.0) == "conflict"
+    known.check()
+
+
+def test_so_many_are_known(known: Sightings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sighting_module, "RECORDS_MAX", 1)
+    known.learn(RECORD, "mdns", 0.0)
+    assert known.learn(replace(RECORD, incarnation=0xB), "mdns", 0.0) == "records-full"
+    assert known.learn(RECORD, HELLO, 0.0) == ""
+
+
+def test_the_last_word_is_not_unlearned(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    known.learn(RECORD, HELLO, 0.0)
+    assert known.unlearn(0xA, HELLO, STATIC)
+    assert not known.unlearn(0xA, "mdns")
+    known.check()
+
+
+def test_with_its_last_role_a_process_is_forgotten(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    assert known.erase(0xA) == 9
+    assert known.processes() == []
+
+
+def test_this_machine_comes_first(known: Sightings) -> None:
+    known.learn(replace(RECORD, addresses=("10.0.0.1", "127.0.0.1")), "mdns", 0.0)
+    assert known.places(9, beyond=True) == [("127.0.0.1", 5000), ("10.0.0.1", 5000)]
+    assert known.places(9, beyond=False) == [("127.0.0.1", 5000)]
+    assert known.by_incarnation[0xA].places() == known.places(9, beyond=True)
+
+
+def test_places_have_an_order() -> None:
+    assert near_first({("b", 2), ("a", 1), ("::1", 3)}) == [("::1", 3), ("a", 1), ("b", 2)]
+
+
+def test_what_a_process_does_not_list_is_named(known: Sightings) -> None:
+    known.learn(RECORD, "mdns", 0.0)
+    known.learn(replace(RECORD, incarnation=0xB), "mdns", 0.0)
+    assert known.unlisted(9, {0xB}) == [0xA]

@@ -1,0 +1,182 @@
+"""Several nodes in one process, none of which hears of another by multicast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+import zmq
+
+from zmqkit.core.effects import Tell
+from zmqkit.core.membership.membership import key_of
+from zmqkit.errors import ConfigError, UsageError
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
+from zmqkit.model import Record
+from zmqkit.node import node as node_module
+from zmqkit.node.node import Node
+from zmqkit.options import LOOK_S, Environment
+
+KEY = key_of("service", "orders")
+BOUND_S = 10.0
+
+Start = Callable[..., Node]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a node where multicast does not pass; it is closed with the test."""
+
+    async def nowhere(self: Node, *, open: bool) -> list[str]:
+        return []
+
+    monkeypatch.setattr(Node, "_discover", nowhere)
+    started: list[Node] = []
+
+    def start(*peers: Node, file: str = "") -> Node:
+        given = tuple(f"127.0.0.1:{peer.control_port}" for peer in peers)
+        started.append(Node(Environment(given, file)))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.close()
+
+
+def serve(node: Node, incarnation: int = 0xA) -> None:
+    """Have the node list a role."""
+    record = Record("orders", "service", incarnation, node.process, (), node.control_port, 6000)
+    node.announce(record, open=False)
+
+
+def news(node: Node) -> Queue[tuple[str, int]]:
+    """What the node tells of orders."""
+    queue: Queue[tuple[str, int]] = Queue()
+
+    def listen(tell: Tell) -> None:
+        queue.put((tell.news, tell.incarnation))
+
+    node.want(KEY, listen, role="service", open=False)
+    return queue
+
+
+def test_two_that_share_a_static_peer_find_each_other(start: Start) -> None:
+    shared = start()
+    server, user = start(shared), start(shared)
+    serve(server)
+    assert news(user).get(timeout=BOUND_S) == ("found", 0xA)
+    [row] = user.directory()
+    assert row.state == "up"
+
+
+@pytest.mark.slow
+def test_a_latecomer_is_found_within_seconds(start: Start) -> None:
+    shared = start()
+    user = start(shared)
+    told = news(user)
+    with pytest.raises(Empty):
+        told.get(timeout=0.5)
+    begun = time.monotonic()
+    server = start(shared)
+    serve(server)
+    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    serve(server, 0xB)
+    assert told.get(timeout=BOUND_S) == ("found", 0xB)
+    assert time.monotonic() - begun < 5.0
+
+
+def test_the_roles_of_a_static_peer_itself_are_found_too(start: Start) -> None:
+    shared = start()
+    told = news(start(shared))
+    serve(shared)
+    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+
+
+@pytest.mark.slow
+def test_a_static_peer_that_a_file_names_later_is_asked(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "peers"
+    file.write_text("# nobody yet\n")
+    server = start()
+    serve(server)
+    user = start(file=str(file))
+    told = news(user)
+    file.write_text(f"127.0.0.1:{server.control_port}\n")
+    assert told.get(timeout=BOUND_S + LOOK_S) == ("found", 0xA)
+    file.write_text("# nobody any more\n")
+    until(lambda: not user.ask(lambda: user._seeded))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask again and again until it holds."""
+    end = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < end
+
+
+def test_a_peers_file_that_is_wrong_is_an_error_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZMQKIT_PEERS_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="ZMQKIT_PEERS_FILE"):
+        node_module.acquire()
+
+
+def test_a_process_has_no_more_roles_than_its_directory_has_room_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "ROLES_MAX", 2)
+    node = start()
+    node.admit()
+    node.admit()
+    with pytest.raises(UsageError, match="has 2 services and publishers"):
+        node.admit()
+    node.dismiss()
+    node.admit()
+
+
+def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(
+    caplog: pytest.LogCaptureFixture, start: Start
+) -> None:
+    node = Node(Environment(("192.0.2.1:5555", "nowhere.example:1")))
+    try:
+        for _ in range(2):
+            news(node)
+        rows = node.static_peers()
+    finally:
+        node.close()
+    assert [row.address for row in rows] == ["192.0.2.1:5555", "nowhere.example:1"]
+    assert {row.state for row in rows} == {"not asked: it is on another machine"}
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 2
+    assert warned[0].startswith("static peer 192.0.2.1:5555 is on another machine and is not")
+    assert "ZMQKIT_INSECURE=1" in warned[0]
+
+
+class HalfMade(zmq.Socket[bytes]):
+    """One that a KeyboardInterrupt leaves before its context knows of it."""
+
+    def __init__(self, context: zmq.Context[Any], kind: int) -> None:
+        super().__init__(context, kind)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore:Unclosed socket:ResourceWarning")
+def test_an_interrupt_while_a_socket_is_made_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(zmq.Context, "_socket_class", HalfMade)
+        with pytest.raises(KeyboardInterrupt):
+            Node(Environment())  # it would wait for ever for the socket's end
+    node = Node(Environment())
+    with monkeypatch.context() as patched:
+        patched.setattr(zmq.Context, "_socket_class", HalfMade)
+        link = ZeromqLink(node.context, Profile.DATA)
+        with pytest.raises(KeyboardInterrupt):
+            link.bind("tcp://127.0.0.1:0", (0, 0))
+        link.close(0)
+        node.close()

@@ -1,0 +1,94 @@
+"""Which requests a service takes, and what it answers to those that it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from zmqkit.core.calls.answers import LOST, TAKEN, Outbox, refuse
+from zmqkit.core.calls.methods import Methods
+from zmqkit.core.calls.outcome import BUSY, LEAVING
+from zmqkit.core.calls.stream import Ended
+from zmqkit.core.calls.streams import Streams
+from zmqkit.core.calls.work import Work
+from zmqkit.core.dispatch.window import Answer, Window
+from zmqkit.options import CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
+from zmqkit.wire import packet as wire
+
+
+class Admission:
+    """Tells new requests from those that came before, within the limits of a service.
+
+    leaving: it takes no new ones any more.
+    """
+
+    def __init__(
+        self,
+        offered: Methods,
+        work: Work,
+        streams: Streams,
+        outbox: Outbox,
+        counts: Counter[str],
+    ) -> None:
+        self.leaving = False
+        self._offered = offered
+        self._work = work
+        self._streams = streams
+        self._outbox = outbox
+        self._counts = counts
+
+    def turned_away(
+        self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
+    ) -> bool:
+        """Answer an id that was here before or is refused; false for one that is to run."""
+        sequence, method = row[0], row[2]
+        known = self._known(window, row, oneway=oneway)
+        if known is not None:
+            self._counts["duplicates"] += 1
+            self._streams.send_again(window, sequence, 0)
+            for answer in known:
+                self._outbox.add(window.client, sequence, answer)
+            return True
+        refusal = self._refusal(window, sequence, method, streams=streams)
+        if refusal is None:
+            return False
+        self._counts["refused"] += 1
+        window.retain(sequence, refusal)
+        self._outbox.add(window.client, sequence, refusal)
+        return True
+
+    def takes(self, window: Window, count: int) -> bool:
+        """Whether so many more requests are within the limits."""
+        return not self.leaving and (
+            len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
+            and self._work.held_count + count <= REQUESTS_MAX
+        )
+
+    def _known(
+        self, window: Window, row: wire.RequestRow, *, oneway: bool
+    ) -> list[Answer] | None:
+        """What to answer to an id that was here before; None for one that is to run after all.
+
+        That is one that never was here, and one that is forgotten and may run twice.
+        """
+        sequence, method = row[0], row[2]
+        if window.is_settled(sequence):
+            return []
+        if sequence in window.held:
+            return [TAKEN] if oneway else []
+        if sequence in window.answers:
+            answer = window.answers[sequence]
+            return [] if isinstance(answer, Ended) else [answer]
+        if sequence < window.forgotten_below and not self._offered.repeats(method):
+            return [LOST]
+        return None
+
+    def _refusal(
+        self, window: Window, sequence: int, method: str, *, streams: bool
+    ) -> Answer | None:
+        """Why a new request is not accepted, as an answer; None when it is."""
+        forgotten = sequence < window.forgotten_below  # and may run twice
+        if self.leaving:
+            return refuse(LEAVING, may_have_run=forgotten)
+        if not self.takes(window, 1) or (streams and self._streams.is_full):
+            return refuse(BUSY, may_have_run=forgotten)
+        return self._offered.refusal(method, streams=streams)

@@ -1,0 +1,114 @@
+"""What a service answers beside its handlers' values, and how answers become packets."""
+
+from __future__ import annotations
+
+from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.effects import Effect, Send
+from zmqkit.options import BATCH_BYTES
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Buffer, encode
+
+_TEXTS = {
+    BUSY: "the service has as many requests as it takes; try again later",
+    LEAVING: "the service is stopping",
+    EXPIRED: "the deadline passed before the request ran",
+    FORGOTTEN: "it may have run, but its reply was given up for space",
+}
+
+TAKEN = Answer(wire.REPLY, b"\xc0")
+"""Acknowledges a one-way message: None, as msgpack."""
+
+CANCELLED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the call was cancelled", "", True]))
+"""Stands where an answer was, so that a late copy of a cancelled request does not run."""
+
+CLOSED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the service was closed", "", True]))
+"""What ends a stream that its service does not finish."""
+
+
+def refuse(code: str, text: str = "", *, may_have_run: bool = False) -> Answer:
+    """A refusal for one of the reasons that travel; what is forgotten may have run."""
+    row = [code, "", text or _TEXTS[code], "", may_have_run or code == FORGOTTEN]
+    return Answer(wire.ERROR, encode(row))
+
+
+LOST = refuse(FORGOTTEN)
+"""Says that a stream is no longer known."""
+
+
+class Outbox:
+    """A service's answers on their way out: those of a turn leave in one packet a client."""
+
+    __slots__ = ("_answers", "_incarnation", "_windows")
+
+    def __init__(self, incarnation: int, windows: Windows) -> None:
+        self._incarnation = incarnation
+        self._windows = windows
+        self._answers: dict[int, list[tuple[int, Answer]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._answers)
+
+    def add(self, client: int, sequence: int, answer: Answer) -> None:
+        """Have an answer leave with the next `take`."""
+        answers = self._answers.get(client)
+        if answers is None:
+            self._answers[client] = [(sequence, answer)]
+        else:
+            answers.append((sequence, answer))
+
+    def take(self) -> list[Effect]:
+        """Everything in it, in packets, to the clients that are still known."""
+        waiting, self._answers = self._answers, {}
+        effects: list[Effect] = []
+        for client, answers in waiting.items():
+            window = self._windows.by_client.get(client)
+            if window is not None:
+                far = window.far
+                for kind, columns, raw in packets(answers):
+                    frames = wire.pack(
+                        kind, self._incarnation, client, 0, columns, raw, far=far
+                    )
+                    effects.append(Send(window.peer, frames))
+        return effects
+
+
+Part = tuple[int, bytes, "Buffer | None"]
+"""Kind, columns and raw body of one packet."""
+
+
+def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
+    """The answers in packets: one for each kind, more by size, a raw body alone."""
+    kind, size = answers[0][1].kind, 0
+    sequences: list[int] = []
+    rows: list[bytes] = []
+    for sequence, answer in answers:
+        sequences.append(sequence)
+        rows.append(answer.row)
+        size += len(answer.row)
+        if (answer.kind is not kind or answer.raw is not None) and len(answers) > 1:
+            return _sorted_packets(answers)
+    if size > BATCH_BYTES:
+        return _sorted_packets(answers)
+    return [(kind, wire.reply_columns(sequences, rows), answer.raw)]
+
+
+def _sorted_packets(answers: list[tuple[int, Answer]]) -> list[Part]:
+    parts: list[Part] = []
+    groups: dict[int, tuple[list[int], list[bytes]]] = {}
+    sizes = {wire.REPLY: 0, wire.ERROR: 0}
+    for sequence, answer in answers:
+        kind, row = answer.kind, answer.row
+        if answer.raw is not None:
+            parts.append((kind, wire.reply_columns([sequence], [row]), answer.raw))
+            continue
+        if sizes[kind] and sizes[kind] + len(row) > BATCH_BYTES:
+            parts.append((kind, wire.reply_columns(*groups.pop(kind)), None))
+            sizes[kind] = 0
+        sequences, rows = groups.setdefault(kind, ([], []))
+        sequences.append(sequence)
+        rows.append(row)
+        sizes[kind] += len(row)
+    parts += [(kind, wire.reply_columns(*columns), None) for kind, columns in groups.items()]
+    return parts

@@ -1,0 +1,82 @@
+"""How a call ends: the outcome given to its waiter, and the errors that travel with codes."""
+
+from __future__ import annotations
+
+from zmqkit.core.calls.call import Call
+from zmqkit.errors import (
+    Busy,
+    CallTimeout,
+    NoMethod,
+    NoService,
+    PeerLost,
+    RemoteError,
+    ZmqkitError,
+)
+from zmqkit.wire.packet import ErrorRow
+
+Outcome = tuple[object, object, ZmqkitError | None]
+"""The waiter given at submission, the value, the error."""
+
+RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN = (
+    "raised", "no-method", "busy", "leaving", "expired", "forgotten",
+)  # fmt: skip
+UNRUN = frozenset({BUSY, LEAVING})
+"""Codes that say: refused before it ran, so another instance may try."""
+
+
+def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
+    """The error that an ERROR message of the call's present instance stands for.
+
+    That it did not run there says nothing of the instances that had it before.
+    """
+    _, code, type_, message, traceback, may_have_run = row
+    if code == RAISED:
+        return RemoteError(type_, message, traceback)
+    if call.begun:
+        return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
+    if code == NO_METHOD:
+        return NoMethod(message, may_have_run=call.exposed)
+    if code in UNRUN:
+        return Busy(message, may_have_run=call.exposed)
+    if code == EXPIRED:
+        return CallTimeout(message, may_have_run=call.exposed)
+    return PeerLost(
+        f"{call.method}: {code}: {message}", may_have_run=may_have_run or call.exposed
+    )
+
+
+def lost(call: Call) -> PeerLost:
+    """The end of a call whose instance is gone and that must not move."""
+    if call.begun:
+        return PeerLost(
+            f"the instance that streamed {call.method!r} is gone; what came until then was all",
+            may_have_run=True,
+        )
+    return PeerLost(
+        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True, "
+        "or serve it with --idempotent, to let such calls move to another",
+        may_have_run=call.may_have_run,
+    )
+
+
+def timed_out(call: Call) -> CallTimeout:
+    """The end of a call whose deadline passed.
+
+    To wait longer is no remedy where the one that had it is gone and nobody came in its place.
+    """
+    missed = "no further value" if call.begun else "no reply"
+    text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
+    if call.exposed and call.instance is None:
+        text = (
+            f"the instance that had {call.method!r} was lost, and no other took it over; "
+            "start another, and see with `zmqkit ls` who serves"
+        )
+    return CallTimeout(text, may_have_run=call.may_have_run)
+
+
+def nobody(name: str, hint: str) -> NoService:
+    """The end of a call that found no instance."""
+    remedy = "; start one with zmqkit.Service or `zmqkit serve`"
+    if "://" in name:
+        remedy = "; nobody answered there: check host and port, and that a service listens"
+    return NoService(f"nobody serves {name!r}" + (f": {hint}" if hint else remedy))

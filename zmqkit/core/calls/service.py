@@ -1,0 +1,373 @@
+"""The service's side of request-reply: runs each id at most once, answers duplicates alike.
+
+A request is accepted, waits in line by priority, runs within the bound of concurrency, and ends
+once: delivered, failed, expired or dropped. Its answer is retained in the client's window until
+the client says that it is settled, so a request that comes again is answered, not run again. So
+is a refusal: an id that was refused once is never accepted, for its call may have moved on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from zmqkit.core.calls.admission import Admission
+from zmqkit.core.calls.answers import TAKEN, Outbox
+from zmqkit.core.calls.methods import Methods
+from zmqkit.core.calls.pending import PENDING_CALLS_MAX
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.streams import Streams
+from zmqkit.core.calls.work import Work
+from zmqkit.core.dispatch.window import Answer, Window
+from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import CREDIT, RETAINED_BYTES_MAX
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.packet import Packet
+from zmqkit.wire.streams import grant_rows, stream_rows
+
+_COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
+
+_NONE: Mapping[str, bool] = {}
+
+Result = tuple[Request, Answer]
+"""A request that its handler is done with, and what to answer."""
+
+
+class ServiceCore:
+    """Requests to one service object, from any number of clients."""
+
+    def __init__(
+        self,
+        incarnation: int,
+        methods: Mapping[str, bool],
+        concurrency: int,
+        streams: Mapping[str, bool] = _NONE,
+    ) -> None:
+        """`methods` and `streams`, which give many values, may grow later.
+
+        Both map a name to whether it is idempotent.
+        """
+        self.incarnation = incarnation
+        self.methods = methods
+        self._offered = Methods(methods, streams)
+        self.concurrency = concurrency
+        self.about: dict[str, object] = {}
+        self.counts: Counter[str] = Counter()
+        self.malformed: Counter[str] = Counter()
+        self._windows = Windows()
+        self._outbox = Outbox(incarnation, self._windows)
+        self._work = Work(self._windows, self._outbox, self.counts)
+        self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
+        self._admission = Admission(
+            self._offered, self._work, self._streams, self._outbox, self.counts
+        )
+        self._stale: list[Window] = []
+        self._closed = False
+        self._receivers: dict[int, Callable[[Window, Packet, float], list[Effect]]] = {
+            wire.REQUEST: self._request,
+            wire.NOTIFY: self._request,
+            wire.PING: self._ping,
+            wire.CANCEL: self._cancel,
+            wire.HELLO: self._hello,
+            wire.STREAM: self._stream,
+            wire.GRANT: self._grant,
+        }
+
+    # Commands and answers to effects
+
+    def handled(self, results: list[Result], now: float) -> list[Effect]:
+        """Take the handlers' answers, which leave with the next `flush`, and go on."""
+        work, windows = self._work, self._windows.by_client
+        running = work.running
+        delivered = 0
+        for request, answer in results:
+            sequence = request.sequence
+            if running.pop(request.ticket, None) is None:
+                continue  # closed meanwhile
+            window = windows[request.client]
+            settled = sequence < window.below or (
+                sequence < window.open_below and window.is_settled(sequence)
+            )
+            if request.cancelled:
+                work.drop(window, request, "cancelled")
+            elif settled and not request.oneway:
+                work.drop(window, request, "unwanted")
+            else:
+                del window.held[sequence]
+                work.held_count -= 1
+                if answer.kind == wire.REPLY:
+                    delivered += 1
+                else:
+                    self.counts["failed"] += 1
+                if not settled:
+                    window.retain(sequence, TAKEN if request.oneway else answer)
+                if not request.oneway:
+                    self._outbox.add(request.client, sequence, answer)
+        self.counts["delivered"] += delivered
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+        return work.dispatch(now, self.concurrency) if work.queue.count else []
+
+    def running(self) -> list[Request]:
+        """What was given to handlers and has neither been answered nor taken back."""
+        return list(self._work.running.values())
+
+    def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
+        """Take a stream's next value, which leaves with the next `flush`."""
+        self._streams.yielded(request, value)
+        return []
+
+    def paused(self, request: StreamRequest, now: float) -> list[Effect]:
+        """Take a stream back that does not go on, or that gave way to others."""
+        self._streams.paused(request)
+        return self._work.dispatch(now, self.concurrency)
+
+    def ended(self, request: StreamRequest, error: Answer | None, now: float) -> list[Effect]:
+        """Take the end of a stream: its own, or what its generator raised."""
+        self._streams.ended(request, error)
+        self._make_room()
+        return self._work.dispatch(now, self.concurrency)
+
+    def leave(self) -> list[Effect]:
+        """Say BYE to each client: no new requests from here on, the old ones are finished."""
+        self._admission.leaving = True
+        return [
+            *map(self._bye, self._windows),
+            *(self._tell_away(client, None) for client in self._windows.away),
+        ]
+
+    def close(self) -> list[Effect]:
+        """Drop every request that is not answered; those that never ran may run elsewhere.
+
+        The last packet to each client says which those are.
+        """
+        self._closed = True
+        effects = [*self._outbox.take(), *self._streams.close()]
+        effects += map(self._farewell, self._windows)
+        for client in self._windows.away:
+            below = self._windows.forgotten_below(client)
+            effects.append(self._tell_away(client, [below, []]))
+        effects += self._work.close()
+        self._windows.clear()
+        self._stale.clear()
+        return effects
+
+    def stats(self) -> dict[str, object]:
+        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        return {
+            "accepted": self._work.ticket,
+            **{name: self.counts[name] for name in _COUNTS},
+            "dropped": {k: v for k, v in self._work.dropped.items() if v},
+            "in_flight": self._work.held_count,
+            "waiting": len(self._work.queue),
+            "streams": len(self._work.streams),
+            "clients": len(self._windows),
+            "retained_bytes": self._windows.budget.bytes,
+            "malformed": dict(self.malformed),
+        }
+
+    @property
+    def in_flight(self) -> int:
+        """How many accepted requests are not answered."""
+        return self._work.held_count
+
+    @property
+    def owes(self) -> bool:
+        """Whether a client has not said of each answer that it needs it no more."""
+        return self._windows.budget.bytes > 0
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a client. Never raises for what it sent."""
+        if self._closed:
+            return []
+        try:
+            packet = wire.unpack(frames)
+            receiver = self._receivers.get(packet.kind)
+            if receiver is None or not packet.source:
+                raise Malformed("unexpected")
+            if packet.kind != wire.HELLO and packet.target != self.incarnation:
+                # Meant for an earlier owner of this address: say who is here, run nothing.
+                self.counts["refused"] += 1
+                return [self._welcome(packet.source, peer)]
+            window = self._windows.hear(packet.source, peer, now)
+            if window is None:
+                self.counts["refused"] += 1
+                return [Note("clients-full", {"clients": len(self._windows)})]
+            if packet.settled > window.below:
+                window.below = packet.settled
+                self._stale.append(window)
+            return receiver(window, packet, now)
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Nothing to do: answers are retained, and the client asks for what it misses."""
+        self.counts["unsent"] += 1
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Forget clients that were silent for long; nobody reads their streams."""
+        if now < self._windows.sweep_at:
+            return []
+        effects = [
+            effect
+            for window, sequence in self._streams.abandoned(now)
+            for effect in self._work.abort(window, [sequence])
+        ]
+        self._windows.sweep(now)
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def flush(self, now: float) -> list[Effect]:
+        """The answers of this turn, one packet to each client; free the settled ones after."""
+        if self._outbox:
+            return self._outbox.take()
+        if self._streams.due:
+            return self._streams.take()
+        for window in self._stale:
+            window.free()
+        self._stale.clear()
+        return []
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        return self._windows.sweep_at
+
+    def check(self) -> None:
+        """The counters balance, and an id is held, answered or settled, never two of them."""
+        self._work.check(self.concurrency)
+        self._streams.check()
+        self._windows.check()
+
+    # Packets in
+
+    def _hello(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        fields = packet.meta
+        window.far = type(fields) is dict and fields.get("lz4") is True
+        welcome = self._welcome(window.client, window.peer)
+        return [welcome, self._bye(window)] if self._admission.leaving else [welcome]
+
+    def _request(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        """Accept each new id; answer or ignore the others. Those that may run now do.
+
+        The way of almost every request, so it is written out.
+        """
+        oneway = packet.kind == wire.NOTIFY
+        work, admission, at_once = self._work, self._admission, list[Request]()
+        rows, seen_below = wire.request_rows(packet), window.seen_below
+        held, answered, client = window.held, window.answers, window.client
+        takes = admission.takes(window, len(rows))
+        room = self.concurrency - len(work.running)
+        if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
+            room = 0  # in line, for one might overtake another
+        for row in rows:
+            sequence, left_ms, method, priority, headers, args, kwargs = row
+            is_new = (
+                sequence >= seen_below and sequence not in held and sequence not in answered
+            )
+            if not (is_new and takes and method in self.methods) and admission.turned_away(
+                window, row, oneway=oneway
+            ):
+                continue
+            work.ticket = ticket = work.ticket + 1
+            request = held[sequence] = Request(
+                ticket, client, sequence, method, args, kwargs, headers, priority,
+                now + left_ms / 1000, oneway,
+            )  # fmt: skip
+            work.held_count += 1
+            if room > 0 and left_ms > 0:
+                room -= 1
+                work.running[ticket] = request
+                at_once.append(request)
+            else:
+                work.queue.join(ticket, priority, request)
+            if oneway:
+                self._outbox.add(client, sequence, TAKEN)
+        effects = self._outbox.take() if self._outbox else []
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+        if at_once:
+            effects.append(Handle(at_once))
+        if not work.queue.count:
+            return effects
+        return effects + work.dispatch(now, self.concurrency)
+
+    def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        """Accept each new id; a method that gives one value is a request as any other."""
+        for row, items, size in stream_rows(packet):
+            if not self._admission.turned_away(window, row, oneway=False, streams=True):
+                limits = None if row[2] in self.methods else (items, size)
+                self._work.accept(window, row, limits, now)
+        effects = self._outbox.take() if self._outbox else []
+        self._make_room()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _grant(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        self._streams.granted(window, grant_rows(packet))
+        effects = self._outbox.take() + self._streams.take()
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    def _make_room(self) -> None:
+        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+            self.counts["evicted"] += self._windows.make_room()
+
+    def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        meta = packet.meta
+        if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
+            raise Malformed("ping")
+        still_open = wire.sequences_of(meta[2], PENDING_CALLS_MAX)
+        window.settle_except(meta[1], frozenset(still_open))
+        # One-way messages are not named: their acknowledgement may have got lost, so they come
+        # again and are acknowledged again.
+        held = [sequence for sequence, r in window.held.items() if not r.oneway]
+        told: list[object] = [meta[0], CREDIT, held]
+        if self._work.streams and (progress := self._streams.progress(window)):
+            told.append(progress)
+        pong = self._packet(window, wire.PONG, encode(told))
+        # What a pong does not name has been answered before it, and what it counts was sent.
+        return [
+            *self._outbox.take(),
+            *self._streams.take(),
+            pong,
+            *self._give_up(window, [s for s in held if window.is_settled(s)], now),
+        ]
+
+    def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
+
+    def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
+        effects = self._work.abort(window, sequences)
+        return effects + self._work.dispatch(now, self.concurrency)
+
+    # Packets out
+
+    def _packet(self, window: Window, kind: int, meta: bytes) -> Send:
+        frames = wire.pack(kind, self.incarnation, window.client, 0, meta, far=window.far)
+        return Send(window.peer, frames)
+
+    def _welcome(self, client: int, peer: PeerId) -> Send:
+        names = self._offered.idempotent()
+        fields = {"credit": CREDIT, "idempotent": names, **self.about}
+        return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
+
+    def _bye(self, window: Window) -> Send:
+        return self._packet(window, wire.BYE, encode(None))
+
+    def _farewell(self, window: Window) -> Send:
+        """Say which ids may have run or were refused: all below a number, and these."""
+        below, has_begun = window.forgotten_below, self._work.has_begun
+        taken = [number for number in window.answers if not window.is_settled(number)]
+        taken += [number for number, request in window.held.items() if has_begun(request)]
+        if len(taken) > PENDING_CALLS_MAX:
+            below, taken = max(below, *taken) + 1, []
+        return self._packet(window, wire.BYE, encode([below, taken]))
+
+    def _tell_away(self, client: int, meta: object) -> Send:
+        """A BYE to a client that is remembered no more, and may be there."""
+        frames = wire.pack(wire.BYE, self.incarnation, client, 0, encode(meta))
+        return Send(self._windows.away[client], frames)

@@ -1,0 +1,173 @@
+"""The requests that a service holds: each waits in line or runs until it is done or dropped.
+
+A stream may be parked as well: it waits for its caller's credit, and comes in line again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
+from zmqkit.core.calls.outcome import EXPIRED
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Window
+from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request
+from zmqkit.core.line import Line
+from zmqkit.options import STREAM_BYTES, STREAM_ITEMS
+from zmqkit.wire.packet import RequestRow
+
+
+class Work:
+    """The line of requests, those that run, and how many of either were given up.
+
+    running: by ticket, a number that each accepted request is given. streams: those that give
+    many values. parked: those of them that wait for credit. held_count: how many there are.
+    """
+
+    def __init__(self, windows: Windows, outbox: Outbox, counts: Counter[str]) -> None:
+        self.queue: Line[Request] = Line()
+        self.running: dict[int, Request] = {}
+        self.streams: dict[int, StreamRequest] = {}
+        self.parked: dict[int, StreamRequest] = {}
+        self.ticket = 0
+        self.held_count = 0
+        self.dropped: Counter[str] = Counter()
+        self._windows = windows
+        self._outbox = outbox
+        self._counts = counts
+
+    def accept(
+        self, window: Window, row: RequestRow, limits: tuple[int, int] | None, now: float
+    ) -> None:
+        """Put a request in line; one for a stream with its window of values and bytes."""
+        sequence, left_ms, method, priority, headers, args, kwargs = row
+        self.ticket = ticket = self.ticket + 1
+        fields = (
+            ticket, window.client, sequence, method, args, kwargs, headers, priority,
+            now + left_ms / 1000, False,
+        )  # fmt: skip
+        if limits is None:
+            request = Request(*fields)
+        else:
+            items, size = limits
+            request = self.streams[ticket] = StreamRequest(
+                *fields,
+                items_max=min(items, STREAM_ITEMS),
+                bytes_max=min(size, STREAM_BYTES),
+            )
+        window.held[sequence] = request
+        self.held_count += 1
+        self.queue.join(ticket, priority, request)
+
+    def dispatch(self, now: float, concurrency: int) -> list[Effect]:
+        """Start what concurrency allows; what expired in line is told so and not run."""
+        requests: list[Request] = []
+        streams: list[StreamRequest] = []
+        expired = False
+        while self.queue.count and len(self.running) < concurrency:
+            request = self.queue.serve()
+            if request is None:
+                break
+            window = self._windows.by_client[request.client]
+            settled = window.is_settled(request.sequence)
+            if isinstance(request, StreamRequest) and request.begun:
+                request.cancelled = request.cancelled or settled
+                streams.append(request)
+            elif settled and not request.oneway:
+                self.drop(window, request, "unwanted")
+                continue
+            elif now >= request.deadline_at:
+                self.release(window, request)
+                self.count("expired")
+                if not settled:
+                    refusal = refuse(EXPIRED)
+                    window.retain(request.sequence, refusal)
+                    self._outbox.add(request.client, request.sequence, refusal)
+                    expired = True
+                continue
+            elif isinstance(request, StreamRequest):
+                request.begun = True
+                streams.append(request)
+            else:
+                requests.append(request)
+            self.running[request.ticket] = request
+        effects = self._outbox.take() if expired else []
+        if requests:
+            effects.append(Handle(requests))
+        if streams:
+            effects.append(Advance(streams))
+        return effects
+
+    def count(self, what: str) -> None:
+        """Count a request that was released."""
+        self._counts[what] += 1
+
+    def abort(self, window: Window, sequences: Iterable[int]) -> list[Effect]:
+        """Nobody waits for these any more: drop what waits in line, tell what runs."""
+        aborted: list[Request] = []
+        for sequence in sequences:
+            request = window.held.get(sequence)
+            if request is None or request.cancelled:
+                continue
+            request.cancelled = True
+            if request.ticket in self.running:
+                aborted.append(request)
+            elif isinstance(request, StreamRequest) and request.begun:
+                # Its generator is closed when it is its turn, with which it ends.
+                if self.parked.pop(request.ticket, None):
+                    self.queue.join(request.ticket, request.priority, request)
+            else:
+                self.queue.leave(request.ticket, request.priority)
+                self.drop(window, request, "cancelled")
+        return [Abort(aborted)] if aborted else []
+
+    def release(self, window: Window, request: Request) -> None:
+        """Hold a request no longer."""
+        del window.held[request.sequence]
+        self.held_count -= 1
+        self.streams.pop(request.ticket, None)
+
+    def drop(self, window: Window, request: Request, reason: str) -> None:
+        """Hold a request no longer for which nobody waits; a late copy of it does not run."""
+        self.release(window, request)
+        self.dropped[reason] += 1
+        if not window.is_settled(request.sequence):
+            window.retain(request.sequence, CANCELLED)
+
+    def held(self) -> Iterator[Request]:
+        """All requests, client by client."""
+        for window in self._windows:
+            yield from window.held.values()
+
+    def has_begun(self, request: Request) -> bool:
+        """Whether one that is held has run in part."""
+        begun = isinstance(request, StreamRequest) and request.begun
+        return begun or request.ticket in self.running
+
+    def close(self) -> list[Effect]:
+        """Drop every request."""
+        stopped = [request for request in self.held() if self.has_begun(request)]
+        self.dropped["closed"] += self.held_count
+        for request in stopped:
+            request.cancelled = True
+        self.running.clear()
+        self.streams.clear()
+        self.parked.clear()
+        self.queue = Line()
+        self.held_count = 0
+        return [Abort(stopped)] if stopped else []
+
+    def check(self, concurrency: int) -> None:
+        """The counters balance, and what is held waits, runs or is parked."""
+        counts = self._counts
+        ended = counts["delivered"] + counts["failed"] + counts["expired"]
+        ended += sum(self.dropped.values())
+        held = sum(len(w.held) for w in self._windows)
+        assert held == self.held_count
+        assert self.ticket == ended + held, "stats do not balance"
+        assert len(self.running) + len(self.queue) + len(self.parked) == held
+        assert len(self.running) <= concurrency
+        assert self.parked.keys() <= self.streams.keys()
+        assert self.parked.keys().isdisjoint(self.running)

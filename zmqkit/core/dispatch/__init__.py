@@ -1,0 +1,1 @@
+"""What all patterns share: the receiver's memory of the ids of its peers."""

@@ -1,0 +1,121 @@
+"""All reply windows of a service: so many clients, so many bytes, and none kept for ever."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from math import inf
+
+from zmqkit.core.dispatch.window import Budget, Window
+from zmqkit.model import PeerId
+from zmqkit.options import CLIENTS_MAX, FORGET_CLIENT_S, RETAINED_BYTES_MAX
+
+FORGOTTEN_MAX = 10 * CLIENTS_MAX
+"""Clients of whom only a number is kept. The oldest make room, for there must be an end."""
+
+
+class Windows:
+    """The windows by client, the one that was silent for longest first.
+
+    A client that is forgotten with unsettled answers leaves one number behind: below it, its
+    ids may have been answered. So a call of a client that returns late does not run again.
+    away: where those who were forgotten last can be told of the service's end.
+    """
+
+    def __init__(self) -> None:
+        self.budget = Budget()
+        self.sweep_at = inf
+        self.by_client: OrderedDict[int, Window] = OrderedDict()
+        self.away: OrderedDict[int, PeerId] = OrderedDict()
+        self._forgotten: OrderedDict[int, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.by_client)
+
+    def __iter__(self) -> Iterator[Window]:
+        return iter(self.by_client.values())
+
+    def hear(self, client: int, peer: PeerId, now: float) -> Window | None:
+        """The window of a client that spoke; None when there are too many that have work."""
+        window = self.by_client.get(client)
+        if window is None:
+            window = self._open(client, peer, now)
+            if window is None:
+                return None
+        else:
+            self.by_client.move_to_end(client)
+        window.peer = peer
+        window.heard_at = now
+        return window
+
+    def forgotten_below(self, client: int) -> int:
+        """Below which number the ids of a client that was forgotten may have been answered."""
+        return self._forgotten.get(client, 0)
+
+    def sweep(self, now: float) -> None:
+        """Forget clients that were silent for a minute and have nothing running here."""
+        if now < self.sweep_at:
+            return
+        for window in list(self.by_client.values()):
+            if now - window.heard_at < FORGET_CLIENT_S:
+                break
+            if not window.held:
+                self._forget(window)
+        self.sweep_at = now + FORGET_CLIENT_S / 4 if self.by_client else inf
+
+    def make_room(self) -> int:
+        """Evict the oldest answers of whoever keeps most, down to nine tenths; how many."""
+        count = 0
+        while self.budget.bytes > RETAINED_BYTES_MAX:
+            window = max(self.by_client.values(), key=lambda w: w.bytes)
+            count += window.evict(self.budget.bytes - RETAINED_BYTES_MAX * 9 // 10)
+        return count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.by_client.clear()
+        self.away.clear()
+        self._forgotten.clear()
+        self.budget.bytes = 0
+        self.sweep_at = inf
+
+    def check(self) -> None:
+        """An id is held or answered, never both, and every byte is accounted for.
+
+        Of what is settled only that is kept which waits for the next `free`.
+        """
+        for window in self.by_client.values():
+            assert window.held.keys().isdisjoint(window.answers)
+            kept = [n for n in window.answers if not window.freed_below <= n < window.below]
+            assert not any(map(window.is_settled, kept))
+            assert window.bytes == sum(a.size for a in window.answers.values())
+        assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
+        assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= FORGOTTEN_MAX
+        assert len(self.away) <= CLIENTS_MAX and self.away.keys().isdisjoint(self.by_client)
+
+    def _open(self, client: int, peer: PeerId, now: float) -> Window | None:
+        """A new window, in place of the stalest if need be."""
+        stalest: Window | None = None
+        if len(self.by_client) >= CLIENTS_MAX:
+            stalest = next((w for w in self.by_client.values() if not w.held), None)
+            if stalest is None:
+                return None
+        window = Window(client, peer, now, self.budget)
+        window.forgotten_below = self._forgotten.pop(client, 0)
+        self.away.pop(client, None)
+        if stalest is not None:
+            self._forget(stalest)
+        self.by_client[client] = window
+        self.sweep_at = min(self.sweep_at, now + FORGET_CLIENT_S)
+        return window
+
+    def _forget(self, window: Window) -> None:
+        window.evict(window.bytes)
+        if window.forgotten_below > window.below:
+            self._forgotten[window.client] = window.forgotten_below
+            if len(self._forgotten) > FORGOTTEN_MAX:
+                self._forgotten.popitem(last=False)
+        self.away[window.client] = window.peer
+        if len(self.away) > CLIENTS_MAX:
+            self.away.popitem(last=False)
+        del self.by_client[window.client]

@@ -1,0 +1,1 @@
+"""Who is there: processes, the roles in them, and what they tell of others."""

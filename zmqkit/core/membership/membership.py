@@ -1,0 +1,414 @@
+"""Who is there: one core a process, fed by discovery, certain only of what answers itself.
+
+Discovery's records and addresses given by hand are hints. What counts is the control connection
+to the process behind them:
+
+    CONNECTING --WELCOME--> ALIVE --connection broke--> LOST --WELCOME, same process--> ALIVE
+        |                     | \\--no pong for EVASIVE_S: silent, told as such          |
+        +--nobody answers--> GONE <------------------- GONE_S passed ------------------+
+    GONE --back-off, or heard anew--> CONNECTING, while a record of it is left
+
+Roles that want a name are told of each instance: found, silent, answering, lost, gone. A record
+that vanishes, or names a new address, makes us ask the process; it never disconnects one that
+talks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.membership.directory import (
+    Directory,
+    Offers,
+    hello,
+    read_directory,
+    read_ends,
+    read_pong,
+)
+from zmqkit.core.membership.neighbour import Life, Neighbour
+from zmqkit.core.membership.neighbours import Neighbours
+from zmqkit.core.membership.rumour import Rumours
+from zmqkit.core.membership.seed import Seed, Seeds
+from zmqkit.core.membership.sighting import (
+    HELLO,
+    ITS_LIST,
+    PEER,
+    STATIC,
+    Place,
+    Sightings,
+    near_first,
+)
+from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
+from zmqkit.model import Frames, PeerId, Record, Url
+from zmqkit.options import RUMOUR_S
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed
+
+__all__ = ["EVERYBODY", "UNLISTED_S", "MembershipCore", "key_of"]
+
+UNLISTED_S = 5.0
+"""How long discovery's word of a role counts though its process does not list it: an older
+directory may still be under way when a new role is announced."""
+
+
+class MembershipCore:
+    """The neighbours of one process, on behalf of all its roles."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+        self.malformed: Counter[str] = Counter()
+        self.neighbours = Neighbours()
+        self._known = Sightings()
+        self.offers = Offers(process, self._known)
+        self.sightings = self._known.by_incarnation
+        self.seeds = Seeds(process)
+        self._wants = Wants(self._known, self.seeds)
+        self._rumours = Rumours(process, self.malformed)
+
+    # Commands
+
+    def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
+        """Find and watch the instances of a key, beyond this machine only if open."""
+        self._wants.add(key, open=open)
+        effects = self.seeds.ask_all(now)
+        for neighbour in self.neighbours.values():
+            neighbour.tell_again(key)
+        for process in self._known.processes():
+            effects += self._reach(process, now)
+        return effects + self._ask_around(now)
+
+    def unwant(self, key: str, *, open: bool) -> list[Effect]:
+        """Undo one `want`; processes that nobody uses any more are left alone."""
+        if not self._wants.remove(key, open=open):
+            return []
+        effects = self.seeds.remove(key)
+        for neighbour in self.neighbours.values():
+            neighbour.untell(key)
+        return effects + self._drop_unused()
+
+    def offer(self, record: Record, now: float, *, open: bool) -> list[Effect]:
+        """Tell whoever asks of a role of this process, beyond this machine only if open."""
+        self.offers.add(record, open=open)
+        if len(self.offers) == 1 and not self._wants:
+            return self.seeds.ask_all(now)
+        return self.neighbours.greet_all(now)
+
+    def retract(self, incarnation: int, now: float) -> list[Effect]:
+        """Tell nobody of a role any more."""
+        told = self.offers.remove(incarnation)
+        return told + self.neighbours.greet_all(now) + self._drop_unused()
+
+    def moved(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+        """Take the addresses of this host, which static peers tell others of."""
+        if addresses == self.offers.addresses:
+            return []
+        self.offers.addresses = addresses
+        return self.neighbours.greet_all(now) + self.readdressed(now)
+
+    def readdressed(self, now: float) -> list[Effect]:
+        """Addresses of this host changed: see who is out of reach, and who is within again."""
+        return self.neighbours.doubt_all(now)
+
+    def seed(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
+        """Ask who is at an address whenever the process there is not a neighbour."""
+        return self.seeds.add(url, key, role, now)
+
+    def unseed(self, url: Url) -> list[Effect]:
+        """Ask no more at an address that was given for everybody."""
+        return self.seeds.forget(url) + self._drop_unused()
+
+    def heard(self, record: Record, source: str, now: float) -> list[Effect]:
+        """Take a record from discovery."""
+        vouched = self.neighbours.vouch(record, self._known)
+        refused = self._known.learn(record, source, now)
+        if refused:
+            self.malformed[refused] += 1
+            return []
+        return [] if vouched else self._reach(record.process, now)
+
+    def vanished(self, incarnation: int, source: str) -> list[Effect]:
+        """A source withdrew a record: ask its process, or forget what nobody remembers."""
+        sighting = self.sightings.get(incarnation)
+        if sighting is None or source not in sighting.sources:
+            return []
+        if not self._known.unlearn(incarnation, source):
+            return self._erase(incarnation)
+        neighbour = self.neighbours.get(sighting.record.process)
+        if neighbour is None or neighbour.life is Life.GONE:
+            return []
+        return [neighbour.greet(peer) for peer in neighbour.attempts]
+
+    def connected(self, peer: PeerId, now: float) -> list[Effect]:
+        """The link reached an address: say hello."""
+        neighbour = self.neighbours.at(peer)
+        if neighbour is not None:
+            return [neighbour.greet(peer)]
+        return [hello(self.process, peer)] if self.seeds.get(peer) is not None else []
+
+    def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
+        """The link lost a control connection; it keeps trying to open it anew."""
+        neighbour = self.neighbours.at(peer)
+        if neighbour is None:
+            return []
+        effects = neighbour.broke(peer, now)
+        self.neighbours.wake(neighbour)
+        return effects
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet of a control connection. Never raises for what was sent."""
+        try:
+            packet = wire.unpack(frames)
+            if packet.kind == wire.HELLO:
+                if not self.offers.admit(peer, packet, now):
+                    self.malformed["visitors-full"] += 1
+                return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
+            if packet.kind == wire.PING:
+                return [self.offers.pong(peer, packet, now)]
+            neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
+            if packet.kind == wire.WELCOME and neighbour is not None:
+                return self._welcomed(neighbour, peer, read_directory(packet), now)
+            if packet.kind == wire.WELCOME and seed is not None:
+                return self._seed_answered(seed, read_directory(packet), now)
+            if neighbour is not None and peer == neighbour.peer:
+                if packet.kind == wire.PONG:
+                    return self._pong(neighbour, *read_pong(packet), now)
+                if packet.kind == wire.BYE:
+                    return self._parted(neighbour, read_ends(packet))
+            raise Malformed("unexpected")
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Hello and ping are repeated; one who called is no longer there."""
+        self.offers.callers.pop(peer, None)
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Ping, say hello again, give up, try again: whatever is due."""
+        effects: list[Effect] = []
+        for neighbour in self.neighbours.due(now):
+            effects += self._look_after(neighbour, now)
+        self.offers.visitors.tick(now)
+        effects += self._untold(self._rumours.tick(now))
+        if self._is_active():
+            effects += self.seeds.tick(now)
+        return effects + self._ask_around(now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Nothing to do: control packets leave at once."""
+        return []
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        seeds_at = self.seeds.deadline() if self._is_active() else inf
+        visitors_at = self.offers.visitors.deadline()
+        rumours_at = self._rumours.deadline(asks=bool(self._wants))
+        return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at)
+
+    def check(self) -> None:
+        """Connections match lives, and what was told is known and wanted."""
+        self._known.check()
+        self._rumours.check()
+        self.offers.visitors.check()
+        self.neighbours.check()
+        for process, neighbour in self.neighbours.items():
+            assert self._uses(process)
+            for incarnation, key in neighbour.told:
+                assert self.sightings[incarnation].record.process == process
+                assert key in self._wants
+
+    # Neighbours
+
+    def _is_active(self, *, beyond: bool = False) -> bool:
+        """Whether static peers are needed: to find others, or to be found by them."""
+        if beyond:
+            return self._wants.beyond or bool(self.offers.places(beyond=True))
+        return bool(self._wants) or len(self.offers) > 0
+
+    def _uses(self, process: int) -> list[bool]:
+        """For each reason to watch a process, whether that reaches beyond this machine."""
+        uses = self._wants.opens(process)
+        uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
+        if self._wants and self._rumours.asks(process):
+            uses.append(self._wants.beyond)
+        return uses
+
+    def _places(self, process: int, *, beyond: bool) -> list[Place]:
+        """Where a process may be asked, this machine first; elsewhere only if beyond."""
+        known = self._known.places(process, beyond=beyond)
+        told = self._rumours.places(process, beyond=beyond)
+        return near_first({*known, *told, *self.seeds.places(process)})
+
+    def _reach(self, process: int, now: float) -> list[Effect]:
+        """Connect to a process if a role of it is wanted and an address may be used."""
+        uses = self._uses(process)
+        neighbour = self.neighbours.get(process)
+        if not uses:
+            return self._drop(neighbour) if neighbour is not None else []
+        places = self._places(process, beyond=any(uses))
+        if neighbour is None:
+            if not places:
+                return []
+            neighbour = self.neighbours[process] = Neighbour(self.offers, process)
+        neighbour.asks_others = bool(self.seeds.peers(process))
+        effects = neighbour.take_places(places, now) + self.seeds.rest(process)
+        if neighbour.life is Life.GONE and neighbour.places:
+            neighbour.away_at, neighbour.given_up = now, False
+            effects += neighbour.connect(now)
+        self.neighbours.wake(neighbour)
+        return effects + self._wants.found(neighbour)
+
+    def _drop(self, neighbour: Neighbour) -> list[Effect]:
+        """Leave a process alone that nobody uses any more."""
+        del self.neighbours[neighbour.process]
+        effects = neighbour.tell("gone") + neighbour.close()
+        self._known.forget_word(neighbour.process)
+        self._rumours.release(neighbour.process)
+        self._rumours.lost(neighbour.process, -inf)
+        return effects + self.seeds.wake(neighbour.process)
+
+    def _drop_unused(self) -> list[Effect]:
+        unused = [each for each in self.neighbours.values() if not self._uses(each.process)]
+        return [effect for each in unused for effect in self._drop(each)]
+
+    def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
+        """Do what is due for one neighbour, and have it looked after again in time."""
+        effects = neighbour.look_after(now)
+        if neighbour.is_over(now):
+            effects += self._gone(neighbour, now)
+        self.neighbours.wake(neighbour)
+        return effects
+
+    def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
+        """Nobody answers there: tell, and try again while discovery still announces it."""
+        effects = neighbour.tell("gone") + neighbour.give_up(now)
+        self._known.forget_word(neighbour.process)
+        effects += self.seeds.wake(neighbour.process)
+        self._rumours.lost(neighbour.process, now + RUMOUR_S)
+        self._rumours.release(neighbour.process)
+        uses = self._uses(neighbour.process)
+        self._rumours.missed(neighbour.process, now, kept=bool(uses))
+        if uses:
+            neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
+            self.neighbours.wake(neighbour)
+        else:
+            del self.neighbours[neighbour.process]
+        return effects
+
+    def _erase(self, incarnation: int) -> list[Effect]:
+        """Forget a role, and its process when that was its last; tell whoever used it."""
+        if incarnation not in self.sightings:
+            return []  # its process was forgotten meanwhile
+        process = self._known.erase(incarnation)
+        neighbour = self.neighbours.get(process)
+        if neighbour is None:
+            return []
+        keys = [key for i, key in neighbour.told if i == incarnation]
+        effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
+        for key in keys:
+            del neighbour.told[incarnation, key]
+        if not self._uses(process):
+            effects += self._drop(neighbour)
+        return effects
+
+    # Static peers and those they tell of
+
+    def _untold(self, processes: list[int]) -> list[Effect]:
+        """Nobody tells of these any more, which is no more than the end of a record."""
+        effects: list[Effect] = []
+        for process in processes:
+            for incarnation in self._known.of(process):
+                effects += self.vanished(incarnation, PEER)
+            neighbour = self.neighbours.get(process)
+            if neighbour is not None and not self._uses(process):
+                effects += self._drop(neighbour)
+        return effects
+
+    def _ask_around(self, now: float) -> list[Effect]:
+        """Ask processes that others tell of which roles they have, a few at a time."""
+        effects: list[Effect] = []
+        if not self._wants:
+            return effects
+        for process in self._rumours.pick(now, beyond=self._wants.beyond):
+            neighbour = self.neighbours.get(process)
+            if neighbour is not None and neighbour.life is Life.ALIVE:
+                effects.append(neighbour.greet(neighbour.peer))
+            effects += self._reach(process, now)
+        return effects
+
+    # Packets in
+
+    def _welcomed(
+        self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
+    ) -> list[Effect]:
+        host = neighbour.attempts[peer][0]
+        if directory.process != neighbour.process:
+            # Its port belongs to another process now: the one we knew is not there.
+            effects = neighbour.missed(peer, now)
+            if not neighbour.attempts:
+                effects += self._gone(neighbour, now)
+            return effects + self._list(directory, host, HELLO, now)
+        effects = neighbour.answered_at(peer, now)
+        self.neighbours.wake(neighbour)
+        if peer != neighbour.peer:
+            return effects  # it counts once it is the one in use
+        neighbour.revision = directory.revision
+        self._rumours.answered(neighbour.process, now)
+        if neighbour.asks_others and directory.others is not None:
+            teller = neighbour.process
+            effects += self._untold(self._rumours.told(teller, host, directory.others, now))
+        return effects + self._list(directory, host, HELLO, now) + self._ask_around(now)
+
+    def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
+        """Believe what a process says of its own roles, as long as it is a neighbour."""
+        process, young = directory.process, False
+        effects: list[Effect] = []
+        for record in directory.records(host):
+            if self._known.is_hearsay(record):
+                effects += self._erase(record.incarnation)
+            refused = self._known.learn(record, source, now)
+            if refused:
+                self.malformed[refused] += 1
+            elif process in self._rumours:
+                self._known.learn(record, PEER, now)
+        effects += self.seeds.pick(directory)
+        for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
+            if incarnation not in self.sightings:
+                continue  # erased together with the one before
+            sighting = self.sightings[incarnation]
+            # On one connection its words come in order, so what it listed there is over.
+            is_over = source == HELLO and HELLO in sighting.sources
+            announced = self._known.unlearn(incarnation, *ITS_LIST)
+            if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
+                young = True
+            else:
+                effects += self._erase(incarnation)
+        effects += self._reach(process, now)
+        neighbour = self.neighbours.get(process)
+        if neighbour is None:
+            self._known.forget_word(process)
+        elif young:
+            neighbour.revision = -1  # so that the next pong makes us ask again
+        return effects
+
+    def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
+        self.seeds.answered(seed, directory)
+        return self._list(directory, seed.url.host, STATIC, now)
+
+    def _pong(
+        self, neighbour: Neighbour, token: int, revision: int, now: float
+    ) -> list[Effect]:
+        effects = neighbour.pong(token, now)
+        if revision != neighbour.revision:
+            effects.append(neighbour.greet(neighbour.peer))
+        return effects
+
+    def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
+        """It says that services of its own have ended."""
+        theirs = ends.intersection(self._known.of(neighbour.process))
+        return [effect for incarnation in theirs for effect in self._erase(incarnation)]

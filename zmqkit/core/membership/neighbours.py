@@ -1,0 +1,78 @@
+"""The other processes that are used here, by their number, and when each is looked after."""
+
+from __future__ import annotations
+
+from zmqkit.core.effects import Effect
+from zmqkit.core.membership.neighbour import Life, Neighbour, process_of
+from zmqkit.core.membership.sighting import Sightings
+from zmqkit.core.timers import Wheel
+from zmqkit.model import PeerId, Record
+
+
+class Neighbours(dict[int, Neighbour]):
+    """Neighbours by process; a wheel says who is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wheel = Wheel()
+
+    def at(self, peer: PeerId) -> Neighbour | None:
+        """The one that has this connection open."""
+        neighbour = self.get(process_of(peer))
+        return neighbour if neighbour is not None and peer in neighbour.attempts else None
+
+    def vouch(self, record: Record, known: Sightings) -> bool:
+        """Whether its process, one of them, has said itself what the record says."""
+        neighbour = self.get(record.process)
+        return neighbour is not None and neighbour.lists(record, known)
+
+    def wake(self, neighbour: Neighbour) -> None:
+        """Have one looked after when its next thing is due; nothing if it was dropped."""
+        at = neighbour.due_at()
+        if at < neighbour.wake_at and self.get(neighbour.process) is neighbour:
+            neighbour.wake_at = at
+            self._wheel.add(neighbour.process, at)
+
+    def due(self, now: float) -> list[Neighbour]:
+        """Those to look after now; each is to be woken again."""
+        due = []
+        for process in self._wheel.due(now):
+            neighbour = self.get(process)
+            if neighbour is not None and now >= neighbour.wake_at:
+                neighbour.wake_at = float("inf")
+                due.append(neighbour)
+        return due
+
+    def gone(self) -> list[int]:
+        """Those who do not answer."""
+        return [process for process, each in self.items() if each.given_up]
+
+    def greet_all(self, now: float) -> list[Effect]:
+        """Tell static peers what changed here."""
+        effects: list[Effect] = []
+        for neighbour in self.values():
+            effects += neighbour.greet_often(now)
+            self.wake(neighbour)
+        return effects
+
+    def doubt_all(self, now: float) -> list[Effect]:
+        """Try anew whoever is away, and see whether the others can be reached as they were."""
+        effects: list[Effect] = []
+        for neighbour in self.values():
+            effects += neighbour.doubt(now, again=True)
+            if neighbour.life is Life.GONE:
+                neighbour.next_at = now
+            self.wake(neighbour)
+        return effects
+
+    def deadline(self) -> float:
+        """When somebody is due."""
+        return self._wheel.deadline()
+
+    def check(self) -> None:
+        """Each is where it belongs, sound, and looked after in time."""
+        for process, neighbour in self.items():
+            assert neighbour.process == process
+            assert neighbour.wake_at <= neighbour.due_at()
+            neighbour.check()
+        assert len(self._wheel) <= 8 * len(self) + 64

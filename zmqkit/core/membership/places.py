@@ -1,0 +1,99 @@
+"""What processes tell each other of where they may be asked: their own places, and others'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from zmqkit.core.membership.sighting import ITS_LIST, PEER, Place, Sightings
+from zmqkit.model import is_loopback
+from zmqkit.options import PLACES_MAX, PROCESSES_MAX
+from zmqkit.wire.encoding import Malformed
+
+
+@dataclass(slots=True, frozen=True)
+class Whereabouts:
+    """A process, where it may be asked, and a number that changes whenever its roles do."""
+
+    process: int
+    revision: int
+    places: tuple[Place, ...]
+
+    def seen_from(self, *, beyond: bool) -> Whereabouts:
+        """The same without the places that lead nowhere from there: loopback from elsewhere."""
+        places = tuple(place for place in self.places if not (beyond and is_loopback(place[0])))
+        return Whereabouts(self.process, self.revision, places)
+
+    def row(self) -> list[object]:
+        """How it stands in a WELCOME."""
+        return [self.process, self.revision, rows_of(self.places)]
+
+
+def at_first_hand(known: Sightings, process: int) -> Whereabouts:
+    """Where a process may be asked as its announcements or it itself say, and no third party.
+
+    What it says itself does not count if it was asked because a third party told of it: two who
+    tell each other would vouch for one another. Its revision is made of its roles, for its own
+    is not known here.
+    """
+    places: set[Place] = set()
+    revision = 0
+    for incarnation in known.of(process):
+        sources = known.by_incarnation[incarnation].sources
+        passed_on = ITS_LIST if PEER in sources else ()
+        for source, record in sources.items():
+            if source not in passed_on:
+                hosts = filter(is_shared, record.addresses)
+                places.update((host, record.control_port) for host in hosts)
+        revision ^= incarnation >> 1
+    return Whereabouts(process, revision, tuple(sorted(places)[:PLACES_MAX]))
+
+
+def rows_of(places: Iterable[Place]) -> list[list[object]]:
+    """Places as they travel."""
+    return [[host, port] for host, port in places]
+
+
+def read_places(value: object) -> tuple[Place, ...]:
+    """Places as they arrive, else Malformed: addresses that mean the same to everybody."""
+    if type(value) is not list or len(value) > PLACES_MAX:
+        raise Malformed("places")
+    return tuple(map(_read_place, value))
+
+
+def _read_place(row: object) -> Place:
+    if type(row) is not list or [type(x) for x in row] != [str, int]:
+        raise Malformed("places")
+    host, port = row
+    if not (is_shared(host) and 0 < port < 1 << 16):
+        raise Malformed("places")
+    return (host, port)
+
+
+def is_shared(host: str) -> bool:
+    """Whether it is the address of one host, the same for all who read it.
+
+    That of a link, `fe80::1%eth0`, has a scope that only its own host can name.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return not (address.is_unspecified or address.is_multicast or address.is_link_local)
+
+
+def read_others(value: object) -> list[Whereabouts]:
+    """The other processes in a WELCOME, else Malformed."""
+    if type(value) is not list or len(value) > PROCESSES_MAX:
+        raise Malformed("others")
+    return list(map(_read_other, value))
+
+
+def _read_other(row: object) -> Whereabouts:
+    if type(row) is not list or [type(x) for x in row] != [int, int, list]:
+        raise Malformed("others")
+    process, revision, places = row
+    if not 0 < process < 1 << 64:
+        raise Malformed("others")
+    return Whereabouts(process, revision, read_places(places))

@@ -1,0 +1,1 @@
+"""Publish-subscribe: publishers, their audience, subscribers and their inbox."""

@@ -1,0 +1,382 @@
+"""The subscriber's side of publish-subscribe: holds what came until it is read, counts gaps.
+
+Messages wait in an inbox until they are read; the oldest makes room. Those of publishers that
+wait for their subscribers have an inbox each, which these do not overfill: their MARKs wait
+there too, and are answered once everything before them was read. Who reads, but slowly, says so
+every READS_S by answering the last MARK once more, so that nobody takes it for stuck.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from math import inf
+
+from zmqkit.core.effects import Effect, Note, Tell
+from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
+from zmqkit.core.topics.source import Position, Source, State
+from zmqkit.core.topics.sources import Sources
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES, READS_S
+from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
+from zmqkit.wire.encoding import Malformed, array, decode
+from zmqkit.wire.packet import Packet
+
+_UNTOLD_MAX = 1000
+
+Gap = tuple[int, str, int]
+"""A publisher's incarnation, a topic, and how many of its messages are missing."""
+
+
+class SubscriberCore:
+    """What one subscriber object receives, from any number of publishers."""
+
+    def __init__(
+        self, name: str, incarnation: int, prefixes: Iterable[str], *, latest: bool = False
+    ) -> None:
+        """latest: keep the latest message of each topic. UsageError for a wrong prefix.
+
+        Its attribute `held` gives how many messages were taken, and are not read yet.
+        """
+        self.held: Callable[[], int] = int
+        self.incarnation = incarnation
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.malformed: Counter[str] = Counter()
+        self.sources = Sources(name, incarnation, prefixes)
+        self._private = publication.private(incarnation)
+        self._latest = latest
+        self._shared: Inbox = self._new_inbox(1)
+        self._own: dict[PeerId, Inbox] = {}
+        self._filled: dict[Inbox, None] = {}
+        self._untold: dict[tuple[int, str], int] = {}
+        self._read = 0
+        self._looked_at = -inf
+        self._closed = False
+
+    # Commands
+
+    def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
+        """Receive topics with these beginnings too. UsageError for a wrong one."""
+        return self.sources.subscribe(prefixes, now)
+
+    def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
+        """Receive topics with these beginnings no longer; what came already is kept."""
+        return self.sources.unsubscribe(prefixes)
+
+    def take(self) -> tuple[Delivery | None, list[Effect]]:
+        """What is to be read next, and what follows from everything before it being read."""
+        effects: list[Effect] = []
+        while self._filled:
+            inbox = next(iter(self._filled))
+            delivery = inbox.take()
+            del self._filled[inbox]
+            if delivery is None:
+                self._tidy()
+                continue
+            self._filled[inbox] = None  # behind those of others
+            if not delivery.mark:
+                self.counts["delivered"] += len(delivery.bodies)
+                return delivery, effects
+            effects += self._credit(delivery)
+        return None, effects
+
+    def gaps(self) -> list[Gap]:
+        """What is missing and was not told yet."""
+        untold, self._untold = self._untold, {}
+        return [(publisher, topic, count) for (publisher, topic), count in untold.items()]
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of a publisher."""
+        if self._closed:
+            return []
+        if tell.news == "found":
+            return self.sources.found(tell.incarnation, tell.endpoint, now)
+        if tell.news == "lost":
+            return self.sources.lost(tell.incarnation)
+        if tell.news == "gone":
+            return self.sources.gone(tell.incarnation)
+        return []
+
+    def close(self, in_hand: int = 0) -> list[Effect]:
+        """Drop what nobody has read, and close every connection.
+
+        in_hand: how many messages were taken and are not going to be read.
+        """
+        self._closed = True
+        self.counts["delivered"] -= in_hand
+        self.dropped["closed"] += self.queued + in_hand
+        self._filled.clear()
+        self._own.clear()
+        self._shared = self._new_inbox(1)
+        return self.sources.close()
+
+    def stats(self) -> dict[str, object]:
+        """Counters; received = delivered + queued + dropped, always."""
+        counts = self.counts
+        return {
+            "received": counts["received"],
+            "delivered": counts["delivered"],
+            "queued": self.queued,
+            "queued_bytes": sum(inbox.size for inbox in self._inboxes()),
+            "dropped": {reason: count for reason, count in self.dropped.items() if count},
+            "gaps": counts["gaps"],
+            "missing": counts["missing"],
+            "duplicates": counts["duplicates"],
+            "publishers": self.sources.up_count,
+            "malformed": dict(self.malformed),
+        }
+
+    @property
+    def delivered(self) -> int:
+        """How many messages were taken to be read."""
+        return self.counts["delivered"]
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether there is something to read, or a mark to answer."""
+        return bool(self._filled)
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a publisher. Never raises for what it sent."""
+        source = self.sources.by_peer.get(peer)
+        if source is None:
+            return []
+        try:
+            topic, packet = publication.read(frames)
+            if packet.target not in (0, self.incarnation):
+                return []  # for another subscriber; who takes all topics sees it too
+            if packet.kind == wire.WELCOME and topic != self._private:
+                raise Malformed("topic")  # all else on this connection depends on it
+            if packet.source != source.incarnation and (other := self._other(source, packet)):
+                return other
+            if packet.kind == wire.PUBLISH:
+                return self._publish(source, topic, packet, len(topic) + packet.size)
+            if packet.kind == wire.MARK:
+                return self._mark(source, packet)
+            if packet.kind == wire.WELCOME:
+                return self.sources.welcomed(source, packet, now)
+            if packet.kind == wire.BYE:
+                return self._bye(source, packet, now)
+            raise Malformed("unexpected")
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def receive_all(self, arrived: Sequence[tuple[PeerId, Frames]], now: float) -> list[Effect]:
+        """Take packets in order, as `receive` does.
+
+        Of messages that came one by one, those that go on from the one before are decoded
+        together, which takes half the time.
+        """
+        effects: list[Effect] = []
+        at = 0
+        while at < len(arrived):
+            peer, frames = arrived[at]
+            effects += self.receive(peer, frames, now)
+            at += 1
+            at += self._go_on(peer, arrived, at)
+        return effects
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """A subscription that did not leave makes its connection worthless."""
+        source = self.sources.by_peer.get(peer)
+        if source is not None and frames[0][:1] != publication.TALK:
+            source.broken = True
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Say HELLO again where it was not answered, and to those that wait that it reads."""
+        effects = self.sources.tick(now)
+        if now >= self._look_at():
+            self._looked_at = now
+            effects += self._say_that_it_reads()
+        return effects
+
+    def flush(self, now: float) -> list[Effect]:
+        """Nothing to do: a subscriber's packets leave at once."""
+        return []
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        return min(self.sources.deadline(), self._look_at())
+
+    def check(self) -> None:
+        """The counts are right, and all that waits can be taken."""
+        self.sources.check()
+        ended = self.counts["delivered"] + self.queued + sum(self.dropped.values())
+        assert self.counts["received"] == ended, "stats do not balance"
+        for inbox in self._inboxes():
+            assert inbox in self._filled or not inbox.messages
+
+    # Packets in
+
+    def _other(self, source: Source, packet: Packet) -> list[Effect]:
+        """A publisher that is not expected there: the new owner of the address."""
+        if not packet.source:
+            raise Malformed("source")
+        if source.fixed:
+            self.sources.adopt(source, packet.source)
+            return []
+        if packet.kind != wire.WELCOME:
+            raise Malformed("source")
+        note = Note("replaced", {"name": self.sources.name, "endpoint": source.endpoint})
+        return [note, *self.sources.gone(source.incarnation)]
+
+    def _publish(self, source: Source, topic: bytes, packet: Packet, size: int) -> list[Effect]:
+        """Queue messages that are new; count those that are missing before them."""
+        bodies, sequence = publication.bodies_of(packet), packet.settled
+        if not sequence or not topic[0]:
+            raise Malformed("sequence" if topic[0] else "topic")
+        if source.waits is None:
+            return []  # nobody knows yet in which inbox it is to wait
+        count = len(bodies)
+        if not self.sources.wanted(topic):
+            self.counts["received"] += count
+            self.dropped["unsubscribed"] += count
+            return []  # should it be subscribed to again, it is to begin anew
+        position = source.position(topic)
+        missing = sequence - position.next if position.next else 0
+        if missing < 0:
+            repeated = min(count, -missing)
+            self.counts["duplicates"] += repeated
+            bodies = bodies[repeated:]
+            if not bodies:
+                return []
+            sequence += repeated
+            count -= repeated
+        elif missing and not position.fresh:
+            self._miss(source, position.name, missing)
+        position.next = sequence
+        self._queue(source, position, bodies, size)
+        return []
+
+    def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
+        """Queue the messages from `at` on that are next in the topic of the one before, each in
+        a packet of its own; gives how many."""
+        source = self.sources.by_peer.get(peer)
+        position = source.last if source is not None else None
+        if source is None or position is None:
+            return 0
+        topic, publisher, number = position.topic, source.incarnation, position.next
+        rows: list[bytes] = []
+        for other, frames in islice(arrived, at, None):
+            row = publication.single_row(frames, topic, publisher, number)
+            if row is None or other != peer:
+                break
+            rows.append(row)
+            number += 1
+        if not rows or source.positions.get(topic) is not position:
+            return 0
+        try:
+            bodies = decode(array(rows))
+        except Malformed:
+            return 0  # `receive` finds out which
+        if type(bodies) is not list or len(bodies) != len(rows):
+            return 0
+        size = sum(map(len, rows)) + len(rows) * (1 + len(topic))
+        self._queue(source, position, bodies, size)
+        return len(rows)
+
+    def _queue(
+        self, source: Source, position: Position, bodies: list[object], size: int
+    ) -> None:
+        """Have the next messages of a topic wait to be read."""
+        sequence, count = position.next, len(bodies)
+        position.next += count
+        source.last = position
+        self.counts["received"] += count
+        name, publisher = position.name, source.incarnation
+        inbox = self._own.get(source.peer) if source.waits else self._shared
+        if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
+            self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
+
+    def _bye(self, source: Source, packet: Packet, now: float) -> list[Effect]:
+        """The publisher is leaving: what has not come by now will not come any more."""
+        for name, number in publication.ends_of(packet).items():
+            position = source.positions.get(name.encode())
+            if position is not None and not position.fresh and 0 < position.next < number:
+                self._miss(source, name, number - position.next)
+                position.next = number
+        return self.sources.left(source, now)
+
+    def _mark(self, source: Source, packet: Packet) -> list[Effect]:
+        if type(packet.meta) is not int or packet.meta <= 0:
+            raise Malformed("mark")
+        delivery = Delivery("", source.peer, source.incarnation, 0, [], 0, packet.meta)
+        if self._latest or not source.waits or source.peer not in self._own:
+            return self._credit(delivery)
+        self._put(source, delivery)
+        return []
+
+    # Inside
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait to be read."""
+        return sum(inbox.messages for inbox in self._inboxes())
+
+    def _inboxes(self) -> list[Inbox]:
+        return [self._shared, *self._own.values()]
+
+    def _tidy(self) -> None:
+        """Give up the inboxes of publishers that are gone, once they are empty."""
+        if len(self._own) > len(self.sources.by_peer):
+            kept = self._filled.keys() | {self._own.get(p) for p in self.sources.by_peer}
+            self._own = {peer: own for peer, own in self._own.items() if own in kept}
+
+    def _new_inbox(self, windows: int) -> Inbox:
+        """One with room for so many times the limit."""
+        kind = Latest if self._latest else Queue
+        return kind(windows * QUEUE_MESSAGES, windows * QUEUE_BYTES)
+
+    def _put(self, source: Source, delivery: Delivery) -> None:
+        """Have it wait, in an inbox of its publisher's own if that waits for its credit."""
+        inbox = self._shared
+        if source.waits and not self._latest:
+            own = self._own.get(source.peer)
+            inbox = self._own[source.peer] = own or self._new_inbox(3)
+        self._filled[inbox] = None  # first: nobody looks for what an interrupt leaves apart
+        if dropped := inbox.put(delivery):
+            self.dropped["replaced" if self._latest else "full"] += dropped
+
+    def _look_at(self) -> float:
+        """When to see whether anything was read, while somebody may wait for that."""
+        idle = all(inbox.is_empty for inbox in self._own.values())
+        return inf if idle else self._looked_at + READS_S
+
+    def _say_that_it_reads(self) -> list[Effect]:
+        """Answer marks that nothing is before, and the last one again where one is to come."""
+        effects: list[Effect] = []
+        held = self.held()
+        read, self._read = self._read, self.counts["delivered"] - held
+        for peer, inbox in self._own.items():
+            while not held and (mark := inbox.take_mark()):
+                effects += self._credit(mark)
+            source = self.sources.by_peer.get(peer)
+            if source is not None and not inbox.is_empty and self._read != read:
+                effects += self._answer(source, source.credited)
+        return effects
+
+    def _credit(self, delivery: Delivery) -> list[Effect]:
+        source = self.sources.by_peer.get(delivery.peer)
+        if source is None or source.incarnation != delivery.publisher:
+            return []
+        source.credited = delivery.mark
+        return self._answer(source, delivery.mark)
+
+    def _answer(self, source: Source, mark: int) -> list[Effect]:
+        if source.state is State.LOST:
+            return []
+        return [self.sources.say(source, wire.CREDIT, mark)]
+
+    def _miss(self, source: Source, topic: str, missing: int) -> None:
+        self.counts["gaps"] += 1
+        self.counts["missing"] += missing
+        key = (source.incarnation, topic)
+        if key in self._untold or len(self._untold) < _UNTOLD_MAX:
+            self._untold[key] = self._untold.get(key, 0) + missing

@@ -1,0 +1,140 @@
+"""Who is there, for people: what membership knows, one row for each role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.neighbour import Life, Neighbour
+from zmqkit.core.membership.sighting import Place, Sighting, near_first
+from zmqkit.model import bracketed, is_loopback
+
+_STATES = {
+    Life.CONNECTING: "connecting",
+    Life.ALIVE: "up",
+    Life.LOST: "lost",
+    Life.GONE: "gone",
+}
+
+
+@dataclass(slots=True, frozen=True)
+class Listing:
+    """One role as it is seen from here.
+
+    label: `NAME-8hex`, as on the network. age_s: since when it is known. state: `up` when its
+    process answers, `evasive` when that is connected and silent, `connecting`, `lost`, `gone`,
+    or `heard` when nobody asked it. why: what keeps it from being chosen, empty when it is up.
+    process: 16 hexadecimal digits. sources: who told of it: `mdns:…`, `static` for an address
+    given by hand, `peer` for a static peer that told of its process, `hello` for that itself.
+    asked_at: where its process may be asked, `host:port`; in_use: where it answers.
+    """
+
+    name: str
+    role: str
+    label: str
+    address: str
+    age_s: float
+    state: str
+    why: str = ""
+    process: str = ""
+    sources: tuple[str, ...] = ()
+    asked_at: tuple[str, ...] = ()
+    in_use: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class StaticPeer:
+    """One address given for everybody. state: `up`, or why nobody there is of use."""
+
+    address: str
+    process: str
+    state: str
+
+
+def listings(core: MembershipCore, now: float) -> list[Listing]:
+    """A row for each role that is known, by name and label."""
+    rows = [
+        _listing(sighting, core.neighbours.get(sighting.record.process), now)
+        for sighting in core.sightings.values()
+    ]
+    return sorted(rows, key=lambda row: (row.name, row.role, row.label))
+
+
+def static_peers(core: MembershipCore, unasked: Iterable[str] = ()) -> list[StaticPeer]:
+    """A row for each address given for everybody, those behind that are not to be asked."""
+    asked = [
+        _static_peer(seed.url.endpoint.removeprefix("tcp://"), seed.process, core)
+        for seed in core.seeds
+        if not seed.key
+    ]
+    why = "not asked: it is on another machine"
+    return [*asked, *(StaticPeer(address, "", why) for address in unasked)]
+
+
+def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer:
+    if not process:
+        return StaticPeer(address, "", "nobody answers")
+    neighbour = core.neighbours.get(process)
+    state = "not asked now" if neighbour is None else _state(neighbour)
+    return StaticPeer(address, f"{process:016x}", state)
+
+
+def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Listing:
+    record = sighting.record
+    places = near_first(sighting.places() if neighbour is None else neighbour.places)
+    alive = neighbour is not None and neighbour.life is Life.ALIVE
+    return Listing(
+        name=record.name,
+        role=record.role,
+        label=record.label,
+        address=_address(record.port, neighbour, places),
+        age_s=round(max(0.0, now - sighting.since), 3),
+        state=_state(neighbour),
+        why=_why(neighbour, places, now),
+        process=f"{record.process:016x}",
+        sources=tuple(sorted(sighting.sources)),
+        asked_at=tuple(_text(place) for place in places),
+        in_use=_text(neighbour.place) if neighbour is not None and alive else "",
+    )
+
+
+def _address(port: int, neighbour: Neighbour | None, places: list[Place]) -> str:
+    """Where the role listens, at the host that answers or is tried, else the first there is."""
+    if neighbour is not None and not neighbour.given_up:
+        return neighbour.endpoint(port)
+    return f"tcp://{bracketed(places[0][0])}:{port}" if places else ""
+
+
+def _text(place: Place) -> str:
+    return f"{bracketed(place[0])}:{place[1]}"
+
+
+def _state(neighbour: Neighbour | None) -> str:
+    if neighbour is None:
+        return "heard"
+    if neighbour.life is Life.ALIVE and neighbour.silent:
+        return "evasive"
+    if neighbour.life is Life.CONNECTING and neighbour.given_up:
+        return "gone"
+    return _STATES[neighbour.life]
+
+
+def _why(neighbour: Neighbour | None, places: list[Place], now: float) -> str:
+    """What keeps a role from being chosen, in words."""
+    state = _state(neighbour)
+    where = ", ".join(map(_text, places)) or "no address"
+    if neighbour is None:
+        near = any(is_loopback(host) for host, _ in places)
+        return (
+            f"not asked: {'nobody here looks for it' if near else 'it is on another machine'}"
+        )
+    if state == "evasive":
+        return f"connected, and silent for {now - neighbour.pong_at:.0f} s"
+    if state == "lost":
+        return f"its connection broke {now - neighbour.since:.0f} s ago"
+    if state == "gone":
+        return f"nobody has answered for {now - neighbour.away_at:.0f} s at {where}"
+    if state == "connecting":
+        return f"no answer yet, after {now - neighbour.since:.1f} s, at {where}"
+    return ""

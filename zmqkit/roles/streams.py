@@ -1,0 +1,103 @@
+"""What the blocking and the asyncio service share of streams: generators, a value at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from inspect import GEN_CLOSED, getgeneratorstate
+from typing import cast
+
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.drivers.perform import log
+from zmqkit.roles.handlers import Handler, current, error_answer, is_interrupt, value_answer
+from zmqkit.wire.packet import REPLY
+
+_WHERE = "the value"
+
+
+def is_value(answer: Answer | None) -> bool:
+    """Whether a generator gave a value, and neither ended nor raised."""
+    return answer is not None and answer.kind == REPLY
+
+
+def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
+    """Run a plain generator on; its next value, what it raised, or None at its end.
+
+    It is closed when its value cannot travel.
+    """
+    token = current.set(request)
+    try:
+        if request.running is None:
+            _begin(handler, request)
+        return value_answer(next(_plain(request)), _WHERE)
+    except StopIteration:
+        return None
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        close_generator(request)
+        return error_answer(error)
+    finally:
+        current.reset(token)
+
+
+async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | None:
+    """The same for an `async def` generator."""
+    current.set(request)
+    try:
+        if request.running is None:
+            _begin(handler, request)
+        return value_answer(await anext(_waiting(request)), _WHERE)
+    except StopAsyncIteration:
+        return None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
+        await close_waiting(request)
+        return error_answer(error)
+
+
+def close_generator(request: StreamRequest) -> None:
+    """End a generator where it stands; what it does about that is its own business."""
+    if request.running is None:
+        return
+    token, generator = current.set(request), _plain(request)
+    try:
+        generator.close()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        if isinstance(error, ValueError) and getgeneratorstate(generator) != GEN_CLOSED:
+            return  # another thread runs it, and closes it as soon as it gives a value
+        _complain(request, error)
+    finally:
+        current.reset(token)
+
+
+async def close_waiting(request: StreamRequest) -> None:
+    """The same for an `async def` generator."""
+    if request.running is None:
+        return
+    try:
+        await _waiting(request).aclose()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        _complain(request, error)
+
+
+def _begin(handler: Handler, request: StreamRequest) -> None:
+    args = request.args
+    if args and type(args[-1]) is memoryview and handler.copy:
+        args[-1] = bytes(args[-1])
+    request.running = handler.function(*args, **request.kwargs)
+
+
+def _plain(request: StreamRequest) -> Generator[object, None, None]:
+    return cast("Generator[object, None, None]", request.running)
+
+
+def _waiting(request: StreamRequest) -> AsyncGenerator[object, None]:
+    return cast("AsyncGenerator[object, None]", request.running)
+
+
+def _complain(request: StreamRequest, error: BaseException) -> None:
+    log.warning("generator %r raised while it was closed: %r", request.method, error)
