@@ -12,6 +12,7 @@ import pytest
 import zmqkit
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.limits import ClientLimits
 from zmqkit.options import CREDIT
 from zmqkit.wire import packet as wire
 
@@ -270,11 +271,9 @@ def test_calls_beyond_the_credit_wait_their_turn(aio: AsyncKit) -> None:
     assert service.stats()["delivered"] == 2 * CREDIT + 100
 
 
-def test_line_of_waiting_calls_is_bounded(
-    aio: AsyncKit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.calls.client.WAITING_CALLS_MAX", 3)
+def test_line_of_waiting_calls_is_bounded(aio: AsyncKit) -> None:
     client = aio.client(count=0)
+    aio.core(client).limits = ClientLimits(waiting_calls_max=3)
 
     async def scene() -> list[Any]:
         calls = [client.inner.options(wait_s=SHORT_S).call("double", n) for n in range(5)]

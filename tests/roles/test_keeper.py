@@ -64,8 +64,8 @@ def test_pings_are_answered_while_the_only_thread_is_in_a_handler(
         fake_client.send(
             *wire.pack(wire.PING, fake_client.incarnation, service.incarnation, 0, meta)
         )
-        kind, (named, _, held) = fake_client.reply()
-        assert (kind, named, held) == (wire.PONG, token, [5])
+        kind, (named, _, held, running) = fake_client.reply()
+        assert (kind, named, held, running) == (wire.PONG, token, [5], 1)
 
 
 def test_expired_calls_end_though_nobody_waits_for_them(

@@ -182,7 +182,7 @@ def test_close_ends_the_calls_that_wait_and_says_how_many(kit: Kit) -> None:
 def test_close_ends_the_waits_for_readiness(kit: Kit) -> None:
     client = kit.client(count=0)
     waiting = kit.start(client.ready, 5)
-    until(lambda: kit.core(client).roster.awaited)
+    until(lambda: kit.core(client)._connections._awaited)
     assert client.close(SHORT_S) == 0
     assert waiting.result() == 0
 

@@ -294,7 +294,7 @@ def test_a_connection_made_anew_leaves_no_gap(kit: Kit) -> None:
     client = kit.client()
     stream = client.stream("count", ENOUGH)
     values = kit.values(stream, 10)
-    [(incarnation, endpoint)] = kit.core(client).roster.known.items()
+    [(incarnation, endpoint)] = kit.core(client)._connections.known.items()
     for _ in range(5):
         for news in ("lost", "found"):
             client._hear(Tell(news, "", incarnation, endpoint))

@@ -40,9 +40,9 @@ def test_a_client_waits_for_a_whole_number_of_instances(kit: Kit, count: Any) ->
 def test_a_wait_for_instances_that_is_given_up_leaves_nothing(aio: AsyncKit) -> None:
     client = aio.client(count=0).inner
     waiting = aio.submit(client.ready(1))
-    until(lambda: client._core.roster.awaited)
+    until(lambda: client._core._connections._awaited)
     waiting.cancel()
-    until(lambda: not client._core.roster.awaited)
+    until(lambda: not client._core._connections._awaited)
 
 
 @pytest.mark.parametrize("timeout_s", ["x", nan, True, b"1", [1]])

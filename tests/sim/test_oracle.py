@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from zmqkit.core.calls.call import Call
-from zmqkit.core.calls.instance import Instance
-from zmqkit.core.calls.pending import Pending
+from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.calls.stream_call import StreamCall
-from zmqkit.core.calls.stream_calls import News, StreamCalls
 from zmqkit.core.calls.streams import Streams
+from zmqkit.core.dispatch.dispatcher import Dispatcher
+from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.dispatch.window import Window
 from zmqkit.testing.simulation import run
 from zmqkit.wire.streams import ItemRow
@@ -26,15 +24,15 @@ def keeps_no_answers(patch: pytest.MonkeyPatch) -> None:
 
 
 def moves_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Instance, "may_move", lambda self, call: True)
+    patch.setattr(Job, "may_move", True)
 
 
 def denies_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Call, "may_have_run", property(lambda self: False))
+    patch.setattr(Job, "may_have_run", False)
 
 
 def keeps_every_call(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Pending, "end", lambda self, call, count, error, value=None: (None, 0, None))
+    patch.setattr(Dispatcher, "settle", lambda self, job, count: None)
 
 
 def asks_for_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -47,15 +45,15 @@ def forgets_nobody(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_any_value(patch: pytest.MonkeyPatch) -> None:
-    def take_in(self: StreamCalls, instance: Instance, rows: Iterable[ItemRow]) -> News:
-        news = News()
+    def take_in(self: ClientStreams, instance: Instance, rows: Iterable[ItemRow]) -> Arrivals:
+        news = Arrivals()
         for sequence, _, size, value in rows:
             call = self._find(instance, sequence, news)
             if call is not None and call.have < call.taken + call.window[0]:
                 news.waits.append(call.add(size, value))
         return news
 
-    patch.setattr(StreamCalls, "take_in", take_in)
+    patch.setattr(ClientStreams, "take_in", take_in)
 
 
 def grants_nothing(patch: pytest.MonkeyPatch) -> None:

@@ -312,7 +312,7 @@ def test_a_host_that_changes_its_address_is_used_at_the_new_one(seed: int, moved
     world.run(3.0)
     assert succeeded(*calls)
     assert max(called.settled_at for called in calls[:4]) < moved_at + 1.5
-    [instance] = role.core.roster.instances.values()
+    [instance] = role.core.instances
     assert world.processes["a"].host.address in instance.endpoint
 
 

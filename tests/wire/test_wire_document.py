@@ -15,10 +15,11 @@ from zmqkit.core.calls.outcome import (
     LEAVING,
     NO_METHOD,
     RAISED,
+    RECALLED,
 )
-from zmqkit.core.calls.pending import PENDING_CALLS_MAX
 from zmqkit.core.membership.directory import read_directory, read_visit
 from zmqkit.core.membership.places import rows_of
+from zmqkit.limits import ClientLimits
 from zmqkit.model import LOOPBACK
 from zmqkit.options import (
     COMPRESS_BYTES_MIN,
@@ -42,7 +43,7 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "PUBLISH", "MARK", "CREDIT", "STREAM", "ITEM", "END", "GRANT",
+        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "STREAM", "ITEM", "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
@@ -84,7 +85,7 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 34
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 35
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -109,11 +110,11 @@ def test_the_header_is_as_the_table_says() -> None:
 
 def test_every_code_of_an_error_is_in_the_table() -> None:
     codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
-    assert codes == {RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN}
+    assert codes == {RAISED, NO_METHOD, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN}
 
 
 def test_limits_are_as_they_stand() -> None:
-    calls = (PENDING_CALLS_MAX, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX)
+    calls = (ClientLimits().calls_max, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX)
     for number in (*calls, STREAMS_MAX, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT

@@ -134,11 +134,11 @@ class Client(BoundClient):
         try:
             return await future
         finally:
-            self._core.roster.await_no_more(future)
+            self._core.await_no_more(future)
 
     def instances(self) -> list[dict[str, object]]:
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
-        return instance_rows(self.name, self._core.roster.instances.values())
+        return instance_rows(self.name, self._core.instances)
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""

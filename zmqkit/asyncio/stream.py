@@ -8,7 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zmqkit.core.calls.stream_call import StreamCall
+from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Stream(AsyncIterator[Any]):
                 raise StopAsyncIteration
             await self._wait()
         value = core.take(call)
-        if core.roster.grants and self._client._driver is not None:
+        if core.owes_credit and self._client._driver is not None:
             self._client._driver.soon()
         return bytes(value) if type(value) is memoryview and call.options.copy else value
 

@@ -126,7 +126,7 @@ class Client(BoundClient):
             self._driver.wait(waiter)
         except BaseException:
             with self._driver.lock:
-                self._core.roster.await_no_more(waiter)
+                self._core.await_no_more(waiter)
                 self._driver.leave(waiter)
             raise
         assert isinstance(waiter.value, int)
@@ -136,7 +136,7 @@ class Client(BoundClient):
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
         self._driver.process.check()
         with self._driver.lock:
-            return instance_rows(self.name, self._core.roster.instances.values())
+            return instance_rows(self.name, self._core.instances)
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from zmqkit.core.calls.stream_call import StreamCall
+from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.drivers.blocking import Waiter
 from zmqkit.errors import UsageError
 
@@ -96,7 +96,7 @@ class Stream(Iterator[Any]):
         """The next value, which is here; the caller holds the lock."""
         core, call = self._client._core, self._call
         value = core.take(call)
-        if core.roster.grants:
+        if core.owes_credit:
             self._client._driver.command([], time.monotonic())
         return bytes(value) if type(value) is memoryview and call.options.copy else value
 

@@ -14,8 +14,8 @@ from typing import TypeGuard
 
 from zmqkit.core import effects
 from zmqkit.core.calls.call import CallOptions
-from zmqkit.core.calls.instance import Instance
 from zmqkit.core.calls.outcome import RAISED
+from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
@@ -251,8 +251,8 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
         {
             "label": f"{name}-{instance.incarnation >> 32:08x}",
             "address": instance.endpoint,
-            "state": instance.state.value,
-            "outstanding": len(instance.calls),
+            "state": "silent" if instance.silent else instance.state.value,
+            "outstanding": instance.load,
         }
         for instance in instances
     ]

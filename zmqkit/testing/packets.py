@@ -131,10 +131,13 @@ def pong(
     held: Iterable[int] = (),
     *,
     credit: int = CREDIT,
+    running: int | None = None,
     progress: Iterable[Sequence[int]] | None = None,
 ) -> Frames:
-    """A service names what it holds, and says how far its streams are."""
-    said: list[object] = [token, credit, list(held)]
+    """A service names what it holds, which all runs unless it is told otherwise, and says how
+    far its streams are."""
+    held = list(held)
+    said: list[object] = [token, credit, held, len(held) if running is None else running]
     if progress is not None:
         said.append([list(row) for row in progress])
     return wire.pack(wire.PONG, source, target, 0, encode(said))
@@ -160,6 +163,11 @@ def cancel(source: int, target: int, *sequences: int) -> Frames:
     return wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences)))
 
 
+def recall(source: int, target: int, *sequences: int) -> Frames:
+    """A client asks for what has not begun, for another instance is idle."""
+    return wire.pack(wire.RECALL, source, target, 0, encode(list(sequences)))
+
+
 def last_word(source: int, target: int, *taken: int, below: int = 0) -> Frames:
     """A service has closed, and tells which ids it had taken."""
     return wire.pack(wire.BYE, source, target, 0, encode([below, list(taken)]))
@@ -176,6 +184,9 @@ def read(effect: Effect) -> tuple[int, object]:
     return packet.kind, packet.meta
 
 
+_LISTS = (wire.CANCEL, wire.RECALL)
+
+
 def sent(effects: Iterable[Effect]) -> list[tuple[int, list[int]]]:
     """For each packet with calls or answers among the effects: its kind and its ids."""
     found: list[tuple[int, list[int]]] = []
@@ -183,6 +194,6 @@ def sent(effects: Iterable[Effect]) -> list[tuple[int, list[int]]]:
         if isinstance(effect, Send):
             kind, meta = read(effect)
             if kind >= wire.REQUEST:
-                columns = cast("list[list[int]]", meta if kind != wire.CANCEL else [meta])
+                columns = cast("list[list[int]]", [meta] if kind in _LISTS else meta)
                 found.append((kind, columns[0]))
     return found

@@ -32,6 +32,7 @@ from zmqkit.core.effects import (
     Tell,
 )
 from zmqkit.core.membership.membership import MembershipCore, key_of
+from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.testing.network import Dialer, Host, Lane, Listener, Network, Watch
 from zmqkit.testing.streams import Generator
@@ -175,7 +176,9 @@ class ClientRole(Role):
         self, process: Process, target: str, incarnation: int, window: tuple[int, int]
     ) -> None:
         super().__init__(process, f"client-{incarnation:x}")
-        self.core: ClientCore = ClientCore(target, incarnation, window)
+        items, size = window
+        limits = ClientLimits(stream_items=items, stream_bytes=size)
+        self.core: ClientCore = ClientCore(target, incarnation, limits)
         self.key = target if "://" in target else key_of("service", target)
 
     def hear(self, tell: Tell, now: float) -> None:

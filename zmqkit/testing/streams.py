@@ -11,9 +11,9 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
+from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.calls.stream_call import StreamCall
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
 from zmqkit.options import RAW_BYTES_MIN

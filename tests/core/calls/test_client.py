@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from zmqkit.core.calls import client as client_module
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
+from zmqkit.limits import ClientLimits
 from zmqkit.options import PING_S
 from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
@@ -110,10 +110,8 @@ def test_who_was_known_and_went_is_not_waited_for(client: ClientCore) -> None:
     assert isinstance(error(client.tick(1.1)), NoService)
 
 
-def test_too_many_waiting_calls_are_refused(
-    client: ClientCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "WAITING_CALLS_MAX", 1)
+def test_too_many_waiting_calls_are_refused() -> None:
+    client = ClientCore("orders", CLIENT, ClientLimits(waiting_calls_max=1))
     call(client)
     with pytest.raises(QueueFull, match="1 calls to 'orders' wait already"):
         call(client)

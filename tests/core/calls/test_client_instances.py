@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.calls import turnover
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, RAISED
+from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED, RECALLED
 from zmqkit.core.effects import Connect, Disconnect, Note, Send, Settle
-from zmqkit.errors import Busy, CallTimeout, PeerLost
+from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
+from zmqkit.limits import ClientLimits
 from zmqkit.options import HELLO_S, PING_S
 from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
+from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, kinds, peer, tell, up
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import ERROR, HELLO, REQUEST, pack, reply_columns
+from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack, reply_columns
 
 A, B = 0xA, 0xB
 THERE = "tcp://127.0.0.1:6000"
@@ -61,7 +61,7 @@ def test_an_instance_that_was_replaced_is_gone(client: ClientCore) -> None:
     call(client)
     effects = client.receive(peer(A), packets.welcome(B, CLIENT), 0.0)
     assert isinstance(effects[0], Note) and effects[0].event == "replaced"
-    assert isinstance(error(effects), PeerLost) and not client.roster.instances
+    assert isinstance(error(effects), PeerLost) and not client.instances
 
 
 def test_a_stranger_that_says_anything_else_is_not_believed(client: ClientCore) -> None:
@@ -70,10 +70,8 @@ def test_a_stranger_that_says_anything_else_is_not_believed(client: ClientCore) 
     assert client.stats()["malformed"] == {"source": 1} and client.ready_count == 1
 
 
-def test_too_many_instances_are_an_event(
-    client: ClientCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(turnover, "RECORDS_MAX", 1)
+def test_too_many_instances_are_an_event() -> None:
+    client = ClientCore("orders", CLIENT, ClientLimits(known_max=1))
     client.hear(tell("found", A, HERE), 0.0)
     assert client.hear(tell("found", B, THERE), 0.0) == [
         Note("instances-full", {"name": "orders"})
@@ -278,3 +276,70 @@ def test_an_answer_that_is_said_twice_in_one_packet_counts_once(client: ClientCo
     twice = packets.reply(A, CLIENT, _1=42, _01=43)
     assert ends(client.receive(peer(A), twice, 0.0)) == [("add", 42, None)]
     client.check()
+
+
+# What an instance may still have
+
+
+def test_an_instance_whose_only_place_hangs_is_not_given_every_second_call(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    call(client, timeout_s=1.0)
+    up(client, B)
+    assert isinstance(error(client.tick(1.1)), CallTimeout)
+    for sequence in (2, 3, 4):
+        [send] = call(client, now=1.1)
+        assert isinstance(send, Send) and send.peer == peer(B)
+        client.receive(peer(B), packets.reply(B, CLIENT, **{f"_{sequence}": 42}), 1.2)
+    assert PING in kinds(client.tick(1.1 + PING_S))
+    client.receive(peer(A), packets.pong(A, CLIENT, 1, []), 2.2)
+    [send] = call(client, now=2.2)
+    assert isinstance(send, Send) and send.peer == peer(A)
+
+
+def test_a_call_that_waits_behind_one_that_hangs_moves_to_who_is_idle(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    call(client)
+    call(client)
+    client.tick(PING_S)
+    up(client, B)
+    effects = client.receive(peer(A), packets.pong(A, CLIENT, 1, [1, 2], running=1), PING_S)
+    assert sent(effects) == [(RECALL, [2])]
+    effects = client.receive(peer(A), packets.error(A, CLIENT, RECALLED, 2), PING_S)
+    assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
+    assert client.in_flight == 2
+    client.check()
+
+
+def test_a_call_goes_to_an_instance_that_has_its_method(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    up(client, B)
+    effects = client.receive(peer(A), packets.error(A, CLIENT, NO_METHOD, 1), 0.0)
+    assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
+    found = error(client.receive(peer(B), packets.error(B, CLIENT, NO_METHOD, 1), 0.0))
+    assert isinstance(found, NoMethod) and not found.may_have_run
+
+
+def test_a_method_that_nobody_else_has_is_not_asked_for_elsewhere(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    found = error(client.receive(peer(A), packets.error(A, CLIENT, NO_METHOD, 1), 0.0))
+    assert isinstance(found, NoMethod)
+
+
+def test_instances_that_hang_make_room_for_others() -> None:
+    """Sixteen of eighteen may: two that answer are enough."""
+    client = ClientCore("orders", CLIENT, ClientLimits(instances_max=16))
+    for incarnation in range(1, 19):
+        client.hear(tell("found", incarnation, f"{HERE}{incarnation}"), 0.0)
+    hang = sorted(instance.incarnation for instance in client.instances)
+    assert len(hang) == 16
+    for incarnation in hang:
+        client.hear(tell("silent", incarnation), 2.0)
+        client.check()
+    answering = {instance.incarnation for instance in client.instances} - set(hang)
+    assert answering == set(range(1, 19)) - set(hang)

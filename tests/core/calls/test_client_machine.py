@@ -12,19 +12,29 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, NO_METHOD, RAISED
-from zmqkit.core.calls.stream_call import StreamCall
+from zmqkit.core.calls.client_streams import StreamCall
+from zmqkit.core.calls.outcome import (
+    BUSY,
+    EXPIRED,
+    FORGOTTEN,
+    LEAVING,
+    NO_METHOD,
+    RAISED,
+    RECALLED,
+)
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
 from zmqkit.errors import CallTimeout, PeerError, PeerLost, RemoteError
+from zmqkit.limits import ClientLimits
 from zmqkit.testing import packets
 from zmqkit.wire.packet import NOTIFY, REQUEST, STREAM, request_body, request_rows, unpack
 from zmqkit.wire.streams import stream_rows
 
 CLIENT = 1
 INSTANCES = st.sampled_from([0xA, 0xB, 0xC])
-CODES = st.sampled_from([BUSY, LEAVING, EXPIRED, FORGOTTEN, NO_METHOD, RAISED])
+CODES = st.sampled_from([BUSY, LEAVING, EXPIRED, FORGOTTEN, NO_METHOD, RAISED, RECALLED])
 SLOT_S = 1 / 64
 WINDOW = (3, 100)
+LIMITS = ClientLimits(stream_items=3, stream_bytes=100, instances_max=2)
 
 
 class ClientMachine(RuleBasedStateMachine):
@@ -32,7 +42,7 @@ class ClientMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.core = ClientCore("orders", CLIENT, WINDOW)
+        self.core = ClientCore("orders", CLIENT, LIMITS)
         self.now = 100.0
         self.streams: dict[int, StreamCall] = {}
         self.listens: dict[int, float] = {}

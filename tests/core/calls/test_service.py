@@ -19,6 +19,7 @@ from tests.core.calls.serving import (
 )
 from zmqkit.core.calls import admission
 from zmqkit.core.calls import service as service_module
+from zmqkit.core.calls.outcome import RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
@@ -87,7 +88,7 @@ def test_what_a_pong_does_not_name_was_answered_before_it(service: ServiceCore) 
     assert service.handled([(ran, Answer(REPLY, encode(42)))], 0.0) == []
     effects = receive(service, packets.ping(CLIENT, SERVICE, 1, 6, [5]))
     assert [read(effect) for effect in effects] == [
-        (REPLY, [[5], [42]]), (PONG, [1, CREDIT, []]),
+        (REPLY, [[5], [42]]), (PONG, [1, CREDIT, [], 0]),
     ]  # fmt: skip
 
 
@@ -240,7 +241,28 @@ def test_a_pong_names_what_is_held(service: ServiceCore) -> None:
     receive(service, request(5, 6))
     receive(service, request(7, oneway=True))
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 3, 8, [5, 6, 7]))
-    assert read(pong) == (PONG, [3, CREDIT, [5, 6]])
+    assert read(pong) == (PONG, [3, CREDIT, [5, 6], 1])
+
+
+def test_a_pong_names_what_runs_first(service: ServiceCore) -> None:
+    receive(service, packets.request(CLIENT, SERVICE, 5))
+    receive(service, packets.request(CLIENT, SERVICE, 4, priority=9))
+    [pong] = receive(service, packets.ping(CLIENT, SERVICE, 3, 8, [4, 5]))
+    assert read(pong) == (PONG, [3, CREDIT, [5, 4], 1])
+
+
+def test_what_has_not_begun_is_given_back_and_never_runs(service: ServiceCore) -> None:
+    [first] = handled(receive(service, request(5, 6, 7)))
+    recall = packets.recall(CLIENT, SERVICE, 5, 6, 9)
+    assert codes(receive(service, recall)) == [(6, RECALLED)]
+    assert service.stats()["dropped"] == {"recalled": 1}
+    assert codes(receive(service, request(6))) == [(6, RECALLED)]
+    assert [each.sequence for each in handled(answer(service, [first]))] == [7]
+
+
+def test_one_way_messages_are_not_given_back(service: ServiceCore) -> None:
+    receive(service, request(5, 6, oneway=True))
+    assert receive(service, packets.recall(CLIENT, SERVICE, 6)) == []
 
 
 def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:
@@ -250,7 +272,7 @@ def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:
 
 
 def test_a_ping_lists_as_many_as_a_client_may_have(service: ServiceCore) -> None:
-    many = range(service_module.PENDING_CALLS_MAX)
+    many = range(service_module._OPEN_MAX)
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 1, len(many), many))
     assert read(pong)[0] == PONG
 
@@ -290,7 +312,7 @@ def test_each_client_is_told_what_was_taken(service: ServiceCore) -> None:
 def test_more_than_a_client_can_have_are_told_by_the_highest(
     service: ServiceCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "PENDING_CALLS_MAX", 1)
+    monkeypatch.setattr(service_module, "_OPEN_MAX", 1)
     for number in (5, 8):
         answer(service, handled(receive(service, request(number))))
     assert [read(e) for e in service.close()] == [(BYE, [9, []])]

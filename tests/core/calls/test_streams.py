@@ -198,7 +198,7 @@ def test_a_pong_tells_how_far_a_stream_is(service: ServiceCore) -> None:
     give(service, request, "a", "b")
     grant(service, 5, 1)
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 3, 6, [5]))
-    assert read(pong) == (PONG, [3, CREDIT, [5], [[5, 2, 1]]])
+    assert read(pong) == (PONG, [3, CREDIT, [5], 1, [[5, 2, 1]]])
 
 
 def test_what_a_pong_counts_was_sent_before_it(service: ServiceCore) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
+from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RECALLED
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Send
@@ -13,6 +13,7 @@ from zmqkit.wire.encoding import Buffer, encode
 _TEXTS = {
     BUSY: "the service has as many requests as it takes; try again later",
     LEAVING: "the service is stopping",
+    RECALLED: "it was given back before it ran",
     EXPIRED: "the deadline passed before the request ran",
     FORGOTTEN: "it may have run, but its reply was given up for space",
 }

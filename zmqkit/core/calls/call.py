@@ -1,11 +1,11 @@
-"""One call on its way, from submission to its end, and the options that it was made with."""
+"""A call, and the options that it is made with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
 
+from zmqkit.core.dispatch.job import Job
 from zmqkit.errors import UsageError
 from zmqkit.options import (
     ATTEMPTS,
@@ -17,10 +17,6 @@ from zmqkit.options import (
     WAIT_S,
 )
 from zmqkit.wire.encoding import Buffer, encode
-from zmqkit.wire.packet import REQUEST
-
-if TYPE_CHECKING:
-    from zmqkit.core.calls.instance import Instance
 
 
 @dataclass(slots=True, frozen=True)
@@ -72,57 +68,28 @@ class CallOptions:
         return replace(self, **changes)  # type: ignore[arg-type]  # checked in __post_init__
 
 
-class Call:
-    """One call from submission to its end.
+class Call(Job):
+    """A job whose end somebody waits for, on this side of the network.
 
-    waiter: whom its end is told. attempts: how many further instances it may try. copies:
-    packets with it that the link of its present instance took. exposed: an earlier instance may
-    have run it. epoch: the ping token that was current when it was last sent. refused_by: the
-    instances that refused it.
-
-    What almost every call begins with stands in the class: that halves the cost of making one.
-    kind: the packet that it leaves in, unless it is one-way. streams: it gives many values.
-    begun: some of them came, so that it belongs to its instance for good.
+    waiter: whom its end is told; None for a one-way message, of which nobody is told.
     """
-
-    kind = REQUEST
-    streams = False
-    begun = False
-    oneway = False
-    instance: Instance | None = None
-    copies = 0
-    exposed = False
-    epoch = 0
-    refused_by: tuple[int, ...] = ()
 
     def __init__(
         self,
         sequence: int,
         method: str,
-        body: bytes,
+        row: bytes,
         raw: Buffer | None,
         options: CallOptions,
         waiter: object,
         now: float,
     ) -> None:
-        self.sequence = sequence
-        self.method = method
-        self.body = body
-        self.raw = raw
+        super().__init__(
+            sequence, method, options.priority, row, raw, now + options.timeout_s,
+            options.attempts,
+        )  # fmt: skip
         self.options = options
         self.waiter = waiter
-        self.deadline_at = now + options.timeout_s
-        self.attempts = options.attempts - 1
-
-    @property
-    def may_have_run(self) -> bool:
-        """False only if no packet with the call can have reached a handler."""
-        return self.copies > 0 or self.exposed
-
-    def restart(self) -> None:
-        """Another instance is to have it from the beginning."""
-        self.copies = 0
-        self.attempts -= 1
 
     @property
     def give_up_at(self) -> float:

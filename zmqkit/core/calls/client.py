@@ -1,15 +1,12 @@
-"""The client's side of request-reply: places calls, survives instances, settles each call once.
+"""The client's side of request-reply: gives calls to instances, settles each of them once.
 
-A call waits in line until an instance is up and has credit, belongs to exactly one instance
-from then on, and ends once: delivered, failed, expired or dropped. Its id (this incarnation,
-sequence) stays the same on each attempt, so one instance runs it at most once. It is sent again
+A call is a job with somebody who waits. `Dispatcher` has it in line or at an instance,
+`Connections` has the instances as they come and go. A call ends once: delivered, failed,
+expired or dropped.
 
-- when its instance's connection is opened anew and the same incarnation welcomes us, or
-- when a PONG that was asked for after the call was sent does not name it;
-
-never by a bare timer. It moves to another instance if it was never sent, was refused unrun, or
-if its method is idempotent there. Requests, pings and replies share one connection in order, so
-a call that a pong does not name, and whose reply did not come before it, did not arrive.
+That an instance has closed is told by another connection than its answers come by, and may
+overtake them. So the client goes on listening to one that left until its last word (BYE), which
+says what it had taken, for LINGER_S_MAX at most.
 """
 
 from __future__ import annotations
@@ -19,29 +16,39 @@ from collections.abc import Callable
 from math import inf
 
 from zmqkit.core.calls.call import Call, CallOptions
-from zmqkit.core.calls.ends import Ends
-from zmqkit.core.calls.instance import Instance, State
+from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
+from zmqkit.core.calls.instances import Instances
 from zmqkit.core.calls.outcome import (
     EXPIRED,
+    LEAVING,
+    NO_METHOD,
     RAISED,
+    RECALLED,
     UNRUN,
     Outcome,
     from_row,
+    lost,
+    nobody,
+    timed_out,
 )
-from zmqkit.core.calls.pending import PENDING_CALLS_MAX, Pending
-from zmqkit.core.calls.placement import Placement
-from zmqkit.core.calls.roster import Roster
-from zmqkit.core.calls.stream_call import StreamCall, answer_stream
-from zmqkit.core.calls.stream_calls import News, StreamCalls
-from zmqkit.core.calls.turnover import Turnover
+from zmqkit.core.dispatch.connections import Event, State
+from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, Note, Settle, Tell
-from zmqkit.errors import QueueFull
+from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
+from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, LINGER_S, WAITING_CALLS_MAX
+from zmqkit.options import LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.streams import end_rows, item_rows, progress_rows
+from zmqkit.wire.streams import (
+    end_rows,
+    item_rows,
+    progress_rows,
+    stream_rows,
+)
+
+_DEFAULTS = ClientLimits()
 
 
 class ClientCore:
@@ -51,20 +58,17 @@ class ClientCore:
     in whatever thread; nothing else of a core may be touched so.
     """
 
-    def __init__(
-        self, name: str, incarnation: int, window: tuple[int, int] = StreamCall.window
-    ) -> None:
-        """`window`: how many values of a stream may be under way, and bytes of them."""
+    def __init__(self, name: str, incarnation: int, limits: ClientLimits = _DEFAULTS) -> None:
         self.name = name
         self.incarnation = incarnation
+        self.limits = limits
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
-        self._pending = Pending(window)
-        self.roster = Roster(name, incarnation, self._pending)
-        self._placement = Placement(self._pending, self.roster)
-        self._streams = StreamCalls(self._pending, self.roster, self.malformed)
-        self._ends = Ends(name, self._pending, self._placement, self.roster)
-        self._turnover = Turnover(self._pending, self.roster, self._placement, self._ends)
+        self._instances = Instances(name, incarnation, limits)
+        self._connections = self._instances.connections
+        self._dispatcher = self._instances.dispatcher
+        self._streams = ClientStreams(self._dispatcher, self.malformed)
+        self._hint = ""
         self._closed = False
         self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
             wire.REPLY: self._reply,
@@ -89,48 +93,49 @@ class ClientCore:
         *,
         oneway: bool = False,
     ) -> int:
-        """Accept a call; gives its sequence number. `flush` sends what a turn submitted.
+        """Accept a call; returns its sequence number. `flush` sends what a turn submitted.
 
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
-        if self._placement.line.count >= WAITING_CALLS_MAX:
+        dispatcher = self._dispatcher
+        if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
-        call = self._pending.add(method, body, raw, options, waiter, now)
+        call = Call(dispatcher.next, method, body, raw, options, waiter, now)
         if oneway:
-            call.oneway = True
-        self._placement.place(call, now)
+            call.kind = wire.NOTIFY
+        dispatcher.add(call, now)
         return call.sequence
-
-    def _full(self) -> QueueFull:
-        return QueueFull(
-            f"{WAITING_CALLS_MAX} calls to {self.name!r} wait already; slow down or add "
-            "instances"
-        )
 
     @property
     def next_sequence(self) -> int:
         """The number of the next call that is accepted."""
-        return self._pending.next
+        return self._dispatcher.next
 
     def stream(
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
     ) -> StreamCall:
-        """Accept a call for a stream; the values gather in what it gives.
+        """Accept a call for a stream; the values gather in what it returns.
 
         Its deadline is that of the first value. Raises QueueFull as `submit` does.
         """
-        if self._placement.line.count >= WAITING_CALLS_MAX:
+        dispatcher = self._dispatcher
+        if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
-        call = self._pending.open(method, body, raw, options, now)
-        self._placement.place(call, now)
+        call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
+        call.window = (self.limits.stream_items, self.limits.stream_bytes)
+        dispatcher.add(call, now)
         return call
 
     def take(self, call: StreamCall) -> object:
         """The stream's next value, of which there must be one; `flush` grants credit for it."""
         value = call.take()
-        if call.owes_credit:
-            self._streams.credit(call)
+        self._streams.taken(call)
         return value
+
+    @property
+    def owes_credit(self) -> bool:
+        """Whether the services of streams are due credit, which `flush` grants."""
+        return self._streams.owes_credit
 
     def listen(self, call: StreamCall, listener: object, now: float) -> None:
         """End the listener's wait once there is a value, the stream is over or time is.
@@ -140,18 +145,17 @@ class ClientCore:
         call.listener = listener
         if call.begun:
             call.deadline_at = now + call.options.timeout_s
-            self._pending.look(call.deadline_at)
+            self._dispatcher.look(call.deadline_at)
 
     def cancel(self, sequence: int, now: float) -> list[Effect]:
         """Give a call up: its waiter ends with CallCancelled and the service is told."""
-        call = self._pending.calls.get(sequence)
+        call = self._dispatcher.jobs.get(sequence)
         if call is None:
             return []
-        holder = self._ends.holder(call)
-        effects = self._ends.settle(
-            [self._ends.drop(call, "cancelled", f"{call.method!r} was cancelled")]
-        )
-        return effects + self._ends.tell(holder, [sequence]) + self._placement.fill(now)
+        told = self._instances.cancel([call])
+        self._dispatcher.abandon(call, now)
+        outcome = self._drop(call, "cancelled", f"{call.method!r} was cancelled")
+        return self._settle([outcome]) + told + self._go_on(now)
 
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
@@ -160,53 +164,58 @@ class ClientCore:
 
         The wait's value is how many there are then.
         """
-        self.roster.awaited.append((count, now + timeout_s, waiter))
-        self.roster.wake(now + timeout_s)
-        return self._placement.fill(now)
+        self._connections.await_ready(count, waiter, now + timeout_s)
+        return self._go_on(now)
+
+    def await_no_more(self, waiter: object) -> None:
+        """Whoever waited for a number of instances has given up."""
+        self._connections.await_no_more(waiter)
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of an instance."""
         if self._closed:
             return []
         if tell.news == "hint":
-            self._ends.hint = tell.text
+            self._hint = tell.text
             return []
-        return self._turnover.hear(tell, now)
+        return self._instances.hear(tell, now) + self._go_on(now)
 
     def close(self) -> list[Effect]:
         """End every call that is not settled and close every connection."""
         self._closed = True
-        calls = list(self._pending.calls.values())
-        told = self._ends.tell_of_streams(calls)
-        outcomes = [self._ends.drop(call, "closed", "the client was closed") for call in calls]
-        self._pending.look_at = inf
-        outcomes += self.roster.awaited_over(inf)
-        linger_s = LINGER_S if told else 0.0
-        return self._ends.settle(outcomes) + told + self.roster.close_all(linger_s)
+        calls = list(self._dispatcher.jobs.values())
+        told = self._instances.cancel([call for call in calls if call.streams])
+        outcomes = [self._drop(call, "closed", "the client was closed") for call in calls]
+        self._dispatcher.look_at = self._dispatcher.care_at = inf
+        outcomes += self._awaited_over(inf)
+        self._streams.clear()
+        disconnects = self._instances.close(LINGER_S if told else 0.0)
+        return [*self._settle(outcomes), *told, *disconnects]
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
-        return {
-            **self._pending.stats(),
-            "waiting": len(self._placement.line),
-            "malformed": dict(self.malformed),
-        }
+        return {**self._dispatcher.stats(), "malformed": dict(self.malformed)}
 
     @property
     def in_flight(self) -> int:
         """How many calls are not settled."""
-        return len(self._pending.calls)
+        return len(self._dispatcher.jobs)
 
     @property
     def ready_count(self) -> int:
         """How many instances are chosen for calls now."""
-        return len(self.roster.ready)
+        return len(self._connections.ready)
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The instances that are connected, or were and may return."""
+        return list(self._connections.by_incarnation.values())
 
     # What the driver asks for
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet from an instance. Never raises for what it sent."""
-        instance = self.roster.by_peer.get(peer)
+        instance = self._connections.by_peer.get(peer)
         if instance is None:
             return []
         try:
@@ -217,42 +226,55 @@ class ClientCore:
             if packet.source != instance.incarnation:
                 return self._replaced(instance, packet, now)
             effects = receiver(instance, packet, now)
-            if instance.state is State.LEFT:
-                return effects + self._turnover.part(instance, now)
+            if instance.state is State.LEFT and (parted := self._instances.part(instance, now)):
+                return effects + parted + self._go_on(now)
             return effects
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """A packet did not leave: its calls go back into the outbox, to be sent shortly."""
-        self.roster.take_back(peer, frames, now)
+        """A packet did not leave: its calls go back into the outbox, to be sent shortly.
+
+        Whatever else was in one is said again with the next ping.
+        """
+        instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
+        if instance is not None:
+            if packet.kind in (wire.REQUEST, wire.NOTIFY):
+                sequences = [row[0] for row in wire.request_rows(packet)]
+                self._dispatcher.take_back(instance, sequences, now)
+            elif packet.kind == wire.STREAM:
+                sequences = [row[0] for row, _, _ in stream_rows(packet)]
+                self._dispatcher.take_back(instance, sequences, now)
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Expire calls, say hello again, ask which ids are held."""
+        """Expire calls, greet again, ask what is held, give up those that left."""
         given_up: list[Effect] = []
         while self.abandoned:
             given_up += self.cancel(self.abandoned.popleft(), now)
-        due = self._pending.due(now, alone=not self.roster.known)
-        told = self._ends.tell_of_streams(due)
-        effects = self._ends.settle([self._ends.expire(call) for call in due]) + told
-        effects += self._turnover.tick(now) + self.roster.tick(now)
-        return given_up + effects + self._placement.fill(now)
+        due = self._dispatcher.due(now, alone=not self._connections.known)
+        told = self._instances.cancel([call for call in due if call.streams])
+        for call in due:
+            self._dispatcher.abandon(call, now)
+        effects = self._settle([self._expire(call) for call in due]) + told
+        return given_up + effects + self._instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
-        return self.roster.flush(now)
+        effects = self._instances.flush(now)
+        if self._streams.owes_credit:
+            effects += self._instances.grant(self._streams.grants(now))
+        return effects
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return min(self._pending.look_at, self.roster.check_at)
+        dispatcher = self._dispatcher
+        return min(dispatcher.look_at, dispatcher.care_at, self._connections.due_at)
 
     def check(self) -> None:
         """Each call is in one place, the counters balance, and only what is up is chosen."""
-        self._pending.check()
-        self.roster.check()
-        self._placement.check()
+        self._instances.check()
         self._streams.check()
 
     # Packets in
@@ -262,98 +284,200 @@ class ClientCore:
         if packet.kind != wire.WELCOME:
             raise Malformed("source")
         note = Note("replaced", {"name": self.name, "endpoint": instance.endpoint})
-        return [note, *self._turnover.gone(instance.incarnation, now)]
+        return [note, *self._instances.replaced(instance, now), *self._go_on(now)]
 
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
-        instance.credit = _credit(fields.get("credit"))
+        instance.credit = self._credit(fields.get("credit"))
         names = fields.get("idempotent")
         if type(names) is list:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
-        if instance.state is State.OPENING:
-            self.roster.resume(instance, now)
-        return self._placement.fill(now)
+        opening = instance.state is State.OPENING
+        self._connections.shift(instance, Event.WELCOME)
+        if opening:
+            self._streams.ask_again(self._dispatcher.resume(instance, now))
+        return self._go_on(now)
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        if packet.meta is not None:
-            below, taken = wire.last_word(packet.meta, PENDING_CALLS_MAX)
-            return self._turnover.closed(instance, below, taken, now)
+        was_up = instance.state is State.UP
         # One that has not said WELCOME says BYE again after it.
-        if instance.state in (State.UP, State.EVASIVE):
-            self.roster.shift(instance, State.LEAVING)
-            return self._placement.move(instance.unsent(), now)
-        return []
+        self._connections.shift(instance, Event.BYE)
+        if packet.meta is not None:
+            below, taken = wire.last_word(packet.meta, self.limits.calls_max)
+            return self._last_word(instance, below, taken, now)
+        if was_up:
+            self._dispatcher.move(instance.unsent())
+        return self._go_on(now)
+
+    def _last_word(
+        self, instance: Instance, below: int, taken: frozenset[int], now: float
+    ) -> list[Effect]:
+        """Take an instance's last word, behind all that it answered: which ids it had taken.
+
+        The others did not run there and will not, whatever their methods do.
+        """
+        movable: list[Job] = []
+        outcomes: list[Outcome] = []
+        for call in list(instance.jobs.values()):
+            known = call.begun or call.sequence < below or call.sequence in taken
+            if call.copies and not known:
+                if not self._dispatcher.refused(call, instance, now, free=False, waits=True):
+                    row = (call.sequence, LEAVING, "", "the service has closed", "", False)
+                    outcomes.append(self._end(call, "failed", from_row(call, row)))
+            elif call.may_move:
+                movable.append(call)
+            else:
+                outcomes.append(self._end(call, "failed", lost(call)))
+        self._dispatcher.move(movable)
+        return self._settle(outcomes) + self._go_on(now)
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        meta = packet.meta
-        if type(meta) is not list or len(meta) not in (3, 4) or type(meta[0]) is not int:
+        meta, held_max = packet.meta, self.limits.calls_max
+        if type(meta) is not list or len(meta) not in (4, 5):
             raise Malformed("pong")
-        if not 0 < meta[0] <= instance.ping_token:
+        token, running = meta[0], meta[3]
+        if type(token) is not int or not 0 < token <= instance.ping_token:
             raise Malformed("token")
-        held = set(wire.sequences_of(meta[2], CREDIT + WAITING_CALLS_MAX))
-        progress = progress_rows(meta[3], CREDIT + WAITING_CALLS_MAX) if meta[3:] else []
-        instance.credit = _credit(meta[1])
-        unnamed = instance.unnamed(meta[0], held)
-        self._pending.counts["retries"] += len(unnamed)
-        instance.outbox.extend(self._streams.ask_again(unnamed))
+        held = wire.sequences_of(meta[2], held_max)
+        if type(running) is not int or not 0 <= running <= len(held):
+            raise Malformed("pong")
+        progress = progress_rows(meta[4], held_max) if meta[4:] else []
+        instance.credit = self._credit(meta[1])
+        lost_calls, surplus = self._dispatcher.held(instance, token, held, running)
+        instance.outbox.extend(self._streams.ask_again(lost_calls))
         self._streams.progress(instance, progress)
-        return self._placement.fill(now)
+        recall = [self._instances.say(instance, wire.RECALL, surplus)] if surplus else []
+        return [*recall, *self._go_on(now)]
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        outcomes, others = self._pending.deliver(wire.reply_rows(packet), instance)
-        for call, value in others:
-            if call.sequence in self._pending.calls:  # not when one packet answers it twice
-                if call.streams:
-                    outcomes += answer_stream(call, value)
-                outcome = self._ends.end(call, "delivered", None, value)
-                if call.waiter is not None:
-                    outcomes.append(outcome)
+        rows = wire.reply_rows(packet)
+        calls = self._dispatcher.take(instance, [row[0] for row in rows])
+        outcomes: list[Outcome] = []
+        for call, (_, value) in zip(calls, rows, strict=True):
+            if isinstance(call, StreamCall):
+                outcomes += call.answer(value)
+            elif isinstance(call, Call) and call.waiter is not None:
+                outcomes.append((call.waiter, value, None))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
-        return effects + self._placement.fill(now) if self._placement.line.count else effects
+        return effects + self._go_on(now) if self._dispatcher.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         outcomes: list[Outcome] = []
         for row in wire.error_rows(packet):
-            call, code = self._pending.calls.get(row[0]), row[1]
-            if call is None or not self._concerns(call, instance, code):
-                self._pending.counts["duplicates"] += 1
+            call, code = self._dispatcher.jobs.get(row[0]), row[1]
+            if call is None or not _concerns(call, instance, code):
+                self._dispatcher.counts["duplicates"] += 1
                 continue
             call.exposed |= row[5]
-            if (
-                code not in UNRUN
-                or call.begun
-                or not self._placement.try_another(call, instance, code, now)
-            ):
+            if code == LEAVING:
+                self._connections.shift(instance, Event.BYE)
+            if call.begun or not self._another(call, instance, code, now):
                 count = "expired" if code == EXPIRED else "failed"
-                outcomes.append(self._ends.end(call, count, from_row(call, row)))
-        return self._ends.settle(outcomes) + self._placement.fill(now)
+                outcomes.append(self._end(call, count, from_row(call, row)))
+        return self._settle(outcomes) + self._go_on(now)
 
-    def _concerns(self, call: Call, instance: Instance, code: str) -> bool:
-        """Whether an error is about the call as it stands.
-
-        A refusal by one that has it no more says nothing; that a handler raised is a result.
-        """
-        late = code == RAISED and call.exposed and not call.begun
-        return call.instance is instance or late
+    def _another(self, call: Job, instance: Instance, code: str, now: float) -> bool:
+        """Let another instance have what this one refused; False if the refusal is the end."""
+        if code == NO_METHOD:
+            if not self._dispatcher.lacks(call, instance):
+                return False
+            return self._dispatcher.refused(call, instance, now, free=True, waits=True)
+        if code not in UNRUN:
+            return False
+        recalled = code == RECALLED
+        waits = recalled or code == LEAVING
+        return self._dispatcher.refused(call, instance, now, free=recalled, waits=waits)
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        return self._streamed(instance, self._streams.take_in(instance, item_rows(packet)), now)
+        arrivals = self._streams.take_in(instance, item_rows(packet))
+        return self._streamed(instance, arrivals, now)
 
     def _stream_end(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         return self._streamed(instance, self._streams.end(instance, end_rows(packet)), now)
 
-    def _streamed(self, instance: Instance, news: News, now: float) -> list[Effect]:
+    def _streamed(self, instance: Instance, arrivals: Arrivals, now: float) -> list[Effect]:
         """End the streams that are complete, and say which ones nobody reads."""
-        for call in news.done:
+        for call in arrivals.done:
             assert call.end is not None
             row = call.end[1]
             error = None if row is None else from_row(call, row)
-            news.waits.append(self._ends.end(call, "failed" if error else "delivered", error))
-        effects = self._ends.settle(news.waits) + self._ends.tell(instance, news.strangers)
-        return effects + self._placement.fill(now)
+            count = "failed" if error else "delivered"
+            arrivals.waits.append(self._end(call, count, error))
+        effects = self._settle(arrivals.waits)
+        if arrivals.strangers:
+            effects.append(self._instances.say(instance, wire.CANCEL, arrivals.strangers))
+        return effects + self._go_on(now)
+
+    def _credit(self, value: object) -> int:
+        if type(value) is not int or value < 1:
+            raise Malformed("credit")
+        return min(value, self.limits.credit_max)
+
+    # Ends of calls
+
+    def _end(self, call: Job, count: str, error: ZmqkitError | None) -> Outcome:
+        """End a call that was answered or ran out of time."""
+        self._dispatcher.settle(call, count)
+        return _outcome(call, error)
+
+    def _drop(self, call: Job, reason: str, text: str) -> Outcome:
+        """End a call that this side gave up."""
+        error = CallCancelled(text, may_have_run=call.may_have_run)
+        self._dispatcher.drop(call, reason)
+        return _outcome(call, error)
+
+    def _expire(self, call: Job) -> Outcome:
+        """End a call whose time is over, or whose patience with nobody there."""
+        if not (call.may_have_run or self._connections.known):
+            return self._end(call, "failed", nobody(self.name, self._hint))
+        return self._end(call, "expired", timed_out(call))
+
+    def _settle(self, outcomes: list[Outcome]) -> list[Effect]:
+        """Ends for those that wait; a failed one-way message has nobody but the log."""
+        waited = [outcome for outcome in outcomes if outcome[0] is not None]
+        effects: list[Effect] = [Settle(waited)] if waited else []
+        if len(waited) < len(outcomes):
+            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
+            effects.extend(
+                Note("notify-failed", {"name": self.name, "error": text, "count": count})
+                for text, count in failed.items()
+            )
+        return effects
+
+    def _awaited_over(self, now: float) -> list[Outcome]:
+        """The waits for a number of instances that are over; the value is the number."""
+        count = self.ready_count
+        return [(waiter, count, None) for waiter in self._connections.awaited_over(now)]
+
+    def _go_on(self, now: float) -> list[Effect]:
+        """End what has nobody to run it, give waiting calls to instances with credit, send."""
+        orphans, self._instances.orphans = self._instances.orphans, []
+        over = [self._end(call, "failed", lost(call)) for call in orphans]
+        if self._dispatcher.line.count:
+            self._dispatcher.fill(now)
+        over += self._awaited_over(now)
+        sends = self.flush(now)
+        return [*self._settle(over), *sends] if over else sends
+
+    def _full(self) -> QueueFull:
+        return QueueFull(
+            f"{self.limits.waiting_calls_max} calls to {self.name!r} wait already; slow down "
+            "or add instances"
+        )
 
 
-def _credit(value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise Malformed("credit")
-    return min(value, CREDIT)
+def _concerns(call: Job, instance: Instance, code: str) -> bool:
+    """Whether an error is about the call as it stands.
+
+    A refusal by one that has it no more says nothing; that a handler raised is a result.
+    """
+    late = code == RAISED and call.exposed and not call.begun
+    return call.instance is instance or late
+
+
+def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:
+    """What whoever waits for a call that ends is told; of a stream, whoever waits there."""
+    if isinstance(call, StreamCall):
+        return call.finish(error)
+    assert isinstance(call, Call)
+    return (call.waiter, None, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.calls.call import Call
+from zmqkit.core.dispatch.job import Job
 from zmqkit.errors import (
     Busy,
     CallTimeout,
@@ -17,14 +17,14 @@ from zmqkit.wire.packet import ErrorRow
 Outcome = tuple[object, object, ZmqkitError | None]
 """The waiter given at submission, the value, the error."""
 
-RAISED, NO_METHOD, BUSY, LEAVING, EXPIRED, FORGOTTEN = (
-    "raised", "no-method", "busy", "leaving", "expired", "forgotten",
+RAISED, NO_METHOD, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = (
+    "raised", "no-method", "busy", "leaving", "recalled", "expired", "forgotten",
 )  # fmt: skip
-UNRUN = frozenset({BUSY, LEAVING})
+UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say: refused before it ran, so another instance may try."""
 
 
-def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
+def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     """The error that an ERROR message of the call's present instance stands for.
 
     That it did not run there says nothing of the instances that had it before.
@@ -45,7 +45,7 @@ def from_row(call: Call, row: ErrorRow) -> ZmqkitError:
     )
 
 
-def lost(call: Call) -> PeerLost:
+def lost(call: Job) -> PeerLost:
     """The end of a call whose instance is gone and that must not move."""
     if call.begun:
         return PeerLost(
@@ -59,7 +59,7 @@ def lost(call: Call) -> PeerLost:
     )
 
 
-def timed_out(call: Call) -> CallTimeout:
+def timed_out(call: Job) -> CallTimeout:
     """The end of a call whose deadline passed.
 
     To wait longer is no remedy where the one that had it is gone and nobody came in its place.

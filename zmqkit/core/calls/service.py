@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from zmqkit.core.calls.admission import Admission
 from zmqkit.core.calls.answers import TAKEN, Outbox
 from zmqkit.core.calls.methods import Methods
-from zmqkit.core.calls.pending import PENDING_CALLS_MAX
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import CREDIT, RETAINED_BYTES_MAX
 from zmqkit.wire import packet as wire
@@ -31,6 +31,8 @@ from zmqkit.wire.streams import grant_rows, stream_rows
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 _NONE: Mapping[str, bool] = {}
+_OPEN_MAX = ClientLimits().calls_max
+"""Calls that a client may name as open."""
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -71,6 +73,7 @@ class ServiceCore:
             wire.NOTIFY: self._request,
             wire.PING: self._ping,
             wire.CANCEL: self._cancel,
+            wire.RECALL: self._recall,
             wire.HELLO: self._hello,
             wire.STREAM: self._stream,
             wire.GRANT: self._grant,
@@ -320,12 +323,16 @@ class ServiceCore:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
             raise Malformed("ping")
-        still_open = wire.sequences_of(meta[2], PENDING_CALLS_MAX)
+        still_open = wire.sequences_of(meta[2], _OPEN_MAX)
         window.settle_except(meta[1], frozenset(still_open))
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
-        held = [sequence for sequence, r in window.held.items() if not r.oneway]
-        told: list[object] = [meta[0], CREDIT, held]
+        run, wait = list[int](), list[int]()
+        for sequence, request in window.held.items():
+            if not request.oneway:
+                (run if self._work.has_begun(request) else wait).append(sequence)
+        held = [*run, *wait]
+        told: list[object] = [meta[0], CREDIT, held, len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
@@ -339,6 +346,12 @@ class ServiceCore:
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
+
+    def _recall(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+        """Give back what has not begun; refused once, it will not run here."""
+        sequences = wire.sequences_of(packet.meta, CREDIT)
+        self._work.give_back(window, sequences)
+        return self._outbox.take()
 
     def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
         effects = self._work.abort(window, sequences)
@@ -363,7 +376,7 @@ class ServiceCore:
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]
         taken += [number for number, request in window.held.items() if has_begun(request)]
-        if len(taken) > PENDING_CALLS_MAX:
+        if len(taken) > _OPEN_MAX:
             below, taken = max(below, *taken) + 1, []
         return self._packet(window, wire.BYE, encode([below, taken]))
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
-from zmqkit.core.calls.outcome import EXPIRED
+from zmqkit.core.calls.outcome import EXPIRED, RECALLED
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Window
 from zmqkit.core.dispatch.windows import Windows
@@ -122,6 +122,20 @@ class Work:
                 self.queue.leave(request.ticket, request.priority)
                 self.drop(window, request, "cancelled")
         return [Abort(aborted)] if aborted else []
+
+    def give_back(self, window: Window, sequences: Iterable[int]) -> None:
+        """Refuse what waits in line, for its client knows another instance that is idle."""
+        for sequence in sequences:
+            request = window.held.get(sequence)
+            if request is None or request.oneway or self.has_begun(request):
+                continue
+            self.queue.leave(request.ticket, request.priority)
+            self.release(window, request)
+            self.dropped["recalled"] += 1
+            if not window.is_settled(sequence):
+                refusal = refuse(RECALLED)
+                window.retain(sequence, refusal)
+                self._outbox.add(window.client, sequence, refusal)
 
     def release(self, window: Window, request: Request) -> None:
         """Hold a request no longer."""

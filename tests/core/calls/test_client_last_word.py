@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.calls import roster, turnover
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import LEAVING
 from zmqkit.core.effects import Connect, Disconnect, Send
 from zmqkit.errors import Busy, CallTimeout, PeerLost
+from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames
 from zmqkit.options import LINGER_S_MAX, PING_S
 from zmqkit.testing import packets
@@ -41,7 +41,7 @@ def test_a_last_answer_is_taken_after_the_end(client: ClientCore) -> None:
     effects = client.receive(peer(A), REPLY, 1.0)
     assert ends(effects) == [("add", 42, None)] and Disconnect(peer(A)) in effects
     client.check()
-    assert client.roster.instances == {}
+    assert client.instances == []
 
 
 def test_so_is_one_that_comes_before_the_goodbye(client: ClientCore) -> None:
@@ -56,7 +56,7 @@ def test_one_that_owes_nothing_is_forgotten_at_once(client: ClientCore) -> None:
     leave(client)
     client.receive(peer(A), REPLY, 0.0)
     assert client.hear(tell("gone", A), 0.0) == [Disconnect(peer(A))]
-    assert client.roster.instances == {}
+    assert client.instances == []
 
 
 def test_it_is_not_waited_for_for_ever(client: ClientCore) -> None:
@@ -112,7 +112,7 @@ def test_its_connection_is_not_used_for_new_calls(client: ClientCore) -> None:
     client.hear(tell("gone", A), 0.0)
     assert call(client) == []
     up(client, B)
-    assert [len(i.calls) for i in client.roster.ready] == [1]
+    assert [(i.incarnation, len(i.jobs)) for i in client.instances] == [(A, 1), (B, 1)]
 
 
 def test_one_that_was_silent_may_be_found_again(client: ClientCore) -> None:
@@ -126,11 +126,10 @@ def test_one_that_was_silent_may_be_found_again(client: ClientCore) -> None:
 
 @pytest.mark.parametrize("news", [("gone", A), ("found", B)])
 def test_one_that_left_gives_way_when_there_is_no_room(
-    client: ClientCore, news: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+    news: tuple[str, int],
 ) -> None:
     """To one that is found then, and to one that stood by."""
-    monkeypatch.setattr(turnover, "INSTANCES_MAX", 1)
-    monkeypatch.setattr(roster, "INSTANCES_MAX", 1)
+    client = ClientCore("orders", CLIENT, ClientLimits(instances_max=1))
     leave(client)
     first = ("found", B) if news[0] == "gone" else ("gone", A)
     client.hear(tell(*first, HERE), 0.0)
@@ -162,7 +161,7 @@ def test_what_it_did_not_take_waits_for_another(client: ClientCore) -> None:
     assert effects == [Disconnect(peer(A))]
     up(client, B)
     client.check()
-    assert client.roster.instances[B].calls.keys() == {1}
+    assert [i.jobs.keys() for i in client.instances] == [{1}]
 
 
 @pytest.mark.parametrize("packet", [

@@ -1,0 +1,249 @@
+"""The instances that a client uses as they come and go, and what it says to them.
+
+A client closes the connection of an instance that was lost, whose calls stay with it in case it
+returns. One that has closed and was not lost is listened to until it owes nothing any more, or
+for LINGER_S_MAX: its last answers may still be under way.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from zmqkit.core.dispatch.connections import Connections, Event, State
+from zmqkit.core.dispatch.dispatcher import Dispatcher
+from zmqkit.core.dispatch.job import Instance, Job
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
+from zmqkit.limits import ClientLimits
+from zmqkit.model import leads_away
+from zmqkit.options import LINGER_S_MAX
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.streams import GrantRow, stream_columns
+
+
+class Instances:
+    """A client's connections, and the way of its packets to them.
+
+    orphans: calls whose instance does not return and that must not move. Whoever owns this ends
+    them before it is done.
+    """
+
+    def __init__(self, name: str, incarnation: int, limits: ClientLimits) -> None:
+        self.connections: Connections[Instance] = Connections(
+            incarnation,
+            _instance,
+            connections_max=limits.instances_max,
+            known_max=limits.known_max,
+        )
+        self.dispatcher = Dispatcher(self.connections, limits.calls_max)
+        self.orphans: list[Job] = []
+        self._name = name
+        self._incarnation = incarnation
+        self._window = (limits.stream_items, limits.stream_bytes)
+
+    # News
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of one instance."""
+        if tell.news == "found":
+            return self._found(tell.incarnation, tell.endpoint, now)
+        if tell.news in ("silent", "answering"):
+            return self._hush(tell.incarnation, now, silent=tell.news == "silent")
+        instance = self.connections.by_incarnation.get(tell.incarnation)
+        if instance is not None and instance.state is State.LEFT:
+            return []
+        if tell.news == "lost":
+            return self._lose(instance) if instance is not None else []
+        self._forget(tell.incarnation, now)
+        return self._ended(instance, now) if instance is not None else []
+
+    def replaced(self, instance: Instance, now: float) -> list[Effect]:
+        """Another incarnation listens where this one did."""
+        self._forget(instance.incarnation, now)
+        return [*self._give_up(instance), *self._connect(now)]
+
+    def part(self, instance: Instance, now: float) -> list[Effect]:
+        """Forget an instance that left, if it owes nothing or has had its time."""
+        if instance.state is not State.LEFT or (instance.jobs and now < instance.left_until):
+            return []
+        return self._give_up(instance) + self._connect(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Greet again, ask what is held, forget those that left."""
+        effects: list[Effect] = []
+        for instance in list(self.connections.by_incarnation.values()):
+            effects += self.part(instance, now)
+        effects += [self._hello(instance) for instance in self.connections.unanswered(now)]
+        effects += [self._ping(instance) for instance in self.dispatcher.to_ping(now)]
+        return effects + self._connect(now)
+
+    def close(self, linger_s: float) -> list[Effect]:
+        """Close every connection and forget every instance."""
+        peers = list(self.connections.by_peer)
+        self.connections.clear()
+        return [Disconnect(peer, linger_s) for peer in peers]
+
+    def check(self) -> None:
+        """Each call is in one place, and what is not lost is connected."""
+        self.connections.check()
+        self.dispatcher.check()
+        assert not self.orphans
+        for instance in self.connections.by_incarnation.values():
+            is_open = self.connections.by_peer.get(instance.peer) is instance
+            assert is_open == (instance.state is not State.LOST)
+
+    def _found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
+        """An instance can be reached at `endpoint`, for the first time or anew."""
+        if not self.connections.learn(incarnation, endpoint):
+            return [Note("instances-full", {"name": self._name})]
+        instance = self.connections.by_incarnation.get(incarnation)
+        if instance is None:
+            return self._connect(now)
+        here = instance.state not in (State.LOST, State.LEFT)
+        if here and instance.endpoint == endpoint:
+            return []
+        effects = self._disconnect(instance)
+        instance.endpoint = endpoint
+        return [*effects, *self._open(instance, now)]
+
+    def _hush(self, incarnation: int, now: float, *, silent: bool) -> list[Effect]:
+        """A process fell silent, so its instance is not chosen, or it answers again."""
+        instance = self.connections.hush(incarnation, silent=silent)
+        if instance is not None and silent:
+            self.dispatcher.move(instance.unsent())
+        return self._connect(now)
+
+    def _lose(self, instance: Instance) -> list[Effect]:
+        """The instance's process is out of reach; it may return."""
+        effects = self._disconnect(instance)
+        self.connections.shift(instance, Event.LOST)
+        self.dispatcher.move(_movable(instance))
+        return effects
+
+    def _ended(self, instance: Instance, now: float) -> list[Effect]:
+        """The instance has closed; what it answered last may follow if it was not lost."""
+        if self.connections.shift(instance, Event.GONE) is State.OVER:
+            return self._give_up(instance) + self._connect(now)
+        instance.silent = False
+        instance.left_until = now + LINGER_S_MAX
+        self.dispatcher.care(instance.left_until)
+        self.dispatcher.move(_movable(instance))
+        return self.part(instance, now) + self._connect(now)
+
+    def _forget(self, incarnation: int, now: float) -> None:
+        self.connections.forget(incarnation)
+        self.dispatcher.look(now)  # perhaps nobody is left
+
+    # Connections
+
+    def _connect(self, now: float) -> list[Effect]:
+        """Connect to more instances, and to others in place of those that are of no use."""
+        begun, spare = self.connections.best(lambda instance: not instance.jobs)
+        effects: list[Effect] = []
+        for instance in spare:
+            effects += self._give_up(instance)
+        for instance in begun:
+            self.connections.add(instance)
+            effects += self._open(instance, now)
+        return effects
+
+    def _open(self, instance: Instance, now: float) -> list[Effect]:
+        """Connect and say hello; WELCOME makes it ready."""
+        self.connections.shift(instance, Event.FOUND)
+        self.connections.open(instance, now)
+        instance.far = leads_away(instance.endpoint)
+        instance.outbox.clear()
+        return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
+
+    def _disconnect(self, instance: Instance) -> list[Effect]:
+        """Close the connection; the instance keeps its calls."""
+        instance.ping_at = inf
+        return [Disconnect(instance.peer)] if self.connections.close(instance) else []
+
+    def _give_up(self, instance: Instance) -> list[Effect]:
+        """The instance will not return: its calls move, or are orphans."""
+        effects = self._disconnect(instance)
+        self.connections.remove(instance)
+        self.dispatcher.move(_movable(instance))
+        self.orphans += instance.jobs.values()
+        return effects
+
+    # Packets out
+
+    def say(self, instance: Instance, kind: int, meta: object) -> Send:
+        """A packet to an instance."""
+        return self._packet(instance, kind, encode(meta))
+
+    def flush(self, now: float) -> list[Effect]:
+        """One packet for each instance that was given calls since the last flush."""
+        return [
+            self._calls(instance, kind, calls, now)
+            for instance, kind, calls in self.dispatcher.flush(now)
+        ]
+
+    def cancel(self, calls: list[Job]) -> list[Effect]:
+        """Tell the instances that may have these calls, which are about to end, of that."""
+        sequences: dict[Instance, list[int]] = {}
+        for call in calls:
+            instance = call.instance
+            if instance and call.copies and instance.peer in self.connections.by_peer:
+                sequences.setdefault(instance, []).append(call.sequence)
+        return [
+            self.say(instance, wire.CANCEL, theirs) for instance, theirs in sequences.items()
+        ]
+
+    def grant(self, grants: dict[Instance, list[GrantRow]]) -> list[Effect]:
+        """Tell instances how far their streams are read."""
+        return [
+            self.say(instance, wire.GRANT, [list(column) for column in zip(*rows, strict=True)])
+            for instance, rows in grants.items()
+        ]
+
+    def _packet(
+        self, instance: Instance, kind: int, meta: bytes, raw: Buffer | None = None
+    ) -> Send:
+        """A packet that also says below which number all is settled."""
+        settled = self.dispatcher.settled_below()
+        frames = wire.pack(
+            kind,
+            self._incarnation,
+            instance.incarnation,
+            settled,
+            meta,
+            raw,
+            far=instance.far,
+        )
+        return Send(instance.peer, frames)
+
+    def _hello(self, instance: Instance) -> Send:
+        fields: dict[str, object] = {"name": self._name}
+        if instance.far:
+            fields["lz4"] = True
+        return self.say(instance, wire.HELLO, fields)
+
+    def _ping(self, instance: Instance) -> Send:
+        """Ask what is held; say which ids are open, so that the others may be forgotten."""
+        dispatcher = self.dispatcher
+        meta = [instance.ping_token, dispatcher.next, list(dispatcher.jobs)]
+        return self.say(instance, wire.PING, meta)
+
+    def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
+        lefts = [int((call.deadline_at - now) * 1000) for call in calls]
+        if min(lefts) < 1:
+            lefts = [max(1, left_ms) for left_ms in lefts]
+        sequences = [call.sequence for call in calls]
+        bodies = [call.row for call in calls]
+        if kind == wire.STREAM:
+            meta = stream_columns(sequences, lefts, self._window, bodies)
+        else:
+            meta = wire.request_columns(sequences, lefts, bodies)
+        return self._packet(instance, kind, meta, calls[0].raw)
+
+
+def _instance(incarnation: int, endpoint: str) -> Instance:
+    return Instance(incarnation, incarnation.to_bytes(8, "big"), endpoint)
+
+
+def _movable(instance: Instance) -> list[Job]:
+    """The calls of an instance that may go elsewhere."""
+    return [call for call in instance.jobs.values() if call.may_move]

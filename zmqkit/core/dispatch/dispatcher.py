@@ -1,0 +1,397 @@
+"""Jobs on their way: each stands in line, or belongs to exactly one instance, until settled.
+
+A job waits in line by priority until an instance is up and has credit. It is sent again
+
+- when its instance's connection is opened anew and the same incarnation answers, or
+- when an answer to a ping that was sent after the job does not name it;
+
+never by a bare timer. Jobs, pings and answers share one connection in order, so a job that the
+answer to a ping does not name, and whose own answer did not come before, did not arrive. It
+moves to another instance if it was never sent, was refused unrun, or may run twice there.
+
+An instance may still be busy with a job that ended here, by time-out say. So that counts among
+what it has until an answer to a ping no longer names it, or a hanging instance, which answers
+pings, would be given every second job for ever. Of what it has not begun, an instance gives
+back what an idle one could do at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from math import inf
+
+from zmqkit.core.dispatch.connections import Connections, State
+from zmqkit.core.dispatch.job import LACKS_MAX, Instance, Job
+from zmqkit.core.line import Line
+from zmqkit.options import PING_S
+
+_LOOK_S = 1 / 64
+_RETRY_S = 0.01
+_PING_S_MIN = 0.05
+_COUNTS = ("delivered", "failed", "expired", "retries", "duplicates")
+
+Parcel = tuple[Instance, int, list[Job]]
+"""What leaves together: to whom, in which kind of packet, and the jobs in it."""
+
+
+class Dispatcher:
+    """Unsettled jobs by sequence number, where each of them is, and the counters.
+
+    accepted = delivered + failed + expired + dropped + in flight, at any moment. next: the
+    number of the next job; all below were accepted. look_at: no job is due before it. It may be
+    too early and never too late, so a job that is settled in time costs nothing: all are looked
+    at once in the shortest time-out, and never more often than each `_LOOK_S`. care_at: when
+    to look after the instances next.
+    """
+
+    def __init__(self, connections: Connections[Instance], jobs_max: int) -> None:
+        """`jobs_max`: how many there are at most, in line and at all instances."""
+        self.connections = connections
+        self.line: Line[Job] = Line()
+        self.jobs: dict[int, Job] = {}
+        self.next = 1
+        self.look_at = inf
+        self.care_at = inf
+        self.counts: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self._jobs_max = jobs_max
+        self._lowest = 1
+
+    # Jobs in
+
+    def add(self, job: Job, now: float) -> None:
+        """Accept a job with the number `next`; `flush` sends it, if it need not wait."""
+        self.jobs[job.sequence] = job
+        self.next = job.sequence + 1
+        if job.deadline_at < self.look_at:
+            self.look_at = job.deadline_at
+        instance = None if self.line.count else self._choose(job)
+        if instance is not None:
+            self._assign(job, instance, now)
+        else:
+            self._wait(job)
+
+    def look(self, at: float) -> None:
+        """Look at the jobs at `at` at the latest."""
+        self.look_at = min(self.look_at, at)
+
+    def fill(self, now: float) -> None:
+        """Give waiting jobs, highest priority first, to instances with credit."""
+        ready = self.connections.ready
+        passed: list[Job] = []
+        while self.line.count and any(len(i.jobs) + len(i.occupied) < i.credit for i in ready):
+            job = self.line.serve()
+            if job is None:
+                break
+            instance = self._choose(job)
+            if instance is not None:
+                self._assign(job, instance, now)
+            else:
+                passed.append(job)  # those with room have refused it
+        for job in passed:
+            self.line.join(job.sequence, job.priority, job)
+
+    # Jobs out
+
+    def take(self, instance: Instance, sequences: Sequence[int]) -> list[Job | None]:
+        """Settle what an instance answers; a job for each number, None where it has none.
+
+        The way of almost every job, so no function is called for a single one.
+        """
+        theirs = {} if instance.outbox else instance.jobs
+        taken: list[Job | None] = list(map(theirs.pop, sequences, repeat(None)))
+        jobs = self.jobs
+        if None not in taken:
+            for sequence in sequences:
+                del jobs[sequence]
+            self.counts["delivered"] += len(taken)
+            return taken
+        for at, sequence in enumerate(sequences):
+            if taken[at] is None:
+                taken[at] = self._take_late(instance, sequence)
+            if taken[at] is not None:
+                del jobs[sequence]
+                self.counts["delivered"] += 1
+        return taken
+
+    def settle(self, job: Job, count: str) -> None:
+        """End a job that was answered or ran out of time, and count it as that."""
+        self.remove(job)
+        self.counts[count] += 1
+
+    def drop(self, job: Job, reason: str) -> None:
+        """End a job that this side gave up, and count it under the reason."""
+        self.remove(job)
+        self.dropped[reason] += 1
+
+    def remove(self, job: Job) -> None:
+        """Take a job that ends out of its place. What it may occupy there still counts."""
+        del self.jobs[job.sequence]
+        instance = job.instance
+        if instance is None:
+            self.line.leave(job.sequence, job.priority)
+        else:
+            self._unassign(job)
+
+    def abandon(self, job: Job, now: float) -> None:
+        """Know that a job's instance may have it still, for it ends here without an answer."""
+        instance = job.instance
+        if instance is None or not job.copies:
+            return
+        instance.occupied[job.sequence] = job.epoch
+        soon = now + PING_S
+        if 4 * len(instance.occupied) >= instance.credit:
+            soon = max(now, instance.pinged_at + _PING_S_MIN)
+        instance.ping_at = min(instance.ping_at, soon)
+        self.care(instance.ping_at)
+
+    def due(self, now: float, *, alone: bool) -> list[Job]:
+        """The jobs whose time is over, at most `_LOOK_S` late.
+
+        alone: nobody is known, so that what never left is due when its patience ends.
+        """
+        if now < self.look_at:
+            return []
+        due: list[Job] = []
+        look_at = inf
+        for job in self.jobs.values():
+            at = job.give_up_at if alone and not job.may_have_run else job.deadline_at
+            if at <= now:
+                due.append(job)
+            elif at < look_at:
+                look_at = at
+        self.look_at = max(look_at, now + _LOOK_S)
+        return due
+
+    # Jobs from one place to another
+
+    def move(self, jobs: Iterable[Job]) -> None:
+        """Take jobs from their instances and put them in line again."""
+        for job in jobs:
+            self._unassign(job)
+            if job.copies:
+                job.exposed = True
+                job.attempts -= 1
+                job.restart()
+                self.counts["retries"] += 1
+            self._wait(job)
+
+    def refused(
+        self, job: Job, instance: Instance, now: float, *, free: bool, waits: bool
+    ) -> bool:
+        """Let another instance have what this one refused; False if the refusal is the end.
+
+        The one that refused never accepts this id again, so it did not run and will not. free:
+        it costs no attempt. waits: the job waits if no other one has room for it now.
+        """
+        job.refused_by = (*job.refused_by, instance.incarnation)
+        if job.attempts <= 0 and not free:
+            return False
+        other = self._choose(job)
+        if other is None and not waits:
+            return False
+        self._unassign(job)
+        job.attempts -= not free
+        job.restart()
+        self.counts["retries"] += 1
+        if other is not None:
+            self._assign(job, other, now)
+        else:
+            self._wait(job)
+        return True
+
+    def lacks(self, job: Job, instance: Instance) -> bool:
+        """Know that an instance does not have a job's method; whether another one may."""
+        if len(instance.lacks) < LACKS_MAX:
+            instance.lacks.add(job.method)
+        tried = (instance.incarnation, *job.refused_by)
+        return any(
+            each.incarnation not in tried and job.method not in each.lacks
+            for each in self.connections.ready
+        )
+
+    # Instances
+
+    def resume(self, instance: Instance, now: float) -> list[Job]:
+        """Use an instance that answered anew: whatever it may have of ours is sent again.
+
+        Returns those that have begun, for which the caller is to ask: they must not begin anew.
+        """
+        begun = [job for job in instance.jobs.values() if job.begun]
+        instance.outbox = [job for job in instance.jobs.values() if not job.begun]
+        self.counts["retries"] += sum(job.copies > 0 for job in instance.outbox)
+        if instance.jobs or instance.occupied:
+            instance.ping_at = now + PING_S
+            self.care(instance.ping_at)
+        return begun
+
+    def held(
+        self, instance: Instance, token: int, held: Sequence[int], running: int
+    ) -> tuple[list[Job], list[int]]:
+        """Take an instance's answer to a ping: what it has, of which the first ones run.
+
+        Returns the jobs that did not arrive there, and the numbers of those that it should
+        give back, for another instance has nothing to do.
+        """
+        instance.lacks.clear()
+        named = frozenset(held)
+        instance.occupied = {
+            sequence: epoch
+            for sequence, epoch in instance.occupied.items()
+            if epoch >= token or sequence in named
+        }
+        lost = instance.unnamed(token, named)
+        self.counts["retries"] += len(lost)
+        waiting = [n for n in held[running:] if (job := instance.jobs.get(n)) and not job.begun]
+        return lost, waiting[: self._surplus(instance)] if waiting else []
+
+    def to_ping(self, now: float) -> list[Instance]:
+        """The instances that are to be asked now what they hold."""
+        if now < self.care_at:
+            return []
+        self.care_at = inf
+        due: list[Instance] = []
+        for instance in self.connections.by_incarnation.values():
+            if instance.state is State.LEFT:
+                self.care(instance.left_until)
+            if instance.state not in (State.UP, State.LEAVING):
+                continue
+            if now >= instance.ping_at:
+                instance.ping_token += 1
+                instance.pinged_at = now
+                owed = instance.jobs or instance.occupied
+                instance.ping_at = now + PING_S if owed else inf
+                due.append(instance)
+            self.care(instance.ping_at)
+            if instance.blocked_until > now:
+                self.care(instance.blocked_until)
+        return due
+
+    def care(self, at: float) -> None:
+        """Look after the instances at `at` at the latest."""
+        self.care_at = min(self.care_at, at)
+
+    def take_back(self, instance: Instance, sequences: list[int], now: float) -> None:
+        """Have the jobs of a packet that found no room leave again shortly."""
+        instance.give_back(sequences, now + _RETRY_S)
+        self.care(instance.blocked_until)
+
+    def flush(self, now: float) -> list[Parcel]:
+        """What is to leave now: one packet for each instance with jobs in its outbox, more
+        where a batch is full."""
+        parcels: list[Parcel] = []
+        for instance in self.connections.by_incarnation.values():
+            if instance.outbox and instance.sends and now >= instance.blocked_until:
+                token = instance.ping_token
+                for job in instance.outbox:
+                    job.copies += 1
+                    job.epoch = token
+                for kind, jobs in instance.take_outbox():
+                    parcels.append((instance, kind, jobs))
+        return parcels
+
+    # The whole
+
+    def settled_below(self) -> int:
+        """The lowest sequence number that is not settled."""
+        lowest = self._lowest
+        while lowest < self.next and lowest not in self.jobs:
+            lowest += 1
+        self._lowest = lowest
+        return lowest
+
+    def stats(self) -> dict[str, object]:
+        """The counters, and how many jobs are in flight."""
+        return {
+            "accepted": self.next - 1,
+            **{name: self.counts[name] for name in _COUNTS},
+            "dropped": dict(self.dropped),
+            "in_flight": len(self.jobs),
+            "waiting": len(self.line),
+        }
+
+    def check(self) -> None:
+        """Each job is in one place, the counters balance, and none is looked at too late."""
+        counts = self.counts
+        ended = counts["delivered"] + counts["failed"] + counts["expired"]
+        ended += sum(self.dropped.values())
+        assert self.next - 1 == ended + len(self.jobs), "stats do not balance"
+        assert len(self.jobs) <= self._jobs_max
+        soonest = min((job.deadline_at for job in self.jobs.values()), default=inf)
+        assert self.look_at <= soonest + _LOOK_S
+        assert all(job.instance is None for job in self.line)
+        places = [job.sequence for job in self.line]
+        for instance in self.connections.by_incarnation.values():
+            places.extend(instance.jobs)
+            due = {job.sequence for job in instance.outbox}
+            assert len(instance.outbox) == len(due) and due <= instance.jobs.keys()
+            assert all(job.instance is instance for job in instance.jobs.values())
+            assert instance.jobs.keys().isdisjoint(instance.occupied)
+        assert sorted(places) == sorted(self.jobs), "a job in no place, or in two"
+
+    # Inside
+
+    def _choose(self, job: Job) -> Instance | None:
+        """Least outstanding first, least recently used on ties, none without credit, none that
+        refused the job; none that lacks its method unless all do."""
+        ready = self.connections.ready
+        if len(ready) == 1 and not job.refused_by:
+            only = ready[0]
+            return only if len(only.jobs) + len(only.occupied) < only.credit else None
+        able = [i for i in ready if i.load < i.credit and i.incarnation not in job.refused_by]
+        if any(i.lacks for i in ready) and any(job.method not in i.lacks for i in ready):
+            able = [i for i in able if job.method not in i.lacks]
+        if not able:
+            return None
+        best = min(able, key=_load)
+        ready.remove(best)
+        ready.append(best)
+        return best
+
+    def _surplus(self, instance: Instance) -> int:
+        """How many jobs an instance has beyond its share, if another one has none at all."""
+        ready = self.connections.ready
+        idle = [i for i in ready if i is not instance and not i.load]
+        if not idle:
+            return 0
+        share = -(-sum(i.load for i in ready) // len(ready))
+        return min(max(1, instance.load - share), sum(i.credit for i in idle))
+
+    def _wait(self, job: Job) -> None:
+        self.line.join(job.sequence, job.priority, job)
+        self.look(job.give_up_at)
+
+    def _assign(self, job: Job, instance: Instance, now: float) -> None:
+        job.instance = instance
+        instance.jobs[job.sequence] = job
+        instance.outbox.append(job)
+        if instance.ping_at == inf:
+            instance.ping_at = now + PING_S
+            self.care(instance.ping_at)
+
+    def _unassign(self, job: Job) -> None:
+        """Take the job from its instance, if it has one."""
+        instance, job.instance = job.instance, None
+        if instance is not None:
+            instance.jobs.pop(job.sequence, None)
+            if instance.outbox and job in instance.outbox:
+                instance.outbox.remove(job)
+
+    def _take_late(self, instance: Instance, sequence: int) -> Job | None:
+        """A job that an instance answers which does not stand first in its list: it may be due
+        to be sent again, or have moved on."""
+        job = self.jobs.get(sequence)
+        here = job is not None and job.instance is instance
+        if job is None or not (here or (job.exposed and not job.begun)):
+            self.counts["duplicates"] += 1
+            return None
+        if job.instance is None:
+            self.line.leave(sequence, job.priority)
+        self._unassign(job)
+        return job
+
+
+def _load(instance: Instance) -> int:
+    return instance.load
