@@ -172,6 +172,19 @@ def test_nobody_there_is_1_after_the_wait(name: str, run: Run) -> None:
     done = run("call", f"{name}-nobody", "x", "--wait", "0.1")
     assert done.returncode == 1
     assert b"nobody serves" in done.stderr
+    assert b"searched on this machine only, the network was not searched" in done.stderr
+    assert b"--insecure or ZMQKIT_INSECURE=1 on both sides" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_publisher_of_that_name_is_pointed_out(name: str, run: Run, begin: Begin) -> None:
+    topic = f"{name}-news"
+    begin("pub", topic, "t", "x", "--hz", "10", "--ready", "0")
+    assert run("sub", topic, "--count", "1").returncode == 0
+    done = run("call", topic, "x", "--wait", "1")
+    assert done.returncode == 1
+    said = f"a publisher is called {topic!r}: use zmqkit.Subscriber or `zmqkit sub`"
+    assert said in done.stderr.decode()
 
 
 @pytest.mark.slow

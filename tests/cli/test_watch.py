@@ -69,6 +69,10 @@ def test_a_terminal_is_drawn_anew_when_something_is_different(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "5")
     monkeypatch.setenv("LINES", "3")
-    watch([[], [ONE], [ONE], [ONE, TWO, ONE]], lambda rows: [f"{r.label} wide" for r in rows])
+    nobody = ["nobody yet"]
+    watch(
+        [[], [ONE], [ONE], [ONE, TWO, ONE]],
+        lambda rows: [f"{row.label} wide" for row in rows] or nobody,
+    )
     screens = capsys.readouterr().out.split("\x1b[H\x1b[J")
     assert screens == ["", "nobod\n", "a-1 w\n", "a-1 w\na-2 w\n"]

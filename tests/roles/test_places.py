@@ -71,6 +71,17 @@ def test_url_of_nobody_finds_no_service(kit: Kit) -> None:
         client.options(wait_s=SHORT_S).call("double", 1)
 
 
+def test_nobody_of_a_name_is_told_where_was_searched(kit: Kit) -> None:
+    client = kit.client(count=0)
+
+    def is_explained() -> bool:
+        with pytest.raises(zmqkit.NoService) as raised:
+            client.options(wait_s=SHORT_S).call("double", 1)
+        return "the network was not searched; start one with" in str(raised.value)
+
+    until(is_explained)
+
+
 def test_wrong_name_behind_a_port_is_explained(kit: Kit) -> None:
     service = kit.serving(double)
     client = kit.client(f"{service.endpoint}/other", count=0)

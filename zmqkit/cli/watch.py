@@ -60,7 +60,7 @@ class Watch:
 
     def _show(self, rows: list[Listing]) -> None:
         if self._on_terminal and self._draw is not None:
-            self._redraw(self._draw(rows) or ["nobody was found yet"])
+            self._redraw(self._draw(rows))
         else:
             for change, listing in changes(self._before, rows):
                 say(

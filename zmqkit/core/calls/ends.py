@@ -18,7 +18,7 @@ from zmqkit.wire.encoding import encode
 
 
 class Ends:
-    """Ends the calls to one name. hint: why discovery finds nobody, if it knows."""
+    """Ends the calls to one name. hint: membership's word of why nobody is found."""
 
     def __init__(
         self, name: str, pending: Pending, placement: Placement, roster: Roster
