@@ -168,6 +168,15 @@ def test_v_shows_the_remote_traceback(shop: str, run: Run) -> None:
 
 
 @pytest.mark.slow
+def test_errors_from_there_do_not_steer_a_terminal(shop: str, run: Run) -> None:
+    done = run("call", "-v", shop, "fail", "\x1b[2J\x9b\u202e")
+    assert done.returncode == 1
+    shown = "ValueError: \\x1b[2J\\x9b\\u202e"
+    assert done.stderr.decode().count(shown) == 2  # the error, and the end of its traceback
+    assert b"\x1b" not in done.stderr
+
+
+@pytest.mark.slow
 def test_nobody_there_is_1_after_the_wait(name: str, run: Run) -> None:
     done = run("call", f"{name}-nobody", "x", "--wait", "0.1")
     assert done.returncode == 1

@@ -11,7 +11,7 @@ import click
 
 from zmqkit.cli.main import log_to_stderr
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import duration, say, table, tell, to_json
+from zmqkit.cli.output import duration, say, say_json, table, tell
 from zmqkit.cli.searched import searched
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
@@ -96,7 +96,7 @@ def command(
         where = searched(EVERYBODY, insecure=insecure)
     if as_json:
         rows: list[Listing | StaticPeer] = [*found, *peers]
-        say(to_json([asdict(row) for row in rows]))
+        say_json([asdict(row) for row in rows])
         return
     for text in lines(found, verbose=bool(verbose)):
         say(text)

@@ -12,7 +12,7 @@ import click
 import zmqkit
 from zmqkit.cli.call import Values, parse
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, to_json
+from zmqkit.cli.output import say_json
 from zmqkit.cli.stdin import standard_input
 from zmqkit.model import is_loopback, parse_url
 from zmqkit.options import WAIT_S
@@ -106,7 +106,7 @@ def command(
             published += 1
         joined = publisher.ready(timeout_s=0)
     if as_json:
-        say(to_json({"published": published, "topic": topic, "subscribers": joined}))
+        say_json({"published": published, "topic": topic, "subscribers": joined})
 
 
 def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:

@@ -15,7 +15,7 @@ import click
 import zmqkit
 from zmqkit.cli.drops import Drops
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import escaped, say, say_value, tell, to_json
+from zmqkit.cli.output import say, say_json, say_value, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
 from zmqkit.cli.searched import searched
 from zmqkit.core.membership.membership import key_of
@@ -58,8 +58,9 @@ def command(
 
     TOPICs are beginnings: kitchen. stands for kitchen.celsius too; without one, all. Text is
     printed plainly and everything else as JSON; control characters are escaped as in Python
-    (\\x1b, \\n) unless --raw or --json is given. Messages that were published and did not
-    arrive are told on standard error, and so are those dropped because the reader was too slow.
+    (\\x1b, \\n) and, with --raw or --json, on a terminal alone. Messages that were published
+    and did not arrive are told on standard error, and so are those dropped because the reader
+    was too slow. So is, after a second, that no publisher is there.
 
     \b
     zmqkit sub weather
@@ -145,17 +146,17 @@ def _print_messages(wait: Wait, count: int | None, *, raw: bool, as_json: bool) 
         message = wait.next()
         printed += 1
         if as_json:
-            say(to_json(message._asdict()))
+            say_json(message._asdict())
         elif raw:
             _print_raw(message.body)
         else:
             body = message.body if isinstance(message.body, str) else to_json(message.body)
-            say(escaped(f"{message.topic} {body}"))
+            say(f"{message.topic} {body}")
 
 
 def _print_raw(body: object) -> None:
     """The body, and a line's end."""
-    if isinstance(body, bytes):
+    if isinstance(body, bytes) and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(body + b"\n")
         sys.stdout.buffer.flush()
@@ -189,7 +190,10 @@ def _print_rates(wait: Wait, count: int | None, *, as_json: bool) -> None:
 
 def _print_rows(rows: list[Rate], *, as_json: bool) -> None:
     for row in rows:
-        say(to_json(asdict(row)) if as_json else str(row))
+        if as_json:
+            say_json(asdict(row))
+        else:
+            say(str(row))
 
 
 def _dropped(subscriber: zmqkit.Subscriber) -> int:
@@ -200,4 +204,4 @@ def _dropped(subscriber: zmqkit.Subscriber) -> int:
 
 
 def _tell_gap(gap: zmqkit.Gap) -> None:
-    tell(f"missing: {gap.missing} messages of {escaped(gap.topic)} from {gap.publisher}")
+    tell(f"missing: {gap.missing} messages of {gap.topic} from {gap.publisher}")
