@@ -110,6 +110,8 @@ GREET_S = 0.25
 GREET_S_MAX = 60.0
 VISITOR_S = 10.0
 RUMOUR_S = 300.0
+EXPLAIN_S = 0.25
+"""How often at most those who find nobody are told anew what was seen instead."""
 LOOK_S = 2.0
 """How often a node looks at its peers file and at the addresses of its host."""
 FORGET_CLIENT_S = 60.0

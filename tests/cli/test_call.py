@@ -168,10 +168,32 @@ def test_v_shows_the_remote_traceback(shop: str, run: Run) -> None:
 
 
 @pytest.mark.slow
+def test_errors_from_there_do_not_steer_a_terminal(shop: str, run: Run) -> None:
+    done = run("call", "-v", shop, "fail", "\x1b[2J\x9b\u202e")
+    assert done.returncode == 1
+    shown = "ValueError: \\x1b[2J\\x9b\\u202e"
+    assert done.stderr.decode().count(shown) == 2  # the error, and the end of its traceback
+    assert b"\x1b" not in done.stderr
+
+
+@pytest.mark.slow
 def test_nobody_there_is_1_after_the_wait(name: str, run: Run) -> None:
     done = run("call", f"{name}-nobody", "x", "--wait", "0.1")
     assert done.returncode == 1
     assert b"nobody serves" in done.stderr
+    assert b"searched on this machine only, the network was not searched" in done.stderr
+    assert b"--insecure or ZMQKIT_INSECURE=1 on both sides" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_publisher_of_that_name_is_pointed_out(name: str, run: Run, begin: Begin) -> None:
+    topic = f"{name}-news"
+    begin("pub", topic, "t", "x", "--hz", "10", "--ready", "0")
+    assert run("sub", topic, "--count", "1").returncode == 0
+    done = run("call", topic, "x", "--wait", "1")
+    assert done.returncode == 1
+    said = f"a publisher is called {topic!r}: use zmqkit.Subscriber or `zmqkit sub`"
+    assert said in done.stderr.decode()
 
 
 @pytest.mark.slow

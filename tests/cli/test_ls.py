@@ -59,6 +59,8 @@ def test_nobody_is_said_to_people_and_is_an_empty_array_to_programs(run: Run) ->
     done = run("ls", "--wait", "0")
     assert (done.returncode, done.stdout) == (0, b"")
     assert b"nobody" in done.stderr
+    assert b"searched on this machine only, the network was not searched" in done.stderr
+    assert run("ls", "--wait", "0", "--json").stderr == b""
 
 
 def test_details_say_who_told_of_it_and_where_it_answers(serve: Serve, run: Run) -> None:

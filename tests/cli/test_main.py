@@ -160,6 +160,21 @@ def test_errors_become_exit_codes_and_one_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("options", [[], ["-v"]], ids=["warning", "verbose"])
+def test_what_is_logged_does_not_steer_a_terminal(options: list[str]) -> None:
+    code = (
+        "import logging, sys; from zmqkit.cli import main\n"
+        "@main.cli.command('log')\n"
+        "def command(): logging.getLogger('zmqkit').warning('a%s', chr(27))\n"
+        "main.Commands.get_command = lambda self, ctx, name: command\n"
+        "sys.exit(main.run([*sys.argv[1:], 'log']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *options], capture_output=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr.endswith(b"a\\x1b\n")
+
+
 @pytest.mark.slow
 def test_zeroconf_is_not_imported_for_help() -> None:
     code = "import sys; from zmqkit.cli.main import run; run(['--help'])"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import sys
 from datetime import UTC, datetime
 from math import inf, nan
 
@@ -121,9 +123,70 @@ def test_json_is_one_line() -> None:
         ("\x1b[31mred\x9b0m", "\\x1b[31mred\\x9b0m"),
         ("a\r\n\tb\x00\x7f", "a\\r\\n\\tb\\x00\\x7f"),
         ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+        ("a\u200eb\u061cc", "a\\u200eb\\u061cc"),
         ("C:\\new", "C:\\new"),
         ("👩\u200d🔬", "👩\u200d🔬"),
     ],
 )
 def test_control_characters_are_escaped_where_lines_must_be_true(text: str, shown: str) -> None:
     assert output.escaped(text) == shown
+
+
+FORGED = "a\x1b[31m\nerror: \u202eb\x9b\x7f"
+SHOWN = "a\\x1b[31m\\nerror: \\u202eb\\x9b\\x7f"
+
+
+def test_a_line_is_one_line_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say(FORGED)
+    output.tell(FORGED)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (f"{SHOWN}\n", f"{SHOWN}\n")
+
+
+def test_an_error_is_one_line_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say_error(FORGED)
+    assert capsys.readouterr().err == f"error: {SHOWN}\n".replace("\\n", " ")
+
+
+def test_text_of_several_lines_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
+    output.tell_lines("a\n\tb\x1b\r")
+    assert capsys.readouterr().err == "a\n\tb\\x1b\\r\n"
+
+
+def test_a_style_is_not_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    output.say("\x1b", fg="red")
+    assert terminal.getvalue() == "\x1b[31m\\x1b\x1b[0m\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "as_json", "shown"),
+    [
+        ("a\n\tb\x1b[2J\r", False, "a\n\tb\\x1b[2J\\r\n"),
+        ("a\n\x9b", True, '"a\\n\\u009b"\n'),
+        (["\x9b\u202e"], False, '["\\u009b\\u202e"]\n'),
+    ],
+)
+def test_values_do_not_steer_a_terminal(
+    value: object, as_json: bool, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    output.say_value(value, as_json=as_json)
+    assert terminal.getvalue() == shown
+    if not isinstance(value, str):
+        assert json.loads(shown) == value
+
+
+def test_a_log_entry_is_one_line_and_its_traceback_lines_of_its_own() -> None:
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        caught = sys.exc_info()
+    record = logging.LogRecord("zmqkit", 30, "", 1, "%s", (FORGED,), caught)
+    first, *lines = output.Escaping("%(levelname)s %(message)s").format(record).split("\n")
+    assert first == f"WARNING {SHOWN}"
+    assert lines[0].startswith("Traceback") and lines[-1] == "ValueError: \\x1b[2J"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Begin = Callable[..., "subprocess.Popen[bytes]"]
+Serve = Callable[..., Any]
 LIMIT_S = 10.0
 
 
@@ -116,6 +118,7 @@ def test_nobody_who_subscribes_is_an_error_that_says_what_to_do(
     done = run("pub", topic_name, "t", "x", "--wait", "0.1")
     assert done.returncode == 1
     assert f"start `zmqkit sub {topic_name}`" in done.stderr.decode()
+    assert "other machines need --insecure on both sides" in done.stderr.decode()
     assert run("pub", topic_name, "t", "x", "--ready", "0").returncode == 0
 
 
@@ -123,6 +126,26 @@ def test_nothing_that_comes_is_a_timeout(run: Run, topic_name: str) -> None:
     done = run("sub", topic_name, "--timeout", "0.1")
     assert (done.returncode, done.stdout) == (124, b"")
     assert "nothing from" in done.stderr.decode()
+    assert "no publisher is there: searched on this machine only" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("place", ["", "tcp://127.0.0.1:1/"])
+def test_that_nobody_publishes_is_said_after_a_moment(
+    begin: Begin, topic_name: str, place: str
+) -> None:
+    subscriber = begin("sub", f"{place}{topic_name}")
+    assert subscriber.stderr is not None
+    said = subscriber.stderr.readline().decode()
+    assert said.startswith(f"waiting for '{place}{topic_name}': no publisher is there: ")
+    subscriber.send_signal(signal.SIGINT)
+    assert end_of(subscriber) == (130, "", "error: interrupted\n")
+
+
+def test_a_service_of_that_name_is_pointed_out(serve: Serve, run: Run) -> None:
+    serving = serve("math")
+    done = run("sub", serving.name, "--timeout", "1")
+    assert done.returncode == 124
+    assert "use zmqkit.Client or `zmqkit call`" in done.stderr.decode()
 
 
 def test_raw_rates_make_no_sense(run: Run) -> None:

@@ -49,6 +49,18 @@ def test_a_change_is_a_line() -> None:
     assert change_line("removed", SILENT) == "- a service tcp://127.0.0.1:1 evasive"
 
 
+def test_no_change_steers_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = replace(ONE, address="tcp://[2001:db8::1%\x1b[2J]:1")
+    watch([[forged]], lambda rows: [row.address for row in rows])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    watch([[forged]], lambda rows: [row.address for row in rows])
+    line, screen = capsys.readouterr().out.split("\x1b[H\x1b[J")
+    for shown in (line, screen):
+        assert "\\x1b[2J" in shown and "\x1b" not in shown
+
+
 def test_elsewhere_than_on_a_terminal_each_change_is_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -69,6 +81,10 @@ def test_a_terminal_is_drawn_anew_when_something_is_different(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "5")
     monkeypatch.setenv("LINES", "3")
-    watch([[], [ONE], [ONE], [ONE, TWO, ONE]], lambda rows: [f"{r.label} wide" for r in rows])
+    nobody = ["nobody yet"]
+    watch(
+        [[], [ONE], [ONE], [ONE, TWO, ONE]],
+        lambda rows: [f"{row.label} wide" for row in rows] or nobody,
+    )
     screens = capsys.readouterr().out.split("\x1b[H\x1b[J")
     assert screens == ["", "nobod\n", "a-1 w\n", "a-1 w\na-2 w\n"]

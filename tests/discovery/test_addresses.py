@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 import ifaddr
 import pytest
 
-from zmqkit.discovery.addresses import Here, here, reachable
+from zmqkit.discovery.addresses import Here, best, here, reachable
 from zmqkit.wire.announcement import ADDRESSES_MAX
 
 OURS = [Here(ip_interface("10.77.0.1/24"), 2), Here(ip_interface("fd00::1/64"), 2)]
@@ -80,6 +80,22 @@ def test_link_local_address_needs_its_link_and_that_must_be_ours() -> None:
 def test_order_does_not_depend_on_that_of_arrival() -> None:
     heard = ["10.77.0.3", "10.77.0.2", "192.0.2.1"]
     assert reachable(heard, "lan", OURS) == reachable(heard[::-1], "lan", OURS)
+
+
+@pytest.mark.parametrize(
+    ("ours", "version", "shown"),
+    [
+        (OURS, 6, "10.77.0.1"),
+        (OURS[1:], 6, "fd00::1"),
+        (OURS[1:], 4, "127.0.0.1"),
+        ([Here(ip_interface("fe80::1/64"), 2)], 6, "127.0.0.1"),
+        ([], 4, "127.0.0.1"),
+    ],
+)
+def test_this_host_is_named_by_what_leads_to_it(
+    ours: list[Here], version: int, shown: str
+) -> None:
+    assert best(ours, version) == shown
 
 
 def test_addresses_are_bounded() -> None:

@@ -54,11 +54,12 @@ def serve(node: Node, incarnation: int = 0xA) -> None:
 
 
 def news(node: Node) -> Queue[tuple[str, int]]:
-    """What the node tells of orders."""
+    """What the node tells of instances of orders."""
     queue: Queue[tuple[str, int]] = Queue()
 
     def listen(tell: Tell) -> None:
-        queue.put((tell.news, tell.incarnation))
+        if tell.news != "hint":
+            queue.put((tell.news, tell.incarnation))
 
     node.want(KEY, listen, role="service", open=False)
     return queue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ import pytest
 import zmqkit
 from tests.roles.fakes import FakeService
 from tests.roles.kit import Kit, until
+from zmqkit.discovery import addresses
+from zmqkit.discovery.addresses import Here
+from zmqkit.model import parse_url
+from zmqkit.roles.places import BoundPlace
 
 SHORT_S = 0.1
 
@@ -50,6 +55,34 @@ def test_service_listens_on_this_machine_alone(kit: Kit) -> None:
     assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", service.endpoint)
 
 
+@pytest.mark.parametrize("bind", ["tcp://*:0", "tcp://[::]:0", "tcp://0.0.0.0:0"])
+@pytest.mark.parametrize(
+    ("advertise", "interfaces", "host"),
+    [
+        (None, ["10.77.0.1/24"], "10.77.0.1"),
+        (None, [], "127.0.0.1"),
+        ("2001:db8::5", ["10.77.0.1/24"], "[2001:db8::5]"),
+    ],
+)
+def test_endpoint_of_all_interfaces_can_be_used_by_others(
+    monkeypatch: pytest.MonkeyPatch,
+    bind: str,
+    advertise: str | None,
+    interfaces: list[str],
+    host: str,
+) -> None:
+    ours = [Here(ip_interface(each), 2) for each in interfaces]
+    monkeypatch.setattr(addresses, "here", lambda scope: ours)
+    place = BoundPlace("service", "orders", bind, advertise, insecure=True)
+    link = place.open()  # it is not announced, so nobody is told of it
+    try:
+        port = parse_url(place.endpoint).port
+        assert port and place.endpoint == f"tcp://{host}:{port}"
+    finally:
+        link.close(0)
+        place.release()
+
+
 @pytest.mark.parametrize("suffix", ["", "/NAME"])
 def test_url_leads_to_the_service(kit: Kit, suffix: str) -> None:
     service = kit.serving(double)
@@ -69,6 +102,17 @@ def test_url_of_nobody_finds_no_service(kit: Kit) -> None:
     client = kit.client("tcp://127.0.0.1:1", count=0)
     with pytest.raises(zmqkit.NoService, match=r"127.0.0.1:1"):
         client.options(wait_s=SHORT_S).call("double", 1)
+
+
+def test_nobody_of_a_name_is_told_where_was_searched(kit: Kit) -> None:
+    client = kit.client(count=0)
+
+    def is_explained() -> bool:
+        with pytest.raises(zmqkit.NoService) as raised:
+            client.options(wait_s=SHORT_S).call("double", 1)
+        return "the network was not searched; start one with" in str(raised.value)
+
+    until(is_explained)
 
 
 def test_wrong_name_behind_a_port_is_explained(kit: Kit) -> None:

@@ -106,7 +106,11 @@ class Publisher:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens; empty before it is first used."""
+        """Where it listens, as another program reaches it; empty before it is first used.
+
+        When it listens on all interfaces, it is the address that is advertised, or the best one
+        that this machine had then.
+        """
         return self._place.endpoint
 
     async def publish(self, topic: str, body: object) -> None:

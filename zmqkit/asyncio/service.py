@@ -74,7 +74,11 @@ class Service:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens; empty before `start`."""
+        """Where it listens, as another program reaches it; empty before `start`.
+
+        When it listens on all interfaces, it is the address that is advertised, or the best one
+        that this machine had then.
+        """
         return self._place.endpoint
 
     @overload

@@ -108,7 +108,11 @@ class Publisher:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """Where it listens, as another program reaches it.
+
+        When it listens on all interfaces, it is the address that is advertised, or the best one
+        that this machine had then.
+        """
         return self._place.endpoint
 
     def publish(self, topic: str, body: object) -> None:

@@ -114,7 +114,8 @@ def command(
 
     Text is printed plainly and everything else as JSON, in which bytes are base64, times ISO
     8601, and numbers that JSON does not have "NaN", "Infinity" and "-Infinity". Bytes alone go
-    out unchanged into a pipe or file. Errors are text on standard error, also with --json.
+    out unchanged into a pipe or file; on a terminal control characters are escaped, as they are
+    in all that goes to standard error. Errors are text on standard error, also with --json.
 
     \b
     zmqkit call math sqrt 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from zmqkit.cli.loop import on_loop
-from zmqkit.cli.output import say, several, styled, table, tell, to_json
+from zmqkit.cli.output import say, say_json, several, table, tell
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
 
@@ -44,9 +44,11 @@ def command(*, path: str | None, as_json: bool) -> int:
     finally:
         progress.clear()
     if as_json:
-        say(to_json(result.summary()))
+        say_json(result.summary())
     else:
-        for line in report(file, result):
+        verdict, *lines = report(file, result)
+        say(verdict, fg="green" if result.ok else "red", bold=True)
+        for line in lines:
             say(line)
     for error in result.errors[:1]:
         tell(f"first of {several(len(result.errors), 'lost call')}: {error}")
@@ -55,11 +57,11 @@ def command(*, path: str | None, as_json: bool) -> int:
 
 def report(file: Path, result: Result) -> list[str]:
     """The run as a table for people, with the verdict above it."""
-    verdict, colour = "ok: no call was lost and every word was counted right", "green"
+    verdict = "ok: no call was lost and every word was counted right"
     if not result.ok:
         what = "calls were lost" if result.lost else "the counts differ from those made here"
         what = "the subscriber missed messages" if result.missed else what
-        verdict, colour = f"FAILED: {what}", "red"
+        verdict = f"FAILED: {what}"
     p50, p99, worst = (result.percentile_s(each) * 1e3 for each in (50, 99, 100))
     most = result.counted.most_common(_WORDS)
     watched = f", {result.missed:,} of them missed by a subscriber in another process"
@@ -82,7 +84,7 @@ def report(file: Path, result: Result) -> list[str]:
         ("progress", f"{result.published:,} steps published{watched}"),
         ("words", f"{result.counted.total():,} in all{words}"),
     ]
-    return [styled(verdict, sys.stdout, fg=colour, bold=True), *table(rows)]
+    return [verdict, *table(rows)]
 
 
 class Progress:

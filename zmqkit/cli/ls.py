@@ -11,7 +11,8 @@ import click
 
 from zmqkit.cli.main import log_to_stderr
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import duration, say, table, tell, to_json
+from zmqkit.cli.output import duration, say, say_json, table, tell
+from zmqkit.cli.searched import searched
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.membership import EVERYBODY
@@ -83,21 +84,26 @@ def command(
     news = threading.Event()
     with listening(news, insecure=insecure) as node:
         if watch:
-            draw = None if as_json else lambda rows: lines(rows, verbose=bool(verbose))
-            Watch(node.directory, news, draw).run(for_s)
+
+            def draw(rows: list[Listing]) -> list[str]:
+                nobody = f"nobody was found yet: {searched(EVERYBODY, insecure=insecure)}"
+                return lines(rows, verbose=bool(verbose)) or [nobody]
+
+            Watch(node.directory, news, None if as_json else draw).run(for_s)
             return
         threading.Event().wait(min(wait_s, WAIT_S_MAX))
         found, peers = node.directory(), node.static_peers() if verbose else []
+        where = searched(EVERYBODY, insecure=insecure)
     if as_json:
         rows: list[Listing | StaticPeer] = [*found, *peers]
-        say(to_json([asdict(row) for row in rows]))
+        say_json([asdict(row) for row in rows])
         return
     for text in lines(found, verbose=bool(verbose)):
         say(text)
     for each in peers:
         say(f"static peer {each.address}: {each.state}")
     if not found:
-        tell(f"nobody was found within {wait_s:g} s")
+        tell(f"nobody was found within {wait_s:g} s: {where}")
 
 
 @contextmanager

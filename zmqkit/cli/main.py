@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from zmqkit.cli.output import say, say_error, tell
+from zmqkit.cli.output import Escaping, say, say_error, tell, tell_lines
 from zmqkit.errors import AddressTaken, CallTimeout, RemoteError, UsageError, ZmqkitError
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
@@ -67,8 +67,9 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
     """Log as much as so many -v ask for; gives their number."""
     if not count:
         return count
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=line)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Escaping("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("zmqkit").setLevel(logging.INFO)
     if count > 1:
         logging.getLogger().setLevel(logging.DEBUG)
@@ -99,7 +100,7 @@ def cli(context: click.Context) -> None:
     Without --insecure (or ZMQKIT_INSECURE=1) everything stays on this machine.
     """
     if context.invoked_subcommand is None:
-        tell(context.get_help())
+        tell_lines(context.get_help())
         context.exit(USAGE)
 
 
@@ -123,6 +124,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives its exit code, after a line about what went wrong."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Escaping())  # writes warnings where there is no -v
     if sys.stdout is None:
         say_error("standard output is closed; to drop it, write to /dev/null")
         return FAILED
@@ -162,7 +165,7 @@ def _usage_text(error: click.ClickException) -> str:
 def _failed(error: ZmqkitError) -> int:
     say_error(f"{error}{_remedy(error)}")
     if isinstance(error, RemoteError) and _is_verbose():
-        tell(error.traceback.rstrip())
+        tell_lines(error.traceback.rstrip())
     else:
         _show_traceback()
     if isinstance(error, UsageError) and not isinstance(error, AddressTaken):
@@ -179,7 +182,7 @@ def _remedy(error: ZmqkitError) -> str:
 
 def _show_traceback() -> None:
     if _is_verbose():
-        tell(traceback.format_exc().rstrip())
+        tell_lines(traceback.format_exc().rstrip())
 
 
 def _is_verbose() -> bool:

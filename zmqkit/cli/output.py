@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import sys
@@ -14,8 +15,15 @@ from typing import IO, Any, TextIO
 
 import click
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What moves the cursor, ends a line, or turns the direction of what follows."""
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""What moves the cursor, ends a line, or turns the direction of text."""
+
+_OF_TEXT = "\n\t"
+"""What text of several lines is made of."""
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def coloured(stream: IO[Any]) -> bool:
@@ -26,46 +34,84 @@ def coloured(stream: IO[Any]) -> bool:
 
 def styled(text: str, stream: IO[Any], **style: Any) -> str:
     """The text in a style of `click.style`, or as it is where colour is not welcome."""
-    return click.style(text, **style) if coloured(stream) else text
+    return click.style(text, **style) if style and coloured(stream) else text
 
 
-def say(text: str) -> None:
-    """Write a line to standard output at once, for whoever reads it through a pipe."""
-    _write(sys.stdout, text)
+def say(text: str, **style: Any) -> None:
+    """Write a line to standard output at once, escaped, in a style of `click.style`."""
+    _write(sys.stdout, styled(escaped(text), sys.stdout, **style))
 
 
 def tell(text: str) -> None:
-    """Write a line to standard error, which is for people."""
-    _write(sys.stderr, text)
+    """Write a line to standard error, which is for people, escaped."""
+    _write(sys.stderr, escaped(text))
+
+
+def tell_lines(text: str) -> None:
+    """Write text of several lines to standard error, each of them escaped."""
+    _write(sys.stderr, escaped(text, but=_OF_TEXT))
 
 
 def say_error(text: str) -> None:
-    """Write `error: …` to standard error, in one line."""
-    tell(f"{styled('error:', sys.stderr, fg='red', bold=True)} {' '.join(text.split())}")
+    """Write `error: …` to standard error, in one line, escaped."""
+    head = styled("error:", sys.stderr, fg="red", bold=True)
+    _write(sys.stderr, f"{head} {escaped(' '.join(text.split()))}")
 
 
-def escaped(text: str) -> str:
-    """The text with control characters as in a Python literal, so that it stays a line."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+def draw(lines: Sequence[str]) -> None:
+    """Write lines, escaped already, to a terminal that is cleared first."""
+    _write(sys.stdout, _HOME_AND_CLEAR + "\n".join(lines))
+
+
+def escaped(text: str, *, but: str = "") -> str:
+    """The text with control characters, but for these, as in a Python literal.
+
+    So it stays a line, and whoever sent it can neither forge others nor steer a terminal.
+    """
+    return _CONTROL.sub(
+        lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text
+    )
+
+
+class Escaping(logging.Formatter):
+    """Writes a log entry as a line, escaped, and a traceback as lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The entry without its traceback."""
+        return escaped(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The entry, and its traceback if it has one."""
+        return escaped(super().format(record), but=_OF_TEXT)
+
+
+def say_json(value: object) -> None:
+    """Write a value as one line of JSON, without control characters where it is a terminal."""
+    text = to_json(value)
+    if sys.stdout.isatty():
+        text = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    _write(sys.stdout, text)
 
 
 def say_value(value: object, *, as_json: bool) -> None:
-    """Write a value: text plainly, bytes unchanged but for a terminal, the rest as JSON.
+    """Write a value: text plainly, bytes unchanged, the rest as JSON.
 
-    A number that JSON does not have is written as `zmqkit call` reads it.
+    On a terminal bytes are base64 and control characters are escaped, but for those that make
+    lines of a text. A number that JSON does not have is written as `zmqkit call` reads it.
     """
     if isinstance(value, bytes) and not as_json and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(value)
         sys.stdout.buffer.flush()
     elif isinstance(value, str) and not as_json:
-        say(value)
+        on_terminal = sys.stdout.isatty()
+        _write(sys.stdout, escaped(value, but=_OF_TEXT) if on_terminal else value)
     elif isinstance(value, bytes) and not as_json:
         say(_base64(value))
     elif isinstance(value, float) and not isfinite(value) and not as_json:
         say(_constant(value))
     else:
-        say(to_json(value))
+        say_json(value)
 
 
 def to_json(value: object) -> str:

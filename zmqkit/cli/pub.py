@@ -12,8 +12,9 @@ import click
 import zmqkit
 from zmqkit.cli.call import Values, parse
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, to_json
+from zmqkit.cli.output import say_json
 from zmqkit.cli.stdin import standard_input
+from zmqkit.model import is_loopback, parse_url
 from zmqkit.options import WAIT_S
 from zmqkit.roles.messages import Policy
 from zmqkit.wire.publication import check_topic
@@ -92,9 +93,12 @@ def command(
     ) as publisher:
         joined = publisher.ready(subscribers, wait_s) if subscribers else 0
         if joined < subscribers:
+            near = is_loopback(parse_url(publisher.endpoint).host)
+            others = "; those on other machines need --insecure on both sides" if near else ""
             raise zmqkit.NoService(
                 f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "
                 f"start `zmqkit sub {name}`, or publish to whoever is there with --ready 0"
+                f"{others}"
             )
         published = 0
         for each in paced(islice(bodies, count), hz):
@@ -102,7 +106,7 @@ def command(
             published += 1
         joined = publisher.ready(timeout_s=0)
     if as_json:
-        say(to_json({"published": published, "topic": topic, "subscribers": joined}))
+        say_json({"published": published, "topic": topic, "subscribers": joined})
 
 
 def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:

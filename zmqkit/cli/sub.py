@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from math import inf
 
@@ -12,8 +15,13 @@ import click
 import zmqkit
 from zmqkit.cli.drops import Drops
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import escaped, say, say_value, tell, to_json
+from zmqkit.cli.output import say, say_json, say_value, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
+from zmqkit.cli.searched import searched
+from zmqkit.core.membership.membership import key_of
+
+MOMENT_S = 1.0
+"""How long to wait for a publisher before saying that none is there."""
 
 
 @click.command("sub", short_help="Print the messages of a name.")
@@ -50,8 +58,9 @@ def command(
 
     TOPICs are beginnings: kitchen. stands for kitchen.celsius too; without one, all. Text is
     printed plainly and everything else as JSON; control characters are escaped as in Python
-    (\\x1b, \\n) unless --raw or --json is given. Messages that were published and did not
-    arrive are told on standard error, and so are those dropped because the reader was too slow.
+    (\\x1b, \\n) and, with --raw or --json, on a terminal alone. Messages that were published
+    and did not arrive are told on standard error, and so are those dropped because the reader
+    was too slow. So is, after a second, that no publisher is there.
 
     \b
     zmqkit sub weather
@@ -64,36 +73,90 @@ def command(
         name, topics or ("",), latest=latest, on_gap=_tell_gap, insecure=insecure or None
     )
     with reader as subscriber, Drops(lambda: _dropped(subscriber)):
-        if hz:
-            _print_rates(subscriber, count, timeout_s, as_json=as_json)
+        wait = Wait(subscriber, timeout_s, insecure=insecure)
+        with wait.told_after(MOMENT_S):
+            if hz:
+                _print_rates(wait, count, as_json=as_json)
+            else:
+                _print_messages(wait, count, raw=raw, as_json=as_json)
+
+
+class Wait:
+    """Waits for messages, so long for each, and says whether anybody is there to send any."""
+
+    def __init__(
+        self, subscriber: zmqkit.Subscriber, timeout_s: float | None, *, insecure: bool
+    ) -> None:
+        self.subscriber = subscriber
+        self.timeout_s = timeout_s
+        self._insecure = insecure
+        self._told = False
+
+    def next(self) -> zmqkit.Message:
+        """The next message; CallTimeout when none came in time."""
+        message = self.subscriber.receive(self.timeout_s)
+        if message is None:
+            raise self.in_vain()
+        return message
+
+    def in_vain(self) -> zmqkit.CallTimeout:
+        """The error that says so, and who is there."""
+        up = [row for row in self.subscriber.publishers() if row["state"] == "up"]
+        who = "no publisher is there" if self._told else self._nobody()
+        who = f"{len(up)} publishers are there" if up else who
+        text = f"nothing from {self.subscriber.name!r} for {self.timeout_s:g} s; {who}"
+        return zmqkit.CallTimeout(text)
+
+    @contextmanager
+    def told_after(self, moment_s: float) -> Iterator[None]:
+        """Meanwhile say on standard error after a moment if nobody is there by then.
+
+        Not where the end comes as soon, which says the same.
+        """
+        if self.timeout_s is not None and self.timeout_s <= moment_s:
+            yield
+            return
+        timer = threading.Timer(moment_s, self._tell_if_alone)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _tell_if_alone(self) -> None:
+        rows = self.subscriber.publishers()
+        if not any(row["state"] == "up" or "://" not in self.subscriber.name for row in rows):
+            self._told = True
+            tell(f"waiting for {self.subscriber.name!r}: {self._nobody()}")
+
+    def _nobody(self) -> str:
+        name = self.subscriber.name
+        if "://" in name:
+            why = "check host and port, and that a publisher listens"
         else:
-            _print_messages(subscriber, count, timeout_s, raw=raw, as_json=as_json)
+            why = searched(key_of("publisher", name), insecure=self._insecure)
+        return f"no publisher is there: {why}"
 
 
-def _print_messages(
-    subscriber: zmqkit.Subscriber,
-    count: int | None,
-    timeout_s: float | None,
-    *,
-    raw: bool,
-    as_json: bool,
-) -> None:
+def _print_messages(wait: Wait, count: int | None, *, raw: bool, as_json: bool) -> None:
     printed = 0
     while printed != count:
-        message = _next(subscriber, timeout_s)
+        message = wait.next()
         printed += 1
         if as_json:
-            say(to_json(message._asdict()))
+            say_json(message._asdict())
         elif raw:
             _print_raw(message.body)
         else:
             body = message.body if isinstance(message.body, str) else to_json(message.body)
-            say(escaped(f"{message.topic} {body}"))
+            say(f"{message.topic} {body}")
 
 
 def _print_raw(body: object) -> None:
     """The body, and a line's end."""
-    if isinstance(body, bytes):
+    if isinstance(body, bytes) and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(body + b"\n")
         sys.stdout.buffer.flush()
@@ -101,16 +164,14 @@ def _print_raw(body: object) -> None:
         say_value(body, as_json=False)
 
 
-def _print_rates(
-    subscriber: zmqkit.Subscriber, count: int | None, timeout_s: float | None, *, as_json: bool
-) -> None:
+def _print_rates(wait: Wait, count: int | None, *, as_json: bool) -> None:
     """Every second, how many messages of each topic came; `count` is of those in all.
 
     The first message starts the clock.
     """
-    message: zmqkit.Message | None = _next(subscriber, timeout_s)
+    message: zmqkit.Message | None = wait.next()
     now = last_at = time.monotonic()
-    rates, seen, silent_s = Rates(now), 0, inf if timeout_s is None else timeout_s
+    rates, seen, silent_s = Rates(now), 0, inf if wait.timeout_s is None else wait.timeout_s
     while True:
         if now >= rates.due_at:
             _print_rows(rates.take(now), as_json=as_json)
@@ -120,32 +181,19 @@ def _print_rates(
         if seen == count or now - last_at >= silent_s:
             break
         until = min(rates.due_at, last_at + silent_s)
-        message = subscriber.receive(max(0.0, until - now))
+        message = wait.subscriber.receive(max(0.0, until - now))
         now = time.monotonic()
     _print_rows(rates.take(now), as_json=as_json)
     if seen != count:
-        raise _nothing_came(subscriber, silent_s)
+        raise wait.in_vain()
 
 
 def _print_rows(rows: list[Rate], *, as_json: bool) -> None:
     for row in rows:
-        say(to_json(asdict(row)) if as_json else str(row))
-
-
-def _next(subscriber: zmqkit.Subscriber, timeout_s: float | None) -> zmqkit.Message:
-    message = subscriber.receive(timeout_s)
-    if message is None:
-        assert timeout_s is not None
-        raise _nothing_came(subscriber, timeout_s)
-    return message
-
-
-def _nothing_came(subscriber: zmqkit.Subscriber, timeout_s: float) -> zmqkit.CallTimeout:
-    """The error that says so, and who is there."""
-    up = [row for row in subscriber.publishers() if row["state"] == "up"]
-    who = f"{len(up)} publishers are there" if up else "no publisher is there"
-    text = f"nothing from {subscriber.name!r} for {timeout_s:g} s; {who}"
-    return zmqkit.CallTimeout(text)
+        if as_json:
+            say_json(asdict(row))
+        else:
+            say(str(row))
 
 
 def _dropped(subscriber: zmqkit.Subscriber) -> int:
@@ -156,4 +204,4 @@ def _dropped(subscriber: zmqkit.Subscriber) -> int:
 
 
 def _tell_gap(gap: zmqkit.Gap) -> None:
-    tell(f"missing: {gap.missing} messages of {escaped(gap.topic)} from {gap.publisher}")
+    tell(f"missing: {gap.missing} messages of {gap.topic} from {gap.publisher}")

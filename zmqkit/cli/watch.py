@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from math import inf
 
-from zmqkit.cli.output import say, to_json
+from zmqkit.cli.output import draw, escaped, say, say_json
 from zmqkit.node.directory import Listing
 
 LOOK_S = 0.5
@@ -20,7 +20,6 @@ SETTLE_S = 0.05
 """How long to wait before each look: who is new is asked and answers meanwhile."""
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
-_HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 Change = tuple[str, Listing]
 """What happened, `added`, `changed` or `removed`, and to whom."""
@@ -60,23 +59,22 @@ class Watch:
 
     def _show(self, rows: list[Listing]) -> None:
         if self._on_terminal and self._draw is not None:
-            self._redraw(self._draw(rows) or ["nobody was found yet"])
+            self._redraw(self._draw(rows))
         else:
             for change, listing in changes(self._before, rows):
-                say(
-                    change_line(change, listing)
-                    if self._draw is not None
-                    else to_json({"change": change, **asdict(listing)})
-                )
+                if self._draw is None:
+                    say_json({"change": change, **asdict(listing)})
+                else:
+                    say(change_line(change, listing))
         self._before = rows
 
     def _redraw(self, lines: Sequence[str]) -> None:
         """Draw from the top, as much as fits, if anything is different."""
         columns, height = shutil.get_terminal_size()
-        fitting = [line[:columns] for line in lines[: height - 1]]
+        fitting = [escaped(line)[:columns] for line in lines[: height - 1]]
         if fitting != self._drawn:
             self._drawn = fitting
-            say(_HOME_AND_CLEAR + "\n".join(fitting))
+            draw(fitting)
 
 
 def changes(before: list[Listing], after: list[Listing]) -> list[Change]:

@@ -103,7 +103,8 @@ class Tell:
     """Membership's news for the roles that want `key`: what became of one instance.
 
     news: `found` (reachable at `endpoint`, or reachable anew), `silent`, `answering`, `lost`,
-    `gone`, or `hint` (`text` says why nothing is found).
+    `gone`, or `hint` (`text` says why nothing is found). open: whom it is for, those who look
+    beyond this machine or those who do not; everybody unless told.
     """
 
     news: str
@@ -111,6 +112,7 @@ class Tell:
     incarnation: int = 0
     endpoint: str = ""
     text: str = ""
+    open: bool | None = None
 
 
 @dataclass(slots=True)

@@ -70,6 +70,17 @@ def _settled(place: Here) -> bool:
     return True
 
 
+def best(ours: Iterable[Here], version: int) -> str:
+    """The address by which programs elsewhere name this host; for version 4, one of IPv4.
+
+    Loopback where there is none: an address of a link means nothing elsewhere.
+    """
+    ours = list(ours)
+    found = reachable((each.text for each in ours), "lan", ours)
+    fit = (each for each in found if version == 6 or ip_address(each).version == version)
+    return next(fit, LOOPBACK)
+
+
 def reachable(addresses: Iterable[str], scope: Scope, ours: Iterable[Here]) -> tuple[str, ...]:
     """Those addresses that lead to a host in the scope, best first.
 

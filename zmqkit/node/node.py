@@ -150,6 +150,10 @@ class Node:
             lambda: static_peers(self.core, self._peers.unasked(beyond=self._beyond))
         )
 
+    def explain(self, key: str, *, open: bool) -> str:
+        """Why nobody is found under a key: where was searched, and what was seen instead."""
+        return self.ask(lambda: self.core.search.explain(key, open=open))
+
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
         self._post(self._keeper.keep, driver)
@@ -327,7 +331,7 @@ class Node:
     def _tell(self, tell: Tell) -> None:
         near = tell.news != "found" or is_loopback(parse_url(tell.endpoint).host)
         for listener, open in self._listeners.get(tell.key, ()):
-            if near or open:
+            if (near or open) and tell.open in (None, open):
                 listener(tell)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -19,6 +19,9 @@ from zmqkit.options import check_open
 if TYPE_CHECKING:
     from zmqkit.node.node import Listener, Node
 
+_EVERYWHERE = ("*", "0.0.0.0", "::")
+"""Hosts that stand for all interfaces, loopback among them."""
+
 
 def check_insecure(insecure: object) -> None:
     """Raise UsageError for what does not say whether the network may be used in plain text."""
@@ -119,14 +122,30 @@ class BoundPlace:
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
-            self.endpoint = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
-            if host not in ("*", LOOPBACK):
+            bound = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
+            self.endpoint = self._usable(bound)
+            if host not in (*_EVERYWHERE, LOOPBACK):
                 # Peers on this machine come by its loopback, whatever the address is.
                 link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
         except ConfigError:
             link.close(0)
             raise
         return link
+
+    def _usable(self, bound: str) -> str:
+        """The endpoint as another program can use it: a bound one may mean all interfaces."""
+        url = parse_url(bound)
+        if url.host not in _EVERYWHERE:
+            return bound
+        # ifaddr takes a moment to import, and only what is open to the network needs it here.
+        from zmqkit.discovery.addresses import best, here
+
+        try:
+            ours = here("lan")
+        except OSError:
+            ours = []
+        host = self._advertise or best(ours, 6 if url.host == "::" else 4)
+        return f"tcp://{bracketed(host)}:{url.port}"
 
     def about(self) -> dict[str, object]:
         """What a WELCOME tells beside the core's own fields."""

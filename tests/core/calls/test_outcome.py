@@ -81,3 +81,18 @@ def test_a_lost_call_says_how_others_may_move(call: Call) -> None:
 def test_nobody_says_why_or_what_to_start() -> None:
     assert str(nobody("orders", "it has: stock")).endswith(": it has: stock")
     assert "zmqkit serve" in str(nobody("orders", ""))
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("tcp://127.0.0.1:5000/orders", "check host and port, and that a service listens"),
+        (
+            "tcp://10.0.0.1:5000/orders",
+            "open to the network, with insecure=True, --insecure or",
+        ),
+        ("memory://orders", "bind a zmqkit.Service to it, in this process"),
+    ],
+)
+def test_nobody_at_a_url_has_a_remedy_of_its_own(url: str, remedy: str) -> None:
+    assert remedy in str(nobody(url, ""))

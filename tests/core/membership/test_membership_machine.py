@@ -153,6 +153,11 @@ class MembershipMachine(RuleBasedStateMachine):
         self.perform(self.core.receive(peer, packets.ended(1, *sorted(roles)), self.now))
 
     @rule()
+    def end_turn(self) -> None:
+        self.perform(self.core.flush(self.now))
+        assert self.core.flush(self.now) == []
+
+    @rule()
     def readdressed(self) -> None:
         self.perform(self.core.readdressed(self.now))
 

@@ -12,6 +12,7 @@ from zmqkit.errors import (
     RemoteError,
     ZmqkitError,
 )
+from zmqkit.model import leads_away
 from zmqkit.wire.packet import ErrorRow
 
 Outcome = tuple[object, object, ZmqkitError | None]
@@ -75,8 +76,15 @@ def timed_out(call: Job) -> CallTimeout:
 
 
 def nobody(name: str, hint: str) -> NoService:
-    """The end of a call that found no instance."""
+    """The end of a call that found no instance; the hint is membership's explanation."""
     remedy = "; start one with zmqkit.Service or `zmqkit serve`"
-    if "://" in name:
+    if name.startswith("memory://"):
+        remedy = "; bind a zmqkit.Service to it, in this process"
+    elif leads_away(name):
+        remedy = (
+            "; nobody answered there: check host and port, and that a service listens that is "
+            "open to the network, with insecure=True, --insecure or ZMQKIT_INSECURE=1"
+        )
+    elif "://" in name:
         remedy = "; nobody answered there: check host and port, and that a service listens"
     return NoService(f"nobody serves {name!r}" + (f": {hint}" if hint else remedy))

@@ -30,6 +30,7 @@ from zmqkit.core.membership.directory import (
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.neighbours import Neighbours
 from zmqkit.core.membership.rumour import Rumours
+from zmqkit.core.membership.search import Search
 from zmqkit.core.membership.seed import Seed, Seeds
 from zmqkit.core.membership.sighting import (
     HELLO,
@@ -65,6 +66,7 @@ class MembershipCore:
         self.sightings = self._known.by_incarnation
         self.seeds = Seeds(process)
         self._wants = Wants(self._known, self.seeds)
+        self.search = Search(self._known, self._wants)
         self._rumours = Rumours(process, self.malformed)
 
     # Commands
@@ -194,21 +196,23 @@ class MembershipCore:
         for neighbour in self.neighbours.due(now):
             effects += self._look_after(neighbour, now)
         self.offers.visitors.tick(now)
+        self.search.tick(now)
         effects += self._untold(self._rumours.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
         return effects + self._ask_around(now)
 
     def flush(self, now: float) -> list[Effect]:
-        """Nothing to do: control packets leave at once."""
-        return []
+        """Explain to those who may find nobody what is known; control packets leave at once."""
+        return self.search.flush(now)
 
     def deadline(self) -> float:
         """When `tick` is due next."""
         seeds_at = self.seeds.deadline() if self._is_active() else inf
         visitors_at = self.offers.visitors.deadline()
         rumours_at = self._rumours.deadline(asks=bool(self._wants))
-        return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at)
+        search_at = self.search.deadline()
+        return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at, search_at)
 
     def check(self) -> None:
         """Connections match lives, and what was told is known and wanted."""

@@ -17,12 +17,16 @@ def key_of(role: str, name: str) -> str:
 
 
 class Wants:
-    """Keys, each wanted by one or more: a name, a URL, or everybody."""
+    """Keys, each wanted by one or more: a name, a URL, or everybody.
+
+    changes: counts what was added.
+    """
 
     def __init__(self, known: Sightings, seeds: Seeds) -> None:
         self._known = known
         self._seeds = seeds
         self._opens: dict[str, list[bool]] = {}
+        self.changes = 0
 
     def __contains__(self, key: object) -> bool:
         return key in self._opens
@@ -38,6 +42,7 @@ class Wants:
     def add(self, key: str, *, open: bool) -> None:
         """One more wants this, beyond this machine only if open."""
         self._opens.setdefault(key, []).append(open)
+        self.changes += 1
 
     def remove(self, key: str, *, open: bool) -> bool:
         """One no longer does; whether that was the last who wanted it."""
@@ -48,6 +53,10 @@ class Wants:
             return False
         del self._opens[key]
         return True
+
+    def pairs(self) -> list[tuple[str, bool]]:
+        """Each key, with whether somebody who wants it looks beyond this machine, and not."""
+        return [(key, open) for key, opens in self._opens.items() for open in sorted({*opens})]
 
     def keys(self, incarnation: int) -> list[str]:
         """The keys under which somebody wants this instance."""

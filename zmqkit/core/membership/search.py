@@ -1,0 +1,120 @@
+"""What to tell those who find nobody: where was searched, and what was seen there instead."""
+
+from __future__ import annotations
+
+from math import inf
+
+from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.membership.sighting import Sightings
+from zmqkit.core.membership.wants import EVERYBODY, Wants
+from zmqkit.model import Record, bracketed
+from zmqkit.options import EXPLAIN_S
+
+_HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
+_START = {
+    "service": "start one with zmqkit.Service or `zmqkit serve`",
+    "publisher": "start one with zmqkit.Publisher or `zmqkit pub`",
+}
+_USE = {
+    "service": "use zmqkit.Client or `zmqkit call`",
+    "publisher": "use zmqkit.Subscriber or `zmqkit sub`",
+}
+
+
+class Search:
+    """Explains why the instances of a name are not found, to each who wants that name.
+
+    It does so at the end of a turn in which anything was learned, every EXPLAIN_S at most: it
+    looks through all that is known. An explanation is told when it differs from the last one.
+    """
+
+    def __init__(self, known: Sightings, wants: Wants) -> None:
+        self._known = known
+        self._wants = wants
+        self._told: dict[tuple[str, bool], str] = {}
+        self._seen = (0, 0)
+        self._looked_at = -inf
+        self._due_at = inf
+
+    def flush(self, now: float) -> list[Effect]:
+        """Tell what is new; whoever wants a name since the last time is told in any case."""
+        seen = (self._known.changes, self._wants.changes)
+        if seen == self._seen:
+            return []
+        if seen[1] != self._seen[1]:
+            self._told.clear()
+        elif now < self._looked_at + EXPLAIN_S:
+            self._due_at = self._looked_at + EXPLAIN_S
+            return []
+        self._seen, self._looked_at, self._due_at = seen, now, inf
+        effects: list[Effect] = []
+        pairs = [pair for pair in self._wants.pairs() if "://" not in pair[0]]
+        records = self._records({key for key, _ in pairs})
+        for key, open in pairs:
+            text = self._explain(key, records, open=open)
+            if self._told.get((key, open)) != text:
+                self._told[key, open] = text
+                effects.append(Tell("hint", key, text=text, open=open))
+        return effects
+
+    def tick(self, now: float) -> None:
+        """The end of this turn is late enough."""
+        if now >= self._due_at:
+            self._due_at = inf
+
+    def deadline(self) -> float:
+        """When `tick` is due next."""
+        return self._due_at
+
+    def explain(self, key: str, *, open: bool) -> str:
+        """Why nobody is found under a key, and what to do, for those who look that far."""
+        return self._explain(key, self._records({key}), open=open)
+
+    def _records(self, keys: set[str]) -> dict[str, list[Record]]:
+        """What is known of the names in these keys, by name."""
+        records: dict[str, list[Record]] = {key.partition("/")[2]: [] for key in keys}
+        for sighting in self._known.by_incarnation.values():
+            record = sighting.record
+            if record.name in records:
+                records[record.name].append(record)
+        return records
+
+    def _explain(self, key: str, records: dict[str, list[Record]], *, open: bool) -> str:
+        if open:
+            where = "searched on this machine and on the network"
+            elsewhere = f"on another machine with {_HOW_TO_OPEN} there too"
+        else:
+            where = "searched on this machine only, the network was not searched"
+            elsewhere = f"or for other machines use {_HOW_TO_OPEN} on both sides"
+        if key == EVERYBODY:
+            return f"{where}; start a service or publisher, {elsewhere}"
+        role, _, name = key.partition("/")
+        ours = [each for each in records[name] if each.role == role]
+        found = self._out_of_reach(ours, open=open) or _namesake(role, records[name])
+        return f"{found}; {where}" if found else f"{where}; {_START[role]}, {elsewhere}"
+
+    def _out_of_reach(self, records: list[Record], *, open: bool) -> str:
+        """What to say of those that were heard of: none answers, or none may be asked."""
+        for record in records:
+            if places := self._known.places(record.process, beyond=open):
+                at = f"{bracketed(places[0][0])}:{places[0][1]}"
+                return (
+                    f"one was heard of at {at} and does not answer there: it is gone, or a "
+                    "firewall is in between, see `zmqkit ls -v`"
+                )
+        for record in records:
+            if places := self._known.places(record.process, beyond=True):
+                return (
+                    f"one is on the network at {places[0][0]}, which this side may not use "
+                    f"without {_HOW_TO_OPEN}"
+                )
+        return ""
+
+
+def _namesake(role: str, records: list[Record]) -> str:
+    """What to say when a role of another kind has the name."""
+    for record in records:
+        if record.role != role:
+            use = f": {_USE[record.role]}" if record.role in _USE else ""
+            return f"a {record.role} is called {record.name!r}{use}"
+    return ""
