@@ -28,7 +28,7 @@ from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, WELCOME, unpack
+from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, unpack
 
 
 @pytest.fixture
@@ -359,6 +359,16 @@ def test_what_makes_no_sense_is_counted(
 ) -> None:
     assert receive(service, frames) == []
     assert service.stats()["malformed"] == {reason: 1}
+
+
+def test_a_number_that_none_can_follow_is_malformed(service: ServiceCore) -> None:
+    assert receive(service, request((1 << 64) - 1)) == []
+    assert service.stats()["malformed"] == {"sequences": 1}
+
+
+def test_the_highest_number_can_be_forgotten_and_told_of(forgetful: ServiceCore) -> None:
+    answer(forgetful, handled(receive(forgetful, request(SEQUENCE_MAX))))
+    assert [read(e) for e in forgetful.close()] == [(BYE, [SEQUENCE_MAX + 1, []])]
 
 
 def test_an_answer_that_found_no_way_is_counted(service: ServiceCore) -> None:
