@@ -205,6 +205,25 @@ def test_a_client_that_returns_after_a_minute_runs_nothing_twice(service: Servic
     assert codes(receive(service, request(5), FORGET_CLIENT_S)) == [(5, "forgotten")]
 
 
+def test_what_was_settled_before_it_was_forgotten_does_not_run_again(
+    service: ServiceCore,
+) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    service.tick(service.deadline())
+    assert service.stats()["clients"] == 0
+    assert receive(service, request(5), FORGET_CLIENT_S) == []
+
+
+def test_what_was_open_elsewhere_when_its_client_was_forgotten_may_come_here(
+    service: ServiceCore,
+) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6, [4]))
+    service.tick(service.deadline())
+    assert len(handled(receive(service, request(4), FORGET_CLIENT_S))) == 1
+
+
 def test_what_may_run_twice_is_run_again_when_it_was_forgotten(service: ServiceCore) -> None:
     answer(service, handled(receive(service, request(5, method="price"))))
     service.tick(service.deadline())

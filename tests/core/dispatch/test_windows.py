@@ -70,13 +70,23 @@ def test_a_forgotten_client_finds_its_answered_ids_taken(windows: Windows) -> No
     windows.check()
 
 
-def test_a_client_that_settled_everything_leaves_nothing(windows: Windows) -> None:
+def test_what_a_forgotten_client_had_settled_stays_settled(windows: Windows) -> None:
     window = heard(windows, 1)
     window.retain(7, Answer(REPLY, b""))
     window.below = 8
     window.free()
+    window.settle_except(20, frozenset({9, 15}))
     windows.sweep(FORGET_CLIENT_S)
-    assert heard(windows, 1).forgotten_below == 0
+    window = heard(windows, 1)
+    assert window.forgotten_below == 0
+    assert [n for n in range(22) if not window.is_settled(n)] == [9, 15, 20, 21]
+    windows.check()
+
+
+def test_a_client_that_said_nothing_of_its_ids_leaves_nothing(windows: Windows) -> None:
+    heard(windows, 1)
+    windows.sweep(FORGET_CLIENT_S)
+    assert not windows.remembered
 
 
 def test_the_stalest_client_makes_room_for_a_new_one(
@@ -106,6 +116,19 @@ def test_memory_of_forgotten_clients_is_bounded(
         heard(windows, client).retain(7, Answer(REPLY, b""))
     windows.check()
     assert heard(windows, 1).forgotten_below == 0
+
+
+def test_so_is_that_of_what_they_left_open(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 5)
+    for client in (1, 2):
+        heard(windows, client).settle_except(9, frozenset({5, 6, 7}))
+        windows.sweep(windows.sweep_at + FORGET_CLIENT_S)
+    windows.check()
+    assert list(windows.away) == [2], "of the other it does not know what may have run"
+    assert not heard(windows, 1).is_settled(1) and heard(windows, 2).is_settled(1)
+    windows.check()
 
 
 def test_who_returns_is_remembered_before_another_is_forgotten(
