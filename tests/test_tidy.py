@@ -67,6 +67,7 @@ TOP = {
     "asyncio": "roles",
     "blocking": "roles",
     "demo": "cli",
+    "limits": "model",
     "options": "model",
 }
 

@@ -17,23 +17,28 @@ from tests.core.calls.serving import (
     receive,
     request,
 )
-from zmqkit.core.calls import admission
-from zmqkit.core.calls import service as service_module
+from zmqkit.core.calls.pending import PENDING_CALLS_MAX
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, unpack
+from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack, unpack
+
+
+def limited(**limits: int) -> ServiceCore:
+    """A service with these limits."""
+    methods = {"add": False, "price": True}
+    return ServiceCore(SERVICE, methods, 1, limits=ServiceLimits(**limits))
 
 
 @pytest.fixture
 def service() -> ServiceCore:
-    return ServiceCore(SERVICE, {"add": False, "price": True}, 1)
+    return limited()
 
 
 # Who is there
@@ -51,10 +56,8 @@ def test_what_is_meant_for_an_earlier_owner_does_not_run(service: ServiceCore) -
     assert [read(e)[0] for e in effects] == [WELCOME] and service.in_flight == 0
 
 
-def test_too_many_clients_with_work_are_an_event(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+def test_too_many_clients_with_work_are_an_event() -> None:
+    service = limited(clients_max=1)
     receive(service, request(5))
     effects = receive(service, packets.hello(OTHER))
     assert effects == [Note("clients-full", {"clients": 1})]
@@ -111,7 +114,7 @@ def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
     columns = unpack(request(5, 6)).meta
     assert isinstance(columns, list)
     columns[2][1][1] = 9
-    packet = service_module.wire.pack(8, CLIENT, SERVICE, 0, encode(columns))
+    packet = pack(8, CLIENT, SERVICE, 0, encode(columns))
     assert [r.sequence for r in handled(receive(service, packet))] == [6]
 
 
@@ -126,10 +129,9 @@ def test_refusals_of_one_packet_share_a_packet(service: ServiceCore) -> None:
     assert len(effects) == 1 and len(codes(effects)) == 99
 
 
-def test_too_many_requests_are_refused(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 1)
+@pytest.mark.parametrize("limit", ["requests_max", "client_requests_max"])
+def test_too_many_requests_are_refused(limit: str) -> None:
+    service = limited(**{limit: 1})
     effects = receive(service, request(5, 6))
     assert [r.sequence for r in handled(effects)] == [5]
     assert codes(effects) == [(6, "busy")]
@@ -169,21 +171,19 @@ def test_a_copy_from_elsewhere_is_answered_there(service: ServiceCore) -> None:
 
 
 @pytest.mark.parametrize("method", ["nowhere", "add"])
-def test_what_was_refused_is_never_accepted(
-    service: ServiceCore, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
+def test_what_was_refused_is_never_accepted(method: str) -> None:
+    service = limited(requests_max=1)
+    holding = handled(receive(service, request(4)))
     [(_, code)] = codes(receive(service, request(5, method=method)))
-    monkeypatch.undo()
+    answer(service, holding)
     service.methods = {"add": False, "nowhere": False}
     assert codes(receive(service, request(5, method=method))) == [(5, code)]
 
 
 @pytest.fixture
-def forgetful(service: ServiceCore, monkeypatch: pytest.MonkeyPatch) -> ServiceCore:
+def forgetful() -> ServiceCore:
     """A service that has answered id 5, and given the answer up for space."""
-    monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
+    service = limited(retained_bytes_max=0)
     answer(service, handled(receive(service, request(5))))
     assert service.stats()["evicted"] == 1
     return service
@@ -269,7 +269,7 @@ def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:
 
 
 def test_a_ping_lists_as_many_as_a_client_may_have(service: ServiceCore) -> None:
-    many = range(service_module.PENDING_CALLS_MAX)
+    many = range(PENDING_CALLS_MAX)
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 1, len(many), many))
     assert read(pong)[0] == PONG
 
@@ -306,10 +306,8 @@ def test_each_client_is_told_what_was_taken(service: ServiceCore) -> None:
     assert words == [(BYE, [0, [5, 6]]), (BYE, [0, []])]
 
 
-def test_more_than_a_client_can_have_are_told_by_the_highest(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "PENDING_CALLS_MAX", 1)
+def test_more_than_a_client_can_have_are_told_by_the_highest() -> None:
+    service = limited(open_ids_max=1)
     for number in (5, 8):
         answer(service, handled(receive(service, request(number))))
     assert [read(e) for e in service.close()] == [(BYE, [9, []])]
@@ -333,15 +331,14 @@ def test_one_that_came_back_is_told_once(service: ServiceCore) -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(
-    service: ServiceCore, leaves: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(leaves: bool) -> None:
+    service = limited(requests_max=1)
     again = request(5, method="price")
     answer(service, handled(receive(service, again)))
     service.tick(FORGET_CLIENT_S)
+    receive(service, packets.request(OTHER, SERVICE, 1), FORGET_CLIENT_S)
     if leaves:
         service.leave()
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
     [refusal] = receive(service, again, FORGET_CLIENT_S)
     _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
     assert row[0] == ("leaving" if leaves else "busy") and row[4] is True

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from zmqkit.core.calls import service as service_module
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Request, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.wire.encoding import encode
@@ -30,8 +29,6 @@ class ServiceMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        windows_module.CLIENTS_MAX = 1
-        self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False})
         self.streaming: list[StreamRequest] = []
         self.given: dict[tuple[int, int], int] = {}
         self.left: dict[tuple[int, int], int] = {}
@@ -46,6 +43,11 @@ class ServiceMachine(RuleBasedStateMachine):
         self.below = {1: 0, 2: 0}
         self.open_below = {1: 0, 2: 0}
         self.settled: set[tuple[int, int]] = set()
+
+    @initialize(kept=st.sampled_from([200, 10_000]))
+    def begin(self, kept: int) -> None:
+        limits = ServiceLimits(clients_max=1, retained_bytes_max=kept)
+        self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False}, limits=limits)
 
     def perform(self, effects: list[Effect]) -> None:
         """What a driver does."""
@@ -245,10 +247,6 @@ class ServiceMachine(RuleBasedStateMachine):
         self.perform(self.core.tick(self.now))
         assert self.core.deadline() > self.now
 
-    @rule(kept=st.sampled_from([200, 10_000]))
-    def change_limit(self, kept: int) -> None:
-        service_module.RETAINED_BYTES_MAX = windows_module.RETAINED_BYTES_MAX = kept
-
     @precondition(lambda self: len(self.ran) > 5)
     @rule()
     def leave(self) -> None:
@@ -260,8 +258,6 @@ class ServiceMachine(RuleBasedStateMachine):
         assert self.core.in_flight <= CREDIT
 
     def teardown(self) -> None:
-        service_module.RETAINED_BYTES_MAX = windows_module.RETAINED_BYTES_MAX = 64 << 20
-        windows_module.CLIENTS_MAX = 10_000
         self.perform(self.core.close())
         self.core.check()
         stats = self.core.stats()

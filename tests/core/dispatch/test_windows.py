@@ -6,17 +6,17 @@ import math
 
 import pytest
 
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Request
+from zmqkit.limits import ServiceLimits
 from zmqkit.options import FORGET_CLIENT_S
 from zmqkit.wire.packet import REPLY
 
 
 @pytest.fixture
 def windows() -> Windows:
-    return Windows()
+    return Windows(ServiceLimits())
 
 
 def heard(windows: Windows, client: int, now: float = 0.0) -> Window:
@@ -89,39 +89,30 @@ def test_a_client_that_said_nothing_of_its_ids_leaves_nothing(windows: Windows) 
     assert not windows.remembered
 
 
-def test_the_stalest_client_makes_room_for_a_new_one(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 2)
+def test_the_stalest_client_makes_room_for_a_new_one() -> None:
+    windows = Windows(ServiceLimits(clients_max=2))
     busy(heard(windows, 1))
     heard(windows, 2)
     heard(windows, 3)
     assert [window.client for window in windows] == [1, 3]
 
 
-def test_a_new_client_finds_no_room_among_those_with_work(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+def test_a_new_client_finds_no_room_among_those_with_work() -> None:
+    windows = Windows(ServiceLimits(clients_max=1))
     busy(heard(windows, 1))
     assert windows.hear(2, b"p", 0.0) is None
 
 
-def test_memory_of_forgotten_clients_is_bounded(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
-    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
+def test_memory_of_forgotten_clients_is_bounded() -> None:
+    windows = Windows(ServiceLimits(clients_max=1, forgotten_max=1))
     for client in (1, 2, 3):
         heard(windows, client).retain(7, Answer(REPLY, b""))
     windows.check()
     assert heard(windows, 1).forgotten_below == 0
 
 
-def test_so_is_that_of_what_they_left_open(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 5)
+def test_so_is_that_of_what_they_left_open() -> None:
+    windows = Windows(ServiceLimits(forgotten_max=5))
     for client in (1, 2):
         heard(windows, client).settle_except(9, frozenset({5, 6, 7}))
         windows.sweep(windows.sweep_at + FORGET_CLIENT_S)
@@ -131,20 +122,15 @@ def test_so_is_that_of_what_they_left_open(
     windows.check()
 
 
-def test_who_returns_is_remembered_before_another_is_forgotten(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
-    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
+def test_who_returns_is_remembered_before_another_is_forgotten() -> None:
+    windows = Windows(ServiceLimits(clients_max=1, forgotten_max=1))
     for client in (1, 2):
         heard(windows, client).retain(7, Answer(REPLY, b""))
     assert heard(windows, 1).forgotten_below == 8
 
 
-def test_who_keeps_most_gives_up_first(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 10_000)
+def test_who_keeps_most_gives_up_first() -> None:
+    windows = Windows(ServiceLimits(retained_bytes_max=10_000))
     heard(windows, 1).retain(1, Answer(REPLY, bytes(1000)))
     for number in range(1, 11):
         heard(windows, 2).retain(number, Answer(REPLY, bytes(1000)))

@@ -11,7 +11,7 @@ from zmqkit.core.calls.stream import Ended
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.options import CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
+from zmqkit.limits import ServiceLimits
 from zmqkit.wire import packet as wire
 
 
@@ -28,6 +28,7 @@ class Admission:
         streams: Streams,
         outbox: Outbox,
         counts: Counter[str],
+        limits: ServiceLimits,
     ) -> None:
         self.leaving = False
         self._offered = offered
@@ -35,6 +36,7 @@ class Admission:
         self._streams = streams
         self._outbox = outbox
         self._counts = counts
+        self._limits = limits
 
     def turned_away(
         self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
@@ -59,8 +61,8 @@ class Admission:
     def takes(self, window: Window, count: int) -> bool:
         """Whether so many more requests are within the limits."""
         return not self.leaving and (
-            len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
-            and self._work.held_count + count <= REQUESTS_MAX
+            len(window.held) + count <= self._limits.client_requests_max
+            and self._work.held_count + count <= self._limits.requests_max
         )
 
     def _known(

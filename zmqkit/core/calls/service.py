@@ -14,15 +14,14 @@ from collections.abc import Callable, Mapping
 from zmqkit.core.calls.admission import Admission
 from zmqkit.core.calls.answers import TAKEN, Outbox
 from zmqkit.core.calls.methods import Methods
-from zmqkit.core.calls.pending import PENDING_CALLS_MAX
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, RETAINED_BYTES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
@@ -31,6 +30,7 @@ from zmqkit.wire.streams import grant_rows, stream_rows
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 _NONE: Mapping[str, bool] = {}
+_LIMITS = ServiceLimits()
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -45,6 +45,8 @@ class ServiceCore:
         methods: Mapping[str, bool],
         concurrency: int,
         streams: Mapping[str, bool] = _NONE,
+        *,
+        limits: ServiceLimits = _LIMITS,
     ) -> None:
         """`methods` and `streams`, which give many values, may grow later.
 
@@ -54,15 +56,16 @@ class ServiceCore:
         self.methods = methods
         self._offered = Methods(methods, streams)
         self.concurrency = concurrency
+        self._limits = limits
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._windows = Windows()
+        self._windows = Windows(limits)
         self._outbox = Outbox(incarnation, self._windows)
-        self._work = Work(self._windows, self._outbox, self.counts)
-        self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
+        self._work = Work(self._windows, self._outbox, self.counts, limits)
+        self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._admission = Admission(
-            self._offered, self._work, self._streams, self._outbox, self.counts
+            self._offered, self._work, self._streams, self._outbox, self.counts, limits
         )
         self._stale: list[Window] = []
         self._closed = False
@@ -107,7 +110,7 @@ class ServiceCore:
                 if not request.oneway:
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
@@ -289,7 +292,7 @@ class ServiceCore:
             if oneway:
                 self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
         if at_once:
             effects.append(Handle(at_once))
@@ -313,19 +316,19 @@ class ServiceCore:
         return effects + self._work.dispatch(now, self.concurrency)
 
     def _make_room(self) -> None:
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
             raise Malformed("ping")
-        still_open = wire.sequences_of(meta[2], PENDING_CALLS_MAX)
+        still_open = wire.sequences_of(meta[2], self._limits.open_ids_max)
         window.settle_except(meta[1], frozenset(still_open))
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
         held = [sequence for sequence, r in window.held.items() if not r.oneway]
-        told: list[object] = [meta[0], CREDIT, held]
+        told: list[object] = [meta[0], self._limits.credit, held]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
@@ -338,7 +341,7 @@ class ServiceCore:
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
+        return self._give_up(window, wire.sequences_of(packet.meta, self._limits.credit), now)
 
     def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
         effects = self._work.abort(window, sequences)
@@ -352,7 +355,7 @@ class ServiceCore:
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
         names = self._offered.idempotent()
-        fields = {"credit": CREDIT, "idempotent": names, **self.about}
+        fields = {"credit": self._limits.credit, "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 
     def _bye(self, window: Window) -> Send:
@@ -363,7 +366,7 @@ class ServiceCore:
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]
         taken += [number for number, request in window.held.items() if has_begun(request)]
-        if len(taken) > PENDING_CALLS_MAX:
+        if len(taken) > self._limits.open_ids_max:
             below, taken = max(below, *taken) + 1, []
         return self._packet(window, wire.BYE, encode([below, taken]))
 

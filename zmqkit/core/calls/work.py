@@ -15,7 +15,7 @@ from zmqkit.core.dispatch.window import Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request
 from zmqkit.core.line import Line
-from zmqkit.options import STREAM_BYTES, STREAM_ITEMS
+from zmqkit.limits import ServiceLimits
 from zmqkit.wire.packet import RequestRow
 
 
@@ -26,7 +26,9 @@ class Work:
     many values. parked: those of them that wait for credit. held_count: how many there are.
     """
 
-    def __init__(self, windows: Windows, outbox: Outbox, counts: Counter[str]) -> None:
+    def __init__(
+        self, windows: Windows, outbox: Outbox, counts: Counter[str], limits: ServiceLimits
+    ) -> None:
         self.queue: Line[Request] = Line()
         self.running: dict[int, Request] = {}
         self.streams: dict[int, StreamRequest] = {}
@@ -37,6 +39,7 @@ class Work:
         self._windows = windows
         self._outbox = outbox
         self._counts = counts
+        self._limits = limits
 
     def accept(
         self, window: Window, row: RequestRow, limits: tuple[int, int] | None, now: float
@@ -54,8 +57,8 @@ class Work:
             items, size = limits
             request = self.streams[ticket] = StreamRequest(
                 *fields,
-                items_max=min(items, STREAM_ITEMS),
-                bytes_max=min(size, STREAM_BYTES),
+                items_max=min(items, self._limits.stream_items_max),
+                bytes_max=min(size, self._limits.stream_bytes_max),
             )
         window.held[sequence] = request
         self.held_count += 1

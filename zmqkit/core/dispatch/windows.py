@@ -7,12 +7,8 @@ from collections.abc import Iterator
 from math import inf
 
 from zmqkit.core.dispatch.window import Budget, Ids, Window
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import PeerId
-from zmqkit.options import CLIENTS_MAX, FORGET_CLIENT_S, RETAINED_BYTES_MAX
-
-FORGOTTEN_MAX = 10 * CLIENTS_MAX
-"""Clients of whom only numbers are kept; each id that they had open counts as one more. The
-oldest make room, for there must be an end."""
 
 
 class Windows:
@@ -25,7 +21,8 @@ class Windows:
     much there is of the forgotten.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
+        self._limits = limits
         self.budget = Budget()
         self.sweep_at = inf
         self.by_client: OrderedDict[int, Window] = OrderedDict()
@@ -62,18 +59,19 @@ class Windows:
         if now < self.sweep_at:
             return
         for window in list(self.by_client.values()):
-            if now - window.heard_at < FORGET_CLIENT_S:
+            if now - window.heard_at < self._limits.forget_client_s:
                 break
             if not window.held:
                 self._forget(window)
-        self.sweep_at = now + FORGET_CLIENT_S / 4 if self.by_client else inf
+        self.sweep_at = now + self._limits.forget_client_s / 4 if self.by_client else inf
 
     def make_room(self) -> int:
         """Evict the oldest answers of whoever keeps most, down to nine tenths; how many."""
         count = 0
-        while self.budget.bytes > RETAINED_BYTES_MAX:
+        bytes_max = self._limits.retained_bytes_max
+        while self.budget.bytes > bytes_max:
             window = max(self.by_client.values(), key=lambda w: w.bytes)
-            count += window.evict(self.budget.bytes - RETAINED_BYTES_MAX * 9 // 10)
+            count += window.evict(self.budget.bytes - bytes_max * 9 // 10)
         return count
 
     def clear(self) -> None:
@@ -96,14 +94,16 @@ class Windows:
             assert not any(map(window.is_settled, kept))
             assert window.bytes == sum(a.size for a in window.answers.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
-        assert len(self.by_client) <= CLIENTS_MAX and self.remembered <= FORGOTTEN_MAX
+        assert len(self.by_client) <= self._limits.clients_max
+        assert self.remembered <= self._limits.forgotten_max
         assert self.remembered == sum(ids.weight for ids in self._forgotten.values())
-        assert len(self.away) <= CLIENTS_MAX and self.away.keys().isdisjoint(self.by_client)
+        assert len(self.away) <= self._limits.clients_max
+        assert self.away.keys().isdisjoint(self.by_client)
 
     def _open(self, client: int, peer: PeerId, now: float) -> Window | None:
         """A new window, in place of the stalest if need be."""
         stalest: Window | None = None
-        if len(self.by_client) >= CLIENTS_MAX:
+        if len(self.by_client) >= self._limits.clients_max:
             stalest = next((w for w in self.by_client.values() if not w.held), None)
             if stalest is None:
                 return None
@@ -116,20 +116,20 @@ class Windows:
         if stalest is not None:
             self._forget(stalest)
         self.by_client[client] = window
-        self.sweep_at = min(self.sweep_at, now + FORGET_CLIENT_S)
+        self.sweep_at = min(self.sweep_at, now + self._limits.forget_client_s)
         return window
 
     def _forget(self, window: Window) -> None:
         window.evict(window.bytes)
         self.away[window.client] = window.peer
-        if len(self.away) > CLIENTS_MAX:
+        if len(self.away) > self._limits.clients_max:
             self.away.popitem(last=False)
         del self.by_client[window.client]
         if not window.seen_below:
             return
         ids = self._forgotten[window.client] = window.ids
         self.remembered += ids.weight
-        while self.remembered > FORGOTTEN_MAX:
+        while self.remembered > self._limits.forgotten_max:
             client, oldest = self._forgotten.popitem(last=False)
             self.remembered -= oldest.weight
             self.away.pop(client, None)  # nobody knows any more what may have run
