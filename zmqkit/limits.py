@@ -16,7 +16,8 @@ class ServiceLimits:
     """What one service takes, keeps and remembers, in all where no client is named.
 
     credit: calls of one client that may be unsettled here. requests_max, client_requests_max:
-    held at once, waiting or running, the second of one client. open_ids_max: in a list of a
+    held at once, waiting or running, the second of one client. held_bytes_max: of all that are
+    held, but one may be larger. open_ids_max: in a list of a
     client. streams_max: not ended. stream_items_max, stream_bytes_max: values of one that its
     caller has not taken. clients_max: remembered with their answers. forgotten_max: of which
     only numbers are kept, each id that they had open counted as one more. retained_bytes_max:
@@ -27,6 +28,7 @@ class ServiceLimits:
     credit: int = options.CREDIT
     requests_max: int = options.REQUESTS_MAX
     client_requests_max: int = options.CREDIT + options.WAITING_CALLS_MAX
+    held_bytes_max: int = options.HELD_BYTES_MAX
     open_ids_max: int = options.WAITING_CALLS_MAX + options.INSTANCES_MAX * options.CREDIT
     streams_max: int = options.STREAMS_MAX
     stream_items_max: int = options.STREAM_ITEMS

@@ -14,6 +14,7 @@ from tests.core.calls.serving import (
     answer,
     codes,
     handled,
+    large,
     receive,
     request,
 )
@@ -135,6 +136,24 @@ def test_too_many_requests_are_refused(limit: str) -> None:
     effects = receive(service, request(5, 6))
     assert [r.sequence for r in handled(effects)] == [5]
     assert codes(effects) == [(6, "busy")]
+
+
+def test_requests_of_too_many_bytes_are_refused() -> None:
+    service = limited(held_bytes_max=10_000)
+    first = handled(receive(service, large(5, 6000)))
+    assert codes(receive(service, large(6, 6000))) == [(6, "busy")]
+    assert receive(service, large(7, 3000)) == []
+    assert [r.sequence for r in handled(answer(service, first))] == [7]
+    assert codes(receive(service, large(8, 6000))) == []
+
+
+def test_a_request_that_alone_has_too_many_bytes_is_accepted() -> None:
+    service = limited(held_bytes_max=10_000)
+    first = handled(receive(service, large(5, 20_000)))
+    assert codes(receive(service, request(6))) == [(6, "busy")]
+    answer(service, first)
+    assert service.stats()["held_bytes"] == 0
+    assert len(handled(receive(service, large(7, 20_000)))) == 1
 
 
 # Copies

@@ -101,6 +101,7 @@ class ServiceCore:
             else:
                 del window.held[sequence]
                 work.held_count -= 1
+                work.held_bytes -= request.size
                 if answer.kind == wire.REPLY:
                     delivered += 1
                 else:
@@ -166,6 +167,7 @@ class ServiceCore:
             "dropped": {k: v for k, v in self._work.dropped.items() if v},
             "in_flight": self._work.held_count,
             "waiting": len(self._work.queue),
+            "held_bytes": self._work.held_bytes,
             "streams": len(self._work.streams),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
@@ -264,7 +266,7 @@ class ServiceCore:
         work, admission, at_once = self._work, self._admission, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
-        takes = admission.takes(window, len(rows))
+        takes, size = admission.takes(window, len(rows), packet.size), packet.size // len(rows)
         room = self.concurrency - len(work.running)
         if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
             room = 0  # in line, for one might overtake another
@@ -274,15 +276,16 @@ class ServiceCore:
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
             if not (is_new and takes and method in self.methods) and admission.turned_away(
-                window, row, oneway=oneway
+                window, row, size, oneway=oneway
             ):
                 continue
             work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
-                now + left_ms / 1000, oneway,
+                now + left_ms / 1000, oneway, size,
             )  # fmt: skip
             work.held_count += 1
+            work.held_bytes += size
             if room > 0 and left_ms > 0:
                 room -= 1
                 work.running[ticket] = request
@@ -302,10 +305,12 @@ class ServiceCore:
 
     def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
-        for row, items, size in stream_rows(packet):
-            if not self._admission.turned_away(window, row, oneway=False, streams=True):
-                limits = None if row[2] in self.methods else (items, size)
-                self._work.accept(window, row, limits, now)
+        rows = stream_rows(packet)
+        size = packet.size // len(rows)
+        for row, items, items_bytes in rows:
+            if not self._admission.turned_away(window, row, size, oneway=False, streams=True):
+                limits = None if row[2] in self.methods else (items, items_bytes)
+                self._work.accept(window, row, size, limits, now)
         effects = self._outbox.take() if self._outbox else []
         self._make_room()
         return effects + self._work.dispatch(now, self.concurrency)
