@@ -1,46 +1,78 @@
-"""The limits of each core as a value: numbers and bytes, with defaults, checked when made.
+"""The limits of each core as one value, with units, which it is given when it is made.
 
-A device file or a test passes others; no limit of a core is anywhere else.
+A test or a device passes others; nothing else in the package has them under another name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from zmqkit import options
 from zmqkit.errors import ConfigError
-from zmqkit.options import (
-    CREDIT,
-    INSTANCES_MAX,
-    RECORDS_MAX,
-    STREAM_BYTES,
-    STREAM_ITEMS,
-    WAITING_CALLS_MAX,
-)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ClientLimits:
-    """What a client keeps and uses at most. ConfigError for anything but whole numbers above 0.
+    """What one client keeps and uses.
 
     waiting_calls_max: calls that wait for an instance, or for its credit. instances_max: those
     that it connects to. known_max: those that it remembers. credit_max: calls that one instance
-    has at a time. stream_items, stream_bytes: values of one stream that are not taken.
+    has at a time. stream_items_max, stream_bytes_max: values of one stream that are not taken.
     """
 
-    waiting_calls_max: int = WAITING_CALLS_MAX
-    instances_max: int = INSTANCES_MAX
-    known_max: int = RECORDS_MAX
-    credit_max: int = CREDIT
-    stream_items: int = STREAM_ITEMS
-    stream_bytes: int = STREAM_BYTES
+    waiting_calls_max: int = options.WAITING_CALLS_MAX
+    instances_max: int = options.INSTANCES_MAX
+    known_max: int = options.RECORDS_MAX
+    credit_max: int = options.CREDIT
+    stream_items_max: int = options.STREAM_ITEMS
+    stream_bytes_max: int = options.STREAM_BYTES
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"{each.name} is {value!r}; use a whole number, 1 or more")
+        """Raise ConfigError for a limit under which nothing works."""
+        _check(self, {})
 
     @property
     def calls_max(self) -> int:
         """What waits in line, and what all instances have been given within their credit."""
         return self.waiting_calls_max + self.instances_max * self.credit_max
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class ServiceLimits:
+    """What one service takes, keeps and remembers, in all where no client is named.
+
+    credit: calls of one client that may be unsettled here. requests_max, client_requests_max:
+    held at once, waiting or running, the second of one client. held_bytes_max: of all that are
+    held, but one may be larger. open_ids_max: in a list of a
+    client. streams_max: not ended. stream_items_max, stream_bytes_max: values of one that its
+    caller has not taken. clients_max: remembered with their answers. forgotten_max: of which
+    only numbers are kept, each id that they had open counted as one more. retained_bytes_max:
+    of answers that are not settled. forget_client_s: how long a client is silent before it is
+    forgotten.
+    """
+
+    credit: int = options.CREDIT
+    requests_max: int = options.REQUESTS_MAX
+    client_requests_max: int = options.CREDIT + options.WAITING_CALLS_MAX
+    held_bytes_max: int = options.HELD_BYTES_MAX
+    open_ids_max: int = options.WAITING_CALLS_MAX + options.INSTANCES_MAX * options.CREDIT
+    streams_max: int = options.STREAMS_MAX
+    stream_items_max: int = options.STREAM_ITEMS
+    stream_bytes_max: int = options.STREAM_BYTES
+    clients_max: int = options.CLIENTS_MAX
+    forgotten_max: int = 10 * options.CLIENTS_MAX
+    retained_bytes_max: int = options.RETAINED_BYTES_MAX
+    forget_client_s: float = options.FORGET_CLIENT_S
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit under which nothing works."""
+        _check(self, {"retained_bytes_max": 0})
+
+
+def _check(limits: ClientLimits | ServiceLimits, least: dict[str, int]) -> None:
+    """Each limit is a number, and at least 1 but for those that have another least."""
+    for field in fields(limits):
+        value, low = getattr(limits, field.name), least.get(field.name, 1)
+        kinds = (int, float) if field.name.endswith("_s") else (int,)
+        if type(value) not in kinds or not value >= low:
+            raise ConfigError(f"limit {field.name} is {value!r}; use a number from {low} on")

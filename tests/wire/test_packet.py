@@ -26,6 +26,7 @@ from zmqkit.wire.packet import (
     PING,
     REPLY,
     REQUEST,
+    SEQUENCE_MAX,
     Packet,
     error_rows,
     fields_of,
@@ -40,6 +41,7 @@ from zmqkit.wire.packet import (
 )
 
 NUMBERS = st.integers(0, (1 << 64) - 1)
+SEQUENCES = st.integers(0, SEQUENCE_MAX)
 METHODS = st.text(max_size=10)
 ARGUMENTS = st.lists(st.integers(0, 9) | st.text(max_size=5), max_size=3)
 HEADERS = st.none() | st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)
@@ -86,7 +88,7 @@ def test_a_compressed_bomb_is_malformed() -> None:
 
 
 @pytest.mark.slow
-@given(st.lists(st.tuples(NUMBERS, NUMBERS, METHODS, HEADERS, ARGUMENTS), min_size=1))
+@given(st.lists(st.tuples(SEQUENCES, NUMBERS, METHODS, HEADERS, ARGUMENTS), min_size=1))
 def test_requests_arrive_as_they_were(
     calls: list[tuple[int, int, str, dict[str, object] | None, list[object]]],
 ) -> None:
@@ -97,7 +99,7 @@ def test_requests_arrive_as_they_were(
 
 
 @pytest.mark.slow
-@given(st.dictionaries(NUMBERS, ARGUMENTS, min_size=1))
+@given(st.dictionaries(SEQUENCES, ARGUMENTS, min_size=1))
 def test_replies_arrive_as_they_were(values: dict[int, list[object]]) -> None:
     meta = reply_columns(list(values), [encode(value) for value in values.values()])
     assert reply_rows(unpack(pack(REPLY, 1, 2, 0, meta))) == list(values.items())
@@ -187,7 +189,9 @@ REQUEST_ROW = ["add", 4, None, [], {}]
         ([[1], 1, [1]], "columns"), ([[1], [1], [1, 2]], "columns"),
         ([[], [], []], "sequences"),
         ([["x"], [1], [REQUEST_ROW]], "sequences"), ([[-1], [1], [REQUEST_ROW]], "sequences"),
-        ([[True], [1], [REQUEST_ROW]], "sequences"), ([[1], ["x"], [REQUEST_ROW]], "request"),
+        ([[True], [1], [REQUEST_ROW]], "sequences"),
+        ([[SEQUENCE_MAX + 1], [1], [REQUEST_ROW]], "sequences"),
+        ([[1], ["x"], [REQUEST_ROW]], "request"),
         ([[1], [1], [None]], "request"), ([[1], [1], [REQUEST_ROW[:4]]], "request"),
         ([[1], [1], [[1, 4, None, [], {}]]], "request"),
         ([[1], [1], [["add", 4, None, {}, {}]]], "request"),
@@ -213,7 +217,9 @@ def test_errors_of_another_shape_are_malformed(row: object) -> None:
         rows_of([[1], [row]], ERROR)
 
 
-@pytest.mark.parametrize("value", [None, {}, ["x"], [1, None], [1, 2, 3]])
+@pytest.mark.parametrize(
+    "value", [None, {}, ["x"], [1, None], [1, 2, 3], [-1], [1, SEQUENCE_MAX + 1]]
+)
 def test_a_list_of_ids_has_a_limit_and_nothing_else_in_it(value: object) -> None:
     with pytest.raises(Malformed, match="sequences"):
         sequences_of(value, 2)

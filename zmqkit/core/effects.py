@@ -46,7 +46,10 @@ class Settle:
 
 @dataclass(slots=True)
 class Request:
-    """One request as its handler sees it. `cancelled` is set when the caller gave up."""
+    """One request as its handler sees it. `cancelled` is set when the caller gave up.
+
+    size: the bytes of it that came.
+    """
 
     ticket: int
     client: int
@@ -58,6 +61,7 @@ class Request:
     priority: int
     deadline_at: float
     oneway: bool
+    size: int = 0
     cancelled: bool = False
 
     @property

@@ -177,7 +177,7 @@ class ClientRole(Role):
     ) -> None:
         super().__init__(process, f"client-{incarnation:x}")
         items, size = window
-        limits = ClientLimits(stream_items=items, stream_bytes=size)
+        limits = ClientLimits(stream_items_max=items, stream_bytes_max=size)
         self.core: ClientCore = ClientCore(target, incarnation, limits)
         self.key = target if "://" in target else key_of("service", target)
 

@@ -43,6 +43,9 @@ HEADER = Struct(">IHIQQQ")
 FIRST = 0x00_5A_01_00
 """The first four bytes of a packet, but for its kind."""
 
+SEQUENCE_MAX = (1 << 64) - 2
+"""The highest sequence number: "below which number" can be said of it, in 64 bits."""
+
 MSGPACK, WITH_RAW, LZ4 = 0x00_00, 0x01_00, 0x00_01
 """Encoding and flags as one number; LZ4 may be added to either."""
 
@@ -240,6 +243,7 @@ def sequences_of(value: object, count_max: int) -> list[int]:
         type(value) is not list
         or len(value) > count_max
         or not _INT.issuperset(map(type, value))
+        or (value and not 0 <= min(value) <= max(value) <= SEQUENCE_MAX)
     ):
         raise Malformed("sequences")
     return value
@@ -287,6 +291,6 @@ def columns_of(packet: Packet, count: int) -> tuple[list[int], list[list[object]
         if type(column) is not list or len(column) != rows:
             raise Malformed("columns")
     for sequence in sequences or "-":
-        if type(sequence) is not int or sequence < 0:
+        if type(sequence) is not int or not 0 <= sequence <= SEQUENCE_MAX:
             raise Malformed("sequences")
     return sequences, columns

@@ -9,7 +9,15 @@ from zmqkit.model import Frames
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import ERROR, REPLY, unpack
+from zmqkit.wire.packet import (
+    ERROR,
+    REPLY,
+    REQUEST,
+    pack,
+    request_body,
+    request_columns,
+    unpack,
+)
 
 SERVICE, CLIENT, OTHER = 0xA, 1, 2
 PEER = b"p"
@@ -27,6 +35,12 @@ def receive(
 def request(*sequences: int, **options: object) -> Frames:
     """Requests of the one client."""
     return packets.request(CLIENT, SERVICE, *sequences, **options)  # type: ignore[arg-type]  # its own options
+
+
+def large(sequence: int, size: int) -> Frames:
+    """A request of the one client with so many bytes as its argument."""
+    meta = request_columns([sequence], [5000], [request_body("add", 4, None, (), {})])
+    return pack(REQUEST, CLIENT, SERVICE, 0, meta, bytes(size))
 
 
 def handled(effects: list[Effect]) -> list[Request]:

@@ -8,6 +8,7 @@ from zmqkit.core.calls.answers import CANCELLED, TAKEN, Outbox, packets, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.dispatch.windows import Windows
+from zmqkit.limits import ServiceLimits
 from zmqkit.options import BATCH_BYTES
 from zmqkit.testing.packets import sent
 from zmqkit.wire.encoding import decode, encode
@@ -63,7 +64,7 @@ def test_what_is_larger_than_a_batch_still_leaves() -> None:
 
 
 def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
-    windows = Windows()
+    windows = Windows(ServiceLimits())
     for client in (1, 2):
         windows.hear(client, b"peer %d" % client, 0.0)
     outbox = Outbox(9, windows)
@@ -75,6 +76,6 @@ def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
 
 
 def test_answers_to_a_client_that_was_forgotten_go_nowhere() -> None:
-    outbox = Outbox(9, Windows())
+    outbox = Outbox(9, Windows(ServiceLimits()))
     outbox.add(1, 5, TAKEN)
     assert outbox.take() == []

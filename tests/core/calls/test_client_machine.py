@@ -34,7 +34,7 @@ INSTANCES = st.sampled_from([0xA, 0xB, 0xC])
 CODES = st.sampled_from([BUSY, LEAVING, EXPIRED, FORGOTTEN, NO_METHOD, RAISED, RECALLED])
 SLOT_S = 1 / 64
 WINDOW = (3, 100)
-LIMITS = ClientLimits(stream_items=3, stream_bytes=100, instances_max=2)
+LIMITS = ClientLimits(stream_items_max=3, stream_bytes_max=100, instances_max=2)
 
 
 class ClientMachine(RuleBasedStateMachine):

@@ -14,27 +14,32 @@ from tests.core.calls.serving import (
     answer,
     codes,
     handled,
+    large,
     receive,
     request,
 )
-from zmqkit.core.calls import admission
-from zmqkit.core.calls import service as service_module
 from zmqkit.core.calls.outcome import RECALLED
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, WELCOME, unpack
+from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack, unpack
+
+
+def limited(**limits: int) -> ServiceCore:
+    """A service with these limits."""
+    methods = {"add": False, "price": True}
+    return ServiceCore(SERVICE, methods, 1, limits=ServiceLimits(**limits))
 
 
 @pytest.fixture
 def service() -> ServiceCore:
-    return ServiceCore(SERVICE, {"add": False, "price": True}, 1)
+    return limited()
 
 
 # Who is there
@@ -52,10 +57,8 @@ def test_what_is_meant_for_an_earlier_owner_does_not_run(service: ServiceCore) -
     assert [read(e)[0] for e in effects] == [WELCOME] and service.in_flight == 0
 
 
-def test_too_many_clients_with_work_are_an_event(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+def test_too_many_clients_with_work_are_an_event() -> None:
+    service = limited(clients_max=1)
     receive(service, request(5))
     effects = receive(service, packets.hello(OTHER))
     assert effects == [Note("clients-full", {"clients": 1})]
@@ -112,7 +115,7 @@ def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
     columns = unpack(request(5, 6)).meta
     assert isinstance(columns, list)
     columns[2][1][1] = 9
-    packet = service_module.wire.pack(8, CLIENT, SERVICE, 0, encode(columns))
+    packet = pack(8, CLIENT, SERVICE, 0, encode(columns))
     assert [r.sequence for r in handled(receive(service, packet))] == [6]
 
 
@@ -127,13 +130,30 @@ def test_refusals_of_one_packet_share_a_packet(service: ServiceCore) -> None:
     assert len(effects) == 1 and len(codes(effects)) == 99
 
 
-def test_too_many_requests_are_refused(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 1)
+@pytest.mark.parametrize("limit", ["requests_max", "client_requests_max"])
+def test_too_many_requests_are_refused(limit: str) -> None:
+    service = limited(**{limit: 1})
     effects = receive(service, request(5, 6))
     assert [r.sequence for r in handled(effects)] == [5]
     assert codes(effects) == [(6, "busy")]
+
+
+def test_requests_of_too_many_bytes_are_refused() -> None:
+    service = limited(held_bytes_max=10_000)
+    first = handled(receive(service, large(5, 6000)))
+    assert codes(receive(service, large(6, 6000))) == [(6, "busy")]
+    assert receive(service, large(7, 3000)) == []
+    assert [r.sequence for r in handled(answer(service, first))] == [7]
+    assert codes(receive(service, large(8, 6000))) == []
+
+
+def test_a_request_that_alone_has_too_many_bytes_is_accepted() -> None:
+    service = limited(held_bytes_max=10_000)
+    first = handled(receive(service, large(5, 20_000)))
+    assert codes(receive(service, request(6))) == [(6, "busy")]
+    answer(service, first)
+    assert service.stats()["held_bytes"] == 0
+    assert len(handled(receive(service, large(7, 20_000)))) == 1
 
 
 # Copies
@@ -170,21 +190,19 @@ def test_a_copy_from_elsewhere_is_answered_there(service: ServiceCore) -> None:
 
 
 @pytest.mark.parametrize("method", ["nowhere", "add"])
-def test_what_was_refused_is_never_accepted(
-    service: ServiceCore, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
+def test_what_was_refused_is_never_accepted(method: str) -> None:
+    service = limited(requests_max=1)
+    holding = handled(receive(service, request(4)))
     [(_, code)] = codes(receive(service, request(5, method=method)))
-    monkeypatch.undo()
+    answer(service, holding)
     service.methods = {"add": False, "nowhere": False}
     assert codes(receive(service, request(5, method=method))) == [(5, code)]
 
 
 @pytest.fixture
-def forgetful(service: ServiceCore, monkeypatch: pytest.MonkeyPatch) -> ServiceCore:
+def forgetful() -> ServiceCore:
     """A service that has answered id 5, and given the answer up for space."""
-    monkeypatch.setattr(service_module, "RETAINED_BYTES_MAX", 0)
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
+    service = limited(retained_bytes_max=0)
     answer(service, handled(receive(service, request(5))))
     assert service.stats()["evicted"] == 1
     return service
@@ -204,6 +222,25 @@ def test_a_client_that_returns_after_a_minute_runs_nothing_twice(service: Servic
     assert service.tick(service.deadline()) == []
     assert service.stats()["clients"] == 0
     assert codes(receive(service, request(5), FORGET_CLIENT_S)) == [(5, "forgotten")]
+
+
+def test_what_was_settled_before_it_was_forgotten_does_not_run_again(
+    service: ServiceCore,
+) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    service.tick(service.deadline())
+    assert service.stats()["clients"] == 0
+    assert receive(service, request(5), FORGET_CLIENT_S) == []
+
+
+def test_what_was_open_elsewhere_when_its_client_was_forgotten_may_come_here(
+    service: ServiceCore,
+) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.ping(CLIENT, SERVICE, 1, 6, [4]))
+    service.tick(service.deadline())
+    assert len(handled(receive(service, request(4), FORGET_CLIENT_S))) == 1
 
 
 def test_what_may_run_twice_is_run_again_when_it_was_forgotten(service: ServiceCore) -> None:
@@ -272,7 +309,7 @@ def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:
 
 
 def test_a_ping_lists_as_many_as_a_client_may_have(service: ServiceCore) -> None:
-    many = range(service_module._OPEN_MAX)
+    many = range(ServiceLimits().open_ids_max)
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 1, len(many), many))
     assert read(pong)[0] == PONG
 
@@ -309,10 +346,8 @@ def test_each_client_is_told_what_was_taken(service: ServiceCore) -> None:
     assert words == [(BYE, [0, [5, 6]]), (BYE, [0, []])]
 
 
-def test_more_than_a_client_can_have_are_told_by_the_highest(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "_OPEN_MAX", 1)
+def test_more_than_a_client_can_have_are_told_by_the_highest() -> None:
+    service = limited(open_ids_max=1)
     for number in (5, 8):
         answer(service, handled(receive(service, request(number))))
     assert [read(e) for e in service.close()] == [(BYE, [9, []])]
@@ -336,15 +371,14 @@ def test_one_that_came_back_is_told_once(service: ServiceCore) -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(
-    service: ServiceCore, leaves: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(leaves: bool) -> None:
+    service = limited(requests_max=1)
     again = request(5, method="price")
     answer(service, handled(receive(service, again)))
     service.tick(FORGET_CLIENT_S)
+    receive(service, packets.request(OTHER, SERVICE, 1), FORGET_CLIENT_S)
     if leaves:
         service.leave()
-    monkeypatch.setattr(admission, "REQUESTS_MAX", 0)
     [refusal] = receive(service, again, FORGET_CLIENT_S)
     _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
     assert row[0] == ("leaving" if leaves else "busy") and row[4] is True
@@ -381,6 +415,16 @@ def test_what_makes_no_sense_is_counted(
 ) -> None:
     assert receive(service, frames) == []
     assert service.stats()["malformed"] == {reason: 1}
+
+
+def test_a_number_that_none_can_follow_is_malformed(service: ServiceCore) -> None:
+    assert receive(service, request((1 << 64) - 1)) == []
+    assert service.stats()["malformed"] == {"sequences": 1}
+
+
+def test_the_highest_number_can_be_forgotten_and_told_of(forgetful: ServiceCore) -> None:
+    answer(forgetful, handled(receive(forgetful, request(SEQUENCE_MAX))))
+    assert [read(e) for e in forgetful.close()] == [(BYE, [SEQUENCE_MAX + 1, []])]
 
 
 def test_an_answer_that_found_no_way_is_counted(service: ServiceCore) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from zmqkit.core.calls import service as service_module
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request, Send
+from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Request, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.testing import packets
 from zmqkit.wire.encoding import encode
@@ -26,12 +25,10 @@ MAY_HAVE_RUN = ("forgotten", "raised")
 
 
 class ServiceMachine(RuleBasedStateMachine):
-    """Clients send any open id any number of times, settle what they like, and fall silent."""
+    """Clients send any id any number of times, settle what they like, and fall silent."""
 
     def __init__(self) -> None:
         super().__init__()
-        windows_module.CLIENTS_MAX = 1
-        self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False})
         self.streaming: list[StreamRequest] = []
         self.given: dict[tuple[int, int], int] = {}
         self.left: dict[tuple[int, int], int] = {}
@@ -39,10 +36,18 @@ class ServiceMachine(RuleBasedStateMachine):
         self.over: set[tuple[int, int]] = set()
         self.now = 100.0
         self.running: list[Request] = []
+        self.sent: set[tuple[int, int]] = set()
+        self.told: set[tuple[int, int]] = set()
         self.ran: set[tuple[int, int]] = set()
         self.refused: set[tuple[int, int]] = set()
         self.below = {1: 0, 2: 0}
+        self.open_below = {1: 0, 2: 0}
         self.settled: set[tuple[int, int]] = set()
+
+    @initialize(kept=st.sampled_from([200, 10_000]))
+    def begin(self, kept: int) -> None:
+        limits = ServiceLimits(clients_max=1, retained_bytes_max=kept)
+        self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False}, limits=limits)
 
     def perform(self, effects: list[Effect]) -> None:
         """What a driver does."""
@@ -71,6 +76,7 @@ class ServiceMachine(RuleBasedStateMachine):
         name = (request.client, request.sequence)
         assert name not in self.ran, "ran twice"
         assert name not in self.refused, "ran after it was refused"
+        assert name in self.sent, "came when it was settled"
         assert self.now < request.deadline_at
         self.ran.add(name)
         self.running.append(request)
@@ -97,8 +103,13 @@ class ServiceMachine(RuleBasedStateMachine):
             for sequence, count, _ in end_rows(packet):
                 assert count == self.given.get((packet.target, sequence), 0)
 
-    def receive(self, client: int, frames: tuple[bytes, ...]) -> None:
-        self.perform(self.core.receive(b"p", frames, self.now))
+    def receive(self, client: int, frames: tuple[bytes, ...], *names: int) -> None:
+        """Have a packet come, with messages of these numbers."""
+        effects = self.core.receive(b"p", frames, self.now)
+        if Note("clients-full", {"clients": 1}) not in effects:
+            self.told |= {(client, n) for n in range(unpack(frames).settled)}
+        self.sent |= {(client, n) for n in names} - self.told
+        self.perform(effects)
 
     @rule(
         client=CLIENTS,
@@ -120,13 +131,11 @@ class ServiceMachine(RuleBasedStateMachine):
         oneway: bool,
     ) -> None:
         self.settle(client, settled, set())
-        open_ones = [n for n in sequences if (client, n) not in self.settled]
-        if open_ones:
-            frames = packets.request(
-                client, SERVICE, *open_ones, method=method, left_ms=left_ms,
-                priority=priority, settled=self.below[client], oneway=oneway,
-            )  # fmt: skip
-            self.receive(client, frames)
+        frames = packets.request(
+            client, SERVICE, *sequences, method=method, left_ms=left_ms,
+            priority=priority, settled=self.below[client], oneway=oneway,
+        )  # fmt: skip
+        self.receive(client, frames, *sequences)
 
     def settle(self, client: int, below: int, still_open: set[int]) -> None:
         if not still_open:
@@ -148,13 +157,11 @@ class ServiceMachine(RuleBasedStateMachine):
         left_ms: int,
         window: tuple[int, int],
     ) -> None:
-        open_ones = [n for n in sequences if (client, n) not in self.settled]
-        if open_ones:
-            frames = packets.stream(
-                client, SERVICE, *open_ones, method=method, left_ms=left_ms, window=window,
-                settled=self.below[client],
-            )  # fmt: skip
-            self.receive(client, frames)
+        frames = packets.stream(
+            client, SERVICE, *sequences, method=method, left_ms=left_ms, window=window,
+            settled=self.below[client],
+        )  # fmt: skip
+        self.receive(client, frames, *sequences)
 
     @rule(
         client=CLIENTS,
@@ -202,7 +209,13 @@ class ServiceMachine(RuleBasedStateMachine):
     @rule(client=CLIENTS, below=IDS, still_open=st.sets(IDS))
     def ping(self, client: int, below: int, still_open: set[int]) -> None:
         self.settle(client, below, still_open)
-        self.receive(client, packets.ping(client, SERVICE, 1, below, sorted(still_open)))
+        frames = packets.ping(client, SERVICE, 1, below, sorted(still_open))
+        effects = self.core.receive(b"p", frames, self.now)
+        heard = Note("clients-full", {"clients": 1}) not in effects
+        if heard and below >= self.open_below[client]:  # an older one is passed over
+            self.open_below[client] = below
+            self.told |= {(client, n) for n in range(below) if n not in still_open}
+        self.perform(effects)
 
     @rule(client=CLIENTS, sequences=st.lists(IDS, max_size=4))
     def cancel(self, client: int, sequences: list[int]) -> None:
@@ -234,10 +247,6 @@ class ServiceMachine(RuleBasedStateMachine):
         self.perform(self.core.tick(self.now))
         assert self.core.deadline() > self.now
 
-    @rule(kept=st.sampled_from([200, 10_000]))
-    def change_limit(self, kept: int) -> None:
-        service_module.RETAINED_BYTES_MAX = windows_module.RETAINED_BYTES_MAX = kept
-
     @precondition(lambda self: len(self.ran) > 5)
     @rule()
     def leave(self) -> None:
@@ -249,8 +258,6 @@ class ServiceMachine(RuleBasedStateMachine):
         assert self.core.in_flight <= CREDIT
 
     def teardown(self) -> None:
-        service_module.RETAINED_BYTES_MAX = windows_module.RETAINED_BYTES_MAX = 64 << 20
-        windows_module.CLIENTS_MAX = 10_000
         self.perform(self.core.close())
         self.core.check()
         stats = self.core.stats()

@@ -6,12 +6,11 @@ import pytest
 
 from tests.core.calls.serving import CLIENT, PEER, SERVICE, answer, codes, handled, receive
 from tests.core.calls.serving import request as request_of
-from zmqkit.core.calls import streams as streams_module
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Send
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS
 from zmqkit.testing import packets
@@ -20,9 +19,15 @@ from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, END, ERROR, HELLO, ITEM, PONG, REPLY, pack
 
 
+def limited(**limits: int) -> ServiceCore:
+    """A service with these limits."""
+    streams = {"count": False, "tell": True}
+    return ServiceCore(SERVICE, {"add": False}, 1, streams, limits=ServiceLimits(**limits))
+
+
 @pytest.fixture
 def service() -> ServiceCore:
-    return ServiceCore(SERVICE, {"add": False}, 1, {"count": False, "tell": True})
+    return limited()
 
 
 def stream(*sequences: int, **options: object) -> Frames:
@@ -181,13 +186,10 @@ def test_who_reads_on_where_nothing_is_known_is_told(service: ServiceCore) -> No
     assert codes(grant(service, 5, 3)) == [(5, "forgotten")]
 
 
-def test_an_end_given_up_for_space_may_have_run(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_end_given_up_for_space_may_have_run() -> None:
+    service = limited(retained_bytes_max=0)
     request = started(service)
     give(service, request, "a")
-    monkeypatch.setattr("zmqkit.core.calls.service.RETAINED_BYTES_MAX", 0)
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 0)
     finish(service, request)
     assert service.stats()["evicted"] == 1
     assert codes(grant(service, 5, 0, missing=0)) == [(5, "forgotten")]
@@ -260,10 +262,8 @@ def test_a_client_silent_for_long_reads_no_more(service: ServiceCore) -> None:
     assert service.stats()["clients"] == 0
 
 
-def test_too_many_streams_are_refused(
-    service: ServiceCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams_module, "STREAMS_MAX", 1)
+def test_too_many_streams_are_refused() -> None:
+    service = limited(streams_max=1)
     assert codes(receive(service, stream(5, 6))) == [(6, "busy")]
 
 

@@ -6,17 +6,17 @@ import math
 
 import pytest
 
-from zmqkit.core.dispatch import windows as windows_module
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Request
+from zmqkit.limits import ServiceLimits
 from zmqkit.options import FORGET_CLIENT_S
 from zmqkit.wire.packet import REPLY
 
 
 @pytest.fixture
 def windows() -> Windows:
-    return Windows()
+    return Windows(ServiceLimits())
 
 
 def heard(windows: Windows, client: int, now: float = 0.0) -> Window:
@@ -70,58 +70,67 @@ def test_a_forgotten_client_finds_its_answered_ids_taken(windows: Windows) -> No
     windows.check()
 
 
-def test_a_client_that_settled_everything_leaves_nothing(windows: Windows) -> None:
+def test_what_a_forgotten_client_had_settled_stays_settled(windows: Windows) -> None:
     window = heard(windows, 1)
     window.retain(7, Answer(REPLY, b""))
     window.below = 8
     window.free()
+    window.settle_except(20, frozenset({9, 15}))
     windows.sweep(FORGET_CLIENT_S)
-    assert heard(windows, 1).forgotten_below == 0
+    window = heard(windows, 1)
+    assert window.forgotten_below == 0
+    assert [n for n in range(22) if not window.is_settled(n)] == [9, 15, 20, 21]
+    windows.check()
 
 
-def test_the_stalest_client_makes_room_for_a_new_one(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 2)
+def test_a_client_that_said_nothing_of_its_ids_leaves_nothing(windows: Windows) -> None:
+    heard(windows, 1)
+    windows.sweep(FORGET_CLIENT_S)
+    assert not windows.remembered
+
+
+def test_the_stalest_client_makes_room_for_a_new_one() -> None:
+    windows = Windows(ServiceLimits(clients_max=2))
     busy(heard(windows, 1))
     heard(windows, 2)
     heard(windows, 3)
     assert [window.client for window in windows] == [1, 3]
 
 
-def test_a_new_client_finds_no_room_among_those_with_work(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
+def test_a_new_client_finds_no_room_among_those_with_work() -> None:
+    windows = Windows(ServiceLimits(clients_max=1))
     busy(heard(windows, 1))
     assert windows.hear(2, b"p", 0.0) is None
 
 
-def test_memory_of_forgotten_clients_is_bounded(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
-    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
+def test_memory_of_forgotten_clients_is_bounded() -> None:
+    windows = Windows(ServiceLimits(clients_max=1, forgotten_max=1))
     for client in (1, 2, 3):
         heard(windows, client).retain(7, Answer(REPLY, b""))
     windows.check()
     assert heard(windows, 1).forgotten_below == 0
 
 
-def test_who_returns_is_remembered_before_another_is_forgotten(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "CLIENTS_MAX", 1)
-    monkeypatch.setattr(windows_module, "FORGOTTEN_MAX", 1)
+def test_so_is_that_of_what_they_left_open() -> None:
+    windows = Windows(ServiceLimits(forgotten_max=5))
+    for client in (1, 2):
+        heard(windows, client).settle_except(9, frozenset({5, 6, 7}))
+        windows.sweep(windows.sweep_at + FORGET_CLIENT_S)
+    windows.check()
+    assert list(windows.away) == [2], "of the other it does not know what may have run"
+    assert not heard(windows, 1).is_settled(1) and heard(windows, 2).is_settled(1)
+    windows.check()
+
+
+def test_who_returns_is_remembered_before_another_is_forgotten() -> None:
+    windows = Windows(ServiceLimits(clients_max=1, forgotten_max=1))
     for client in (1, 2):
         heard(windows, client).retain(7, Answer(REPLY, b""))
     assert heard(windows, 1).forgotten_below == 8
 
 
-def test_who_keeps_most_gives_up_first(
-    windows: Windows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(windows_module, "RETAINED_BYTES_MAX", 10_000)
+def test_who_keeps_most_gives_up_first() -> None:
+    windows = Windows(ServiceLimits(retained_bytes_max=10_000))
     heard(windows, 1).retain(1, Answer(REPLY, bytes(1000)))
     for number in range(1, 11):
         heard(windows, 2).retain(number, Answer(REPLY, bytes(1000)))

@@ -45,7 +45,19 @@ def test_topics_are_not_remembered_without_end(
 
 def test_a_topic_that_is_heard_too_early_begins_anew(source: Source) -> None:
     source.position(b"early").next = 5
-    source.settle()
+    source.settle((b"",))
     source.position(b"t").next = 5
-    source.settle()
+    source.settle((b"",))
     assert source.state is State.UP and list(source.positions) == [b"t"]
+
+
+def test_a_topic_is_not_too_early_if_its_subscription_was_in_place_before(
+    source: Source,
+) -> None:
+    source.settle((b"a", b"b"))
+    source.state = State.OPENING
+    source.keep((b"a",))
+    for topic in (b"a1", b"b1", b"c1"):
+        source.position(topic).next = 5
+    source.settle((b"a", b"b", b"c"))
+    assert list(source.positions) == [b"a1"]

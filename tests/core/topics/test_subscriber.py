@@ -209,6 +209,45 @@ def test_what_is_lost_with_a_connection_is_missing() -> None:
     assert core.gaps() == [(PUBLISHER, "t", 2)]
 
 
+@pytest.mark.parametrize("anew", ["underneath", "lost", "gone"])
+def test_what_is_lost_of_a_topic_first_heard_on_a_new_connection_is_missing(anew: str) -> None:
+    core = made("t", "u")
+    if anew != "underneath":
+        core.hear(Tell(anew, "", PUBLISHER), 1.0)
+        core.hear(found(), 1.0)
+    take_in(core, welcome(0), publish("t", 3, 3), publish("t", 5, 5))
+    take_in(core, welcome(2), publish("t", 9, 9))
+    assert core.gaps() == [(PUBLISHER, "t", 4)]
+
+
+def test_a_topic_subscribed_to_while_its_publisher_is_lost_misses_nothing_before_welcome() -> (
+    None
+):
+    core = made("t")
+    core.hear(Tell("lost", "", PUBLISHER), 1.0)
+    core.unsubscribe(["t"])
+    core.subscribe(["t"], 1.0)
+    core.hear(found(), 1.0)
+    take_in(core, publish("t", 2, 2), publish("t", 5, 5), welcome(2), publish("t", 9, 9))
+    assert core.gaps() == []
+    take_in(core, publish("t", 11, 11))
+    assert core.gaps() == [(PUBLISHER, "t", 1)]
+
+
+def test_what_follows_another_publisher_at_an_address_misses_nothing() -> None:
+    core = SubscriberCore("weather", SUBSCRIBER, ["t"])
+    peer = peer_of(0)
+    core.hear(found(0), 0.0)
+    core.receive(peer, welcome(1), 0.0)
+    core.receive(peer, publish("t", 5, 5), 0.0)
+    for frames in (
+        welcome(0, source=OTHER),
+        *(publish("t", n, n, source=OTHER) for n in (2, 4)),
+    ):
+        core.receive(peer, frames, 0.0)
+    assert core.gaps() == []
+
+
 def test_another_publisher_at_an_address_replaces_the_one_expected() -> None:
     core = made()
     assert take_in(core, welcome(0, source=OTHER)) == [

@@ -11,7 +11,7 @@ from zmqkit.core.calls.stream import Ended
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.options import CREDIT, REQUESTS_MAX, WAITING_CALLS_MAX
+from zmqkit.limits import ServiceLimits
 from zmqkit.wire import packet as wire
 
 
@@ -28,6 +28,7 @@ class Admission:
         streams: Streams,
         outbox: Outbox,
         counts: Counter[str],
+        limits: ServiceLimits,
     ) -> None:
         self.leaving = False
         self._offered = offered
@@ -35,9 +36,16 @@ class Admission:
         self._streams = streams
         self._outbox = outbox
         self._counts = counts
+        self._limits = limits
 
     def turned_away(
-        self, window: Window, row: wire.RequestRow, *, oneway: bool, streams: bool = False
+        self,
+        window: Window,
+        row: wire.RequestRow,
+        size: int,
+        *,
+        oneway: bool,
+        streams: bool = False,
     ) -> bool:
         """Answer an id that was here before or is refused; false for one that is to run."""
         sequence, method = row[0], row[2]
@@ -48,7 +56,7 @@ class Admission:
             for answer in known:
                 self._outbox.add(window.client, sequence, answer)
             return True
-        refusal = self._refusal(window, sequence, method, streams=streams)
+        refusal = self._refusal(window, sequence, method, size, streams=streams)
         if refusal is None:
             return False
         self._counts["refused"] += 1
@@ -56,11 +64,13 @@ class Admission:
         self._outbox.add(window.client, sequence, refusal)
         return True
 
-    def takes(self, window: Window, count: int) -> bool:
-        """Whether so many more requests are within the limits."""
+    def takes(self, window: Window, count: int, size: int) -> bool:
+        """Whether so many more requests, of so many bytes together, are within the limits."""
+        limits, work = self._limits, self._work
         return not self.leaving and (
-            len(window.held) + count <= CREDIT + WAITING_CALLS_MAX
-            and self._work.held_count + count <= REQUESTS_MAX
+            len(window.held) + count <= limits.client_requests_max
+            and work.held_count + count <= limits.requests_max
+            and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )
 
     def _known(
@@ -83,12 +93,12 @@ class Admission:
         return None
 
     def _refusal(
-        self, window: Window, sequence: int, method: str, *, streams: bool
+        self, window: Window, sequence: int, method: str, size: int, *, streams: bool
     ) -> Answer | None:
         """Why a new request is not accepted, as an answer; None when it is."""
         forgotten = sequence < window.forgotten_below  # and may run twice
         if self.leaving:
             return refuse(LEAVING, may_have_run=forgotten)
-        if not self.takes(window, 1) or (streams and self._streams.is_full):
+        if not self.takes(window, 1, size) or (streams and self._streams.is_full):
             return refuse(BUSY, may_have_run=forgotten)
         return self._offered.refusal(method, streams=streams)

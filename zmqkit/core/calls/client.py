@@ -122,7 +122,7 @@ class ClientCore:
         if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
         call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
-        call.window = (self.limits.stream_items, self.limits.stream_bytes)
+        call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
         return call
 

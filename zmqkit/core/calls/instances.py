@@ -39,7 +39,7 @@ class Instances:
         self.orphans: list[Job] = []
         self._name = name
         self._incarnation = incarnation
-        self._window = (limits.stream_items, limits.stream_bytes)
+        self._window = (limits.stream_items_max, limits.stream_bytes_max)
 
     # News
 

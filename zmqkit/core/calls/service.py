@@ -20,9 +20,8 @@ from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Handle, Note, Request, Send
-from zmqkit.limits import ClientLimits
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, RETAINED_BYTES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
@@ -31,8 +30,7 @@ from zmqkit.wire.streams import grant_rows, stream_rows
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 _NONE: Mapping[str, bool] = {}
-_OPEN_MAX = ClientLimits().calls_max
-"""Calls that a client may name as open."""
+_LIMITS = ServiceLimits()
 
 Result = tuple[Request, Answer]
 """A request that its handler is done with, and what to answer."""
@@ -47,6 +45,8 @@ class ServiceCore:
         methods: Mapping[str, bool],
         concurrency: int,
         streams: Mapping[str, bool] = _NONE,
+        *,
+        limits: ServiceLimits = _LIMITS,
     ) -> None:
         """`methods` and `streams`, which give many values, may grow later.
 
@@ -56,15 +56,16 @@ class ServiceCore:
         self.methods = methods
         self._offered = Methods(methods, streams)
         self.concurrency = concurrency
+        self._limits = limits
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._windows = Windows()
+        self._windows = Windows(limits)
         self._outbox = Outbox(incarnation, self._windows)
-        self._work = Work(self._windows, self._outbox, self.counts)
-        self._streams = Streams(incarnation, self._windows, self._work, self._outbox)
+        self._work = Work(self._windows, self._outbox, self.counts, limits)
+        self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._admission = Admission(
-            self._offered, self._work, self._streams, self._outbox, self.counts
+            self._offered, self._work, self._streams, self._outbox, self.counts, limits
         )
         self._stale: list[Window] = []
         self._closed = False
@@ -101,6 +102,7 @@ class ServiceCore:
             else:
                 del window.held[sequence]
                 work.held_count -= 1
+                work.held_bytes -= request.size
                 if answer.kind == wire.REPLY:
                     delivered += 1
                 else:
@@ -110,7 +112,7 @@ class ServiceCore:
                 if not request.oneway:
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
@@ -166,6 +168,7 @@ class ServiceCore:
             "dropped": {k: v for k, v in self._work.dropped.items() if v},
             "in_flight": self._work.held_count,
             "waiting": len(self._work.queue),
+            "held_bytes": self._work.held_bytes,
             "streams": len(self._work.streams),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
@@ -264,7 +267,7 @@ class ServiceCore:
         work, admission, at_once = self._work, self._admission, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
-        takes = admission.takes(window, len(rows))
+        takes, size = admission.takes(window, len(rows), packet.size), packet.size // len(rows)
         room = self.concurrency - len(work.running)
         if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
             room = 0  # in line, for one might overtake another
@@ -274,15 +277,16 @@ class ServiceCore:
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
             if not (is_new and takes and method in self.methods) and admission.turned_away(
-                window, row, oneway=oneway
+                window, row, size, oneway=oneway
             ):
                 continue
             work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
-                now + left_ms / 1000, oneway,
+                now + left_ms / 1000, oneway, size,
             )  # fmt: skip
             work.held_count += 1
+            work.held_bytes += size
             if room > 0 and left_ms > 0:
                 room -= 1
                 work.running[ticket] = request
@@ -292,7 +296,7 @@ class ServiceCore:
             if oneway:
                 self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
         if at_once:
             effects.append(Handle(at_once))
@@ -302,10 +306,12 @@ class ServiceCore:
 
     def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
-        for row, items, size in stream_rows(packet):
-            if not self._admission.turned_away(window, row, oneway=False, streams=True):
-                limits = None if row[2] in self.methods else (items, size)
-                self._work.accept(window, row, limits, now)
+        rows = stream_rows(packet)
+        size = packet.size // len(rows)
+        for row, items, items_bytes in rows:
+            if not self._admission.turned_away(window, row, size, oneway=False, streams=True):
+                limits = None if row[2] in self.methods else (items, items_bytes)
+                self._work.accept(window, row, size, limits, now)
         effects = self._outbox.take() if self._outbox else []
         self._make_room()
         return effects + self._work.dispatch(now, self.concurrency)
@@ -316,14 +322,14 @@ class ServiceCore:
         return effects + self._work.dispatch(now, self.concurrency)
 
     def _make_room(self) -> None:
-        if self._windows.budget.bytes > RETAINED_BYTES_MAX:
+        if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
             raise Malformed("ping")
-        still_open = wire.sequences_of(meta[2], _OPEN_MAX)
+        still_open = wire.sequences_of(meta[2], self._limits.open_ids_max)
         window.settle_except(meta[1], frozenset(still_open))
         # One-way messages are not named: their acknowledgement may have got lost, so they come
         # again and are acknowledged again.
@@ -332,7 +338,7 @@ class ServiceCore:
             if not request.oneway:
                 (run if self._work.has_begun(request) else wait).append(sequence)
         held = [*run, *wait]
-        told: list[object] = [meta[0], CREDIT, held, len(run)]
+        told: list[object] = [meta[0], self._limits.credit, held, len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
@@ -345,11 +351,11 @@ class ServiceCore:
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._give_up(window, wire.sequences_of(packet.meta, CREDIT), now)
+        return self._give_up(window, wire.sequences_of(packet.meta, self._limits.credit), now)
 
     def _recall(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Give back what has not begun; refused once, it will not run here."""
-        sequences = wire.sequences_of(packet.meta, CREDIT)
+        sequences = wire.sequences_of(packet.meta, self._limits.credit)
         self._work.give_back(window, sequences)
         return self._outbox.take()
 
@@ -365,7 +371,7 @@ class ServiceCore:
 
     def _welcome(self, client: int, peer: PeerId) -> Send:
         names = self._offered.idempotent()
-        fields = {"credit": CREDIT, "idempotent": names, **self.about}
+        fields = {"credit": self._limits.credit, "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 
     def _bye(self, window: Window) -> Send:
@@ -376,7 +382,7 @@ class ServiceCore:
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]
         taken += [number for number, request in window.held.items() if has_begun(request)]
-        if len(taken) > _OPEN_MAX:
+        if len(taken) > self._limits.open_ids_max:
             below, taken = max(below, *taken) + 1, []
         return self._packet(window, wire.BYE, encode([below, taken]))
 

@@ -19,7 +19,8 @@ from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Send
-from zmqkit.options import BATCH_BYTES, FORGET_CLIENT_S, STREAMS_MAX
+from zmqkit.limits import ServiceLimits
+from zmqkit.options import BATCH_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.streams import GrantRow, end_columns, item_columns
@@ -34,7 +35,15 @@ class Streams:
     due: for each client the streams of which something is to be sent, and from which number on.
     """
 
-    def __init__(self, incarnation: int, windows: Windows, work: Work, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        incarnation: int,
+        windows: Windows,
+        work: Work,
+        outbox: Outbox,
+        limits: ServiceLimits,
+    ) -> None:
+        self._limits = limits
         self._incarnation = incarnation
         self._windows = windows
         self._work = work
@@ -44,7 +53,7 @@ class Streams:
     @property
     def is_full(self) -> bool:
         """Whether there are as many as may be."""
-        return len(self._work.streams) >= STREAMS_MAX
+        return len(self._work.streams) >= self._limits.streams_max
 
     # What generators give
 
@@ -116,7 +125,7 @@ class Streams:
         """The streams of clients that were silent for so long that nobody will read them."""
         for request in list(self._work.streams.values()):
             window = self._windows.by_client[request.client]
-            if now - window.heard_at >= FORGET_CLIENT_S:
+            if now - window.heard_at >= self._limits.forget_client_s:
                 yield window, request.sequence
 
     # Packets out
@@ -162,7 +171,7 @@ class Streams:
             assert window.held[request.sequence] is request
             request.check()
             assert ticket not in self._work.parked or not request.goes_on
-        assert len(self._work.streams) <= STREAMS_MAX
+        assert len(self._work.streams) <= self._limits.streams_max
 
     def _wait(self, request: StreamRequest) -> None:
         """Stand in line to go on, or to be closed; without room, wait for credit."""

@@ -15,7 +15,7 @@ from zmqkit.core.dispatch.window import Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request
 from zmqkit.core.line import Line
-from zmqkit.options import STREAM_BYTES, STREAM_ITEMS
+from zmqkit.limits import ServiceLimits
 from zmqkit.wire.packet import RequestRow
 
 
@@ -23,42 +23,54 @@ class Work:
     """The line of requests, those that run, and how many of either were given up.
 
     running: by ticket, a number that each accepted request is given. streams: those that give
-    many values. parked: those of them that wait for credit. held_count: how many there are.
+    many values. parked: those of them that wait for credit. held_count, held_bytes: how many
+    there are, and of how many bytes.
     """
 
-    def __init__(self, windows: Windows, outbox: Outbox, counts: Counter[str]) -> None:
+    def __init__(
+        self, windows: Windows, outbox: Outbox, counts: Counter[str], limits: ServiceLimits
+    ) -> None:
         self.queue: Line[Request] = Line()
         self.running: dict[int, Request] = {}
         self.streams: dict[int, StreamRequest] = {}
         self.parked: dict[int, StreamRequest] = {}
         self.ticket = 0
         self.held_count = 0
+        self.held_bytes = 0
         self.dropped: Counter[str] = Counter()
         self._windows = windows
         self._outbox = outbox
         self._counts = counts
+        self._limits = limits
 
     def accept(
-        self, window: Window, row: RequestRow, limits: tuple[int, int] | None, now: float
+        self,
+        window: Window,
+        row: RequestRow,
+        size: int,
+        limits: tuple[int, int] | None,
+        now: float,
     ) -> None:
-        """Put a request in line; one for a stream with its window of values and bytes."""
+        """Put a request of that size in line; one for a stream with its window of values and
+        bytes."""
         sequence, left_ms, method, priority, headers, args, kwargs = row
         self.ticket = ticket = self.ticket + 1
         fields = (
             ticket, window.client, sequence, method, args, kwargs, headers, priority,
-            now + left_ms / 1000, False,
+            now + left_ms / 1000, False, size,
         )  # fmt: skip
         if limits is None:
             request = Request(*fields)
         else:
-            items, size = limits
+            items, items_bytes = limits
             request = self.streams[ticket] = StreamRequest(
                 *fields,
-                items_max=min(items, STREAM_ITEMS),
-                bytes_max=min(size, STREAM_BYTES),
+                items_max=min(items, self._limits.stream_items_max),
+                bytes_max=min(items_bytes, self._limits.stream_bytes_max),
             )
         window.held[sequence] = request
         self.held_count += 1
+        self.held_bytes += size
         self.queue.join(ticket, priority, request)
 
     def dispatch(self, now: float, concurrency: int) -> list[Effect]:
@@ -141,6 +153,7 @@ class Work:
         """Hold a request no longer."""
         del window.held[request.sequence]
         self.held_count -= 1
+        self.held_bytes -= request.size
         self.streams.pop(request.ticket, None)
 
     def drop(self, window: Window, request: Request, reason: str) -> None:
@@ -170,7 +183,7 @@ class Work:
         self.streams.clear()
         self.parked.clear()
         self.queue = Line()
-        self.held_count = 0
+        self.held_count = self.held_bytes = 0
         return [Abort(stopped)] if stopped else []
 
     def check(self, concurrency: int) -> None:
@@ -180,6 +193,7 @@ class Work:
         ended += sum(self.dropped.values())
         held = sum(len(w.held) for w in self._windows)
         assert held == self.held_count
+        assert self.held_bytes == sum(request.size for request in self.held())
         assert self.ticket == ended + held, "stats do not balance"
         assert len(self.running) + len(self.queue) + len(self.parked) == held
         assert len(self.running) <= concurrency

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from zmqkit.core.effects import Request
 from zmqkit.model import PeerId
@@ -43,6 +44,23 @@ class Budget:
     bytes: int = 0
 
 
+class Ids(NamedTuple):
+    """What a window knows of ids beside those held or answered; see its fields.
+
+    `open` has numbers from `below` on alone.
+    """
+
+    below: int
+    open_below: int
+    open: frozenset[int]
+    forgotten_below: int
+
+    @property
+    def weight(self) -> int:
+        """How much there is to remember: one, and one for each open id."""
+        return 1 + len(self.open)
+
+
 @dataclass(slots=True, eq=False)
 class Window:
     """One client's ids. `below` and `open_below` with `open` say which are settled.
@@ -70,6 +88,17 @@ class Window:
     def seen_below(self) -> int:
         """Ids at or above it were never answered, settled or forgotten."""
         return max(self.below, self.open_below, self.forgotten_below)
+
+    @property
+    def ids(self) -> Ids:
+        """What remains of a window whose client is forgotten."""
+        still_open = frozenset(n for n in self.open if n >= self.below)
+        return Ids(self.below, self.open_below, still_open, self.forgotten_below)
+
+    def recall(self, ids: Ids) -> None:
+        """Know again what was known before the client was forgotten."""
+        self.below, self.open_below, self.open, self.forgotten_below = ids
+        self.freed_below = self.below
 
     def is_settled(self, sequence: int) -> bool:
         """Whether the client needs nothing more of this id."""

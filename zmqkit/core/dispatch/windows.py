@@ -6,28 +6,29 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 
-from zmqkit.core.dispatch.window import Budget, Window
+from zmqkit.core.dispatch.window import Budget, Ids, Window
+from zmqkit.limits import ServiceLimits
 from zmqkit.model import PeerId
-from zmqkit.options import CLIENTS_MAX, FORGET_CLIENT_S, RETAINED_BYTES_MAX
-
-FORGOTTEN_MAX = 10 * CLIENTS_MAX
-"""Clients of whom only a number is kept. The oldest make room, for there must be an end."""
 
 
 class Windows:
     """The windows by client, the one that was silent for longest first.
 
-    A client that is forgotten with unsettled answers leaves one number behind: below it, its
-    ids may have been answered. So a call of a client that returns late does not run again.
-    away: where those who were forgotten last can be told of the service's end.
+    A client that is forgotten leaves behind what it said of its ids, and below which number
+    those that it had not settled may have been answered. So a call of a client that returns
+    late does not run again, and one that it had open elsewhere may still come here.
+    away: where those who were forgotten last can be told of the service's end. remembered: how
+    much there is of the forgotten.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
+        self._limits = limits
         self.budget = Budget()
         self.sweep_at = inf
         self.by_client: OrderedDict[int, Window] = OrderedDict()
         self.away: OrderedDict[int, PeerId] = OrderedDict()
-        self._forgotten: OrderedDict[int, int] = OrderedDict()
+        self.remembered = 0
+        self._forgotten: OrderedDict[int, Ids] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.by_client)
@@ -50,25 +51,27 @@ class Windows:
 
     def forgotten_below(self, client: int) -> int:
         """Below which number the ids of a client that was forgotten may have been answered."""
-        return self._forgotten.get(client, 0)
+        ids = self._forgotten.get(client)
+        return 0 if ids is None else ids.forgotten_below
 
     def sweep(self, now: float) -> None:
         """Forget clients that were silent for a minute and have nothing running here."""
         if now < self.sweep_at:
             return
         for window in list(self.by_client.values()):
-            if now - window.heard_at < FORGET_CLIENT_S:
+            if now - window.heard_at < self._limits.forget_client_s:
                 break
             if not window.held:
                 self._forget(window)
-        self.sweep_at = now + FORGET_CLIENT_S / 4 if self.by_client else inf
+        self.sweep_at = now + self._limits.forget_client_s / 4 if self.by_client else inf
 
     def make_room(self) -> int:
         """Evict the oldest answers of whoever keeps most, down to nine tenths; how many."""
         count = 0
-        while self.budget.bytes > RETAINED_BYTES_MAX:
+        bytes_max = self._limits.retained_bytes_max
+        while self.budget.bytes > bytes_max:
             window = max(self.by_client.values(), key=lambda w: w.bytes)
-            count += window.evict(self.budget.bytes - RETAINED_BYTES_MAX * 9 // 10)
+            count += window.evict(self.budget.bytes - bytes_max * 9 // 10)
         return count
 
     def clear(self) -> None:
@@ -76,6 +79,7 @@ class Windows:
         self.by_client.clear()
         self.away.clear()
         self._forgotten.clear()
+        self.remembered = 0
         self.budget.bytes = 0
         self.sweep_at = inf
 
@@ -90,32 +94,42 @@ class Windows:
             assert not any(map(window.is_settled, kept))
             assert window.bytes == sum(a.size for a in window.answers.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
-        assert len(self.by_client) <= CLIENTS_MAX and len(self._forgotten) <= FORGOTTEN_MAX
-        assert len(self.away) <= CLIENTS_MAX and self.away.keys().isdisjoint(self.by_client)
+        assert len(self.by_client) <= self._limits.clients_max
+        assert self.remembered <= self._limits.forgotten_max
+        assert self.remembered == sum(ids.weight for ids in self._forgotten.values())
+        assert len(self.away) <= self._limits.clients_max
+        assert self.away.keys().isdisjoint(self.by_client)
 
     def _open(self, client: int, peer: PeerId, now: float) -> Window | None:
         """A new window, in place of the stalest if need be."""
         stalest: Window | None = None
-        if len(self.by_client) >= CLIENTS_MAX:
+        if len(self.by_client) >= self._limits.clients_max:
             stalest = next((w for w in self.by_client.values() if not w.held), None)
             if stalest is None:
                 return None
         window = Window(client, peer, now, self.budget)
-        window.forgotten_below = self._forgotten.pop(client, 0)
+        ids = self._forgotten.pop(client, None)
+        if ids is not None:
+            self.remembered -= ids.weight
+            window.recall(ids)
         self.away.pop(client, None)
         if stalest is not None:
             self._forget(stalest)
         self.by_client[client] = window
-        self.sweep_at = min(self.sweep_at, now + FORGET_CLIENT_S)
+        self.sweep_at = min(self.sweep_at, now + self._limits.forget_client_s)
         return window
 
     def _forget(self, window: Window) -> None:
         window.evict(window.bytes)
-        if window.forgotten_below > window.below:
-            self._forgotten[window.client] = window.forgotten_below
-            if len(self._forgotten) > FORGOTTEN_MAX:
-                self._forgotten.popitem(last=False)
         self.away[window.client] = window.peer
-        if len(self.away) > CLIENTS_MAX:
+        if len(self.away) > self._limits.clients_max:
             self.away.popitem(last=False)
         del self.by_client[window.client]
+        if not window.seen_below:
+            return
+        ids = self._forgotten[window.client] = window.ids
+        self.remembered += ids.weight
+        while self.remembered > self._limits.forgotten_max:
+            client, oldest = self._forgotten.popitem(last=False)
+            self.remembered -= oldest.weight
+            self.away.pop(client, None)  # nobody knows any more what may have run

@@ -38,8 +38,9 @@ class Source:
     incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
     address. waits: it waits for this subscriber, whose credit it needs; None before its
     first WELCOME, up to which its messages are passed over. token: of the last HELLO.
-    credited: the last of its marks that was answered. broken: a subscription did not leave,
-    so the connection is to be made anew. watched: membership was asked to watch its
+    credited: the last of its marks that was answered. placed: the prefixes that were in place
+    at a WELCOME and were kept since, over whatever connection. broken: a subscription did not
+    leave, so the connection is to be made anew. watched: membership was asked to watch its
     process. ended: it said BYE. last: where its newest message is, for who looks for the
     next one there.
     """
@@ -52,6 +53,7 @@ class Source:
     waits: bool | None = None
     token: int = 0
     credited: int = 0
+    placed: tuple[bytes, ...] = ()
     broken: bool = False
     watched: bool = False
     ended: bool = False
@@ -70,11 +72,23 @@ class Source:
                 raise Malformed("topic") from error
             if len(self.positions) >= TOPICS_MAX:
                 del self.positions[next(iter(self.positions))]
-            fresh = self.state is not State.UP
+            fresh = not topic.startswith(self.placed)
             position = self.positions[topic] = Position(topic, name, fresh)
         return position
 
-    def settle(self) -> None:
+    def settle(self, prefixes: tuple[bytes, ...]) -> None:
         """All subscriptions are in place: topics that were heard too early begin anew."""
         self.state = State.UP
+        self.placed = prefixes
         self.positions = {t: each for t, each in self.positions.items() if not each.fresh}
+
+    def keep(self, prefixes: tuple[bytes, ...]) -> None:
+        """Nothing but these is subscribed to any more.
+
+        Should a topic come back, what was published meanwhile is not missing.
+        """
+        kept = frozenset(prefixes)
+        self.placed = tuple(prefix for prefix in self.placed if prefix in kept)
+        self.positions = {
+            topic: each for topic, each in self.positions.items() if topic.startswith(prefixes)
+        }

@@ -67,9 +67,7 @@ class Sources:
         self._starts = tuple(self._prefixes)
         effects: list[Effect] = []
         for source in [*self.by_peer.values(), *self._gone.values()]:
-            # Should a topic come back, what was published meanwhile is not missing.
-            kept = {t: p for t, p in source.positions.items() if self.wanted(t)}
-            source.positions = kept
+            source.keep(self._starts)
             if source.state is not State.LOST:
                 effects += [_send(source, publication.UNSUBSCRIBE + p) for p in removed]
         return effects
@@ -144,6 +142,7 @@ class Sources:
         source.incarnation = incarnation
         source.waits, source.credited = None, 0
         source.watched = False
+        source.placed = ()
         source.positions.clear()
 
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
@@ -153,7 +152,7 @@ class Sources:
             return [Note("misnamed", {"wanted": self.name, "there": named})]
         source.waits = fields.get("waits") is True
         if fields.get("token") == source.token and not source.broken:
-            source.settle()
+            source.settle(self._starts)
             source.back_off_s = HELLO_S
             return self._watch(source, fields)
         if source.state is State.UP:

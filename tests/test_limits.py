@@ -1,0 +1,26 @@
+"""The limits of the cores."""
+
+from __future__ import annotations
+
+import pytest
+
+from zmqkit.errors import ConfigError
+from zmqkit.limits import ServiceLimits
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", 1.5, None])
+def test_a_limit_under_which_nothing_works_is_an_error(value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"limit credit is {value!r}; use a number from 1"):
+        ServiceLimits(credit=value)
+
+
+def test_a_service_may_retain_nothing() -> None:
+    assert ServiceLimits(retained_bytes_max=0).retained_bytes_max == 0
+    with pytest.raises(ConfigError, match="from 0 on"):
+        ServiceLimits(retained_bytes_max=-1)
+
+
+def test_durations_may_have_fractions() -> None:
+    assert ServiceLimits(forget_client_s=1.5).forget_client_s == 1.5
+    with pytest.raises(ConfigError, match="forget_client_s is nan"):
+        ServiceLimits(forget_client_s=float("nan"))
