@@ -181,8 +181,9 @@ def test_a_notification_is_acknowledged_and_prints_nothing(shop: str, run: Run) 
 
 
 @pytest.mark.slow
-def test_a_notification_that_nobody_takes_fails(shop: str, run: Run) -> None:
+def test_a_notification_that_fails_is_1(shop: str, run: Run) -> None:
     assert run("call", shop, "bogus", "--notify").returncode == 1
+    assert b"too bad" in run("call", shop, "fail", "too bad", "--notify").stderr
     assert run("call", f"{shop}-nobody", "x", "--notify", "--wait", "0.1").returncode == 1
 
 

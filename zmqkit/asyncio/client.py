@@ -84,7 +84,7 @@ class BoundClient:
         return Stream(client, call)
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until the service took it or time is over.
+        """Send a one-way message; it is repeated until it has run or time is over.
 
         Returns at once. What became of it is in `stats` and in the log.
         """

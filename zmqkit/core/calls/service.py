@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from zmqkit.core.calls.admission import Admission
-from zmqkit.core.calls.answers import TAKEN, Outbox
+from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.methods import Methods
 from zmqkit.core.calls.pending import PENDING_CALLS_MAX
 from zmqkit.core.calls.stream import StreamRequest
@@ -98,13 +98,14 @@ class ServiceCore:
             else:
                 del window.held[sequence]
                 work.held_count -= 1
-                if answer.kind == wire.REPLY:
-                    delivered += 1
-                else:
+                if answer.kind != wire.REPLY:
                     self.counts["failed"] += 1
+                else:
+                    delivered += 1
+                    if request.oneway:
+                        answer = DONE  # what it gave goes nowhere
                 if not settled:
-                    window.retain(sequence, TAKEN if request.oneway else answer)
-                if not request.oneway:
+                    window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
@@ -271,7 +272,7 @@ class ServiceCore:
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
             if not (is_new and takes and method in self.methods) and admission.turned_away(
-                window, row, oneway=oneway
+                window, row
             ):
                 continue
             work.ticket = ticket = work.ticket + 1
@@ -286,8 +287,6 @@ class ServiceCore:
                 at_once.append(request)
             else:
                 work.queue.join(ticket, priority, request)
-            if oneway:
-                self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
         if self._windows.budget.bytes > RETAINED_BYTES_MAX:
             self.counts["evicted"] += self._windows.make_room()
@@ -300,7 +299,7 @@ class ServiceCore:
     def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
         for row, items, size in stream_rows(packet):
-            if not self._admission.turned_away(window, row, oneway=False, streams=True):
+            if not self._admission.turned_away(window, row, streams=True):
                 limits = None if row[2] in self.methods else (items, size)
                 self._work.accept(window, row, limits, now)
         effects = self._outbox.take() if self._outbox else []
@@ -322,9 +321,9 @@ class ServiceCore:
             raise Malformed("ping")
         still_open = wire.sequences_of(meta[2], PENDING_CALLS_MAX)
         window.settle_except(meta[1], frozenset(still_open))
-        # One-way messages are not named: their acknowledgement may have got lost, so they come
-        # again and are acknowledged again.
-        held = [sequence for sequence, r in window.held.items() if not r.oneway]
+        held = list(window.held)
+        # Nobody waits for a one-way message, so that its sender's time is over ends none.
+        unwanted = [s for s, r in window.held.items() if window.is_settled(s) and not r.oneway]
         told: list[object] = [meta[0], CREDIT, held]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
@@ -334,7 +333,7 @@ class ServiceCore:
             *self._outbox.take(),
             *self._streams.take(),
             pong,
-            *self._give_up(window, [s for s in held if window.is_settled(s)], now),
+            *self._give_up(window, unwanted, now),
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
