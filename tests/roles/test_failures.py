@@ -124,3 +124,18 @@ def test_nothing_is_formatted_for_a_log_that_nobody_keeps(
     caplog.set_level(logging.CRITICAL, "zmqkit")
     failed(request, ValueError("no"))
     assert not caplog.records
+
+
+def test_a_client_logs_what_becomes_of_its_instances(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "zmqkit")
+    service = kit.serving(fail)
+    endpoint = service.endpoint
+    client = kit.client()
+    service.close()
+    until(lambda: not client.instances())
+    told = [line for line in caplog.messages if line.startswith("instance-")]
+    assert [line.partition(" ")[0] for line in told] == ["instance-up", "instance-gone"]
+    assert all(endpoint.rpartition(":")[2] in line and kit.name in line for line in told)
+    assert {r.levelname for r in caplog.records if r.getMessage() in told} == {"INFO"}

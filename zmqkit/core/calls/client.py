@@ -270,9 +270,10 @@ class ClientCore:
         names = fields.get("idempotent")
         if type(names) is list:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
-        if instance.state is State.OPENING:
-            self.roster.resume(instance, now)
-        return self._placement.fill(now)
+        if instance.state is not State.OPENING:
+            return self._placement.fill(now)
+        self.roster.resume(instance, now)
+        return [self.roster.note("up", instance), *self._placement.fill(now)]
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         if packet.meta is not None:

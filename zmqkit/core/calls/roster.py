@@ -10,7 +10,7 @@ from zmqkit.core.calls.instance import Instance, State
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.pending import Pending
 from zmqkit.core.calls.stream_call import StreamCall
-from zmqkit.core.effects import Connect, Disconnect, Effect, Send
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send
 from zmqkit.model import Frames, PeerId, leads_away
 from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
 from zmqkit.wire import packet as wire
@@ -238,6 +238,12 @@ class Roster:
     def wake(self, at: float) -> None:
         """Have `tick` called at `at` at the latest."""
         self.check_at = min(self.check_at, at)
+
+    def note(self, what: str, instance: Instance) -> Note:
+        """A line for the log: what became of an instance."""
+        label = f"{instance.incarnation >> 32:08x}"
+        fields = {"name": self.name, "instance": label, "endpoint": instance.endpoint}
+        return Note(f"instance-{what}", fields)
 
     # Packets out
 

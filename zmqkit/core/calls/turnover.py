@@ -96,6 +96,9 @@ class Turnover:
         instance = self._roster.instances.get(incarnation)
         if instance is None or instance.state is State.LOST:
             return []
+        return [self._roster.note("lost", instance), *self._cut_off(instance, now)]
+
+    def _cut_off(self, instance: Instance, now: float) -> list[Effect]:
         effects = self._roster.close(instance)
         self._roster.shift(instance, State.LOST)
         return effects + self._placement.move(instance.movable(), now)
@@ -111,8 +114,9 @@ class Turnover:
         instance.silent = False
         instance.left_until = now + LINGER_S_MAX
         self._roster.wake(instance.left_until)
+        note = self._roster.note("gone", instance)
         moves = self._placement.move(instance.movable(), now)
-        return moves + self.part(instance, now) + self._connect(now)
+        return [note, *moves, *self.part(instance, now), *self._connect(now)]
 
     def _connect(self, now: float) -> list[Effect]:
         """Connect to more instances; if there is no room, in place of one that left."""
@@ -125,12 +129,17 @@ class Turnover:
 
     def gone(self, incarnation: int, now: float) -> list[Effect]:
         """The instance will not return: its calls move, or end with PeerLost."""
-        effects = self._lost(incarnation, now)
         self._roster.known.pop(incarnation, None)
         self._pending.look(now)  # perhaps nobody is left
-        instance = self._roster.instances.pop(incarnation, None)
+        instance = self._roster.instances.get(incarnation)
         if instance is None:
-            return effects
+            return []
+        effects: list[Effect] = []
+        if instance.state is not State.LEFT:
+            effects.append(self._roster.note("gone", instance))
+        if instance.state is not State.LOST:
+            effects += self._cut_off(instance, now)
+        del self._roster.instances[incarnation]
         stuck = list(instance.calls.values())
         outcomes = [self._ends.end(call, "failed", lost(call)) for call in stuck]
         return effects + self._ends.settle(outcomes) + self._roster.connect_best(now)
@@ -140,7 +149,10 @@ class Turnover:
         instance = self._roster.instances.get(incarnation)
         if instance is None:
             return []
+        effects: list[Effect] = []
+        if instance.silent != silent:
+            effects.append(self._roster.note("silent" if silent else "answering", instance))
         instance.silent = silent
         if instance.state in (State.UP, State.EVASIVE):
             self._roster.shift(instance, State.EVASIVE if silent else State.UP)
-        return self._placement.move(instance.unsent() if silent else [], now)
+        return effects + self._placement.move(instance.unsent() if silent else [], now)
