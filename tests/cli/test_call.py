@@ -135,10 +135,11 @@ def test_values_are_written_for_pipes(
         (["fail", "too bad"], 1, b"ValueError: too bad"),
         (["bogus"], 1, b"no method 'bogus'"),
         (["getpid"], 1, b"no method 'getpid'"),
+        (["fail"], 1, b"'fail' takes (message): missing a required argument: 'message'"),
         (["hold", "--timeout", "2"], 124, b"--timeout"),
         (["echo", "9" * 30], 2, b"cannot travel"),
     ],
-    ids=["raised", "no-method", "an-import", "timeout", "cannot-travel"],
+    ids=["raised", "no-method", "an-import", "arguments", "timeout", "cannot-travel"],
 )
 def test_what_goes_wrong_is_one_line_and_a_code(
     arguments: list[str], code: int, said: bytes, run: Run, serve: Callable[..., Any]

@@ -109,7 +109,7 @@ def test_nothing_that_is_raised_begins_a_line_of_the_log(
     try:
         fail("\x1b[2J\nERROR forged\r\u202e\udcff")
     except ValueError as error:
-        failed(request, error)
+        failed(fail, request, error)
     [record] = errors(caplog)
     assert record.exc_text is not None
     assert all(line.startswith("    ") for line in record.exc_text.split("\n"))
@@ -122,7 +122,7 @@ def test_nothing_is_formatted_for_a_log_that_nobody_keeps(
 ) -> None:
     request = Request(1, 2, 3, "fail", [], {}, None, 4, 5.0, oneway=False)
     caplog.set_level(logging.CRITICAL, "zmqkit")
-    failed(request, ValueError("no"))
+    failed(fail, request, ValueError("no"))
     assert not caplog.records
 
 

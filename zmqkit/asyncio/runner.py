@@ -145,7 +145,7 @@ class Runner:
         except BaseException as raised:
             if self._is_abandoned(raised):
                 raise
-            self._answered(request, _ended_by(request, raised))
+            self._answered(request, _ended_by(handler, request, raised))
             if is_interrupt(raised):
                 raise
         else:
@@ -182,7 +182,7 @@ class Runner:
         except BaseException as raised:
             if self._is_abandoned(raised):
                 raise
-            await self._end(handler, request, _ended_by(request, raised))
+            await self._end(handler, request, _ended_by(handler, request, raised))
             if is_interrupt(raised):
                 raise
         else:
@@ -249,9 +249,9 @@ class Runner:
                 self._driver.driver.finish(time.monotonic())
 
 
-def _ended_by(request: Request, raised: BaseException) -> Answer:
+def _ended_by(handler: Handler, request: Request, raised: BaseException) -> Answer:
     """What ended a task as an answer; the log has it unless it came from outside."""
     task = asyncio.current_task()
     if is_interrupt(raised) or (task is not None and task.cancelling()):
         return error_answer(raised)
-    return failed(request, raised)
+    return failed(handler.function, request, raised)

@@ -44,8 +44,9 @@ class BoundClient:
     def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """What the service's method gives for these arguments.
 
-        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
-        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy, PeerLost or
+        QueueFull, and UsageError for what cannot travel; `error.may_have_run` says whether it
+        may have run.
         """
         client = self._client
         waiter = Waiter()

@@ -184,7 +184,7 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        return failed(request, error)
+        return failed(handler.function, request, error)
     finally:
         current.reset(token)
 
@@ -198,7 +198,7 @@ async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
             args[-1] = bytes(args[-1])
         return value_answer(await handler.function(*args, **request.kwargs))  # type: ignore[misc]  # waits
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
-        return failed(request, error)
+        return failed(handler.function, request, error)
 
 
 def is_interrupt(error: BaseException) -> bool:

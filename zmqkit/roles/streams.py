@@ -37,7 +37,7 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
         if is_interrupt(error):
             raise
         close_generator(request)
-        return failed(request, error)
+        return failed(handler.function, request, error)
     finally:
         current.reset(token)
 
@@ -53,7 +53,7 @@ async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | Non
         return None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
         await close_waiting(request)
-        return failed(request, error)
+        return failed(handler.function, request, error)
 
 
 def close_generator(request: StreamRequest) -> None:
