@@ -1,10 +1,10 @@
-"""One-way messages: sent without waiting for a reply, repeated until the service took them.
+"""One-way messages: sent without waiting for a reply, counted once their handlers have run.
 
 Prints:
 
     heard lamp on
     heard door shut
-    taken 2 of 2
+    done 2 of 2
 """
 
 import threading
@@ -34,6 +34,6 @@ with service:
     for what in heard:
         print("heard", what)
     stats = client.stats()
-    print("taken", stats["delivered"], "of", stats["accepted"])
+    print("done", stats["delivered"], "of", stats["accepted"])
     service.stop()
     thread.join()

@@ -7,10 +7,14 @@ Prints:
     RemoteError ValueError: -1 is no number of seconds
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 
 import zmqkit
+
+# A service logs what its handlers raise, which nobody needs to see here.
+logging.getLogger("zmqkit").setLevel(logging.CRITICAL)
 
 service = zmqkit.Service("example-stream")
 closed = threading.Event()

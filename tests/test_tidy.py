@@ -23,6 +23,7 @@ FUNCTION_LINES_MAX = 60
 
 ERRORS = {
     "AddressTaken",
+    "BadArguments",
     "Busy",
     "CallCancelled",
     "CallTimeout",

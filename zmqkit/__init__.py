@@ -10,6 +10,7 @@ from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.errors import (
     AddressTaken,
+    BadArguments,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -28,6 +29,7 @@ from zmqkit.roles.messages import Gap, Message
 
 __all__ = [
     "AddressTaken",
+    "BadArguments",
     "Busy",
     "CallCancelled",
     "CallTimeout",

@@ -50,6 +50,10 @@ class NoMethod(PeerError):
     """The service is there and has no method of that name."""
 
 
+class BadArguments(PeerError):
+    """The method's handler does not take these arguments, so it did not run."""
+
+
 class Busy(PeerError):
     """The service refused the request because its limits are reached; it did not run."""
 

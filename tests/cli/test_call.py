@@ -135,10 +135,11 @@ def test_values_are_written_for_pipes(
         (["fail", "too bad"], 1, b"ValueError: too bad"),
         (["bogus"], 1, b"no method 'bogus'"),
         (["getpid"], 1, b"no method 'getpid'"),
+        (["fail"], 1, b"'fail' takes (message): missing a required argument: 'message'"),
         (["hold", "--timeout", "2"], 124, b"--timeout"),
         (["echo", "9" * 30], 2, b"cannot travel"),
     ],
-    ids=["raised", "no-method", "an-import", "timeout", "cannot-travel"],
+    ids=["raised", "no-method", "an-import", "arguments", "timeout", "cannot-travel"],
 )
 def test_what_goes_wrong_is_one_line_and_a_code(
     arguments: list[str], code: int, said: bytes, run: Run, serve: Callable[..., Any]
@@ -203,8 +204,9 @@ def test_a_notification_is_acknowledged_and_prints_nothing(shop: str, run: Run) 
 
 
 @pytest.mark.slow
-def test_a_notification_that_nobody_takes_fails(shop: str, run: Run) -> None:
+def test_a_notification_that_fails_is_1(shop: str, run: Run) -> None:
     assert run("call", shop, "bogus", "--notify").returncode == 1
+    assert b"too bad" in run("call", shop, "fail", "too bad", "--notify").stderr
     assert run("call", f"{shop}-nobody", "x", "--notify", "--wait", "0.1").returncode == 1
 
 

@@ -35,8 +35,8 @@ def test_one_message_fails_as_a_call_does(shop: str, run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_of_many_messages_it_says_how_many_were_taken(shop: str, run: Run) -> None:
+def test_of_many_messages_it_says_how_many_were_done(shop: str, run: Run) -> None:
     done = run("call", shop, "bogus", "--notify", "--lines", stdin=b"1\n2\n")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: '{shop}' took 0 of 2 messages: no method".encode())
+    assert done.stderr.startswith(f"error: '{shop}' did 0 of 2 messages: no method".encode())
     assert done.stderr.count(b"\n") == 1

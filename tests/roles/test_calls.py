@@ -198,14 +198,16 @@ def test_notification_runs_and_is_acknowledged(kit: Kit) -> None:
     assert ran == [5]
 
 
-def test_notification_is_acknowledged_before_its_handler_is_done(kit: Kit) -> None:
+def test_notification_is_acknowledged_when_its_handler_is_done(kit: Kit) -> None:
     gate = kit.gate()
     service = kit.serving(gate.hold)
     client = kit.client()
     client.notify("hold")
     gate.came()
+    assert client.stats()["in_flight"] == service.stats()["in_flight"] == 1
+    gate.open()
     until(lambda: client.stats()["delivered"] == 1)
-    assert service.stats()["in_flight"] == 1
+    assert service.stats()["delivered"] == 1
 
 
 def test_notification_to_nobody_fails_in_the_log_and_in_the_counters(
@@ -221,12 +223,22 @@ def test_notification_to_nobody_fails_in_the_log_and_in_the_counters(
     assert f"nobody serves '{kit.name}'" in record.getMessage()
 
 
-def test_notification_whose_handler_fails_is_counted_by_the_service(kit: Kit) -> None:
-    service = kit.serving(double)
+def test_notification_whose_handler_fails_is_counted_on_both_sides_and_told(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    service = kit.serving(fail)
     client = kit.client()
-    client.notify("double")
-    until(lambda: service.stats()["failed"] == 1)
-    until(lambda: client.stats()["delivered"] == 1)
+    client.notify("fail", "odd\nvalue")
+    until(lambda: client.stats()["failed"] == 1)
+    assert client.stats()["delivered"] == 0 and service.stats()["failed"] == 1
+    until(lambda: len(caplog.records) == 2)
+    told = caplog.records[1]
+    assert told.levelname == "WARNING"
+    assert told.getMessage().startswith("notify-failed ")
+    assert r"ValueError: odd\nvalue" in told.getMessage()
 
 
 def test_no_more_handlers_run_at_once_than_allowed(kit: Kit) -> None:

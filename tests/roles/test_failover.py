@@ -240,6 +240,7 @@ def test_call_that_everybody_refuses_cannot_have_run(stage: Stage) -> None:
         ("busy", zmqkit.Busy),
         ("expired", zmqkit.CallTimeout),
         ("no-method", zmqkit.NoMethod),
+        ("bad-arguments", zmqkit.BadArguments),
     ],
 )
 def test_call_that_is_refused_after_it_moved_may_have_run(

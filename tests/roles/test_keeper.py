@@ -45,9 +45,9 @@ def test_requests_are_accepted_while_the_only_thread_is_in_a_handler(blocking: K
     gate.came()
     for n in range(10):
         client.notify("double", n)
-    until(lambda: client.stats()["delivered"] == 10)
-    assert service.stats()["waiting"] == 10
+    until(lambda: service.stats()["waiting"] == 10)
     gate.open()
+    until(lambda: client.stats()["delivered"] == 11)
     held.result()
     until(lambda: service.stats()["delivered"] == 11)
 

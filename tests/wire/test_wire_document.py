@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from zmqkit.core.calls.outcome import (
+    BAD_ARGUMENTS,
     BUSY,
     EXPIRED,
     FORGOTTEN,
@@ -110,7 +111,9 @@ def test_the_header_is_as_the_table_says() -> None:
 
 def test_every_code_of_an_error_is_in_the_table() -> None:
     codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
-    assert codes == {RAISED, NO_METHOD, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN}
+    assert codes == {
+        RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN,
+    }  # fmt: skip
 
 
 def test_limits_are_as_they_stand() -> None:

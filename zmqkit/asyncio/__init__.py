@@ -11,6 +11,7 @@ from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.errors import (
     AddressTaken,
+    BadArguments,
     Busy,
     CallCancelled,
     CallTimeout,
@@ -29,6 +30,7 @@ from zmqkit.roles.messages import Gap, Message
 
 __all__ = [
     "AddressTaken",
+    "BadArguments",
     "Busy",
     "CallCancelled",
     "CallTimeout",

@@ -49,9 +49,9 @@ class BoundClient:
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """What the service's method gives for these arguments.
 
-        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
-        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
-        Cancelling the task tells the service.
+        Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy, PeerLost or
+        QueueFull, and UsageError for what cannot travel; `error.may_have_run` says whether it
+        may have run. Cancelling the task tells the service.
         """
         client, options = self._client, self._options
         driver = client._driver
@@ -84,7 +84,7 @@ class BoundClient:
         return Stream(client, call)
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until the service took it or time is over.
+        """Send a one-way message; it is repeated until it has run or time is over.
 
         Returns at once. What became of it is in `stats` and in the log.
         """

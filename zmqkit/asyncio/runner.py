@@ -15,14 +15,8 @@ from zmqkit.core.effects import Effect, Request
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Hands
 from zmqkit.options import LEAVE_S, STEP_S, TURN_MESSAGES
-from zmqkit.roles.handlers import (
-    Handler,
-    Handlers,
-    error_answer,
-    is_interrupt,
-    run_plain,
-    run_waiting,
-)
+from zmqkit.roles.failures import error_answer, failed
+from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
 from zmqkit.roles.streams import (
     close_generator,
     close_waiting,
@@ -151,7 +145,7 @@ class Runner:
         except BaseException as raised:
             if self._is_abandoned(raised):
                 raise
-            self._answered(request, error_answer(raised))
+            self._answered(request, _ended_by(handler, request, raised))
             if is_interrupt(raised):
                 raise
         else:
@@ -188,7 +182,7 @@ class Runner:
         except BaseException as raised:
             if self._is_abandoned(raised):
                 raise
-            await self._end(handler, request, error_answer(raised))
+            await self._end(handler, request, _ended_by(handler, request, raised))
             if is_interrupt(raised):
                 raise
         else:
@@ -253,3 +247,11 @@ class Runner:
             self._driver.perform(effects)
             if self._results:
                 self._driver.driver.finish(time.monotonic())
+
+
+def _ended_by(handler: Handler, request: Request, raised: BaseException) -> Answer:
+    """What ended a task as an answer; the log has it unless it came from outside."""
+    task = asyncio.current_task()
+    if is_interrupt(raised) or (task is not None and task.cancelling()):
+        return error_answer(raised)
+    return failed(handler.function, request, raised)

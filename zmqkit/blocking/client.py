@@ -44,8 +44,9 @@ class BoundClient:
     def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """What the service's method gives for these arguments.
 
-        Raises NoService, CallTimeout, RemoteError, NoMethod, Busy, PeerLost or QueueFull, and
-        UsageError for what cannot travel; `error.may_have_run` says whether it may have run.
+        Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy, PeerLost or
+        QueueFull, and UsageError for what cannot travel; `error.may_have_run` says whether it
+        may have run.
         """
         client = self._client
         waiter = Waiter()
@@ -71,7 +72,7 @@ class BoundClient:
         return self._client._open_stream(method, args, kwargs, self._options)
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until the service took it or time is over.
+        """Send a one-way message; it is repeated until it has run or time is over.
 
         Returns at once. What became of it is in `stats` and in the log.
         """

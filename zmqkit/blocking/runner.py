@@ -15,7 +15,8 @@ from zmqkit.core.effects import Request
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
 from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
-from zmqkit.roles.handlers import Handler, Handlers, error_answer, run_plain
+from zmqkit.roles.failures import error_answer
+from zmqkit.roles.handlers import Handler, Handlers, run_plain
 from zmqkit.roles.streams import close_generator, is_value, next_value
 
 if TYPE_CHECKING:

@@ -82,7 +82,11 @@ class Arguments:
 @click.option(
     "--lines", is_flag=True, help="One call for each line of standard input, until one fails."
 )
-@click.option("--notify", is_flag=True, help="One way: wait until it was taken, no longer.")
+@click.option(
+    "--notify",
+    is_flag=True,
+    help="One way: print nothing, and wait at the end until all have run.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print text as JSON too, for programs.")
 @click.option("--insecure", is_flag=True, help="Use other machines too, in plain text.")
 def command(

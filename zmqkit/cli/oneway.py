@@ -1,4 +1,4 @@
-"""What becomes of one-way messages: the counters say how many were taken, the log why not."""
+"""What becomes of one-way messages: the counters say how many were done, the log why not."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Failures(logging.Filter):
     def check(self, client: zmqkit.Client, timeout_s: float) -> None:
         """Raise when a message was not acknowledged: refused, or in vain till the end."""
         stats = client.stats()
-        taken, sent = stats["delivered"], stats["accepted"]
+        done, sent = stats["delivered"], stats["accepted"]
         if stats["failed"]:
-            counts = f"{client.name!r} took {taken} of {sent} messages: " if sent != 1 else ""
+            counts = f"{client.name!r} did {done} of {sent} messages: " if sent != 1 else ""
             raise zmqkit.PeerError(f"{counts}{self.first}")
-        if taken != sent:
+        if done != sent:
             raise zmqkit.CallTimeout(
-                f"{client.name!r} took {taken} of {sent} messages within {timeout_s:g} s; give "
+                f"{client.name!r} did {done} of {sent} messages within {timeout_s:g} s; give "
                 "it longer with --timeout"
             )
 

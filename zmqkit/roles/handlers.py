@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ from typing import TypeGuard
 
 from zmqkit.core import effects
 from zmqkit.core.calls.call import CallOptions
-from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
+from zmqkit.roles.failures import failed
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
-from zmqkit.wire.packet import ERROR, REPLY, request_body
+from zmqkit.wire.packet import REPLY, request_body
 
-_TRACEBACK_CHARS_MAX = 16_000
 _NIL = b"\xc0"
 
 Function = Callable[..., object]
@@ -186,7 +184,7 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        return error_answer(error)
+        return failed(handler.function, request, error)
     finally:
         current.reset(token)
 
@@ -200,7 +198,7 @@ async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
             args[-1] = bytes(args[-1])
         return value_answer(await handler.function(*args, **request.kwargs))  # type: ignore[misc]  # waits
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
-        return error_answer(error)
+        return failed(handler.function, request, error)
 
 
 def is_interrupt(error: BaseException) -> bool:
@@ -223,26 +221,6 @@ def value_answer(value: object, where: str = "the reply") -> Answer:
     if answer.size > BODY_BYTES_MAX:
         raise UsageError(f"{where} takes more than {BODY_BYTES_MAX} bytes")
     return answer
-
-
-def error_answer(error: BaseException) -> Answer:
-    """What a handler raised as an answer: its type's name, its text, its traceback."""
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS_MAX:]
-    try:
-        message = str(error)[:_TRACEBACK_CHARS_MAX]
-    except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
-        message = ""
-    row = [RAISED, _clean(name), _clean(message), _clean(text), True]
-    return Answer(ERROR, encode(row))
-
-
-def _clean(text: str) -> str:
-    """The text without what UTF-8 cannot carry."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:

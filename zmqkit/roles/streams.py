@@ -9,7 +9,8 @@ from typing import cast
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.perform import log
-from zmqkit.roles.handlers import Handler, current, error_answer, is_interrupt, value_answer
+from zmqkit.roles.failures import failed
+from zmqkit.roles.handlers import Handler, current, is_interrupt, value_answer
 from zmqkit.wire.packet import REPLY
 
 _WHERE = "the value"
@@ -36,7 +37,7 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
         if is_interrupt(error):
             raise
         close_generator(request)
-        return error_answer(error)
+        return failed(handler.function, request, error)
     finally:
         current.reset(token)
 
@@ -52,7 +53,7 @@ async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | Non
         return None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it travels to the caller
         await close_waiting(request)
-        return error_answer(error)
+        return failed(handler.function, request, error)
 
 
 def close_generator(request: StreamRequest) -> None:

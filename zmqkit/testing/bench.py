@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.effects import Effect, Send, Settle, Tell
+from zmqkit.core.effects import Effect, Note, Send, Settle, Tell
 from zmqkit.errors import PeerError
 from zmqkit.model import PeerId
 from zmqkit.testing.packets import read, welcome
@@ -54,6 +54,13 @@ def call(
     )  # fmt: skip
     client.check()
     return client.flush(now)
+
+
+def note(what: str, incarnation: int, endpoint: str = "") -> Note:
+    """What the log is told of an instance that `up` made, or of one elsewhere."""
+    place = endpoint or f"{HERE}{incarnation}"
+    fields = {"name": "orders", "instance": f"{incarnation >> 32:08x}", "endpoint": place}
+    return Note(f"instance-{what}", fields)
 
 
 def ends(effects: Iterable[Effect]) -> list[Outcome]:

@@ -195,7 +195,7 @@ class Oracle:
             if error is None:
                 self.ends["delivered"] += 1
                 expect(value == called.value, "a value is that call's own", called, value)
-                expect(called.runs or called.oneway, "what was answered ran", called)
+                expect(called.runs, "what was answered ran", called)
             else:
                 self.ends[type(error).__name__] += 1
                 self._judge(called, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.calls.answers import CANCELLED, TAKEN, Outbox, packets, refuse
+from zmqkit.core.calls.answers import CANCELLED, DONE, Outbox, packets, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.dispatch.windows import Windows
@@ -28,7 +28,7 @@ def test_a_refusal_can_say_more() -> None:
 
 
 def test_a_one_way_message_is_acknowledged_with_nothing() -> None:
-    assert (TAKEN.kind, decode(TAKEN.row)) == (REPLY, None)
+    assert (DONE.kind, decode(DONE.row)) == (REPLY, None)
 
 
 def test_a_late_copy_of_a_cancelled_request_is_told_so() -> None:
@@ -42,13 +42,13 @@ def test_answers_of_one_kind_share_a_packet() -> None:
 
 
 def test_values_and_errors_have_packets_of_their_own() -> None:
-    kinds = [kind for kind, _, _ in packets([(5, TAKEN), (6, CANCELLED), (7, TAKEN)])]
+    kinds = [kind for kind, _, _ in packets([(5, DONE), (6, CANCELLED), (7, DONE)])]
     assert kinds == [REPLY, ERROR]
 
 
 def test_a_raw_body_has_a_packet_of_its_own() -> None:
     raw = Answer(REPLY, encode(None), b"raw")
-    parts = list(packets([(5, TAKEN), (6, raw)]))
+    parts = list(packets([(5, DONE), (6, raw)]))
     assert [(kind, body) for kind, _, body in parts] == [(REPLY, b"raw"), (REPLY, None)]
 
 
@@ -60,7 +60,7 @@ def test_a_packet_is_full_at_a_batch() -> None:
 
 def test_what_is_larger_than_a_batch_still_leaves() -> None:
     large = Answer(REPLY, encode(bytes(2 * BATCH_BYTES)))
-    assert len(list(packets([(1, TAKEN), (2, large), (3, TAKEN)]))) == 3
+    assert len(list(packets([(1, DONE), (2, large), (3, DONE)]))) == 3
 
 
 def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
@@ -69,7 +69,7 @@ def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
         windows.hear(client, b"peer %d" % client, 0.0)
     outbox = Outbox(9, windows)
     for client, sequence in ((1, 5), (2, 6), (1, 7)):
-        outbox.add(client, sequence, TAKEN)
+        outbox.add(client, sequence, DONE)
     assert outbox
     assert sent(outbox.take()) == [(REPLY, [5, 7]), (REPLY, [6])]
     assert not outbox and outbox.take() == []
@@ -77,5 +77,5 @@ def test_answers_of_a_turn_share_a_packet_to_each_client() -> None:
 
 def test_answers_to_a_client_that_was_forgotten_go_nowhere() -> None:
     outbox = Outbox(9, Windows(ServiceLimits()))
-    outbox.add(1, 5, TAKEN)
+    outbox.add(1, 5, DONE)
     assert outbox.take() == []

@@ -6,12 +6,12 @@ import pytest
 
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED, RECALLED
-from zmqkit.core.effects import Connect, Disconnect, Note, Send, Settle
+from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
 from zmqkit.limits import ClientLimits
 from zmqkit.options import HELLO_S, PING_S
 from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, kinds, peer, tell, up
+from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, kinds, note, peer, tell, up
 from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack, reply_columns
@@ -82,7 +82,7 @@ def test_a_wait_for_instances_ends_when_they_are_up(client: ClientCore) -> None:
     assert client.await_ready(1, "me", 5.0, 0.0) == []
     client.hear(tell("found", A, HERE), 0.0)
     effects = client.receive(peer(A), packets.welcome(A, CLIENT), 0.0)
-    assert effects == [Settle([("me", 1, None)])]
+    assert effects == [note("up", A, HERE), Settle([("me", 1, None)])]
 
 
 def test_a_wait_for_instances_ends_in_time(client: ClientCore) -> None:
@@ -92,6 +92,35 @@ def test_a_wait_for_instances_ends_in_time(client: ClientCore) -> None:
 
 
 # What becomes of instances
+
+
+def noted(effects: list[Effect]) -> list[Note]:
+    return [effect for effect in effects if isinstance(effect, Note)]
+
+
+def test_what_becomes_of_an_instance_is_told_to_the_log_once(client: ClientCore) -> None:
+    found = tell("found", A, HERE)
+    assert not noted(client.hear(found, 0.0))
+    welcome = packets.welcome(A, CLIENT)
+    for expected in ([note("up", A, HERE)], []):
+        assert noted(client.receive(peer(A), welcome, 0.0)) == expected
+    for news in ("silent", "answering", "lost"):
+        for expected in ([note(news, A, HERE)], []):
+            assert noted(client.hear(tell(news, A), 0.0)) == expected
+    client.hear(found, 0.0)
+    assert noted(client.receive(peer(A), welcome, 0.0)) == [note("up", A, HERE)]
+    client.hear(tell("lost", A), 0.0)
+    for expected in ([note("gone", A, HERE)], []):
+        assert noted(client.hear(tell("gone", A), 0.0)) == expected
+
+
+def test_an_instance_that_closed_is_gone_once(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    client.receive(peer(A), packets.bye(A, CLIENT), 0.0)
+    assert noted(client.hear(tell("gone", A), 0.0)) == [note("gone", A)]
+    answered = client.receive(peer(A), packets.reply(A, CLIENT, _1=42), 1.0)
+    assert ends(answered) and not noted(answered)
 
 
 def test_a_silent_instance_is_not_chosen(client: ClientCore) -> None:
@@ -114,7 +143,7 @@ def test_what_did_not_leave_for_a_silent_instance_goes_to_another(client: Client
 def test_a_lost_instance_is_disconnected_and_its_calls_wait(client: ClientCore) -> None:
     up(client, A)
     call(client)
-    assert client.hear(tell("lost", A), 0.0) == [Disconnect(peer(A))]
+    assert client.hear(tell("lost", A), 0.0) == [note("lost", A), Disconnect(peer(A))]
     assert client.in_flight == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.outcome import (
+    BAD_ARGUMENTS,
     BUSY,
     EXPIRED,
     FORGOTTEN,
@@ -17,7 +18,15 @@ from zmqkit.core.calls.outcome import (
     nobody,
     timed_out,
 )
-from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerError, PeerLost, RemoteError
+from zmqkit.errors import (
+    BadArguments,
+    Busy,
+    CallTimeout,
+    NoMethod,
+    PeerError,
+    PeerLost,
+    RemoteError,
+)
 
 
 @pytest.fixture
@@ -27,7 +36,13 @@ def call() -> Call:
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(NO_METHOD, NoMethod), (BUSY, Busy), (LEAVING, Busy), (EXPIRED, CallTimeout)],
+    [
+        (NO_METHOD, NoMethod),
+        (BAD_ARGUMENTS, BadArguments),
+        (BUSY, Busy),
+        (LEAVING, Busy),
+        (EXPIRED, CallTimeout),
+    ],
 )
 @pytest.mark.parametrize("exposed", [False, True])
 def test_a_refusal_is_only_as_certain_as_earlier_instances_allow(

@@ -252,16 +252,35 @@ def test_what_may_run_twice_is_run_again_when_it_was_forgotten(service: ServiceC
 # One-way messages
 
 
-def test_a_one_way_message_is_acknowledged_before_it_runs(service: ServiceCore) -> None:
-    ack, handle = receive(service, request(5, oneway=True))
-    assert read(ack) == (REPLY, [[5], [None]]) and isinstance(handle, Handle)
+def test_a_one_way_message_is_acknowledged_when_it_has_run(service: ServiceCore) -> None:
+    [handle] = receive(service, request(5, oneway=True))
+    assert isinstance(handle, Handle)
+    [ack] = answer(service, handle.requests)
+    assert read(ack) == (REPLY, [[5], [None]])
 
 
 def test_a_one_way_message_is_acknowledged_again_and_run_once(service: ServiceCore) -> None:
     requests = handled(receive(service, request(5, oneway=True)))
+    assert receive(service, request(5, oneway=True)) == []
+    assert sent(answer(service, requests)) == [(REPLY, [5])]
     assert sent(receive(service, request(5, oneway=True))) == [(REPLY, [5])]
-    assert answer(service, requests) == []
-    assert sent(receive(service, request(5, oneway=True))) == [(REPLY, [5])]
+
+
+def test_a_one_way_message_whose_handler_raised_says_so(service: ServiceCore) -> None:
+    [ran] = handled(receive(service, request(5, oneway=True)))
+    row = encode(["raised", "ValueError", "no", "", True])
+    service.handled([(ran, Answer(ERROR, row))], 0.0)
+    assert codes(service.flush(0.0)) == [(5, "raised")]
+    assert codes(receive(service, request(5, oneway=True))) == [(5, "raised")]
+
+
+def test_a_one_way_message_that_runs_goes_on_when_its_sender_gave_it_up(
+    service: ServiceCore,
+) -> None:
+    requests = handled(receive(service, request(5, oneway=True)))
+    [pong] = receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
+    assert read(pong) == (PONG, [1, CREDIT, [5], 1]) and not requests[0].cancelled
+    assert answer(service, requests) == [] and service.stats()["delivered"] == 1
 
 
 def test_a_one_way_message_that_is_settled_still_runs(service: ServiceCore) -> None:
@@ -278,7 +297,7 @@ def test_a_pong_names_what_is_held(service: ServiceCore) -> None:
     receive(service, request(5, 6))
     receive(service, request(7, oneway=True))
     [pong] = receive(service, packets.ping(CLIENT, SERVICE, 3, 8, [5, 6, 7]))
-    assert read(pong) == (PONG, [3, CREDIT, [5, 6], 1])
+    assert read(pong) == (PONG, [3, CREDIT, [5, 6, 7], 1])
 
 
 def test_a_pong_names_what_runs_first(service: ServiceCore) -> None:
@@ -288,18 +307,16 @@ def test_a_pong_names_what_runs_first(service: ServiceCore) -> None:
     assert read(pong) == (PONG, [3, CREDIT, [5, 4], 1])
 
 
-def test_what_has_not_begun_is_given_back_and_never_runs(service: ServiceCore) -> None:
-    [first] = handled(receive(service, request(5, 6, 7)))
+@pytest.mark.parametrize("oneway", [False, True])
+def test_what_has_not_begun_is_given_back_and_never_runs(
+    service: ServiceCore, oneway: bool
+) -> None:
+    [first] = handled(receive(service, request(5, 6, 7, oneway=oneway)))
     recall = packets.recall(CLIENT, SERVICE, 5, 6, 9)
     assert codes(receive(service, recall)) == [(6, RECALLED)]
     assert service.stats()["dropped"] == {"recalled": 1}
     assert codes(receive(service, request(6))) == [(6, RECALLED)]
     assert [each.sequence for each in handled(answer(service, [first]))] == [7]
-
-
-def test_one_way_messages_are_not_given_back(service: ServiceCore) -> None:
-    receive(service, request(5, 6, oneway=True))
-    assert receive(service, packets.recall(CLIENT, SERVICE, 6)) == []
 
 
 def test_a_ping_settles_what_it_does_not_list(service: ServiceCore) -> None:

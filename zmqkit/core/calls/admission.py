@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from zmqkit.core.calls.answers import LOST, TAKEN, Outbox, refuse
+from zmqkit.core.calls.answers import LOST, Outbox, refuse
 from zmqkit.core.calls.methods import Methods
 from zmqkit.core.calls.outcome import BUSY, LEAVING
 from zmqkit.core.calls.stream import Ended
@@ -39,17 +39,11 @@ class Admission:
         self._limits = limits
 
     def turned_away(
-        self,
-        window: Window,
-        row: wire.RequestRow,
-        size: int,
-        *,
-        oneway: bool,
-        streams: bool = False,
+        self, window: Window, row: wire.RequestRow, size: int, *, streams: bool = False
     ) -> bool:
         """Answer an id that was here before or is refused; false for one that is to run."""
         sequence, method = row[0], row[2]
-        known = self._known(window, row, oneway=oneway)
+        known = self._known(window, row)
         if known is not None:
             self._counts["duplicates"] += 1
             self._streams.send_again(window, sequence, 0)
@@ -73,18 +67,14 @@ class Admission:
             and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )
 
-    def _known(
-        self, window: Window, row: wire.RequestRow, *, oneway: bool
-    ) -> list[Answer] | None:
+    def _known(self, window: Window, row: wire.RequestRow) -> list[Answer] | None:
         """What to answer to an id that was here before; None for one that is to run after all.
 
         That is one that never was here, and one that is forgotten and may run twice.
         """
         sequence, method = row[0], row[2]
-        if window.is_settled(sequence):
+        if window.is_settled(sequence) or sequence in window.held:
             return []
-        if sequence in window.held:
-            return [TAKEN] if oneway else []
         if sequence in window.answers:
             answer = window.answers[sequence]
             return [] if isinstance(answer, Ended) else [answer]

@@ -18,8 +18,8 @@ _TEXTS = {
     FORGOTTEN: "it may have run, but its reply was given up for space",
 }
 
-TAKEN = Answer(wire.REPLY, b"\xc0")
-"""Acknowledges a one-way message: None, as msgpack."""
+DONE = Answer(wire.REPLY, b"\xc0")
+"""Acknowledges a one-way message whose handler has run: None, as msgpack."""
 
 CANCELLED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the call was cancelled", "", True]))
 """Stands where an answer was, so that a late copy of a cancelled request does not run."""

@@ -294,9 +294,10 @@ class ClientCore:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
         opening = instance.state is State.OPENING
         self._connections.shift(instance, Event.WELCOME)
-        if opening:
-            self._streams.ask_again(self._dispatcher.resume(instance, now))
-        return self._go_on(now)
+        if not opening:
+            return self._go_on(now)
+        self._streams.ask_again(self._dispatcher.resume(instance, now))
+        return [self._instances.note("up", instance), *self._go_on(now)]
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         was_up = instance.state is State.UP

@@ -47,20 +47,23 @@ class Instances:
         """Take membership's news of one instance."""
         if tell.news == "found":
             return self._found(tell.incarnation, tell.endpoint, now)
-        if tell.news in ("silent", "answering"):
-            return self._hush(tell.incarnation, now, silent=tell.news == "silent")
         instance = self.connections.by_incarnation.get(tell.incarnation)
         if instance is not None and instance.state is State.LEFT:
             return []
+        if tell.news in ("silent", "answering"):
+            return self._hush(tell.incarnation, now, silent=tell.news == "silent")
         if tell.news == "lost":
-            return self._lose(instance) if instance is not None else []
+            if instance is None or instance.state is State.LOST:
+                return []
+            return self._lose(instance)
         self._forget(tell.incarnation, now)
         return self._ended(instance, now) if instance is not None else []
 
     def replaced(self, instance: Instance, now: float) -> list[Effect]:
         """Another incarnation listens where this one did."""
         self._forget(instance.incarnation, now)
-        return [*self._give_up(instance), *self._connect(now)]
+        note = self.note("gone", instance)
+        return [note, *self._give_up(instance), *self._connect(now)]
 
     def part(self, instance: Instance, now: float) -> list[Effect]:
         """Forget an instance that left, if it owes nothing or has had its time."""
@@ -108,27 +111,33 @@ class Instances:
 
     def _hush(self, incarnation: int, now: float, *, silent: bool) -> list[Effect]:
         """A process fell silent, so its instance is not chosen, or it answers again."""
+        known = self.connections.by_incarnation.get(incarnation)
+        changed = known is not None and known.silent is not silent
         instance = self.connections.hush(incarnation, silent=silent)
-        if instance is not None and silent:
+        if instance is None or not changed:
+            return self._connect(now)
+        if silent:
             self.dispatcher.move(instance.unsent())
-        return self._connect(now)
+        note = self.note("silent" if silent else "answering", instance)
+        return [note, *self._connect(now)]
 
     def _lose(self, instance: Instance) -> list[Effect]:
         """The instance's process is out of reach; it may return."""
         effects = self._disconnect(instance)
         self.connections.shift(instance, Event.LOST)
         self.dispatcher.move(_movable(instance))
-        return effects
+        return [self.note("lost", instance), *effects]
 
     def _ended(self, instance: Instance, now: float) -> list[Effect]:
         """The instance has closed; what it answered last may follow if it was not lost."""
+        note = self.note("gone", instance)
         if self.connections.shift(instance, Event.GONE) is State.OVER:
-            return self._give_up(instance) + self._connect(now)
+            return [note, *self._give_up(instance), *self._connect(now)]
         instance.silent = False
         instance.left_until = now + LINGER_S_MAX
         self.dispatcher.care(instance.left_until)
         self.dispatcher.move(_movable(instance))
-        return self.part(instance, now) + self._connect(now)
+        return [note, *self.part(instance, now), *self._connect(now)]
 
     def _forget(self, incarnation: int, now: float) -> None:
         self.connections.forget(incarnation)
@@ -167,6 +176,12 @@ class Instances:
         self.dispatcher.move(_movable(instance))
         self.orphans += instance.jobs.values()
         return effects
+
+    def note(self, what: str, instance: Instance) -> Note:
+        """A line for the log: what became of an instance."""
+        label = f"{instance.incarnation >> 32:08x}"
+        fields = {"name": self._name, "instance": label, "endpoint": instance.endpoint}
+        return Note(f"instance-{what}", fields)
 
     # Packets out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zmqkit.core.dispatch.job import Job
 from zmqkit.errors import (
+    BadArguments,
     Busy,
     CallTimeout,
     NoMethod,
@@ -18,8 +19,9 @@ from zmqkit.wire.packet import ErrorRow
 Outcome = tuple[object, object, ZmqkitError | None]
 """The waiter given at submission, the value, the error."""
 
-RAISED, NO_METHOD, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = (
-    "raised", "no-method", "busy", "leaving", "recalled", "expired", "forgotten",
+RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = (
+    "raised", "no-method", "bad-arguments", "busy", "leaving", "recalled",
+    "expired", "forgotten",
 )  # fmt: skip
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say: refused before it ran, so another instance may try."""
@@ -37,6 +39,8 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
         return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
     if code == NO_METHOD:
         return NoMethod(message, may_have_run=call.exposed)
+    if code == BAD_ARGUMENTS:
+        return BadArguments(message, may_have_run=call.exposed)
     if code in UNRUN:
         return Busy(message, may_have_run=call.exposed)
     if code == EXPIRED:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from zmqkit.core.calls.admission import Admission
-from zmqkit.core.calls.answers import TAKEN, Outbox
+from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.methods import Methods
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.calls.streams import Streams
@@ -103,13 +103,14 @@ class ServiceCore:
                 del window.held[sequence]
                 work.held_count -= 1
                 work.held_bytes -= request.size
-                if answer.kind == wire.REPLY:
-                    delivered += 1
-                else:
+                if answer.kind != wire.REPLY:
                     self.counts["failed"] += 1
+                else:
+                    delivered += 1
+                    if request.oneway:
+                        answer = DONE  # what it gave goes nowhere
                 if not settled:
-                    window.retain(sequence, TAKEN if request.oneway else answer)
-                if not request.oneway:
+                    window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
         if self._windows.budget.bytes > self._limits.retained_bytes_max:
@@ -277,7 +278,7 @@ class ServiceCore:
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
             if not (is_new and takes and method in self.methods) and admission.turned_away(
-                window, row, size, oneway=oneway
+                window, row, size
             ):
                 continue
             work.ticket = ticket = work.ticket + 1
@@ -293,8 +294,6 @@ class ServiceCore:
                 at_once.append(request)
             else:
                 work.queue.join(ticket, priority, request)
-            if oneway:
-                self._outbox.add(client, sequence, TAKEN)
         effects = self._outbox.take() if self._outbox else []
         if self._windows.budget.bytes > self._limits.retained_bytes_max:
             self.counts["evicted"] += self._windows.make_room()
@@ -309,7 +308,7 @@ class ServiceCore:
         rows = stream_rows(packet)
         size = packet.size // len(rows)
         for row, items, items_bytes in rows:
-            if not self._admission.turned_away(window, row, size, oneway=False, streams=True):
+            if not self._admission.turned_away(window, row, size, streams=True):
                 limits = None if row[2] in self.methods else (items, items_bytes)
                 self._work.accept(window, row, size, limits, now)
         effects = self._outbox.take() if self._outbox else []
@@ -331,14 +330,12 @@ class ServiceCore:
             raise Malformed("ping")
         still_open = wire.sequences_of(meta[2], self._limits.open_ids_max)
         window.settle_except(meta[1], frozenset(still_open))
-        # One-way messages are not named: their acknowledgement may have got lost, so they come
-        # again and are acknowledged again.
+        # Nobody waits for a one-way message, so that its sender's time is over ends none.
+        unwanted = [s for s, r in window.held.items() if window.is_settled(s) and not r.oneway]
         run, wait = list[int](), list[int]()
         for sequence, request in window.held.items():
-            if not request.oneway:
-                (run if self._work.has_begun(request) else wait).append(sequence)
-        held = [*run, *wait]
-        told: list[object] = [meta[0], self._limits.credit, held, len(run)]
+            (run if self._work.has_begun(request) else wait).append(sequence)
+        told: list[object] = [meta[0], self._limits.credit, [*run, *wait], len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
@@ -347,7 +344,7 @@ class ServiceCore:
             *self._outbox.take(),
             *self._streams.take(),
             pong,
-            *self._give_up(window, [s for s in held if window.is_settled(s)], now),
+            *self._give_up(window, unwanted, now),
         ]
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:

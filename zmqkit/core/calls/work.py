@@ -139,7 +139,7 @@ class Work:
         """Refuse what waits in line, for its client knows another instance that is idle."""
         for sequence in sequences:
             request = window.held.get(sequence)
-            if request is None or request.oneway or self.has_begun(request):
+            if request is None or self.has_begun(request):
                 continue
             self.queue.leave(request.ticket, request.priority)
             self.release(window, request)

@@ -1,0 +1,136 @@
+"""What a handler raised: an answer for its caller, and an error in the service's log.
+
+Arguments that the handler does not take are its caller's fault: they are answered, not logged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+
+from zmqkit.core import effects
+from zmqkit.core.calls.answers import refuse
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RAISED
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.drivers.perform import log
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import ERROR
+
+_TRACEBACK_CHARS_MAX = 16_000
+_SIGNATURE_CHARS_MAX = 200
+_OPTIONS = tuple(field.name for field in fields(CallOptions) if field.init)
+
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What moves the cursor, or turns the direction of what follows; the line end is not in it."""
+
+
+def failed(
+    function: Callable[..., object], request: effects.Request, error: BaseException
+) -> Answer:
+    """What a handler raised as an answer, once the log has it."""
+    if isinstance(error, TypeError) and not _has_entered(error):
+        reason = _misfit(function, request)
+        if reason:
+            return refuse(BAD_ARGUMENTS, _clean(reason))
+    text = _traceback_of(error)
+    _log(request.method, error, text)
+    return _answer(error, text)
+
+
+def error_answer(error: BaseException) -> Answer:
+    """What ended a handler from outside as an answer: its type, its text, its traceback."""
+    return _answer(error, _traceback_of(error))
+
+
+def _has_entered(error: TypeError) -> bool:
+    """Whether the traceback leads beyond this package, which calls the handlers."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_globals.get("__package__") != __package__
+
+
+def _misfit(function: Callable[..., object], request: effects.Request) -> str:
+    """Why the function does not take the request's arguments; empty if it does, or who knows.
+
+    A function in C may have begun before it raised, and not all of them have a signature.
+    """
+    try:
+        signature = inspect.signature(function)
+        shown = _names_of(signature)
+    except Exception:  # noqa: BLE001 - a signature may be anything, and raise anything
+        return ""
+    try:
+        signature.bind(*request.args, **request.kwargs)
+    except TypeError as error:
+        return f"{request.method!r} takes {shown}: {error}{_hint(signature, request)}"
+    return ""
+
+
+def _names_of(signature: inspect.Signature) -> str:
+    empty = inspect.Parameter.empty
+    plain = [each.replace(annotation=empty) for each in signature.parameters.values()]
+    shown = str(signature.replace(parameters=plain, return_annotation=empty))
+    return shown if len(shown) <= _SIGNATURE_CHARS_MAX else f"{shown[:_SIGNATURE_CHARS_MAX]}…"
+
+
+def _hint(signature: inspect.Signature, request: effects.Request) -> str:
+    """Where an option belongs that was given as an argument."""
+    given = [
+        f"{name}={value!r}" if type(value) in (bool, int, float) else f"{name}=..."
+        for name, value in request.kwargs.items()
+        if name in _OPTIONS and name not in signature.parameters
+    ]
+    if not given:
+        return ""
+    verb = "notify" if request.oneway else "call"
+    if isinstance(request, StreamRequest):
+        verb = "stream"
+    options = f"client.options({', '.join(given)})"
+    return f"; options are given as {options}.{verb}({request.method!r}, ...)"
+
+
+def _answer(error: BaseException, text: str) -> Answer:
+    try:
+        message = str(error)[:_TRACEBACK_CHARS_MAX]
+    except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
+        message = ""
+    row = [RAISED, _clean(_name_of(error)), _clean(message), text, True]
+    return Answer(ERROR, encode(row))
+
+
+def _log(method: str, error: BaseException, text: str) -> None:
+    """Log the traceback so that nothing in it, the caller's text above all, begins a line.
+
+    The record has the exception too, for handlers of the log that look for it.
+    """
+    if not log.isEnabledFor(logging.ERROR):
+        return
+    record = log.makeRecord(
+        log.name, logging.ERROR, __file__, 0, "handler %r raised %s",
+        (method, _name_of(error)), (type(error), error, error.__traceback__),
+    )  # fmt: skip
+    lines = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text).rstrip("\n").split("\n")
+    record.exc_text = "\n".join(f"    {line}" for line in lines)
+    log.handle(record)
+
+
+def _name_of(error: BaseException) -> str:
+    kind = type(error)
+    own = kind.__module__ == "builtins"
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _traceback_of(error: BaseException) -> str:
+    return _clean("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS_MAX:])
+
+
+def _clean(text: str) -> str:
+    """The text without what UTF-8 cannot carry."""
+    return text.encode("utf-8", "backslashreplace").decode()
