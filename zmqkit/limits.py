@@ -38,6 +38,28 @@ class ClientLimits:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
+class SubscriberLimits:
+    """What one subscriber keeps and uses.
+
+    publishers_max: those that it connects to. known_max: those that it remembers.
+    prefixes_max: topics that it subscribes to. topics_max: those of one publisher whose
+    numbers are remembered. queue_messages_max, queue_bytes_max: what waits to be read; three
+    times as much of each publisher that waits for it.
+    """
+
+    publishers_max: int = options.PUBLISHERS_MAX
+    known_max: int = options.RECORDS_MAX
+    prefixes_max: int = options.PREFIXES_MAX
+    topics_max: int = options.TOPICS_MAX
+    queue_messages_max: int = options.QUEUE_MESSAGES
+    queue_bytes_max: int = options.QUEUE_BYTES
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit under which nothing works."""
+        _check(self, {})
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
 class ServiceLimits:
     """What one service takes, keeps and remembers, in all where no client is named.
 
@@ -69,7 +91,9 @@ class ServiceLimits:
         _check(self, {"retained_bytes_max": 0})
 
 
-def _check(limits: ClientLimits | ServiceLimits, least: dict[str, int]) -> None:
+def _check(
+    limits: ClientLimits | ServiceLimits | SubscriberLimits, least: dict[str, int]
+) -> None:
     """Each limit is a number, and at least 1 but for those that have another least."""
     for field in fields(limits):
         value, low = getattr(limits, field.name), least.get(field.name, 1)

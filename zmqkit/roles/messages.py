@@ -153,11 +153,11 @@ def publisher_rows(name: str, core: SubscriberCore) -> list[dict[str, object]]:
     """What `publishers()` gives: a row each, for people and programs."""
     return [
         {
-            "label": label_of(name, source.incarnation),
+            "label": label_of(name, source.publisher),
             "address": source.endpoint,
             "state": source.state.value,
         }
-        for source in core.sources.by_peer.values()
+        for source in core.sources.all
     ]
 
 

@@ -8,12 +8,12 @@ from math import inf
 from random import Random
 from typing import Protocol
 
+from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.membership import key_of
 from zmqkit.core.topics.gathering import Gathering, Rows
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore
-from zmqkit.core.topics.source import State
 from zmqkit.core.topics.subscriber import Gap, SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Record, Url
 from zmqkit.options import CREDIT_PACKETS
@@ -229,7 +229,7 @@ class SubscriberRole(Role):
 
     def connection(self, incarnation: int) -> TopicDialer | None:
         """The connection to a publisher that it is up at, if it is the one HELLO went."""
-        source = self.core.sources.by_incarnation.get(incarnation)
+        source = self.core.sources.connections.by_incarnation.get(incarnation)
         dialer = self.dialers.get(source.peer) if source is not None else None
         if not isinstance(dialer, TopicDialer) or dialer.connection is None:
             return None
@@ -261,7 +261,7 @@ class SubscriberRole(Role):
 
     def _look_at_sources(self) -> None:
         """Notice where subscriptions came to be in place, or no longer are."""
-        sources = self.core.sources.by_incarnation
+        sources = self.core.sources.connections.by_incarnation
         now_up = {i: s.peer for i, s in sources.items() if s.state is State.UP}
         for incarnation in [*self.up]:
             if incarnation not in now_up:

@@ -18,9 +18,9 @@ from tests.core.topics.publications import (
     welcome,
 )
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
-from zmqkit.core.topics import sources as sources_module
 from zmqkit.core.topics.sources import Sources
 from zmqkit.errors import UsageError
+from zmqkit.limits import SubscriberLimits
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -29,7 +29,9 @@ from zmqkit.wire.encoding import Malformed
 
 @pytest.fixture
 def sources() -> Sources:
-    return Sources("weather", SUBSCRIBER, ["kitchen.", "hall"])
+    return Sources(
+        "weather", SUBSCRIBER, ["kitchen.", "hall"], SubscriberLimits(publishers_max=2)
+    )
 
 
 @pytest.fixture
@@ -65,15 +67,15 @@ def test_hello_is_repeated_ever_more_slowly_until_it_is_answered(sources: Source
     sources.found(PUBLISHER, ENDPOINT, 0.0)
     pauses, now = [], 0.0
     for token in range(2, 9):
-        pauses.append(sources.deadline() - now)
-        now = sources.deadline()
+        pauses.append(sources.connections.due_at - now)
+        now = sources.connections.due_at
         assert sources.tick(now - 0.01) == []
         assert sources.tick(now) == [Send(PEER, hello(token))]
     assert pauses[0] == HELLO_S and pauses[-1] == HELLO_S_MAX
     assert pauses == sorted(pauses)
     packet = publication.read(welcome(8))[1]
     assert sources.welcomed(sources.by_peer[PEER], packet, now) == []
-    assert (sources.up_count, sources.deadline()) == (1, inf)
+    assert (sources.up_count, sources.connections.due_at) == (1, inf)
 
 
 def test_an_answer_to_an_earlier_hello_does_not_count(sources: Sources) -> None:
@@ -132,7 +134,7 @@ def test_how_far_it_was_is_forgotten_with_the_subscription(up: Sources) -> None:
 def test_what_is_lost_is_still_read_and_may_return(up: Sources) -> None:
     assert up.lost(PUBLISHER) == [] and up.lost(OTHER) == []
     assert PEER in up.by_peer
-    assert (up.up_count, up.deadline()) == (0, inf)
+    assert (up.up_count, up.connections.due_at) == (0, inf)
     assert up.subscribe(["cellar"], 1.0) == []
     assert up.found(PUBLISHER, ENDPOINT, 1.0)[0] == Connect(PEER, ENDPOINT)
     up.check()
@@ -140,32 +142,35 @@ def test_what_is_lost_is_still_read_and_may_return(up: Sources) -> None:
 
 def test_what_is_gone_and_returns_goes_on_where_it_was(up: Sources) -> None:
     up.by_peer[PEER].position(b"hall").next = 5
-    assert up.gone(PUBLISHER) == [Disconnect(PEER)]
-    assert up.gone(PUBLISHER) == [] and not up.by_peer
+    assert up.gone(PUBLISHER, 0.0) == [Disconnect(PEER)]
+    assert up.gone(PUBLISHER, 0.0) == [] and not up.by_peer
     up.check()
     up.found(PUBLISHER, ENDPOINT, 1.0)
     assert up.by_peer[PEER].position(b"hall").next == 5
     up.check()
 
 
-def test_the_gone_are_not_remembered_without_end(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources_module, "_REMEMBERED_MAX", 2)
+def test_the_gone_are_not_remembered_without_end(sources: Sources) -> None:
     for publisher in range(10, 15):
         sources.found(publisher, ENDPOINT, 0.0)
-        sources.gone(publisher)
+        sources.gone(publisher, 0.0)
         sources.check()
 
 
-def test_there_are_not_too_many_publishers(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources_module, "PUBLISHERS_MAX", 1)
-    sources.found(PUBLISHER, ENDPOINT, 0.0)
-    assert sources.found(OTHER, ENDPOINT, 0.0) == [Note("publishers-full", {"name": "weather"})]
-    sources.gone(PUBLISHER)
-    assert sources.found(OTHER, ENDPOINT, 0.0)[0] == Connect(peer_of(OTHER), ENDPOINT)
+def test_there_are_not_too_many_publishers(sources: Sources) -> None:
+    for publisher in (PUBLISHER, OTHER):
+        sources.found(publisher, ENDPOINT, 0.0)
+    assert sources.found(9, ENDPOINT, 0.0) == [Note("publishers-full", {"name": "weather"})]
+    assert Connect(peer_of(9), ENDPOINT) in sources.gone(PUBLISHER, 0.0)
+    sources.check()
+
+
+def test_one_that_never_answers_gives_way_to_another(sources: Sources) -> None:
+    for publisher in (PUBLISHER, OTHER, 9):
+        sources.found(publisher, ENDPOINT, 0.0)
+    assert Connect(peer_of(9), ENDPOINT) not in sources.tick(sources.connections.due_at)
+    assert Connect(peer_of(9), ENDPOINT) in sources.tick(sources.connections.due_at)
+    sources.check()
 
 
 def test_whoever_is_at_an_address_is_adopted(sources: Sources) -> None:
@@ -173,8 +178,8 @@ def test_whoever_is_at_an_address_is_adopted(sources: Sources) -> None:
     assert effects[-1] == Send(peer_of(0), hello(1, target=0))
     source = sources.by_peer[peer_of(0)]
     source.position(b"hall").next = 5
-    sources.adopt(source, OTHER)
-    assert (source.incarnation, source.positions) == (OTHER, {})
+    sources.adopt(source, OTHER, 0.0)
+    assert (source.publisher, source.positions) == (OTHER, {})
     sources.check()
 
 
@@ -198,7 +203,7 @@ def test_a_connection_that_took_hello_and_no_subscription_is_made_anew(up: Sourc
 @pytest.mark.parametrize("topics", ["kitchen", b"kitchen", [5], ["a\0"], ["x" * 257], None, 5])
 def test_wrong_topics_are_an_error(up: Sources, topics: object) -> None:
     for use in (
-        lambda: Sources("weather", SUBSCRIBER, topics),  # type: ignore[arg-type]
+        lambda: Sources("weather", SUBSCRIBER, topics, SubscriberLimits()),  # type: ignore[arg-type]
         lambda: up.subscribe(topics, 1.0),  # type: ignore[arg-type]
         lambda: up.unsubscribe(topics),  # type: ignore[arg-type]
     ):
@@ -216,10 +221,10 @@ def test_there_are_not_too_many_topics(up: Sources) -> None:
 
 def fixed(fields: dict[str, object]) -> tuple[Sources, list[Effect]]:
     """A subscriber of an address, once the publisher there said WELCOME with these fields."""
-    sources = Sources("tcp://127.0.0.1:5000", SUBSCRIBER, ["kitchen."])
+    sources = Sources("tcp://127.0.0.1:5000", SUBSCRIBER, ["kitchen."], SubscriberLimits())
     sources.found(0, ENDPOINT, 0.0)
     [source] = sources.by_peer.values()
-    sources.adopt(source, PUBLISHER)
+    sources.adopt(source, PUBLISHER, 0.0)
     frames = publication.to_subscriber(
         wire.WELCOME, PUBLISHER, SUBSCRIBER, {"token": 1, "waits": False, **fields}
     )
@@ -253,8 +258,8 @@ def test_the_publisher_at_an_address_is_what_membership_tells_of() -> None:
 def test_an_address_is_tried_again_when_its_publisher_is_gone() -> None:
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
-    assert sources.gone(PUBLISHER) == []
-    assert sources.tick(sources.deadline())[0] == Connect(source.peer, ENDPOINT)
+    assert sources.gone(PUBLISHER, 0.0) == []
+    assert sources.tick(sources.connections.due_at)[0] == Connect(source.peer, ENDPOINT)
     sources.check()
 
 
@@ -268,10 +273,10 @@ def test_odd_words_about_its_process_are_malformed() -> None:
 
 
 def test_a_publisher_of_another_name_than_the_url_says_is_not_used() -> None:
-    sources = Sources("tcp://127.0.0.1:5000/snow", SUBSCRIBER, [""])
+    sources = Sources("tcp://127.0.0.1:5000/snow", SUBSCRIBER, [""], SubscriberLimits())
     sources.found(0, ENDPOINT, 0.0)
     [source] = sources.by_peer.values()
-    sources.adopt(source, PUBLISHER)
+    sources.adopt(source, PUBLISHER, 0.0)
     fields = {"token": 1, "waits": False, **ABOUT}
     frames = publication.to_subscriber(wire.WELCOME, PUBLISHER, SUBSCRIBER, fields)
     _, packet = publication.read(frames)
@@ -284,7 +289,7 @@ def test_who_takes_an_address_over_is_greeted_though_the_one_before_was_lost() -
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
     sources.lost(PUBLISHER)
-    sources.adopt(source, OTHER)
-    assert sources.tick(sources.deadline()) != []
-    assert sources.gone(PUBLISHER) == []
+    sources.adopt(source, OTHER, 0.0)
+    assert sources.tick(sources.connections.due_at) != []
+    assert sources.gone(PUBLISHER, 0.0) == []
     sources.check()

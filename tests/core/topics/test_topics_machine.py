@@ -18,11 +18,12 @@ from hypothesis.stateful import (
 )
 
 from tests.core.topics.publications import ENDPOINT, PEER, PUBLISHER
+from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
-from zmqkit.core.topics import audience, subscriber
+from zmqkit.core.topics import audience
 from zmqkit.core.topics.publisher import PublisherCore
-from zmqkit.core.topics.source import State
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import SubscriberLimits
 from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.options import MARKS_PER_WINDOW, STALL_S
 from zmqkit.wire import packet as wire
@@ -33,6 +34,7 @@ TOPICS = st.sampled_from(["a", "ab", "b"])
 PREFIXES = st.sampled_from(["a", "ab", "b", ""])
 
 WINDOW_MESSAGES, MESSAGE_LOAD = 8, 1000
+LIMITS = SubscriberLimits(queue_messages_max=WINDOW_MESSAGES)
 PIPE_MAX = 20
 
 
@@ -80,11 +82,9 @@ class TopicsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._kept = (audience.WINDOW, audience.MESSAGE_LOAD, audience._STRIDE)
-        self._kept_messages = subscriber.QUEUE_MESSAGES
         audience.WINDOW = WINDOW_MESSAGES * MESSAGE_LOAD
         audience.MESSAGE_LOAD = MESSAGE_LOAD
         audience._STRIDE = audience.WINDOW // MARKS_PER_WINDOW
-        subscriber.QUEUE_MESSAGES = WINDOW_MESSAGES
         self.now = 100.0
         self.readers: dict[int, Reader] = {}
         self.inbox: deque[tuple[Frames, set[bytes]]] = deque()
@@ -95,7 +95,9 @@ class TopicsMachine(RuleBasedStateMachine):
         self.waits = waits
         self.publisher = PublisherCore(PUBLISHER, waits=waits)
         for number in (1, 2):
-            core = SubscriberCore("weather", number, ["a"], latest=latest and number == 2)
+            core = SubscriberCore(
+                "weather", number, ["a"], LIMITS, latest=latest and number == 2
+            )
             self.readers[number] = Reader(core)
 
     # What the drivers and libzmq do
@@ -309,7 +311,6 @@ class TopicsMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         audience.WINDOW, audience.MESSAGE_LOAD, audience._STRIDE = self._kept
-        subscriber.QUEUE_MESSAGES = self._kept_messages
 
 
 TestTopicsMachine = pytest.mark.slow(TopicsMachine.TestCase)

@@ -15,7 +15,7 @@ from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
 from zmqkit.limits import ClientLimits
 from zmqkit.model import leads_away
-from zmqkit.options import LINGER_S_MAX
+from zmqkit.options import HELLO_S, LINGER_S_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.streams import GrantRow, stream_columns
@@ -159,6 +159,7 @@ class Instances:
     def _open(self, instance: Instance, now: float) -> list[Effect]:
         """Connect and say hello; WELCOME makes it ready."""
         self.connections.shift(instance, Event.FOUND)
+        instance.hello_s = HELLO_S
         self.connections.open(instance, now)
         instance.far = leads_away(instance.endpoint)
         instance.outbox.clear()

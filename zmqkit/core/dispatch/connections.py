@@ -165,21 +165,29 @@ class Connections(Generic[C]):
 
     def shift(self, connection: C, event: Event) -> State:
         """Have an event happen to an instance; returns the state that follows."""
+        opening = connection.state is State.OPENING
         state = connection.state = LIFE[connection.state][event]
+        if event is Event.WELCOME:
+            connection.hello_s = HELLO_S
         self._choose(connection)
+        if opening:
+            self._reckon()
         return state
 
     # Connections
 
     def open(self, connection: C, now: float) -> None:
-        """Use a connection that was just made: it is to be greeted, again with back-off."""
+        """Use a connection that was just made and greeted."""
         self.by_peer[connection.peer] = connection
-        connection.hello_s = HELLO_S
         self.greeted(connection, now)
 
     def greeted(self, connection: C, now: float) -> None:
         """A greeting leaves; the next one is due if nothing answers it."""
-        connection.hello_at = now + connection.hello_s
+        self.greet_at(connection, now + connection.hello_s)
+
+    def greet_at(self, connection: C, at: float) -> None:
+        """Have a connection greeted at a point in time, if it does not answer before."""
+        connection.hello_at = at
         self.due_at = min(self.due_at, connection.hello_at)
 
     def close(self, connection: C) -> bool:

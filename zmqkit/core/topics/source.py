@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
-from zmqkit.model import PeerId
-from zmqkit.options import HELLO_S, TOPICS_MAX
+from zmqkit.core.dispatch.connections import Connection
+from zmqkit.options import TOPICS_MAX
 from zmqkit.wire.encoding import Malformed
-
-
-class State(Enum):
-    """OPENING: HELLO is not answered. UP: it has all subscriptions. LOST: out of reach."""
-
-    OPENING = "opening"
-    UP = "up"
-    LOST = "lost"
 
 
 @dataclass(slots=True, eq=False)
@@ -32,24 +23,21 @@ class Position:
 
 
 @dataclass(slots=True, eq=False)
-class Source:
-    """A publisher: where it is, what it is like, and how far it is.
+class Source(Connection):
+    """A publisher: the connection to it, what it is like, and how far it is.
 
-    incarnation: 0 while nobody knows who is at an address. fixed: it is whoever is at that
-    address. waits: it waits for this subscriber, whose credit it needs; None before its
-    first WELCOME, up to which its messages are passed over. token: of the last HELLO.
-    credited: the last of its marks that was answered. placed: the prefixes that were in place
-    at a WELCOME and were kept since, over whatever connection. broken: a subscription did not
-    leave, so the connection is to be made anew. watched: membership was asked to watch its
-    process. ended: it said BYE. last: where its newest message is, for who looks for the
-    next one there.
+    incarnation: 0 stands for whoever is at an address. publisher: the incarnation of who is
+    there; 0 while nobody knows. waits: it waits for this subscriber, whose credit it needs;
+    None before its first WELCOME, up to which its messages are passed over. token: of the last
+    HELLO. credited: the last of its marks that was answered. placed: the prefixes that were in
+    place at a WELCOME and were kept since, over whatever connection. broken: a subscription did
+    not leave, so the connection is to be made anew. watched: membership was asked to watch its
+    process. ended: it said BYE. topics_max: how many positions are kept. last: where its newest
+    message is, for who looks for the next one there.
     """
 
-    incarnation: int
-    peer: PeerId
-    endpoint: str
-    fixed: bool = False
-    state: State = State.LOST
+    publisher: int = 0
+    topics_max: int = TOPICS_MAX
     waits: bool | None = None
     token: int = 0
     credited: int = 0
@@ -57,10 +45,13 @@ class Source:
     broken: bool = False
     watched: bool = False
     ended: bool = False
-    hello_at: float = 0.0
-    back_off_s: float = HELLO_S
     positions: dict[bytes, Position] = field(default_factory=dict)
     last: Position | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is whoever is at its address."""
+        return not self.incarnation
 
     def position(self, topic: bytes) -> Position:
         """How far it is in a topic. Malformed for one that is not text."""
@@ -70,7 +61,7 @@ class Source:
                 name = topic.decode()
             except UnicodeDecodeError as error:
                 raise Malformed("topic") from error
-            if len(self.positions) >= TOPICS_MAX:
+            if len(self.positions) >= self.topics_max:
                 del self.positions[next(iter(self.positions))]
             fresh = not topic.startswith(self.placed)
             position = self.positions[topic] = Position(topic, name, fresh)
@@ -78,7 +69,6 @@ class Source:
 
     def settle(self, prefixes: tuple[bytes, ...]) -> None:
         """All subscriptions are in place: topics that were heard too early begin anew."""
-        self.state = State.UP
         self.placed = prefixes
         self.positions = {t: each for t, each in self.positions.items() if not each.fresh}
 

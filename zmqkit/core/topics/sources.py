@@ -9,30 +9,40 @@ opened anew underneath, so HELLO is said again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
 
+from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.membership.directory import directory_of
-from zmqkit.core.topics.source import Source, State
+from zmqkit.core.topics.source import Source
 from zmqkit.errors import UsageError
-from zmqkit.model import Frames, PeerId, leads_away
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX, PUBLISHERS_MAX
+from zmqkit.limits import SubscriberLimits
+from zmqkit.model import Frames, leads_away
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.packet import Packet
 
-_REMEMBERED_MAX = PUBLISHERS_MAX
-
 
 class Sources:
-    """Every publisher in use, by incarnation and by connection."""
+    """Every publisher in use, and those that were, by incarnation and by connection.
 
-    def __init__(self, name: str, incarnation: int, prefixes: Iterable[str]) -> None:
+    The socket of one that was lost is kept: what it had sent is still read.
+    """
+
+    def __init__(
+        self, name: str, incarnation: int, prefixes: Iterable[str], limits: SubscriberLimits
+    ) -> None:
         """`incarnation` is the subscriber's own. UsageError for a wrong prefix."""
         self.name = name
         self.incarnation = incarnation
-        self.by_incarnation: dict[int, Source] = {}
-        self.by_peer: dict[PeerId, Source] = {}
+        self.limits = limits
+        self.connections: Connections[Source] = Connections(
+            incarnation,
+            self._make,
+            connections_max=limits.publishers_max,
+            known_max=limits.known_max,
+        )
+        self.by_peer = self.connections.by_peer
+        self.by_peer = self.connections.by_peer
         self._gone: dict[int, Source] = {}
         self._prefixes: dict[bytes, None] = {}
         self._starts: tuple[bytes, ...] = ()
@@ -41,8 +51,12 @@ class Sources:
     @property
     def up_count(self) -> int:
         """How many have all subscriptions."""
-        # Any thread may ask, so of a copy: nobody changes a table while it is copied.
-        return sum(source.state is State.UP for source in list(self.by_peer.values()))
+        return len(self.connections.ready)
+
+    @property
+    def all(self) -> list[Source]:
+        """Those in use, reachable or not."""
+        return list(self.connections.by_incarnation.values())
 
     def wanted(self, topic: bytes) -> bool:
         """Whether a topic begins as it should."""
@@ -52,11 +66,10 @@ class Sources:
         """Have every publisher send topics with these beginnings too."""
         added = self._add(prefixes)
         effects: list[Effect] = []
-        for source in self.by_peer.values():
+        for source in self.all:
             if source.state is not State.LOST and added:
                 effects += [_send(source, publication.SUBSCRIBE + prefix) for prefix in added]
-                source.state = State.OPENING
-                effects += self._hello(source, now)
+                effects += self._renew(source, now)
         return effects
 
     def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
@@ -66,9 +79,9 @@ class Sources:
             self._prefixes.pop(prefix, None)
         self._starts = tuple(self._prefixes)
         effects: list[Effect] = []
-        for source in [*self.by_peer.values(), *self._gone.values()]:
+        for source in [*self.all, *self._gone.values()]:
             source.keep(self._starts)
-            if source.state is not State.LOST:
+            if source.state not in (State.LOST, State.OVER):
                 effects += [_send(source, publication.UNSUBSCRIBE + p) for p in removed]
         return effects
 
@@ -76,70 +89,64 @@ class Sources:
 
     def found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
         """A publisher can be reached at `endpoint`; 0 stands for whoever is there."""
+        connections = self.connections
         source = self._source(incarnation)
-        if source is None and 0 in self.by_incarnation:
-            return []  # not the one at the address
         if source is None:
-            if len(self.by_peer) >= PUBLISHERS_MAX:
-                return [Note("publishers-full", {"name": self.name})]
-            peer = b"p" + incarnation.to_bytes(8, "big")
-            source = self._gone.pop(incarnation, None) or Source(
-                incarnation, peer, endpoint, fixed=not incarnation
-            )
-            self.by_incarnation[incarnation] = self.by_peer[peer] = source
-        elif source.ended or (
-            source.state is not State.LOST and (source.fixed or source.endpoint == endpoint)
-        ):
+            if 0 in connections.by_incarnation:
+                return []  # not the one at the address
+            connections.learn(incarnation, endpoint)
+            effects = self._connect(now)
+            if incarnation not in connections.by_incarnation:
+                effects.append(Note("publishers-full", {"name": self.name}))
+            return effects
+        here = source.state is not State.LOST
+        if source.ended or (here and (source.fixed or source.endpoint == endpoint)):
             return []
-        source.endpoint = source.endpoint if source.fixed else endpoint
+        if not source.fixed:
+            connections.learn(incarnation, endpoint)
+            source.endpoint = endpoint
         return self._open(source, now)
 
     def lost(self, incarnation: int) -> list[Effect]:
         """A publisher is out of reach; it may return, and what it had sent is still read."""
         source = self._source(incarnation)
         if source is not None:
-            source.state = State.LOST
+            self.connections.shift(source, Event.LOST)
         return []
 
     def left(self, source: Source, now: float) -> list[Effect]:
         """A publisher said BYE behind all that it published."""
         if source.fixed:
-            # Whoever comes to that address is as good.
-            source.state, source.broken = State.OPENING, True
-            source.hello_at = now + source.back_off_s
+            self._again(source, now)  # whoever comes to that address is as good
         else:
-            source.state, source.ended = State.LOST, True
+            self.connections.shift(source, Event.LOST)
+            source.ended = True
         return [Disconnect(source.peer)]
 
-    def gone(self, incarnation: int) -> list[Effect]:
+    def gone(self, incarnation: int, now: float) -> list[Effect]:
         """A publisher is not expected back; how far it was is remembered for a while."""
         source = self._source(incarnation)
+        self.connections.forget(incarnation)
         if source is None:
             return []
         if source.fixed:
-            source.state, source.broken, source.hello_at = State.OPENING, True, 0.0
+            self._again(source, now)
             return []
-        source.state = State.LOST
-        del self.by_incarnation[incarnation]
-        del self.by_peer[source.peer]
-        self._gone[incarnation] = source
-        if len(self._gone) > _REMEMBERED_MAX:
-            del self._gone[next(iter(self._gone))]
-        return [] if source.ended else [Disconnect(source.peer)]
+        return self._give_up(source) + self._connect(now)
 
     def close(self) -> list[Effect]:
         """Leave every publisher."""
-        left = [source for source in self.by_peer.values() if not source.ended]
-        self.by_incarnation.clear()
-        self.by_peer.clear()
+        left = [source for source in self.all if not source.ended]
+        self.connections.clear()
         return [Disconnect(source.peer) for source in left]
 
-    def adopt(self, source: Source, incarnation: int) -> None:
+    def adopt(self, source: Source, incarnation: int, now: float) -> None:
         """Whoever is at a fixed address is another one now."""
-        if source.incarnation:
+        if source.publisher:
             source.token += 1  # the last HELLO was for the one before, which alone it joined
-            source.state, source.hello_at = State.OPENING, 0.0
-        source.incarnation = incarnation
+            self.connections.shift(source, Event.FOUND)
+            self.connections.greet_at(source, now)
+        source.publisher = incarnation
         source.waits, source.credited = None, 0
         source.watched = False
         source.placed = ()
@@ -152,51 +159,78 @@ class Sources:
             return [Note("misnamed", {"wanted": self.name, "there": named})]
         source.waits = fields.get("waits") is True
         if fields.get("token") == source.token and not source.broken:
+            self.connections.shift(source, Event.WELCOME)
             source.settle(self._starts)
-            source.back_off_s = HELLO_S
             return self._watch(source, fields)
-        if source.state is State.UP:
-            source.state = State.OPENING
-            return self._hello(source, now)
-        return []
+        return self._renew(source, now) if source.state is State.UP else []
 
     def tick(self, now: float) -> list[Effect]:
         """Say HELLO again where it was not answered."""
         effects: list[Effect] = []
-        for source in self.by_peer.values():
-            if source.state is State.OPENING and source.hello_at <= now:
-                effects += (
-                    self._open(source, now) if source.broken else self._hello(source, now)
-                )
-                source.back_off_s = min(2 * source.back_off_s, HELLO_S_MAX)
-        return effects
-
-    def deadline(self) -> float:
-        """When `tick` is due next."""
-        opening = (s.hello_at for s in self.by_peer.values() if s.state is State.OPENING)
-        return min(opening, default=inf)
+        for source in self.connections.unanswered(now):
+            effects += self._open(source, now) if source.broken else [self._hello(source)]
+        return effects + self._connect(now)
 
     def check(self) -> None:
         """Both ways to look agree."""
-        assert list(self.by_incarnation.values()) == list(self.by_peer.values())
-        assert len(self.by_peer) <= PUBLISHERS_MAX and len(self._gone) <= _REMEMBERED_MAX
-        assert not self._gone.keys() & self.by_incarnation.keys()
+        self.connections.check()
+        assert len(self._gone) <= self.limits.publishers_max
+        assert not self._gone.keys() & self.connections.by_incarnation.keys()
 
     # Inside
 
+    def _make(self, incarnation: int, endpoint: str) -> Source:
+        """A publisher that is new, or that is remembered."""
+        source = self._gone.pop(incarnation, None)
+        if source is None:
+            peer = b"p" + incarnation.to_bytes(8, "big")
+            topics_max = self.limits.topics_max
+            return Source(
+                incarnation, peer, endpoint, publisher=incarnation, topics_max=topics_max
+            )
+        source.state, source.endpoint = State.OPENING, endpoint
+        return source
+
     def _source(self, incarnation: int) -> Source | None:
         """The publisher of that number, at a fixed address perhaps."""
-        fixed = self.by_incarnation.get(0)
-        if fixed is not None and incarnation == fixed.incarnation:
+        by_incarnation = self.connections.by_incarnation
+        fixed = by_incarnation.get(0)
+        if fixed is not None and incarnation == fixed.publisher:
             return fixed
-        return self.by_incarnation.get(incarnation)
+        return by_incarnation.get(incarnation)
+
+    def _connect(self, now: float) -> list[Effect]:
+        """Connect to more publishers, and to others in place of those that never answer."""
+        begun, spare = self.connections.best(lambda source: True)
+        effects: list[Effect] = []
+        for source in spare:
+            effects += self._give_up(source)
+        for source in begun:
+            self.connections.add(source)
+            effects += self._open(source, now)
+        return effects
+
+    def _give_up(self, source: Source) -> list[Effect]:
+        """Have a publisher among those that were in use."""
+        self.connections.close(source)
+        self.connections.remove(source)
+        self._gone[source.publisher] = source
+        if len(self._gone) > self.limits.publishers_max:
+            del self._gone[next(iter(self._gone))]
+        return [] if source.ended else [Disconnect(source.peer)]
+
+    def _again(self, source: Source, now: float) -> None:
+        """Have the connection to an address made anew."""
+        self.connections.shift(source, Event.FOUND)
+        source.broken = True
+        self.connections.greet_at(source, now + source.hello_s)
 
     def _misnamed(self, source: Source, fields: dict[str, object]) -> str:
         """The name of a publisher that is not the one whose name stands behind the address."""
         wanted = self.name.partition("://")[2].partition("/")[2]
         if not wanted or "process" not in fields:
             return ""
-        names = [row[0] for row in directory_of(fields).roles if row[2] == source.incarnation]
+        names = [row[0] for row in directory_of(fields).roles if row[2] == source.publisher]
         return "" if wanted in names else ", ".join(names)
 
     def _watch(self, source: Source, fields: dict[str, object]) -> list[Effect]:
@@ -206,39 +240,46 @@ class Sources:
         directory = directory_of(fields)
         source.watched = True
         host = source.endpoint.rpartition(":")[0]
-        names = [row[0] for row in directory.roles if row[2] == source.incarnation]
+        names = [row[0] for row in directory.roles if row[2] == source.publisher]
         return [Watch(f"{host}:{directory.control_port}/{name}") for name in names[:1]]
 
     def _add(self, prefixes: Iterable[str]) -> list[bytes]:
         added = [prefix for prefix in _checked(prefixes) if prefix not in self._prefixes]
-        if len(self._prefixes) + len(added) > PREFIXES_MAX:
-            raise UsageError(f"a subscriber has at most {PREFIXES_MAX} topics; use prefixes")
+        prefixes_max = self.limits.prefixes_max
+        if len(self._prefixes) + len(added) > prefixes_max:
+            raise UsageError(f"a subscriber has at most {prefixes_max} topics; use prefixes")
         self._prefixes |= dict.fromkeys(added)
         self._starts = tuple(self._prefixes)
         return added
 
     def _open(self, source: Source, now: float) -> list[Effect]:
-        source.state = State.OPENING
+        self.connections.shift(source, Event.FOUND)
+        self.connections.open(source, now)
         source.broken = source.ended = False
         topics = [*self._prefixes, publication.private(publication.EVERYBODY)]
         topics.append(publication.private(self.incarnation))
         return [
             Connect(source.peer, source.endpoint),
             *(_send(source, publication.SUBSCRIBE + topic) for topic in topics),
-            *self._hello(source, now),
+            self._hello(source),
         ]
 
-    def _hello(self, source: Source, now: float) -> list[Effect]:
+    def _renew(self, source: Source, now: float) -> list[Effect]:
+        """Have a publisher say once more that all subscriptions are in place."""
+        self.connections.shift(source, Event.RENEWED)
+        self.connections.greet_at(source, now + source.hello_s)
+        return [self._hello(source)]
+
+    def _hello(self, source: Source) -> Send:
         source.token += 1
-        source.hello_at = now + source.back_off_s
         fields: dict[str, object] = {"token": source.token, "name": self.name}
         if leads_away(source.endpoint):
             fields["lz4"] = True
-        return [self.say(source, wire.HELLO, fields)]
+        return self.say(source, wire.HELLO, fields)
 
     def say(self, source: Source, kind: int, meta: object) -> Send:
         """A packet to a publisher."""
-        target = source.incarnation
+        target = source.publisher
         frames = publication.to_publisher(kind, self.incarnation, target, meta)
         return Send(source.peer, frames)
 

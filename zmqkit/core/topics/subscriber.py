@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from math import inf
 
+from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.topics.source import Position, Source, State
+from zmqkit.core.topics.source import Position, Source
 from zmqkit.core.topics.sources import Sources
+from zmqkit.limits import SubscriberLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES, READS_S
+from zmqkit.options import READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
 from zmqkit.wire.packet import Packet
 
 _UNTOLD_MAX = 1000
+_DEFAULTS = SubscriberLimits()
 
 Gap = tuple[int, str, int]
 """A publisher's incarnation, a topic, and how many of its messages are missing."""
@@ -34,7 +37,13 @@ class SubscriberCore:
     """What one subscriber object receives, from any number of publishers."""
 
     def __init__(
-        self, name: str, incarnation: int, prefixes: Iterable[str], *, latest: bool = False
+        self,
+        name: str,
+        incarnation: int,
+        prefixes: Iterable[str],
+        limits: SubscriberLimits = _DEFAULTS,
+        *,
+        latest: bool = False,
     ) -> None:
         """latest: keep the latest message of each topic. UsageError for a wrong prefix.
 
@@ -45,7 +54,8 @@ class SubscriberCore:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self.sources = Sources(name, incarnation, prefixes)
+        self.sources = Sources(name, incarnation, prefixes, limits)
+        self._limits = limits
         self._private = publication.private(incarnation)
         self._latest = latest
         self._shared: Inbox = self._new_inbox(1)
@@ -97,7 +107,7 @@ class SubscriberCore:
         if tell.news == "lost":
             return self.sources.lost(tell.incarnation)
         if tell.news == "gone":
-            return self.sources.gone(tell.incarnation)
+            return self.sources.gone(tell.incarnation, now)
         return []
 
     def close(self, in_hand: int = 0) -> list[Effect]:
@@ -152,7 +162,9 @@ class SubscriberCore:
                 return []  # for another subscriber; who takes all topics sees it too
             if packet.kind == wire.WELCOME and topic != self._private:
                 raise Malformed("topic")  # all else on this connection depends on it
-            if packet.source != source.incarnation and (other := self._other(source, packet)):
+            if packet.source != source.publisher and (
+                other := self._other(source, packet, now)
+            ):
                 return other
             if packet.kind == wire.PUBLISH:
                 return self._publish(source, topic, packet, len(topic) + packet.size)
@@ -203,7 +215,7 @@ class SubscriberCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        return min(self.sources.deadline(), self._look_at())
+        return min(self.sources.connections.due_at, self._look_at())
 
     def check(self) -> None:
         """The counts are right, and all that waits can be taken."""
@@ -215,17 +227,17 @@ class SubscriberCore:
 
     # Packets in
 
-    def _other(self, source: Source, packet: Packet) -> list[Effect]:
+    def _other(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """A publisher that is not expected there: the new owner of the address."""
         if not packet.source:
             raise Malformed("source")
         if source.fixed:
-            self.sources.adopt(source, packet.source)
+            self.sources.adopt(source, packet.source, now)
             return []
         if packet.kind != wire.WELCOME:
             raise Malformed("source")
         note = Note("replaced", {"name": self.sources.name, "endpoint": source.endpoint})
-        return [note, *self.sources.gone(source.incarnation)]
+        return [note, *self.sources.gone(source.publisher, now)]
 
     def _publish(self, source: Source, topic: bytes, packet: Packet, size: int) -> list[Effect]:
         """Queue messages that are new; count those that are missing before them."""
@@ -262,7 +274,7 @@ class SubscriberCore:
         position = source.last if source is not None else None
         if source is None or position is None:
             return 0
-        topic, publisher, number = position.topic, source.incarnation, position.next
+        topic, publisher, number = position.topic, source.publisher, position.next
         rows: list[bytes] = []
         for other, frames in islice(arrived, at, None):
             row = publication.single_row(frames, topic, publisher, number)
@@ -290,7 +302,7 @@ class SubscriberCore:
         position.next += count
         source.last = position
         self.counts["received"] += count
-        name, publisher = position.name, source.incarnation
+        name, publisher = position.name, source.publisher
         inbox = self._own.get(source.peer) if source.waits else self._shared
         if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
             self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
@@ -307,7 +319,7 @@ class SubscriberCore:
     def _mark(self, source: Source, packet: Packet) -> list[Effect]:
         if type(packet.meta) is not int or packet.meta <= 0:
             raise Malformed("mark")
-        delivery = Delivery("", source.peer, source.incarnation, 0, [], 0, packet.meta)
+        delivery = Delivery("", source.peer, source.publisher, 0, [], 0, packet.meta)
         if self._latest or not source.waits or source.peer not in self._own:
             return self._credit(delivery)
         self._put(source, delivery)
@@ -332,7 +344,9 @@ class SubscriberCore:
     def _new_inbox(self, windows: int) -> Inbox:
         """One with room for so many times the limit."""
         kind = Latest if self._latest else Queue
-        return kind(windows * QUEUE_MESSAGES, windows * QUEUE_BYTES)
+        return kind(
+            windows * self._limits.queue_messages_max, windows * self._limits.queue_bytes_max
+        )
 
     def _put(self, source: Source, delivery: Delivery) -> None:
         """Have it wait, in an inbox of its publisher's own if that waits for its credit."""
@@ -364,7 +378,7 @@ class SubscriberCore:
 
     def _credit(self, delivery: Delivery) -> list[Effect]:
         source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.incarnation != delivery.publisher:
+        if source is None or source.publisher != delivery.publisher:
             return []
         source.credited = delivery.mark
         return self._answer(source, delivery.mark)
@@ -377,6 +391,6 @@ class SubscriberCore:
     def _miss(self, source: Source, topic: str, missing: int) -> None:
         self.counts["gaps"] += 1
         self.counts["missing"] += missing
-        key = (source.incarnation, topic)
+        key = (source.publisher, topic)
         if key in self._untold or len(self._untold) < _UNTOLD_MAX:
             self._untold[key] = self._untold.get(key, 0) + missing
