@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from zmqkit.core.dispatch.connections import Connections
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.audience import Audience
 from zmqkit.core.topics.publisher import PublisherCore
@@ -44,8 +45,8 @@ def ignores_an_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def says_hello_once(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Sources, "tick", lambda self, now: [])
-    patch.setattr(Sources, "deadline", lambda self: float("inf"))
+    patch.setattr(Connections, "greet_at", lambda self, connection, at: None)
+    patch.setattr(Connections, "_reckon", lambda self: None)
 
 
 BREAKS = [
