@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-from zmqkit.discovery.known import TYPE
 from zmqkit.discovery.mdns import Mdns
+from zmqkit.discovery.sieve import TYPE
 from zmqkit.model import LOOPBACK, Record
 from zmqkit.wire.announcement import encode, instance
 
