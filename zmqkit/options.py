@@ -60,6 +60,10 @@ PEERS_MAX = 100
 """Static peers in a file; each costs a connection."""
 PEERS_BYTES_MAX = 64 << 10
 RECORDS_MAX = 10_000
+CLAIMS_MAX = 16
+"""What others say of one role of one process; anybody may say anything."""
+RIVALS_MAX = 16
+"""Other processes that are said to have a role, too."""
 CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
 RETAINED_BYTES_MAX = 64 << 20

@@ -42,9 +42,9 @@ class Peer:
             self.records[record.incarnation] = record
             self.tell(f"heard {source}", record)
 
-    def vanished(self, incarnation: int, source: str) -> None:
-        if self.records.pop(incarnation, None):
-            self.tell(f"vanished {source}", incarnation)
+    def vanished(self, record: Record, source: str) -> None:
+        if self.records.pop(record.incarnation, None):
+            self.tell(f"vanished {source}", record.incarnation)
 
     def renewed(self) -> None:
         self.renewals += 1

@@ -36,7 +36,7 @@ class Known:
         scope: Scope,
         *,
         heard: Callable[[Record], None],
-        vanished: Callable[[int], None],
+        vanished: Callable[[Record], None],
         note: Note,
     ) -> None:
         self._scope: Scope = scope
@@ -60,6 +60,12 @@ class Known:
     def move(self, ours: Iterable[Here]) -> None:
         """Judge addresses by those that this host has now."""
         self._ours = list(ours)
+
+    def tell_again(self, name: str) -> None:
+        """Pass on once more what is known of a name, or of all if it is empty."""
+        for record in [*self._records.values()]:
+            if name in ("", record.name):
+                self._heard(record)
 
     def unfit(self, count: int) -> None:
         """Count records that the sieve took out; noted whenever they have doubled."""
@@ -154,12 +160,16 @@ class Known:
         self._records[name] = record
         if before == record:
             return
-        if before is not None and before.incarnation != record.incarnation:
-            self._vanished(before.incarnation)
+        if before is not None and _role(before) != _role(record):
+            self._vanished(before)
         self._heard(record)
 
     def _forget(self, name: str) -> None:
         self._incomplete.pop(name, None)
         record = self._records.pop(name, None)
         if record is not None:
-            self._vanished(record.incarnation)
+            self._vanished(record)
+
+
+def _role(record: Record) -> tuple[int, int, str]:
+    return record.process, record.incarnation, record.name

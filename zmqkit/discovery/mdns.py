@@ -46,10 +46,10 @@ class Mdns:
     """Announces roles and hears those of others, in one scope, on the running event loop.
 
     heard: gets each record that is new or has changed, our own among them, and its source:
-    `mdns:loopback` or `mdns:lan`. vanished: gets the incarnation of a record that was withdrawn
-    or expired, and the source. renewed: is called when addresses of this host changed. note:
-    gets what was dropped or failed, as `mdns.malformed` and the like with fields. All four are
-    called on the loop and must not wait.
+    `mdns:loopback` or `mdns:lan`. vanished: gets one that was withdrawn or expired, and the
+    source. renewed: is called when addresses of this host changed. note: gets what was dropped
+    or failed, as `mdns.malformed` and the like with fields. All four are called on the loop and
+    must not wait.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Mdns:
         scope: Scope,
         *,
         heard: Callable[[Record, str], None],
-        vanished: Callable[[int, str], None],
+        vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
         note: Note,
     ) -> None:
@@ -68,7 +68,7 @@ class Mdns:
         self._known = Known(
             scope,
             heard=lambda record: heard(record, source),
-            vanished=lambda incarnation: vanished(incarnation, source),
+            vanished=lambda record: vanished(record, source),
             note=self._note,
         )
         self._server = f"zmqkit-{secrets.token_hex(4)}.local."
@@ -89,6 +89,13 @@ class Mdns:
             asyncio.create_task(self._ask_forever()),
         ]
         await self._look()
+
+    def tell_again(self, name: str) -> None:
+        """Pass on once more what is known of a name, or of all if it is empty.
+
+        Whoever wants it now may have had no room for it when it was heard.
+        """
+        self._known.tell_again(name)
 
     async def announce(self, record: Record) -> None:
         """Tell everybody of the record, or that it changed; the first packet leaves at once.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import zmq
 
 from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.membership import EVERYBODY, MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver
@@ -236,6 +236,8 @@ class Node:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
         self._seed_peers(open=open)
+        for engine in self._engines.values():
+            engine.tell_again("" if key == EVERYBODY else key.partition("/")[2])
         self._spawn(self._listen(open=open))
 
     def _seed_peers(self, *, open: bool) -> None:
@@ -314,8 +316,8 @@ class Node:
     def _heard(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
 
-    def _vanished(self, incarnation: int, source: str) -> None:
-        self._driver.perform(self.core.vanished(incarnation, source))
+    def _vanished(self, record: Record, source: str) -> None:
+        self._driver.perform(self.core.vanished(record, source))
 
     def _readdressed(self) -> None:
         self._look_at_addresses()

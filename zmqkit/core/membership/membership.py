@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect
 from zmqkit.core.membership.directory import (
     Directory,
     Offers,
@@ -37,11 +37,12 @@ from zmqkit.core.membership.sighting import (
     PEER,
     STATIC,
     Place,
+    Role,
     Sightings,
     near_first,
 )
 from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
-from zmqkit.model import Frames, PeerId, Record, Url
+from zmqkit.model import Frames, PeerId, Record, Url, is_loopback
 from zmqkit.options import RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
@@ -62,7 +63,7 @@ class MembershipCore:
         self.neighbours = Neighbours()
         self._known = Sightings()
         self.offers = Offers(process, self._known)
-        self.sightings = self._known.by_incarnation
+        self.sightings = self._known.by_role
         self.seeds = Seeds(process)
         self._wants = Wants(self._known, self.seeds)
         self._rumours = Rumours(process, self.malformed)
@@ -122,21 +123,35 @@ class MembershipCore:
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery."""
         vouched = self.neighbours.vouch(record, self._known)
+        effects: list[Effect] = []
+        if not self._known.counts(record.process, record.incarnation):
+            self.malformed["conflict"] += 1
+        if surplus := self._known.surplus(record):
+            self.malformed["rivals-full"] += 1
+            effects += self._erase((surplus, record.incarnation))
         refused = self._known.learn(record, source, now)
         if refused:
             self.malformed[refused] += 1
-            return []
-        return [] if vouched else self._reach(record.process, now)
+            return effects
+        return effects if vouched else effects + self._reach(record.process, now)
 
-    def vanished(self, incarnation: int, source: str) -> list[Effect]:
+    def vanished(self, record: Record, source: str) -> list[Effect]:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
-        sighting = self.sightings.get(incarnation)
+        role = (record.process, record.incarnation)
+        return self._unheard(role, source, record.label)
+
+    def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
+        sighting = self.sightings.get(role)
         if sighting is None or source not in sighting.sources:
             return []
-        if not self._known.unlearn(incarnation, source):
-            return self._erase(incarnation)
-        neighbour = self.neighbours.get(sighting.record.process)
-        if neighbour is None or neighbour.life is Life.GONE:
+        if not self._known.unlearn(role, source, label=label):
+            return self._erase(role)
+        neighbour = self.neighbours.get(role[0])
+        if neighbour is None:
+            return []
+        if not self._uses(role[0]):  # it was wanted by a name that nobody says it has now
+            return self._drop(neighbour)
+        if neighbour.life is Life.GONE:
             return []
         return [neighbour.greet(peer) for peer in neighbour.attempts]
 
@@ -197,7 +212,7 @@ class MembershipCore:
         effects += self._untold(self._rumours.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
-        return effects + self._ask_around(now)
+        return effects + self._ask_around(now) + self._reach_freed(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Nothing to do: control packets leave at once."""
@@ -205,6 +220,8 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
+        if self._known.freed:
+            return -inf
         seeds_at = self.seeds.deadline() if self._is_active() else inf
         visitors_at = self.offers.visitors.deadline()
         rumours_at = self._rumours.deadline(asks=bool(self._wants))
@@ -216,11 +233,14 @@ class MembershipCore:
         self._rumours.check()
         self.offers.visitors.check()
         self.neighbours.check()
+        told: set[tuple[int, str]] = set()
         for process, neighbour in self.neighbours.items():
             assert self._uses(process)
             for incarnation, key in neighbour.told:
-                assert self.sightings[incarnation].record.process == process
-                assert key in self._wants
+                assert key in self._wants and (process, incarnation) in self.sightings
+                assert self._known.counts(process, incarnation)
+            assert told.isdisjoint(neighbour.told)  # a role is told of at one place
+            told.update(neighbour.told)
 
     # Neighbours
 
@@ -242,7 +262,10 @@ class MembershipCore:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         known = self._known.places(process, beyond=beyond)
         told = self._rumours.places(process, beyond=beyond)
-        return near_first({*known, *told, *self.seeds.places(process)})
+        neighbour = self.neighbours.get(process)
+        answered = neighbour.answered if neighbour is not None else set()
+        near = {each for each in answered if beyond or is_loopback(each[0])}
+        return near_first({*known, *told, *near, *self.seeds.places(process)})
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -300,20 +323,46 @@ class MembershipCore:
             del self.neighbours[neighbour.process]
         return effects
 
-    def _erase(self, incarnation: int) -> list[Effect]:
+    def _erase(self, role: Role) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
-        if incarnation not in self.sightings:
+        if role not in self.sightings:
             return []  # its process was forgotten meanwhile
-        process = self._known.erase(incarnation)
+        process, incarnation = role
+        self._known.erase(role)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
             return []
-        keys = [key for i, key in neighbour.told if i == incarnation]
-        effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
-        for key in keys:
-            del neighbour.told[incarnation, key]
+        effects = neighbour.part(incarnation)
         if not self._uses(process):
             effects += self._drop(neighbour)
+        return effects
+
+    # Who has a role that several are said to have
+
+    def _own(self, record: Record, source: str, now: float) -> list[Effect]:
+        """Take a process's own word of a role; whoever else was said to have it is let go."""
+        process, incarnation = record.process, record.incarnation
+        was_known = incarnation in self._known.owners
+        refused = self._known.learn(record, source, now)
+        if refused:
+            self.malformed[refused] += 1
+            return []
+        if process in self._rumours:
+            self._known.learn(record, PEER, now)
+        effects: list[Effect] = []
+        for rival in () if was_known else self._known.rivals(process, incarnation):
+            neighbour = self.neighbours.get(rival)
+            if neighbour is not None:
+                effects += neighbour.part(incarnation)
+                effects += self._reach(rival, now)
+        return effects
+
+    def _reach_freed(self, now: float) -> list[Effect]:
+        """Ask whoever may have a role whose process does not answer, or has it no more."""
+        effects: list[Effect] = []
+        while self._known.freed:
+            for rival in self._known.rivals(0, self._known.freed.pop()):
+                effects += self._reach(rival, now)
         return effects
 
     # Static peers and those they tell of
@@ -323,7 +372,7 @@ class MembershipCore:
         effects: list[Effect] = []
         for process in processes:
             for incarnation in self._known.of(process):
-                effects += self.vanished(incarnation, PEER)
+                effects += self._unheard((process, incarnation), PEER)
             neighbour = self.neighbours.get(process)
             if neighbour is not None and not self._uses(process):
                 effects += self._drop(neighbour)
@@ -369,25 +418,19 @@ class MembershipCore:
         process, young = directory.process, False
         effects: list[Effect] = []
         for record in directory.records(host):
-            if self._known.is_hearsay(record):
-                effects += self._erase(record.incarnation)
-            refused = self._known.learn(record, source, now)
-            if refused:
-                self.malformed[refused] += 1
-            elif process in self._rumours:
-                self._known.learn(record, PEER, now)
+            effects += self._own(record, source, now)
         effects += self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
-            if incarnation not in self.sightings:
+            sighting = self.sightings.get((process, incarnation))
+            if sighting is None:
                 continue  # erased together with the one before
-            sighting = self.sightings[incarnation]
             # On one connection its words come in order, so what it listed there is over.
             is_over = source == HELLO and HELLO in sighting.sources
-            announced = self._known.unlearn(incarnation, *ITS_LIST)
+            announced = self._known.unlearn((process, incarnation), *ITS_LIST)
             if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
                 young = True
             else:
-                effects += self._erase(incarnation)
+                effects += self._erase((process, incarnation))
         effects += self._reach(process, now)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
@@ -410,5 +453,8 @@ class MembershipCore:
 
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
         """It says that services of its own have ended."""
-        theirs = ends.intersection(self._known.of(neighbour.process))
-        return [effect for incarnation in theirs for effect in self._erase(incarnation)]
+        process = neighbour.process
+        theirs = ends.intersection(self._known.of(process))
+        return [
+            effect for incarnation in theirs for effect in self._erase((process, incarnation))
+        ]

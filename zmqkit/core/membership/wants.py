@@ -49,16 +49,18 @@ class Wants:
         del self._opens[key]
         return True
 
-    def keys(self, incarnation: int) -> list[str]:
-        """The keys under which somebody wants this instance."""
-        record = self._known.by_incarnation[incarnation].record
-        urls = self._seeds.keys_of(record.process, incarnation)
-        keys = (key_of(record.role, record.name), EVERYBODY, *urls)
-        return [key for key in keys if key in self._opens]
+    def keys(self, process: int, incarnation: int) -> list[str]:
+        """The keys under which somebody wants this role of a process."""
+        if not self._known.counts(process, incarnation):
+            return []
+        records = self._known.by_role[process, incarnation].records
+        names = dict.fromkeys(key_of(each.role, each.name) for each in records)
+        urls = self._seeds.keys_of(process, incarnation)
+        return [key for key in (*names, EVERYBODY, *urls) if key in self._opens]
 
     def opens(self, process: int) -> list[bool]:
         """For each who wants a role of the process, whether it reaches beyond this machine."""
-        keys = {key: None for i in self._known.of(process) for key in self.keys(i)}
+        keys = {key: None for i in self._known.of(process) for key in self.keys(process, i)}
         return [open for key in keys for open in self._opens[key]]
 
     def found(self, neighbour: Neighbour) -> list[Effect]:
@@ -66,10 +68,13 @@ class Wants:
         effects: list[Effect] = []
         if neighbour.life is not Life.ALIVE:
             return effects
-        for incarnation in self._known.of(neighbour.process):
-            record = self._known.by_incarnation[incarnation].record
+        process = neighbour.process
+        for incarnation in self._known.of(process):
+            if not self._known.is_settled(process, incarnation):
+                continue
+            record = self._known.by_role[process, incarnation].record
             endpoint = neighbour.endpoint(record.port)
-            for key in self.keys(incarnation):
+            for key in self.keys(process, incarnation):
                 if neighbour.told.get((incarnation, key)) != endpoint:
                     neighbour.told[incarnation, key] = endpoint
                     effects.append(Tell("found", key, incarnation, endpoint))
