@@ -50,6 +50,8 @@ INSTANCES_MAX = 16
 ROLES_MAX = 1000
 """Services and publishers of one process, whose directory is one packet."""
 RACE_MAX = 4
+CONNECTIONS_MAX = 1000
+"""Processes that one is connected to on the control connection; see `connections_max`."""
 PROCESSES_MAX = 500
 """Other processes that one tells of, and that one remembers of those who ask."""
 CALLERS_MAX = 1000
@@ -130,6 +132,14 @@ QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
 STEP_S = 0.005
 """How long a generator may go on before others have their turn."""
+
+
+def connections_max(descriptors: int) -> int:
+    """How many other processes to be connected to, where one may have so many descriptors.
+
+    Each takes four, eight while two addresses are raced; half are for everything else.
+    """
+    return max(8, min(descriptors // 8 - 8, CONNECTIONS_MAX))
 
 
 @dataclass(slots=True, frozen=True)

@@ -143,6 +143,22 @@ def test_own_query_finds_who_was_announced_unheard(
     run(scene())
 
 
+def test_what_is_known_is_told_again_on_request(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            ours, other = record(mine), record(f"{mine}other")
+            for each in (ours, other):
+                await left.engine.announce(each)
+                await right.hears(each)
+            right.told.clear()
+            right.engine.tell_again(mine)
+            assert right.told == [("heard mdns:loopback", ours)]
+            right.engine.tell_again("")
+            assert [value for _, value in right.told].count(other) == 1
+
+    run(scene())
+
+
 def test_error_in_a_callback_does_not_end_the_hearing(mine: str) -> None:
     class Fragile(Peer):
         def heard(self, record: Record, source: str) -> None:

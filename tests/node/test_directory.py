@@ -135,3 +135,11 @@ def test_static_peers_have_rows_of_their_own() -> None:
     ]
     core.unwant(EVERYBODY, open=False)
     assert [row.state for row in static_peers(core)] == ["nobody answers"] * 2
+
+
+def test_one_that_waits_for_room_says_so() -> None:
+    core = MembershipCore(1, connections_max=0)
+    core.heard(RECORD, "mdns:loopback", 10.0)
+    core.want(EVERYBODY, 10.0, open=False)
+    [row] = listings(core, 11.0)
+    assert row.why == "not asked now: as many others are in use as are used at once"

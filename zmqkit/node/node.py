@@ -37,6 +37,7 @@ from zmqkit.options import (
     PLACES_MAX,
     ROLES_MAX,
     Environment,
+    connections_max,
     read_environment,
 )
 
@@ -50,6 +51,7 @@ Answer = TypeVar("Answer")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
+_DESCRIPTORS = 1024
 
 
 class Node:
@@ -62,7 +64,7 @@ class Node:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.pid = os.getpid()
-        self.core = MembershipCore(self.process)
+        self.core = MembershipCore(self.process, connections_max(_descriptors()))
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
             self._bind(f"tcp://{LOOPBACK}:0")
@@ -377,6 +379,16 @@ def release(node: Node) -> None:
             return
         _node = None
     node.close()  # what it waits for is not waited for by those who begin anew
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have; the system's usual number if it says none."""
+    try:
+        import resource  # which Windows does not have
+    except ImportError:
+        return _DESCRIPTORS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _SOCKETS_MAX if soft == resource.RLIM_INFINITY else soft
 
 
 def _note(event: str, fields: Mapping[str, object]) -> None:

@@ -28,7 +28,7 @@ from zmqkit.core.membership.directory import (
     read_pong,
 )
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.neighbours import Neighbours
+from zmqkit.core.membership.neighbours import Neighbours, in_turn
 from zmqkit.core.membership.rumour import Rumours
 from zmqkit.core.membership.seed import Seed, Seeds
 from zmqkit.core.membership.sighting import (
@@ -43,7 +43,7 @@ from zmqkit.core.membership.sighting import (
 )
 from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
 from zmqkit.model import Frames, PeerId, Record, Url, is_loopback
-from zmqkit.options import RUMOUR_S
+from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 
@@ -55,10 +55,15 @@ directory may still be under way when a new role is announced."""
 
 
 class MembershipCore:
-    """The neighbours of one process, on behalf of all its roles."""
+    """The neighbours of one process, on behalf of all its roles.
 
-    def __init__(self, process: int) -> None:
+    connections_max: how many of them to be connected to at once; the others wait.
+    """
+
+    def __init__(self, process: int, connections_max: int = CONNECTIONS_MAX) -> None:
         self.process = process
+        self._connections_max = connections_max
+        self._some_wait = self._may_enter = False
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
         self._known = Sightings()
@@ -76,7 +81,8 @@ class MembershipCore:
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
-        for process in self._known.processes():
+        self._make_room()
+        for process in in_turn(self._known.processes(), self.process):
             effects += self._reach(process, now)
         return effects + self._ask_around(now)
 
@@ -137,8 +143,7 @@ class MembershipCore:
 
     def vanished(self, record: Record, source: str) -> list[Effect]:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
-        role = (record.process, record.incarnation)
-        return self._unheard(role, source, record.label)
+        return self._unheard((record.process, record.incarnation), source, record.label)
 
     def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
         sighting = self.sightings.get(role)
@@ -149,10 +154,8 @@ class MembershipCore:
         neighbour = self.neighbours.get(role[0])
         if neighbour is None:
             return []
-        if not self._uses(role[0]):  # it was wanted by a name that nobody says it has now
+        if not self.uses(role[0]):  # it was wanted by a name that nobody says it has now
             return self._drop(neighbour)
-        if neighbour.life is Life.GONE:
-            return []
         return [neighbour.greet(peer) for peer in neighbour.attempts]
 
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
@@ -169,6 +172,7 @@ class MembershipCore:
             return []
         effects = neighbour.broke(peer, now)
         self.neighbours.wake(neighbour)
+        self._make_room()
         return effects
 
     # What the driver asks for
@@ -212,7 +216,8 @@ class MembershipCore:
         effects += self._untold(self._rumours.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
-        return effects + self._ask_around(now) + self._reach_freed(now)
+        effects += self._ask_around(now)
+        return effects + self._reach_freed(now) + self._let_in(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Nothing to do: control packets leave at once."""
@@ -220,7 +225,7 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        if self._known.freed:
+        if self._known.freed or (self._some_wait and self._may_enter):
             return -inf
         seeds_at = self.seeds.deadline() if self._is_active() else inf
         visitors_at = self.offers.visitors.deadline()
@@ -235,7 +240,7 @@ class MembershipCore:
         self.neighbours.check()
         told: set[tuple[int, str]] = set()
         for process, neighbour in self.neighbours.items():
-            assert self._uses(process)
+            assert self.uses(process)
             for incarnation, key in neighbour.told:
                 assert key in self._wants and (process, incarnation) in self.sightings
                 assert self._known.counts(process, incarnation)
@@ -250,7 +255,7 @@ class MembershipCore:
             return self._wants.beyond or bool(self.offers.places(beyond=True))
         return bool(self._wants) or len(self.offers) > 0
 
-    def _uses(self, process: int) -> list[bool]:
+    def uses(self, process: int) -> list[bool]:
         """For each reason to watch a process, whether that reaches beyond this machine."""
         uses = self._wants.opens(process)
         uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
@@ -269,25 +274,52 @@ class MembershipCore:
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
-        uses = self._uses(process)
+        uses = self.uses(process)
         neighbour = self.neighbours.get(process)
         if not uses:
             return self._drop(neighbour) if neighbour is not None else []
         places = self._places(process, beyond=any(uses))
+        away = neighbour is None or neighbour.life is Life.GONE
+        room = away and bool(places) and self._has_room(process)
         if neighbour is None:
-            if not places:
+            if not room:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
         neighbour.asks_others = bool(self.seeds.peers(process))
         effects = neighbour.take_places(places, now) + self.seeds.rest(process)
-        if neighbour.life is Life.GONE and neighbour.places:
+        if room:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
         self.neighbours.wake(neighbour)
         return effects + self._wants.found(neighbour)
 
+    # How many at once
+
+    def _has_room(self, process: int) -> bool:
+        """Whether to connect to one more process; if not, it waits."""
+        asked = bool(self.seeds.peers(process)) or self._rumours.asks(process)
+        wanted = asked or self._wants.has_room(process, self.neighbours.values())
+        room = wanted and self.neighbours.open_count() < self._connections_max
+        self._some_wait = self._some_wait or not room
+        return room
+
+    def _make_room(self) -> None:
+        """Somebody is not used any more, or does not answer: others may have a turn."""
+        self._wants.recount()
+        self._may_enter = True
+
+    def _let_in(self, now: float) -> list[Effect]:
+        """Connect to those who wait, as far as there is room now."""
+        if not (self._some_wait and self._may_enter):
+            return []
+        self._some_wait = self._may_enter = False
+        turns = in_turn(self._known.processes(), self.process)
+        waiting = [each for each in turns if each not in self.neighbours]
+        return [effect for each in waiting for effect in self._reach(each, now)]
+
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
+        self._make_room()
         del self.neighbours[neighbour.process]
         effects = neighbour.tell("gone") + neighbour.close()
         self._known.forget_word(neighbour.process)
@@ -296,14 +328,20 @@ class MembershipCore:
         return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
-        unused = [each for each in self.neighbours.values() if not self._uses(each.process)]
+        unused = [n for n in self.neighbours.values() if not self.uses(n.process)]
         return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Do what is due for one neighbour, and have it looked after again in time."""
+        was_up = neighbour.is_up
+        again = neighbour.life is Life.GONE and now >= neighbour.next_at
+        if again and not self._has_room(neighbour.process):
+            neighbour.next_at = now + PING_S
         effects = neighbour.look_after(now)
         if neighbour.is_over(now):
             effects += self._gone(neighbour, now)
+        if was_up and not neighbour.is_up:
+            self._make_room()
         self.neighbours.wake(neighbour)
         return effects
 
@@ -314,8 +352,9 @@ class MembershipCore:
         effects += self.seeds.wake(neighbour.process)
         self._rumours.lost(neighbour.process, now + RUMOUR_S)
         self._rumours.release(neighbour.process)
-        uses = self._uses(neighbour.process)
+        uses = self.uses(neighbour.process)
         self._rumours.missed(neighbour.process, now, kept=bool(uses))
+        self._make_room()
         if uses:
             neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
             self.neighbours.wake(neighbour)
@@ -333,7 +372,7 @@ class MembershipCore:
         if neighbour is None:
             return []
         effects = neighbour.part(incarnation)
-        if not self._uses(process):
+        if not self.uses(process):
             effects += self._drop(neighbour)
         return effects
 
@@ -374,7 +413,7 @@ class MembershipCore:
             for incarnation in self._known.of(process):
                 effects += self._unheard((process, incarnation), PEER)
             neighbour = self.neighbours.get(process)
-            if neighbour is not None and not self._uses(process):
+            if neighbour is not None and not self.uses(process):
                 effects += self._drop(neighbour)
         return effects
 

@@ -99,6 +99,11 @@ class Neighbour:
         """The connection that answered, or the one tried first; a name of none while gone."""
         return next(iter(self.attempts), peer_of(self.process))
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers, or may yet."""
+        return self.life is Life.CONNECTING or (self.life is Life.ALIVE and not self.silent)
+
     def endpoint(self, port: int) -> str:
         """A port of the process at the address that answered."""
         return f"tcp://{bracketed(self.place[0])}:{port}"

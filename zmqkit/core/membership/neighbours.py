@@ -43,6 +43,10 @@ class Neighbours(dict[int, Neighbour]):
                 due.append(neighbour)
         return due
 
+    def open_count(self) -> int:
+        """How many have connections open."""
+        return sum(bool(each.attempts) for each in self.values())
+
     def gone(self) -> list[int]:
         """Those who do not answer."""
         return [process for process, each in self.items() if each.given_up]
@@ -76,3 +80,8 @@ class Neighbours(dict[int, Neighbour]):
             assert neighbour.wake_at <= neighbour.due_at()
             neighbour.check()
         assert len(self._wheel) <= 8 * len(self) + 64
+
+
+def in_turn(processes: list[int], us: int) -> list[int]:
+    """Processes in an order of our own, so that not everybody uses the same few of many."""
+    return sorted(processes, key=lambda each: each * (us | 1) % (1 << 64))
