@@ -52,6 +52,10 @@ ROLES_MAX = 1000
 RACE_MAX = 4
 CONNECTIONS_MAX = 1000
 """Processes that one is connected to on the control connection; see `connections_max`."""
+NODE_DESCRIPTORS = 40
+ROLE_DESCRIPTORS = 16
+CONNECTION_DESCRIPTORS = 12
+"""What has to be left before one of these is opened, a little more than it takes."""
 PROCESSES_MAX = 500
 """Other processes that one tells of, and that one remembers of those who ask."""
 CALLERS_MAX = 1000

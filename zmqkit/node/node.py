@@ -25,6 +25,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError
+from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
@@ -34,6 +35,7 @@ from zmqkit.node.peers import Peers
 from zmqkit.options import (
     LINGER_S,
     LOOK_S,
+    NODE_DESCRIPTORS,
     PLACES_MAX,
     ROLES_MAX,
     Environment,
@@ -58,6 +60,7 @@ class Node:
     """This process among the others. Every public method may be called from any thread."""
 
     def __init__(self, environment: Environment) -> None:
+        check_spare(NODE_DESCRIPTORS, "the first role of a process")
         self.process = secrets.randbits(63) | 1
         self.environment = environment
         self._peers = Peers(environment)
