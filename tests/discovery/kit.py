@@ -28,9 +28,11 @@ class Peer:
         self.records: dict[int, Record] = {}
         self.told: list[tuple[str, object]] = []
         self.renewals = 0
+        self.reminders: list[Record] = []
         self.engine = Mdns(
             "loopback",
             heard=self.heard,
+            known=self.known,
             vanished=self.vanished,
             renewed=self.renewed,
             note=self.note,
@@ -41,6 +43,11 @@ class Peer:
         if record.name.startswith(self.mine):
             self.records[record.incarnation] = record
             self.tell(f"heard {source}", record)
+
+    def known(self, record: Record, source: str) -> None:
+        if record.name.startswith(self.mine):
+            self.reminders.append(record)
+            self._news.set()
 
     def vanished(self, record: Record, source: str) -> None:
         if self.records.pop(record.incarnation, None):

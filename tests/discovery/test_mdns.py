@@ -143,18 +143,22 @@ def test_own_query_finds_who_was_announced_unheard(
     run(scene())
 
 
-def test_what_is_known_is_told_again_on_request(mine: str) -> None:
+def test_what_is_known_is_told_again_now_and_then_and_on_request(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "QUERY_S", 0.1)
+
     async def scene() -> None:
         async with peers(mine, 2) as (left, right):
             ours, other = record(mine), record(f"{mine}other")
             for each in (ours, other):
                 await left.engine.announce(each)
                 await right.hears(each)
-            right.told.clear()
-            right.engine.tell_again(mine)
-            assert right.told == [("heard mdns:loopback", ours)]
-            right.engine.tell_again("")
-            assert [value for _, value in right.told].count(other) == 1
+            right.reminders.clear()
+            right.engine.remind(mine)
+            assert right.reminders == [ours]
+            await right.until(lambda: other in right.reminders)
+            assert right.events() == ["heard mdns:loopback"] * 2
 
     run(scene())
 

@@ -61,11 +61,9 @@ class Known:
         """Judge addresses by those that this host has now."""
         self._ours = list(ours)
 
-    def tell_again(self, name: str) -> None:
-        """Pass on once more what is known of a name, or of all if it is empty."""
-        for record in [*self._records.values()]:
-            if name in ("", record.name):
-                self._heard(record)
+    def records(self, name: str) -> list[Record]:
+        """What is known of a name, or of all if it is empty."""
+        return [each for each in self._records.values() if name in ("", each.name)]
 
     def unfit(self, count: int) -> None:
         """Count records that the sieve took out; noted whenever they have doubled."""

@@ -242,7 +242,7 @@ class Node:
             return
         self._seed_peers(open=open)
         for engine in self._engines.values():
-            engine.tell_again("" if key == EVERYBODY else key.partition("/")[2])
+            engine.remind("" if key == EVERYBODY else key.partition("/")[2])
         self._spawn(self._listen(open=open))
 
     def _seed_peers(self, *, open: bool) -> None:
@@ -310,6 +310,7 @@ class Node:
                 engine = Mdns(
                     scope,
                     heard=self._heard,
+                    known=self._known,
                     vanished=self._vanished,
                     renewed=self._readdressed,
                     note=_note,
@@ -320,6 +321,9 @@ class Node:
 
     def _heard(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
+
+    def _known(self, record: Record, source: str) -> None:
+        self._driver.perform(self.core.reminded(record, source, time.monotonic()))
 
     def _vanished(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.vanished(record, source))

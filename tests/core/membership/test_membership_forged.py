@@ -167,6 +167,21 @@ def test_who_comes_behind_many_forged_records_is_found(core: MembershipCore) -> 
     assert found(network)
 
 
+def test_who_was_crowded_out_is_found_when_discovery_reminds_of_it(
+    core: MembershipCore,
+) -> None:
+    core.heard(HONEST, "mdns", 0.0)
+    for n in range(1, RIVALS_MAX + 3):
+        core.heard(replace(HONEST, process=FORGER + n, control_port=n), "mdns", 0.0)
+    network = Network(core)
+    network.perform(core.want(ORDERS, 0.0, open=False))
+    assert THEM not in core.neighbours
+    network.perform(core.reminded(HONEST, "mdns", 0.0))
+    assert core.reminded(HONEST, "mdns", 0.0) == []
+    network.wait(5.0)
+    assert core.neighbours[THEM].life is Life.ALIVE
+
+
 def test_nobody_else_is_asked_once_a_process_said_that_the_role_is_its_own(
     core: MembershipCore,
 ) -> None:

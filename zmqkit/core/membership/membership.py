@@ -42,7 +42,7 @@ from zmqkit.core.membership.sighting import (
     near_first,
 )
 from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
-from zmqkit.model import Frames, PeerId, Record, Url, is_loopback
+from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
@@ -140,6 +140,10 @@ class MembershipCore:
             self.malformed[refused] += 1
             return effects
         return effects if vouched else effects + self._reach(record.process, now)
+
+    def reminded(self, record: Record, source: str, now: float) -> list[Effect]:
+        """Discovery still knows a record: take it if there was no room for it before."""
+        return [] if self._known.has_heard(record, source) else self.heard(record, source, now)
 
     def vanished(self, record: Record, source: str) -> list[Effect]:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
@@ -267,10 +271,8 @@ class MembershipCore:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         known = self._known.places(process, beyond=beyond)
         told = self._rumours.places(process, beyond=beyond)
-        neighbour = self.neighbours.get(process)
-        answered = neighbour.answered if neighbour is not None else set()
-        near = {each for each in answered if beyond or is_loopback(each[0])}
-        return near_first({*known, *told, *near, *self.seeds.places(process)})
+        answered = self.neighbours.answered(process, beyond=beyond)
+        return near_first({*known, *told, *answered, *self.seeds.places(process)})
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -492,8 +494,6 @@ class MembershipCore:
 
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
         """It says that services of its own have ended."""
-        process = neighbour.process
-        theirs = ends.intersection(self._known.of(process))
-        return [
-            effect for incarnation in theirs for effect in self._erase((process, incarnation))
-        ]
+        theirs = ends.intersection(self._known.of(neighbour.process))
+        roles = [(neighbour.process, each) for each in theirs]
+        return [effect for role in roles for effect in self._erase(role)]

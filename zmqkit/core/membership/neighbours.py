@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.membership.neighbour import Life, Neighbour, process_of
-from zmqkit.core.membership.sighting import Sightings
+from zmqkit.core.membership.sighting import Place, Sightings
 from zmqkit.core.timers import Wheel
-from zmqkit.model import PeerId, Record
+from zmqkit.model import PeerId, Record, is_loopback
 
 
 class Neighbours(dict[int, Neighbour]):
@@ -42,6 +42,12 @@ class Neighbours(dict[int, Neighbour]):
                 neighbour.wake_at = float("inf")
                 due.append(neighbour)
         return due
+
+    def answered(self, process: int, *, beyond: bool) -> set[Place]:
+        """Where one answered last, elsewhere only if beyond; nothing if it is none of them."""
+        neighbour = self.get(process)
+        places = neighbour.answered if neighbour is not None else set()
+        return {each for each in places if beyond or is_loopback(each[0])}
 
     def open_count(self) -> int:
         """How many have connections open."""

@@ -148,6 +148,11 @@ class Sightings:
             sighting.heard_at = now
         return ""
 
+    def has_heard(self, record: Record, source: str) -> bool:
+        """Whether what a source says is kept."""
+        sighting = self.by_role.get((record.process, record.incarnation))
+        return sighting is not None and sighting.claims.get(_claim(record, source)) == record
+
     def surplus(self, record: Record) -> int:
         """The process that is to make room for the record's as one that has the role, or 0."""
         rivals = self.rivals(record.process, record.incarnation)
