@@ -50,6 +50,12 @@ INSTANCES_MAX = 16
 ROLES_MAX = 1000
 """Services and publishers of one process, whose directory is one packet."""
 RACE_MAX = 4
+CONNECTIONS_MAX = 1000
+"""Processes that one is connected to on the control connection; see `connections_max`."""
+NODE_DESCRIPTORS = 40
+ROLE_DESCRIPTORS = 16
+CONNECTION_DESCRIPTORS = 12
+"""What has to be left before one of these is opened, a little more than it takes."""
 PROCESSES_MAX = 500
 """Other processes that one tells of, and that one remembers of those who ask."""
 CALLERS_MAX = 1000
@@ -60,6 +66,10 @@ PEERS_MAX = 100
 """Static peers in a file; each costs a connection."""
 PEERS_BYTES_MAX = 64 << 10
 RECORDS_MAX = 10_000
+CLAIMS_MAX = 16
+"""What others say of one role of one process; anybody may say anything."""
+RIVALS_MAX = 16
+"""Other processes that are said to have a role, too."""
 CLIENTS_MAX = 10_000
 REQUESTS_MAX = 20_000
 HELD_BYTES_MAX = 256 << 20
@@ -130,6 +140,14 @@ QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
 STEP_S = 0.005
 """How long a generator may go on before others have their turn."""
+
+
+def connections_max(descriptors: int) -> int:
+    """How many other processes to be connected to, where one may have so many descriptors.
+
+    Each takes four, eight while two addresses are raced; half are for everything else.
+    """
+    return max(8, min(descriptors // 8 - 8, CONNECTIONS_MAX))
 
 
 @dataclass(slots=True, frozen=True)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-from zmqkit.discovery.known import TYPE
 from zmqkit.discovery.mdns import Mdns
+from zmqkit.discovery.sieve import TYPE
 from zmqkit.model import LOOPBACK, Record
 from zmqkit.wire.announcement import encode, instance
 
@@ -28,9 +28,11 @@ class Peer:
         self.records: dict[int, Record] = {}
         self.told: list[tuple[str, object]] = []
         self.renewals = 0
+        self.reminders: list[Record] = []
         self.engine = Mdns(
             "loopback",
             heard=self.heard,
+            known=self.known,
             vanished=self.vanished,
             renewed=self.renewed,
             note=self.note,
@@ -42,9 +44,14 @@ class Peer:
             self.records[record.incarnation] = record
             self.tell(f"heard {source}", record)
 
-    def vanished(self, incarnation: int, source: str) -> None:
-        if self.records.pop(incarnation, None):
-            self.tell(f"vanished {source}", incarnation)
+    def known(self, record: Record, source: str) -> None:
+        if record.name.startswith(self.mine):
+            self.reminders.append(record)
+            self._news.set()
+
+    def vanished(self, record: Record, source: str) -> None:
+        if self.records.pop(record.incarnation, None):
+            self.tell(f"vanished {source}", record.incarnation)
 
     def renewed(self) -> None:
         self.renewals += 1

@@ -143,6 +143,26 @@ def test_own_query_finds_who_was_announced_unheard(
     run(scene())
 
 
+def test_what_is_known_is_told_again_now_and_then_and_on_request(
+    mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdns, "QUERY_S", 0.1)
+
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            ours, other = record(mine), record(f"{mine}other")
+            for each in (ours, other):
+                await left.engine.announce(each)
+                await right.hears(each)
+            right.reminders.clear()
+            right.engine.remind(mine)
+            assert right.reminders == [ours]
+            await right.until(lambda: other in right.reminders)
+            assert right.events() == ["heard mdns:loopback"] * 2
+
+    run(scene())
+
+
 def test_error_in_a_callback_does_not_end_the_hearing(mine: str) -> None:
     class Fragile(Peer):
         def heard(self, record: Record, source: str) -> None:

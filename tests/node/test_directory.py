@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from zmqkit.core.membership.membership import EVERYBODY, MembershipCore
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
+from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Record, parse_url
 from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.testing import packets
@@ -135,3 +136,11 @@ def test_static_peers_have_rows_of_their_own() -> None:
     ]
     core.unwant(EVERYBODY, open=False)
     assert [row.state for row in static_peers(core)] == ["nobody answers"] * 2
+
+
+def test_one_that_waits_for_room_says_so() -> None:
+    core = MembershipCore(1, connections_max=0)
+    core.heard(RECORD, "mdns:loopback", 10.0)
+    core.want(EVERYBODY, 10.0, open=False)
+    [row] = listings(core, 11.0)
+    assert row.why == "not asked now: as many others are in use as are used at once"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from contextlib import suppress
 from math import inf
 
@@ -39,3 +41,27 @@ def test_a_close_may_take_ages(kit: Kit, timeout_s: float | None) -> None:
     roles = [kit.publisher(), kit.subscriber(), kit.serving(), kit.client()]
     for role in reversed(roles):
         assert role.close(timeout_s) == 0
+
+
+AT_THE_END = """
+import sys
+import zmqkit
+
+class Owner:
+    def __init__(self, role):
+        self.role = role
+    def __del__(self):
+        print("closed", self.role.close())
+
+role = zmqkit.{kind}("{kind}-of-nobody")
+getattr(role, "start", int)()
+sys.modules["owner"] = Owner(role)  # dies with the interpreter, whose threads stand still
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Client", "Service", "Publisher", "Subscriber"])
+def test_a_role_that_is_closed_as_the_interpreter_ends_waits_for_nobody(kind: str) -> None:
+    program = [sys.executable, "-P", "-c", AT_THE_END.format(kind=kind)]
+    done = subprocess.run(program, capture_output=True, timeout=3 * BOUND_S, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"closed 0\n", b"")

@@ -105,7 +105,7 @@ def test_a_role_that_nobody_used_may_vanish(world: World) -> None:
     [role] = services(world, "a")
     other = world.start("user")
     world.run(1.0)
-    assert role.record.incarnation in other.control.core.sightings
+    assert (role.record.process, role.record.incarnation) in other.control.core.sightings
     world.leave(role)
     world.run(2.0)
     assert not other.control.core.sightings

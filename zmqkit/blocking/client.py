@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from zmqkit.blocking.closing import let_go
+from zmqkit.blocking.closing import is_too_late, let_go
 from zmqkit.blocking.stream import Stream
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
@@ -151,6 +151,8 @@ class Client(BoundClient):
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
         self._driver.process.check()
+        if is_too_late():
+            return 0
         with self._closing:
             if self._closed:
                 return 0

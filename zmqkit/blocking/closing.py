@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -23,6 +24,12 @@ def keep(driver: BlockingDriver) -> Node:
     keeper = acquire_node()
     keeper.keep(driver)
     return keeper
+
+
+def is_too_late() -> bool:
+    """Whether the interpreter ends: all other threads stand still for ever, whatever they hold,
+    and the system takes back what is open."""
+    return sys.is_finalizing()
 
 
 def let_go(

@@ -8,7 +8,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from zmqkit.blocking.closing import keep, let_go
+from zmqkit.blocking.closing import is_too_late, keep, let_go
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
@@ -164,6 +164,8 @@ class Publisher:
         Gives how many had not, as far as is known; what is under way to them may still leave.
         """
         self._driver.process.check()
+        if is_too_late():
+            return 0
         left = 0
         with self._closing:
             if not self._closed:

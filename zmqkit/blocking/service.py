@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
-from zmqkit.blocking.closing import let_go
+from zmqkit.blocking.closing import is_too_late, let_go
 from zmqkit.blocking.runner import Runner
 from zmqkit.blocking.seat import Seat
 from zmqkit.core.calls.service import ServiceCore
@@ -197,6 +197,8 @@ class Service:
         Gives how many accepted requests were left unanswered.
         """
         self._process.check()
+        if is_too_late():
+            return 0
         until = end_of(timeout_s)
         with self._starting:
             driver = self._driver

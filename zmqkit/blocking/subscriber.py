@@ -10,7 +10,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit.blocking.closing import keep, let_go
+from zmqkit.blocking.closing import is_too_late, keep, let_go
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
@@ -164,6 +164,8 @@ class Subscriber:
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Let go; gives how many messages nobody has read, which are dropped."""
         self._driver.process.check()
+        if is_too_late():
+            return 0
         with self._closing:
             if self._closed:
                 return 0

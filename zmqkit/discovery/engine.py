@@ -19,7 +19,8 @@ from zeroconf import current_time_millis as now_ms
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from zmqkit.discovery.addresses import Here, Scope
-from zmqkit.discovery.known import TYPE, Known, Note
+from zmqkit.discovery.known import Known, Note
+from zmqkit.discovery.sieve import TYPE, Sieve
 from zmqkit.model import LOOPBACK, Record, is_loopback
 from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
 
@@ -167,6 +168,7 @@ class Engine:
             self._failed("confine", error)
 
     def _browse(self, zeroconf: Zeroconf, kind: DNSQuestionType) -> AsyncServiceBrowser:
+        Sieve(zeroconf, self._known.unfit)
         handlers = [self._known.changed]
         return AsyncServiceBrowser(zeroconf, TYPE, handlers=handlers, question_type=kind)
 

@@ -11,11 +11,10 @@ from zeroconf import DNSQuestionType, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo
 
 from zmqkit.discovery.addresses import Here, Scope, reachable
+from zmqkit.discovery.sieve import TYPE, is_instance
 from zmqkit.model import Record
 from zmqkit.options import RECORDS_MAX
 from zmqkit.wire.announcement import decode
-
-TYPE = "_zmqkit._tcp.local."
 
 Note = Callable[[str, Mapping[str, object]], None]
 """Takes what was dropped or failed: an event and its fields."""
@@ -37,7 +36,7 @@ class Known:
         scope: Scope,
         *,
         heard: Callable[[Record], None],
-        vanished: Callable[[int], None],
+        vanished: Callable[[Record], None],
         note: Note,
     ) -> None:
         self._scope: Scope = scope
@@ -48,6 +47,7 @@ class Known:
         self._records: dict[str, Record] = {}
         self._incomplete: dict[str, None] = {}
         self._some_incomplete = asyncio.Event()
+        self._unfit = 0
 
     def __len__(self) -> int:
         return len(self._records)
@@ -61,6 +61,16 @@ class Known:
         """Judge addresses by those that this host has now."""
         self._ours = list(ours)
 
+    def records(self, name: str) -> list[Record]:
+        """What is known of a name, or of all if it is empty."""
+        return [each for each in self._records.values() if name in ("", each.name)]
+
+    def unfit(self, count: int) -> None:
+        """Count records that the sieve took out; noted whenever they have doubled."""
+        before, self._unfit = self._unfit, self._unfit + count
+        if self._unfit.bit_length() > before.bit_length():
+            self._note("mdns.unfit", {"records": self._unfit})
+
     def changed(
         self,
         zeroconf: Zeroconf,
@@ -69,6 +79,8 @@ class Known:
         state_change: ServiceStateChange,
     ) -> None:
         """Take what a browser saw; it calls by these names."""
+        if not is_instance(name):
+            return  # the sieve takes it out, and counts it
         try:
             if state_change is ServiceStateChange.Removed:
                 self._forget(name)
@@ -146,12 +158,16 @@ class Known:
         self._records[name] = record
         if before == record:
             return
-        if before is not None and before.incarnation != record.incarnation:
-            self._vanished(before.incarnation)
+        if before is not None and _role(before) != _role(record):
+            self._vanished(before)
         self._heard(record)
 
     def _forget(self, name: str) -> None:
         self._incomplete.pop(name, None)
         record = self._records.pop(name, None)
         if record is not None:
-            self._vanished(record.incarnation)
+            self._vanished(record)
+
+
+def _role(record: Record) -> tuple[int, int, str]:
+    return record.process, record.incarnation, record.name

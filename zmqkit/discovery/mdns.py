@@ -46,9 +46,10 @@ class Mdns:
     """Announces roles and hears those of others, in one scope, on the running event loop.
 
     heard: gets each record that is new or has changed, our own among them, and its source:
-    `mdns:loopback` or `mdns:lan`. vanished: gets the incarnation of a record that was withdrawn
-    or expired, and the source. renewed: is called when addresses of this host changed. note:
-    gets what was dropped or failed, as `mdns.malformed` and the like with fields. All four are
+    `mdns:loopback` or `mdns:lan`. known: gets each that has not, now and then: whoever had no
+    room for it when it was heard may have some. vanished: gets one that was withdrawn or
+    expired, and the source. renewed: is called when addresses of this host changed. note: gets
+    what was dropped or failed, as `mdns.malformed` and the like with fields. All five are
     called on the loop and must not wait.
     """
 
@@ -57,18 +58,20 @@ class Mdns:
         scope: Scope,
         *,
         heard: Callable[[Record, str], None],
-        vanished: Callable[[int, str], None],
+        known: Callable[[Record, str], None],
+        vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
         note: Note,
     ) -> None:
         source = f"mdns:{scope}"
         self._renewed = renewed
+        self._known_still: Callable[[Record], None] = lambda record: known(record, source)
         self._scope: Scope = scope
         self._note: Note = lambda event, fields: note(event, {"source": source, **fields})
         self._known = Known(
             scope,
             heard=lambda record: heard(record, source),
-            vanished=lambda incarnation: vanished(incarnation, source),
+            vanished=lambda record: vanished(record, source),
             note=self._note,
         )
         self._server = f"zmqkit-{secrets.token_hex(4)}.local."
@@ -89,6 +92,11 @@ class Mdns:
             asyncio.create_task(self._ask_forever()),
         ]
         await self._look()
+
+    def remind(self, name: str) -> None:
+        """Pass on once more what is known of a name, or of all if it is empty."""
+        for record in self._known.records(name):
+            self._known_still(record)
 
     async def announce(self, record: Record) -> None:
         """Tell everybody of the record, or that it changed; the first packet leaves at once.
@@ -181,6 +189,7 @@ class Mdns:
             await asyncio.sleep(query_s(len(self._known)) * random.uniform(0.6, 1.0))
             if self._engine is not None:
                 self._engine.ask()
+            self.remind("")
 
     def _repeat(self, passed_s: float) -> None:
         """Repeat some announcements, each about once in REPEAT_S; among many, less often."""

@@ -24,6 +24,7 @@ from zmqkit.core.effects import (
     Tell,
     Watch,
 )
+from zmqkit.errors import ConfigError
 from zmqkit.links import Link
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
@@ -85,12 +86,27 @@ class Driver:
         self._tell = tell
         self._changed = changed
         self._receive_all = receive_all
+        self._lacking: dict[PeerId, Connect] = {}
+
+    def _connect(self, effect: Connect) -> None:
+        """Open a connection, or warn that there are no descriptors: it is tried again with what
+        the core sends there."""
+        try:
+            self.link.connect(effect.peer, effect.endpoint)
+        except ConfigError as error:
+            if not self._lacking:
+                log.warning("%s", error)
+            self._lacking[effect.peer] = effect
+        else:
+            self._lacking.pop(effect.peer, None)
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in order, and what follows from those that fail."""
         for effect in effects:
             if type(effect) is Send:
                 if not self.link.send(effect.peer, effect.frames):
+                    if effect.peer in self._lacking:
+                        self._connect(self._lacking[effect.peer])
                     now = time.monotonic()
                     effects.extend(self.core.unsent(effect.peer, effect.frames, now))
             elif type(effect) is Settle:
@@ -107,8 +123,9 @@ class Driver:
             case Abort():
                 self.hands.abort(effect.requests)
             case Connect():
-                self.link.connect(effect.peer, effect.endpoint)
+                self._connect(effect)
             case Disconnect():
+                self._lacking.pop(effect.peer, None)
                 self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
                 level = logging.WARNING if effect.event in _LOSSES else logging.INFO

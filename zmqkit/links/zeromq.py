@@ -13,9 +13,10 @@ from typing import Any
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import LINGER_S_MAX
+from zmqkit.options import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.wire.encoding import is_unchanging
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
@@ -92,6 +93,7 @@ class ZeromqLink:
     """
 
     def __init__(self, context: zmq.Context[Socket], profile: Profile) -> None:
+        check_spare(ROLE_DESCRIPTORS, "a role")
         self._context = context
         self._profile = profile
         self._kinds = KINDS[profile]
@@ -141,6 +143,7 @@ class ZeromqLink:
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
         self.disconnect(peer)
+        check_spare(CONNECTION_DESCRIPTORS, f"a connection to {endpoint}")
         socket = self._socket(self._kinds[1])
         port = self._peers[peer] = self._watch(socket, b"", peer)
         if self._profile is Profile.CONTROL:

@@ -54,10 +54,7 @@ class StaticPeer:
 
 def listings(core: MembershipCore, now: float) -> list[Listing]:
     """A row for each role that is known, by name and label."""
-    rows = [
-        _listing(sighting, core.neighbours.get(sighting.record.process), now)
-        for sighting in core.sightings.values()
-    ]
+    rows = [_listing(sighting, core, now) for sighting in core.sightings.values()]
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
@@ -80,8 +77,9 @@ def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer
     return StaticPeer(address, f"{process:016x}", state)
 
 
-def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Listing:
+def _listing(sighting: Sighting, core: MembershipCore, now: float) -> Listing:
     record = sighting.record
+    neighbour = core.neighbours.get(record.process)
     places = near_first(sighting.places() if neighbour is None else neighbour.places)
     alive = neighbour is not None and neighbour.life is Life.ALIVE
     return Listing(
@@ -91,7 +89,7 @@ def _listing(sighting: Sighting, neighbour: Neighbour | None, now: float) -> Lis
         address=_address(record.port, neighbour, places),
         age_s=round(max(0.0, now - sighting.since), 3),
         state=_state(neighbour),
-        why=_why(neighbour, places, now),
+        why=_why(neighbour, places, now, core.uses(record.process)),
         process=f"{record.process:016x}",
         sources=tuple(sorted(sighting.sources)),
         asked_at=tuple(_text(place) for place in places),
@@ -120,12 +118,14 @@ def _state(neighbour: Neighbour | None) -> str:
     return _STATES[neighbour.life]
 
 
-def _why(neighbour: Neighbour | None, places: list[Place], now: float) -> str:
+def _why(neighbour: Neighbour | None, places: list[Place], now: float, uses: list[bool]) -> str:
     """What keeps a role from being chosen, in words."""
     state = _state(neighbour)
     where = ", ".join(map(_text, places)) or "no address"
     if neighbour is None:
         near = any(is_loopback(host) for host, _ in places)
+        if any(uses) or (uses and near):
+            return "not asked now: as many others are in use as are used at once"
         return (
             f"not asked: {'nobody here looks for it' if near else 'it is on another machine'}"
         )

@@ -21,10 +21,12 @@ import zmq
 
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError
+from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
@@ -34,9 +36,11 @@ from zmqkit.node.peers import Peers
 from zmqkit.options import (
     LINGER_S,
     LOOK_S,
+    NODE_DESCRIPTORS,
     PLACES_MAX,
     ROLES_MAX,
     Environment,
+    connections_max,
     read_environment,
 )
 
@@ -50,19 +54,21 @@ Answer = TypeVar("Answer")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
+_DESCRIPTORS = 1024
 
 
 class Node:
     """This process among the others. Every public method may be called from any thread."""
 
     def __init__(self, environment: Environment) -> None:
+        check_spare(NODE_DESCRIPTORS, "the first role of a process")
         self.process = secrets.randbits(63) | 1
         self.environment = environment
         self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.pid = os.getpid()
-        self.core = MembershipCore(self.process)
+        self.core = MembershipCore(self.process, connections_max(_descriptors()))
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
             self._bind(f"tcp://{LOOPBACK}:0")
@@ -240,6 +246,8 @@ class Node:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
         self._seed_peers(open=open)
+        for engine in self._engines.values():
+            engine.remind("" if key == EVERYBODY else key.partition("/")[2])
         self._spawn(self._listen(open=open))
 
     def _seed_peers(self, *, open: bool) -> None:
@@ -307,6 +315,7 @@ class Node:
                 engine = Mdns(
                     scope,
                     heard=self._heard,
+                    known=self._known,
                     vanished=self._vanished,
                     renewed=self._readdressed,
                     note=_note,
@@ -318,8 +327,11 @@ class Node:
     def _heard(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
 
-    def _vanished(self, incarnation: int, source: str) -> None:
-        self._driver.perform(self.core.vanished(incarnation, source))
+    def _known(self, record: Record, source: str) -> None:
+        self._driver.perform(self.core.reminded(record, source, time.monotonic()))
+
+    def _vanished(self, record: Record, source: str) -> None:
+        self._driver.perform(self.core.vanished(record, source))
 
     def _readdressed(self) -> None:
         self._look_at_addresses()
@@ -379,6 +391,16 @@ def release(node: Node) -> None:
             return
         _node = None
     node.close()  # what it waits for is not waited for by those who begin anew
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have; the system's usual number if it says none."""
+    try:
+        import resource  # which Windows does not have
+    except ImportError:
+        return _DESCRIPTORS
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _SOCKETS_MAX if soft == resource.RLIM_INFINITY else soft
 
 
 def _note(event: str, fields: Mapping[str, object]) -> None:

@@ -7,14 +7,15 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Tell
-from zmqkit.core.membership.membership import key_of
+from zmqkit.core.membership.wants import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links import Link, memory
+from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
-from zmqkit.options import check_open
+from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_open
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Listener, Node
@@ -85,6 +86,7 @@ class BoundPlace:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
         url = self._url
         if url is not None and url.scheme == "memory":
+            check_spare(NODE_DESCRIPTORS + ROLE_DESCRIPTORS, "a role and what keeps it going")
             quiet = MemoryLink(
                 self.incarnation,
                 topics=self._profile is not Profile.DATA,
@@ -127,7 +129,7 @@ class BoundPlace:
             if host not in (*_EVERYWHERE, LOOPBACK):
                 # Peers on this machine come by its loopback, whatever the address is.
                 link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
-        except ConfigError:
+        except BaseException:
             link.close(0)
             raise
         return link
@@ -212,6 +214,7 @@ class LookingPlace:
     def open(self) -> Link:
         """The link for the role's connections."""
         if self.url is not None and self.url.scheme == "memory":
+            check_spare(NODE_DESCRIPTORS + ROLE_DESCRIPTORS, "a role and what keeps it going")
             topics = self._profile is not Profile.DATA
             return MemoryLink(draw_incarnation(), topics=topics)
         node = self.node = acquire_node()
@@ -222,7 +225,11 @@ class LookingPlace:
             except ConfigError:
                 self.release()
                 raise
-        return ZeromqLink(node.context, self._profile)
+        try:
+            return ZeromqLink(node.context, self._profile)
+        except BaseException:
+            self.release()
+            raise
 
     def listen(self, listener: Listener) -> None:
         """Have the listener called, on any thread, with the news of instances."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from zmqkit.model import Record
 from zmqkit.testing.process import Process
@@ -27,7 +28,7 @@ class Feed:
     timeline: Timeline
     reception: Reception
     records: dict[int, Record] = field(default_factory=dict)
-    heard: dict[Process, dict[int, None]] = field(default_factory=dict)
+    heard: dict[Process, dict[int, Record]] = field(default_factory=dict)
 
     def join(self, process: Process) -> None:
         """Have a process hear what is announced, and what was."""
@@ -65,7 +66,7 @@ class Feed:
         def hear() -> None:
             heard = self.heard.get(process)
             if heard is not None and record.incarnation in self.records:
-                heard[record.incarnation] = None
+                heard[record.incarnation] = record
                 process.post(tell)
 
         def tell(now: float) -> None:
@@ -76,15 +77,15 @@ class Feed:
         self._somewhen(process, hear)
 
     def _vanish(self, process: Process, incarnation: int) -> Callable[[], None]:
-        def tell(now: float) -> None:
+        def tell(record: Record, now: float) -> None:
             control = process.control
             process.trace(f"hears the end of {incarnation:x}")
-            control.perform(control.core.vanished(incarnation, SOURCE))
+            control.perform(control.core.vanished(record, SOURCE))
 
         def vanish() -> None:
-            heard = self.heard.get(process)
-            if heard is not None and heard.pop(incarnation, 0) is None:
-                process.post(tell)
+            heard = self.heard.get(process, {})
+            if incarnation in heard:
+                process.post(partial(tell, heard.pop(incarnation)))
 
         return vanish
 

@@ -31,7 +31,8 @@ from zmqkit.core.effects import (
     Settle,
     Tell,
 )
-from zmqkit.core.membership.membership import MembershipCore, key_of
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.wants import key_of
 from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId, Record, Url
 from zmqkit.testing.network import Dialer, Host, Lane, Listener, Network, Watch

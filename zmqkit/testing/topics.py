@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.membership.membership import key_of
+from zmqkit.core.membership.wants import key_of
 from zmqkit.core.topics.gathering import Gathering, Rows
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore

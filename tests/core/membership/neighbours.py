@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zmqkit.core.effects import Tell
-from zmqkit.core.membership.membership import MembershipCore, key_of
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record
 from zmqkit.testing import packets
 

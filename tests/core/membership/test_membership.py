@@ -22,8 +22,9 @@ from tests.core.membership.neighbours import (
     alive,
 )
 from zmqkit.core.effects import Connect, Disconnect
-from zmqkit.core.membership.membership import EVERYBODY, UNLISTED_S, MembershipCore
+from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.options import (
     EVASIVE_S,
     GONE_S,
@@ -46,7 +47,7 @@ def core() -> MembershipCore:
 
 def test_what_nobody_wants_is_left_alone(core: MembershipCore) -> None:
     assert core.heard(RECORD, "mdns", 0.0) == []
-    assert list(core.sightings) == [0xA] and not core.neighbours
+    assert list(core.sightings) == [(THEM, 0xA)] and not core.neighbours
 
 
 def test_what_is_wanted_is_connected_when_it_is_heard(core: MembershipCore) -> None:
@@ -302,19 +303,19 @@ def test_the_last_role_may_be_announced_before_it_is_listed(core: MembershipCore
     alive(core)
     core.heard(replace(RECORD, incarnation=0xB), "mdns", 10.0)
     core.receive(PEER, packets.directory(THEM), 10.1)
-    assert list(core.sightings) == [0xB] and THEM in core.neighbours
+    assert list(core.sightings) == [(THEM, 0xB)] and THEM in core.neighbours
     core.check()
 
 
 def test_a_goodbye_makes_us_ask_and_disconnects_nobody(core: MembershipCore) -> None:
     alive(core)
-    assert kinds(core.vanished(0xA, "mdns")) == [HELLO]
+    assert kinds(core.vanished(RECORD, "mdns")) == [HELLO]
     assert core.neighbours[THEM].life is Life.ALIVE
 
 
 def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "mdns") == []
+    assert core.vanished(RECORD, "mdns") == []
     assert not core.sightings
     core.check()
 
@@ -322,22 +323,26 @@ def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> 
 def test_a_goodbye_before_the_first_answer_is_the_end(core: MembershipCore) -> None:
     core.want(ORDERS, 0.0, open=False)
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "mdns") == [Disconnect(PEER)]
+    assert core.vanished(RECORD, "mdns") == [Disconnect(PEER)]
     assert not core.neighbours
 
 
 def test_an_end_that_was_not_heard_of_is_passed_over(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.vanished(0xA, "elsewhere") == core.vanished(0xB, "mdns") == []
-    assert list(core.sightings) == [0xA]
+    assert (
+        core.vanished(RECORD, "elsewhere")
+        == core.vanished(replace(RECORD, incarnation=0xB), "mdns")
+        == []
+    )
+    assert list(core.sightings) == [(THEM, 0xA)]
 
 
 def test_one_that_died_is_remembered_as_long_as_discovery_does(core: MembershipCore) -> None:
     alive(core)
     core.disconnected(PEER, 1.0)
     core.tick(3.0)
-    assert list(core.sightings[0xA].sources) == ["mdns"]
-    core.vanished(0xA, "mdns")
+    assert list(core.sightings[THEM, 0xA].sources) == ["mdns"]
+    core.vanished(RECORD, "mdns")
     assert not core.sightings and not core.neighbours
     core.check()
 
@@ -370,6 +375,6 @@ def test_what_is_wanted_twice_is_given_up_twice(core: MembershipCore) -> None:
 
 def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) -> None:
     alive(core)
-    core.vanished(0xA, "mdns")
+    core.vanished(RECORD, "mdns")
     core.unwant(ORDERS, open=False)
     assert not core.sightings

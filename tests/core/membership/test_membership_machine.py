@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
-from zmqkit.core.membership.membership import EVERYBODY, MembershipCore, key_of
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import peer_of, process_of
+from zmqkit.core.membership.wants import EVERYBODY, key_of
 from zmqkit.model import Record, parse_url
 from zmqkit.testing import packets
 
@@ -28,6 +29,19 @@ SOURCES = st.sampled_from(["mdns:loopback", "mdns:lan"])
 def name_of(role: int) -> str:
     """Even ones serve orders."""
     return "orders" if role % 2 == 0 else "stock"
+
+
+def record_of(
+    role: int, process: int, addresses: tuple[str, ...], port: int, forged: bool
+) -> Record:
+    """A role as anybody may announce it, under its own name or, forged, another one's."""
+    name = name_of(role + forged)
+    return Record(name, "service", role, process, addresses, port, 6000 + role)
+
+
+RECORDS = st.builds(
+    record_of, ROLES, PROCESSES, ADDRESSES, st.sampled_from([5000, 5001]), st.booleans()
+)
 
 
 def row(role: int) -> tuple[str, str, int, int]:
@@ -93,15 +107,13 @@ class MembershipMachine(RuleBasedStateMachine):
         url = parse_url(f"tcp://127.0.0.1:{port}")
         self.perform(self.core.seed(url, "", "service", self.now))
 
-    @rule(role=ROLES, process=PROCESSES, source=SOURCES, addresses=ADDRESSES)
-    def heard(self, role: int, process: int, source: str, addresses: tuple[str, ...]) -> None:
-        port = 6000 + role
-        record = Record(name_of(role), "service", role, process, addresses, 5000, port)
+    @rule(record=RECORDS, source=SOURCES)
+    def heard(self, record: Record, source: str) -> None:
         self.perform(self.core.heard(record, source, self.now))
 
-    @rule(role=ROLES, source=SOURCES)
-    def vanished(self, role: int, source: str) -> None:
-        self.perform(self.core.vanished(role, source))
+    @rule(record=RECORDS, source=SOURCES)
+    def vanished(self, record: Record, source: str) -> None:
+        self.perform(self.core.vanished(record, source))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), process=PROCESSES, roles=st.sets(ROLES), revision=st.integers(1, 2))

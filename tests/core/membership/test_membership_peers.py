@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 
 from zmqkit.core.effects import Connect, Disconnect, Effect
-from zmqkit.core.membership.membership import MembershipCore, key_of
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record, parse_url
 from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
 from zmqkit.testing import packets
@@ -214,7 +215,7 @@ def test_who_is_told_of_is_asked_itself_and_found(core: MembershipCore) -> None:
     assert not core.sightings
     found = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
     assert tells(found) == [("found", 0xA)]
-    assert core.sightings[0xA].sources.keys() == {"hello", "peer"}
+    assert core.sightings[THEM, 0xA].sources == {"hello", "peer"}
     core.check()
 
 
@@ -222,7 +223,7 @@ def test_who_has_nothing_that_is_wanted_is_let_go_and_remembered(core: Membershi
     joined(core)
     tell(core, TOLD)
     assert core.receive(PEER, packets.directory(THEM, STOCK), 0.1) == [Disconnect(PEER)]
-    assert core.sightings[0xB].sources.keys() == {"peer"}
+    assert core.sightings[THEM, 0xB].sources == {"peer"}
     assert tell(core, TOLD, now=1.0) == []
     assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, open=False)
     core.check()
@@ -312,9 +313,9 @@ def test_what_a_peer_told_outlives_it_for_a_while(core: MembershipCore) -> None:
     core.receive(PEER, packets.directory(THEM, STOCK), 0.1)
     core.disconnected(STATIC, 1.0)
     core.tick(1.0 + GONE_S + 0.02)
-    assert SHARED not in core.neighbours and list(core.sightings) == [0xB]
+    assert SHARED not in core.neighbours and list(core.sightings) == [(THEM, 0xB)]
     core.tick(1.0 + GONE_S + RUMOUR_S)
-    assert list(core.sightings) == [0xB]
+    assert list(core.sightings) == [(THEM, 0xB)]
     core.tick(1.1 + GONE_S + RUMOUR_S)
     assert not core.sightings
     core.check()

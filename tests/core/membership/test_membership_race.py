@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from zmqkit.core.effects import Connect, Disconnect, Tell
-from zmqkit.core.membership.membership import MembershipCore, key_of
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record
 from zmqkit.options import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.testing import packets

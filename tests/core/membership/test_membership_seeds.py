@@ -140,5 +140,5 @@ def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) 
     core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
     core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
     assert core.malformed == {"conflict": 1}
-    assert core.sightings[0xA].record.process == THEM
+    assert core.sightings[THEM, 0xA].record.process == THEM
     core.check()

@@ -8,7 +8,8 @@ import pytest
 
 from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.membership.membership import EVERYBODY, MembershipCore
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.options import EXPLAIN_S
 
 FAR = replace(RECORD, addresses=("10.0.0.1",))
@@ -84,8 +85,8 @@ def test_what_is_seen_later_is_told_but_not_all_the_time(core: MembershipCore) -
     assert said.startswith("a publisher is called")
     core.heard(replace(NEWS, incarnation=0xB), "mdns", 1.0)
     assert core.flush(1.0) == []  # that says nothing new
-    core.vanished(0xA, "mdns")
-    core.vanished(0xB, "mdns")
+    core.vanished(NEWS, "mdns")
+    core.vanished(replace(NEWS, incarnation=0xB), "mdns")
     [(_, said)] = texts(core.flush(2.0))
     assert said.startswith("searched on this machine only")
 

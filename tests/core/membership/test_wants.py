@@ -27,13 +27,13 @@ def wants(seeds: Seeds) -> Wants:
 
 
 def test_nothing_is_wanted_at_first(wants: Wants) -> None:
-    assert not wants and wants.keys(0xA) == wants.opens(9) == []
+    assert not wants and wants.keys(9, 0xA) == wants.opens(9) == []
 
 
 def test_a_role_is_wanted_by_its_name_and_by_whoever_wants_all(wants: Wants) -> None:
     wants.add(ORDERS, open=False)
     wants.add(EVERYBODY, open=True)
-    assert wants.keys(0xA) == [ORDERS, EVERYBODY] and wants.opens(9) == [False, True]
+    assert wants.keys(9, 0xA) == [ORDERS, EVERYBODY] and wants.opens(9) == [False, True]
 
 
 def test_a_role_is_wanted_by_the_url_that_means_it(wants: Wants, seeds: Seeds) -> None:
@@ -41,9 +41,9 @@ def test_a_role_is_wanted_by_the_url_that_means_it(wants: Wants, seeds: Seeds) -
     seeds.add(parse_url(URL), URL, "service", 0.0)
     [seed] = seeds
     seed.process, seed.incarnation = 9, 0xA
-    assert wants.keys(0xA) == [URL]
+    assert wants.keys(9, 0xA) == [URL]
     seed.process = 8  # where somebody claims another's role
-    assert wants.keys(0xA) == []
+    assert wants.keys(9, 0xA) == []
 
 
 def test_only_the_last_who_gives_up_ends_it(wants: Wants) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect
 from zmqkit.core.membership.directory import (
     Directory,
     Offers,
@@ -28,7 +28,7 @@ from zmqkit.core.membership.directory import (
     read_pong,
 )
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.neighbours import Neighbours
+from zmqkit.core.membership.neighbours import Neighbours, in_turn
 from zmqkit.core.membership.rumour import Rumours
 from zmqkit.core.membership.search import Search
 from zmqkit.core.membership.seed import Seed, Seeds
@@ -38,16 +38,15 @@ from zmqkit.core.membership.sighting import (
     PEER,
     STATIC,
     Place,
+    Role,
     Sightings,
     near_first,
 )
-from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
+from zmqkit.core.membership.wants import Wants
 from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.options import RUMOUR_S
+from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
-
-__all__ = ["EVERYBODY", "UNLISTED_S", "MembershipCore", "key_of"]
 
 UNLISTED_S = 5.0
 """How long discovery's word of a role counts though its process does not list it: an older
@@ -55,15 +54,20 @@ directory may still be under way when a new role is announced."""
 
 
 class MembershipCore:
-    """The neighbours of one process, on behalf of all its roles."""
+    """The neighbours of one process, on behalf of all its roles.
 
-    def __init__(self, process: int) -> None:
+    connections_max: how many of them to be connected to at once; the others wait.
+    """
+
+    def __init__(self, process: int, connections_max: int = CONNECTIONS_MAX) -> None:
         self.process = process
+        self._connections_max = connections_max
+        self._some_wait = self._may_enter = False
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
         self._known = Sightings()
         self.offers = Offers(process, self._known)
-        self.sightings = self._known.by_incarnation
+        self.sightings = self._known.by_role
         self.seeds = Seeds(process)
         self._wants = Wants(self._known, self.seeds)
         self.search = Search(self._known, self._wants)
@@ -77,7 +81,8 @@ class MembershipCore:
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
-        for process in self._known.processes():
+        self._make_room()
+        for process in in_turn(self._known.processes(), self.process):
             effects += self._reach(process, now)
         return effects + self._ask_around(now)
 
@@ -124,22 +129,37 @@ class MembershipCore:
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery."""
         vouched = self.neighbours.vouch(record, self._known)
+        effects: list[Effect] = []
+        if not self._known.counts(record.process, record.incarnation):
+            self.malformed["conflict"] += 1
+        if surplus := self._known.surplus(record):
+            self.malformed["rivals-full"] += 1
+            effects += self._erase((surplus, record.incarnation))
         refused = self._known.learn(record, source, now)
         if refused:
             self.malformed[refused] += 1
-            return []
-        return [] if vouched else self._reach(record.process, now)
+            return effects
+        return effects if vouched else effects + self._reach(record.process, now)
 
-    def vanished(self, incarnation: int, source: str) -> list[Effect]:
+    def reminded(self, record: Record, source: str, now: float) -> list[Effect]:
+        """Discovery still knows a record: take it if there was no room for it before."""
+        return [] if self._known.has_heard(record, source) else self.heard(record, source, now)
+
+    def vanished(self, record: Record, source: str) -> list[Effect]:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
-        sighting = self.sightings.get(incarnation)
+        return self._unheard((record.process, record.incarnation), source, record.label)
+
+    def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
+        sighting = self.sightings.get(role)
         if sighting is None or source not in sighting.sources:
             return []
-        if not self._known.unlearn(incarnation, source):
-            return self._erase(incarnation)
-        neighbour = self.neighbours.get(sighting.record.process)
-        if neighbour is None or neighbour.life is Life.GONE:
+        if not self._known.unlearn(role, source, label=label):
+            return self._erase(role)
+        neighbour = self.neighbours.get(role[0])
+        if neighbour is None:
             return []
+        if not self.uses(role[0]):  # it was wanted by a name that nobody says it has now
+            return self._drop(neighbour)
         return [neighbour.greet(peer) for peer in neighbour.attempts]
 
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
@@ -156,6 +176,7 @@ class MembershipCore:
             return []
         effects = neighbour.broke(peer, now)
         self.neighbours.wake(neighbour)
+        self._make_room()
         return effects
 
     # What the driver asks for
@@ -200,7 +221,8 @@ class MembershipCore:
         effects += self._untold(self._rumours.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
-        return effects + self._ask_around(now)
+        effects += self._ask_around(now)
+        return effects + self._reach_freed(now) + self._let_in(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Explain to those who may find nobody what is known; control packets leave at once."""
@@ -208,11 +230,12 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        seeds_at = self.seeds.deadline() if self._is_active() else inf
-        visitors_at = self.offers.visitors.deadline()
+        if self._known.freed or (self._some_wait and self._may_enter):
+            return -inf
         rumours_at = self._rumours.deadline(asks=bool(self._wants))
-        search_at = self.search.deadline()
-        return min(self.neighbours.deadline(), seeds_at, visitors_at, rumours_at, search_at)
+        seeds_at = self.seeds.deadline() if self._is_active() else inf
+        others_at = min(self.offers.visitors.deadline(), self.search.due_at)
+        return min(self.neighbours.deadline(), seeds_at, rumours_at, others_at)
 
     def check(self) -> None:
         """Connections match lives, and what was told is known and wanted."""
@@ -220,11 +243,14 @@ class MembershipCore:
         self._rumours.check()
         self.offers.visitors.check()
         self.neighbours.check()
+        told: set[tuple[int, str]] = set()
         for process, neighbour in self.neighbours.items():
-            assert self._uses(process)
+            assert self.uses(process)
             for incarnation, key in neighbour.told:
-                assert self.sightings[incarnation].record.process == process
-                assert key in self._wants
+                assert key in self._wants and (process, incarnation) in self.sightings
+                assert self._known.counts(process, incarnation)
+            assert told.isdisjoint(neighbour.told)  # a role is told of at one place
+            told.update(neighbour.told)
 
     # Neighbours
 
@@ -234,7 +260,7 @@ class MembershipCore:
             return self._wants.beyond or bool(self.offers.places(beyond=True))
         return bool(self._wants) or len(self.offers) > 0
 
-    def _uses(self, process: int) -> list[bool]:
+    def uses(self, process: int) -> list[bool]:
         """For each reason to watch a process, whether that reaches beyond this machine."""
         uses = self._wants.opens(process)
         uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
@@ -246,29 +272,57 @@ class MembershipCore:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         known = self._known.places(process, beyond=beyond)
         told = self._rumours.places(process, beyond=beyond)
-        return near_first({*known, *told, *self.seeds.places(process)})
+        answered = self.neighbours.answered(process, beyond=beyond)
+        return near_first({*known, *told, *answered, *self.seeds.places(process)})
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
-        uses = self._uses(process)
+        uses = self.uses(process)
         neighbour = self.neighbours.get(process)
         if not uses:
             return self._drop(neighbour) if neighbour is not None else []
         places = self._places(process, beyond=any(uses))
+        away = neighbour is None or neighbour.life is Life.GONE
+        room = away and bool(places) and self._has_room(process)
         if neighbour is None:
-            if not places:
+            if not room:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
         neighbour.asks_others = bool(self.seeds.peers(process))
         effects = neighbour.take_places(places, now) + self.seeds.rest(process)
-        if neighbour.life is Life.GONE and neighbour.places:
+        if room:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
         self.neighbours.wake(neighbour)
         return effects + self._wants.found(neighbour)
 
+    # How many at once
+
+    def _has_room(self, process: int) -> bool:
+        """Whether to connect to one more process; if not, it waits."""
+        asked = bool(self.seeds.peers(process)) or self._rumours.asks(process)
+        wanted = asked or self._wants.has_room(process, self.neighbours.values())
+        room = wanted and self.neighbours.open_count() < self._connections_max
+        self._some_wait = self._some_wait or not room
+        return room
+
+    def _make_room(self) -> None:
+        """Somebody is not used any more, or does not answer: others may have a turn."""
+        self._wants.recount()
+        self._may_enter = True
+
+    def _let_in(self, now: float) -> list[Effect]:
+        """Connect to those who wait, as far as there is room now."""
+        if not (self._some_wait and self._may_enter):
+            return []
+        self._some_wait = self._may_enter = False
+        turns = in_turn(self._known.processes(), self.process)
+        waiting = [each for each in turns if each not in self.neighbours]
+        return [effect for each in waiting for effect in self._reach(each, now)]
+
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
+        self._make_room()
         del self.neighbours[neighbour.process]
         effects = neighbour.tell("gone") + neighbour.close()
         self._known.forget_word(neighbour.process)
@@ -277,14 +331,20 @@ class MembershipCore:
         return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
-        unused = [each for each in self.neighbours.values() if not self._uses(each.process)]
+        unused = [n for n in self.neighbours.values() if not self.uses(n.process)]
         return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Do what is due for one neighbour, and have it looked after again in time."""
+        was_up = neighbour.is_up
+        again = neighbour.life is Life.GONE and now >= neighbour.next_at
+        if again and not self._has_room(neighbour.process):
+            neighbour.next_at = now + PING_S
         effects = neighbour.look_after(now)
         if neighbour.is_over(now):
             effects += self._gone(neighbour, now)
+        if was_up and not neighbour.is_up:
+            self._make_room()
         self.neighbours.wake(neighbour)
         return effects
 
@@ -295,8 +355,9 @@ class MembershipCore:
         effects += self.seeds.wake(neighbour.process)
         self._rumours.lost(neighbour.process, now + RUMOUR_S)
         self._rumours.release(neighbour.process)
-        uses = self._uses(neighbour.process)
+        uses = self.uses(neighbour.process)
         self._rumours.missed(neighbour.process, now, kept=bool(uses))
+        self._make_room()
         if uses:
             neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
             self.neighbours.wake(neighbour)
@@ -304,20 +365,46 @@ class MembershipCore:
             del self.neighbours[neighbour.process]
         return effects
 
-    def _erase(self, incarnation: int) -> list[Effect]:
+    def _erase(self, role: Role) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
-        if incarnation not in self.sightings:
+        if role not in self.sightings:
             return []  # its process was forgotten meanwhile
-        process = self._known.erase(incarnation)
+        process, incarnation = role
+        self._known.erase(role)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
             return []
-        keys = [key for i, key in neighbour.told if i == incarnation]
-        effects: list[Effect] = [Tell("gone", key, incarnation) for key in keys]
-        for key in keys:
-            del neighbour.told[incarnation, key]
-        if not self._uses(process):
+        effects = neighbour.part(incarnation)
+        if not self.uses(process):
             effects += self._drop(neighbour)
+        return effects
+
+    # Who has a role that several are said to have
+
+    def _own(self, record: Record, source: str, now: float) -> list[Effect]:
+        """Take a process's own word of a role; whoever else was said to have it is let go."""
+        process, incarnation = record.process, record.incarnation
+        was_known = incarnation in self._known.owners
+        refused = self._known.learn(record, source, now)
+        if refused:
+            self.malformed[refused] += 1
+            return []
+        if process in self._rumours:
+            self._known.learn(record, PEER, now)
+        effects: list[Effect] = []
+        for rival in () if was_known else self._known.rivals(process, incarnation):
+            neighbour = self.neighbours.get(rival)
+            if neighbour is not None:
+                effects += neighbour.part(incarnation)
+                effects += self._reach(rival, now)
+        return effects
+
+    def _reach_freed(self, now: float) -> list[Effect]:
+        """Ask whoever may have a role whose process does not answer, or has it no more."""
+        effects: list[Effect] = []
+        while self._known.freed:
+            for rival in self._known.rivals(0, self._known.freed.pop()):
+                effects += self._reach(rival, now)
         return effects
 
     # Static peers and those they tell of
@@ -327,9 +414,9 @@ class MembershipCore:
         effects: list[Effect] = []
         for process in processes:
             for incarnation in self._known.of(process):
-                effects += self.vanished(incarnation, PEER)
+                effects += self._unheard((process, incarnation), PEER)
             neighbour = self.neighbours.get(process)
-            if neighbour is not None and not self._uses(process):
+            if neighbour is not None and not self.uses(process):
                 effects += self._drop(neighbour)
         return effects
 
@@ -373,25 +460,19 @@ class MembershipCore:
         process, young = directory.process, False
         effects: list[Effect] = []
         for record in directory.records(host):
-            if self._known.is_hearsay(record):
-                effects += self._erase(record.incarnation)
-            refused = self._known.learn(record, source, now)
-            if refused:
-                self.malformed[refused] += 1
-            elif process in self._rumours:
-                self._known.learn(record, PEER, now)
+            effects += self._own(record, source, now)
         effects += self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
-            if incarnation not in self.sightings:
+            sighting = self.sightings.get((process, incarnation))
+            if sighting is None:
                 continue  # erased together with the one before
-            sighting = self.sightings[incarnation]
             # On one connection its words come in order, so what it listed there is over.
             is_over = source == HELLO and HELLO in sighting.sources
-            announced = self._known.unlearn(incarnation, *ITS_LIST)
+            announced = self._known.unlearn((process, incarnation), *ITS_LIST)
             if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
                 young = True
             else:
-                effects += self._erase(incarnation)
+                effects += self._erase((process, incarnation))
         effects += self._reach(process, now)
         neighbour = self.neighbours.get(process)
         if neighbour is None:
@@ -415,4 +496,5 @@ class MembershipCore:
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
         """It says that services of its own have ended."""
         theirs = ends.intersection(self._known.of(neighbour.process))
-        return [effect for incarnation in theirs for effect in self._erase(incarnation)]
+        roles = [(neighbour.process, each) for each in theirs]
+        return [effect for role in roles for effect in self._erase(role)]

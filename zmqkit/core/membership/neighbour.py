@@ -55,14 +55,15 @@ class Neighbour:
 
     offers: this process. asks_others: whether it is asked who else is there; again at greet_at.
     places: addresses to try, the next one first. attempts: the connections that are open, the
-    one in use first if it is alive. place: where it answered, or was tried last. told: for
-    each incarnation and key that was announced as found, and not withdrawn since, the endpoint;
-    empty to announce it once more. untried, race_at: how many places this round has yet to try,
-    and when the next. next_at: of a ping, a hello or the next round. since: its life began.
-    away_at: since when it has not answered. given_up: nobody answered in the last round.
-    wake_at: when the wheel has it looked after. doubted: the first ping whose answer ends the
-    doubt, 0 when there is none. rival, judge_at: the connection that answered meanwhile, and
-    when it takes the place of the one in use.
+    one in use first if it is alive. place: where it answered, or was tried last. answered:
+    where it answered last, whatever records say since. told: for each incarnation and key that
+    was announced as found, and not withdrawn since, the endpoint; empty to announce it again.
+    untried, race_at: how many places this round has yet to try, and when the next. next_at: of
+    a ping, a hello or the next round. since: its life began. away_at: since when it has not
+    answered. given_up: nobody answered in the last round. wake_at: when the wheel has it looked
+    after. doubted: the first ping whose answer ends the doubt, 0 when there is none. rival,
+    judge_at: the connection that answered meanwhile, and when it takes the place of the one in
+    use.
     """
 
     offers: Offers
@@ -72,6 +73,7 @@ class Neighbour:
     places: list[Place] = field(default_factory=list)
     attempts: dict[PeerId, Place] = field(default_factory=dict)
     place: Place = (LOOPBACK, 0)
+    answered: set[Place] = field(default_factory=set)
     silent: bool = False
     revision: int = -1
     token: int = 0
@@ -96,6 +98,11 @@ class Neighbour:
     def peer(self) -> PeerId:
         """The connection that answered, or the one tried first; a name of none while gone."""
         return next(iter(self.attempts), peer_of(self.process))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers, or may yet."""
+        return self.life is Life.CONNECTING or (self.life is Life.ALIVE and not self.silent)
 
     def endpoint(self, port: int) -> str:
         """A port of the process at the address that answered."""
@@ -184,6 +191,7 @@ class Neighbour:
             self.greet_at = now + GREET_S if self.asks_others else math.inf
             self.tell_again()
         self.place = self.attempts[peer]
+        self.answered = {self.place}
         if self.place in self.places:
             self.places.remove(self.place)
             self.places.insert(0, self.place)
@@ -361,6 +369,13 @@ class Neighbour:
         """
         places = {(host, record.control_port) for host in record.addresses}
         return self.life is Life.ALIVE and known.is_listed(record) and places <= {*self.places}
+
+    def part(self, incarnation: int) -> list[Effect]:
+        """Tell that it has a role no more, whoever was told of that."""
+        over = [pair for pair in self.told if pair[0] == incarnation]
+        for pair in over:
+            del self.told[pair]
+        return [Tell("gone", key, incarnation) for _, key in over]
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.membership.neighbour import Life, Neighbour, process_of
-from zmqkit.core.membership.sighting import Sightings
+from zmqkit.core.membership.sighting import Place, Sightings
 from zmqkit.core.timers import Wheel
-from zmqkit.model import PeerId, Record
+from zmqkit.model import PeerId, Record, is_loopback
 
 
 class Neighbours(dict[int, Neighbour]):
@@ -43,6 +43,16 @@ class Neighbours(dict[int, Neighbour]):
                 due.append(neighbour)
         return due
 
+    def answered(self, process: int, *, beyond: bool) -> set[Place]:
+        """Where one answered last, elsewhere only if beyond; nothing if it is none of them."""
+        neighbour = self.get(process)
+        places = neighbour.answered if neighbour is not None else set()
+        return {each for each in places if beyond or is_loopback(each[0])}
+
+    def open_count(self) -> int:
+        """How many have connections open."""
+        return sum(bool(each.attempts) for each in self.values())
+
     def gone(self) -> list[int]:
         """Those who do not answer."""
         return [process for process, each in self.items() if each.given_up]
@@ -76,3 +86,8 @@ class Neighbours(dict[int, Neighbour]):
             assert neighbour.wake_at <= neighbour.due_at()
             neighbour.check()
         assert len(self._wheel) <= 8 * len(self) + 64
+
+
+def in_turn(processes: list[int], us: int) -> list[int]:
+    """Processes in an order of our own, so that not everybody uses the same few of many."""
+    return sorted(processes, key=lambda each: each * (us | 1) % (1 << 64))

@@ -40,9 +40,9 @@ def at_first_hand(known: Sightings, process: int) -> Whereabouts:
     places: set[Place] = set()
     revision = 0
     for incarnation in known.of(process):
-        sources = known.by_incarnation[incarnation].sources
-        passed_on = ITS_LIST if PEER in sources else ()
-        for source, record in sources.items():
+        sighting = known.by_role[process, incarnation]
+        passed_on = ITS_LIST if PEER in sighting.sources else ()
+        for (source, _, _), record in sighting.claims.items():
             if source not in passed_on:
                 hosts = filter(is_shared, record.addresses)
                 places.update((host, record.control_port) for host in hosts)

@@ -26,6 +26,7 @@ class Search:
 
     It does so at the end of a turn in which anything was learned, every EXPLAIN_S at most: it
     looks through all that is known. An explanation is told when it differs from the last one.
+    due_at: when `tick` is due next.
     """
 
     def __init__(self, known: Sightings, wants: Wants) -> None:
@@ -34,7 +35,7 @@ class Search:
         self._told: dict[tuple[str, bool], str] = {}
         self._seen = (0, 0)
         self._looked_at = -inf
-        self._due_at = inf
+        self.due_at = inf
 
     def flush(self, now: float) -> list[Effect]:
         """Tell what is new; whoever wants a name since the last time is told in any case."""
@@ -44,9 +45,9 @@ class Search:
         if seen[1] != self._seen[1]:
             self._told.clear()
         elif now < self._looked_at + EXPLAIN_S:
-            self._due_at = self._looked_at + EXPLAIN_S
+            self.due_at = self._looked_at + EXPLAIN_S
             return []
-        self._seen, self._looked_at, self._due_at = seen, now, inf
+        self._seen, self._looked_at, self.due_at = seen, now, inf
         effects: list[Effect] = []
         pairs = [pair for pair in self._wants.pairs() if "://" not in pair[0]]
         records = self._records({key for key, _ in pairs})
@@ -59,12 +60,8 @@ class Search:
 
     def tick(self, now: float) -> None:
         """The end of this turn is late enough."""
-        if now >= self._due_at:
-            self._due_at = inf
-
-    def deadline(self) -> float:
-        """When `tick` is due next."""
-        return self._due_at
+        if now >= self.due_at:
+            self.due_at = inf
 
     def explain(self, key: str, *, open: bool) -> str:
         """Why nobody is found under a key, and what to do, for those who look that far."""
@@ -73,7 +70,7 @@ class Search:
     def _records(self, keys: set[str]) -> dict[str, list[Record]]:
         """What is known of the names in these keys, by name."""
         records: dict[str, list[Record]] = {key.partition("/")[2]: [] for key in keys}
-        for sighting in self._known.by_incarnation.values():
+        for sighting in self._known.by_role.values():
             record = sighting.record
             if record.name in records:
                 records[record.name].append(record)

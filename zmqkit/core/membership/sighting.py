@@ -1,4 +1,10 @@
-"""What was heard of roles, and from whom: hints, until their process answers itself."""
+"""What was heard of roles, and from whom: hints, until their process answers itself.
+
+Anybody may announce anything, so nothing that was heard replaces what somebody else said: a
+role is known by its process and its incarnation, each record of it by its source, its name and
+its port, and all places are asked. The process that answers and lists the role is the one that
+has it. Until then several may be said to have it; from then on the others count for nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from zmqkit.model import Record, is_loopback
-from zmqkit.options import RECORDS_MAX
+from zmqkit.options import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
@@ -24,39 +30,83 @@ def near_first(places: Iterable[Place]) -> list[Place]:
     return sorted(places, key=lambda place: (not is_loopback(place[0]), place))
 
 
+Role = tuple[int, int]
+"""A role object: its process and its incarnation."""
+Claim = tuple[str, str, int]
+"""Who says something of a role: the source and, where that is discovery, label and port."""
+
+
 @dataclass(slots=True)
 class Sighting:
     """One role object as its sources describe it.
 
-    since: when it became known. heard_at: when discovery last spoke of it.
+    claims: what each says, the oldest first. since: when it became known. heard_at: when
+    discovery last spoke of it.
     """
 
-    sources: dict[str, Record]
+    claims: dict[Claim, Record]
     since: float
     heard_at: float
 
     @property
+    def own(self) -> Record | None:
+        """What its process says itself."""
+        own = (self.claims[each, "", 0] for each in ITS_LIST if (each, "", 0) in self.claims)
+        return next(own, None)
+
+    @property
     def record(self) -> Record:
-        """What its process says itself, else what anyone says."""
-        own = (self.sources[each] for each in ITS_LIST if each in self.sources)
-        return next(own, None) or next(iter(self.sources.values()))
+        """What its process says itself, else what was said first."""
+        return self.own or next(iter(self.claims.values()))
+
+    @property
+    def records(self) -> list[Record]:
+        """What its process says itself, else all that was said."""
+        own = self.own
+        return [*self.claims.values()] if own is None else [own]
+
+    @property
+    def sources(self) -> set[str]:
+        """Who says anything."""
+        return {source for source, _, _ in self.claims}
 
     def places(self) -> list[Place]:
         """Where its process may be asked, this machine first."""
-        places = {(h, r.control_port) for r in self.sources.values() for h in r.addresses}
+        places = {(h, r.control_port) for r in self.claims.values() for h in r.addresses}
         return near_first(places)
+
+    def claim(self, record: Record, source: str) -> bool:
+        """Keep what a source says, in place of the oldest hearsay if that is too much; whether
+        it is new."""
+        claim = _claim(record, source)
+        is_new = self.claims.get(claim) != record
+        hearsay = [each for each in self.claims if each[0] not in ITS_LIST]
+        if claim not in self.claims and claim[1] and len(hearsay) >= CLAIMS_MAX:
+            del self.claims[hearsay[0]]
+        self.claims[claim] = record
+        return is_new
+
+
+def _claim(record: Record, source: str) -> Claim:
+    own = source in ITS_LIST
+    return (source, "" if own else record.label, 0 if own else record.control_port)
 
 
 class Sightings:
-    """Every role that is known of, by incarnation and by process.
+    """Every role that is known of, by process and incarnation.
 
-    changes: counts what was new, or was forgotten.
+    changes: counts what was new, or was forgotten. owners: the process of each incarnation that
+    a process said to be its own. freed: incarnations of which it does not say so any more, so
+    that others who were said to have them count again.
     """
 
     def __init__(self) -> None:
         self.changes = 0
-        self.by_incarnation: dict[int, Sighting] = {}
+        self.by_role: dict[Role, Sighting] = {}
+        self.owners: dict[int, int] = {}
+        self.freed: set[int] = set()
         self._by_process: dict[int, dict[int, None]] = {}
+        self._by_incarnation: dict[int, dict[int, None]] = {}
 
     def processes(self) -> list[int]:
         """All that have a role."""
@@ -66,66 +116,102 @@ class Sightings:
         """The incarnations of a process's roles, none when nothing is known of it."""
         return list(self._by_process.get(process, ()))
 
+    def rivals(self, process: int, incarnation: int) -> list[int]:
+        """Other processes that are said to have the same role, the longest known first."""
+        return [each for each in self._by_incarnation.get(incarnation, ()) if each != process]
+
+    def counts(self, process: int, incarnation: int) -> bool:
+        """Whether a role may be this process's: no other has said that it is its own."""
+        return self.owners.get(incarnation, process) == process
+
+    def is_settled(self, process: int, incarnation: int) -> bool:
+        """Whether a role is this process's: by its own word, or as nobody else may have it."""
+        owner = self.owners.get(incarnation)
+        return owner == process or (owner is None and not self.rivals(process, incarnation))
+
     def learn(self, record: Record, source: str, now: float) -> str:
         """Keep what a source says; gives why not, or nothing."""
-        sighting = self.by_incarnation.get(record.incarnation)
-        if sighting is None:
-            if len(self.by_incarnation) >= RECORDS_MAX:
-                return "records-full"
-            sighting = self.by_incarnation[record.incarnation] = Sighting({}, now, now)
-            self._by_process.setdefault(record.process, {})[record.incarnation] = None
-        elif sighting.record.process != record.process:
+        role = process, incarnation = record.process, record.incarnation
+        if source in ITS_OWN_WORD and not self.counts(process, incarnation):
             return "conflict"
-        self.changes += sighting.sources.get(source) != record
-        sighting.sources[source] = record
+        sighting = self.by_role.get(role)
+        if sighting is None:
+            if len(self.by_role) >= RECORDS_MAX:
+                return "records-full"
+            sighting = self.by_role[role] = Sighting({}, now, now)
+            self._by_process.setdefault(process, {})[incarnation] = None
+            self._by_incarnation.setdefault(incarnation, {})[process] = None
+        self.changes += sighting.claim(record, source)
+        if source in ITS_OWN_WORD:
+            self.owners[incarnation] = process
         if source not in ITS_LIST:
             sighting.heard_at = now
         return ""
 
-    def is_hearsay(self, record: Record) -> bool:
-        """Whether the role was said to be another process's, by others than that itself."""
-        sighting = self.by_incarnation.get(record.incarnation)
-        if sighting is None or sighting.record.process == record.process:
-            return False
-        return sighting.sources.keys().isdisjoint(ITS_OWN_WORD)
+    def has_heard(self, record: Record, source: str) -> bool:
+        """Whether what a source says is kept."""
+        sighting = self.by_role.get((record.process, record.incarnation))
+        return sighting is not None and sighting.claims.get(_claim(record, source)) == record
+
+    def surplus(self, record: Record) -> int:
+        """The process that is to make room for the record's as one that has the role, or 0."""
+        rivals = self.rivals(record.process, record.incarnation)
+        if len(rivals) < RIVALS_MAX:
+            return 0
+        owner = self.owners.get(record.incarnation)
+        return next(each for each in rivals if each != owner)
 
     def is_listed(self, record: Record) -> bool:
         """Whether the process has said itself what the record says of the role."""
-        sighting = self.by_incarnation.get(record.incarnation)
-        own = None if sighting is None else sighting.sources.get(HELLO)
+        sighting = self.by_role.get((record.process, record.incarnation))
+        own = None if sighting is None else sighting.claims.get((HELLO, "", 0))
         return own is not None and replace(own, addresses=record.addresses) == record
 
-    def unlearn(self, incarnation: int, *sources: str) -> bool:
-        """Drop what these sources said; whether anybody else still says something."""
-        sighting = self.by_incarnation[incarnation]
-        if sighting.sources.keys() <= set(sources):
+    def unlearn(self, role: Role, *sources: str, label: str = "") -> bool:
+        """Drop what these sources said, of one label if given; whether anybody else still says
+        something."""
+        claims = self.by_role[role].claims
+        over = [each for each in claims if each[0] in sources and label in ("", each[1])]
+        if len(over) == len(claims):
             return False
-        for source in sources:
-            self.changes += sighting.sources.pop(source, None) is not None
+        for claim in over:
+            self.changes += 1
+            del claims[claim]
+        self._disown(role)
         return True
 
-    def erase(self, incarnation: int) -> int:
-        """Forget a role; gives its process."""
+    def erase(self, role: Role) -> None:
+        """Forget a role of a process."""
         self.changes += 1
-        process = self.by_incarnation.pop(incarnation).record.process
-        del self._by_process[process][incarnation]
-        if not self._by_process[process]:
-            del self._by_process[process]
-        return process
+        del self.by_role[role]
+        process, incarnation = role
+        _remove(self._by_process, process, incarnation)
+        _remove(self._by_incarnation, incarnation, process)
+        self._disown(role)
+
+    def _disown(self, role: Role) -> None:
+        """See whether the process still says that the role is its own."""
+        process, incarnation = role
+        sighting = self.by_role.get(role)
+        if self.owners.get(incarnation) == process and (
+            sighting is None or sighting.sources.isdisjoint(ITS_OWN_WORD)
+        ):
+            del self.owners[incarnation]
+            if self.rivals(process, incarnation):
+                self.freed.add(incarnation)
 
     def forget_word(self, process: int) -> None:
         """A process that does not answer vouches for nothing: only discovery's word is left."""
         for incarnation in self.of(process):
-            if not self.unlearn(incarnation, *ITS_OWN_WORD):
-                self.erase(incarnation)
+            if not self.unlearn((process, incarnation), *ITS_OWN_WORD):
+                self.erase((process, incarnation))
 
     def places(self, process: int, *, beyond: bool) -> list[Place]:
         """Where a process may be asked, this machine first; elsewhere only if beyond."""
         places = {
-            (host, record.control_port)
+            place
             for incarnation in self.of(process)
-            for record in self.by_incarnation[incarnation].sources.values()
-            for host in record.addresses
+            for place in self.by_role[process, incarnation].places()
         }
         return near_first(p for p in places if beyond or is_loopback(p[0]))
 
@@ -134,9 +220,24 @@ class Sightings:
         return [i for i in self.of(process) if i not in listed]
 
     def check(self) -> None:
-        """Both ways to look agree, and somebody says each thing."""
-        assert all(sighting.sources for sighting in self.by_incarnation.values())
-        assert all(self._by_process.values())
-        assert sum(map(len, self._by_process.values())) == len(self.by_incarnation)
-        for process, incarnations in self._by_process.items():
-            assert all(self.by_incarnation[i].record.process == process for i in incarnations)
+        """All ways to look agree, and somebody says each thing."""
+        assert all(sighting.claims for sighting in self.by_role.values())
+        roles = [(p, i) for p, incarnations in self._by_process.items() for i in incarnations]
+        assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
+        roles = [(p, i) for i, processes in self._by_incarnation.items() for p in processes]
+        assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
+        assert all(map(len, self._by_process.values()))
+        assert all(0 < len(each) <= RIVALS_MAX + 1 for each in self._by_incarnation.values())
+        for (process, incarnation), sighting in self.by_role.items():
+            own = not sighting.sources.isdisjoint(ITS_OWN_WORD)
+            assert own == (self.owners.get(incarnation) == process)
+            assert all(
+                (each.process, each.incarnation) == (process, incarnation)
+                for each in sighting.claims.values()
+            )
+
+
+def _remove(table: dict[int, dict[int, None]], key: int, value: int) -> None:
+    del table[key][value]
+    if not table[key]:
+        del table[key]

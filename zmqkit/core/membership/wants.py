@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from math import inf
+
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import Sightings
+from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
 
 EVERYBODY = "*/*"
 """The key of those who want to know about every role of every name."""
@@ -14,6 +19,12 @@ EVERYBODY = "*/*"
 def key_of(role: str, name: str) -> str:
     """The key under which the instances of a name are wanted."""
     return f"{role}/{name}"
+
+
+def limit_of(key: str) -> float:
+    """How many processes those who want a key use at once."""
+    limits = {"service": INSTANCES_MAX, "publisher": PUBLISHERS_MAX}
+    return limits.get(key.partition("/")[0], inf)
 
 
 class Wants:
@@ -27,6 +38,7 @@ class Wants:
         self._seeds = seeds
         self._opens: dict[str, list[bool]] = {}
         self.changes = 0
+        self._full: set[str] = set()
 
     def __contains__(self, key: object) -> bool:
         return key in self._opens
@@ -58,27 +70,49 @@ class Wants:
         """Each key, with whether somebody who wants it looks beyond this machine, and not."""
         return [(key, open) for key, opens in self._opens.items() for open in sorted({*opens})]
 
-    def keys(self, incarnation: int) -> list[str]:
-        """The keys under which somebody wants this instance."""
-        record = self._known.by_incarnation[incarnation].record
-        urls = self._seeds.keys_of(record.process, incarnation)
-        keys = (key_of(record.role, record.name), EVERYBODY, *urls)
-        return [key for key in keys if key in self._opens]
+    def keys(self, process: int, incarnation: int) -> list[str]:
+        """The keys under which somebody wants this role of a process."""
+        if not self._known.counts(process, incarnation):
+            return []
+        records = self._known.by_role[process, incarnation].records
+        names = dict.fromkeys(key_of(each.role, each.name) for each in records)
+        urls = self._seeds.keys_of(process, incarnation)
+        return [key for key in (*names, EVERYBODY, *urls) if key in self._opens]
 
     def opens(self, process: int) -> list[bool]:
         """For each who wants a role of the process, whether it reaches beyond this machine."""
-        keys = {key: None for i in self._known.of(process) for key in self.keys(i)}
-        return [open for key in keys for open in self._opens[key]]
+        return [open for key in self._of(process) for open in self._opens[key]]
+
+    def has_room(self, process: int, neighbours: Iterable[Neighbour]) -> bool:
+        """Whether anybody who wants a role of the process wants more than these neighbours."""
+        open = self._of(process).keys() - self._full
+        if not open or any(limit_of(key) == inf for key in open):
+            return bool(open)
+        up = (each.process for each in neighbours if each.is_up)
+        counts = Counter(key for each in up for key in self._of(each))
+        self._full.update(key for key in open if counts[key] >= limit_of(key))
+        return not open <= self._full
+
+    def _of(self, process: int) -> dict[str, None]:
+        """The keys under which somebody wants a role of the process."""
+        return {key: None for i in self._known.of(process) for key in self.keys(process, i)}
+
+    def recount(self) -> None:
+        """Neighbours are not what they were: count anew."""
+        self._full.clear()
 
     def found(self, neighbour: Neighbour) -> list[Effect]:
         """Tell of each role that answers, and that its readers do not know of, or not there."""
         effects: list[Effect] = []
         if neighbour.life is not Life.ALIVE:
             return effects
-        for incarnation in self._known.of(neighbour.process):
-            record = self._known.by_incarnation[incarnation].record
+        process = neighbour.process
+        for incarnation in self._known.of(process):
+            if not self._known.is_settled(process, incarnation):
+                continue
+            record = self._known.by_role[process, incarnation].record
             endpoint = neighbour.endpoint(record.port)
-            for key in self.keys(incarnation):
+            for key in self.keys(process, incarnation):
                 if neighbour.told.get((incarnation, key)) != endpoint:
                     neighbour.told[incarnation, key] = endpoint
                     effects.append(Tell("found", key, incarnation, endpoint))
