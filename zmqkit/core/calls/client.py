@@ -37,7 +37,7 @@ from zmqkit.core.calls.turnover import Turnover
 from zmqkit.core.effects import Effect, Note, Settle, Tell
 from zmqkit.errors import QueueFull
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, LINGER_S, WAITING_CALLS_MAX
+from zmqkit.options import COUNTED_BYTES_MIN, CREDIT, LINGER_S, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -293,6 +293,7 @@ class ClientCore:
         held = set(wire.sequences_of(meta[2], CREDIT + WAITING_CALLS_MAX))
         progress = progress_rows(meta[3], CREDIT + WAITING_CALLS_MAX) if meta[3:] else []
         instance.credit = _credit(meta[1])
+        instance.pong_token = meta[0]
         unnamed = instance.unnamed(meta[0], held)
         self._pending.counts["retries"] += len(unnamed)
         instance.outbox.extend(self._streams.ask_again(unnamed))
@@ -309,6 +310,8 @@ class ClientCore:
                 if call.waiter is not None:
                     outcomes.append(outcome)
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
+        if packet.size >= COUNTED_BYTES_MIN:
+            effects += self.roster.have_read(instance, packet.size)
         return effects + self._placement.fill(now) if self._placement.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:

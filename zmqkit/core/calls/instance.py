@@ -36,6 +36,8 @@ class Instance:
     may leave, not while nobody listens there. calls: all that were assigned to it and not
     settled. outbox: those to send this turn. ping_at: when to ask which ids it holds; infinity
     when nothing is owed either way. left_until: until when one that left is listened to.
+    pong_token: of the last pong that was read. untold_bytes: of answers that were read since
+    the last ping.
     """
 
     incarnation: int
@@ -53,6 +55,8 @@ class Instance:
     hello_s: float = HELLO_S
     ping_at: float = math.inf
     ping_token: int = 0
+    pong_token: int = 0
+    untold_bytes: int = 0
     blocked_until: float = 0.0
     left_until: float = math.inf
 

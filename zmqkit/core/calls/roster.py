@@ -12,7 +12,7 @@ from zmqkit.core.calls.pending import Pending
 from zmqkit.core.calls.stream_call import StreamCall
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send
 from zmqkit.model import Frames, PeerId, leads_away
-from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
+from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S, TELL_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.streams import stream_columns, stream_rows
@@ -154,6 +154,7 @@ class Roster:
         instance.far = leads_away(instance.endpoint)
         self.shift(instance, State.OPENING)
         instance.outbox.clear()
+        instance.pong_token = instance.untold_bytes = 0
         instance.hello_s = HELLO_S
         instance.hello_at = now + HELLO_S
         self.wake(instance.hello_at)
@@ -264,10 +265,24 @@ class Roster:
         return self.packet(instance, wire.HELLO, encode(fields))
 
     def _ping(self, instance: Instance) -> Send:
-        """Ask which ids are held; say which are open, so that the others may be forgotten."""
+        """Ask which ids are held; say which are open, so that the others may be forgotten, and
+        what was read."""
         instance.ping_token += 1
-        meta = encode([instance.ping_token, self._pending.next, list(self._pending.calls)])
-        return self.packet(instance, wire.PING, meta)
+        instance.untold_bytes = 0
+        told: list[object] = [
+            instance.ping_token, self._pending.next, list(self._pending.calls),
+        ]  # fmt: skip
+        if instance.pong_token:
+            told.append(instance.pong_token)
+        return self.packet(instance, wire.PING, encode(told))
+
+    def have_read(self, instance: Instance, size: int) -> list[Effect]:
+        """Count what was read of an instance's answers, and say so if that is much: it may wait
+        for that with the next."""
+        instance.untold_bytes += size
+        if instance.untold_bytes < TELL_BYTES or not instance.sends:
+            return []
+        return [self._ping(instance)]
 
     def _calls_packet(
         self, instance: Instance, kind: int, calls: list[Call], now: float
