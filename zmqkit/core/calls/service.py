@@ -249,10 +249,7 @@ class ServiceCore:
                 return effects
         if self._streams.due:
             return self._streams.take()
-        for window in self._stale:
-            window.free()
-        self._stale.clear()
-        return self._go_on() if self._outbox.waiting else []
+        return self._release()
 
     def deadline(self) -> float:
         """When `tick` is due next."""
@@ -277,6 +274,7 @@ class ServiceCore:
 
         The way of almost every request, so it is written out.
         """
+        effects = self._release() if self._outbox.waiting else []
         oneway = packet.kind == wire.NOTIFY
         work, admission, at_once = self._work, self._admission, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
@@ -313,9 +311,8 @@ class ServiceCore:
                 work.queue.join(ticket, priority, request)
             if oneway:
                 self._outbox.add(client, sequence, TAKEN)
-        effects: list[Effect] = []
         if self._outbox:
-            effects = self._outbox.take()
+            effects += self._outbox.take()
             self._make_room()  # for refusals
         if at_once:
             effects.append(Handle(at_once))
@@ -369,6 +366,13 @@ class ServiceCore:
             pong,
             *self._give_up(window, [s for s in held if window.is_settled(s)], now),
         ]
+
+    def _release(self) -> list[Effect]:
+        """Free what is settled, and send what waited for that."""
+        for window in self._stale:
+            window.free()
+        self._stale.clear()
+        return self._go_on() if self._outbox.waiting else []
 
     def _go_on(self) -> list[Effect]:
         """Send what waited, as far as there is room; and have more run with the next packet."""
