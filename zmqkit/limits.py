@@ -69,8 +69,11 @@ class ServiceLimits:
     client. streams_max: not ended. stream_items_max, stream_bytes_max: values of one that its
     caller has not taken. clients_max: remembered with their answers. forgotten_max: of which
     only numbers are kept, each id that they had open counted as one more. retained_bytes_max:
-    of answers that are not settled. forget_client_s: how long a client is silent before it is
-    forgotten.
+    of answers that are not settled. unread_bytes_max: of answers that were sent and that their
+    clients may not have read; client_unread_bytes: what each may have of it at any time, or one
+    answer. waiting_bytes_max: of those that wait for others to be read. counted_bytes_min:
+    shorter answers are passed over in these three. forget_client_s: how long a client is silent
+    before it is forgotten.
     """
 
     credit: int = options.CREDIT
@@ -84,6 +87,10 @@ class ServiceLimits:
     clients_max: int = options.CLIENTS_MAX
     forgotten_max: int = 10 * options.CLIENTS_MAX
     retained_bytes_max: int = options.RETAINED_BYTES_MAX
+    waiting_bytes_max: int = options.WAITING_BYTES_MAX
+    unread_bytes_max: int = options.UNREAD_BYTES_MAX
+    client_unread_bytes: int = options.CLIENT_UNREAD_BYTES
+    counted_bytes_min: int = options.COUNTED_BYTES_MIN
     forget_client_s: float = options.FORGET_CLIENT_S
 
     def __post_init__(self) -> None:

@@ -75,6 +75,17 @@ REQUESTS_MAX = 20_000
 HELD_BYTES_MAX = 256 << 20
 """Of requests that wait at a service or run there."""
 RETAINED_BYTES_MAX = 64 << 20
+WAITING_BYTES_MAX = 128 << 20
+"""Of answers that wait until their clients have read others."""
+UNREAD_BYTES_MAX = 48 << 20
+"""Of answers that were sent, and that their clients are not known to have read. Less than what
+is retained, so that they can be sent again over another connection."""
+CLIENT_UNREAD_BYTES = 8 << 20
+"""What a client may have unread however much others have; and one answer of any size."""
+TELL_BYTES = 4 << 20
+"""After how many bytes a client says at once that it has read them."""
+COUNTED_BYTES_MIN = RAW_BYTES_MIN
+"""Shorter answers are bounded by their number, so nobody counts what becomes of them."""
 CONCURRENCY_ASYNCIO = 1000
 STREAMS_MAX = 1000
 STREAM_ITEMS = 1000

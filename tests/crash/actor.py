@@ -76,7 +76,18 @@ def burn(seconds: float) -> float:
     return seconds
 
 
-HANDLERS = (who, double, count, hold, snooze, stream, burn)
+def fill(size: int) -> bytes:
+    """So many bytes of memory that are really there."""
+    return b"x" * size
+
+
+async def fill_waiting(size: int) -> bytes:
+    """The same from a handler that runs beside all others."""
+    await asyncio.sleep(0)
+    return fill(size)
+
+
+HANDLERS = (who, double, count, hold, snooze, stream, burn, fill)
 
 
 def orders() -> Any:
@@ -118,6 +129,7 @@ def asyncio_service(name: str, options: dict[str, Any]) -> None:
         async with zmqkit.asyncio.Service(name, **options) as service:
             for handler in HANDLERS:
                 service.handler(handler, idempotent=idempotent)
+            service.handler(fill_waiting)
             await service.start()
             tell("ready", service.endpoint)
             await asyncio.get_running_loop().run_in_executor(None, obey, service)
@@ -179,6 +191,27 @@ def asyncio_client(name: str, options: dict[str, Any]) -> None:
     asyncio.run(main())
 
 
+def puller(name: str, options: dict[str, Any]) -> None:
+    """A client that asks for much at once, and tells how the calls ended."""
+
+    async def end_of(client: zmqkit.asyncio.Client) -> str:
+        try:
+            size = len(await client.call(options["method"], options["size"]))
+        except zmqkit.ZmqkitError as error:
+            return type(error).__name__
+        return "delivered" if size == options["size"] else "wrong"
+
+    async def main() -> None:
+        async with zmqkit.asyncio.Client(name, timeout_s=120.0) as client:
+            await client.ready()
+            tell("ready")
+            calls = [end_of(client) for _ in range(options["count"])]
+            tell("ended", Counter(await asyncio.gather(*calls)))
+            await asyncio.get_running_loop().run_in_executor(None, obey, client)
+
+    asyncio.run(main())
+
+
 def blocking_client(name: str, options: dict[str, Any]) -> None:
     with zmqkit.Client(name) as client:
         client.ready()
@@ -192,6 +225,7 @@ ROLES = {
     ("service", "asyncio"): asyncio_service,
     ("client", "blocking"): blocking_client,
     ("client", "asyncio"): asyncio_client,
+    ("puller", "asyncio"): puller,
 }
 
 

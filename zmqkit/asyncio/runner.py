@@ -14,7 +14,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Request
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Hands
-from zmqkit.options import LEAVE_S, STEP_S, TURN_MESSAGES
+from zmqkit.options import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer, failed
 from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
 from zmqkit.roles.streams import (
@@ -75,7 +75,10 @@ class Runner:
         driver = self._driver
         if driver is None:
             return  # closed since an interrupt
-        for at, request in enumerate(requests):
+        at = 0
+        while at < len(requests):
+            request = requests[at]
+            at += 1
             handler = self._handlers.by_name[request.method]
             if handler.waits or handler.thread:
                 self._start(request, self._run(handler, request))
@@ -85,12 +88,15 @@ class Runner:
             except KeyboardInterrupt as interrupt:
                 # It ends the loop. Should that run again, what is left has its turn.
                 self._results.append((request, error_answer(interrupt)))
-                driver.loop.call_soon(self._handle, requests[at + 1 :])
+                driver.loop.call_soon(self._handle, requests[at:])
                 driver.loop.call_soon(self._finish)
                 raise
             self._results.append((request, answer))
-            if len(self._results) >= TURN_MESSAGES:
+            is_large = answer.size > BATCH_BYTES
+            if is_large or len(self._results) >= TURN_MESSAGES:
                 driver.driver.finish(time.monotonic())
+            if is_large:
+                requests, at = self._core.postpone(requests[at:]), 0
 
     def _finished(self) -> list[Effect]:
         """What follows from what handlers finished in this turn."""
@@ -157,11 +163,14 @@ class Runner:
         return await self._threads.run(run_plain, handler, request)
 
     def _answered(self, request: Request, answer: Answer) -> None:
-        """A task's answer leaves at the end of the turn, with all else finished by then."""
+        """A task's answer leaves at the end of the turn, with all else finished by then; a
+        large one at once, or it is known at once that it waits."""
         self._tasks.pop(request.ticket, None)
         if not self._results and self._loop is not None:
             self._loop.call_soon(self._finish)
         self._results.append((request, answer))
+        if answer.size > BATCH_BYTES:
+            self._finish()
 
     def _finish(self) -> None:
         if self._driver is not None:

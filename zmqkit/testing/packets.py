@@ -118,10 +118,12 @@ def end(source: int, target: int, sequence: int, count: int, code: str = "") -> 
     return wire.pack(wire.END, source, target, 0, encode([[sequence], [count], [row]]))
 
 
-def ping(source: int, target: int, token: int, below: int, open: Iterable[int] = ()) -> Frames:
-    """A client asks which ids are held, and says which are open."""
-    meta = encode([token, below, list(open)])
-    return wire.pack(wire.PING, source, target, 0, meta)
+def ping(
+    source: int, target: int, token: int, below: int, open: Iterable[int] = (), *, read: int = 0
+) -> Frames:
+    """A client asks which ids are held, and says which are open, and which pong it read."""
+    meta = [token, below, list(open), *([read] if read else [])]
+    return wire.pack(wire.PING, source, target, 0, encode(meta))
 
 
 def pong(

@@ -12,7 +12,7 @@ from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
 from zmqkit.limits import ClientLimits
-from zmqkit.options import PING_S
+from zmqkit.options import PING_S, TELL_BYTES
 from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
 from zmqkit.testing.packets import read, sent
@@ -44,6 +44,36 @@ def test_a_reply_ends_its_call(client: ClientCore) -> None:
     effects = client.receive(peer(A), packets.reply(A, CLIENT, _1=42), 0.0)
     assert effects == [Settle([("add", 42, None)])]
     assert client.stats()["delivered"] == 1
+
+
+def test_what_was_read_is_told_at_once_if_it_is_much(client: ClientCore) -> None:
+    up(client, A)
+    for _ in range(3):
+        call(client)
+    short = "x" * (TELL_BYTES // 2)
+    assert sent(client.receive(peer(A), packets.reply(A, CLIENT, _1=short), 0.0)) == []
+    effects = client.receive(peer(A), packets.reply(A, CLIENT, _2=short), 0.0)
+    assert read(effects[-1]) == (PING, [1, 4, [3]])
+    effects = client.receive(peer(A), packets.reply(A, CLIENT, _3=short), 0.0)
+    assert [type(effect) for effect in effects] == [Settle]
+
+
+def test_a_ping_names_the_last_pong_that_was_read(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    assert [read(effect) for effect in client.tick(PING_S)] == [(PING, [1, 2, [1]])]
+    client.receive(peer(A), packets.pong(A, CLIENT, 1, [1]), PING_S)
+    assert [read(effect) for effect in client.tick(2 * PING_S)] == [(PING, [2, 2, [1], 1])]
+
+
+def test_a_new_connection_knows_of_no_pong(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    client.tick(PING_S)
+    client.receive(peer(A), packets.pong(A, CLIENT, 1, [1]), PING_S)
+    client.hear(tell("lost", A), PING_S)
+    up(client, A)
+    assert (PING, [2, 2, [1]]) in [read(e) for e in client.tick(3 * PING_S)]
 
 
 def test_a_second_reply_is_counted_and_dropped(client: ClientCore) -> None:

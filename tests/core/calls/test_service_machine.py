@@ -44,9 +44,12 @@ class ServiceMachine(RuleBasedStateMachine):
         self.open_below = {1: 0, 2: 0}
         self.settled: set[tuple[int, int]] = set()
 
-    @initialize(kept=st.sampled_from([200, 10_000]))
-    def begin(self, kept: int) -> None:
-        limits = ServiceLimits(clients_max=1, retained_bytes_max=kept)
+    @initialize(kept=st.sampled_from([200, 10_000]), counted=st.sampled_from([1, 9999]))
+    def begin(self, kept: int, counted: int) -> None:
+        limits = ServiceLimits(
+            clients_max=1, retained_bytes_max=kept, waiting_bytes_max=kept,
+            unread_bytes_max=300, client_unread_bytes=200, counted_bytes_min=counted,
+        )  # fmt: skip
         self.core = ServiceCore(SERVICE, {"add": False}, 2, {"count": False}, limits=limits)
 
     def perform(self, effects: list[Effect]) -> None:
@@ -206,10 +209,12 @@ class ServiceMachine(RuleBasedStateMachine):
             self.over.add(name)
             self.perform(self.core.ended(stream, error, self.now))
 
-    @rule(client=CLIENTS, below=IDS, still_open=st.sets(IDS))
-    def ping(self, client: int, below: int, still_open: set[int]) -> None:
+    @rule(client=CLIENTS, below=IDS, still_open=st.sets(IDS), has_read=st.booleans())
+    def ping(self, client: int, below: int, still_open: set[int], has_read: bool) -> None:
         self.settle(client, below, still_open)
-        frames = packets.ping(client, SERVICE, 1, below, sorted(still_open))
+        frames = packets.ping(
+            client, SERVICE, 1, below, sorted(still_open), read=1 if has_read else 0
+        )
         effects = self.core.receive(b"p", frames, self.now)
         heard = Note("clients-full", {"clients": 1}) not in effects
         if heard and below >= self.open_below[client]:  # an older one is passed over

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RECALLED
-from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Send
-from zmqkit.options import BATCH_BYTES
+from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 
@@ -39,11 +39,20 @@ LOST = refuse(FORGOTTEN)
 
 
 class Outbox:
-    """A service's answers on their way out: those of a turn leave in one packet a client."""
+    """A service's answers on their way out: those of a turn leave in one packet a client.
 
-    __slots__ = ("_answers", "_incarnation", "_windows")
+    Those for which there is no room among what was sent and is not read wait in the windows of
+    their clients. waiting: these clients.
+    """
 
-    def __init__(self, incarnation: int, windows: Windows) -> None:
+    __slots__ = ("_answers", "_counted_min", "_counts", "_incarnation", "_windows", "waiting")
+
+    def __init__(
+        self, incarnation: int, windows: Windows, counted_bytes_min: int = COUNTED_BYTES_MIN
+    ) -> None:
+        self.waiting: dict[int, None] = {}
+        self._counted_min = counted_bytes_min
+        self._counts = False
         self._incarnation = incarnation
         self._windows = windows
         self._answers: dict[int, list[tuple[int, Answer]]] = {}
@@ -52,7 +61,9 @@ class Outbox:
         return bool(self._answers)
 
     def add(self, client: int, sequence: int, answer: Answer) -> None:
-        """Have an answer leave with the next `take`."""
+        """Have an answer leave with the next `take`, unless it is to wait."""
+        if answer.size >= self._counted_min:
+            self._counts = True
         answers = self._answers.get(client)
         if answers is None:
             self._answers[client] = [(sequence, answer)]
@@ -60,12 +71,15 @@ class Outbox:
             answers.append((sequence, answer))
 
     def take(self) -> list[Effect]:
-        """Everything in it, in packets, to the clients that are still known."""
-        waiting, self._answers = self._answers, {}
+        """What is not to wait, in packets, to the clients that are still known."""
+        leaving, self._answers = self._answers, {}
+        counts, self._counts = self._counts, False
         effects: list[Effect] = []
-        for client, answers in waiting.items():
+        for client, answers in leaving.items():
             window = self._windows.by_client.get(client)
             if window is not None:
+                if counts and not (answers := self._admitted(window, answers)):
+                    continue
                 far = window.far
                 for kind, columns, raw in packets(answers):
                     frames = wire.pack(
@@ -73,6 +87,42 @@ class Outbox:
                     )
                     effects.append(Send(window.peer, frames))
         return effects
+
+    def go_on(self, *, everything: bool = False) -> list[Effect]:
+        """What waited and may be sent now; at the end everything."""
+        for client in list(self.waiting):
+            window = self._windows.by_client.get(client)
+            if window is not None:
+                self._go_on(window, everything=everything)
+            if window is None or not window.waiting:
+                del self.waiting[client]
+        return self.take()
+
+    def _go_on(self, window: Window, *, everything: bool) -> None:
+        for sequence in list(window.waiting):
+            answer = window.answers.get(sequence, LOST)
+            if answer is not LOST:
+                if not (everything or self._windows.has_room(window, answer.size)):
+                    return
+                window.unread.add(sequence, answer.size)
+            window.wait_no_more(sequence)
+            self._answers.setdefault(window.client, []).append((sequence, answer))
+
+    def _admitted(
+        self, window: Window, answers: list[tuple[int, Answer]]
+    ) -> list[tuple[int, Answer]]:
+        """Those that leave now, counted as unread; the others wait behind those that do."""
+        admitted: list[tuple[int, Answer]] = []
+        for sequence, answer in answers:
+            if answer.size < self._counted_min:
+                admitted.append((sequence, answer))
+            elif window.waiting or not self._windows.has_room(window, answer.size):
+                window.wait(sequence)
+                self.waiting[window.client] = None
+            else:
+                window.unread.add(sequence, answer.size)
+                admitted.append((sequence, answer))
+        return admitted
 
 
 Part = tuple[int, bytes, "Buffer | None"]

@@ -37,7 +37,7 @@ from zmqkit.core.effects import Effect, Note, Settle, Tell
 from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
 from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import LINGER_S
+from zmqkit.options import COUNTED_BYTES_MIN, LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -344,6 +344,7 @@ class ClientCore:
             raise Malformed("pong")
         progress = progress_rows(meta[4], held_max) if meta[4:] else []
         instance.credit = self._credit(meta[1])
+        instance.pong_token = token
         lost_calls, surplus = self._dispatcher.held(instance, token, held, running)
         instance.outbox.extend(self._streams.ask_again(lost_calls))
         self._streams.progress(instance, progress)
@@ -360,6 +361,8 @@ class ClientCore:
             elif isinstance(call, Call) and call.waiter is not None:
                 outcomes.append((call.waiter, value, None))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
+        if packet.size >= COUNTED_BYTES_MIN:
+            effects += self._instances.have_read(instance, packet.size, now)
         return effects + self._go_on(now) if self._dispatcher.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:

@@ -15,7 +15,7 @@ from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
 from zmqkit.limits import ClientLimits
 from zmqkit.model import leads_away
-from zmqkit.options import HELLO_S, LINGER_S_MAX
+from zmqkit.options import HELLO_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.streams import GrantRow, stream_columns
@@ -163,6 +163,7 @@ class Instances:
         self.connections.open(instance, now)
         instance.far = leads_away(instance.endpoint)
         instance.outbox.clear()
+        instance.pong_token = instance.untold_bytes = 0
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
 
     def _disconnect(self, instance: Instance) -> list[Effect]:
@@ -196,6 +197,15 @@ class Instances:
             self._calls(instance, kind, calls, now)
             for instance, kind, calls in self.dispatcher.flush(now)
         ]
+
+    def have_read(self, instance: Instance, size: int, now: float) -> list[Effect]:
+        """Count what was read of an instance's answers, and say so if that is much: it may wait
+        for that with the next."""
+        instance.untold_bytes += size
+        if instance.untold_bytes < TELL_BYTES or not instance.sends:
+            return []
+        self.dispatcher.ask(instance, now)
+        return [self._ping(instance)]
 
     def cancel(self, calls: list[Job]) -> list[Effect]:
         """Tell the instances that may have these calls, which are about to end, of that."""
@@ -238,10 +248,13 @@ class Instances:
         return self.say(instance, wire.HELLO, fields)
 
     def _ping(self, instance: Instance) -> Send:
-        """Ask what is held; say which ids are open, so that the others may be forgotten."""
+        """Ask what is held; say which ids are open, so that the others may be forgotten, and
+        what was read."""
         dispatcher = self.dispatcher
-        meta = [instance.ping_token, dispatcher.next, list(dispatcher.jobs)]
-        return self.say(instance, wire.PING, meta)
+        told: list[object] = [instance.ping_token, dispatcher.next, list(dispatcher.jobs)]
+        if instance.pong_token:
+            told.append(instance.pong_token)
+        return self.say(instance, wire.PING, told)
 
     def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
         lefts = [int((call.deadline_at - now) * 1000) for call in calls]

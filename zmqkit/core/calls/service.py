@@ -61,7 +61,7 @@ class ServiceCore:
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._windows = Windows(limits)
-        self._outbox = Outbox(incarnation, self._windows)
+        self._outbox = Outbox(incarnation, self._windows, limits.counted_bytes_min)
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._admission = Admission(
@@ -113,9 +113,12 @@ class ServiceCore:
                     window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
-        if self._windows.budget.bytes > self._limits.retained_bytes_max:
-            self.counts["evicted"] += self._windows.make_room()
         return work.dispatch(now, self.concurrency) if work.queue.count else []
+
+    def postpone(self, requests: list[Request]) -> list[Request]:
+        """Take back requests that are not begun, as far as their clients do not read; gives
+        the others."""
+        return self._work.postpone(requests) if self._outbox.waiting else requests
 
     def running(self) -> list[Request]:
         """What was given to handlers and has neither been answered nor taken back."""
@@ -151,7 +154,8 @@ class ServiceCore:
         The last packet to each client says which those are.
         """
         self._closed = True
-        effects = [*self._outbox.take(), *self._streams.close()]
+        effects = [*self._outbox.take(), *self._outbox.go_on(everything=True)]
+        effects += self._streams.close()
         effects += map(self._farewell, self._windows)
         for client in self._windows.away:
             below = self._windows.forgotten_below(client)
@@ -168,11 +172,12 @@ class ServiceCore:
             **{name: self.counts[name] for name in _COUNTS},
             "dropped": {k: v for k, v in self._work.dropped.items() if v},
             "in_flight": self._work.held_count,
-            "waiting": len(self._work.queue),
+            "waiting": self._work.waiting_count,
             "held_bytes": self._work.held_bytes,
             "streams": len(self._work.streams),
             "clients": len(self._windows),
             "retained_bytes": self._windows.budget.bytes,
+            "unread_bytes": self._windows.budget.unread,
             "malformed": dict(self.malformed),
         }
 
@@ -227,19 +232,26 @@ class ServiceCore:
             for window, sequence in self._streams.abandoned(now)
             for effect in self._work.abort(window, [sequence])
         ]
+        for window in self._windows.silent(now):
+            window.stop_waiting()
+        self._work.resume()
         self._windows.sweep(now)
         return effects + self._work.dispatch(now, self.concurrency)
 
     def flush(self, now: float) -> list[Effect]:
         """The answers of this turn, one packet to each client; free the settled ones after."""
         if self._outbox:
-            return self._outbox.take()
+            effects = self._outbox.take()
+            if (
+                self._windows.budget.bytes > self._limits.retained_bytes_max
+                or self._outbox.waiting
+            ):
+                self._make_room()
+            if effects:
+                return effects
         if self._streams.due:
             return self._streams.take()
-        for window in self._stale:
-            window.free()
-        self._stale.clear()
-        return []
+        return self._release()
 
     def deadline(self) -> float:
         """When `tick` is due next."""
@@ -264,13 +276,18 @@ class ServiceCore:
 
         The way of almost every request, so it is written out.
         """
+        effects = self._release() if self._outbox.waiting else []
         oneway = packet.kind == wire.NOTIFY
         work, admission, at_once = self._work, self._admission, list[Request]()
         rows, seen_below = wire.request_rows(packet), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes, size = admission.takes(window, len(rows), packet.size), packet.size // len(rows)
         room = self.concurrency - len(work.running)
-        if work.queue.count or (len(rows) > 1 and len({row[3] for row in rows}) > 1):
+        if (
+            work.queue.count
+            or window.waiting
+            or (len(rows) > 1 and len({row[3] for row in rows}) > 1)
+        ):
             room = 0  # in line, for one might overtake another
         for row in rows:
             sequence, left_ms, method, priority, headers, args, kwargs = row
@@ -294,9 +311,9 @@ class ServiceCore:
                 at_once.append(request)
             else:
                 work.queue.join(ticket, priority, request)
-        effects = self._outbox.take() if self._outbox else []
-        if self._windows.budget.bytes > self._limits.retained_bytes_max:
-            self.counts["evicted"] += self._windows.make_room()
+        if self._outbox:
+            effects += self._outbox.take()
+            self._make_room()  # for refusals
         if at_once:
             effects.append(Handle(at_once))
         if not work.queue.count:
@@ -321,31 +338,49 @@ class ServiceCore:
         return effects + self._work.dispatch(now, self.concurrency)
 
     def _make_room(self) -> None:
-        if self._windows.budget.bytes > self._limits.retained_bytes_max:
+        if self._windows.is_full:
             self.counts["evicted"] += self._windows.make_room()
 
     def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
-        if type(meta) is not list or len(meta) != 3 or {type(meta[0]), type(meta[1])} != {int}:
+        if type(meta) is not list or len(meta) not in (3, 4):
+            raise Malformed("ping")
+        if {type(each) for each in (*meta[:2], *meta[3:])} != {int}:
             raise Malformed("ping")
         still_open = wire.sequences_of(meta[2], self._limits.open_ids_max)
         window.settle_except(meta[1], frozenset(still_open))
+        if meta[3:]:
+            window.unread.read(meta[3])
+        effects = [*self._outbox.take(), *self._go_on(), *self._streams.take()]
         # Nobody waits for a one-way message, so that its sender's time is over ends none.
         unwanted = [s for s, r in window.held.items() if window.is_settled(s) and not r.oneway]
-        run, wait = list[int](), list[int]()
+        run, wait = list(window.waiting), list[int]()
         for sequence, request in window.held.items():
             (run if self._work.has_begun(request) else wait).append(sequence)
         told: list[object] = [meta[0], self._limits.credit, [*run, *wait], len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
+        window.unread.pong(meta[0])
         # What a pong does not name has been answered before it, and what it counts was sent.
         return [
-            *self._outbox.take(),
-            *self._streams.take(),
+            *effects,
             pong,
             *self._give_up(window, unwanted, now),
         ]
+
+    def _release(self) -> list[Effect]:
+        """Free what is settled, and send what waited for that."""
+        for window in self._stale:
+            window.free()
+        self._stale.clear()
+        return self._go_on() if self._outbox.waiting else []
+
+    def _go_on(self) -> list[Effect]:
+        """Send what waited, as far as there is room; and have more run with the next packet."""
+        effects = self._outbox.go_on()
+        self._work.resume()
+        return effects
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         return self._give_up(window, wire.sequences_of(packet.meta, self._limits.credit), now)

@@ -1,6 +1,7 @@
 """The requests that a service holds: each waits in line or runs until it is done or dropped.
 
-A stream may be parked as well: it waits for its caller's credit, and comes in line again.
+A stream may be parked as well: it waits for its caller's credit, and comes in line again. So
+does a request whose client has answers that wait to be sent: none is run that adds to them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Work:
     """The line of requests, those that run, and how many of either were given up.
 
     running: by ticket, a number that each accepted request is given. streams: those that give
-    many values. parked: those of them that wait for credit. held_count, held_bytes: how many
+    many values. parked: those of them that wait for credit. stalled: by client, those that wait
+    until its answers are sent. held_count, held_bytes: how many
     there are, and of how many bytes.
     """
 
@@ -34,6 +36,7 @@ class Work:
         self.running: dict[int, Request] = {}
         self.streams: dict[int, StreamRequest] = {}
         self.parked: dict[int, StreamRequest] = {}
+        self.stalled: dict[int, dict[int, Request]] = {}
         self.ticket = 0
         self.held_count = 0
         self.held_bytes = 0
@@ -99,6 +102,9 @@ class Work:
                     self._outbox.add(request.client, request.sequence, refusal)
                     expired = True
                 continue
+            elif window.waiting:
+                self._stall(request)
+                continue
             elif isinstance(request, StreamRequest):
                 request.begun = True
                 streams.append(request)
@@ -111,6 +117,33 @@ class Work:
         if streams:
             effects.append(Advance(streams))
         return effects
+
+    def _leave(self, request: Request) -> None:
+        """Have a request wait no more, wherever it does."""
+        if not self.queue.leave(request.ticket, request.priority):
+            self.stalled.get(request.client, {}).pop(request.ticket, None)
+
+    def _stall(self, request: Request) -> None:
+        self.stalled.setdefault(request.client, {})[request.ticket] = request
+
+    def postpone(self, requests: list[Request]) -> list[Request]:
+        """Take back those that did not begin and whose client has answers that wait."""
+        kept: list[Request] = []
+        for request in requests:
+            window = self._windows.by_client.get(request.client)
+            if window is None or not window.waiting or request.ticket not in self.running:
+                kept.append(request)
+            else:
+                del self.running[request.ticket]
+                self._stall(request)
+        return kept
+
+    def resume(self) -> None:
+        """Put those in line again of whose clients no answer waits."""
+        for client in list(self.stalled):
+            if not self._windows.by_client[client].waiting:
+                for ticket, request in self.stalled.pop(client).items():
+                    self.queue.join(ticket, request.priority, request)
 
     def count(self, what: str) -> None:
         """Count a request that was released."""
@@ -131,7 +164,7 @@ class Work:
                 if self.parked.pop(request.ticket, None):
                     self.queue.join(request.ticket, request.priority, request)
             else:
-                self.queue.leave(request.ticket, request.priority)
+                self._leave(request)
                 self.drop(window, request, "cancelled")
         return [Abort(aborted)] if aborted else []
 
@@ -141,7 +174,7 @@ class Work:
             request = window.held.get(sequence)
             if request is None or self.has_begun(request):
                 continue
-            self.queue.leave(request.ticket, request.priority)
+            self._leave(request)
             self.release(window, request)
             self.dropped["recalled"] += 1
             if not window.is_settled(sequence):
@@ -163,6 +196,11 @@ class Work:
         if not window.is_settled(request.sequence):
             window.retain(request.sequence, CANCELLED)
 
+    @property
+    def waiting_count(self) -> int:
+        """How many are in line, or wait for their client to read."""
+        return len(self.queue) + sum(map(len, self.stalled.values()))
+
     def held(self) -> Iterator[Request]:
         """All requests, client by client."""
         for window in self._windows:
@@ -182,6 +220,7 @@ class Work:
         self.running.clear()
         self.streams.clear()
         self.parked.clear()
+        self.stalled.clear()
         self.queue = Line()
         self.held_count = self.held_bytes = 0
         return [Abort(stopped)] if stopped else []
@@ -195,7 +234,8 @@ class Work:
         assert held == self.held_count
         assert self.held_bytes == sum(request.size for request in self.held())
         assert self.ticket == ended + held, "stats do not balance"
-        assert len(self.running) + len(self.queue) + len(self.parked) == held
+        waiting = self.waiting_count
+        assert len(self.running) + waiting + len(self.parked) == held
         assert len(self.running) <= concurrency
         assert self.parked.keys() <= self.streams.keys()
         assert self.parked.keys().isdisjoint(self.running)

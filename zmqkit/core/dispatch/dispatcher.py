@@ -259,8 +259,7 @@ class Dispatcher:
             if instance.state not in (State.UP, State.LEAVING):
                 continue
             if now >= instance.ping_at:
-                instance.ping_token += 1
-                instance.pinged_at = now
+                self.ask(instance, now)
                 owed = instance.jobs or instance.occupied
                 instance.ping_at = now + PING_S if owed else inf
                 due.append(instance)
@@ -268,6 +267,12 @@ class Dispatcher:
             if instance.blocked_until > now:
                 self.care(instance.blocked_until)
         return due
+
+    def ask(self, instance: Instance, now: float) -> None:
+        """An instance is pinged, which tells it what was read."""
+        instance.ping_token += 1
+        instance.pinged_at = now
+        instance.untold_bytes = 0
 
     def care(self, at: float) -> None:
         """Look after the instances at `at` at the latest."""

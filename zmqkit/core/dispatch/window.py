@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
+from zmqkit.core.dispatch.unread import Budget, Unread
 from zmqkit.core.effects import Request
 from zmqkit.model import PeerId
 from zmqkit.wire.encoding import Buffer
@@ -35,13 +35,6 @@ class Answer:
         self.size = _OVERHEAD_BYTES + len(row)
         if raw is not None:
             self.size += len(raw)
-
-
-@dataclass(slots=True, eq=False)
-class Budget:
-    """The bytes that all windows of a service keep together."""
-
-    bytes: int = 0
 
 
 class Ids(NamedTuple):
@@ -67,7 +60,7 @@ class Window:
 
     far: the client is on another machine, and asked for compressed packets. freed_below: up to
     where `free` came. forgotten_below: of ids below it nothing is known but what stands in the
-    other fields.
+    other fields. waiting: the answered ids whose answers are not sent yet, and their bytes.
     """
 
     client: int
@@ -83,6 +76,13 @@ class Window:
     held: dict[int, Request] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
     bytes: int = 0
+    waiting: dict[int, int] = field(default_factory=dict)
+    waiting_bytes: int = 0
+    unread: Unread = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing was sent yet."""
+        self.unread = Unread(self.budget)
 
     @property
     def seen_below(self) -> int:
@@ -120,6 +120,8 @@ class Window:
         self.bytes -= freed
         self.budget.bytes -= freed
         self.freed_below = self.below
+        if self.unread.sent or self.waiting:
+            self._let_go()
 
     def settle_except(self, open_below: int, still_open: frozenset[int]) -> None:
         """Forget the answers to all ids below `open_below` that are not still open.
@@ -132,6 +134,7 @@ class Window:
         self.open_below, self.open = open_below, still_open
         for number in [n for n in self.answers if n < open_below and n not in still_open]:
             self._forget(number)
+        self._let_go()
 
     def retain(self, sequence: int, answer: Answer) -> None:
         """Keep the answer until the client settles the id."""
@@ -139,18 +142,58 @@ class Window:
         self.bytes += answer.size
         self.budget.bytes += answer.size
 
+    def wait(self, sequence: int) -> None:
+        """Have an answer wait until others are read; it is lost if it is given up meanwhile."""
+        if sequence not in self.waiting:
+            answer = self.answers.get(sequence)
+            self.waiting[sequence] = size = 0 if answer is None else answer.size
+            self.waiting_bytes += size
+            self.budget.waiting += size
+
+    def wait_no_more(self, sequence: int) -> None:
+        """An answer is sent, or not wanted."""
+        size = self.waiting.pop(sequence)
+        self.waiting_bytes -= size
+        self.budget.waiting -= size
+
+    def stop_waiting(self) -> None:
+        """Send nothing that waits, unless it is asked for once more."""
+        for sequence in list(self.waiting):
+            self.wait_no_more(sequence)
+
     def evict(self, bytes_min: int) -> int:
-        """Give up the oldest answers until that many bytes are free; gives how many were."""
+        """Give up the oldest answers that were sent until that many bytes are free, or none
+        are left; gives how many were."""
+        return self._give_up([n for n in self.answers if not self.waiting.get(n)], bytes_min)
+
+    def evict_waiting(self, bytes_min: int) -> int:
+        """The same for those that wait to be sent: their clients are told instead."""
+        count = self._give_up(list(self.waiting), bytes_min)
+        for sequence in [n for n in self.waiting if n not in self.answers]:
+            size, self.waiting[sequence] = self.waiting[sequence], 0
+            self.waiting_bytes -= size
+            self.budget.waiting -= size
+        return count
+
+    def _give_up(self, numbers: list[int], bytes_min: int) -> int:
         freed = count = 0
-        for answer in self.answers.values():
+        for number in numbers:
             if freed >= bytes_min:
                 break
-            freed += answer.size
-            count += 1
-        for number in list(islice(self.answers, count)):
-            self.forgotten_below = max(self.forgotten_below, number + 1)
-            self._forget(number)
+            answer = self.answers.get(number)
+            if answer is not None:
+                freed += answer.size
+                count += 1
+                self.forgotten_below = max(self.forgotten_below, number + 1)
+                self._forget(number)
         return count
+
+    def _let_go(self) -> None:
+        """Count nothing of what is settled, and have none of it wait."""
+        for number in [n for n in self.unread.sent if self.is_settled(n)]:
+            self.unread.settle(number)
+        for number in [n for n in self.waiting if self.is_settled(n)]:
+            self.wait_no_more(number)
 
     def _forget(self, sequence: int) -> None:
         answer = self.answers.pop(sequence, None)

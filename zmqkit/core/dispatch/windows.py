@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 
-from zmqkit.core.dispatch.window import Budget, Ids, Window
+from zmqkit.core.dispatch.unread import Budget
+from zmqkit.core.dispatch.window import Ids, Window
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import PeerId
 
@@ -45,7 +46,9 @@ class Windows:
                 return None
         else:
             self.by_client.move_to_end(client)
-        window.peer = peer
+        if window.peer != peer:
+            window.peer = peer
+            window.unread.clear()
         window.heard_at = now
         return window
 
@@ -65,14 +68,44 @@ class Windows:
                 self._forget(window)
         self.sweep_at = now + self._limits.forget_client_s / 4 if self.by_client else inf
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more is kept than may be."""
+        budget, limits = self.budget, self._limits
+        return (
+            budget.bytes > limits.retained_bytes_max
+            or budget.waiting > limits.waiting_bytes_max
+        )
+
     def make_room(self) -> int:
-        """Evict the oldest answers of whoever keeps most, down to nine tenths; how many."""
+        """Evict the oldest answers of whoever keeps most, down to nine tenths; how many.
+
+        Those that wait to be sent have a limit of their own.
+        """
         count = 0
         bytes_max = self._limits.retained_bytes_max
-        while self.budget.bytes > bytes_max:
-            window = max(self.by_client.values(), key=lambda w: w.bytes)
+        while self.budget.bytes > bytes_max and self.budget.bytes > self.budget.waiting:
+            window = max(self.by_client.values(), key=lambda w: w.bytes - w.waiting_bytes)
             count += window.evict(self.budget.bytes - bytes_max * 9 // 10)
+        bytes_max = self._limits.waiting_bytes_max
+        while self.budget.waiting > bytes_max:
+            window = max(self.by_client.values(), key=lambda w: w.waiting_bytes)
+            count += window.evict_waiting(self.budget.waiting - bytes_max * 9 // 10)
         return count
+
+    def has_room(self, window: Window, size: int) -> bool:
+        """Whether an answer of that size may be sent to the client, or is to wait."""
+        unread, limits = window.unread.bytes, self._limits
+        return (
+            not unread
+            or unread + size <= limits.client_unread_bytes
+            or self.budget.unread + size <= limits.unread_bytes_max
+        )
+
+    def silent(self, now: float) -> list[Window]:
+        """The clients that have said nothing for so long that nobody will read answers."""
+        until = now - self._limits.forget_client_s
+        return [window for window in self.by_client.values() if window.heard_at <= until]
 
     def clear(self) -> None:
         """Forget everything."""
@@ -80,7 +113,7 @@ class Windows:
         self.away.clear()
         self._forgotten.clear()
         self.remembered = 0
-        self.budget.bytes = 0
+        self.budget.bytes = self.budget.waiting = self.budget.unread = 0
         self.sweep_at = inf
 
     def check(self) -> None:
@@ -90,9 +123,17 @@ class Windows:
         """
         for window in self.by_client.values():
             assert window.held.keys().isdisjoint(window.answers)
-            kept = [n for n in window.answers if not window.freed_below <= n < window.below]
+            kept = [
+                number
+                for number in (*window.answers, *window.waiting)
+                if not window.freed_below <= number < window.below
+            ]
             assert not any(map(window.is_settled, kept))
             assert window.bytes == sum(a.size for a in window.answers.values())
+            assert window.waiting_bytes == sum(window.waiting.values()) <= window.bytes
+            window.unread.check()
+        assert self.budget.waiting == sum(w.waiting_bytes for w in self.by_client.values())
+        assert self.budget.unread == sum(w.unread.bytes for w in self.by_client.values())
         assert self.budget.bytes == sum(w.bytes for w in self.by_client.values())
         assert len(self.by_client) <= self._limits.clients_max
         assert self.remembered <= self._limits.forgotten_max
@@ -120,6 +161,8 @@ class Windows:
         return window
 
     def _forget(self, window: Window) -> None:
+        window.stop_waiting()
+        window.unread.clear()
         window.evict(window.bytes)
         self.away[window.client] = window.peer
         if len(self.away) > self._limits.clients_max:
