@@ -121,7 +121,10 @@ class Window:
         self.budget.bytes -= freed
         self.freed_below = self.below
         if self.unread.sent or self.waiting:
-            self._let_go()
+            if type(numbers) is range and len(numbers) < len(self.unread.sent):
+                self._let_go(numbers)
+            else:
+                self._let_go([*self.unread.sent, *self.waiting])
 
     def settle_except(self, open_below: int, still_open: frozenset[int]) -> None:
         """Forget the answers to all ids below `open_below` that are not still open.
@@ -134,7 +137,7 @@ class Window:
         self.open_below, self.open = open_below, still_open
         for number in [n for n in self.answers if n < open_below and n not in still_open]:
             self._forget(number)
-        self._let_go()
+        self._let_go([*self.unread.sent, *self.waiting])
 
     def retain(self, sequence: int, answer: Answer) -> None:
         """Keep the answer until the client settles the id."""
@@ -188,12 +191,14 @@ class Window:
                 self._forget(number)
         return count
 
-    def _let_go(self) -> None:
-        """Count nothing of what is settled, and have none of it wait."""
-        for number in [n for n in self.unread.sent if self.is_settled(n)]:
-            self.unread.settle(number)
-        for number in [n for n in self.waiting if self.is_settled(n)]:
-            self.wait_no_more(number)
+    def _let_go(self, numbers: Iterable[int]) -> None:
+        """Count none of these that is settled, and have none of it wait."""
+        for number in numbers:
+            if self.is_settled(number):
+                if number in self.unread.sent:
+                    self.unread.settle(number)
+                if number in self.waiting:
+                    self.wait_no_more(number)
 
     def _forget(self, sequence: int) -> None:
         answer = self.answers.pop(sequence, None)
