@@ -82,10 +82,14 @@ WINDOW_PACKETS = CREDIT
 GATHER_PACKETS = CREDIT
 CREDIT_PACKETS = WINDOW_PACKETS + GATHER_PACKETS + CREDIT // 2
 """Packets that may be under way to a subscriber that is waited for, messages or not."""
-HOLD_S = 0.0001
-"""How soon after a packet a loop that publishes in turn after turn sends the next."""
-HOLD_STREAK = 8
-"""After how many that followed each other within twice that."""
+FOLLOW_S = 0.00002
+"""How closely messages that nobody waits for come after each other when they may gather."""
+FOLLOW_STREAK = 8
+"""How many have come so closely before the first that gathers."""
+HOLD_S = 0.0002
+"""How long that one waits for others, at most, if somebody comes to send them."""
+LENT_MESSAGES = 64
+"""How many may gather between two looks at the clock."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0

@@ -18,7 +18,7 @@ from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import HOLD_STREAK
+from zmqkit.options import FOLLOW_STREAK
 from zmqkit.wire import publication
 
 BOUND_S = 20.0
@@ -106,7 +106,7 @@ def test_soon_after_a_packet_the_turns_that_go_on_publishing_share_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", BOUND_S)
-    few = [2] * (HOLD_STREAK + 1)
+    few = [2] * (FOLLOW_STREAK + 1)
     sent = _publish_in_turns([*few, 1, 3, 1, 0, 0, 1, 0])
     for turn in range(len(few)):
         assert sent[turn] == (2,) * (turn + 1), "few leave each at the end of their turn"
@@ -120,5 +120,5 @@ def test_a_packet_waits_for_no_further_turn_once_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", 0.0)
-    turns = 2 * HOLD_STREAK
+    turns = 2 * FOLLOW_STREAK
     assert _publish_in_turns([1] * turns)[-1] == (1,) * turns

@@ -13,7 +13,7 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.options import BUSY_POLL_LOOKS, HOLD_S, HOLD_STREAK, TURN_MESSAGES
+from zmqkit.options import BUSY_POLL_LOOKS, FOLLOW_STREAK, HOLD_S, TURN_MESSAGES
 
 
 class AioDriver:
@@ -143,7 +143,7 @@ class AioDriver:
         end of its turn, as the next turn may be long in coming.
         """
         in_time = now < self._hold_until
-        if self._streak >= HOLD_STREAK and self._held < waiting and in_time:
+        if self._streak >= FOLLOW_STREAK and self._held < waiting and in_time:
             self._held = waiting
             return True
         self._held = 0

@@ -85,6 +85,7 @@ class Driver:
         self._tell = tell
         self._changed = changed
         self._receive_all = receive_all
+        self.unsent: list[Effect] = []
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects in order, and what follows from those that fail."""
@@ -156,8 +157,15 @@ class Driver:
         """Have the core do what is due."""
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
+            self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the core gathered."""
-        while effects := self.core.flush(now):
+        """Send what the core gathered.
+
+        What an interrupt cut short is sent again, by the next flush: a packet that comes twice
+        does no harm, one that never comes does.
+        """
+        while effects := self.unsent or self.core.flush(now):
+            self.unsent = effects
             self.perform(effects)
+            self.unsent = []
