@@ -1,4 +1,4 @@
-"""Messages that a loop publishes one by one: they gather, and nobody else notices."""
+"""Messages that a loop sends one by one, and nobody waits for: they gather, unnoticed."""
 
 from __future__ import annotations
 
@@ -150,6 +150,35 @@ def test_a_closed_publisher_takes_no_more(blocking: Kit) -> None:
     with pytest.raises(zmqkit.UsageError, match="closed"):
         publisher.publish("t", 1)
     assert blocking.balanced(publisher)["accepted"] == COUNT
+
+
+def test_one_way_messages_leave_though_nobody_comes_to_send_them(blocking: Kit) -> None:
+    came: list[int] = []
+    blocking.serving(came.append)
+    client = blocking.client()
+    for round in range(3):
+        for number in range(COUNT):
+            client.notify("append", number)
+        until(lambda: len(came) == (round + 1) * COUNT)  # noqa: B023 - asked at once
+    assert came == [*range(COUNT)] * 3
+    until(lambda: not client.stats()["in_flight"])
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("end", ["call", "close"])
+def test_one_way_messages_leave_before(blocking: Kit, end: str) -> None:
+    came: list[int] = []
+    blocking.serving(came.append)
+    client = blocking.client()
+    for number in range(COUNT):
+        client.notify("append", number)
+    assert client.stats()["in_flight"] >= COUNT - FOLLOW_STREAK
+    if end == "call":
+        client.call("append", COUNT)
+        assert came == [*range(COUNT + 1)]
+    else:
+        assert client.close(BOUND_S) == 0
+        assert came == [*range(COUNT)]
 
 
 PROGRAM = """

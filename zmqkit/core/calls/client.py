@@ -35,9 +35,10 @@ from zmqkit.core.calls.stream_call import StreamCall, answer_stream
 from zmqkit.core.calls.stream_calls import News, StreamCalls
 from zmqkit.core.calls.turnover import Turnover
 from zmqkit.core.effects import Effect, Note, Settle, Tell
+from zmqkit.core.pace import Pace
 from zmqkit.errors import QueueFull
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT, LINGER_S, WAITING_CALLS_MAX
+from zmqkit.options import BATCH_BYTES, CREDIT, LINGER_S, WAITING_CALLS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -59,6 +60,8 @@ class ClientCore:
         self.incarnation = incarnation
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
+        self.pace = Pace()
+        self._flushed = 0
         self._pending = Pending(window)
         self.roster = Roster(name, incarnation, self._pending)
         self._placement = Placement(self._pending, self.roster)
@@ -100,6 +103,18 @@ class ClientCore:
             call.oneway = True
         self._placement.place(call, now)
         return call.sequence
+
+    def notify(
+        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+    ) -> int:
+        """Accept a call that nobody waits for; it gathers if it follows others closely.
+
+        Then `pace` says when `flush` is due. Raises QueueFull as `submit` does.
+        """
+        sequence = self.submit(method, body, raw, options, None, now, oneway=True)
+        if self.pace.gathers(now) and len(body) + len(raw or b"") >= BATCH_BYTES:
+            self.pace.fill()
+        return sequence
 
     def _full(self) -> QueueFull:
         return QueueFull(
@@ -242,11 +257,14 @@ class ClientCore:
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
+        if self.pace.due_at < inf:
+            self.pace.left(self._pending.next - self._flushed, now)
+        self._flushed = self._pending.next
         return self.roster.flush(now)
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
-        return min(self._pending.look_at, self.roster.check_at)
+        """When `tick`, and `flush` after it, are due next."""
+        return min(self._pending.look_at, self.roster.check_at, self.pace.due_at)
 
     def check(self) -> None:
         """Each call is in one place, the counters balance, and only what is up is chosen."""
