@@ -25,6 +25,10 @@ from paired import Parent
 WARM_UP_S = 0.3
 STRIDE = 500
 TURN = 500
+LOOPS: dict[str, Callable[[], Callable[[], asyncio.AbstractEventLoop] | None]] = {
+    "asyncio": lambda: None,
+    "uvloop": lambda: importlib.import_module("uvloop").new_event_loop,  # type: ignore[no-any-return]  # untyped
+}
 ZENOH_KEY = "bench/topic"
 
 
@@ -99,7 +103,7 @@ def asyncio_server(parent: Parent, config: Message) -> None:
                     await publisher.publish(topic, body)
                 await asyncio.sleep(0)
 
-    asyncio.run(publish())
+    run(publish(), config)
 
 
 def asyncio_client(parent: Parent, config: Message) -> None:
@@ -110,7 +114,13 @@ def asyncio_client(parent: Parent, config: Message) -> None:
         async with zmqkit.asyncio.Subscriber(name, copy=copies) as subscriber:
             parent.result(value=await rate_asyncio(subscriber.__anext__, config))
 
-    asyncio.run(receive())
+    run(receive(), config)
+
+
+def run(work: Coroutine[Any, Any, None], config: Message) -> None:
+    """Run this on the kind of loop that was asked for."""
+    with asyncio.Runner(loop_factory=LOOPS[config["loop"]]()) as runner:
+        runner.run(work)
 
 
 async def rate_asyncio(
@@ -240,6 +250,7 @@ def zenoh_client(parent: Parent, config: Message) -> None:
 def main() -> None:
     parser = figures.arguments(__doc__)
     parser.add_argument("--api", choices=["blocking", "asyncio"], default="blocking")
+    parser.add_argument("--loop", choices=LOOPS, default="asyncio", help="of our asyncio sides")
     parser.add_argument("--size", type=figures.positive, default=100, help="bytes of a body")
     parser.add_argument("--topics", type=figures.positive, default=1)
     parser.add_argument(
@@ -256,6 +267,7 @@ def main() -> None:
             size=options.size,
             topics=options.topics,
             each=options.each,
+            loop=options.loop,
             seconds=options.seconds,
         )
 
@@ -274,9 +286,11 @@ def main() -> None:
     name = "_".join(
         ["publish", options.api, str(options.size), str(options.topics)]
         + ["each"] * options.each
+        + ["uvloop"] * (options.loop == "uvloop")
     )
     how = ", one by one" if options.each else ""
-    caption = f"publish, {options.api}, {options.size} B, {options.topics} topics{how}"
+    api = options.api if options.loop == "asyncio" else "uvloop"
+    caption = f"publish, {api}, {options.size} B, {options.topics} topics{how}"
     figure = figures.Figure(name, caption, "messages/s", ">=")
     figures.compare(figure, lambda: sample(ours), references, options)
 
@@ -285,7 +299,8 @@ def targets(options: argparse.Namespace) -> tuple[float, float]:
     """Target and stretch of ours over raw."""
     size, topics = options.size, options.topics
     if options.each:
-        return (1.0, 1.5) if options.api == "blocking" else (0.3, 0.5)
+        by_loop = {"asyncio": (0.3, 0.5), "uvloop": (0.5, 0.9)}
+        return (1.0, 1.5) if options.api == "blocking" else by_loop[options.loop]
     if size >= 1 << 20:
         return 0.9, 1.0
     if size >= 1 << 10:

@@ -125,6 +125,8 @@ BUSY_POLL_LOOKS = 4
 # One turn of a drain
 DRAIN_PACKETS = 256
 TURN_MESSAGES = 64
+TIMER_S_MIN = 0.001
+"""For how long an event loop waits at least: epoll and uvloop count milliseconds."""
 DRAIN_BYTES = 512 << 10
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from zmqkit.drivers.flusher import Flusher
+from zmqkit.drivers.fork import Process
 
 BOUND_S = 20.0
 
@@ -78,3 +79,10 @@ def test_it_never_waits_for_whoever_publishes(gathering: Gathering) -> None:
 def test_at_the_end_of_the_process_what_gathers_is_sent(gathering: Gathering) -> None:
     gathering.flusher._exit()
     assert gathering.looks == 1
+
+
+def test_at_the_end_of_a_forked_child_nothing_is_sent(gathering: Gathering) -> None:
+    gathering.flusher._process = Process()
+    gathering.flusher._process.forked = True
+    gathering.flusher._exit()
+    assert gathering.looks == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from threading import Barrier
 import pytest
 
 import zmqkit
-from tests.roles.kit import BOUND_S, Kit, until
+import zmqkit.asyncio
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, GATHER_MESSAGES, QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -179,6 +181,50 @@ def test_one_way_messages_leave_before(blocking: Kit, end: str) -> None:
     else:
         assert client.close(BOUND_S) == 0
         assert came == [*range(COUNT)]
+
+
+async def in_turns(publisher: zmqkit.asyncio.Publisher, count: int = COUNT) -> None:
+    for number in range(count):
+        await publisher.publish("t", number)
+        await asyncio.sleep(0)
+
+
+def test_one_a_turn_they_leave_though_no_turn_comes(aio: AsyncKit) -> None:
+    publisher, subscriber = aio.publisher(), aio.subscriber()
+    publisher.ready(timeout_s=BOUND_S)
+    for _ in range(3):
+        aio.submit(in_turns(publisher.inner)).result(BOUND_S)
+        assert bodies(subscriber) == [*range(COUNT)]
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("end", ["large", "batch", "close"])
+def test_one_a_turn_they_leave_before(aio: AsyncKit, end: str) -> None:
+    publisher, subscriber = aio.publisher(), aio.subscriber()
+    publisher.ready(timeout_s=BOUND_S)
+    aio.submit(in_turns(publisher.inner)).result(BOUND_S)
+    assert aio.balanced(publisher)["queued"] == COUNT - FOLLOW_STREAK
+    if end == "close":
+        publisher.close()
+    elif end == "batch":
+        aio.publish(publisher, ("t", COUNT))
+    else:
+        publisher.publish("t", bytes(BATCH_BYTES))
+    assert bodies(subscriber) == [*range(COUNT)]
+    assert subscriber.stats()["missing"] == 0
+
+
+@pytest.mark.slow
+def test_one_a_turn_a_publisher_that_waits_waits(aio: AsyncKit) -> None:
+    publisher, subscriber = aio.publisher(policy="block"), aio.subscriber()
+    publisher.ready(timeout_s=BOUND_S)
+    count = 2 * QUEUE_MESSAGES
+    publishing = aio.submit(in_turns(publisher.inner, count))
+    until(lambda: aio.core(publisher).blocked)
+    assert publisher.stats()["accepted"] <= QUEUE_MESSAGES + GATHER_MESSAGES
+    assert bodies(subscriber, count) == [*range(count)]
+    publishing.result(BOUND_S)
+    assert (subscriber.stats()["missing"], subscriber.stats()["dropped"]) == (0, {})
 
 
 PROGRAM = """

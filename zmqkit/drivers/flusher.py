@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from zmqkit.drivers.fork import current_process
 from zmqkit.options import CLOSE_S, HOLD_S
 
 
@@ -27,6 +28,7 @@ class Flusher:
         self._flush = flush
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._started = False
+        self._process = current_process()
 
     def wake(self) -> None:
         """Have it look, as something gathers; the caller holds the lock."""
@@ -61,7 +63,7 @@ class Flusher:
 
     def _exit(self) -> None:
         """The process ends; a thread that has the lock by now may never give it back."""
-        if self._lock.acquire(timeout=CLOSE_S):
+        if not self._process.forked and self._lock.acquire(timeout=CLOSE_S):
             try:
                 self._flush(time.monotonic() + HOLD_S)  # when all that gathers is due
             finally:

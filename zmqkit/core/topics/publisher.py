@@ -111,6 +111,14 @@ class PublisherCore:
             self.pace.fill()
         return []
 
+    def holds(self, now: float) -> bool:
+        """Whether what this turn published waits for further turns, as it follows closely.
+
+        It does so once: whoever asks again before `pace` says that it is due wants it sent.
+        """
+        begins = self.pace.due_at == inf and bool(self.gathering)
+        return begins and self.pace.gathers(now)
+
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
         """Send packets now, in order."""
         if self.leaving:
