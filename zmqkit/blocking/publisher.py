@@ -16,7 +16,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
+from zmqkit.options import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
 from zmqkit.roles.places import BoundPlace, release_node, shown
@@ -83,7 +83,9 @@ class Publisher:
         self._place = BoundPlace(
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
-        self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._core = PublisherCore(
+            self._place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
+        )
         self._audience = self._core.audience
         self._quick = self._core.gathering.quick
         self._driver = BlockingDriver(

@@ -38,7 +38,7 @@ _SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
 """What a message takes of the room beside its bytes, so that small ones are not too many."""
 _PACKET_BYTES = GATHER_BYTES // GATHER_PACKETS
 """What a topic takes of the room beside its messages, as it makes a packet of its own."""
-_LENT_MIN, _LENT_MAX = 4, 1024
+_LENT_MIN, LENT_MAX = 4, 1024
 _TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
@@ -108,7 +108,7 @@ class Gathering:
     An interrupt may come at any step: each message is in one place, and only there.
     """
 
-    def __init__(self, lent_max: int = _LENT_MAX) -> None:
+    def __init__(self, lent_max: int = LENT_MAX) -> None:
         """`lent_max`: how many messages `quick` may take before `add` is to have a look."""
         self._topics: dict[str, _Topic] = {}
         self._filled: dict[_Topic, None] = {}

@@ -17,7 +17,7 @@ from math import inf
 from zmqkit.core.effects import Effect, Note, Send
 from zmqkit.core.pace import Pace
 from zmqkit.core.topics.audience import Audience
-from zmqkit.core.topics.gathering import Gathering, Rows, encode_body, single_rows
+from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
 from zmqkit.errors import UsageError
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.options import (
@@ -25,7 +25,6 @@ from zmqkit.options import (
     BYE_S,
     COMPRESS_BYTES_MIN,
     ENDS_MAX,
-    LENT_MESSAGES,
     STALL_S,
     TOPICS_MAX,
 )
@@ -49,16 +48,22 @@ class PublisherCore:
     """What one publisher object sends, to any number of subscribers."""
 
     def __init__(
-        self, incarnation: int, *, waits: bool = False, stall_s: float = STALL_S
+        self,
+        incarnation: int,
+        *,
+        waits: bool = False,
+        stall_s: float = STALL_S,
+        lent_max: int = LENT_MAX,
     ) -> None:
         """waits: for the slowest subscriber, at most `stall_s` for each that reads nothing.
+        lent_max: how many messages may gather between two looks at the clock.
 
         Its attribute `leaving` tells that it said BYE, so subscribers leave it.
         """
         self.incarnation = incarnation
         self.about: dict[str, object] = {}
         self.audience = Audience(waits=waits, stall_s=stall_s)
-        self.gathering = Gathering(LENT_MESSAGES)
+        self.gathering = Gathering(lent_max)
         self.pace = Pace()
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
