@@ -2,9 +2,10 @@
 
 Ours has policy="block", so nothing is lost; the subscriber iterates over Message objects with
 decoded bodies. `--api` is blocking (in batches) or asyncio on both sides; `--each` publishes
-without a batch, in asyncio one message in each turn of the loop, whose kind is `--loop`. The raw publisher sends topic and body
-as one frame, which the raw subscriber receives as bytes and leaves as they are; XPUB_NODROP has
-it wait for room. `--size` of 1 MiB is sent and received with copy=False by both.
+without a batch, in asyncio one message in each turn of the loop, whose kind is `--loop`. The
+raw publisher sends topic and body as one frame, which the raw subscriber receives as bytes and
+leaves as they are; XPUB_NODROP has it wait for room. `--size` of 1 MiB is sent and received
+with copy=False by both.
 """
 
 from __future__ import annotations

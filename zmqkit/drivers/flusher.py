@@ -12,6 +12,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 
 from zmqkit.drivers.fork import current_process
@@ -34,7 +35,8 @@ class Flusher:
         """Have it look, as something gathers; the caller holds the lock."""
         if not self._started:
             atexit.register(self._exit)
-            threading.Thread(target=self._run, name="zmqkit-flush", daemon=True).start()
+            with suppress(RuntimeError):  # no thread can start while the process ends
+                threading.Thread(target=self._run, name="zmqkit-flush", daemon=True).start()
             self._started = True
         self._wakes.put(True)
         self.awake = True

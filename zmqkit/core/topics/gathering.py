@@ -154,8 +154,8 @@ class Gathering:
         waiting = self._topic(topic)
         if waiting.last and not waiting.waits and _is_plain(body):
             self._begin(waiting)
+            waiting.plain.append(body)  # first: nothing is lent where nothing waits
             self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
-            waiting.plain.append(body)
             return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
             rows = raw_rows(topic, body)
