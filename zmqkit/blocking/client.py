@@ -159,6 +159,8 @@ class Client(BoundClient):
                 return 0
             driver = self._driver
             until = end_of(timeout_s)
+            with driver.lock:
+                driver.command([], time.monotonic())  # one-way messages may gather
             driver.drive_until(lambda: not self._core.in_flight, until)
             unsettled = 0
 

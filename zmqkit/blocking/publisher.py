@@ -156,6 +156,7 @@ class Publisher:
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
+            self._driver.command([], time.monotonic())  # what gathers leaves before the wait
         wait = JoinWait(self._core, count)
         self._driver.drive_until(wait.is_over, end_of(timeout_s))
         return wait.joined
