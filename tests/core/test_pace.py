@@ -71,6 +71,12 @@ def test_after_few_in_a_packet_the_next_leaves_alone(count: int) -> None:
     assert not pace.gathers(HOLD_S)
 
 
+def test_the_time_that_sending_takes_is_not_counted(pace: Pace) -> None:
+    for number in range(FOLLOW_STREAK + 1):
+        assert pace.gathers(float(number)) == (number == FOLLOW_STREAK)
+        pace.sent(number + 1 - CLOSELY_S)
+
+
 def test_what_leaves_otherwise_changes_nothing(pace: Pace) -> None:
     pace.gathers(0.0)
     pace.left(5, 0.0)

@@ -242,6 +242,7 @@ class Publisher:
                 loop,
                 awake=False,
                 holds=self._core.holds,
+                sent=self._core.pace.sent,
             )
             self._core.about.update(self._place.about())
             self._place.announce()

@@ -2,9 +2,10 @@
 
 Theory of operation. A message that leaves alone costs several microseconds, most of them for
 handing it to the link. So once FOLLOW_STREAK of them have come within FOLLOW_S of each other,
-the next ones gather. What gathers is due when it is full, or HOLD_S after the first of it; then
-whoever comes next sends it, or the driver's thread does if nobody comes. Should fewer have
-gathered than come within FOLLOW_S of each other, the next one leaves alone again.
+not counting what sending took, the next ones gather. What gathers is due when it is full, or
+HOLD_S after the first of it; then whoever comes next sends it, or the driver's thread does if
+nobody comes. Should fewer have gathered than come within FOLLOW_S of each other, the next one
+leaves alone again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class Pace:
             return False
         self.due_at = now + HOLD_S
         return True
+
+    def sent(self, now: float) -> None:
+        """Something was sent until now, which took its time: that is not the commands' own."""
+        self._last_at = max(self._last_at, now)
 
     def fill(self) -> None:
         """What gathers is full, and due."""

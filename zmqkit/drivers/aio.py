@@ -22,6 +22,7 @@ class AioDriver:
 
     awake: a wait may begin awake, which pays where somebody waits for an answer. holds: whether
     what this turn gathered waits for further turns, until the core is due or somebody flushes.
+    sent: told when a flush is over.
     flush_due: this turn is going to end with a flush.
     """
 
@@ -32,6 +33,7 @@ class AioDriver:
         *,
         awake: bool = True,
         holds: Callable[[float], bool] | None = None,
+        sent: Callable[[float], None] | None = None,
     ) -> None:
         self.driver = driver
         self.loop = loop
@@ -43,6 +45,7 @@ class AioDriver:
         self._room = 0
         self._busy = BusyPoll(wanted=awake)
         self._holds = holds
+        self._sent = sent
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
@@ -124,6 +127,8 @@ class AioDriver:
         now = time.monotonic()
         if self._holds is None or not self._holds(now):
             self.driver.flush(now)
+            if self._sent is not None:
+                self._sent(time.monotonic())
         self._busy.begin(now)
         if self.driver.link.pending():
             self._read()

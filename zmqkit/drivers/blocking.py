@@ -124,6 +124,7 @@ class BlockingDriver:
         if gathered or self.driver.unsent:
             self.driver.flush(now)
         self.driver.perform(effects)
+        self._pace.sent(time.monotonic())
         self.turns += 1
         if (gathered or not self.turns % _POSTS) and self.driver.link.pending():
             self.turn()
