@@ -35,6 +35,7 @@ RUNS: dict[str, list[str]] = {
     "publish_1m": ["publish.py", "--size", "1048576"],
     "publish_each": ["publish.py", "--each"],
     "publish_each_asyncio": ["publish.py", "--each", "--api", "asyncio"],
+    "publish_each_uvloop": ["publish.py", "--each", "--api", "asyncio", "--loop", "uvloop"],
     "fan_out": ["fan.py"],
     "fan_in": ["fan.py", "--way", "in"],
     "paused": ["paused.py"],

@@ -105,10 +105,14 @@ WINDOW_PACKETS = CREDIT
 GATHER_PACKETS = CREDIT
 CREDIT_PACKETS = WINDOW_PACKETS + GATHER_PACKETS + CREDIT // 2
 """Packets that may be under way to a subscriber that is waited for, messages or not."""
-HOLD_S = 0.0001
-"""How soon after a packet a loop that publishes in turn after turn sends the next."""
-HOLD_STREAK = 8
-"""After how many that followed each other within twice that."""
+FOLLOW_S = 0.00002
+"""How closely messages that nobody waits for come after each other when they may gather."""
+FOLLOW_STREAK = 8
+"""How many have come so closely before the first that gathers."""
+HOLD_S = 0.0002
+"""How long that one waits for others, at most, if somebody comes to send them."""
+LENT_MESSAGES = 64
+"""How many may gather between two looks at the clock."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
 STALL_S = 5.0
@@ -146,6 +150,8 @@ BUSY_POLL_LOOKS = 4
 # One turn of a drain
 DRAIN_PACKETS = 256
 TURN_MESSAGES = 64
+TIMER_S_MIN = 0.001
+"""For how long an event loop waits at least: epoll and uvloop count milliseconds."""
 DRAIN_BYTES = 512 << 10
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
@@ -18,7 +20,7 @@ from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import HOLD_STREAK
+from zmqkit.options import FOLLOW_STREAK
 from zmqkit.wire import publication
 
 BOUND_S = 20.0
@@ -79,46 +81,74 @@ class _Recorder(MemoryLink):
         return True
 
 
-def _publish_in_turns(counts: list[int]) -> list[tuple[int, ...]]:
-    """Publish so many messages in each turn; what was sent by the end of each."""
-    link, core, loop = _Recorder(), PublisherCore(1), asyncio.new_event_loop()
-    gathering = core.gathering
-    driver = AioDriver(Driver(core, link), loop, waiting=gathering.__len__)
-    sent: list[tuple[int, ...]] = []
+class _Turns:
+    """A publisher's core on a loop of its own; `publish` adds so many messages in each turn."""
 
-    async def publish() -> None:
-        await asyncio.sleep(0)  # the first flush, of nothing
-        for count in counts:
-            for _ in range(count):
-                gathering.add("topic", b"body")
-                driver.soon()
+    def __init__(self) -> None:
+        self.link, self.core, self.loop = (
+            _Recorder(),
+            PublisherCore(1),
+            asyncio.new_event_loop(),
+        )
+        self.driver = AioDriver(Driver(self.core, self.link), self.loop, holds=self.core.holds)
+        self.run(lambda: None)  # the first flush, of nothing
+
+    def run(self, turn: Callable[[], None], until: Callable[[], bool] = lambda: True) -> None:
+        """Have a turn, and further empty ones until this holds."""
+
+        async def run() -> None:
+            turn()
             await asyncio.sleep(0)
-            sent.append(tuple(link.sent))
+            while not until():  # noqa: ASYNC110 - each is a turn
+                await asyncio.sleep(0)
 
-    loop.run_until_complete(publish())
-    driver.close()
-    loop.close()
-    link.close(0)
-    return sent
+        self.loop.run_until_complete(asyncio.wait_for(run(), BOUND_S))
+
+    def publish(self, count: int) -> None:
+        for _ in range(count):
+            if self.core.pace.due_at == math.inf:
+                self.driver.soon()
+            self.core.gathering.add("topic", b"body")
 
 
-def test_soon_after_a_packet_the_turns_that_go_on_publishing_share_the_next(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Turns]:
+    """Turns that follow each other closely, however slow the machine is."""
+    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
+    made = _Turns()
+    yield made
+    made.driver.close()
+    made.loop.close()
+    made.link.close(0)
+
+
+def test_after_some_turns_the_next_ones_share_a_packet(
+    turns: _Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", BOUND_S)
-    few = [2] * (HOLD_STREAK + 1)
-    sent = _publish_in_turns([*few, 1, 3, 1, 0, 0, 1, 0])
-    for turn in range(len(few)):
-        assert sent[turn] == (2,) * (turn + 1), "few leave each at the end of their turn"
-    alone, sent = sent[len(few) - 1], sent[len(few) :]
-    assert sent[:3] == [alone] * 3
-    assert sent[3:5] == [(*alone, 5)] * 2, "a turn that published nothing ends the waiting"
-    assert sent[6] == (*alone, 5, 1)
+    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+    few = [2] * FOLLOW_STREAK
+    for number, count in enumerate(few, 1):
+        turns.run(lambda count=count: turns.publish(count))  # type: ignore[misc]  # the loop's own
+        assert turns.link.sent == few[:number], "few leave each at the end of their turn"
+    for count in (1, 3, 0, 1):
+        turns.run(lambda count=count: turns.publish(count))  # type: ignore[misc]  # the loop's own
+        assert turns.link.sent == few
+    turns.run(turns.driver.soon)
+    assert turns.link.sent == [*few, 5], "whoever wants a flush gets it"
 
 
-def test_a_packet_waits_for_no_further_turn_once_its_time_is_over(
-    monkeypatch: pytest.MonkeyPatch,
+def test_what_waits_for_further_turns_leaves_though_none_comes(turns: _Turns) -> None:
+    for _ in range(FOLLOW_STREAK + 1):
+        turns.run(lambda: turns.publish(1))
+    turns.run(lambda: None, lambda: len(turns.link.sent) > FOLLOW_STREAK)
+    assert turns.link.sent == [1] * (FOLLOW_STREAK + 1)
+
+
+def test_what_waits_when_the_process_ends_is_sent(
+    turns: _Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmqkit.drivers.aio.HOLD_S", 0.0)
-    turns = 2 * HOLD_STREAK
-    assert _publish_in_turns([1] * turns)[-1] == (1,) * turns
+    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+    for _ in range(FOLLOW_STREAK + 2):
+        turns.run(lambda: turns.publish(1))
+    turns.driver._exit()
+    assert turns.link.sent == [*[1] * FOLLOW_STREAK, 2]

@@ -20,6 +20,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, STEP_S, Kit, Started, until
+from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK
 
 pytestmark = [pytest.mark.usefixtures("node"), pytest.mark.slow]
 
@@ -117,6 +118,41 @@ def test_a_publisher_goes_on(blocking: Kit) -> None:
         for message in subscriber:
             if message.body == last:
                 break
+
+
+def test_what_a_publisher_accepted_while_it_gathered_leaves(
+    blocking: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
+    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+    publisher, subscriber = blocking.publisher(), blocking.subscriber()
+    numbers, accepted = count(), list[int]()
+    publisher.ready(timeout_s=BOUND_S)
+
+    def publish(*more: object) -> None:
+        number = next(numbers)
+        publisher.publish("t", (number, *more) if more else number)
+        accepted.append(number)
+
+    def publish_all() -> None:
+        for _ in range(3):
+            publish()
+            publish(2)
+        publish("x" * BATCH_BYTES)  # which fills a packet
+
+    for _ in range(FOLLOW_STREAK):
+        publish()
+    read: list[int] = []
+    for where in Moments(publish_all):
+        publish("x" * BATCH_BYTES)
+        while not read or read[-1] < accepted[-1]:
+            message = subscriber.receive(BOUND_S)
+            assert message is not None, where
+            body = message.body
+            read.append(body if type(body) is int else body[0])
+        assert not set(accepted) - set(read), where
+        assert subscriber.stats()["missing"] == 0, where
+    assert read == sorted(set(read))
 
 
 def test_a_subscriber_goes_on(blocking: Kit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -116,8 +117,9 @@ class Publisher:
     async def publish(self, topic: str, body: object) -> None:
         """Send a message to every subscriber of the topic, with all others of this turn.
 
-        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages; of many that
-        follow each other within 0.1 ms some leave together. topic: text without NUL, 256 bytes
+        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages; once eight
+        have followed each other within 20 µs some leave together, 0.2 ms later or, when nobody
+        publishes, some 1 ms. topic: text without NUL, 256 bytes
         at most. Raises UsageError for what cannot travel.
         """
         # After each flush a topic has no room, and only a flush can block the publisher.
@@ -198,13 +200,15 @@ class Publisher:
         await self.close()
 
     async def _publish(self, topic: str, body: object) -> None:
-        driver = self._usable()
-        driver.soon()
+        driver, pace = self._usable(), self._core.pace
         if self._core.blocked:
             await self._wait_for_room(driver)
+        if pace.due_at == inf:
             driver.soon()
-        if self._gathering.add(topic, body):
-            driver.driver.flush(time.monotonic())
+        full, now = self._gathering.add(topic, body), time.monotonic()
+        if full or now >= pace.due_at:
+            driver.driver.flush(now)
+        if full:
             await asyncio.sleep(0)  # a loop that publishes is no reason for others to wait
 
     async def _send(self, gathering: Gathering) -> None:
@@ -241,7 +245,8 @@ class Publisher:
                 Driver(self._core, self._place.open()),
                 loop,
                 awake=False,
-                waiting=self._gathering.__len__,
+                holds=self._core.holds,
+                sent=self._core.pace.sent,
             )
             self._core.about.update(self._place.about())
             self._place.announce()

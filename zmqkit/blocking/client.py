@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,7 +75,8 @@ class BoundClient:
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until it has run or time is over.
 
-        Returns at once. What became of it is in `stats` and in the log.
+        Returns at once. Those that follow each other closely leave together. What became of it
+        is in `stats` and in the log.
         """
         self._client._submit(method, args, kwargs, self._options, None)
 
@@ -99,7 +101,9 @@ class Client(BoundClient):
         self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         hands = Hands()
-        self._driver = BlockingDriver(Driver(self._core, self._place.open(), hands))
+        self._driver = BlockingDriver(
+            Driver(self._core, self._place.open(), hands), pace=self._core.pace
+        )
         hands.settle = self._driver.settle
         self._closing = threading.Lock()
         self._closed = False
@@ -158,6 +162,8 @@ class Client(BoundClient):
                 return 0
             driver = self._driver
             until = end_of(timeout_s)
+            with driver.lock:
+                driver.command([], time.monotonic())  # one-way messages may gather
             driver.drive_until(lambda: not self._core.in_flight, until)
             unsettled = 0
 
@@ -203,14 +209,17 @@ class Client(BoundClient):
             now = time.monotonic()
             sequence = self._core.next_sequence
             try:
-                self._core.submit(
-                    method, body, raw, options, waiter, now, oneway=waiter is None
-                )
-                if waiter is not None:
+                if waiter is None:
+                    self._core.notify(method, body, raw, options, now)
+                else:
+                    self._core.submit(method, body, raw, options, waiter, now)
                     waiter.sequence = sequence
             except BaseException:
                 driver.command(self._core.cancel(sequence, now), now)
                 raise
+            if waiter is None and self._core.pace.due_at < inf:
+                driver.post([], now)
+                return
             if driver.is_last():
                 driver.command([], now)
                 if waiter is not None:

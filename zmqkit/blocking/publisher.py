@@ -16,7 +16,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
+from zmqkit.options import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
 from zmqkit.roles.places import BoundPlace, release_node, shown
@@ -83,9 +83,14 @@ class Publisher:
         self._place = BoundPlace(
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
-        self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)
+        self._core = PublisherCore(
+            self._place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
+        )
         self._audience = self._core.audience
-        self._driver = BlockingDriver(Driver(self._core, self._place.open()), awake=False)
+        self._quick = self._core.gathering.quick
+        self._driver = BlockingDriver(
+            Driver(self._core, self._place.open()), awake=False, pace=self._core.pace
+        )
         self._core.about.update(self._place.about())
         self._closing = threading.Lock()
         self._closed = False
@@ -118,17 +123,24 @@ class Publisher:
     def publish(self, topic: str, body: object) -> None:
         """Send a message to every subscriber of the topic; it leaves at once.
 
-        topic: text without NUL, 256 bytes at most. Raises UsageError for what cannot travel.
+        After eight that followed each other within 20 µs the next ones gather, for 0.2 ms or
+        until a packet is full. topic: text without NUL, 256 bytes at most. Raises UsageError
+        for what cannot travel.
         """
         driver = self._driver
         if driver.process.forked:
             driver.process.check()
+        # After each flush a topic has no room, and only a flush blocks or closes the publisher.
+        with driver.lock:
+            if self._quick(topic, body):
+                return
         if self._audience.load >= self._audience.limit:
             self._wait_for_room()
         with driver.lock:
             if driver.retired:
                 driver.check_open()
-            driver.post(self._core.publish(topic, body, time.monotonic()))
+            now = time.monotonic()
+            driver.post(self._core.publish_soon(topic, body, now), now)
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers, which is several times as fast.
@@ -148,6 +160,7 @@ class Publisher:
         self._driver.process.check()
         with self._driver.lock:
             self._driver.check_open()
+            self._driver.command([], time.monotonic())  # what gathers leaves before the wait
         wait = JoinWait(self._core, count)
         self._driver.drive_until(wait.is_over, end_of(timeout_s))
         return wait.joined
@@ -173,6 +186,7 @@ class Publisher:
                 driver, audience = self._driver, self._audience
                 with driver.lock:
                     now = time.monotonic()
+                    driver.driver.flush(now)
                     driver.command(self._core.leave(now), now)
                 self._place.withdraw()
                 driver.drive_until(lambda: not audience.joined_count, until)
@@ -207,7 +221,9 @@ class Publisher:
             while packets:
                 with driver.lock:
                     driver.check_open()
-                    driver.post(self._core.send_some(packets, time.monotonic()))
+                    now = time.monotonic()
+                    driver.driver.flush(now)  # what was published before it
+                    driver.post(self._core.send_some(packets, now), now)
                 if packets:
                     self._wait_for_room()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import math
 import select
 import time
@@ -13,15 +14,16 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.options import BUSY_POLL_LOOKS, HOLD_S, HOLD_STREAK, TURN_MESSAGES
+from zmqkit.options import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
 
 
 class AioDriver:
     """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 
-    awake: a wait may begin awake, which pays where somebody waits for an answer. waiting: how
-    many messages gather in the core, where those of turns that follow each other may leave
-    together. flush_due: this turn is going to end with a flush.
+    awake: a wait may begin awake, which pays where somebody waits for an answer. holds: whether
+    what this turn gathered waits for further turns, until the core is due or somebody flushes.
+    sent: told when a flush is over.
+    flush_due: this turn is going to end with a flush.
     """
 
     def __init__(
@@ -30,7 +32,8 @@ class AioDriver:
         loop: asyncio.AbstractEventLoop,
         *,
         awake: bool = True,
-        waiting: Callable[[], int] | None = None,
+        holds: Callable[[float], bool] | None = None,
+        sent: Callable[[float], None] | None = None,
     ) -> None:
         self.driver = driver
         self.loop = loop
@@ -41,16 +44,16 @@ class AioDriver:
         self.flush_due = False
         self._room = 0
         self._busy = BusyPoll(wanted=awake)
-        self._waiting = waiting
-        self._held = 0
-        self._hold_until = -math.inf
-        self._streak = 0
+        self._holds = holds
+        self._sent = sent
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
         poll = select.poll()
         poll.register(driver.link.fileno(), select.POLLIN)
         self._look = poll.poll
         loop.add_reader(driver.link.fileno(), self._read)
+        if holds is not None:
+            atexit.register(self._exit)
         self.soon()  # of what came while the link was made its descriptor may not tell
 
     def is_here(self) -> bool:
@@ -90,6 +93,7 @@ class AioDriver:
     def close(self) -> None:
         """Stop driving; the link stays open."""
         self._closed = True
+        atexit.unregister(self._exit)
         self.loop.remove_reader(self.driver.link.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -121,11 +125,10 @@ class AioDriver:
         if self._closed:
             return
         now = time.monotonic()
-        if self._waiting is not None and self._holds(self._waiting(), now):
-            self.flush_due = True
-            self.loop.call_soon(self._flush)
-            return
-        self.driver.flush(now)
+        if self._holds is None or not self._holds(now):
+            self.driver.flush(now)
+            if self._sent is not None:
+                self._sent(time.monotonic())
         self._busy.begin(now)
         if self.driver.link.pending():
             self._read()
@@ -136,21 +139,10 @@ class AioDriver:
             if done():
                 reached.set()
 
-    def _holds(self, waiting: int, now: float) -> bool:
-        """Whether to see what the next turn adds, as this one did, so soon after a flush.
-
-        Not before some flushes in a row had something to send: few messages leave each by the
-        end of its turn, as the next turn may be long in coming.
-        """
-        in_time = now < self._hold_until
-        if self._streak >= HOLD_STREAK and self._held < waiting and in_time:
-            self._held = waiting
-            return True
-        self._held = 0
-        if waiting:
-            self._streak = self._streak + 1 if now < self._hold_until + HOLD_S else 0
-            self._hold_until = now + HOLD_S
-        return False
+    def _exit(self) -> None:
+        """The process ends, and so has the loop, unless another thread still runs it."""
+        if not self.loop.is_running() and not self._process.forked:
+            self.driver.flush(time.monotonic())
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.
@@ -175,7 +167,8 @@ class AioDriver:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = at
-            self._timer = self.loop.call_later(max(0.0, at - time.monotonic()), self._ring)
+            pause_s = max(TIMER_S_MIN, at - time.monotonic())
+            self._timer = self.loop.call_later(pause_s, self._ring)
 
     def _ring(self) -> None:
         self._timer = None

@@ -20,7 +20,9 @@ from math import inf
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect
+from zmqkit.core.pace import Pace
 from zmqkit.drivers.busypoll import BusyPoll, give_way
+from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
@@ -52,14 +54,17 @@ class Waiter:
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    awake: a wait may begin awake, which pays where somebody waits for an answer. attentive: the
+    awake: a wait may begin awake, which pays where somebody waits for an answer. pace: the
+    core's, if something may gather in it that nobody waits for. attentive: the
     leader wants to look around after each command of another thread. watched:
     the keeper is about to look whether a thread drives, within KEEPER_S.
     """
 
-    def __init__(self, driver: Driver, *, awake: bool = True) -> None:
+    def __init__(self, driver: Driver, *, awake: bool = True, pace: Pace | None = None) -> None:
         self.driver = driver
         self.lock = threading.Lock()
+        self._pace = pace or Pace()
+        self._flusher = Flusher(self.lock, self._flush_due)
         self._news = threading.Condition(self.lock)
         self.retired = False
         self.turns = 0
@@ -105,15 +110,23 @@ class BlockingDriver:
         ):
             self.wake()
 
-    def post(self, effects: list[Effect]) -> None:
-        """Perform a command that nobody waits for, and look around now and then.
+    def post(self, effects: list[Effect], now: float) -> None:
+        """Perform a command that nobody waits for, or see that what gathers leaves in time.
 
-        That takes longer than to send does; what comes meanwhile is seen at the next look, or
-        by the keeper. The caller holds the lock.
+        To look around takes longer than to send does, so that is done now and then; what comes
+        meanwhile is seen at the next look, or by the keeper. The caller holds the lock.
         """
+        if now < self._pace.due_at < inf:
+            if not self._flusher.awake:
+                self._flusher.wake()
+            return
+        gathered = self._pace.due_at < inf
+        if gathered or self.driver.unsent:
+            self.driver.flush(now)
         self.driver.perform(effects)
+        self._pace.sent(time.monotonic())
         self.turns += 1
-        if not self.turns % _POSTS and self.driver.link.pending():
+        if (gathered or not self.turns % _POSTS) and self.driver.link.pending():
             self.turn()
         if self._resting and self.driver.core.deadline() < self._rest_until:
             self.wake()
@@ -291,8 +304,17 @@ class BlockingDriver:
 
     def close(self) -> None:
         """Give the pipe back; the role is retired, its core and link are closed."""
+        self._flusher.close()
         os.close(self._wake_read)
         self._waker.close()
+
+    def _flush_due(self, now: float) -> bool:
+        """Send what gathers if it is due; whether anything gathers. With the lock."""
+        if self.retired or self._pace.due_at == inf:
+            return False
+        if now >= self._pace.due_at:
+            self.driver.flush(now)
+        return True
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
         """Wait until the outcome is there or the lead is free; then take it, or pass it on."""

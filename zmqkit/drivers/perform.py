@@ -87,6 +87,7 @@ class Driver:
         self._changed = changed
         self._receive_all = receive_all
         self._lacking: dict[PeerId, Connect] = {}
+        self.unsent: list[Effect] = []
 
     def _connect(self, effect: Connect) -> None:
         """Open a connection, or warn that there are no descriptors: it is tried again with what
@@ -173,8 +174,15 @@ class Driver:
         """Have the core do what is due."""
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
+            self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the core gathered."""
-        while effects := self.core.flush(now):
+        """Send what the core gathered.
+
+        What an interrupt cut short is sent again, by the next flush: a packet that comes twice
+        does no harm, one that never comes does.
+        """
+        while effects := self.unsent or self.core.flush(now):
+            self.unsent = effects
             self.perform(effects)
+            self.unsent = []

@@ -120,6 +120,10 @@ class Role:
             else:
                 self._perform_own(effect)
 
+    def flush(self, now: float) -> None:
+        """Send what this turn gathered."""
+        self.perform(self.core.flush(now))
+
     def _perform_own(self, effect: Effect) -> None:
         raise AssertionError(f"nobody performs {effect}")
 
@@ -339,7 +343,7 @@ class Process:
         roles = self.roles
         for role in roles:
             if role.touched:
-                role.perform(role.core.flush(now))
+                role.flush(now)
                 role.core.check()
                 role.touched = False
         wake_at = min(role.core.deadline() for role in roles)

@@ -23,9 +23,10 @@ from zmqkit.testing.subscriptions import TopicDialer, TopicListener, subscriptio
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
-SINGLE, GATHERED, BATCHED = "single", "gathered", "batched"
-STYLES = (SINGLE, GATHERED, BATCHED)
-"""How a user publishes: at once; as asyncio does, by the end of the turn; or in a batch."""
+SINGLE, CLOSELY, GATHERED, BATCHED = "single", "closely", "gathered", "batched"
+STYLES = (SINGLE, CLOSELY, GATHERED, BATCHED)
+"""How a user publishes: at once; in a loop, where it gathers; as asyncio does, by the end of
+the turn; or in a batch."""
 
 
 _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
@@ -102,6 +103,9 @@ class PublisherRole(Role):
             body = self._judge.publish(self, topic)
             if self.style == SINGLE:
                 self.perform(self.core.publish(topic, body, now))
+            elif self.style == CLOSELY:
+                self.perform(self.core.publish_soon(topic, body, now))
+                self.flush(now)
             elif self.style == BATCHED:
                 gathering.add(topic, body)
             elif self.core.gathering.add(topic, body):
@@ -130,6 +134,11 @@ class PublisherRole(Role):
         self._judge.moved(self)
         if self.waiting and not self.core.blocked:
             self.process.post(self._send_waiting)
+
+    def flush(self, now: float) -> None:
+        """Send what gathered, if that is due."""
+        if self.style != CLOSELY or now >= self.core.pace.due_at:
+            super().flush(now)
 
     def _receive(self, frames: Frames, now: float) -> None:
         self.process.trace(f"{self.name} < {self.told(frames)}")

@@ -12,7 +12,7 @@ from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
 from zmqkit.limits import ClientLimits
-from zmqkit.options import PING_S, TELL_BYTES
+from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES
 from zmqkit.testing import packets
 from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
 from zmqkit.testing.packets import read, sent
@@ -269,6 +269,35 @@ def test_no_credit_is_malformed(client: ClientCore, credit: int) -> None:
     client.hear(tell("found", A, HERE), 0.0)
     client.receive(peer(A), packets.welcome(A, CLIENT, credit=credit), 0.0)
     assert client.stats()["malformed"] == {"credit": 1} and client.ready_count == 0
+
+
+def notify(client: ClientCore, body: bytes = BODY, now: float = 1.0) -> None:
+    client.notify("add", body, None, CallOptions(), now)
+
+
+def test_one_way_messages_that_follow_closely_leave_together_in_time(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    for number in range(1, FOLLOW_STREAK + 1):
+        notify(client)
+        assert client.pace.due_at == math.inf
+        assert sent(client.flush(1.0)) == [(NOTIFY, [number])]
+    client.tick(1.0)
+    for _ in range(3):
+        notify(client)
+        assert client.deadline() == 1.0 + HOLD_S
+    assert sent(client.flush(1.0 + HOLD_S)) == [(NOTIFY, [9, 10, 11])]
+    assert client.deadline() > 1.0 + HOLD_S
+
+
+def test_a_large_one_way_message_waits_for_no_other(client: ClientCore) -> None:
+    up(client, A)
+    for _ in range(FOLLOW_STREAK):
+        notify(client)
+    client.flush(1.0)
+    notify(client, request_body("add", 4, None, (bytes(BATCH_BYTES),), {}))
+    assert client.deadline() == -math.inf
 
 
 def test_a_failed_one_way_message_that_nobody_waits_for_is_noted(client: ClientCore) -> None:

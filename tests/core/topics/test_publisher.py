@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,14 @@ from zmqkit.core.topics import publisher as publisher_module
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import BATCH_BYTES, QUEUE_MESSAGES, STALL_S, WINDOW_PACKETS
+from zmqkit.options import (
+    BATCH_BYTES,
+    FOLLOW_STREAK,
+    HOLD_S,
+    QUEUE_MESSAGES,
+    STALL_S,
+    WINDOW_PACKETS,
+)
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
@@ -127,6 +135,70 @@ def test_what_gathers_leaves_in_one_packet_a_topic(publisher: PublisherCore) -> 
     assert publisher.flush(0.0) == []
     assert balanced(publisher)["handed_over"] == 3
     assert messages(publisher.publish("a", 4, 0.0)) == [("a", 3, [4])]
+
+
+def closely(publisher: PublisherCore, count: int) -> list[tuple[str, int, list[object]]]:
+    """Publish so many numbers in a loop, from 1 on; what leaves."""
+    effects: list[Effect] = []
+    for number in range(1, count + 1):
+        effects += publisher.publish_soon("t", number, 1.0)
+    return messages(effects)
+
+
+def test_what_is_published_closely_gathers_and_is_due_in_time(publisher: PublisherCore) -> None:
+    alone = [("t", number, [number]) for number in range(1, FOLLOW_STREAK + 1)]
+    assert closely(publisher, FOLLOW_STREAK + 3) == alone
+    assert balanced(publisher)["queued"] == 3 and publisher.deadline() == 1.0 + HOLD_S
+    gathered = [FOLLOW_STREAK + n for n in (1, 2, 3)]
+    assert messages(publisher.flush(1.0 + HOLD_S)) == [("t", gathered[0], gathered)]
+    assert balanced(publisher)["queued"] == 0 and publisher.deadline() == inf
+
+
+def test_a_full_packet_is_due_at_once(publisher: PublisherCore) -> None:
+    closely(publisher, FOLLOW_STREAK + 1)
+    assert publisher.publish_soon("t", memoryview(b"raw"), 1.0) == []
+    assert publisher.deadline() == -inf
+    assert [bodies for _, _, bodies in messages(publisher.flush(1.0))] == [[9], [b"raw"]]
+
+
+def test_what_cannot_travel_gathers_not(publisher: PublisherCore) -> None:
+    closely(publisher, FOLLOW_STREAK)
+    with pytest.raises(UsageError):
+        publisher.publish_soon("t", object(), 1.0)
+    assert balanced(publisher)["queued"] == 0
+    assert publisher.flush(1.0) == [] and publisher.deadline() == inf
+
+
+def test_what_gathers_leaves_before_the_last_word(publisher: PublisherCore) -> None:
+    closely(publisher, FOLLOW_STREAK + 2)
+    effects = publisher.leave(1.0)
+    assert messages(effects) == [("t", 9, [9, 10])]
+    assert packets(effects)[-1][1].kind == wire.BYE
+    assert not publisher.gathering.quick("t", 11)
+    with pytest.raises(UsageError, match="closed"):
+        publisher.publish_soon("t", 11, 1.0)
+
+
+def test_a_flush_that_was_cut_short_goes_on(
+    publisher: PublisherCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for topic in ("a", "b", "a", "c"):
+        publisher.gathering.add(topic, topic)
+    made = publication.publication
+
+    def interrupted(topic: bytes, *args: Any, **kwargs: Any) -> Frames:
+        if topic == b"b":
+            raise KeyboardInterrupt
+        return made(topic, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "publication", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            publisher.flush(0.0)
+    assert balanced(publisher)["queued"] == 2
+    sent = [("a", 1, ["a", "a"]), ("b", 1, ["b"]), ("c", 1, ["c"])]
+    assert messages(publisher.flush(0.0)) == sent
+    assert publisher.flush(0.0) == []
 
 
 def test_what_still_gathers_at_the_end_is_dropped_and_counted(publisher: PublisherCore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from hypothesis import settings
@@ -25,7 +26,7 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import SubscriberLimits
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import MARKS_PER_WINDOW, STALL_S
+from zmqkit.options import FOLLOW_STREAK, MARKS_PER_WINDOW, STALL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -284,10 +285,25 @@ class TopicsMachine(RuleBasedStateMachine):
             self.publisher.gathering.add(topic, self.published[topic])
         self.perform_all(self.publisher.flush(self.now))
 
+    @precondition(lambda self: self.readers)
+    @rule(topic=TOPICS, count=st.integers(1, 2 * FOLLOW_STREAK))
+    def publish_closely(self, topic: str, count: int) -> None:
+        """What gathers stays until it is full or due, or something else has it leave."""
+        for _ in range(count):
+            if self.publisher.blocked:
+                break
+            self.published[topic] += 1
+            body = self.published[topic]
+            self.perform_all(self.publisher.publish_soon(topic, body, self.now))
+            if len(self.publisher.gathering) >= WINDOW_MESSAGES:
+                self.perform_all(self.publisher.flush(self.now))
+
     @rule(duration_s=st.sampled_from([0.01, 0.6, STALL_S + 0.1]))
     def wait(self, duration_s: float) -> None:
         self.now += duration_s
-        self.perform_all(self.publisher.tick(self.now))
+        if self.now >= self.publisher.deadline():
+            self.perform_all(self.publisher.tick(self.now))
+            self.perform_all(self.publisher.flush(self.now))
         assert self.publisher.deadline() > self.now
         for reader in self.readers.values():
             self.perform(reader, reader.core.tick(self.now))
@@ -308,6 +324,9 @@ class TopicsMachine(RuleBasedStateMachine):
         if self.readers:
             self.publisher.check()
             assert not self.publisher.malformed
+            stats = self.publisher.stats()
+            assert stats["accepted"] == self.published.total()
+            assert self.publisher.deadline() < inf or not stats["queued"]
 
     def teardown(self) -> None:
         audience.WINDOW, audience.MESSAGE_LOAD, audience._STRIDE = self._kept

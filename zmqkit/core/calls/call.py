@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.job import Job
-from zmqkit.errors import UsageError
+from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.options import (
     ATTEMPTS,
     HEADERS_BYTES_MAX,
@@ -90,6 +91,10 @@ class Call(Job):
         )  # fmt: skip
         self.options = options
         self.waiter = waiter
+
+    def finish(self, error: ZmqkitError | None) -> Outcome:
+        """End; tells whoever waits."""
+        return (self.waiter, None, error)
 
     @property
     def give_up_at(self) -> float:

@@ -34,10 +34,11 @@ from zmqkit.core.calls.outcome import (
 from zmqkit.core.dispatch.connections import Event, State
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, Note, Settle, Tell
+from zmqkit.core.pace import Pace
 from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
 from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import COUNTED_BYTES_MIN, LINGER_S
+from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -64,6 +65,8 @@ class ClientCore:
         self.limits = limits
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
+        self.pace = Pace()
+        self._flushed = 0
         self._instances = Instances(name, incarnation, limits)
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
@@ -98,13 +101,24 @@ class ClientCore:
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
         dispatcher = self._dispatcher
-        if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise self._full()
+        self._check_room()
         call = Call(dispatcher.next, method, body, raw, options, waiter, now)
         if oneway:
             call.kind = wire.NOTIFY
         dispatcher.add(call, now)
         return call.sequence
+
+    def notify(
+        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+    ) -> int:
+        """Accept a call that nobody waits for; it gathers if it follows others closely.
+
+        Then `pace` says when `flush` is due. Raises QueueFull as `submit` does.
+        """
+        sequence = self.submit(method, body, raw, options, None, now, oneway=True)
+        if self.pace.gathers(now) and len(body) + len(raw or b"") >= BATCH_BYTES:
+            self.pace.fill()
+        return sequence
 
     @property
     def next_sequence(self) -> int:
@@ -119,8 +133,7 @@ class ClientCore:
         Its deadline is that of the first value. Raises QueueFull as `submit` does.
         """
         dispatcher = self._dispatcher
-        if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise self._full()
+        self._check_room()
         call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
         call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
@@ -262,15 +275,18 @@ class ClientCore:
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
+        if self.pace.due_at < inf:
+            self.pace.left(self._dispatcher.next - self._flushed, now)
+        self._flushed = self._dispatcher.next
         effects = self._instances.flush(now)
         if self._streams.owes_credit:
             effects += self._instances.grant(self._streams.grants(now))
         return effects
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
-        dispatcher = self._dispatcher
-        return min(dispatcher.look_at, dispatcher.care_at, self._connections.due_at)
+        """When `tick`, and `flush` after it, are due next."""
+        dispatcher, due_at = self._dispatcher, self._connections.due_at
+        return min(dispatcher.look_at, dispatcher.care_at, due_at, self.pace.due_at)
 
     def check(self) -> None:
         """Each call is in one place, the counters balance, and only what is up is chosen."""
@@ -463,11 +479,12 @@ class ClientCore:
         sends = self.flush(now)
         return [*self._settle(over), *sends] if over else sends
 
-    def _full(self) -> QueueFull:
-        return QueueFull(
-            f"{self.limits.waiting_calls_max} calls to {self.name!r} wait already; slow down "
-            "or add instances"
-        )
+    def _check_room(self) -> None:
+        limit = self.limits.waiting_calls_max
+        if self._dispatcher.line.count >= limit:
+            raise QueueFull(
+                f"{limit} calls to {self.name!r} wait already; slow down or add instances"
+            )
 
 
 def _concerns(call: Job, instance: Instance, code: str) -> bool:
@@ -480,8 +497,5 @@ def _concerns(call: Job, instance: Instance, code: str) -> bool:
 
 
 def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:
-    """What whoever waits for a call that ends is told; of a stream, whoever waits there."""
-    if isinstance(call, StreamCall):
-        return call.finish(error)
     assert isinstance(call, Call)
-    return (call.waiter, None, error)
+    return call.finish(error)

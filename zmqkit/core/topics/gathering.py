@@ -7,6 +7,7 @@ changes do no harm.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -37,7 +38,7 @@ _SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
 """What a message takes of the room beside its bytes, so that small ones are not too many."""
 _PACKET_BYTES = GATHER_BYTES // GATHER_PACKETS
 """What a topic takes of the room beside its messages, as it makes a packet of its own."""
-_LENT_MIN, _LENT_MAX = 4, 1024
+_LENT_MIN, LENT_MAX = 4, 1024
 _TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 
@@ -85,29 +86,35 @@ class _Topic:
         if not count:
             return 0
         part = memoryview(pack_plain(self.plain))[len(array_head(count)) :]
-        self.plain.clear()
-        self.parts.append(part)
+        size = len(part)
         self.count += count
-        self.size += len(part)
-        return len(part)
+        self.size += size
+        self.plain = []
+        self.parts.append(part)  # last: an interrupt may come as it returns, not before
+        return size
 
     def take(self) -> Rows:
         """Everything, as rows; it is empty then, and has no room."""
         self.seal()
-        rows = Rows(self.name, self.parts, self.count, self.size)
+        rows, none = Rows(self.name, self.parts, self.count, self.size), repeat(None, 0)
         self.parts, self.count, self.size, self.last = [], 0, 0, self.count
-        self.room = repeat(None, 0)
+        self.room = none
         return rows
 
 
 class Gathering:
-    """What one turn publishes, grouped by topic."""
+    """What one turn publishes, grouped by topic.
 
-    def __init__(self) -> None:
+    An interrupt may come at any step: each message is in one place, and only there.
+    """
+
+    def __init__(self, lent_max: int = LENT_MAX) -> None:
+        """`lent_max`: how many messages `quick` may take before `add` is to have a look."""
         self._topics: dict[str, _Topic] = {}
         self._filled: dict[_Topic, None] = {}
-        self._full: list[Rows] = []
+        self._full: deque[Rows] = deque()
         self._room = GATHER_BYTES
+        self._lent_max = lent_max
 
     def __bool__(self) -> bool:
         return bool(self._full or self._filled)
@@ -147,7 +154,7 @@ class Gathering:
         waiting = self._topic(topic)
         if waiting.last and not waiting.waits and _is_plain(body):
             self._begin(waiting)
-            waiting.plain.append(body)
+            waiting.plain.append(body)  # first: nothing is lent where nothing waits
             self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
             return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
@@ -160,9 +167,8 @@ class Gathering:
             self._fill(waiting)  # together they might be too much for a packet
         self._begin(waiting)
         self._room -= waiting.seal() + len(row) + _SHARE_BYTES
+        waiting.count, waiting.size = waiting.count + 1, waiting.size + len(row)
         waiting.parts.append(row)
-        waiting.count += 1
-        waiting.size += len(row)
         if waiting.size >= BATCH_BYTES:
             self._fill(waiting)
             return True
@@ -172,19 +178,24 @@ class Gathering:
             self._lend(waiting, min(max(waiting.count, _LENT_MIN), fitting))
         return self._room <= 0
 
-    def take(self) -> list[Rows]:
-        """Everything, in packets; it is empty then."""
-        full, self._full = self._full, []
-        full += [waiting.take() for waiting in self._filled]
-        self._filled.clear()
+    def pack(self) -> deque[Rows]:
+        """Everything, in packets, which are held until whoever asked takes them out."""
+        for waiting in list(self._filled):
+            self._fill(waiting)
         if len(self._topics) > _TOPICS_KEPT_MAX:
             self._topics.clear()
         self._room = GATHER_BYTES
+        return self._full
+
+    def take(self) -> list[Rows]:
+        """Everything, in packets; it is empty then."""
+        full = list(self.pack())
+        self._full.clear()
         return full
 
     def give_back(self, packets: Iterable[Rows]) -> None:
         """Hold what was taken and could not leave, before all that came since."""
-        self._full[:0] = packets
+        self._full = deque([*packets, *self._full])
 
     def _topic(self, name: str) -> _Topic:
         """What waits for a topic, whose name is right; else UsageError."""
@@ -204,11 +215,11 @@ class Gathering:
         """Have what waits for a topic, if anything, be a packet of its own."""
         if waiting.waits:
             self._full.append(waiting.take())
-            del self._filled[waiting]
+        self._filled.pop(waiting, None)
 
     def _lend(self, waiting: _Topic, count: int) -> None:
         """Let a topic take so many small bodies before the next look."""
-        count = min(count, _LENT_MAX)
+        count = min(count, self._lent_max)
         waiting.room = repeat(None, count)
         self._room -= count * _SHARE_BYTES
 

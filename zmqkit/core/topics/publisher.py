@@ -1,8 +1,8 @@
 """The publisher's side of publish-subscribe: numbers messages by topic, and knows who listens.
 
-What is published leaves at once, or gathers until the end of the turn, and is handed once for
-all subscribers to the link, which filters it by topic. Each topic counts its messages, so
-whoever misses some knows how many. A message is accepted when it was handed over or gathers;
+What is published leaves at once, or gathers until a flush, and is handed once for all
+subscribers to the link, which filters it by topic. Each topic counts its messages, so whoever
+misses some knows how many. A message is accepted when it was handed over or gathers;
 with `waits`, the driver asks `blocked` before it takes more.
 """
 
@@ -15,8 +15,9 @@ from itertools import islice
 from math import inf
 
 from zmqkit.core.effects import Effect, Note, Send
+from zmqkit.core.pace import Pace
 from zmqkit.core.topics.audience import Audience
-from zmqkit.core.topics.gathering import Gathering, Rows, encode_body, single_rows
+from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
 from zmqkit.errors import UsageError
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.options import (
@@ -47,19 +48,27 @@ class PublisherCore:
     """What one publisher object sends, to any number of subscribers."""
 
     def __init__(
-        self, incarnation: int, *, waits: bool = False, stall_s: float = STALL_S
+        self,
+        incarnation: int,
+        *,
+        waits: bool = False,
+        stall_s: float = STALL_S,
+        lent_max: int = LENT_MAX,
     ) -> None:
         """waits: for the slowest subscriber, at most `stall_s` for each that reads nothing.
+        lent_max: how many messages may gather between two looks at the clock.
 
         Its attribute `leaving` tells that it said BYE, so subscribers leave it.
         """
         self.incarnation = incarnation
         self.about: dict[str, object] = {}
         self.audience = Audience(waits=waits, stall_s=stall_s)
-        self.gathering = Gathering()
+        self.gathering = Gathering(lent_max)
+        self.pace = Pace()
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._topics: dict[str, _Topic] = {}
+        self._leaving: list[Effect] = []
         self._handed = 0
         self._base = 0
         self._bye_at = inf
@@ -95,6 +104,25 @@ class PublisherCore:
         if self.audience.sent(1, size, now):
             effects.append(self._mark())
         return effects
+
+    def publish_soon(self, topic: str, body: object, now: float) -> list[Effect]:
+        """Send one message now, or have it gather if it follows others closely: see `pace`.
+
+        What gathers is for `flush` to send, when it is due. UsageError for what cannot travel.
+        """
+        if self.leaving or not self.pace.gathers(now):
+            return self.publish(topic, body, now)
+        if self.gathering.add(topic, body):
+            self.pace.fill()
+        return []
+
+    def holds(self, now: float) -> bool:
+        """Whether what this turn published waits for further turns, as it follows closely.
+
+        It does so once: whoever asks again before `pace` says that it is due wants it sent.
+        """
+        begins = self.pace.due_at == inf and bool(self.gathering)
+        return begins and self.pace.gathers(now)
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
         """Send packets now, in order."""
@@ -135,7 +163,9 @@ class PublisherCore:
     def close(self) -> list[Effect]:
         """Drop what still gathers."""
         self._closed = True
-        self.counts["closed"] += sum(rows.count for rows in self.gathering.take())
+        self.counts["closed"] += len(self.gathering)
+        self.gathering.take()
+        self.pace.left(0, inf)
         return []
 
     def stats(self) -> dict[str, object]:
@@ -204,15 +234,34 @@ class PublisherCore:
         return effects
 
     def flush(self, now: float) -> list[Effect]:
-        """What this turn gathered, one packet a topic."""
-        if self.leaving or not self.gathering:
+        """What gathered, one packet a topic.
+
+        An interrupt may come at any step, and the next flush goes on from there. At worst a
+        packet leaves twice, under the same numbers: subscribers take the first.
+        """
+        if self.leaving or not (self.gathering or self._leaving):
+            self.pace.left(0, now)
             return []
-        return self.send(self.gathering.take(), now)
+        count, packets = self._handed, self.gathering.pack()
+        while packets:
+            rows = packets[0]
+            topic = self._topics.get(rows.topic) or self._number(rows.topic)
+            send = Send(EVERY_PEER, self._frames(topic.data, topic.sequence, rows))
+            self._leaving.append(send)
+            topic.sequence += rows.count
+            self._handed += rows.count
+            packets.popleft()
+            if self.audience.sent(rows.count, rows.size, now):
+                self._leaving.append(self._mark())
+        self.pace.left(self._handed - count, now)
+        effects, self._leaving = self._leaving, []
+        return effects
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """When `tick`, and `flush` after it, are due next."""
         bye_at = self._bye_at if self.audience.joined_count else inf
-        return min(self.audience.exclude_at(), self.audience.remark_at, bye_at)
+        exclude_at = self.audience.exclude_at()
+        return min(exclude_at, self.audience.remark_at, bye_at, self.pace.due_at)
 
     def check(self) -> None:
         """The counts are right, and no table is too large."""
