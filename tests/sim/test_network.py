@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import HEARTBEAT_S, Dialer, Host, Lane, Listener, Network, Weather
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.network import (
+    HEARTBEAT_S,
+    Dialer,
+    Host,
+    Lane,
+    Listener,
+    Network,
+    Weather,
+)
+from zmqkit.simulation.timeline import Timeline
 
 WHERE = "tcp://127.0.0.1:5000"
 

@@ -15,7 +15,7 @@ from zmqkit.core.calls.stream_call import StreamCall
 from zmqkit.core.calls.stream_calls import News, StreamCalls
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.dispatch.window import Window
-from zmqkit.testing.simulation import run
+from zmqkit.simulation.simulation import run
 from zmqkit.wire.streams import ItemRow
 
 SEEDS = 60

@@ -8,11 +8,11 @@ import pytest
 
 from zmqkit.errors import Busy, CallTimeout, PeerError, PeerLost
 from zmqkit.options import EVASIVE_S, FORGET_CLIENT_S
-from zmqkit.testing.feed import Reception
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import Called
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.feed import Reception
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import Called
+from zmqkit.simulation.process import ClientRole, ServiceRole
+from zmqkit.simulation.world import Plan, World
 
 NO_DISCOVERY = Reception(deaf=1.0)
 

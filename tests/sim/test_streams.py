@@ -8,11 +8,11 @@ import pytest
 
 from zmqkit.errors import PeerLost
 from zmqkit.options import FORGET_CLIENT_S
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import Called
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.streams import Reader, length
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import Called
+from zmqkit.simulation.process import ClientRole, ServiceRole
+from zmqkit.simulation.streams import Reader, length
+from zmqkit.simulation.world import Plan, World
 
 
 def start(seed: int = 1, **weather: float) -> tuple[World, ServiceRole, ClientRole]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import Host, Lane, Network, Weather
-from zmqkit.testing.subscriptions import NOTICE_S, TopicDialer, TopicListener
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.network import Host, Lane, Network, Weather
+from zmqkit.simulation.subscriptions import NOTICE_S, TopicDialer, TopicListener
+from zmqkit.simulation.timeline import Timeline
 
 WHERE = "tcp://127.0.0.1:5000"
 

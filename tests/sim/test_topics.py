@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.testing.network import Weather
-from zmqkit.testing.topic_users import TOPICS, TopicUsers
-from zmqkit.testing.topics import BATCHED, SINGLE, STYLES, PublisherRole, SubscriberRole, told
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.topic_users import TOPICS, TopicUsers
+from zmqkit.simulation.topics import (
+    BATCHED,
+    SINGLE,
+    STYLES,
+    PublisherRole,
+    SubscriberRole,
+    told,
+)
+from zmqkit.simulation.world import Plan, World
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

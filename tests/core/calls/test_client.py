@@ -6,6 +6,9 @@ import math
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, call, ends, error, peer, tell, up
+from tests.packets import read, sent
 from zmqkit.core.calls import client as client_module
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
@@ -13,9 +16,6 @@ from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
 from zmqkit.options import PING_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REQUEST, request_body
 
 BODY = request_body("add", 4, None, (), {})

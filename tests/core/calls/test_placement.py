@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.packets import sent
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.instance import Instance, State
 from zmqkit.core.calls.outcome import BUSY, LEAVING
 from zmqkit.core.calls.pending import Pending
 from zmqkit.core.calls.placement import Placement
 from zmqkit.core.calls.roster import Roster
-from zmqkit.testing.packets import sent
 from zmqkit.wire.packet import REQUEST, request_body
 
 BODY = request_body("add", 4, None, (), {})

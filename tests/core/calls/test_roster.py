@@ -6,13 +6,13 @@ import math
 
 import pytest
 
+from tests.packets import read
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.instance import Instance, State
 from zmqkit.core.calls.pending import Pending
 from zmqkit.core.calls.roster import Roster
 from zmqkit.core.effects import Connect, Disconnect, Send
 from zmqkit.options import HELLO_S, HELLO_S_MAX, INSTANCES_MAX, PING_S
-from zmqkit.testing.packets import read
 from zmqkit.wire.packet import HELLO, PING
 
 WHERE = "tcp://127.0.0.1:5000"

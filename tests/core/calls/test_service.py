@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests import packets
 from tests.core.calls.serving import (
     CLIENT,
     OTHER,
@@ -17,6 +18,7 @@ from tests.core.calls.serving import (
     receive,
     request,
 )
+from tests.packets import read, sent
 from zmqkit.core.calls import admission
 from zmqkit.core.calls import service as service_module
 from zmqkit.core.calls.service import ServiceCore
@@ -25,8 +27,6 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, WELCOME, unpack
 

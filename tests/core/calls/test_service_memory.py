@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests import packets
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle
-from zmqkit.testing import packets
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import REPLY
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests import packets
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.membership import MembershipCore, key_of
 from zmqkit.model import Record
-from zmqkit.testing import packets
 
 US, THEM, OTHERS = 1, 9, 8
 ORDERS = key_of("service", "orders")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.timeline import Timeline
 
 HEARTBEAT_S = 3.0
 REDIAL_S = 0.1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from zmqkit.model import Frames
-from zmqkit.testing.network import Connection
-from zmqkit.testing.subscriptions import TopicListener
+from zmqkit.simulation.network import Connection
+from zmqkit.simulation.subscriptions import TopicListener
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.publication import EVERYBODY, TALK, private

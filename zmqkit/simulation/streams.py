@@ -21,7 +21,7 @@ from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
 
 if TYPE_CHECKING:
-    from zmqkit.testing.process import ClientRole, ServiceRole
+    from zmqkit.simulation.process import ClientRole, ServiceRole
 
 STREAMS = {"count": False, "tell": True, "count-boom": False}
 """What each simulated service streams, and whether it is idempotent."""

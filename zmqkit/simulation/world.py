@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, Url, parse_url
-from zmqkit.testing.feed import Feed, Reception
-from zmqkit.testing.network import Host, Network, Weather
-from zmqkit.testing.oracle import METHODS, Called, Oracle
-from zmqkit.testing.process import ClientRole, Process, ServiceRole
-from zmqkit.testing.streams import STREAMS
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.feed import Feed, Reception
+from zmqkit.simulation.network import Host, Network, Weather
+from zmqkit.simulation.oracle import METHODS, Called, Oracle
+from zmqkit.simulation.process import ClientRole, Process, ServiceRole
+from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.timeline import Timeline
 
 PORT = 5000
 LEAVE_S = 1.0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import Connection, Dialer, Listener
+from zmqkit.simulation.network import Connection, Dialer, Listener
 from zmqkit.wire.publication import SUBSCRIBE, UNSUBSCRIBE
 
 NOTICE_S = 0.3

@@ -1,26 +1,24 @@
 """One seed, one world: users at work, faults, an end to them, and what must hold then.
 
-`python -m zmqkit.testing.simulation --seed N --trace` replays a run and prints its diary.
+`python -m zmqkit.simulation --seed N --trace` replays a run and prints its diary.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from zmqkit.errors import QueueFull
 from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
-from zmqkit.testing.feed import Reception
-from zmqkit.testing.garbage import inject
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import METHODS, NOWHERE, Broken, Called, expect
-from zmqkit.testing.process import ClientRole, Process, ServiceRole
-from zmqkit.testing.streams import STREAMS
-from zmqkit.testing.topic_users import TopicUsers
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.feed import Reception
+from zmqkit.simulation.garbage import inject
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import METHODS, NOWHERE, Broken, Called, expect
+from zmqkit.simulation.process import ClientRole, Process, ServiceRole
+from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.topic_users import TopicUsers
+from zmqkit.simulation.world import Plan, World
 
 NAMES = ("orders", "stock")
 STORM_S = 8.0
@@ -371,30 +369,4 @@ def _place(error: BaseException) -> str:
 
 def replay(seed: int) -> str:
     """The command that runs a seed again and prints its diary."""
-    return f"python -m zmqkit.testing.simulation --seed {seed} --trace"
-
-
-def main(arguments: list[str]) -> int:
-    """Run one seed, or many from there on; 1 if an invariant broke."""
-    parser = argparse.ArgumentParser(prog="python -m zmqkit.testing.simulation")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed")
-    parser.add_argument("--count", type=int, default=1, help="how many seeds")
-    parser.add_argument("--trace", action="store_true", help="print the diary")
-    options = parser.parse_args(arguments)
-    ends: Counter[str] = Counter()
-    failures = 0
-    for seed in range(options.seed, options.seed + options.count):
-        result = run(seed, keep=options.trace)
-        ends += result.ends
-        if options.trace:
-            print("\n".join(result.lines))
-        if result.broken:
-            failures += 1
-            print(f"seed {seed}: {result.broken}\n    {replay(seed)}")
-    print(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
-    print(f"{options.count} seeds, {failures} broken")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return f"python -m zmqkit.simulation --seed {seed} --trace"

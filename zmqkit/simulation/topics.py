@@ -17,9 +17,9 @@ from zmqkit.core.topics.source import State
 from zmqkit.core.topics.subscriber import Gap, SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Record, Url
 from zmqkit.options import CREDIT_PACKETS
-from zmqkit.testing.network import Lane
-from zmqkit.testing.process import Process, Role, summary
-from zmqkit.testing.subscriptions import TopicDialer, TopicListener, subscription
+from zmqkit.simulation.network import Lane
+from zmqkit.simulation.process import Process, Role, summary
+from zmqkit.simulation.subscriptions import TopicDialer, TopicListener, subscription
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

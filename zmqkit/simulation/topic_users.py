@@ -9,10 +9,10 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import parse_url
 from zmqkit.options import STALL_S
-from zmqkit.testing.oracle import expect
-from zmqkit.testing.process import Process
-from zmqkit.testing.topic_oracle import TopicOracle
-from zmqkit.testing.topics import (
+from zmqkit.simulation.oracle import expect
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.topic_oracle import TopicOracle
+from zmqkit.simulation.topics import (
     STYLES,
     PublisherRole,
     SubscriberRole,
@@ -21,7 +21,7 @@ from zmqkit.testing.topics import (
     stop_publisher,
     stop_subscriber,
 )
-from zmqkit.testing.world import World, about, endpoint_of
+from zmqkit.simulation.world import World, about, endpoint_of
 
 NAMES = ("weather", "prices")
 TOPICS = ("kitchen.celsius", "kitchen.humidity", "cellar", "c", "ça")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zmqkit.model import Record
-from zmqkit.testing.process import Process
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.timeline import Timeline
 
 SOURCE = "mdns"
 

@@ -31,9 +31,9 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.streams import STREAMS, Generator, Reader, length
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.process import ClientRole, ServiceRole
+from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
+from zmqkit.simulation.timeline import Timeline
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 

@@ -33,8 +33,8 @@ from zmqkit.core.effects import (
 )
 from zmqkit.core.membership.membership import MembershipCore, key_of
 from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.testing.network import Dialer, Host, Lane, Listener, Network, Watch
-from zmqkit.testing.streams import Generator
+from zmqkit.simulation.network import Dialer, Host, Lane, Listener, Network, Watch
+from zmqkit.simulation.streams import Generator
 
 TURN_S = 0.002
 SPIN_MAX = 50
