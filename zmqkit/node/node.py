@@ -23,7 +23,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
@@ -82,7 +82,8 @@ class Node:
         self._discovering = asyncio.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
-            Driver(self.core, self._link, tell=self._tell, changed=self._changed), self._loop
+            Driver(self.core, self._link, Hands(tell=self._tell), changed=self._changed),
+            self._loop,
         )
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
