@@ -8,10 +8,10 @@ import pytest
 
 from zmqkit.errors import Busy, CallTimeout, PeerError, PeerLost
 from zmqkit.options import EVASIVE_S, FORGET_CLIENT_S
+from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.feed import Reception
 from zmqkit.simulation.network import Weather
 from zmqkit.simulation.oracle import Called
-from zmqkit.simulation.process import ClientRole, ServiceRole
 from zmqkit.simulation.world import Plan, World
 
 NO_DISCOVERY = Reception(deaf=1.0)

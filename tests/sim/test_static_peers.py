@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
+from zmqkit.simulation.calls import ClientRole
 from zmqkit.simulation.feed import Reception
-from zmqkit.simulation.process import ClientRole
 from zmqkit.simulation.world import Plan, World
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zmqkit.core.effects import Effect
 from zmqkit.model import Record
 from zmqkit.simulation.process import Process
 from zmqkit.simulation.timeline import Timeline
@@ -66,25 +67,23 @@ class Feed:
             heard = self.heard.get(process)
             if heard is not None and record.incarnation in self.records:
                 heard[record.incarnation] = None
-                process.post(tell)
+                process.control.driver.command(tell)
 
-        def tell(now: float) -> None:
-            control = process.control
+        def tell(now: float) -> list[Effect]:
             process.trace(f"hears of {record.label}")
-            control.perform(control.core.heard(record, SOURCE, now))
+            return process.control.core.heard(record, SOURCE, now)
 
         self._somewhen(process, hear)
 
     def _vanish(self, process: Process, incarnation: int) -> Callable[[], None]:
-        def tell(now: float) -> None:
-            control = process.control
+        def tell(now: float) -> list[Effect]:
             process.trace(f"hears the end of {incarnation:x}")
-            control.perform(control.core.vanished(incarnation, SOURCE))
+            return process.control.core.vanished(incarnation, SOURCE)
 
         def vanish() -> None:
             heard = self.heard.get(process)
             if heard is not None and heard.pop(incarnation, 0) is None:
-                process.post(tell)
+                process.control.driver.command(tell)
 
         return vanish
 

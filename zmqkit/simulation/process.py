@@ -1,365 +1,239 @@
-"""The simulated driver: one process of a world, with its membership and its roles.
-
-What happens to a process waits in its inbox until its next turn; in a turn it handles all of
-that, ticks what is due, and flushes and checks each core that was touched. A process that is
-stopped, or silent because a handler holds the interpreter, takes no turns.
-"""
+"""One process of a world: membership and roles, each with a link and a driver of its own."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import (
-    Abort,
-    Advance,
-    Connect,
-    Core,
-    Disconnect,
-    Effect,
-    Handle,
-    Note,
-    Request,
-    Send,
-    Settle,
-    Tell,
-)
+from zmqkit.core.effects import Core, Effect, Note, Tell
 from zmqkit.core.membership.membership import MembershipCore, key_of
-from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.simulation.network import Dialer, Host, Lane, Listener, Network, Watch
-from zmqkit.simulation.streams import Generator
+from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
+from zmqkit.links.profile import Profile
+from zmqkit.model import PeerId, Record, parse_url
+from zmqkit.simulation.driver import SimulatedDriver
+from zmqkit.simulation.link import SimulatedLink
+from zmqkit.simulation.network import Host, Network
 
-TURN_S = 0.002
-SPIN_MAX = 50
-
-Event = Callable[[float], None]
-
-
-class App(Protocol):
-    """What users' code does in a simulation: it makes calls and answers requests."""
-
-    def settled(self, role: ClientRole, outcomes: list[Outcome]) -> None:
-        """Take the ends of calls."""
-
-    def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
-        """Run a handler: how long it takes, and what it answers."""
-
-    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
-        """Make the generator of a stream."""
+R = TypeVar("R", bound="Role")
 
 
-class Role:
-    """One core on one link: connections that it dials, and an address where it listens."""
+class RoleCore(Core, Protocol):
+    """What the cores of roles offer beside."""
 
-    core: Core
+    def close(self) -> list[Effect]:
+        """Say goodbye, and have all waits end."""
 
-    def __init__(self, process: Process, name: str) -> None:
+
+class SeekingCore(RoleCore, Protocol):
+    """What the cores of roles that look for others offer beside."""
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news."""
+
+
+class Part:
+    """A core that is driven on a link of its own.
+
+    To simulate one more role, make its core and one of these, and a user that commands it.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        name: str,
+        core: Core,
+        profile: Profile,
+        hands: Hands,
+        *,
+        changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
+        receive_all: ReceiveAll | None = None,
+    ) -> None:
         self.process = process
         self.name = name
-        self.dialers: dict[PeerId, Dialer] = {}
-        self.listener: Listener | None = None
-        self.watch: Watch | None = None
-        self.closed = False
-        self.touched = False
+        network = process.network
+        hands.note = self._note
+        self.link = SimulatedLink(network, process.host, profile, self._wake, self.trace)
+        driver = Driver(
+            core,
+            self.link,
+            hands,
+            changed=changed,
+            receive_all=receive_all,
+            clock=lambda: network.timeline.now,
+        )
+        self.driver = SimulatedDriver(driver, process, self.rested)
+        process.drivers.append(self.driver)
 
-    def listen(self, endpoint: str) -> None:
-        """Bind an address."""
-        self.listener = self.process.network.listen(self.process.host, endpoint, self.take)
+    def trace(self, text: str) -> None:
+        """Write into the diary of the world."""
+        self.process.trace(f"{self.name} {text}")
 
-    def dial(self, peer: PeerId, endpoint: str) -> Dialer:
-        """Connect to an address."""
-        network, host = self.process.network, self.process.host
-        return network.dial(host, peer, endpoint, self.take, self.watch)
+    def rested(self, now: float) -> None:
+        """Look around after a turn."""
 
-    def told(self, frames: Frames) -> str:
-        """A message as the diary tells it."""
-        return summary(frames)
+    def _wake(self) -> None:
+        self.driver.wake()
 
-    def hear(self, tell: Tell, now: float) -> None:
-        """Take membership's news; of interest to whoever looks for that key."""
-
-    def take(self, peer: PeerId, frames: Frames, lane: Lane) -> None:
-        """Put what arrived into the process's inbox."""
-        dialer = self.dialers.get(peer)
-
-        def handle(now: float) -> None:
-            lane.load -= 1
-            if not self.closed and self.dialers.get(peer) is dialer:
-                self.process.trace(f"{self.name} < {self.told(frames)}")
-                self.perform(self.core.receive(peer, frames, now))
-
-        self.process.post(handle)
-
-    def perform(self, effects: list[Effect]) -> None:
-        """Carry out effects in order, and what follows from those that fail."""
-        self.touched = True
-        queue = deque(effects)
-        while queue:
-            effect = queue.popleft()
-            if isinstance(effect, Send):
-                self.process.trace(f"{self.name} > {self.told(effect.frames)}")
-                if not self._send(effect.peer, effect.frames):
-                    now = self.process.network.timeline.now
-                    queue.extend(self.core.unsent(effect.peer, effect.frames, now))
-            elif isinstance(effect, Connect):
-                self._disconnect(effect.peer)
-                self.dialers[effect.peer] = self.dial(effect.peer, effect.endpoint)
-            elif isinstance(effect, Disconnect):
-                self._disconnect(effect.peer)
-            elif isinstance(effect, Note):
-                self.process.trace(f"{self.name} notes {effect.event}")
-            else:
-                self._perform_own(effect)
-
-    def _perform_own(self, effect: Effect) -> None:
-        raise AssertionError(f"nobody performs {effect}")
-
-    def _send(self, peer: PeerId, frames: Frames) -> bool:
-        dialer = self.dialers.get(peer)
-        if dialer is not None:
-            return dialer.send(frames)
-        return self.listener is not None and self.listener.send(peer, frames)
-
-    def _disconnect(self, peer: PeerId) -> None:
-        dialer = self.dialers.pop(peer, None)
-        if dialer is not None:
-            dialer.close()
-
-    def shut(self) -> None:
-        """Close the link."""
-        self.closed = True
-        for peer in list(self.dialers):
-            self._disconnect(peer)
-        if self.listener is not None:
-            self.listener.close()
-            self.listener = None
+    def _note(self, note: Note) -> None:
+        self.trace(f"notes {note.event}")
 
 
-class ControlRole(Role):
+class Control(Part):
     """Membership and its control connections."""
 
     def __init__(self, process: Process, number: int) -> None:
-        super().__init__(process, "control")
-        self.core: MembershipCore = MembershipCore(number)
-        self.watch = self._changed
+        self.core = MembershipCore(number)
+        hands = Hands(tell=self._tell)
+        super().__init__(
+            process, "control", self.core, Profile.CONTROL, hands, changed=self._changed
+        )
 
-    def _changed(self, peer: PeerId, up: bool) -> None:
-        dialer = self.dialers.get(peer)
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self.link.listeners[0].endpoint
 
-        def handle(now: float) -> None:
-            if self.dialers.get(peer) is dialer:
-                change = self.core.connected if up else self.core.disconnected
-                self.perform(change(peer, now))
+    def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
+        return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
 
-        self.process.post(handle)
-
-    def _perform_own(self, effect: Effect) -> None:
-        assert isinstance(effect, Tell)
-        self.process.trace(f"told {effect.news} {effect.incarnation:x} {effect.text}")
-        now = self.process.network.timeline.now
-        for role in self.process.roles:
-            role.hear(effect, now)
+    def _tell(self, tell: Tell) -> None:
+        self.trace(f"tells {tell.news} {tell.incarnation:x} {tell.text}")
+        for role in self.process.of(SeekingRole):
+            if role.key == tell.key:
+                role.driver.command(partial(role.core.hear, tell))
 
 
-class ClientRole(Role):
-    """One client: calls to a name, or to whoever is behind a URL."""
+class Role(Part):
+    """What users make: a part that its process has until it is closed."""
+
+    core: RoleCore
+
+    @property
+    def closed(self) -> bool:
+        """Whether it does nothing any more."""
+        return self.driver.closed
+
+    def start(self) -> None:
+        """Have the process have it."""
+        self.process.roles.append(self)
+
+    def close(self) -> None:
+        """Close core and link, in a turn; to do so twice is to do it once."""
+        if not self.closed:
+            self.driver.perform(self.core.close())
+            self.core.check()
+            self.driver.close()
+            self.process.roles.remove(self)
+
+    def close_soon(self) -> None:
+        """Close it in a turn of its own."""
+        self.driver.post(lambda now: self.close())
+
+
+class BoundRole(Role):
+    """A role that others find: it listens where its record says."""
 
     def __init__(
-        self, process: Process, target: str, incarnation: int, window: tuple[int, int]
+        self, process: Process, record: Record, core: RoleCore, profile: Profile, hands: Hands
     ) -> None:
-        super().__init__(process, f"client-{incarnation:x}")
-        self.core: ClientCore = ClientCore(target, incarnation, window)
-        self.key = target if "://" in target else key_of("service", target)
-
-    def hear(self, tell: Tell, now: float) -> None:
-        """Take membership's news of an instance."""
-        if tell.key == self.key:
-            self.perform(self.core.hear(tell, now))
-
-    def _perform_own(self, effect: Effect) -> None:
-        assert isinstance(effect, Settle)
-        self.process.app.settled(self, effect.outcomes)
-
-
-class ServiceRole(Role):
-    """One service: its handlers take virtual time."""
-
-    def __init__(self, process: Process, record: Record, core: ServiceCore) -> None:
-        super().__init__(process, f"service-{record.incarnation:x}")
-        self.core: ServiceCore = core
+        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hands)
         self.record = record
         self.leaving = False
 
-    def _perform_own(self, effect: Effect) -> None:
-        if isinstance(effect, Abort):
-            return  # generators see it at their next step
-        if isinstance(effect, Advance):
-            for stream in effect.requests:
-                if stream.running is None:
-                    stream.running = self.process.app.begin(self, stream)
-                assert isinstance(stream.running, Generator)
-                stream.running.go_on()
-            return
-        assert isinstance(effect, Handle)
-        done: dict[float, list[tuple[Request, Answer]]] = {}
-        for request in effect.requests:
-            duration, answer = self.process.app.handle(self, request)
-            done.setdefault(duration, []).append((request, answer))
-        for duration, results in done.items():
-            self.process.later(duration, self._handled(results))
+    def start(self) -> None:
+        """Listen, and be listed by the process."""
+        super().start()
+        self.link.bind(f"tcp://{self.record.addresses[0]}:{self.record.port}", (0, 0))
+        control = self.process.control
+        control.driver.command(lambda now: control.core.offer(self.record, now, open=True))
 
-    def _handled(self, results: list[tuple[Request, Answer]]) -> Event:
-        return lambda now: self.perform(self.core.handled(results, now))
+    def close(self) -> None:
+        """Close it, and be listed no longer."""
+        if not self.closed:
+            super().close()
+            control, incarnation = self.process.control, self.record.incarnation
+            control.driver.command(lambda now: control.core.retract(incarnation, now))
+
+
+class SeekingRole(Role):
+    """A role that looks for those of a name, or for whoever is behind a URL."""
+
+    core: SeekingCore
+
+    def __init__(
+        self,
+        process: Process,
+        name: str,
+        core: SeekingCore,
+        sought: tuple[str, str],
+        profile: Profile,
+        hands: Hands,
+        receive_all: ReceiveAll | None = None,
+    ) -> None:
+        """sought: the role of those it looks for, and their name or URL."""
+        super().__init__(process, name, core, profile, hands, receive_all=receive_all)
+        self.role, self.target = sought
+        self.key = self.target if "://" in self.target else key_of(*sought)
+
+    def start(self) -> None:
+        """Have membership look for them."""
+        super().start()
+        control, open = self.process.control, self.process.open
+        control.driver.command(lambda now: control.core.want(self.key, now, open=open))
+        if self.key == self.target:
+            url = parse_url(self.target)
+            control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
+
+    def close(self) -> None:
+        """Close it; nobody is looked for on its behalf."""
+        if not self.closed:
+            super().close()
+            control, open = self.process.control, self.process.open
+            control.driver.command(lambda now: control.core.unwant(self.key, open=open))
 
 
 class Process:
-    """One operating-system process and its driver."""
+    """One operating-system process.
+
+    open: it looks beyond its own machine. drivers: those of closed roles too, whose users go on.
+    """
 
     def __init__(
         self,
         network: Network,
         host: Host,
         number: int,
-        app: App,
         trace: Callable[[str], None],
+        *,
+        open: bool,
     ) -> None:
         self.network = network
         self.host = host
-        self.app = app
-        self.control = ControlRole(self, number)
-        self.clients: list[ClientRole] = []
-        self.services: list[ServiceRole] = []
-        self.topics: list[Role] = []
+        self.open = open
         self.silent = False
         self.resumed_at = -inf
+        self.roles: list[Role] = []
+        self.drivers: list[SimulatedDriver] = []
         self._trace = trace
-        self._inbox: deque[Event] = deque()
-        self._turn_at = inf
-        self._spins = 0
+        self.control = Control(self, number)
 
     @property
     def paused(self) -> bool:
-        """Whether it takes no turns now."""
+        """Whether nothing in it takes turns now."""
         return self.silent or self.host.stopped or not self.host.alive
 
-    @property
-    def roles(self) -> list[Role]:
-        """Every role, membership first."""
-        return [self.control, *self.clients, *self.services, *self.topics]
+    def of(self, kind: type[R]) -> list[R]:
+        """Its roles of one kind, oldest first."""
+        return [role for role in self.roles if isinstance(role, kind)]
 
     def trace(self, text: str) -> None:
         """Write into the diary of the world."""
         self._trace(f"{self.host.name} {text}")
 
-    def post(self, event: Event) -> None:
-        """Have something handled in the next turn."""
-        self._inbox.append(event)
-        timeline = self.network.timeline
-        self._wake(timeline.now + timeline.random.uniform(0.0, TURN_S))
-
-    def later(self, delay_s: float, event: Event) -> None:
-        """Have something handled in a turn after a while; 0 is the next turn."""
-        if delay_s <= 0.0:
-            self.post(event)
-        else:
-            self.network.timeline.after(delay_s, lambda: self.post(event))
-
     def run_on(self) -> None:
         """Take turns again after a pause."""
         self.resumed_at = self.network.timeline.now
-        self._turn_at = inf
-        self._wake(self.resumed_at)
-
-    def add_client(self, role: ClientRole, url: Url | None, *, open: bool) -> None:
-        """Start a client and have membership look for its service."""
-        now = self.network.timeline.now
-        self.clients.append(role)
-        membership = self.control.core
-        self.control.perform(membership.want(role.key, now, open=open))
-        if url is not None:
-            self.control.perform(membership.seed(url, role.key, "service", now))
-
-    def remove_client(self, role: ClientRole, *, open: bool) -> None:
-        """Close a client; nobody is looked for on its behalf."""
-        role.perform(role.core.close())
-        role.core.check()
-        role.shut()
-        self.clients.remove(role)
-        self.control.perform(self.control.core.unwant(role.key, open=open))
-
-    def add_service(self, role: ServiceRole, endpoint: str) -> None:
-        """Start a service and list it in the process's directory."""
-        role.listen(endpoint)
-        self.services.append(role)
-        now = self.network.timeline.now
-        self.control.perform(self.control.core.offer(role.record, now, open=True))
-
-    def remove_service(self, role: ServiceRole) -> None:
-        """Close a service and list it no longer."""
-        if role.closed:
-            return
-        now = self.network.timeline.now
-        self.control.perform(self.control.core.retract(role.record.incarnation, now))
-        role.perform(role.core.close())
-        role.core.check()
-        role.shut()
-        self.services.remove(role)
-
-    def _wake(self, at: float) -> None:
-        if at < self._turn_at and not self.paused:
-            self._turn_at = at
-            self.network.timeline.at(at, lambda: self._turn_if(at))
-
-    def _turn_if(self, at: float) -> None:
-        if self._turn_at == at and not self.paused:
-            self._turn_at = inf
-            self._turn(self.network.timeline.now)
-
-    def _turn(self, now: float) -> None:
-        """Handle the inbox, tick, flush, check, and remember when to wake."""
-        idle = not self._inbox
-        ticks_first = self.network.timeline.random.random() < 0.5
-        if ticks_first:
-            self._tick(now)
-        for _ in range(len(self._inbox)):
-            self._inbox.popleft()(now)
-        if not ticks_first:
-            self._tick(now)
-        roles = self.roles
-        for role in roles:
-            if role.touched:
-                role.perform(role.core.flush(now))
-                role.core.check()
-                role.touched = False
-        wake_at = min(role.core.deadline() for role in roles)
-        self._spins = self._spins + 1 if idle and wake_at <= now else 0
-        assert self._spins < SPIN_MAX, "a core is due for ever"
-        if self._inbox or wake_at < inf:
-            self._wake(max(now + 1e-6, now if self._inbox else wake_at))
-
-    def _tick(self, now: float) -> None:
-        for role in self.roles:
-            if role.core.deadline() <= now:
-                role.perform(role.core.tick(now))
-
-
-_KINDS = {
-    1: "HELLO", 2: "WELCOME", 3: "PING", 4: "PONG", 5: "BYE",
-    8: "REQUEST", 9: "REPLY", 10: "ERROR", 11: "NOTIFY", 12: "CANCEL",
-    16: "PUBLISH", 17: "MARK", 18: "CREDIT",
-    48: "STREAM", 49: "ITEM", 50: "END", 51: "GRANT",
-}  # fmt: skip
-
-
-def summary(frames: Frames) -> str:
-    """The message in a few words: its kind and its bytes."""
-    first = frames[0] if frames else b""
-    kind = _KINDS.get(first[3], "?") if len(first) > 3 else "?"
-    return f"{kind} {bytes(first[34:]).hex() if len(first) < 200 else len(first)}"
+        for driver in self.drivers:
+            driver.run_on()

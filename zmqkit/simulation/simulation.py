@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from zmqkit.errors import QueueFull
 from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
+from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.feed import Reception
 from zmqkit.simulation.garbage import inject
 from zmqkit.simulation.network import Weather
 from zmqkit.simulation.oracle import METHODS, NOWHERE, Broken, Called, expect
-from zmqkit.simulation.process import ClientRole, Process, ServiceRole
+from zmqkit.simulation.process import Process
 from zmqkit.simulation.streams import STREAMS
 from zmqkit.simulation.topic_users import TopicUsers
 from zmqkit.simulation.world import Plan, World
@@ -151,7 +152,7 @@ class Simulation:
     def _calls(self, role: ClientRole) -> None:
         if role.closed or not role.process.host.alive or not self.storming:
             return
-        if not role.process.paused and role in role.process.clients:
+        if not role.process.paused and role in role.process.roles:
             for _ in range(self.random.choice((1, 1, 1, 2, 5))):
                 self._call(role)
         self._call_later(role)
@@ -247,7 +248,7 @@ class Simulation:
 
     def _leave(self) -> None:
         processes = self.world.processes.values()
-        roles = [role for p in processes for role in p.services if not role.leaving]
+        roles = [role for p in processes for role in p.of(ServiceRole) if not role.leaving]
         if roles:
             role = self.random.choice(roles)
             self.world.leave(role)
@@ -259,7 +260,7 @@ class Simulation:
             self.world.serve(role.process, role.record.name)
 
     def _hang_up(self) -> None:
-        roles = [role for p in self.world.processes.values() for role in p.clients]
+        roles = [role for p in self.world.processes.values() for role in p.of(ClientRole)]
         if roles:
             role = self.random.choice(roles)
             self.world.hang_up(role)
@@ -269,7 +270,7 @@ class Simulation:
     def _inject(self) -> None:
         connections = self.world.network.connections
         if connections:
-            inject(self.random, self.random.choice(connections))
+            inject(self.random, self.world.network, self.random.choice(connections))
 
     # The end
 
@@ -283,7 +284,9 @@ class Simulation:
         world.run(CALM_S)
         for process in world.processes.values():
             for name in self.offered[process.host.name]:
-                if not any(r.record.name == name and not r.leaving for r in process.services):
+                if not any(
+                    r.record.name == name and not r.leaving for r in process.of(ServiceRole)
+                ):
                     world.serve(process, name)
         self.topics.calm()
         world.run(CALM_S / 2)
@@ -295,9 +298,11 @@ class Simulation:
         world.oracle.slow = False
         judge_topics = self.topics.judge()
         tried: list[Called] = []
-        offered = {role.record.name for p in world.processes.values() for role in p.services}
+        offered = {
+            role.record.name for p in world.processes.values() for role in p.of(ServiceRole)
+        }
         for process in world.processes.values():
-            for role in process.clients:
+            for role in process.of(ClientRole):
                 if role.core.name.rpartition("/")[2] in offered:
                     tried += [world.call(role, "add", timeout_s=TRY_S) for _ in range(3)]
                     tried += [world.stream(role, "count", timeout_s=TRY_S) for _ in range(2)]
@@ -312,7 +317,7 @@ class Simulation:
         """What idles keeps nothing of calls."""
         self.world.run(IDLE_S)
         for process in self.world.processes.values():
-            for role in process.services:
+            for role in process.of(ServiceRole):
                 stats = role.core.stats()
                 expect(stats["in_flight"] == 0, "idle, nothing runs", role.name, stats)
                 expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
@@ -322,17 +327,17 @@ class Simulation:
         """What is closed holds nothing."""
         world = self.world
         for process in world.processes.values():
-            for role in list(process.clients):
+            for role in process.of(ClientRole):
                 world.oracle.judge_client(role)
                 world.hang_up(role)
-            for service in list(process.services):
+            for service in process.of(ServiceRole):
                 world.leave(service)
         self.topics.close()
         world.run(3.0)
         self.topics.judge_closed()
         for process in world.processes.values():
             membership = process.control.core
-            expect(not process.clients and not process.services, "closed roles are gone")
+            expect(not process.roles, "closed roles are gone")
             expect(not membership.neighbours, "who wants nobody has no neighbours")
         if not self.seeded:
             left = [c for c in world.network.connections if c.dialer.host.alive]
