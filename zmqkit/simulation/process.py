@@ -197,7 +197,7 @@ class SeekingRole(Role):
 class Process:
     """One operating-system process.
 
-    open: it looks beyond its own machine. drivers: those of closed roles too, whose users go on.
+    open: it looks beyond its own machine. drivers: of closed roles too, whose users go on.
     """
 
     def __init__(
