@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
@@ -18,28 +16,23 @@ from zmqkit.model import Record
 from zmqkit.simulation.process import BoundRole, Process, SeekingRole
 from zmqkit.simulation.streams import Generator
 
-
-class App(Protocol):
-    """What users' code does in a simulation: it makes calls and answers requests."""
-
-    def settled(self, role: ClientRole, outcomes: Sequence[Outcome]) -> None:
-        """Take the ends of calls."""
-
-    def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
-        """Run a handler: how long it takes, and what it answers."""
-
-    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
-        """Make the generator of a stream."""
+if TYPE_CHECKING:
+    from zmqkit.simulation.oracle import Oracle
 
 
 class ClientRole(SeekingRole):
     """One client: calls to a name, or to whoever is behind a URL."""
 
     def __init__(
-        self, process: Process, target: str, incarnation: int, window: tuple[int, int], app: App
+        self,
+        process: Process,
+        target: str,
+        incarnation: int,
+        window: tuple[int, int],
+        oracle: Oracle,
     ) -> None:
         self.core: ClientCore = ClientCore(target, incarnation, window)
-        hands = Hands(settle=partial(app.settled, self))
+        hands = Hands(settle=partial(oracle.settled, self))
         name, sought = f"client-{incarnation:x}", ("service", target)
         super().__init__(process, name, self.core, sought, Profile.DATA, hands)
 
@@ -47,9 +40,11 @@ class ClientRole(SeekingRole):
 class ServiceRole(BoundRole):
     """One service: what its quick handlers answer leaves at the end of the turn."""
 
-    def __init__(self, process: Process, record: Record, core: ServiceCore, app: App) -> None:
+    def __init__(
+        self, process: Process, record: Record, core: ServiceCore, oracle: Oracle
+    ) -> None:
         self.core: ServiceCore = core
-        self._app = app
+        self._oracle = oracle
         self._results: list[Result] = []
         hands = Hands(
             handle=self._handle,
@@ -66,7 +61,7 @@ class ServiceRole(BoundRole):
 
     def _handle(self, requests: list[Request]) -> None:
         for request in requests:
-            duration_s, answer = self._app.handle(self, request)
+            duration_s, answer = self._oracle.handle(self, request)
             if duration_s > 0.0:
                 self.driver.later(duration_s, partial(self._handled, request, answer))
             else:
@@ -84,7 +79,7 @@ class ServiceRole(BoundRole):
     def _advance(self, requests: list[StreamRequest]) -> None:
         for stream in requests:
             if stream.running is None:
-                stream.running = self._app.begin(self, stream)
+                stream.running = self._oracle.begin(self, stream)
             assert isinstance(stream.running, Generator)
             stream.running.go_on()
 

@@ -50,10 +50,6 @@ NOWHERE = "nowhere"
 """A method that nobody has."""
 
 _NIL = b"\xc0"
-_FAULTS = {
-    NoService: "NoService", NoMethod: "NoMethod", RemoteError: "RemoteError",
-    CallTimeout: "CallTimeout", CallCancelled: "CallCancelled",
-}  # fmt: skip
 
 
 class Broken(AssertionError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from zmqkit.errors import QueueFull
 from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
@@ -177,9 +178,7 @@ class Simulation:
             )
         except QueueFull:
             return
-        if random.random() < 0.1:
-            delay = random.uniform(0.0, 0.5)
-            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+        self._perhaps_cancel(called)
 
     def _stream(self, role: ClientRole) -> None:
         random = self.random
@@ -193,9 +192,12 @@ class Simulation:
             )
         except QueueFull:
             return
-        if random.random() < 0.1:
-            delay = random.uniform(0.0, 0.5)
-            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+        self._perhaps_cancel(called)
+
+    def _perhaps_cancel(self, called: Called) -> None:
+        if self.random.random() < 0.1:
+            delay = self.random.uniform(0.0, 0.5)
+            self.world.timeline.after(delay, partial(self.world.cancel, called))
 
     # Faults
 

@@ -6,44 +6,24 @@ from collections import deque
 from collections.abc import Iterable
 from math import inf
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from zmqkit.core.topics.gathering import Gathering, Rows
-from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.source import State
-from zmqkit.core.topics.subscriber import Gap, SubscriberCore
+from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.perform import Hands
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
 from zmqkit.simulation.process import BoundRole, Process, SeekingRole
 from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
 
+if TYPE_CHECKING:
+    from zmqkit.simulation.topic_oracle import TopicOracle
+
 SINGLE, GATHERED, BATCHED = "single", "gathered", "batched"
 STYLES = (SINGLE, GATHERED, BATCHED)
 """How a user publishes: at once; as asyncio does, by the end of the turn; or in a batch."""
-
-
-class Judge(Protocol):
-    """Knows every message and judges what becomes of it."""
-
-    def publish(self, role: PublisherRole, topic: str) -> object:
-        """Note the next message of a topic; gives its body."""
-
-    def moved(self, role: PublisherRole) -> None:
-        """Look at a publisher after each of its steps."""
-
-    def changed(self, role: SubscriberRole, incarnation: int, *, up: bool) -> None:
-        """Note that a subscriber has all subscriptions at a publisher, or no longer."""
-
-    def miss(self, role: SubscriberRole, gaps: list[Gap]) -> None:
-        """Take what a subscriber is told to be missing."""
-
-    def read(self, role: SubscriberRole, delivery: Delivery) -> None:
-        """Judge what a subscriber reads."""
-
-    def emptied(self, role: SubscriberRole) -> None:
-        """Judge a subscriber that has read everything there was."""
 
 
 class PublisherRole(BoundRole):
@@ -54,7 +34,12 @@ class PublisherRole(BoundRole):
     """
 
     def __init__(
-        self, process: Process, record: Record, core: PublisherCore, judge: Judge, style: str
+        self,
+        process: Process,
+        record: Record,
+        core: PublisherCore,
+        judge: TopicOracle,
+        style: str,
     ) -> None:
         self.core: PublisherCore = core
         profile = Profile.TOPICS_WITH_CREDIT if core.audience.waits else Profile.TOPICS
@@ -117,7 +102,7 @@ class SubscriberRole(SeekingRole):
         target: str,
         core: SubscriberCore,
         prefixes: Iterable[str],
-        judge: Judge,
+        judge: TopicOracle,
     ) -> None:
         self.core: SubscriberCore = core
         super().__init__(
