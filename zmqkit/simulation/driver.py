@@ -99,8 +99,8 @@ class SimulatedDriver:
             wake_at = core.deadline()
         self._spins = self._spins + 1 if idle and wake_at <= now else 0
         assert self._spins < SPIN_MAX, "a core is due for ever"
-        if self._events or pending():
-            self.wake()
+        # A generator that goes on at once does so: many small packets fill a lane.
+        wake_at = now if self._events or pending() else wake_at
         if wake_at < inf:
             self._wake_at(max(now + 1e-6, wake_at))
 
