@@ -196,7 +196,7 @@ def test_every_folder_of_the_package_is_a_package() -> None:
 
 
 def test_every_module_has_a_layer() -> None:
-    known = {*LAYERS, "testing"}
+    known = {*LAYERS, "simulation"}
     assert not [
         str(path.relative_to(ROOT))
         for path in modules("zmqkit")
@@ -208,7 +208,7 @@ def test_imports_point_down_the_layers() -> None:
     wrong = []
     for path in modules("zmqkit"):
         own = layer(module_name(path))
-        if own == "testing":
+        if own == "simulation":
             continue
         for node, name in imports(path):
             if name.split(".")[0] != "zmqkit":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.packets import hello
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Core, Note, Request, Send
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.testing.packets import hello
 
 
 def test_effects_are_compared_by_value() -> None:

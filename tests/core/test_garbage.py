@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import packets
 from tests.core.topics import publications
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
@@ -21,8 +22,7 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, Record
 from zmqkit.options import QUEUE_MESSAGES
-from zmqkit.testing import packets
-from zmqkit.testing.garbage import frames, lie, spoil
+from zmqkit.simulation.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode

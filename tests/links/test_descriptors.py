@@ -12,6 +12,7 @@ import pytest
 
 import zmqkit
 import zmqkit.asyncio
+from tests import packets
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Connect, Send
 from zmqkit.drivers.perform import Driver
@@ -22,7 +23,6 @@ from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.node import node as node_module
 from zmqkit.node.node import acquire, release
 from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
-from zmqkit.testing import packets
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
+from tests.links.stepping import SteppingLink, network
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
@@ -59,13 +60,17 @@ class Kind:
             self.close(link)
 
 
-@pytest.fixture(params=["zeromq", "memory"])
+@pytest.fixture(params=["zeromq", "memory", "simulated"])
 def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    simulated = network()
     kinds = {
         "zeromq": Kind(lambda: ZeromqLink(context, Profile.DATA), lambda: "tcp://127.0.0.1:0"),
         "memory": Kind(
             lambda: MemoryLink(next(numbers)), lambda: f"memory://test-{next(numbers)}"
+        ),
+        "simulated": Kind(
+            lambda: SteppingLink(simulated), lambda: f"tcp://127.0.0.1:{next(numbers)}"
         ),
     }
     kind = kinds[request.param]

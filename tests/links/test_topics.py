@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
+from tests.links.stepping import SteppingLink, network
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
@@ -56,16 +57,21 @@ class Kind:
         return self._links[-1]
 
 
-@pytest.fixture(params=["zeromq", "memory"])
+@pytest.fixture(params=["zeromq", "memory", "simulated"])
 def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
     def memory(profile: Profile) -> Link:
         return MemoryLink(next(numbers), topics=True, packets_max=packets_max(profile))
 
+    simulated = network()
     kinds = {
         "zeromq": Kind(lambda profile: ZeromqLink(context, profile), lambda: ANYWHERE),
         "memory": Kind(memory, lambda: f"memory://topics-{next(numbers)}"),
+        "simulated": Kind(
+            lambda profile: SteppingLink(simulated, profile),
+            lambda: f"tcp://127.0.0.1:{next(numbers)}",
+        ),
     }
     kind = kinds[request.param]
     yield kind

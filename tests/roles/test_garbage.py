@@ -18,7 +18,7 @@ import pytest
 import zmqkit
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import Kit, until
-from zmqkit.testing import garbage
+from zmqkit.simulation import garbage
 from zmqkit.wire import packet as wire
 
 COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000"))

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import HEARTBEAT_S, Dialer, Host, Lane, Listener, Network, Weather
-from zmqkit.testing.timeline import Timeline
+from zmqkit.model import PeerId
+from zmqkit.simulation.network import (
+    HEARTBEAT_S,
+    Arrival,
+    Dialer,
+    Host,
+    Listener,
+    Network,
+    Weather,
+)
+from zmqkit.simulation.timeline import Timeline
 
 WHERE = "tcp://127.0.0.1:5000"
 
@@ -19,10 +27,10 @@ class Inbox:
         self.changes: list[bool] = []
         self.peers: list[PeerId] = []
 
-    def take(self, peer: PeerId, frames: Frames, lane: Lane) -> None:
-        lane.load -= 1
-        self.packets.append(bytes(frames[0]))
-        self.peers.append(peer)
+    def take(self, arrival: Arrival) -> None:
+        for peer, frames in arrival():
+            self.packets.append(bytes(frames[0]))
+            self.peers.append(peer)
 
     def watch(self, peer: PeerId, up: bool) -> None:
         self.changes.append(up)
@@ -36,10 +44,15 @@ class Pair:
         self.network = Network(self.timeline, weather)
         self.here, self.there = Host("here", "127.0.0.1"), Host("there", "127.0.0.1")
         self.ours, self.theirs = Inbox(), Inbox()
-        self.listener: Listener = self.network.listen(self.there, WHERE, self.theirs.take)
+        self.listener = self.listen()
         watch = self.ours.watch if watched else None
-        self.dialer: Dialer = self.network.dial(self.here, b"p", WHERE, self.ours.take, watch)
+        dialer = Dialer(self.network, self.here, b"p", WHERE, self.ours.take, watch)
+        self.dialer = self.network.connect(dialer)
         self.run(1.0)
+
+    def listen(self) -> Listener:
+        listener = Listener(self.network, self.there, WHERE, self.theirs.take)
+        return self.network.bind(listener)
 
     def run(self, duration_s: float) -> None:
         self.timeline.run_until(self.timeline.now + duration_s)
@@ -187,7 +200,7 @@ def test_a_dialer_without_a_connection_parks_packets_or_not(parks: bool) -> None
     pair.listener.close()
     pair.run(0.1)
     assert pair.send(b"a") == [parks]
-    pair.listener = pair.network.listen(pair.there, WHERE, pair.theirs.take)
+    pair.listener = pair.listen()
     pair.run(3.0)
     assert pair.theirs.packets == ([b"a"] if parks else [])
 

@@ -1,4 +1,4 @@
-"""The oracle notices what must not be: each of these breaks one rule of a core on purpose."""
+"""The oracle notices what must not be: each breaks a rule of a core or a driver on purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from zmqkit.core.calls.streams import Streams
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.dispatch.window import Window
-from zmqkit.testing.simulation import run
+from zmqkit.core.effects import Disconnect, Effect
+from zmqkit.drivers.perform import Driver
+from zmqkit.simulation.simulation import run
 from zmqkit.wire.streams import ItemRow
 
 SEEDS = 60
@@ -68,7 +70,29 @@ def forgets_what_was_taken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StreamRequest, "has_room", True)
 
 
+def performs_backwards(patch: pytest.MonkeyPatch) -> None:
+    perform = Driver.perform
+    patch.setattr(Driver, "perform", lambda self, effects: perform(self, effects[::-1]))
+
+
+def keeps_connections(patch: pytest.MonkeyPatch) -> None:
+    perform = Driver._perform_other
+
+    def perform_other(self: Driver, effect: Effect) -> None:
+        if not isinstance(effect, Disconnect):
+            perform(self, effect)
+
+    patch.setattr(Driver, "_perform_other", perform_other)
+
+
+def finishes_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Driver, "finish", lambda self, now: None)
+
+
 BREAKS = [
+    (performs_backwards, "healed, subscribers are up"),
+    (keeps_connections, "nobody is connected at the end"),
+    (finishes_nothing, "healed, calls succeed"),
     (takes_any_value, "a prefix is read"),
     (grants_nothing, "healed, calls succeed"),
     (reads_for_the_dead, "idle, nothing runs"),

@@ -8,11 +8,11 @@ import pytest
 
 from zmqkit.errors import Busy, CallTimeout, PeerError, PeerLost
 from zmqkit.options import EVASIVE_S, FORGET_CLIENT_S
-from zmqkit.testing.feed import Reception
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import Called
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.feed import Reception
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import Called
+from zmqkit.simulation.world import Plan, World
 
 NO_DISCOVERY = Reception(deaf=1.0)
 
@@ -361,12 +361,14 @@ def test_a_full_link_keeps_calls_until_there_is_room() -> None:
     world = World(1, Plan(weather=Weather(room=1, delay_s=(0.01, 0.02))))
     services(world, "a")
     user = client(world)
-    calls = []
+    calls, begun = [], world.timeline.now
     for _ in range(30):
         calls.append(world.call(user, "add"))
         world.run(0.001)
     world.run(4.0)
     assert succeeded(*calls)
+    # What was refused leaves with the next look; what is taken for lost, with the one after.
+    assert max(called.settled_at for called in calls) < begun + 1.5
 
 
 def test_an_idle_world_keeps_nothing(world: World) -> None:

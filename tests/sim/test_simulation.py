@@ -11,8 +11,9 @@ import sys
 
 import pytest
 
-from zmqkit.testing import simulation
-from zmqkit.testing.simulation import replay, run
+from zmqkit.simulation import simulation
+from zmqkit.simulation.__main__ import main
+from zmqkit.simulation.simulation import replay, run
 
 SEEDS = int(os.environ.get("ZMQKIT_SEEDS", "25"))
 
@@ -33,7 +34,7 @@ def test_a_seed_is_the_same_run_each_time() -> None:
 
 @pytest.mark.slow
 def test_a_seed_is_the_same_run_in_any_process() -> None:
-    program = "from zmqkit.testing.simulation import run; print(run(3).digest)"
+    program = "from zmqkit.simulation.simulation import run; print(run(3).digest)"
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],
@@ -47,7 +48,7 @@ def test_a_seed_is_the_same_run_in_any_process() -> None:
 
 @pytest.mark.slow
 def test_a_trace_tells_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    assert simulation.main(["--seed", "3", "--trace"]) == 0
+    assert main(["--seed", "3", "--trace"]) == 0
     told = capsys.readouterr().out
     assert "h1 starts" in told and "REQUEST" in told and "settled" in told
     assert told.endswith("1 seeds, 0 broken\n")
@@ -59,7 +60,7 @@ def test_a_broken_invariant_says_how_to_replay_it(
     monkeypatch.setattr(
         simulation.Simulation, "run", lambda self: simulation.expect(0, "x is y")
     )
-    assert simulation.main(["--seed", "7"]) == 1
+    assert main(["--seed", "7"]) == 1
     assert f"seed 7: Broken: x is y\n    {replay(7)}\n" in capsys.readouterr().out
 
 

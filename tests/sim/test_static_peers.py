@@ -6,9 +6,9 @@ from math import inf
 
 import pytest
 
-from zmqkit.testing.feed import Reception
-from zmqkit.testing.process import ClientRole
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.calls import ClientRole
+from zmqkit.simulation.feed import Reception
+from zmqkit.simulation.world import Plan, World
 
 
 def quiet(*, lan: bool = False) -> World:

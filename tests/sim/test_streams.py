@@ -8,11 +8,11 @@ import pytest
 
 from zmqkit.errors import PeerLost
 from zmqkit.options import FORGET_CLIENT_S
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import Called
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.streams import Reader, length
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import Called
+from zmqkit.simulation.streams import Reader, length
+from zmqkit.simulation.world import Plan, World
 
 
 def start(seed: int = 1, **weather: float) -> tuple[World, ServiceRole, ClientRole]:
@@ -78,7 +78,7 @@ def test_an_instance_that_dies_ends_what_has_begun(method: str) -> None:
     name = next(
         name
         for name, process in world.processes.items()
-        if any(service.record.incarnation in called.runs for service in process.services)
+        if any(service.record.incarnation in called.runs for service in process.of(ServiceRole))
     )
     world.crash(name)
     world.run(10.0)

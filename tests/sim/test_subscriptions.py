@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 
-from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import Host, Lane, Network, Weather
-from zmqkit.testing.subscriptions import NOTICE_S, TopicDialer, TopicListener
-from zmqkit.testing.timeline import Timeline
+from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.simulation.network import Arrival, Connection, Host, Network, Weather
+from zmqkit.simulation.subscriptions import NOTICE_S, TopicDialer, TopicListener
+from zmqkit.simulation.timeline import Timeline
 
 WHERE = "tcp://127.0.0.1:5000"
+
+
+@dataclass(eq=False)
+class Ears(TopicListener):
+    """A listener that notes all that arrives, whether the socket passes it on or not."""
+
+    arrived: list[bytes] = field(default_factory=list)
+
+    def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
+        self.arrived.append(bytes(frames[0]))
+        return super().read(connection, frames)
 
 
 class Pair:
@@ -19,12 +32,9 @@ class Pair:
         self.timeline = Timeline(1)
         self.network = Network(self.timeline, weather)
         self.here, self.there = Host("here", "127.0.0.1"), Host("there", "127.0.0.1")
-        self.arrived: list[bytes] = []
         self.told: list[bytes] = []
         self.received: list[bytes] = []
-        self.listener = self.network.bind(
-            TopicListener(self.network, self.there, WHERE, self.take, notice=self.noticed)
-        )
+        self.listener = self.network.bind(Ears(self.network, self.there, WHERE, self.take))
         self.dialer = self.dial()
 
     def dial(self) -> TopicDialer:
@@ -32,18 +42,13 @@ class Pair:
             TopicDialer(self.network, self.here, b"p", WHERE, self.receive, None)
         )
 
-    def take(self, peer: PeerId, frames: Frames, lane: Lane) -> None:
-        lane.load -= 1
-        self.arrived.append(bytes(frames[0]))
-        if self.listener.admit(peer, frames):
+    def take(self, arrival: Arrival) -> None:
+        for peer, frames in arrival():
+            assert peer == EVERY_PEER
             self.told.append(bytes(frames[0]))
 
-    def noticed(self, peer: PeerId) -> None:
-        self.told += [bytes(frames[0]) for frames in self.listener.end(peer)]
-
-    def receive(self, peer: PeerId, frames: Frames, lane: Lane) -> None:
-        lane.load -= 1
-        self.received.append(bytes(frames[0]))
+    def receive(self, arrival: Arrival) -> None:
+        self.received += [bytes(frames[0]) for _, frames in arrival()]
 
     def run(self, duration_s: float = 1.0) -> None:
         self.timeline.run_until(self.timeline.now + duration_s)
@@ -55,7 +60,7 @@ class Pair:
 
     def publish(self, *frames: bytes) -> list[bytes]:
         for frame in frames:
-            self.listener.publish((frame,))
+            assert self.listener.send(EVERY_PEER, (frame,))
         self.run()
         received, self.received = self.received, []
         return received
@@ -86,9 +91,9 @@ def test_a_new_connection_is_subscribed_anew_in_the_order_of_bytes(pair: Pair) -
     pair.send(b"\x01b", b"\x01a", b"\x01c", b"\x02first")
     pair.send(b"\x00c")
     pair.break_()
-    pair.arrived.clear()
+    pair.listener.arrived.clear()
     pair.send(b"\x01d", b"\x02second")
-    assert pair.arrived == [b"\x01a", b"\x01b", b"\x01d", b"\x02second"]
+    assert pair.listener.arrived == [b"\x01a", b"\x01b", b"\x01d", b"\x02second"]
     assert pair.publish(b"a", b"d") == [b"a", b"d"]
 
 

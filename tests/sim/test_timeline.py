@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.testing.timeline import START_AT, Timeline
+from zmqkit.simulation.timeline import START_AT, Timeline
 
 
 def test_things_happen_in_order_and_at_their_time() -> None:

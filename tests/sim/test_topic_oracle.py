@@ -13,7 +13,7 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.source import Source
 from zmqkit.core.topics.sources import Sources
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.testing.simulation import run
+from zmqkit.simulation.simulation import run
 
 SEEDS = 100
 

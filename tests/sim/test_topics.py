@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.testing.network import Weather
-from zmqkit.testing.topic_users import TOPICS, TopicUsers
-from zmqkit.testing.topics import BATCHED, SINGLE, STYLES, PublisherRole, SubscriberRole, told
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.diary import told
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.topic_users import TOPICS, TopicUsers
+from zmqkit.simulation.topics import (
+    BATCHED,
+    SINGLE,
+    STYLES,
+    PublisherRole,
+    SubscriberRole,
+)
+from zmqkit.simulation.world import Plan, World
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -43,7 +50,7 @@ class Stage:
 
     def publish(self, *topics: str, run_s: float = 0.1) -> None:
         role = self.publisher
-        role.process.post(lambda now: role.publish(topics, now))
+        role.driver.post(lambda now: role.publish(topics, now))
         self.world.run(run_s)
 
     def read(self, role: SubscriberRole) -> dict[str, int]:

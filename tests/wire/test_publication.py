@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from zmqkit.errors import UsageError
 from zmqkit.model import Frames
 from zmqkit.options import BODY_BYTES_MAX, TOPIC_BYTES_MAX
-from zmqkit.testing.garbage import lie, noise, spoil
+from zmqkit.simulation.garbage import lie, noise, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, encode

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zmqkit.testing.packets import end, grant, items, stream
+from tests.packets import end, grant, items, stream
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import END, GRANT, ITEM, STREAM, pack, unpack
 from zmqkit.wire.streams import (

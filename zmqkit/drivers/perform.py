@@ -1,4 +1,4 @@
-"""What the blocking and the asyncio driver share: effects out to a link, packets in from it."""
+"""What all drivers share: effects out to a link, packets in from it."""
 
 from __future__ import annotations
 
@@ -39,18 +39,24 @@ _LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
 """Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
 
 
-def _nobody(_: object) -> None:
-    raise AssertionError("this role has no part in that effect")
+def _nobody(effect: object) -> None:
+    raise AssertionError(f"nobody performs {effect}")
+
+
+def _log(note: Note) -> None:
+    level = logging.WARNING if note.event in _LOSSES else logging.INFO
+    log.log(level, "%s %s", note.event, note.fields)
 
 
 @dataclass(slots=True)
 class Hands:
-    """What a role does for its driver with the effects that reach user code.
+    """What a role does for its driver with the effects that leave core and link.
 
     settle: end these waits. handle: run these requests' handlers, or have them run; each ends
     in the core's `handled`. advance: the same for generators, see `Advance`. abort: tell the
     running ones that nobody waits. finished: give the core what handlers finished by now, and
-    get what follows. watch: have membership watch the process at a URL.
+    get what follows. watch: have membership watch the process at a URL. tell: pass membership's
+    news on. note: log an event.
     """
 
     settle: Callable[[Sequence[Outcome]], None] = _nobody
@@ -58,15 +64,17 @@ class Hands:
     advance: Callable[[list[StreamRequest]], None] = _nobody
     abort: Callable[[list[Request]], None] = _nobody
     watch: Callable[[str], None] = _nobody
+    tell: Callable[[Tell], None] = _nobody
+    note: Callable[[Note], None] = _log
     finished: Callable[[], list[Effect]] | None = None
 
 
 class Driver:
     """One core on one link. One thread at a time; whoever drives holds the role's lock.
 
-    hands: the role's part. tell: where membership's news goes. changed: told of connections
-    made and broken, where the core wants to know. receive_all: the core's way to take all that
-    came at once, if it has one.
+    hands: the role's part. changed: told of connections made and broken, where the core wants
+    to know. receive_all: the core's way to take all that came at once, if it has one. clock:
+    what tells the time.
     """
 
     def __init__(
@@ -75,17 +83,17 @@ class Driver:
         link: Link,
         hands: Hands | None = None,
         *,
-        tell: Callable[[Tell], None] | None = None,
         changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
         receive_all: ReceiveAll | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.core = core
         self.link = link
         self.hands = hands or Hands()
         self._finished = self.hands.finished
-        self._tell = tell
         self._changed = changed
         self._receive_all = receive_all
+        self._clock = clock
         self._lacking: dict[PeerId, Connect] = {}
         self.unsent: list[Effect] = []
 
@@ -108,7 +116,7 @@ class Driver:
                 if not self.link.send(effect.peer, effect.frames):
                     if effect.peer in self._lacking:
                         self._connect(self._lacking[effect.peer])
-                    now = time.monotonic()
+                    now = self._clock()
                     effects.extend(self.core.unsent(effect.peer, effect.frames, now))
             elif type(effect) is Settle:
                 self.hands.settle(effect.outcomes)
@@ -129,14 +137,13 @@ class Driver:
                 self._lacking.pop(effect.peer, None)
                 self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
-                level = logging.WARNING if effect.event in _LOSSES else logging.INFO
-                log.log(level, "%s %s", effect.event, effect.fields)
+                self.hands.note(effect)
             case Watch():
                 self.hands.watch(effect.url)
-            case Tell() if self._tell is not None:
-                self._tell(effect)
+            case Tell():
+                self.hands.tell(effect)
             case _:
-                raise AssertionError(f"nobody performs {effect}")
+                _nobody(effect)
 
     def pump(self, now: float) -> bool:
         """Feed the core what has arrived; whether anything came."""

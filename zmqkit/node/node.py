@@ -24,7 +24,7 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
@@ -88,7 +88,8 @@ class Node:
         self._discovering = asyncio.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
-            Driver(self.core, self._link, tell=self._tell, changed=self._changed), self._loop
+            Driver(self.core, self._link, Hands(tell=self._tell), changed=self._changed),
+            self._loop,
         )
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)

@@ -108,12 +108,13 @@ def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
 def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> bytes | None:
     """The msgpack body of a packet of one message, not decoded, if the packet is just the one
     that is to follow in its topic; None for any other, which `read` is for."""
+    if len(frames) != 1:
+        return None
     frame = frames[0]
     at = len(topic)
     rows_at = at + _HEADER_BYTES
     if (
-        len(frames) != 1
-        or type(frame) is not bytes
+        type(frame) is not bytes
         or not frame.startswith(topic)
         or len(frame) <= rows_at + 1
         or frame[rows_at] != _ONE

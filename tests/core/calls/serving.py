@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tests import packets
+from tests.packets import read
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Request, Send
 from zmqkit.model import Frames
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import (
     ERROR,

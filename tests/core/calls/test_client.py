@@ -6,6 +6,9 @@ import math
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, call, ends, error, peer, tell, up
+from tests.packets import read, sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
@@ -13,9 +16,6 @@ from zmqkit.core.effects import Disconnect, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
 from zmqkit.limits import ClientLimits
 from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, peer, tell, up
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REQUEST, request_body
 
 BODY = request_body("add", 4, None, (), {})

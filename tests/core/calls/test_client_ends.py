@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, call, peer, tell, up
+from tests.packets import sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, Send
 from zmqkit.options import LINGER_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, call, peer, tell, up
-from zmqkit.testing.packets import sent
 from zmqkit.wire.packet import CANCEL, request_body
 
 A, B = 0xA, 0xB

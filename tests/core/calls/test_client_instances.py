@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, call, ends, error, kinds, note, peer, tell, up
+from tests.packets import read, sent
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED, RECALLED
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
 from zmqkit.limits import ClientLimits
 from zmqkit.options import HELLO_S, PING_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, kinds, note, peer, tell, up
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack, reply_columns
 

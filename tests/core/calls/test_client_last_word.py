@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, call, ends, error, note, peer, tell, up
+from tests.packets import sent
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import LEAVING
 from zmqkit.core.effects import Connect, Disconnect, Send
@@ -11,9 +14,6 @@ from zmqkit.errors import Busy, CallTimeout, PeerLost
 from zmqkit.limits import ClientLimits
 from zmqkit.model import Frames
 from zmqkit.options import LINGER_S_MAX, PING_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, ends, error, note, peer, tell, up
-from zmqkit.testing.packets import sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, REQUEST, pack
 

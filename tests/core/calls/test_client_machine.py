@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests import packets
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
@@ -25,7 +26,6 @@ from zmqkit.core.calls.outcome import (
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
 from zmqkit.errors import CallTimeout, PeerError, PeerLost, RemoteError
 from zmqkit.limits import ClientLimits
-from zmqkit.testing import packets
 from zmqkit.wire.packet import NOTIFY, REQUEST, STREAM, request_body, request_rows, unpack
 from zmqkit.wire.streams import stream_rows
 

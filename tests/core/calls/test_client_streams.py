@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, kinds, peer, tell, up
+from tests.packets import read, sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
@@ -11,9 +14,6 @@ from zmqkit.core.effects import Effect, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoMethod, PeerLost, RemoteError
 from zmqkit.model import Frames
 from zmqkit.options import PING_S, STREAM_BYTES, STREAM_ITEMS
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, kinds, peer, tell, up
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import CANCEL, GRANT, ITEM, STREAM, pack, request_body
 from zmqkit.wire.streams import item_columns

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import CLIENT, HERE, call, peer, tell
+from tests.packets import read
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
@@ -11,9 +14,6 @@ from zmqkit.core.effects import Effect, Handle, Send
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import Frames, leads_away
 from zmqkit.options import COMPRESS_BYTES_MIN, QUEUE_BYTES
-from zmqkit.testing import packets
-from zmqkit.testing.bench import CLIENT, HERE, call, peer, tell
-from zmqkit.testing.packets import read
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode

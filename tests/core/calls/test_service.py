@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests import packets
 from tests.core.calls.serving import (
     CLIENT,
     OTHER,
@@ -18,6 +19,7 @@ from tests.core.calls.serving import (
     receive,
     request,
 )
+from tests.packets import read, sent
 from zmqkit.core.calls.outcome import RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
@@ -25,8 +27,6 @@ from zmqkit.core.effects import Handle, Note, Send
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack, unpack
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
 from tests.core.calls.serving import (
     CLIENT,
     OTHER,
@@ -15,13 +16,12 @@ from tests.core.calls.serving import (
     receive,
     request,
 )
+from tests.packets import read, sent
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle
 from zmqkit.limits import ServiceLimits
 from zmqkit.options import FORGET_CLIENT_S
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import PING, REPLY, pack
 

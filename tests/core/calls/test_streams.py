@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
 from tests.core.calls.serving import CLIENT, PEER, SERVICE, answer, codes, handled, receive
 from tests.core.calls.serving import request as request_of
+from tests.packets import read
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
@@ -13,8 +15,6 @@ from zmqkit.core.effects import Abort, Advance, Effect, Send
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.options import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, END, ERROR, HELLO, ITEM, PONG, REPLY, pack
 

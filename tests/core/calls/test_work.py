@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
 from tests.core.calls.serving import (
     CLIENT,
     SERVICE,
@@ -13,10 +14,9 @@ from tests.core.calls.serving import (
     receive,
     request,
 )
+from tests.packets import read, sent
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Abort
-from zmqkit.testing import packets
-from zmqkit.testing.packets import read, sent
 from zmqkit.wire.packet import BYE, REPLY
 
 

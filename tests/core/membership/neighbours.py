@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tests import packets
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record
-from zmqkit.testing import packets
 
 US, THEM, OTHERS = 1, 9, 8
 ORDERS = key_of("service", "orders")

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.packets import read
 from zmqkit.core.effects import Send
 from zmqkit.core.membership import directory as directory_module
 from zmqkit.core.membership.directory import Directory, Offers, hello, ping, read_directory
 from zmqkit.model import Record
-from zmqkit.testing.packets import read
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import BYE, HELLO, PING, PONG, WELCOME, Packet

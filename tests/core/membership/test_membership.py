@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from tests import packets
+from tests.core.bench import kinds, tells
 from tests.core.membership.neighbours import (
     FOUND,
     HERE,
@@ -32,8 +34,6 @@ from zmqkit.options import (
     PING_S,
     RETRY_S_MAX,
 )
-from zmqkit.testing import packets
-from zmqkit.testing.bench import kinds, tells
 from zmqkit.wire.packet import HELLO, PING
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests import packets
+from tests.core.bench import kinds, tells
 from tests.core.membership.neighbours import NEXT_ROW, OTHERS, PEER, ROW, THEM, US, alive
+from tests.packets import read
 from zmqkit.core.effects import Disconnect, Send
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.model import Record
-from zmqkit.testing import packets
-from zmqkit.testing.bench import kinds, tells
-from zmqkit.testing.packets import read
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, HELLO, PONG, WELCOME, pack
 

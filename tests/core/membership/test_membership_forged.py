@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests import packets
+from tests.core.bench import tells
 from tests.core.membership.neighbours import (
     FOUND,
     NEXT_ROW,
@@ -22,8 +24,6 @@ from zmqkit.core.membership.neighbour import Life, peer_of, process_of
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Record
 from zmqkit.options import CLAIMS_MAX, GONE_S, RIVALS_MAX
-from zmqkit.testing import packets
-from zmqkit.testing.bench import tells
 
 HONEST = RECORD
 DEAD = 1

@@ -7,12 +7,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests import packets
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import peer_of, process_of
 from zmqkit.core.membership.wants import EVERYBODY, key_of
 from zmqkit.model import Record, parse_url
-from zmqkit.testing import packets
 
 PROCESSES = st.integers(1, 3)
 ROLES = st.integers(1, 6)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests import packets
 from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.membership import MembershipCore
@@ -13,7 +14,6 @@ from zmqkit.core.membership.neighbour import Life, peer_of, process_of
 from zmqkit.core.membership.wants import EVERYBODY, key_of
 from zmqkit.model import Record
 from zmqkit.options import EVASIVE_S, INSTANCES_MAX, PING_S, connections_max
-from zmqkit.testing import packets
 
 MANY = 250
 FIRST = 1000

@@ -7,15 +7,15 @@ from itertools import pairwise
 
 import pytest
 
+from tests import packets
+from tests.core.bench import kinds, tells
+from tests.packets import read
 from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record, parse_url
 from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import kinds, tells
-from zmqkit.testing.packets import read
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 US, SHARED, THEM = 1, 7, 9

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests import packets
+from tests.core.bench import kinds, tells
 from zmqkit.core.effects import Connect, Disconnect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Record
 from zmqkit.options import GONE_S, HELLO_S, RACE_MAX, RACE_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import kinds, tells
 from zmqkit.wire.packet import HELLO
 
 US, THEM, OTHERS = 1, 9, 8

@@ -6,6 +6,8 @@ import math
 
 import pytest
 
+from tests import packets
+from tests.core.bench import kinds, tells
 from tests.core.membership.neighbours import (
     HERE,
     NEXT_ROW,
@@ -21,8 +23,6 @@ from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.model import parse_url
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
-from zmqkit.testing import packets
-from zmqkit.testing.bench import kinds, tells
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 URL = f"{HERE}/orders"

@@ -136,3 +136,11 @@ def test_what_was_unsubscribed_is_not_gone_on_with() -> None:
     core.receive_all(arrived[2:], 1.0)
     stats = core.stats()
     assert (stats["received"], stats["dropped"]) == (4, {"unsubscribed": 2})
+
+
+def test_a_message_without_a_frame_is_not_gone_on_with() -> None:
+    core = made(waits=False)
+    peer = peer_of(PUBLISHER)
+    arrived = [(peer, single("t", PUBLISHER, 1, b"\x01")), (peer, ())]
+    core.receive_all(arrived, 1.0)
+    assert core.stats()["received"] == 1

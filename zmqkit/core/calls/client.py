@@ -3,10 +3,6 @@
 A call is a job with somebody who waits. `Dispatcher` has it in line or at an instance,
 `Connections` has the instances as they come and go. A call ends once: delivered, failed,
 expired or dropped.
-
-That an instance has closed is told by another connection than its answers come by, and may
-overtake them. So the client goes on listening to one that left until its last word (BYE), which
-says what it had taken, for LINGER_S_MAX at most.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The instances that a client uses as they come and go, and what it says to them.
 
 A client closes the connection of an instance that was lost, whose calls stay with it in case it
-returns. One that has closed and was not lost is listened to until it owes nothing any more, or
-for LINGER_S_MAX: its last answers may still be under way.
+returns. That an instance has closed is told by another connection than its answers come by, and
+may overtake them. So the client goes on listening to one that left until its last word (BYE),
+which says what it had taken, for LINGER_S_MAX at most.
 """
 
 from __future__ import annotations

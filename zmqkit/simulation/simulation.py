@@ -1,26 +1,26 @@
 """One seed, one world: users at work, faults, an end to them, and what must hold then.
 
-`python -m zmqkit.testing.simulation --seed N --trace` replays a run and prints its diary.
+`python -m zmqkit.simulation --seed N --trace` replays a run and prints its diary.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from zmqkit.errors import QueueFull
 from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
-from zmqkit.testing.feed import Reception
-from zmqkit.testing.garbage import inject
-from zmqkit.testing.network import Weather
-from zmqkit.testing.oracle import METHODS, NOWHERE, Broken, Called, expect
-from zmqkit.testing.process import ClientRole, Process, ServiceRole
-from zmqkit.testing.streams import STREAMS
-from zmqkit.testing.topic_users import TopicUsers
-from zmqkit.testing.world import Plan, World
+from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.feed import Reception
+from zmqkit.simulation.garbage import inject
+from zmqkit.simulation.network import Weather
+from zmqkit.simulation.oracle import METHODS, NOWHERE, Broken, Called, expect
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.topic_users import TopicUsers
+from zmqkit.simulation.world import Plan, World
 
 NAMES = ("orders", "stock")
 STORM_S = 8.0
@@ -153,7 +153,7 @@ class Simulation:
     def _calls(self, role: ClientRole) -> None:
         if role.closed or not role.process.host.alive or not self.storming:
             return
-        if not role.process.paused and role in role.process.clients:
+        if not role.process.paused and role in role.process.roles:
             for _ in range(self.random.choice((1, 1, 1, 2, 5))):
                 self._call(role)
         self._call_later(role)
@@ -178,9 +178,7 @@ class Simulation:
             )
         except QueueFull:
             return
-        if random.random() < 0.1:
-            delay = random.uniform(0.0, 0.5)
-            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+        self._perhaps_cancel(called)
 
     def _stream(self, role: ClientRole) -> None:
         random = self.random
@@ -194,9 +192,12 @@ class Simulation:
             )
         except QueueFull:
             return
-        if random.random() < 0.1:
-            delay = random.uniform(0.0, 0.5)
-            self.world.timeline.after(delay, lambda: self.world.cancel(called))
+        self._perhaps_cancel(called)
+
+    def _perhaps_cancel(self, called: Called) -> None:
+        if self.random.random() < 0.1:
+            delay = self.random.uniform(0.0, 0.5)
+            self.world.timeline.after(delay, partial(self.world.cancel, called))
 
     # Faults
 
@@ -249,7 +250,7 @@ class Simulation:
 
     def _leave(self) -> None:
         processes = self.world.processes.values()
-        roles = [role for p in processes for role in p.services if not role.leaving]
+        roles = [role for p in processes for role in p.of(ServiceRole) if not role.leaving]
         if roles:
             role = self.random.choice(roles)
             self.world.leave(role)
@@ -261,7 +262,7 @@ class Simulation:
             self.world.serve(role.process, role.record.name)
 
     def _hang_up(self) -> None:
-        roles = [role for p in self.world.processes.values() for role in p.clients]
+        roles = [role for p in self.world.processes.values() for role in p.of(ClientRole)]
         if roles:
             role = self.random.choice(roles)
             self.world.hang_up(role)
@@ -271,7 +272,7 @@ class Simulation:
     def _inject(self) -> None:
         connections = self.world.network.connections
         if connections:
-            inject(self.random, self.random.choice(connections))
+            inject(self.random, self.world.network, self.random.choice(connections))
 
     # The end
 
@@ -285,7 +286,9 @@ class Simulation:
         world.run(CALM_S)
         for process in world.processes.values():
             for name in self.offered[process.host.name]:
-                if not any(r.record.name == name and not r.leaving for r in process.services):
+                if not any(
+                    r.record.name == name and not r.leaving for r in process.of(ServiceRole)
+                ):
                     world.serve(process, name)
         self.topics.calm()
         world.run(CALM_S / 2)
@@ -297,9 +300,11 @@ class Simulation:
         world.oracle.slow = False
         judge_topics = self.topics.judge()
         tried: list[Called] = []
-        offered = {role.record.name for p in world.processes.values() for role in p.services}
+        offered = {
+            role.record.name for p in world.processes.values() for role in p.of(ServiceRole)
+        }
         for process in world.processes.values():
-            for role in process.clients:
+            for role in process.of(ClientRole):
                 if role.core.name.rpartition("/")[2] in offered:
                     tried += [world.call(role, "add", timeout_s=TRY_S) for _ in range(3)]
                     tried += [world.stream(role, "count", timeout_s=TRY_S) for _ in range(2)]
@@ -314,7 +319,7 @@ class Simulation:
         """What idles keeps nothing of calls."""
         self.world.run(IDLE_S)
         for process in self.world.processes.values():
-            for role in process.services:
+            for role in process.of(ServiceRole):
                 stats = role.core.stats()
                 expect(stats["in_flight"] == 0, "idle, nothing runs", role.name, stats)
                 expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
@@ -324,17 +329,17 @@ class Simulation:
         """What is closed holds nothing."""
         world = self.world
         for process in world.processes.values():
-            for role in list(process.clients):
+            for role in process.of(ClientRole):
                 world.oracle.judge_client(role)
                 world.hang_up(role)
-            for service in list(process.services):
+            for service in process.of(ServiceRole):
                 world.leave(service)
         self.topics.close()
         world.run(3.0)
         self.topics.judge_closed()
         for process in world.processes.values():
             membership = process.control.core
-            expect(not process.clients and not process.services, "closed roles are gone")
+            expect(not process.roles, "closed roles are gone")
             expect(not membership.neighbours, "who wants nobody has no neighbours")
         if not self.seeded:
             left = [c for c in world.network.connections if c.dialer.host.alive]
@@ -371,30 +376,4 @@ def _place(error: BaseException) -> str:
 
 def replay(seed: int) -> str:
     """The command that runs a seed again and prints its diary."""
-    return f"python -m zmqkit.testing.simulation --seed {seed} --trace"
-
-
-def main(arguments: list[str]) -> int:
-    """Run one seed, or many from there on; 1 if an invariant broke."""
-    parser = argparse.ArgumentParser(prog="python -m zmqkit.testing.simulation")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed")
-    parser.add_argument("--count", type=int, default=1, help="how many seeds")
-    parser.add_argument("--trace", action="store_true", help="print the diary")
-    options = parser.parse_args(arguments)
-    ends: Counter[str] = Counter()
-    failures = 0
-    for seed in range(options.seed, options.seed + options.count):
-        result = run(seed, keep=options.trace)
-        ends += result.ends
-        if options.trace:
-            print("\n".join(result.lines))
-        if result.broken:
-            failures += 1
-            print(f"seed {seed}: {result.broken}\n    {replay(seed)}")
-    print(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
-    print(f"{options.count} seeds, {failures} broken")
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return f"python -m zmqkit.simulation --seed {seed} --trace"

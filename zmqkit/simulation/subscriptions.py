@@ -10,15 +10,18 @@ sure to arrive while it lives. All else may get lost as in any weather, which st
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from zmqkit.model import Frames, PeerId
-from zmqkit.testing.network import Connection, Dialer, Listener
-from zmqkit.wire.publication import SUBSCRIBE, UNSUBSCRIBE
+from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.simulation.network import Connection, Dialer, Listener
+from zmqkit.wire import packet as wire
+from zmqkit.wire.publication import SUBSCRIBE, TALK, UNSUBSCRIBE
 
 NOTICE_S = 0.3
 LOOK_S = 0.25
+
+_HELLO = TALK + (wire.FIRST + wire.HELLO).to_bytes(4, "big")
 
 
 def subscription(frames: Frames) -> tuple[bytes, bytes]:
@@ -29,15 +32,21 @@ def subscription(frames: Frames) -> tuple[bytes, bytes]:
 
 @dataclass(eq=False)
 class TopicDialer(Dialer):
-    """One end that subscribes. dials: how many connections it has had."""
+    """One end that subscribes.
+
+    dials: how many connections it has had. asked: by which of them it said HELLO last.
+    """
 
     subscribed: dict[bytes, None] = field(default_factory=dict)
     dials: int = 0
+    asked: int = 0
 
     def send(self, frames: Frames) -> bool:
         """Hand over one message; a subscription is always taken."""
         verb, prefix = subscription(frames)
         if not verb:
+            if frames[0][:5] == _HELLO:
+                self.asked = self.dials + (self.connection is None)
             return super().send(frames)
         if verb == SUBSCRIBE:
             self.subscribed[prefix] = None
@@ -66,12 +75,11 @@ class TopicDialer(Dialer):
 class TopicListener(Listener):
     """One bound address that publishes.
 
-    notice: takes the name of a connection whose end is noticed. room: packets that each
+    room: packets that each
     connection holds, 0 for as many as the weather allows. pipes: the prefixes of each
     connection that is not known to have ended. refused: messages that found no room.
     """
 
-    notice: Callable[[PeerId], None] = field(kw_only=True)
     room: int = 0
     pipes: dict[PeerId, dict[bytes, None]] = field(default_factory=dict)
     refused: int = 0
@@ -92,15 +100,38 @@ class TopicListener(Listener):
             if self.network.is_cut(connection):
                 timeline.after(LOOK_S, look)
             else:
-                self.notice(connection.peer)
+                self.take(partial(self.end, connection.peer))
 
         timeline = self.network.timeline
         timeline.after(timeline.random.uniform(0.0, NOTICE_S), look)
 
-    # What the socket does in a turn of its process
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Send one message to whoever has subscribed to a beginning of it."""
+        if peer != EVERY_PEER:
+            return False
+        frame = bytes(frames[0])
+        for each, prefixes in self.pipes.items():
+            connection = self.connections.get(each)
+            if connection is not None and frame.startswith(tuple(prefixes)):
+                sent = self.network.carry(connection, frames, back=True)
+                self.refused += not sent
+        return True
 
-    def admit(self, peer: PeerId, frames: Frames) -> bool:
-        """Take what arrived; whether the socket passes it on."""
+    # What the socket does when it is read
+
+    def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
+        """What to read of a message that has arrived, which may be nothing."""
+        connection.there.load -= 1
+        admitted = self._admit(connection.peer, frames)
+        return [(EVERY_PEER, frames)] if admitted else []
+
+    def end(self, peer: PeerId) -> list[tuple[PeerId, Frames]]:
+        """Give a connection up; what the socket tells of that."""
+        prefixes = self.pipes.pop(peer, {})
+        ended = [prefix for prefix in prefixes if not self._holds(prefix)]
+        return [(EVERY_PEER, (UNSUBSCRIBE + prefix,)) for prefix in ended]
+
+    def _admit(self, peer: PeerId, frames: Frames) -> bool:
         prefixes = self.pipes.get(peer)
         if prefixes is None:
             return False
@@ -113,20 +144,6 @@ class TopicListener(Listener):
             prefixes.pop(prefix, None)
             return not self._holds(prefix)
         return True
-
-    def end(self, peer: PeerId) -> list[Frames]:
-        """Give a connection up; what the socket tells of that."""
-        prefixes = self.pipes.pop(peer, {})
-        return [(UNSUBSCRIBE + prefix,) for prefix in prefixes if not self._holds(prefix)]
-
-    def publish(self, frames: Frames) -> None:
-        """Send one message to whoever has subscribed to a beginning of it."""
-        frame = bytes(frames[0])
-        for peer, prefixes in self.pipes.items():
-            connection = self.connections.get(peer)
-            if connection is not None and frame.startswith(tuple(prefixes)):
-                sent = self.network.carry(connection, frames, back=True)
-                self.refused += not sent
 
     def _holds(self, prefix: bytes) -> bool:
         return any(prefix in prefixes for prefixes in self.pipes.values())

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from zmqkit.core.effects import Effect
 from zmqkit.model import Record
-from zmqkit.testing.process import Process
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.timeline import Timeline
 
 SOURCE = "mdns"
 
@@ -67,25 +68,23 @@ class Feed:
             heard = self.heard.get(process)
             if heard is not None and record.incarnation in self.records:
                 heard[record.incarnation] = record
-                process.post(tell)
+                process.control.driver.command(tell)
 
-        def tell(now: float) -> None:
-            control = process.control
+        def tell(now: float) -> list[Effect]:
             process.trace(f"hears of {record.label}")
-            control.perform(control.core.heard(record, SOURCE, now))
+            return process.control.core.heard(record, SOURCE, now)
 
         self._somewhen(process, hear)
 
     def _vanish(self, process: Process, incarnation: int) -> Callable[[], None]:
-        def tell(record: Record, now: float) -> None:
-            control = process.control
+        def tell(record: Record, now: float) -> list[Effect]:
             process.trace(f"hears the end of {incarnation:x}")
-            control.perform(control.core.vanished(record, SOURCE))
+            return process.control.core.vanished(record, SOURCE)
 
         def vanish() -> None:
             heard = self.heard.get(process, {})
             if incarnation in heard:
-                process.post(partial(tell, heard.pop(incarnation)))
+                process.control.driver.command(partial(tell, heard.pop(incarnation)))
 
         return vanish
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.model import LOOPBACK, Record, Url, parse_url
-from zmqkit.testing.feed import Feed, Reception
-from zmqkit.testing.network import Host, Network, Weather
-from zmqkit.testing.oracle import METHODS, Called, Oracle
-from zmqkit.testing.process import ClientRole, Process, ServiceRole
-from zmqkit.testing.streams import STREAMS
-from zmqkit.testing.timeline import Timeline
+from zmqkit.model import LOOPBACK, Record, parse_url
+from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.feed import Feed, Reception
+from zmqkit.simulation.network import Host, Network, Weather
+from zmqkit.simulation.oracle import METHODS, Called, Oracle
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.timeline import Timeline
 
 PORT = 5000
 LEAVE_S = 1.0
@@ -58,9 +58,10 @@ class World:
         """Start a process on the host of that name, or start it anew."""
         number = self._homes.setdefault(name, len(self._homes) + 1)
         host = Host(name, f"10.0.0.{number}" if self.plan.lan else LOOPBACK)
-        process = Process(self.network, host, self._draw(), self.oracle, self.timeline.note)
+        number, open = self._draw(), self.plan.lan
+        process = Process(self.network, host, number, self.timeline.note, open=open)
         port = self._port_of(host.address, name)
-        process.control.listen(f"tcp://{host.address}:{port}")
+        process.control.link.bind(f"tcp://{host.address}:{port}", (0, 0))
         offers = process.control.core.offers
         offers.control_ports.append(port)
         if self.plan.lan:
@@ -75,7 +76,7 @@ class World:
         """Kill a process: it settles, withdraws and closes nothing."""
         process = self.processes.pop(name)
         self.timeline.note(f"{name} crashes")
-        self.oracle.void(process.clients)
+        self.oracle.void(process.of(ClientRole))
         self.feed.leave(process)
         self.network.kill(process.host)
 
@@ -105,7 +106,7 @@ class World:
         self.timeline.note(f"{name} is at {address} now")
         self.network.readdress(process.host, address)
         control = process.control
-        self._in(process, lambda: control.perform(control.core.readdressed(self.timeline.now)))
+        control.driver.command(control.core.readdressed)
         for record in [*self.feed.records.values()]:
             if record.process == control.core.process:
                 # What is remembered of the old address is not out of date yet.
@@ -118,8 +119,8 @@ class World:
         record = self.record(process, name, "service")
         core = ServiceCore(record.incarnation, METHODS, self.plan.concurrency, STREAMS)
         core.about.update(about(record))
-        role = ServiceRole(process, record, core)
-        self._in(process, lambda: process.add_service(role, endpoint_of(record)))
+        role = ServiceRole(process, record, core, self.oracle)
+        role.start()
         self.feed.announce(record)
         return role
 
@@ -133,9 +134,7 @@ class World:
     def seed(self, process: Process, url: str) -> None:
         """Give a process the address of another, as ZMQKIT_PEERS does."""
         core, address = process.control.core, parse_url(url)
-        process.post(
-            lambda now: process.control.perform(core.seed(address, "", "service", now))
-        )
+        process.control.driver.command(lambda now: core.seed(address, "", "service", now))
 
     def leave(self, role: ServiceRole) -> None:
         """Stop a service as users do: say so, finish what it has for a second, close."""
@@ -151,38 +150,33 @@ class World:
                 self.timeline.after(0.05, finish)
             else:
                 self.feed.withdraw(role.record.incarnation)
-                self._in(process, lambda: process.remove_service(role))
+                role.close_soon()
 
-        self._in(process, lambda: role.perform(role.core.leave()))
+        role.driver.command(lambda now: role.core.leave())
         self.timeline.after(0.05, finish)
 
     def client(self, process: Process, target: str) -> ClientRole:
         """Start a client of a name or a URL."""
-        url: Url | None = parse_url(target) if "://" in target else None
-        role = ClientRole(process, target, self._draw(), self.plan.window)
-        self._in(process, lambda: process.add_client(role, url, open=self.plan.lan))
+        role = ClientRole(process, target, self._draw(), self.plan.window, self.oracle)
+        role.start()
         return role
 
     def hang_up(self, role: ClientRole) -> None:
         """Close a client."""
-        process = role.process
 
-        def close() -> None:
-            if role.closed:
-                return
-            process.remove_client(role, open=self.plan.lan)
+        def close(now: float) -> None:
+            role.close()
             self.oracle.judge_client(role)
 
-        self._in(process, close)
+        role.driver.post(close)
 
     def control_urls(self, *, but: Process, offering: str = "") -> list[str]:
         """Where other processes listen, those only that offer a name if one is given."""
         return [
-            process.control.listener.endpoint
+            process.control.endpoint
             for process in self.processes.values()
             if process is not but
-            and process.control.listener is not None
-            and (not offering or any(role.record.name == offering for role in process.services))
+            and (not offering or offering in [r.record.name for r in process.of(ServiceRole)])
         ]
 
     def call(
@@ -196,8 +190,7 @@ class World:
     ) -> Called:
         """Make a call now, in a turn of its process."""
         called = self.oracle.call(role, method, timeout_s=timeout_s, wait_s=wait_s, **options)  # type: ignore[arg-type]  # the oracle's own options
-        role.touched = True
-        role.process.post(lambda now: None)
+        role.driver.wake()
         return called
 
     def stream(
@@ -212,20 +205,15 @@ class World:
         """Ask for a stream now, in a turn of its process, and have somebody read it."""
         options = CallOptions(timeout_s, wait_s, attempts=attempts)
         called = self.oracle.stream(role, method, options)
-        role.touched = True
         assert called.reader is not None
-        role.process.post(called.reader.read_on)
+        role.driver.post(called.reader.read_on)
         return called
 
     def cancel(self, called: Called) -> None:
         """Give a call up."""
         role = called.role
 
-        def give_up(now: float) -> None:
-            if not role.closed:
-                role.perform(role.core.cancel(called.sequence, now))
-
-        role.process.post(give_up)
+        role.driver.command(lambda now: role.core.cancel(called.sequence, now))
 
     def url_of(self, name: str) -> str:
         """Where the process of that name listens, or did, where ports stay."""
@@ -255,10 +243,6 @@ class World:
 
     # Inside
 
-    def _in(self, process: Process, action: Callable[[], None]) -> None:
-        """Do something in a turn of the process."""
-        process.post(lambda now: action())
-
     def _draw(self) -> int:
         return self.random.getrandbits(63) | 1
 
@@ -278,8 +262,3 @@ def about(record: Record) -> dict[str, object]:
     """What a role says of itself and its process in WELCOME."""
     row = [record.name, record.role, record.incarnation, record.port]
     return {"process": record.process, "control": record.control_port, "roles": [row]}
-
-
-def endpoint_of(record: Record) -> str:
-    """Where a role listens."""
-    return f"tcp://{record.addresses[0]}:{record.port}"

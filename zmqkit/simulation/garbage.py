@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from zmqkit.model import Frames
-from zmqkit.testing.network import Connection
-from zmqkit.testing.subscriptions import TopicListener
+from zmqkit.simulation.network import Connection, Network
+from zmqkit.simulation.subscriptions import TopicListener
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.publication import EVERYBODY, TALK, private
@@ -58,21 +58,19 @@ def frames(random: Random, target: int = 0) -> Frames:
     return made if random.random() < 0.9 else random.choice(((), made + made))
 
 
-def inject(random: Random, connection: Connection) -> None:
+def inject(random: Random, network: Network, connection: Connection) -> None:
     """Have garbage arrive at both ends of a connection."""
     topics = isinstance(connection.listener, TopicListener)
     for _ in range(random.randint(1, 20)):
         made = behind(random, frames(random), TALK) if topics else frames(random)
-        connection.listener.take(connection.peer, made, connection.there)
-        connection.there.load += 1
+        network.inject(connection, made, back=False)
     for _ in range(random.randint(1, 20)):
         made = frames(random)
         if topics:
             made = behind(random, made, b"kitchen.", private(EVERYBODY))
         elif is_word_of_a_stranger(made):
             continue
-        connection.back.load += 1
-        connection.dialer.take(connection.dialer.peer, made, connection.back)
+        network.inject(connection, made, back=True)
 
 
 def behind(random: Random, made: Frames, *before: bytes) -> Frames:

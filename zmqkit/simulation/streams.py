@@ -21,7 +21,7 @@ from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
 
 if TYPE_CHECKING:
-    from zmqkit.testing.process import ClientRole, ServiceRole
+    from zmqkit.simulation.calls import ClientRole, ServiceRole
 
 STREAMS = {"count": False, "tell": True, "count-boom": False}
 """What each simulated service streams, and whether it is idempotent."""
@@ -51,23 +51,23 @@ class Generator:
 
     def go_on(self) -> None:
         """Go on after a while."""
-        self._role.process.later(self._pause(), self._step)
+        self._role.driver.later(self._pause(), self._step)
 
     def _step(self, now: float) -> None:
         role, request = self._role, self._request
-        if self.closed:
+        if self.closed or role.closed:
             return
         for _ in range(self._random.choice((1, 1, 3, 10))):
             if not request.goes_on or self.given == length(self._token):
                 break
-            role.perform(role.core.yielded(request, self._value(), now))
+            role.driver.perform(role.core.yielded(request, self._value(), now))
             self.given += 1
         if request.cancelled or self.given == length(self._token):
             self.closed = True
             error = self._error() if request.method == "count-boom" else None
-            role.perform(role.core.ended(request, error, now))
+            role.driver.perform(role.core.ended(request, error, now))
         elif not request.goes_on or self._random.random() < 0.3:
-            role.perform(role.core.paused(request, now))
+            role.driver.perform(role.core.paused(request, now))
         else:
             self.go_on()
 
@@ -122,19 +122,17 @@ class Reader:
         if len(self.values) >= self._stops_at:
             self.gone = True
             if not role.closed:
-                role.perform(role.core.cancel(call.sequence, now))
+                role.driver.perform(role.core.cancel(call.sequence, now))
             self._finished(now)
             return
         if call.values:
             self.values.append(role.core.take(call))
-            role.touched = True
-            role.process.later(self._random.random() * self._lazy, self.read_on)
+            role.driver.later(self._random.random() * self._lazy, self.read_on)
         elif call.over:
             self._finished(now)
         else:
             begun = call.begun
             role.core.listen(call, self, now)
-            role.touched = True
             self.waits_until = now + call.options.timeout_s if begun else call.deadline_at
 
     def read(self) -> list[list[object]]:

@@ -15,9 +15,9 @@ from math import inf
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.subscriber import Gap
 from zmqkit.options import STALL_S
-from zmqkit.testing.oracle import SLACK_S, expect
-from zmqkit.testing.timeline import Timeline
-from zmqkit.testing.topics import PublisherRole, SubscriberRole
+from zmqkit.simulation.oracle import SLACK_S, expect
+from zmqkit.simulation.timeline import Timeline
+from zmqkit.simulation.topics import PublisherRole, SubscriberRole
 from zmqkit.wire.publication import private
 
 HEAVY_BYTES = 1 << 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tests.packets import read, welcome
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect, Note, Send, Settle, Tell
 from zmqkit.errors import PeerError
 from zmqkit.model import PeerId
-from zmqkit.testing.packets import read, welcome
 from zmqkit.wire.packet import request_body
 
 CLIENT = 1

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.model import parse_url
 from zmqkit.options import STALL_S
-from zmqkit.testing.oracle import expect
-from zmqkit.testing.process import Process
-from zmqkit.testing.topic_oracle import TopicOracle
-from zmqkit.testing.topics import (
-    STYLES,
-    PublisherRole,
-    SubscriberRole,
-    start_publisher,
-    start_subscriber,
-    stop_publisher,
-    stop_subscriber,
-)
-from zmqkit.testing.world import World, about, endpoint_of
+from zmqkit.simulation.oracle import expect
+from zmqkit.simulation.process import Process
+from zmqkit.simulation.topic_oracle import TopicOracle
+from zmqkit.simulation.topics import STYLES, PublisherRole, SubscriberRole
+from zmqkit.simulation.world import World, about
 
 NAMES = ("weather", "prices")
 TOPICS = ("kitchen.celsius", "kitchen.humidity", "cellar", "c", "ça")
@@ -89,11 +81,9 @@ class TopicUsers:
         heavy = random.random() < self.heavy
         self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
 
-        def start(now: float) -> None:
-            start_publisher(role, endpoint_of(record), now)
-            world.feed.announce(record)  # not before the process lists it
-
-        process.post(start)
+        role.start()
+        # Not before the process lists it.
+        process.control.driver.post(lambda now: world.feed.announce(record))
         self._publish_later(role)
         return role
 
@@ -107,8 +97,7 @@ class TopicUsers:
         role = SubscriberRole(process, target, core, prefixes, self.oracle)
         role.latest = latest
         self.oracle.enter(role)
-        url = parse_url(target) if "://" in target else None
-        process.post(lambda now: start_subscriber(role, url, now, open=world.plan.lan))
+        role.start()
         return role
 
     def _subscriber(self, process: Process) -> None:
@@ -128,21 +117,20 @@ class TopicUsers:
     def _publishes(self, role: PublisherRole) -> None:
         if role.closed or not role.process.host.alive or not self.storming:
             return
-        if not role.process.paused and role in role.process.topics:
+        if not role.process.paused and role in role.process.roles:
             count = self.random.choice((1, 1, 3, 20, 200))
             topics = self.random.choices(TOPICS, k=count)
-            role.process.post(lambda now: role.publish(topics, now))
+            role.driver.post(lambda now: role.publish(topics, now))
         self._publish_later(role)
 
     # Faults
 
     def _all_publishers(self) -> list[PublisherRole]:
-        roles = [role for p in self.world.processes.values() for role in p.topics]
-        return [r for r in roles if isinstance(r, PublisherRole) and not r.leaving]
+        processes = self.world.processes.values()
+        return [r for p in processes for r in p.of(PublisherRole) if not r.leaving]
 
     def _all_subscribers(self) -> list[SubscriberRole]:
-        roles = [role for p in self.world.processes.values() for role in p.topics]
-        return [role for role in roles if isinstance(role, SubscriberRole)]
+        return [r for p in self.world.processes.values() for r in p.of(SubscriberRole)]
 
     def _withdraw(self) -> None:
         """A publisher leaves; another of its name starts there in a while."""
@@ -155,12 +143,8 @@ class TopicUsers:
 
     def _leave(self, role: PublisherRole) -> None:
         role.leaving = True
-
-        def stop(now: float) -> None:
-            self.world.feed.withdraw(role.record.incarnation)
-            stop_publisher(role, now)
-
-        role.process.post(stop)
+        role.driver.post(lambda now: self.world.feed.withdraw(role.record.incarnation))
+        role.close_soon()
 
     def _publish_again(self, role: PublisherRole) -> None:
         if role.process.host.alive and self.storming:
@@ -173,7 +157,7 @@ class TopicUsers:
             role = self.random.choice(roles)
             had = self.random.random() < 0.7
             prefix = self.random.choice([*role.prefixes] if had and role.prefixes else PREFIXES)
-            role.process.post(lambda now: self._toggle(role, prefix, now))
+            role.driver.post(lambda now: self._toggle(role, prefix, now))
 
     def _toggle(self, role: SubscriberRole, prefix: str, now: float) -> None:
         if role.closed:
@@ -185,7 +169,7 @@ class TopicUsers:
         role.unsubscribe(prefix)
         self.oracle.forget(role, prefix)
         delay = self.random.uniform(0.0, 1.0)
-        role.process.later(delay, lambda now: self._toggle(role, prefix, now))
+        role.driver.later(delay, lambda now: self._toggle(role, prefix, now))
 
     def _rest(self) -> None:
         """Somebody stops reading for a while."""
@@ -200,12 +184,8 @@ class TopicUsers:
         roles = self._all_subscribers()
         if roles:
             role = self.random.choice(roles)
-            self._hang_up(role)
+            role.close_soon()
             self._subscriber(role.process)
-
-    def _hang_up(self, role: SubscriberRole) -> None:
-        open = self.world.plan.lan
-        role.process.post(lambda now: stop_subscriber(role, open=open))
 
     # The end
 
@@ -230,7 +210,7 @@ class TopicUsers:
             there = [s for s in subscribers if publisher in self._publishers_of(s, publishers)]
             joined = publisher.core.audience.joined_count
             expect(self.lossy or joined == len(there), "healed, all joined", publisher.name)
-            publisher.process.post(lambda now, role=publisher: role.publish(TOPICS, now))  # type: ignore[misc]  # the loop's own
+            publisher.driver.post(partial(publisher.publish, TOPICS))
 
         def judge() -> None:
             for subscriber in subscribers:
@@ -247,24 +227,17 @@ class TopicUsers:
         found = [role for role in publishers if role.record.name == name]
         if not place:
             return found
-        return [
-            role
-            for role in found
-            if role.process.control.listener is not None
-            and role.process.control.listener.endpoint == place
-        ]
+        return [role for role in found if role.process.control.endpoint == place]
 
     def close(self) -> None:
         """Have everybody leave."""
         for subscriber in self._all_subscribers():
-            self._hang_up(subscriber)
+            subscriber.close_soon()
         for publisher in self._all_publishers():
             self._leave(publisher)
 
     def judge_closed(self) -> None:
         """Nobody is subscribed to anything any more."""
-        for process in self.world.processes.values():
-            expect(not process.topics, "closed roles are gone")
         for known in self.oracle.published.values():
             if known.role.process.host.alive:
                 left = known.role.core.audience.listeners

@@ -12,6 +12,7 @@ order; all of it if it ends by itself. Each wait for a value ends in time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -31,9 +32,9 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
-from zmqkit.testing.process import ClientRole, ServiceRole
-from zmqkit.testing.streams import STREAMS, Generator, Reader, length
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
+from zmqkit.simulation.timeline import Timeline
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
@@ -49,10 +50,6 @@ NOWHERE = "nowhere"
 """A method that nobody has."""
 
 _NIL = b"\xc0"
-_FAULTS = {
-    NoService: "NoService", NoMethod: "NoMethod", RemoteError: "RemoteError",
-    CallTimeout: "CallTimeout", CallCancelled: "CallCancelled",
-}  # fmt: skip
 
 
 class Broken(AssertionError):
@@ -177,7 +174,7 @@ class Oracle:
 
     # What the driver asks for
 
-    def settled(self, role: ClientRole, outcomes: list[Outcome]) -> None:
+    def settled(self, role: ClientRole, outcomes: Sequence[Outcome]) -> None:
         """Judge the ends of calls."""
         now = self.timeline.now
         for called, value, error in outcomes:
@@ -209,7 +206,7 @@ class Oracle:
         if isinstance(reader.call.error, CallTimeout):
             early = reader.waits_until - now
             expect(early < EARLY_S, "a wait times out no earlier than asked", role.name, early)
-        role.process.post(reader.read_on)
+        role.driver.post(reader.read_on)
 
     def _read(self, called: Called, now: float) -> None:
         """Judge what was read of a stream, to its end or to where its reader left."""

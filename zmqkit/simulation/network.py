@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from zmqkit.model import Frames, PeerId
-from zmqkit.testing.timeline import Timeline
+from zmqkit.simulation.timeline import Timeline
 
 HEARTBEAT_S = 3.0
 REDIAL_S = 0.1
@@ -64,11 +65,11 @@ class Lane:
     held: list[Frames] = field(default_factory=list)
 
 
-class Take(Protocol):
-    """Takes what arrives: from whom, the frames, and the lane to relieve once it is handled."""
+Arrival = Callable[[], list[tuple[PeerId, Frames]]]
+"""Something that has arrived: gives what its receiver is to read, once it does so."""
 
-    def __call__(self, peer: PeerId, frames: Frames, lane: Lane) -> None: ...
-
+Take = Callable[[Arrival], None]
+"""Keeps what arrives until it is read."""
 
 Watch = Callable[[PeerId, bool], None]
 """Takes the news that a connection was made (true) or broke (false)."""
@@ -117,6 +118,11 @@ class Dialer:
         self.parked.append(frames)
         return True
 
+    def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
+        """What to read of a message that has arrived."""
+        connection.back.load -= 1
+        return [] if self.closed else [(self.peer, frames)]
+
     def opened(self, connection: Connection) -> None:
         """Send along a new connection what was parked."""
         while self.parked:
@@ -131,18 +137,24 @@ class Dialer:
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """One bound address and the connections to it."""
+    """One bound address and the connections to it; number: of the bind, begins their names."""
 
     network: Network
     host: Host
     endpoint: str
     take: Take
+    number: int = 0
     connections: dict[PeerId, Connection] = field(default_factory=dict)
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
         """Hand over one message; false when there is no route or no room."""
         connection = self.connections.get(peer)
         return connection is not None and self.network.carry(connection, frames, back=True)
+
+    def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
+        """What to read of a message that has arrived."""
+        connection.there.load -= 1
+        return [(connection.peer, frames)]
 
     def accept(self, dialer: Dialer, peer: PeerId) -> Connection:
         """Have one more connection, under a name that nobody had before."""
@@ -184,24 +196,14 @@ class Network:
 
     # What processes do
 
-    def listen(self, host: Host, endpoint: str, take: Take) -> Listener:
-        """Bind an address that nobody has."""
-        return self.bind(Listener(self, host, endpoint, take))
-
     def bind(self, listener: L) -> L:
         """Have connections made to a listener, at an address that nobody has."""
         assert listener.endpoint not in self.listeners
         self.listeners[listener.endpoint] = listener
         return listener
 
-    def dial(
-        self, host: Host, peer: PeerId, endpoint: str, take: Take, watch: Watch | None = None
-    ) -> Dialer:
-        """Connect to an address, now or once somebody is there."""
-        return self.connect(Dialer(self, host, peer, endpoint, take, watch))
-
     def connect(self, dialer: D) -> D:
-        """Have a dialer make its connection."""
+        """Have a dialer make its connection, now or once somebody is there."""
         self._later(self.weather.delay_s, lambda: self._dial(dialer))
         return dialer
 
@@ -222,14 +224,21 @@ class Network:
             return True
         delay = random.uniform(*weather.delay_s)
         lane.clear_at = max(lane.clear_at, self.timeline.now + delay)
-        self.timeline.at(lane.clear_at, lambda: self._arrive(connection, lane, frames))
+        arrive = partial(self._arrive, connection, lane, frames)
+        self.timeline.at(lane.clear_at, arrive)
         if weather.duplicate and not lane.once and random.random() < weather.duplicate:
             lane.load += 1
             again_at = lane.clear_at + random.uniform(0.0, 0.5)
-            self.timeline.at(again_at, lambda: self._arrive(connection, lane, frames))
+            self.timeline.at(again_at, arrive)
         return True
 
     # What befalls it
+
+    def inject(self, connection: Connection, frames: Frames, *, back: bool) -> None:
+        """Have a message arrive that nobody sent."""
+        lane = connection.back if back else connection.there
+        lane.load += 1
+        self._arrive(connection, lane, frames)
 
     def cut(self, a: Host, b: Host) -> None:
         """Let nothing pass between two hosts."""
@@ -279,7 +288,7 @@ class Network:
             if host in (connection.dialer.host, connection.listener.host):
                 connection.dialer.closed |= connection.dialer.host is host
                 if not self.is_cut(connection):
-                    self._later((0.001, 0.006), lambda c=connection: self.break_(c))  # type: ignore[misc]  # the loop's own
+                    self._later((0.001, 0.006), partial(self.break_, connection))
 
     def break_(self, connection: Connection) -> None:
         """Lose a connection; the side that dialed notices and dials again."""
@@ -317,14 +326,13 @@ class Network:
         """Break the watched ones if they are stalled for as long as heartbeats allow."""
         for connection in list(connections):
             connection.epoch += 1
-            epoch = connection.epoch
-
-            def lapse(c: Connection = connection, epoch: int = epoch) -> None:
-                if c.alive and c.epoch == epoch and self._is_stalled(c):
-                    self.break_(c)
-
             if connection.dialer.watch is not None:
+                lapse = partial(self._lapse, connection, connection.epoch)
                 self._later((HEARTBEAT_S, HEARTBEAT_S + 1.0), lapse)
+
+    def _lapse(self, connection: Connection, epoch: int) -> None:
+        if connection.alive and connection.epoch == epoch and self._is_stalled(connection):
+            self.break_(connection)
 
     def _revive(self, connection: Connection) -> None:
         """Deliver what a cut held back, to a stopped process too: its kernel takes it."""
@@ -339,23 +347,19 @@ class Network:
         for lane in (connection.there, connection.back):
             held, lane.held = lane.held, []
             for frames in held:
-                self.timeline.after(0.0, self._arrival(connection, lane, frames))
-
-    def _arrival(
-        self, connection: Connection, lane: Lane, frames: Frames
-    ) -> Callable[[], None]:
-        return lambda: self._arrive(connection, lane, frames)
+                self.timeline.after(0.0, partial(self._arrive, connection, lane, frames))
 
     def _arrive(self, connection: Connection, lane: Lane, frames: Frames) -> None:
+        dialer, listener = connection.dialer, connection.listener
         back = lane is connection.back
         if not connection.alive and not lane.drains:
             lane.load -= 1
         elif self.is_cut(connection):
             lane.held.append(frames)
-        elif back and not connection.dialer.closed:
-            connection.dialer.take(connection.dialer.peer, frames, lane)
-        elif not back and connection.listener.host.alive:
-            connection.listener.take(connection.peer, frames, lane)
+        elif back and not dialer.closed:
+            dialer.take(partial(dialer.read, connection, frames))
+        elif not back and listener.host.alive:
+            listener.take(partial(listener.read, connection, frames))
         else:
             lane.load -= 1
 
@@ -368,7 +372,7 @@ class Network:
             self._later((dialer.redial_s / 2, dialer.redial_s), lambda: self._dial(dialer))
             return
         self._number += 1
-        peer = b"\0" + self._number.to_bytes(4, "big")
+        peer = bytes((listener.number,)) + self._number.to_bytes(4, "big")
         connection = dialer.connection = listener.accept(dialer, peer)
         self._connections[connection] = None
         dialer.redial_s = REDIAL_S

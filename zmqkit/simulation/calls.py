@@ -1,0 +1,90 @@
+"""Clients and services under the simulated driver; handlers take virtual time."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.effects import Effect, Request
+from zmqkit.drivers.perform import Hands
+from zmqkit.limits import ClientLimits
+from zmqkit.links.profile import Profile
+from zmqkit.model import Record
+from zmqkit.simulation.process import BoundRole, Process, SeekingRole
+from zmqkit.simulation.streams import Generator
+
+if TYPE_CHECKING:
+    from zmqkit.simulation.oracle import Oracle
+
+
+class ClientRole(SeekingRole):
+    """One client: calls to a name, or to whoever is behind a URL."""
+
+    def __init__(
+        self,
+        process: Process,
+        target: str,
+        incarnation: int,
+        window: tuple[int, int],
+        oracle: Oracle,
+    ) -> None:
+        items, size = window
+        limits = ClientLimits(stream_items_max=items, stream_bytes_max=size)
+        self.core: ClientCore = ClientCore(target, incarnation, limits)
+        hands = Hands(settle=partial(oracle.settled, self))
+        name, sought = f"client-{incarnation:x}", ("service", target)
+        super().__init__(process, name, self.core, sought, Profile.DATA, hands)
+
+
+class ServiceRole(BoundRole):
+    """One service: what its quick handlers answer leaves at the end of the turn."""
+
+    def __init__(
+        self, process: Process, record: Record, core: ServiceCore, oracle: Oracle
+    ) -> None:
+        self.core: ServiceCore = core
+        self._oracle = oracle
+        self._results: list[Result] = []
+        hands = Hands(
+            handle=self._handle,
+            advance=self._advance,
+            abort=self._abort,
+            finished=self._finished,
+        )
+        super().__init__(process, record, core, Profile.DATA, hands)
+
+    def rested(self, now: float) -> None:
+        """What finished behind the last look is answered after the next."""
+        if self._results:
+            self.driver.wake()
+
+    def _handle(self, requests: list[Request]) -> None:
+        for request in requests:
+            duration_s, answer = self._oracle.handle(self, request)
+            if duration_s > 0.0:
+                self.driver.later(duration_s, partial(self._handled, request, answer))
+            else:
+                self._results.append((request, answer))
+
+    def _handled(self, request: Request, answer: Answer, now: float) -> None:
+        if not self.closed:
+            self.driver.perform(self.core.handled([(request, answer)], now))
+
+    def _finished(self) -> list[Effect]:
+        results, self._results = self._results, []
+        now = self.process.network.timeline.now
+        return self.core.handled(results, now) if results else []
+
+    def _advance(self, requests: list[StreamRequest]) -> None:
+        for stream in requests:
+            if stream.running is None:
+                stream.running = self._oracle.begin(self, stream)
+            assert isinstance(stream.running, Generator)
+            stream.running.go_on()
+
+    def _abort(self, requests: list[Request]) -> None:
+        """Nothing to do: generators see it at their next step."""

@@ -1,0 +1,125 @@
+"""A link in virtual time: dialers and listeners of a simulated network behind `Link`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from zmqkit.errors import AddressTaken
+from zmqkit.links.profile import Profile
+from zmqkit.model import Frames, PeerId
+from zmqkit.options import CREDIT_PACKETS
+from zmqkit.simulation.diary import summary, told
+from zmqkit.simulation.network import Arrival, Dialer, Host, Listener, Network
+from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
+
+
+class SimulatedLink:
+    """A `Link` of a host. It has no descriptors: `wake` is called when something arrives.
+
+    trace: writes what it carries into a diary. dialers, listeners: its ends in the network.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        host: Host,
+        profile: Profile,
+        wake: Callable[[], None],
+        trace: Callable[[str], None],
+    ) -> None:
+        self.descriptors: tuple[int, ...] = ()
+        self.dialers: dict[PeerId, Dialer] = {}
+        self.listeners: list[Listener] = []
+        self._network = network
+        self._host = host
+        self._watched = profile is Profile.CONTROL
+        self._topics = profile in (Profile.TOPICS, Profile.TOPICS_WITH_CREDIT)
+        self._told = told if self._topics else summary
+        self._room = CREDIT_PACKETS if profile is Profile.TOPICS_WITH_CREDIT else 0
+        self._wake = wake
+        self._trace = trace
+        self._closed = False
+        self._inbox: deque[Arrival] = deque()
+        self._changes: list[tuple[Dialer, bool]] = []
+
+    def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
+        """Own the address; AddressTaken when another link does."""
+        network, host = self._network, self._host
+        if endpoint in network.listeners:
+            raise AddressTaken(f"{endpoint} is bound already in this network")
+        number = len(self.listeners)
+        if self._topics:
+            listener: Listener = TopicListener(
+                network, host, endpoint, self._take, number, room=self._room
+            )
+        else:
+            listener = Listener(network, host, endpoint, self._take, number)
+        self.listeners.append(network.bind(listener))
+        return endpoint
+
+    def connect(self, peer: PeerId, endpoint: str) -> None:
+        """Dial, now and whenever the connection breaks, until `disconnect`."""
+        self.disconnect(peer)
+        kind = TopicDialer if self._topics else Dialer
+        watch = self._change if self._watched else None
+        dialer = kind(self._network, self._host, peer, endpoint, self._take, watch)
+        self.dialers[peer] = self._network.connect(dialer)
+
+    def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
+        """Dial no more; what was under way may get lost."""
+        dialer = self.dialers.pop(peer, None)
+        if dialer is not None:
+            dialer.close()
+
+    def send(self, peer: PeerId, frames: Frames) -> bool:
+        """Hand over one message; false when there is no route or no room."""
+        self._trace(f"> {self._told(frames)}")
+        dialer = self.dialers.get(peer)
+        if dialer is not None:
+            return dialer.send(frames)
+        sent = [listener.send(peer, frames) for listener in self.listeners]
+        return any(sent)
+
+    def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
+        """What has arrived, within the budget."""
+        messages: list[tuple[PeerId, Frames]] = []
+        while self._inbox and len(messages) < packets_max and bytes_max > 0:
+            for peer, frames in self._inbox.popleft()():
+                self._trace(f"< {self._told(frames)}")
+                messages.append((peer, frames))
+                bytes_max -= sum(map(len, frames))
+        return messages
+
+    def changes(self) -> list[tuple[PeerId, bool]]:
+        """Connections that were made or broke, of those that are watched."""
+        changes, self._changes = self._changes, []
+        return [(d.peer, up) for d, up in changes if self.dialers.get(d.peer) is d]
+
+    def pending(self) -> bool:
+        """Whether something has arrived."""
+        return bool(self._inbox or self._changes)
+
+    def fileno(self) -> int:
+        """There is none: virtual time stands still while anybody waits."""
+        return -1
+
+    def close(self, linger_s: float) -> None:
+        """Break all connections and give the addresses back; last words may arrive."""
+        for peer in list(self.dialers):
+            self.disconnect(peer)
+        while self.listeners:
+            self.listeners.pop().close()
+        self._closed = True
+        self._inbox.clear()
+
+    # What the network calls
+
+    def _take(self, arrival: Arrival) -> None:
+        if not self._closed:
+            self._inbox.append(arrival)
+            self._wake()
+
+    def _change(self, peer: PeerId, up: bool) -> None:
+        self._changes.append((self.dialers[peer], up))
+        self._wake()

@@ -1,0 +1,240 @@
+"""One process of a world: membership and roles, each with a link and a driver of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Protocol, TypeVar
+
+from zmqkit.core.effects import Core, Effect, Note, Tell
+from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.wants import key_of
+from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
+from zmqkit.links.profile import Profile
+from zmqkit.model import PeerId, Record, parse_url
+from zmqkit.simulation.driver import SimulatedDriver
+from zmqkit.simulation.link import SimulatedLink
+from zmqkit.simulation.network import Host, Network
+
+R = TypeVar("R", bound="Role")
+
+
+class RoleCore(Core, Protocol):
+    """What the cores of roles offer beside."""
+
+    def close(self) -> list[Effect]:
+        """Say goodbye, and have all waits end."""
+
+
+class SeekingCore(RoleCore, Protocol):
+    """What the cores of roles that look for others offer beside."""
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news."""
+
+
+class Part:
+    """A core that is driven on a link of its own.
+
+    To simulate one more role, make its core and one of these, and a user that commands it.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        name: str,
+        core: Core,
+        profile: Profile,
+        hands: Hands,
+        *,
+        changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
+        receive_all: ReceiveAll | None = None,
+    ) -> None:
+        self.process = process
+        self.name = name
+        network = process.network
+        hands.note = self._note
+        self.link = SimulatedLink(network, process.host, profile, self._wake, self.trace)
+        driver = Driver(
+            core,
+            self.link,
+            hands,
+            changed=changed,
+            receive_all=receive_all,
+            clock=lambda: network.timeline.now,
+        )
+        self.driver = SimulatedDriver(driver, process, self.rested)
+        process.drivers.append(self.driver)
+
+    def trace(self, text: str) -> None:
+        """Write into the diary of the world."""
+        self.process.trace(f"{self.name} {text}")
+
+    def rested(self, now: float) -> None:
+        """Look around after a turn."""
+
+    def _wake(self) -> None:
+        self.driver.wake()
+
+    def _note(self, note: Note) -> None:
+        self.trace(f"notes {note.event}")
+
+
+class Control(Part):
+    """Membership and its control connections."""
+
+    def __init__(self, process: Process, number: int) -> None:
+        self.core = MembershipCore(number)
+        hands = Hands(tell=self._tell)
+        super().__init__(
+            process, "control", self.core, Profile.CONTROL, hands, changed=self._changed
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self.link.listeners[0].endpoint
+
+    def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
+        return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
+
+    def _tell(self, tell: Tell) -> None:
+        self.trace(f"tells {tell.news} {tell.incarnation:x} {tell.text}")
+        for role in self.process.of(SeekingRole):
+            if role.key == tell.key:
+                role.driver.command(partial(role.core.hear, tell))
+
+
+class Role(Part):
+    """What users make: a part that its process has until it is closed."""
+
+    core: RoleCore
+
+    @property
+    def closed(self) -> bool:
+        """Whether it does nothing any more."""
+        return self.driver.closed
+
+    def start(self) -> None:
+        """Have the process have it."""
+        self.process.roles.append(self)
+
+    def close(self) -> None:
+        """Close core and link, in a turn; to do so twice is to do it once."""
+        if not self.closed:
+            self.driver.perform(self.core.close())
+            self.core.check()
+            self.driver.close()
+            self.process.roles.remove(self)
+
+    def close_soon(self) -> None:
+        """Close it in a turn of its own."""
+        self.driver.post(lambda now: self.close())
+
+
+class BoundRole(Role):
+    """A role that others find: it listens where its record says."""
+
+    def __init__(
+        self, process: Process, record: Record, core: RoleCore, profile: Profile, hands: Hands
+    ) -> None:
+        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hands)
+        self.record = record
+        self.leaving = False
+
+    def start(self) -> None:
+        """Listen, and be listed by the process."""
+        super().start()
+        self.link.bind(f"tcp://{self.record.addresses[0]}:{self.record.port}", (0, 0))
+        control = self.process.control
+        control.driver.command(lambda now: control.core.offer(self.record, now, open=True))
+
+    def close(self) -> None:
+        """Close it, and be listed no longer."""
+        if not self.closed:
+            super().close()
+            control, incarnation = self.process.control, self.record.incarnation
+            control.driver.command(lambda now: control.core.retract(incarnation, now))
+
+
+class SeekingRole(Role):
+    """A role that looks for those of a name, or for whoever is behind a URL."""
+
+    core: SeekingCore
+
+    def __init__(
+        self,
+        process: Process,
+        name: str,
+        core: SeekingCore,
+        sought: tuple[str, str],
+        profile: Profile,
+        hands: Hands,
+        receive_all: ReceiveAll | None = None,
+    ) -> None:
+        """sought: the role of those it looks for, and their name or URL."""
+        super().__init__(process, name, core, profile, hands, receive_all=receive_all)
+        self.role, self.target = sought
+        self.key = self.target if "://" in self.target else key_of(*sought)
+
+    def start(self) -> None:
+        """Have membership look for them."""
+        super().start()
+        control, open = self.process.control, self.process.open
+        control.driver.command(lambda now: control.core.want(self.key, now, open=open))
+        if self.key == self.target:
+            url = parse_url(self.target)
+            control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
+
+    def close(self) -> None:
+        """Close it; nobody is looked for on its behalf."""
+        if not self.closed:
+            super().close()
+            control, open = self.process.control, self.process.open
+            control.driver.command(lambda now: control.core.unwant(self.key, open=open))
+
+
+class Process:
+    """One operating-system process.
+
+    open: it looks beyond its own machine. drivers: of closed roles too, whose users go on.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        host: Host,
+        number: int,
+        trace: Callable[[str], None],
+        *,
+        open: bool,
+    ) -> None:
+        self.network = network
+        self.host = host
+        self.open = open
+        self.silent = False
+        self.resumed_at = -inf
+        self.roles: list[Role] = []
+        self.drivers: list[SimulatedDriver] = []
+        self._trace = trace
+        self.control = Control(self, number)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing in it takes turns now."""
+        return self.silent or self.host.stopped or not self.host.alive
+
+    def of(self, kind: type[R]) -> list[R]:
+        """Its roles of one kind, oldest first."""
+        return [role for role in self.roles if isinstance(role, kind)]
+
+    def trace(self, text: str) -> None:
+        """Write into the diary of the world."""
+        self._trace(f"{self.host.name} {text}")
+
+    def run_on(self) -> None:
+        """Take turns again after a pause."""
+        self.resumed_at = self.network.timeline.now
+        for driver in self.drivers:
+            driver.run_on()

@@ -1,0 +1,195 @@
+"""Publishers and subscribers under the simulated driver, and how their users behave."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING
+
+from zmqkit.core.dispatch.connections import State
+from zmqkit.core.topics.gathering import Gathering, Rows
+from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.drivers.perform import Hands
+from zmqkit.links.profile import Profile
+from zmqkit.model import Record
+from zmqkit.simulation.process import BoundRole, Process, SeekingRole
+from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
+
+if TYPE_CHECKING:
+    from zmqkit.simulation.topic_oracle import TopicOracle
+
+SINGLE, CLOSELY, GATHERED, BATCHED = "single", "closely", "gathered", "batched"
+STYLES = (SINGLE, CLOSELY, GATHERED, BATCHED)
+"""How a user publishes: at once; in a loop, where it gathers; as asyncio does, by the end of
+the turn; or in a batch."""
+
+
+class PublisherRole(BoundRole):
+    """One publisher, and somebody who publishes.
+
+    waiting: packets of a batch that wait for room. blocked_at: since when. joined: who had when
+    the judge looked last.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        record: Record,
+        core: PublisherCore,
+        judge: TopicOracle,
+        style: str,
+    ) -> None:
+        self.core: PublisherCore = core
+        profile = Profile.TOPICS_WITH_CREDIT if core.audience.waits else Profile.TOPICS
+        super().__init__(process, record, core, profile, Hands())
+        self.style = style
+        self.driver.pace = core.pace
+        self.waiting: deque[Rows] = deque()
+        self.blocked_at = inf
+        self.joined: set[int] = set()
+        self._judge = judge
+
+    @property
+    def topics(self) -> TopicListener:
+        """The bound socket."""
+        [listener] = self.link.listeners
+        assert isinstance(listener, TopicListener)
+        return listener
+
+    def publish(self, topics: Iterable[str], now: float) -> None:
+        """Publish a message for each of these topics, or up to where it has to wait."""
+        if self.closed or self.waiting:
+            return
+        gathering = Gathering()
+        for topic in topics:
+            if self.core.blocked:
+                break
+            body = self._judge.publish(self, topic)
+            if self.style == SINGLE:
+                self.driver.perform(self.core.publish(topic, body, now))
+            elif self.style == CLOSELY:
+                self.driver.perform(self.core.publish_soon(topic, body, now))
+            elif self.style == BATCHED:
+                gathering.add(topic, body)
+            elif self.core.gathering.add(topic, body):
+                self.driver.perform(self.core.flush(now))
+        self.waiting += gathering.take()
+        self._send_waiting(now)
+
+    def rested(self, now: float) -> None:
+        """Have the judge look; whoever waits may go on."""
+        self._judge.moved(self)
+        if self.waiting and not self.core.blocked:
+            self.driver.post(self._send_waiting)
+
+    def _send_waiting(self, now: float) -> None:
+        """Send what waits, packet by packet, as long as there is room."""
+        while self.waiting and not self.core.blocked and not self.closed:
+            self.driver.perform(self.core.send([self.waiting.popleft()], now))
+
+
+class SubscriberRole(SeekingRole):
+    """One subscriber, and somebody who reads.
+
+    pace_s: at most so long between two deliveries. prefixes: in force. changed: they were not
+    always. kept: those that were, until everything from before is read. up: for each
+    publisher where it has all subscriptions, the number of dials when it said HELLO. full: how
+    many messages it had dropped when it had joined everywhere and read all; None before.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        target: str,
+        core: SubscriberCore,
+        prefixes: Iterable[str],
+        judge: TopicOracle,
+    ) -> None:
+        self.core: SubscriberCore = core
+        super().__init__(
+            process,
+            f"subscriber-{core.incarnation:x}",
+            core,
+            ("publisher", target),
+            Profile.TOPICS,
+            Hands(),
+            receive_all=core.receive_all,
+        )
+        self.prefixes = dict.fromkeys(prefixes)
+        self.changed = False
+        self.full: int | None = None
+        self.kept: dict[str, None] = {}
+        self.latest = False
+        self.pace_s = 0.0
+        self.rests_until = -inf
+        self.random = Random(core.incarnation)
+        self.up: dict[int, int] = {}
+        self._judge = judge
+        self._reads = False
+
+    def rested(self, now: float) -> None:
+        """Have the judge look; whoever reads may have something to read."""
+        self._look_at_sources()
+        if self.core.has_messages and not self._reads:
+            self._reads = True
+            self.driver.later(self.random.uniform(0.0, self.pace_s), self._read)
+
+    def subscribe(self, prefix: str, now: float) -> None:
+        """Subscribe to one more prefix."""
+        self.prefixes[prefix], self.changed = None, True
+        self.driver.perform(self.core.subscribe([prefix], now))
+
+    def unsubscribe(self, prefix: str) -> None:
+        """Subscribe to one prefix less."""
+        if self.core.has_messages:
+            self.kept[prefix] = None
+        self.prefixes.pop(prefix, None)
+        self.changed = True
+        self.driver.perform(self.core.unsubscribe([prefix]))
+
+    def wants(self, topic: str) -> bool:
+        """Whether a topic that is read was wanted when it came."""
+        return topic.startswith((*self.prefixes, *self.kept))
+
+    def connection(self, incarnation: int) -> TopicDialer | None:
+        """The connection to a publisher that it is up at, if it is the one HELLO went."""
+        source = self.core.sources.connections.by_incarnation.get(incarnation)
+        dialer = self.link.dialers.get(source.peer) if source is not None else None
+        if not isinstance(dialer, TopicDialer) or dialer.connection is None:
+            return None
+        return dialer if self.up.get(incarnation) == dialer.dials else None
+
+    def _read(self, now: float) -> None:
+        """Read one delivery, and be told first of what is missing."""
+        self._reads = False
+        if self.closed:
+            return
+        if now < self.rests_until:
+            self._reads = True
+            self.driver.later(self.rests_until - now, self._read)
+            return
+        self._judge.miss(self, self.core.gaps())
+        delivery, effects = self.core.take()
+        if delivery is not None:
+            self._judge.read(self, delivery)
+        if not self.core.has_messages:
+            self._judge.emptied(self)
+            self.kept.clear()
+        self.driver.perform(effects)
+
+    def _look_at_sources(self) -> None:
+        """Notice where subscriptions came to be in place, or no longer are."""
+        sources = self.core.sources.connections.by_incarnation
+        now_up = {i: s.peer for i, s in sources.items() if s.state is State.UP}
+        for incarnation in [*self.up]:
+            if incarnation not in now_up:
+                del self.up[incarnation]
+                self._judge.changed(self, incarnation, up=False)
+        for incarnation, peer in now_up.items():
+            if incarnation not in self.up:
+                self._judge.changed(self, incarnation, up=True)
+                dialer = self.link.dialers.get(peer)
+                self.up[incarnation] = dialer.asked if isinstance(dialer, TopicDialer) else 0

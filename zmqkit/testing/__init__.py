@@ -1,1 +1,0 @@
-"""What zmqkit is tested with, and programs that use it may be: virtual time, a bad network."""
