@@ -22,7 +22,7 @@ def wait(busy: BusyPoll, seconds: float) -> None:
 
 
 def test_it_pays_after_a_short_wait_and_no_more_after_a_long_one() -> None:
-    busy = BusyPoll(processors=2)
+    busy = BusyPoll(2)
     assert not busy.pays
     wait(busy, BUSY_POLL_S / 2)
     assert busy.pays
@@ -31,7 +31,7 @@ def test_it_pays_after_a_short_wait_and_no_more_after_a_long_one() -> None:
 
 
 def test_it_never_pays_with_one_processor() -> None:
-    busy = BusyPoll(processors=1)
+    busy = BusyPoll(1)
     wait(busy, BUSY_POLL_S / 2)
     assert not busy.pays
 

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
+from zmqkit.drivers.processors import processors
 from zmqkit.options import BUSY_POLL_S
 
 give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
@@ -23,15 +24,16 @@ give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0
 class BusyPoll:
     """What one driver learnt from its last wait.
 
-    pays: whether that was over within BUSY_POLL_S; never on a machine with one processor, where
-    whoever stays awake keeps the other side from answering, nor where it is not wanted. until:
-    how long the wait at hand may stay awake, on the monotonic clock.
+    pays: whether that was over within BUSY_POLL_S; never where only one processor may be used,
+    which the other side may need, nor where it is not wanted. until: how long the wait at hand
+    may stay awake, on the monotonic clock.
     """
 
     __slots__ = ("_may", "pays", "until")
 
-    def __init__(self, processors: int | None = None, *, wanted: bool = True) -> None:
-        self._may = wanted and (processors or os.cpu_count() or 1) > 1
+    def __init__(self, count: int | None = None, *, wanted: bool = True) -> None:
+        """`count`: how many processors may be used, if not as many as this process may."""
+        self._may = wanted and (processors() if count is None else count) > 1
         self.pays = False
         self.until = 0.0
 
