@@ -160,12 +160,15 @@ class AioDriver:
         """
         if self.flush_due or self._closed:
             return
+        now = time.monotonic()
         for _ in range(BUSY_POLL_LOOKS):
             if self._look(0):
                 self._read()
                 return
             give_way()
-        if time.monotonic() < self._busy.until:
+            begun, now = now, time.monotonic()
+            self._busy.gave_way(begun, now)
+        if now < self._busy.until:
             self.loop.call_soon(self._stay_awake)
 
     def _arm(self) -> None:

@@ -210,12 +210,15 @@ class BlockingDriver:
         """Wait for something to look at, awake for a moment if that pays."""
         poll = self._poll.poll
         busy = self._busy
-        busy.begin(time.monotonic())
+        now = time.monotonic()
+        busy.begin(now)
         if busy.pays and timeout_ms:
-            while time.monotonic() < busy.until:
+            while now < busy.until:
                 if ready := poll(0):
                     return ready
                 give_way()
+                begun, now = now, time.monotonic()
+                busy.gave_way(begun, now)
         ready = poll(timeout_ms)
         busy.end(time.monotonic())
         return ready

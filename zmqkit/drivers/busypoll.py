@@ -6,6 +6,10 @@ at once. It pays where answers come that soon, so it is done for no longer than 
 after a wait that was over as soon: a role that waits longer sleeps, and costs nothing. Between
 two looks everybody else who wants the processor has it; libzmq's thread, which brings the
 answer, is one of them.
+
+Others may also want it for longer. The kernel prefers those who slept, so whoever gave way has
+the processor back a time slice later, long after the answer came. A wait that did not have it
+back within BUSY_POLL_S goes to sleep, and so do those of the next CROWDED_S.
 """
 
 from __future__ import annotations
@@ -13,9 +17,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from math import inf
 
 from zmqkit.drivers.processors import processors
-from zmqkit.options import BUSY_POLL_S
+from zmqkit.options import BUSY_POLL_S, CROWDED_S
 
 give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """Let other threads have the processor and the interpreter first."""
@@ -29,11 +34,12 @@ class BusyPoll:
     may stay awake, on the monotonic clock.
     """
 
-    __slots__ = ("_may", "pays", "until")
+    __slots__ = ("_crowded_until", "_may", "pays", "until")
 
     def __init__(self, count: int | None = None, *, wanted: bool = True) -> None:
         """`count`: how many processors may be used, if not as many as this process may."""
         self._may = wanted and (processors() if count is None else count) > 1
+        self._crowded_until = -inf
         self.pays = False
         self.until = 0.0
 
@@ -41,6 +47,12 @@ class BusyPoll:
         """A wait begins."""
         self.until = now + BUSY_POLL_S
 
+    def gave_way(self, begun: float, now: float) -> None:
+        """Others had the processor from `begun` until now: if that was long, sleep."""
+        if now - begun > BUSY_POLL_S:
+            self.until = begun
+            self._crowded_until = now + CROWDED_S
+
     def end(self, now: float) -> None:
         """It is over, for something came."""
-        self.pays = self._may and now < self.until
+        self.pays = self._may and now < self.until and now >= self._crowded_until

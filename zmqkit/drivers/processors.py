@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from math import inf
@@ -16,12 +15,13 @@ _ROOT = "/sys/fs/cgroup"
 
 
 def processors() -> int:
-    """How many threads of this process may run at the same time; at least 1.
+    """How many threads of this process and its peers may run at the same time; at least 1.
 
-    The kernel may bind the process to some processors. Its cgroups may also limit the processor
-    time: a process that has used up its quota stands still until the next period begins.
+    Its cgroups may limit the processor time: a process that has used up its quota stands still
+    until the next period begins. To which processors it is bound says nothing of those whom it
+    talks to, so all of the machine count.
     """
-    return max(1, int(min(_bound(), quota(_text))))
+    return max(1, int(min(os.cpu_count() or 1, quota(_text))))
 
 
 def quota(read: Read) -> float:
@@ -38,15 +38,6 @@ def quota(read: Read) -> float:
             elif "cpu" in controllers.split(","):
                 limits += (_limit_v1(read, f"{_ROOT}/cpu{each}") for each in _upwards(path))
     return min(limits)
-
-
-def _bound() -> int:
-    """How many processors the process is bound to, as `taskset` does."""
-    if sys.version_info >= (3, 13):
-        return os.process_cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _upwards(path: str) -> Iterator[str]:
