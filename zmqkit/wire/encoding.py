@@ -116,27 +116,31 @@ def decode(data: Buffer) -> object:
     look for those afterwards takes what it gained.
     """
     try:
-        shorter = min(len(data), _SHORT_LIST_ITEMS)
+        size = len(data)
         try:
-            return _unpack(data, max_array_len=shorter)
+            return _unpack(data, min(_SHORT_LIST_ITEMS, size))
         except ValueError:
-            if shorter == len(data):
+            if size <= _SHORT_LIST_ITEMS:
                 raise
         if _is_harmless(data):
-            return _unpack(data)
-        scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
+            return _unpack(data, size)
+        scanner = msgpack.Unpacker(max_buffer_size=size, ext_hook=_refuse_extension)
         scanner.feed(data)
         scanner.skip()
-        return _unpack(data)
+        return _unpack(data, size)
     except Exception as error:
         # msgpack raises ValueError, TypeError (unhashable key), OverflowError (timestamps),
         # MemoryError and its own kinds; all mean the same here: not ours.
         raise Malformed(f"msgpack: {type(error).__name__}") from error
 
 
-def _unpack(data: Buffer, **limits: int) -> object:
+def _unpack(data: Buffer, items_max: int) -> object:
     return msgpack.unpackb(
-        data, strict_map_key=False, timestamp=3, ext_hook=_refuse_extension, **limits
+        data,
+        strict_map_key=False,
+        timestamp=3,
+        ext_hook=_refuse_extension,
+        max_array_len=items_max,
     )
 
 
