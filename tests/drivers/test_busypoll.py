@@ -13,7 +13,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.busypoll import BusyPoll
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink
-from zmqkit.options import BUSY_POLL_S, CROWDED_S
+from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
 
 
 def wait(busy: BusyPoll, seconds: float) -> None:
@@ -51,8 +51,32 @@ def test_it_pays_no_more_for_a_while_once_others_took_the_processor() -> None:
     assert busy.pays
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_is_bound_to_one_processor_shares_it_after_a_shorter_time(alone: bool) -> None:
+    busy = BusyPoll(2, alone=alone)
+    for _ in range(3):
+        wait(busy, BUSY_POLL_S / 2)
+        busy.begin(100.0)
+        busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
+        busy.end(100.0 + 2 * SHARED_S)
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays is not alone
+
+
+def test_who_keeps_its_one_processor_now_and_then_stays_awake() -> None:
+    busy = BusyPoll(2, alone=True)
+    for _ in range(9):
+        wait(busy, BUSY_POLL_S / 2)
+        wait(busy, BUSY_POLL_S / 2)
+        busy.begin(100.0)
+        busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
+        busy.end(100.0 + 2 * SHARED_S)
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays
+
+
 def test_to_give_way_for_a_moment_does_no_harm() -> None:
-    busy = BusyPoll(2)
+    busy = BusyPoll(2, alone=False)
     busy.begin(100.0)
     busy.gave_way(100.0, 100.0 + BUSY_POLL_S / 2)
     busy.end(100.0 + BUSY_POLL_S / 2)

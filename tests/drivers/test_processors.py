@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import inf
 
 import pytest
@@ -67,6 +68,17 @@ def test_a_machine_without_cgroups_has_no_limit() -> None:
         raise FileNotFoundError(path)
 
     assert quota(read) == inf
+
+
+def test_a_process_is_bound_to_what_it_asked_for() -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system binds nothing to a processor")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert processors.bound() == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,7 @@ class BlockingDriver:
         if busy.pays and timeout_ms:
             while now < busy.until:
                 if ready := poll(0):
+                    busy.end(now)
                     return ready
                 give_way()
                 begun, now = now, time.monotonic()

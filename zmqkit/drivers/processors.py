@@ -19,9 +19,16 @@ def processors() -> int:
 
     Its cgroups may limit the processor time: a process that has used up its quota stands still
     until the next period begins. To which processors it is bound says nothing of those whom it
-    talks to, so all of the machine count.
+    talks to, so all of the machine count; see `bound`.
     """
     return max(1, int(min(os.cpu_count() or 1, quota(_text))))
+
+
+def bound() -> int:
+    """How many processors this process is bound to, mostly all that there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def quota(read: Read) -> float:
