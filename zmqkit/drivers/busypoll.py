@@ -10,7 +10,7 @@ answer, is one of them.
 Others may also want it for longer. The kernel prefers those who slept, so whoever gave way has
 the processor back a time slice later, long after the answer came. A wait that did not have it
 back within BUSY_POLL_S goes to sleep, and so do those of the next CROWDED_S. A process bound to
-one processor may share it with the other side, which cannot answer then: there three waits in a
+one processor may share it with the other side, which cannot answer then: there two waits in a
 row tell of it that lost the processor for SHARED_S, more than libzmq's own thread takes.
 """
 
@@ -27,7 +27,7 @@ from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
 give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """Let other threads have the processor and the interpreter first."""
 
-_LOST_MAX = 3
+_LOST_MAX = 2
 
 
 class BusyPoll:
