@@ -21,7 +21,9 @@ SCRIPT_S = 600.0
 
 RUNS: dict[str, list[str]] = {
     "call_blocking": ["call_blocking.py"],
+    "call_blocking_one": ["call_blocking.py", "--pin", "one"],
     "call_asyncio": ["call_asyncio.py"],
+    "call_asyncio_one": ["call_asyncio.py", "--pin", "one"],
     "calls_window": ["calls_window.py"],
     "calls_window_async": ["calls_window.py", "--handlers", "async"],
     "threads": ["threads.py"],

@@ -146,6 +146,9 @@ KEEPER_S = 0.02
 KEEPER_S_MAX = 0.25
 BUSY_POLL_S = 0.0005
 BUSY_POLL_LOOKS = 4
+SHARED_S = 0.00003
+CROWDED_S = 0.02
+"""How long waits sleep once others took the processor from one that stayed awake."""
 
 # One turn of a drain
 DRAIN_PACKETS = 256

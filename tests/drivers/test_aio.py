@@ -15,7 +15,7 @@ import zmq
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
@@ -43,6 +43,42 @@ def test_here_is_the_loop_that_runs_in_this_thread() -> None:
     driver.close()
     loop.close()
     link.close(0)
+
+
+class Turns:
+    """Counts what is to be called in the next turn of a loop."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
+        pass
+
+    def remove_reader(self, descriptor: int) -> None:
+        pass
+
+    def turn(self) -> None:
+        due, self.soon = self.soon, []
+        for callback in due:
+            callback()
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_who_sent_all_answers_while_reading_needs_no_further_turn(answers: bool) -> None:
+    here, there, turns = MemoryLink(1), MemoryLink(2), Turns()
+    there.connect(b"p", here.bind(f"memory://turns-{answers}", (0, 0)))
+    hands = Hands(finished=list) if answers else Hands()
+    driver = AioDriver(Driver(ClientCore("orders", 1), here, hands), turns, awake=False)  # type: ignore[arg-type]  # all that it needs
+    turns.turn()
+    there.send(b"p", (b"junk",))
+    driver._read()
+    assert turns.soon == ([] if answers else [driver._flush])
+    driver.close()
+    here.close(0)
+    there.close(0)
 
 
 def test_what_came_before_the_loop_drives_is_read_although_the_descriptor_told_already() -> (

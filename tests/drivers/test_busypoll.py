@@ -13,7 +13,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.busypoll import BusyPoll
 from zmqkit.drivers.perform import Driver
 from zmqkit.links.memory import MemoryLink
-from zmqkit.options import BUSY_POLL_S
+from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
 
 
 def wait(busy: BusyPoll, seconds: float) -> None:
@@ -22,7 +22,7 @@ def wait(busy: BusyPoll, seconds: float) -> None:
 
 
 def test_it_pays_after_a_short_wait_and_no_more_after_a_long_one() -> None:
-    busy = BusyPoll(processors=2)
+    busy = BusyPoll(2)
     assert not busy.pays
     wait(busy, BUSY_POLL_S / 2)
     assert busy.pays
@@ -31,9 +31,56 @@ def test_it_pays_after_a_short_wait_and_no_more_after_a_long_one() -> None:
 
 
 def test_it_never_pays_with_one_processor() -> None:
-    busy = BusyPoll(processors=1)
+    busy = BusyPoll(1)
     wait(busy, BUSY_POLL_S / 2)
     assert not busy.pays
+
+
+def test_it_pays_no_more_for_a_while_once_others_took_the_processor() -> None:
+    busy = BusyPoll(2)
+    wait(busy, BUSY_POLL_S / 2)
+    busy.begin(100.0)
+    busy.gave_way(100.0, 100.003)
+    busy.end(100.003)
+    assert not busy.pays
+    busy.begin(100.01)
+    busy.end(100.0101)
+    assert not busy.pays
+    busy.begin(100.01 + CROWDED_S)
+    busy.end(100.0101 + CROWDED_S)
+    assert busy.pays
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_is_bound_to_one_processor_shares_it_after_a_shorter_time(alone: bool) -> None:
+    busy = BusyPoll(2, alone=alone)
+    for _ in range(3):
+        wait(busy, BUSY_POLL_S / 2)
+        busy.begin(100.0)
+        busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
+        busy.end(100.0 + 2 * SHARED_S)
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays is not alone
+
+
+def test_who_keeps_its_one_processor_now_and_then_stays_awake() -> None:
+    busy = BusyPoll(2, alone=True)
+    for _ in range(9):
+        wait(busy, BUSY_POLL_S / 2)
+        wait(busy, BUSY_POLL_S / 2)
+        busy.begin(100.0)
+        busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
+        busy.end(100.0 + 2 * SHARED_S)
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays
+
+
+def test_to_give_way_for_a_moment_does_no_harm() -> None:
+    busy = BusyPoll(2, alone=False)
+    busy.begin(100.0)
+    busy.gave_way(100.0, 100.0 + BUSY_POLL_S / 2)
+    busy.end(100.0 + BUSY_POLL_S / 2)
+    assert busy.pays
 
 
 class Polls:
@@ -68,6 +115,32 @@ def rest(driver: Driver, *, pays: bool) -> list[int]:
 
 def test_a_thread_looks_again_and_again_while_that_pays(driver: Driver) -> None:
     assert rest(driver, pays=True) == [0, 0, 0]
+
+
+class Clock:
+    """Others have the processor for long whenever somebody gives way to them."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def give_way(self) -> None:
+        self.now += 2 * busypoll.BUSY_POLL_S
+
+
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    for module in ("blocking", "aio"):
+        monkeypatch.setattr(f"zmqkit.drivers.{module}.time", clock)
+        monkeypatch.setattr(f"zmqkit.drivers.{module}.give_way", clock.give_way)
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_thread_sleeps_that_others_keep_from_looking(driver: Driver) -> None:
+    assert rest(driver, pays=True) == [0, 50]
 
 
 def test_a_thread_sleeps_otherwise(driver: Driver) -> None:
@@ -108,6 +181,12 @@ def test_a_loop_is_kept_awake_while_that_pays(driver: Driver) -> None:
     aio, loop = flushed(driver, pays=True)
     assert all(loop.turn() for _ in range(3))
     aio._busy.until = 0.0
+    assert not loop.turn()
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_loop_sleeps_that_others_keep_from_looking(driver: Driver) -> None:
+    _, loop = flushed(driver, pays=True)
     assert not loop.turn()
 
 

@@ -113,10 +113,19 @@ class AioDriver:
             del self._after[reached]
 
     def _read(self) -> None:
-        """Drain within the budget; what this wakes has its turn before the flush."""
+        """Drain within the budget; what this wakes has its turn before the flush.
+
+        A role with handlers has sent the answers of the plain ones, and the others come with
+        a turn of their own: it need not be kept from sleep by one more.
+        """
         now = time.monotonic()
-        if not self._closed and self.driver.pump(now):
-            self._busy.end(now)
+        if self._closed or not self.driver.pump(now):
+            return
+        self._busy.end(now)
+        answered = self.driver.hands.finished is not None and not self.flush_due
+        if answered and not self.driver.link.pending():
+            self._rest(now)
+        else:
             self.soon()
 
     def _flush(self) -> None:
@@ -129,11 +138,22 @@ class AioDriver:
             self.driver.flush(now)
             if self._sent is not None:
                 self._sent(time.monotonic())
-        self._busy.begin(now)
         if self.driver.link.pending():
+            self._busy.begin(now)
             self._read()
-        elif self._busy.pays:
+            self._look_around()
+        else:
+            self._rest(now)
+
+    def _rest(self, now: float) -> None:
+        """There is nothing to do: sleep, or stay awake for a moment if that pays."""
+        self._busy.begin(now)
+        if self._busy.pays:
             self.loop.call_soon(self._stay_awake)
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Know when to do what is due, and tell those whose wait is over."""
         self._arm()
         for reached, done in self._after.items():
             if done():
@@ -152,12 +172,15 @@ class AioDriver:
         """
         if self.flush_due or self._closed:
             return
+        now = time.monotonic()
         for _ in range(BUSY_POLL_LOOKS):
             if self._look(0):
                 self._read()
                 return
             give_way()
-        if time.monotonic() < self._busy.until:
+            begun, now = now, time.monotonic()
+            self._busy.gave_way(begun, now)
+        if now < self._busy.until:
             self.loop.call_soon(self._stay_awake)
 
     def _arm(self) -> None:

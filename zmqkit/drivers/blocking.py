@@ -29,6 +29,7 @@ from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.options import REST_S_MAX
 
 _POSTS = 64
+_REST_MS_MAX = int(REST_S_MAX * 1000)
 
 
 class Waiter:
@@ -36,19 +37,16 @@ class Waiter:
 
     gate: what it waits at while another thread leads. nominated: it was woken to take the lead.
     timeout_ms: how long it may rest first if it leads. sequence: of the call that it waits for,
-    0 before that is sent.
+    0 before that is sent. Each begins with what stands here, so that none costs a function.
     """
 
-    __slots__ = ("done", "error", "gate", "nominated", "sequence", "timeout_ms", "value")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.value: object = None
-        self.error: ZmqkitError | None = None
-        self.gate: _thread.LockType | None = None
-        self.nominated = False
-        self.timeout_ms = 0
-        self.sequence = 0
+    done = False
+    value: object = None
+    error: ZmqkitError | None = None
+    gate: _thread.LockType | None = None
+    nominated = False
+    timeout_ms = 0
+    sequence = 0
 
 
 class BlockingDriver:
@@ -74,7 +72,7 @@ class BlockingDriver:
         self._busy = BusyPoll(wanted=awake)
         self.process = current_process()
         self._followers: dict[Waiter, None] = {}
-        self._leader: Waiter | None = None
+        self._leader: object = None
         self._resting = False
         self._rest_until = inf
         self._wake_read, waker = os.pipe()
@@ -172,16 +170,17 @@ class BlockingDriver:
             if self.retired and not waiter.done:
                 self.check_open()  # an interrupt lost the outcome
             if waiter.gate is None:
-                self._lead(waiter, lambda: waiter.done, inf)
+                self._lead(waiter.timeout_ms, lambda: waiter.done, inf)
             else:
                 self._follow(waiter, waiter.gate)
         if self._leader is waiter:  # another thread settled it before it could drive
             with self.lock:
                 self.leave(waiter)
 
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: object) -> None:
         """Give a wait up, and the lead with it. The caller holds the lock."""
-        self._followers.pop(waiter, None)
+        if isinstance(waiter, Waiter):
+            self._followers.pop(waiter, None)
         if self._leader is waiter:
             self._drop_lead()
         elif self._leader is None:
@@ -189,25 +188,24 @@ class BlockingDriver:
 
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
         """Drive until `done`, or the time `until`; at once over when another thread drives."""
-        waiter = Waiter()
+        me = object()
         try:
             with self.lock:
                 if self._leader is not None or self.retired or done():
                     return
                 if time.monotonic() >= until:
                     return
-                self._leader = waiter
-                waiter.timeout_ms = self._timeout_ms(until)
-            self._lead(waiter, done, until)
+                self._leader = me
+                timeout_ms = self._timeout_ms(until)
+            self._lead(timeout_ms, done, until)
         except BaseException:
             with self.lock:
-                self.leave(waiter)
+                self.leave(me)
             raise
 
-    def _lead(self, waiter: Waiter, done: Callable[[], bool], until: float) -> None:
+    def _lead(self, timeout_ms: int, done: Callable[[], bool], until: float) -> None:
         """Rest without the lock, turn with it; the way of every call, so the lock is taken
         once a round."""
-        timeout_ms = waiter.timeout_ms
         while True:
             for descriptor, _ in self._rest(timeout_ms):
                 if descriptor == self._wake_read:
@@ -223,12 +221,16 @@ class BlockingDriver:
         """Wait for something to look at, awake for a moment if that pays."""
         poll = self._poll.poll
         busy = self._busy
-        busy.begin(time.monotonic())
+        now = time.monotonic()
+        busy.begin(now)
         if busy.pays and timeout_ms:
-            while time.monotonic() < busy.until:
+            while now < busy.until:
                 if ready := poll(0):
+                    busy.end(now)
                     return ready
                 give_way()
+                begun, now = now, time.monotonic()
+                busy.gave_way(begun, now)
         ready = poll(timeout_ms)
         busy.end(time.monotonic())
         return ready
@@ -359,6 +361,9 @@ class BlockingDriver:
         if self._watched is not self.driver.link.descriptors:
             self._poll = self._watch()
         self._resting = True
-        self._rest_until = min(self.driver.core.deadline(), until)
-        rest_s = min(self._rest_until - time.monotonic(), REST_S_MAX)
-        return max(0, int(rest_s * 1000) + 1)
+        deadline = self.driver.core.deadline()
+        self._rest_until = min(until, deadline)
+        rest_s = self._rest_until - time.monotonic()
+        if rest_s >= REST_S_MAX:
+            return _REST_MS_MAX
+        return int(rest_s * 1000) + 1 if rest_s > 0 else 0

@@ -195,12 +195,11 @@ class ZeromqLink:
         there is: whoever waits for it need not wait for a look at whether there are more.
         """
         messages: list[tuple[PeerId, Frames]] = []
-        if self._only is None:
-            self._find_hot()
-            ports = list(self._hot)
-        else:
-            ports = [self._only]
-        for port in ports:
+        if self._only is not None:
+            self._drain(self._only, messages, packets_max, bytes_max)
+            return messages
+        self._find_hot()
+        for port in list(self._hot):
             bytes_max = self._drain(port, messages, packets_max, bytes_max)
             if len(messages) >= packets_max or bytes_max <= 0:
                 if port in self._hot:

@@ -16,6 +16,7 @@ import msgpack
 
 from zmqkit.errors import UsageError
 from zmqkit.wire import collisions
+from zmqkit.wire.collisions import FEW
 
 Buffer = bytes | memoryview
 
@@ -26,7 +27,7 @@ _SEARCHED_BYTES_MAX = 1 << 20
 _POINTER_BYTES = 8
 _NESTED_MAX = 1024
 _SHORT_LIST_ITEMS = _CLAIMED_BYTES_MAX // (_NESTED_MAX * _POINTER_BYTES)
-_SHORT_BYTES = min(_SHORT_LIST_ITEMS, 2 * collisions.FEW)
+_SHORT_BYTES = min(_SHORT_LIST_ITEMS, 2 * FEW)
 _SHOWN_CHARS_MAX = 40
 _ARRAY16, _ARRAY32 = b"\xdc", b"\xdd"
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -122,20 +123,27 @@ def decode(data: Buffer) -> object:
     look for those afterwards takes what it gained.
     """
     try:
-        shorter = min(len(data), _SHORT_LIST_ITEMS)
+        size = len(data)
         try:
-            return _unpack(data, max_array_len=shorter, max_map_len=collisions.FEW)
+            return msgpack.unpackb(
+                data,
+                strict_map_key=False,
+                timestamp=3,
+                ext_hook=_refuse_extension,
+                max_array_len=min(_SHORT_LIST_ITEMS, size),
+                max_map_len=FEW,
+            )
         except ValueError:
-            if len(data) <= _SHORT_BYTES:
+            if size <= _SHORT_BYTES:
                 raise
         if _is_harmless(data):
             with suppress(ValueError):
-                return _unpack(data, max_map_len=collisions.FEW)
-        scanner = msgpack.Unpacker(max_buffer_size=len(data), ext_hook=_refuse_extension)
+                return _unpack(data, max_map_len=FEW)
+        scanner = msgpack.Unpacker(max_buffer_size=size, ext_hook=_refuse_extension)
         scanner.feed(data)
         scanner.skip()
         with suppress(ValueError):
-            return _unpack(data, max_map_len=collisions.FEW)
+            return _unpack(data, max_map_len=FEW)
         return _unpack(data, object_pairs_hook=collisions.build)
     except Exception as error:
         # msgpack raises ValueError, TypeError (unhashable key), OverflowError (timestamps),
@@ -146,7 +154,6 @@ def decode(data: Buffer) -> object:
 def _unpack(
     data: Buffer,
     *,
-    max_array_len: int = -1,
     max_map_len: int = -1,
     object_pairs_hook: Callable[[list[tuple[object, object]]], object] | None = None,
 ) -> object:
@@ -155,7 +162,6 @@ def _unpack(
         strict_map_key=False,
         timestamp=3,
         ext_hook=_refuse_extension,
-        max_array_len=max_array_len,
         max_map_len=max_map_len,
         object_pairs_hook=object_pairs_hook,
     )
@@ -267,7 +273,7 @@ def _check(value: object, where: str, depth: int) -> None:
 
 def _check_collisions(value: dict[object, object], where: str) -> None:
     """Refuse what `decode` would, on whose side the messages beside this one would be lost."""
-    if len(value) <= collisions.FEW:
+    if len(value) <= FEW:
         return
     try:
         collisions.check(list(value))
