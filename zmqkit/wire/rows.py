@@ -63,26 +63,26 @@ _PRIORITIES = frozenset(range(PRIORITY_MAX + 1))
 class Rows:
     """The rows of a packet, as bytes until somebody wants values.
 
-    sizes: the bytes of each, a raw body included, which is there beside a single row alone.
-    origins: of each message its client, and below which number all of that one's is settled;
-    None if all are the packet's source's.
+    data: all of them, one behind the other. sizes: the bytes of each, a raw body included,
+    which is there beside a single row alone. origins: of each message its client, and below
+    which number all of that one's is settled; None if all are the packet's source's.
     """
 
-    __slots__ = ("_data", "origins", "raw", "sizes")
+    __slots__ = ("data", "origins", "raw", "sizes")
 
     def __init__(
         self, packet: Packet, sizes: list[int], origins: list[tuple[int, int]] | None
     ) -> None:
-        if sum(sizes) != len(packet.rows):
-            raise Malformed("rows")
-        self._data = packet.rows
-        self.raw = packet.raw
+        self.data = data = packet.rows
+        self.raw = raw = packet.raw
         self.sizes = sizes
         self.origins = origins
-        if self.raw is not None:
-            if len(sizes) != 1 or len(self.raw) > BODY_BYTES_MAX:
+        if sum(sizes) != len(data):
+            raise Malformed("rows")
+        if raw is not None:
+            if len(sizes) != 1 or len(raw) > BODY_BYTES_MAX:
                 raise Malformed("raw")
-            self.sizes = [sizes[0] + len(self.raw)]
+            self.sizes = [sizes[0] + len(raw)]
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -90,19 +90,17 @@ class Rows:
     def pieces(self) -> list[Buffer]:
         """Each row as the bytes that came, to be passed on."""
         if len(self.sizes) == 1:
-            return [self._data]
+            return [self.data]
         ends = list(accumulate(self.sizes))
-        return [
-            self._data[end - size : end] for end, size in zip(ends, self.sizes, strict=True)
-        ]
+        return [self.data[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
 
     def values(self) -> list[object]:
         """Each row decoded. Malformed if a single one is not one msgpack value."""
         if len(self.sizes) == 1:
-            return [decode(self._data)]
+            return [decode(self.data)]
         if self.origins is not None:
             return [decode(piece) for piece in self.pieces()]
-        values = decode(array_head(len(self.sizes)) + bytes(self._data))
+        values = decode(array_head(len(self.sizes)) + bytes(self.data))
         assert type(values) is list
         return values
 
@@ -144,6 +142,9 @@ def request_columns(
     heads: Sequence[Head], rows: Sequence[bytes], window: Window | None = None
 ) -> bytes:
     """The columns of a REQUEST or NOTIFY packet, or with one window for all of a STREAM."""
+    if len(heads) == 1 and window is None:
+        sequence, left_ms, method, priority = heads[0]
+        return pack_plain(((sequence,), (left_ms,), (method,), (priority,), (len(rows[0]),)))
     columns: list[object] = [*zip(*heads, strict=True)]
     if window is not None:
         columns.append([window] * len(rows))
@@ -154,6 +155,14 @@ def request_columns(
 def read_requests(packet: Packet) -> tuple[list[Head], Rows]:
     """The messages of a REQUEST or NOTIFY packet, else Malformed."""
     columns, rows = _read(packet, 5)
+    sequences, lefts, methods, priorities, _ = columns
+    if len(sequences) == 1:  # a call alone pays for no walk along columns
+        left_ms, method, priority = lefts[0], methods[0], priorities[0]
+        if type(left_ms) is not int or type(method) is not str:
+            raise Malformed("request")
+        if type(priority) is not int or not 0 <= priority <= PRIORITY_MAX:
+            raise Malformed("priority")
+        return [(cast(int, sequences[0]), left_ms, method, priority)], rows
     return _heads(columns), rows
 
 
@@ -195,10 +204,13 @@ def read_arguments(value: object, raw: Buffer | None) -> Arguments:
 
 def arguments_of(rows: Rows) -> list[Arguments | None]:
     """What the rows of requests hold; None in place of one that cannot be read."""
+    raw = rows.raw
     try:
-        return [read_arguments(value, rows.raw) for value in rows.values()]
+        if len(rows.sizes) == 1:
+            return [read_arguments(decode(rows.data), raw)]
+        return [read_arguments(value, raw) for value in rows.values()]
     except Malformed:
-        return [_try_arguments(piece, rows.raw) for piece in rows.pieces()]
+        return [_try_arguments(piece, raw) for piece in rows.pieces()]
 
 
 def _try_arguments(piece: Buffer, raw: Buffer | None) -> Arguments | None:
@@ -228,14 +240,13 @@ def answer_columns(sequences: Sequence[int], rows: Sequence[bytes]) -> bytes:
 def read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:
     """The sequence numbers and values of a REPLY packet, and the numbers of those values that
     cannot be read; else Malformed. A raw value is a view of what arrived."""
-    columns, rows = _read(packet, 2)
-    sequences = cast("list[int]", columns[0])
+    (sequences, _), rows = _read(packet, 2)
     if rows.raw is not None:
-        return sequences, [rows.raw], []
+        return sequences, [rows.raw], []  # type: ignore[return-value]  # numbers, as was seen
     try:
-        return sequences, rows.values(), []
+        return sequences, rows.values(), []  # type: ignore[return-value]  # numbers
     except Malformed:
-        return _readable(sequences, rows)
+        return _readable(cast("list[int]", sequences), rows)
 
 
 def _readable(sequences: list[int], rows: Rows) -> tuple[list[int], list[object], list[int]]:
@@ -339,7 +350,7 @@ def _read(packet: Packet, count: int) -> tuple[list[list[object]], Rows]:
     for size in sizes:
         if type(size) is not int or size < 1:
             raise Malformed("rows")
-    return columns, Rows(packet, cast("list[int]", sizes), origins)
+    return columns, Rows(packet, sizes, origins)  # type: ignore[arg-type]  # just seen
 
 
 def _columns(meta: object, count: int, sequences_at: int = 0) -> list[list[object]]:

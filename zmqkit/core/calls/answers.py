@@ -132,6 +132,10 @@ Part = tuple[int, bytes, bytes, "Buffer | None"]
 
 def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
     """The answers in packets: one for each kind, more by size, a raw body alone."""
+    if len(answers) == 1:
+        [(sequence, answer)] = answers
+        row = answer.row
+        return [(answer.kind, answer_columns((sequence,), (row,)), row, answer.raw)]
     kind, size = answers[0][1].kind, 0
     sequences: list[int] = []
     rows: list[bytes] = []

@@ -70,10 +70,7 @@ class CallOptions:
 
 
 class Call(Job):
-    """A job whose end somebody waits for, on this side of the network.
-
-    waiter: whom its end is told; None for a one-way message, of which nobody is told.
-    """
+    """A job with the options that it was made with; nobody waits for a one-way message."""
 
     def __init__(
         self,
@@ -85,10 +82,14 @@ class Call(Job):
         waiter: object,
         now: float,
     ) -> None:
-        super().__init__(
-            sequence, method, options.priority, row, raw, now + options.timeout_s,
-            options.attempts,
-        )  # fmt: skip
+        # As a job is made, written out: each call is.
+        self.sequence = sequence
+        self.method = method
+        self.priority = options.priority
+        self.row = row
+        self.raw = raw
+        self.deadline_at = now + options.timeout_s
+        self.attempts = options.attempts - 1
         self.options = options
         self.waiter = waiter
 

@@ -18,10 +18,10 @@ from zmqkit.core.calls.outcome import (
     EXPIRED,
     LEAVING,
     NO_METHOD,
-    RAISED,
     RECALLED,
     UNRUN,
     Outcome,
+    concerns,
     from_row,
     lost,
     nobody,
@@ -100,7 +100,8 @@ class ClientCore:
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
         dispatcher = self._dispatcher
-        self._check_room()
+        if dispatcher.line.count >= self.limits.waiting_calls_max:
+            raise self._full()
         call = Call(dispatcher.next, method, body, raw, options, waiter, now)
         if oneway:
             call.kind = wire.NOTIFY
@@ -132,7 +133,8 @@ class ClientCore:
         Its deadline is that of the first value. Raises QueueFull as `submit` does.
         """
         dispatcher = self._dispatcher
-        self._check_room()
+        if dispatcher.line.count >= self.limits.waiting_calls_max:
+            raise self._full()
         call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
         call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
@@ -293,8 +295,7 @@ class ClientCore:
         """Another incarnation listens where this one did: it welcomes what is not for it."""
         if packet.kind != wire.WELCOME:
             raise Malformed("source")
-        note = Note("replaced", {"name": self.name, "endpoint": instance.endpoint})
-        return [note, *self._instances.replaced(instance, now), *self._go_on(now)]
+        return self._instances.replaced(instance, now) + self._go_on(now)
 
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
@@ -364,12 +365,15 @@ class ClientCore:
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
         calls = self._dispatcher.take(instance, sequences)
-        outcomes: list[Outcome] = []
-        for call, value in zip(calls, values, strict=True):
-            if isinstance(call, StreamCall):
-                outcomes += call.answer(value)
-            elif isinstance(call, Call) and call.waiter is not None:
-                outcomes.append((call.waiter, value, None))
+        outcomes: list[Outcome] = [
+            (call.waiter, value, None)
+            for call, value in zip(calls, values, strict=True)
+            if call is not None and call.waiter is not None
+        ]
+        if len(outcomes) < len(calls):
+            for call, value in zip(calls, values, strict=True):
+                if isinstance(call, StreamCall):
+                    outcomes += call.answer(value)
         for sequence in unreadable:
             self.malformed["reply"] += 1
             unread = self._dispatcher.jobs.get(sequence)
@@ -384,7 +388,7 @@ class ClientCore:
         outcomes: list[Outcome] = []
         for row in read_errors(packet):
             call, code = self._dispatcher.jobs.get(row[0]), row[1]
-            if call is None or not _concerns(call, instance, code):
+            if call is None or not concerns(call, instance, code):
                 self._dispatcher.counts["duplicates"] += 1
                 continue
             call.exposed |= row[5]
@@ -404,8 +408,9 @@ class ClientCore:
         if code not in UNRUN:
             return False
         recalled = code == RECALLED
-        waits = recalled or code == LEAVING
-        return self._dispatcher.refused(call, instance, now, free=recalled, waits=waits)
+        return self._dispatcher.refused(
+            call, instance, now, free=recalled, waits=recalled or code == LEAVING
+        )
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         arrivals = self._streams.take_in(instance, read_items(packet))
@@ -478,21 +483,11 @@ class ClientCore:
         sends = self.flush(now)
         return [*self._settle(over), *sends] if over else sends
 
-    def _check_room(self) -> None:
+    def _full(self) -> QueueFull:
         limit = self.limits.waiting_calls_max
-        if self._dispatcher.line.count >= limit:
-            raise QueueFull(
-                f"{limit} calls to {self.name!r} wait already; slow down or add instances"
-            )
-
-
-def _concerns(call: Job, instance: Instance, code: str) -> bool:
-    """Whether an error is about the call as it stands.
-
-    A refusal by one that has it no more says nothing; that a handler raised is a result.
-    """
-    late = code == RAISED and call.exposed and not call.begun
-    return call.instance is instance or late
+        return QueueFull(
+            f"{limit} calls to {self.name!r} wait already; slow down or add instances"
+        )
 
 
 def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:

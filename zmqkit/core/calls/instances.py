@@ -19,7 +19,7 @@ from zmqkit.model import leads_away
 from zmqkit.options import HELLO_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
-from zmqkit.wire.rows import GrantRow, request_columns
+from zmqkit.wire.rows import GrantRow, Head, request_columns
 
 
 class Instances:
@@ -63,8 +63,12 @@ class Instances:
     def replaced(self, instance: Instance, now: float) -> list[Effect]:
         """Another incarnation listens where this one did."""
         self._forget(instance.incarnation, now)
-        note = self.note("gone", instance)
-        return [note, *self._give_up(instance), *self._connect(now)]
+        return [
+            Note("replaced", {"name": self._name, "endpoint": instance.endpoint}),
+            self.note("gone", instance),
+            *self._give_up(instance),
+            *self._connect(now),
+        ]
 
     def part(self, instance: Instance, now: float) -> list[Effect]:
         """Forget an instance that left, if it owes nothing or has had its time."""
@@ -194,10 +198,8 @@ class Instances:
 
     def flush(self, now: float) -> list[Effect]:
         """One packet for each instance that was given calls since the last flush."""
-        return [
-            self._calls(instance, kind, calls, now)
-            for instance, kind, calls in self.dispatcher.flush(now)
-        ]
+        parcels = self.dispatcher.flush(now)
+        return [self._calls(*parcel, now) for parcel in parcels] if parcels else []
 
     def have_read(self, instance: Instance, size: int, now: float) -> list[Effect]:
         """Count what was read of an instance's answers, and say so if that is much: it may wait
@@ -264,14 +266,12 @@ class Instances:
         return self.say(instance, wire.PING, told)
 
     def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
-        lefts = [int((call.deadline_at - now) * 1000) for call in calls]
-        if min(lefts) < 1:
-            lefts = [max(1, left_ms) for left_ms in lefts]
-        heads = [
-            (call.sequence, left_ms, call.method, call.priority)
-            for call, left_ms in zip(calls, lefts, strict=True)
-        ]
-        rows = [call.row for call in calls]
+        heads: list[Head] = []
+        rows: list[bytes] = []
+        for call in calls:
+            left_ms = max(1, int((call.deadline_at - now) * 1000))
+            heads.append((call.sequence, left_ms, call.method, call.priority))
+            rows.append(call.row)
         columns = request_columns(heads, rows, self._window if kind == wire.STREAM else None)
         return self._packet(instance, kind, columns, b"".join(rows), calls[0].raw)
 

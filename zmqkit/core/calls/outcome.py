@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.dispatch.job import Job
+from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.errors import (
     BadArguments,
     Busy,
@@ -26,6 +26,15 @@ RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = 
 )  # fmt: skip
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say: refused before it ran, so another instance may try."""
+
+
+def concerns(call: Job, instance: Instance, code: str) -> bool:
+    """Whether an error is about the call as it stands.
+
+    A refusal by one that has it no more says nothing; that a handler raised is a result.
+    """
+    late = code == RAISED and call.exposed and not call.begun
+    return call.instance is instance or late
 
 
 def from_row(call: Job, row: ErrorRow) -> ZmqkitError:

@@ -81,8 +81,9 @@ LIFE: Mapping[State, Mapping[Event, State]] = {
 class Connection:
     """One instance and the connection to it.
 
-    silent: its process does not answer, though its connection stands. hello_at: when to greet
-    it again while it does not answer. hello_s: after how long then.
+    silent: its process does not answer, though its connection stands. sends: whether something
+    may be sent there, not while nobody listens. hello_at: when to greet it again while it does
+    not answer. hello_s: after how long then.
     """
 
     incarnation: int
@@ -90,6 +91,7 @@ class Connection:
     endpoint: str
     state: State = State.OPENING
     silent: bool = False
+    sends: bool = False
     hello_at: float = inf
     hello_s: float = HELLO_S
 
@@ -287,6 +289,7 @@ class Connections(Generic[C]):
     def _choose(self, connection: C) -> None:
         """Have a connection among those that are chosen, or not."""
         chosen = connection.chosen
+        connection.sends = chosen or connection.state is State.LEAVING
         if chosen != (connection in self.ready):
             (self.ready.append if chosen else self.ready.remove)(connection)
 

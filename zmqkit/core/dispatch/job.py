@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
-from zmqkit.core.dispatch.connections import Connection, State
+from zmqkit.core.dispatch.connections import Connection
 from zmqkit.options import BATCH_BYTES
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import REQUEST
@@ -28,11 +28,13 @@ class Job:
     to its instance for good.
 
     What almost every job begins with stands in the class: that halves the cost of making one.
-    kind: the packet that it leaves in.
+    kind: the packet that it leaves in. waiter: whom its end is told, if somebody waits for it
+    on this side of the network.
     """
 
     kind = REQUEST
     streams = False
+    waiter: object = None
     begun = False
     instance: Instance | None = None
     copies = 0
@@ -110,11 +112,6 @@ class Instance(Connection):
     untold_bytes: int = 0
     blocked_until: float = 0.0
     left_until: float = inf
-
-    @property
-    def sends(self) -> bool:
-        """Whether its outbox may leave: not while nobody listens there."""
-        return self.chosen or self.state is State.LEAVING
 
     @property
     def load(self) -> int:
