@@ -16,8 +16,7 @@ from math import inf
 from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.topics.source import Position, Source
-from zmqkit.core.topics.sources import Sources
+from zmqkit.core.topics.sources import Position, Source, Sources
 from zmqkit.limits import SubscriberLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.options import READS_S
