@@ -18,6 +18,8 @@ class ClientLimits:
     waiting_calls_max: calls that wait for an instance, or for its credit. instances_max: those
     that it connects to. known_max: those that it remembers. credit_max: calls that one instance
     has at a time. stream_items_max, stream_bytes_max: values of one stream that are not taken.
+    follow_s, hold_s: how closely one-way messages follow each other when they gather, and for
+    how long; see core/pace.py.
     """
 
     waiting_calls_max: int = options.WAITING_CALLS_MAX
@@ -26,10 +28,12 @@ class ClientLimits:
     credit_max: int = options.CREDIT
     stream_items_max: int = options.STREAM_ITEMS
     stream_bytes_max: int = options.STREAM_BYTES
+    follow_s: float = options.FOLLOW_S
+    hold_s: float = options.HOLD_S
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a limit under which nothing works."""
-        _check(self, {})
+        _check(self, {"follow_s": 0, "hold_s": 0})
 
     @property
     def calls_max(self) -> int:
@@ -44,7 +48,8 @@ class SubscriberLimits:
     publishers_max: those that it connects to. known_max: those that it remembers.
     prefixes_max: topics that it subscribes to. topics_max: those of one publisher whose
     numbers are remembered. queue_messages_max, queue_bytes_max: what waits to be read; three
-    times as much of each publisher that waits for it.
+    times as much of each publisher that waits for it. untold_gaps_max: topics of which it is
+    remembered how much is missing until somebody asks.
     """
 
     publishers_max: int = options.PUBLISHERS_MAX
@@ -53,10 +58,52 @@ class SubscriberLimits:
     topics_max: int = options.TOPICS_MAX
     queue_messages_max: int = options.QUEUE_MESSAGES
     queue_bytes_max: int = options.QUEUE_BYTES
+    untold_gaps_max: int = options.UNTOLD_GAPS_MAX
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a limit under which nothing works."""
         _check(self, {})
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class PublisherLimits:
+    """What one publisher keeps and uses.
+
+    subscribers_max: those that are present. topics_max: those whose numbers are remembered.
+    body_bytes_max: of one message. window_bytes, window_messages, window_packets: what may be
+    between the publisher and its slowest subscriber, if it waits; whichever is reached first.
+    gather_bytes, gather_messages, gather_packets: what gathers before it is time to send.
+    gather_topics_max: topics that are remembered for what they gathered before. follow_s,
+    hold_s: how closely messages follow each other when they gather, and for how long; see
+    core/pace.py.
+    """
+
+    subscribers_max: int = options.SUBSCRIBERS_MAX
+    topics_max: int = options.TOPICS_MAX
+    body_bytes_max: int = options.BODY_BYTES_MAX
+    window_bytes: int = options.QUEUE_BYTES
+    window_messages: int = options.QUEUE_MESSAGES
+    window_packets: int = options.WINDOW_PACKETS
+    gather_bytes: int = options.GATHER_BYTES
+    gather_messages: int = options.GATHER_MESSAGES
+    gather_packets: int = options.GATHER_PACKETS
+    gather_topics_max: int = options.GATHER_TOPICS_MAX
+    follow_s: float = options.FOLLOW_S
+    hold_s: float = options.HOLD_S
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit under which nothing works."""
+        _check(self, {"follow_s": 0, "hold_s": 0})
+
+    @property
+    def message_load(self) -> int:
+        """What a message takes of a window beside its bytes."""
+        return self.window_bytes // self.window_messages
+
+    @property
+    def packet_load(self) -> int:
+        """What a packet takes of a window beside its messages."""
+        return self.window_bytes // self.window_packets
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -99,7 +146,8 @@ class ServiceLimits:
 
 
 def _check(
-    limits: ClientLimits | ServiceLimits | SubscriberLimits, least: dict[str, int]
+    limits: ClientLimits | PublisherLimits | ServiceLimits | SubscriberLimits,
+    least: dict[str, int],
 ) -> None:
     """Each limit is a number, and at least 1 but for those that have another least."""
     for field in fields(limits):

@@ -115,6 +115,7 @@ LENT_MESSAGES = 64
 """How many may gather between two looks at the clock."""
 GATHER_BYTES = 4 << 20
 GATHER_MESSAGES = QUEUE_MESSAGES
+GATHER_TOPICS_MAX = 10_000
 STALL_S = 5.0
 READS_S = 0.25
 """How often a subscriber that has not come to the next MARK says that it reads."""
@@ -122,6 +123,7 @@ REMARK_S = 0.25
 """When a publisher that waits for a subscriber first says its last MARK again."""
 BYE_S = 0.1
 ENDS_MAX = 1000
+UNTOLD_GAPS_MAX = 1000
 
 # Time, in seconds
 PING_S = 1.0

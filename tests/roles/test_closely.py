@@ -23,13 +23,13 @@ COUNT = 5 * FOLLOW_STREAK
 @pytest.fixture(autouse=True)
 def all_follow_closely(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
+    monkeypatch.setattr(Kit, "follow_s", BOUND_S)
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gathers is not due during the test."""
-    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+    monkeypatch.setattr(Kit, "hold_s", BOUND_S)
 
 
 def publish(publisher: zmqkit.Publisher, count: int = COUNT) -> None:

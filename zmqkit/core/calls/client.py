@@ -61,7 +61,7 @@ class ClientCore:
         self.limits = limits
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
-        self.pace = Pace()
+        self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
         self._instances = Instances(name, incarnation, limits)
         self._connections = self._instances.connections

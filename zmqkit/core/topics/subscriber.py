@@ -25,7 +25,6 @@ from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
 from zmqkit.wire.packet import Packet
 
-_UNTOLD_MAX = 1000
 _DEFAULTS = SubscriberLimits()
 
 Gap = tuple[int, str, int]
@@ -391,5 +390,5 @@ class SubscriberCore:
         self.counts["gaps"] += 1
         self.counts["missing"] += missing
         key = (source.publisher, topic)
-        if key in self._untold or len(self._untold) < _UNTOLD_MAX:
+        if key in self._untold or len(self._untold) < self._limits.untold_gaps_max:
             self._untold[key] = self._untold.get(key, 0) + missing
