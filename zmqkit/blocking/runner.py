@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Request
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
 from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES

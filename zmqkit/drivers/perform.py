@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.effects import (
     Abort,
     Advance,
@@ -18,7 +19,6 @@ from zmqkit.core.effects import (
     Effect,
     Handle,
     Note,
-    Request,
     Send,
     Settle,
     Tell,

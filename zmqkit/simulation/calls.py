@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Request
+from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Hands
 from zmqkit.limits import ClientLimits
 from zmqkit.links.profile import Profile

@@ -20,8 +20,8 @@ from random import Random
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import RAISED, Outcome
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Request
 from zmqkit.errors import (
     CallCancelled,
     CallTimeout,
