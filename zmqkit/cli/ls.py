@@ -17,7 +17,7 @@ from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.node import node as nodes
-from zmqkit.node.directory import Listing, StaticPeer
+from zmqkit.node.listing import Listing, StaticPeer
 from zmqkit.node.node import Node
 from zmqkit.options import WAIT_S_MAX
 

@@ -62,7 +62,7 @@ class BlockingDriver:
         self.driver = driver
         self.lock = threading.Lock()
         self._pace = pace or Pace()
-        self._flusher = Flusher(self.lock, self._flush_due)
+        self._flusher = Flusher(self.lock, self._flush_due, self._pace.hold_s)
         self._news = threading.Condition(self.lock)
         self.retired = False
         self.turns = 0
