@@ -68,8 +68,8 @@ TOP = {
     "asyncio": "roles",
     "blocking": "roles",
     "demo": "cli",
+    "environment": "model",
     "limits": "model",
-    "options": "model",
 }
 
 # Circles of imports that are still there.

@@ -17,12 +17,11 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver, Hands
-from zmqkit.limits import PublisherLimits
+from zmqkit.limits import FOLLOW_STREAK, HOLD_S, PublisherLimits
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import FOLLOW_STREAK, HOLD_S
 from zmqkit.wire import publication
 
 BOUND_S = 20.0

@@ -9,7 +9,7 @@ import pytest
 
 from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import Process
-from zmqkit.options import HOLD_S
+from zmqkit.limits import HOLD_S
 
 BOUND_S = 20.0
 

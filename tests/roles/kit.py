@@ -18,7 +18,7 @@ from typing import Any
 import zmqkit
 import zmqkit.asyncio
 from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
-from zmqkit.options import FOLLOW_S, HOLD_S
+from zmqkit.limits import FOLLOW_S, HOLD_S
 
 BOUND_S = 20.0
 STEP_S = 0.005

@@ -13,10 +13,11 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, GATHER_MESSAGES, QUEUE_MESSAGES
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, QUEUE_MESSAGES, PublisherLimits
 
 pytestmark = pytest.mark.usefixtures("node")
 
+GATHER_MESSAGES = PublisherLimits().gather_messages
 COUNT = 5 * FOLLOW_STREAK
 
 

@@ -14,7 +14,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import Kit
-from zmqkit.options import BODY_BYTES_MAX
+from zmqkit.limits import BODY_BYTES_MAX
 
 pytestmark = pytest.mark.usefixtures("node")
 

@@ -26,7 +26,16 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
+from zmqkit.limits import (
+    LINGER_S,
+    LOOK_S,
+    NODE_DESCRIPTORS,
+    PLACES_MAX,
+    ROLES_MAX,
+    connections_max,
+)
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
@@ -34,16 +43,6 @@ from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
 from zmqkit.node.keeper import Keeper
 from zmqkit.node.listing import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
-from zmqkit.options import (
-    LINGER_S,
-    LOOK_S,
-    NODE_DESCRIPTORS,
-    PLACES_MAX,
-    ROLES_MAX,
-    Environment,
-    connections_max,
-    read_environment,
-)
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns

@@ -7,8 +7,7 @@ from math import inf
 import pytest
 
 from zmqkit.core.topics.audience import Audience
-from zmqkit.limits import PublisherLimits
-from zmqkit.options import MARKS_PER_WINDOW, STALL_S
+from zmqkit.limits import MARKS_PER_WINDOW, STALL_S, PublisherLimits
 
 LIMITS = PublisherLimits()
 WINDOW, MESSAGE_LOAD, PACKET_LOAD = (

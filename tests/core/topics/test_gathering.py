@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from tests.naming import shown
 from zmqkit.core.topics.gathering import Gathering, Rows, encode_body, raw_rows, single_rows
 from zmqkit.errors import UsageError
-from zmqkit.limits import PublisherLimits
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     BODY_BYTES_MAX,
-    GATHER_BYTES,
-    GATHER_MESSAGES,
     GATHER_PACKETS,
     PACKET_BYTES_MAX,
     QUEUE_MESSAGES,
+    PublisherLimits,
 )
 from zmqkit.wire.encoding import encode
 
+GATHER_BYTES = PublisherLimits().gather_bytes
+GATHER_MESSAGES = PublisherLimits().gather_messages
 SPARE_BYTES = 1024
 """More than a header, a topic and the head of an array take."""
 

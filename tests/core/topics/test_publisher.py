@@ -20,16 +20,16 @@ from tests.core.topics.publications import (
 from zmqkit.core.effects import Effect, Note
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
-from zmqkit.limits import PublisherLimits
-from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     FOLLOW_STREAK,
     HOLD_S,
     QUEUE_MESSAGES,
     STALL_S,
     WINDOW_PACKETS,
+    PublisherLimits,
 )
+from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode

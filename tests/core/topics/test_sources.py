@@ -20,8 +20,7 @@ from tests.core.topics.publications import (
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.topics.sources import Source, Sources
 from zmqkit.errors import UsageError
-from zmqkit.limits import SubscriberLimits
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX
+from zmqkit.limits import HELLO_S, HELLO_S_MAX, SubscriberLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -214,8 +213,9 @@ def test_wrong_topics_are_an_error(up: Sources, topics: object) -> None:
 
 
 def test_there_are_not_too_many_topics(up: Sources) -> None:
-    with pytest.raises(UsageError, match=f"{PREFIXES_MAX} topics"):
-        up.subscribe([f"t{n}" for n in range(PREFIXES_MAX - 1)], 1.0)
+    prefixes_max = SubscriberLimits().prefixes_max
+    with pytest.raises(UsageError, match=f"{prefixes_max} topics"):
+        up.subscribe([f"t{n}" for n in range(prefixes_max - 1)], 1.0)
     assert not up.wanted(b"t0") and up.up_count == 1
 
 

@@ -24,9 +24,8 @@ from tests.core.topics.publications import (
 )
 from zmqkit.core.effects import Connect, Disconnect, Note, Send, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import QUEUE_BYTES, QUEUE_MESSAGES, SubscriberLimits
 from zmqkit.model import Frames
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

@@ -23,9 +23,8 @@ from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.limits import PublisherLimits, SubscriberLimits
+from zmqkit.limits import FOLLOW_STREAK, STALL_S, PublisherLimits, SubscriberLimits
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import FOLLOW_STREAK, STALL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

@@ -22,8 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.limits import PublisherLimits
-from zmqkit.options import MARKS_PER_WINDOW, REMARK_S, STALL_S
+from zmqkit.limits import MARKS_PER_WINDOW, REMARK_S, STALL_S, PublisherLimits
 
 _DEFAULTS = PublisherLimits()
 

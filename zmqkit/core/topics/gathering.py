@@ -14,8 +14,7 @@ from itertools import repeat
 from operator import length_hint
 
 from zmqkit.errors import UsageError
-from zmqkit.limits import PublisherLimits
-from zmqkit.options import BATCH_BYTES
+from zmqkit.limits import BATCH_BYTES, PublisherLimits
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,

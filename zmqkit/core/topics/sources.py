@@ -15,9 +15,8 @@ from zmqkit.core.dispatch.connections import Connection, Connections, Event, Sta
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.membership.directory import directory_of
 from zmqkit.errors import UsageError
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import TOPICS_MAX, SubscriberLimits
 from zmqkit.model import Frames, leads_away
-from zmqkit.options import TOPICS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed

@@ -17,9 +17,8 @@ from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
 from zmqkit.core.topics.sources import Position, Source, Sources
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import READS_S, SubscriberLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
