@@ -76,8 +76,6 @@ TOP = {
 KNOWN = [
     ["zmqkit.asyncio.client", "zmqkit.asyncio.stream"],
     ["zmqkit.blocking.client", "zmqkit.blocking.stream"],
-    ["zmqkit.simulation.calls", "zmqkit.simulation.oracle", "zmqkit.simulation.streams"],
-    ["zmqkit.simulation.topic_oracle", "zmqkit.simulation.topics"],
 ]
 
 # How often product code reaches for what is private to another class.

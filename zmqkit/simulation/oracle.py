@@ -163,6 +163,7 @@ class Oracle:
         called.sequence = call.sequence
         called.reader = Reader(
             role,
+            role.core,
             call,
             self.random,
             lambda now: self._read(called, now),
@@ -264,7 +265,7 @@ class Oracle:
         called = self._run(role, request)
         token = 0 if called is None else called.token
         expect(called is None or request.args == [token], "arguments travel", called)
-        return Generator(role, request, token, self._pause)
+        return Generator(role, role.core, request, token, self._pause)
 
     def _run(self, role: ServiceRole, request: Request) -> Called | None:
         """The call that a service runs now; None for a stranger's, out of garbage."""
