@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import cast
 
 from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import encode
-from zmqkit.wire.streams import item_columns, stream_columns
+from zmqkit.wire.encoding import Buffer, decode, encode
+from zmqkit.wire.packet import Packet
+from zmqkit.wire.rows import (
+    answer_columns,
+    end_columns,
+    item_columns,
+    request_columns,
+    request_row,
+)
 
 
 def hello(source: int, target: int = 0, **fields: object) -> Frames:
@@ -48,6 +56,22 @@ def directory(
     return wire.pack(wire.WELCOME, process, 0, 0, encode(fields))
 
 
+def pack_rows(
+    kind: int,
+    source: int,
+    target: int,
+    columns: Sequence[object],
+    values: Sequence[object],
+    raw: Buffer | None = None,
+    *,
+    settled: int = 0,
+) -> Frames:
+    """A packet with these columns, and these values as its rows."""
+    rows = [encode(value) for value in values]
+    meta = encode([*columns, [len(row) for row in rows]])
+    return wire.pack(kind, source, target, settled, meta, b"".join(rows), raw)
+
+
 def request(
     source: int,
     target: int,
@@ -59,24 +83,25 @@ def request(
     oneway: bool = False,
 ) -> Frames:
     """A client asks for one thing, or for many, in one packet."""
-    body = wire.request_body(method, priority, None, (7,), {})
-    count = len(sequences)
-    meta = wire.request_columns(list(sequences), [left_ms] * count, [body] * count)
+    rows = [request_row(method, None, (7,), {})] * len(sequences)
+    heads = [(sequence, left_ms, method, priority) for sequence in sequences]
     kind = wire.NOTIFY if oneway else wire.REQUEST
-    return wire.pack(kind, source, target, settled, meta)
+    columns = request_columns(heads, rows)
+    return wire.pack(kind, source, target, settled, columns, b"".join(rows))
 
 
 def reply(source: int, target: int, **values: object) -> Frames:
     """A service answers: the values by sequence number, written `_5=value`."""
-    sequences = [int(name[1:]) for name in values]
-    meta = wire.reply_columns(sequences, [encode(value) for value in values.values()])
-    return wire.pack(wire.REPLY, source, target, 0, meta)
+    rows = [encode(value) for value in values.values()]
+    columns = answer_columns([int(name[1:]) for name in values], rows)
+    return wire.pack(wire.REPLY, source, target, 0, columns, b"".join(rows))
 
 
 def error(source: int, target: int, code: str, *sequences: int, text: str = "") -> Frames:
     """A service refuses, or tells that handlers raised."""
     rows = [encode([code, "ValueError", text, "", code == "raised"]) for _ in sequences]
-    return wire.pack(wire.ERROR, source, target, 0, wire.reply_columns(list(sequences), rows))
+    columns = answer_columns(sequences, rows)
+    return wire.pack(wire.ERROR, source, target, 0, columns, b"".join(rows))
 
 
 def stream(
@@ -89,10 +114,10 @@ def stream(
     settled: int = 0,
 ) -> Frames:
     """A client asks for streams."""
-    body = wire.request_body(method, PRIORITY, None, (7,), {})
-    count = len(sequences)
-    meta = stream_columns(list(sequences), [left_ms] * count, window, [body] * count)
-    return wire.pack(wire.STREAM, source, target, settled, meta)
+    rows = [request_row(method, None, (7,), {})] * len(sequences)
+    heads = [(sequence, left_ms, method, PRIORITY) for sequence in sequences]
+    columns = request_columns(heads, rows, window)
+    return wire.pack(wire.STREAM, source, target, settled, columns, b"".join(rows))
 
 
 def grant(
@@ -107,15 +132,15 @@ def items(source: int, target: int, sequence: int, first: int, *values: object) 
     """A service sends a stream's values, the first of which has that number."""
     rows = [encode(value) for value in values]
     numbers = list(range(first, first + len(rows)))
-    sizes = [len(row) for row in rows]
-    meta = item_columns([sequence] * len(rows), numbers, sizes, rows)
-    return wire.pack(wire.ITEM, source, target, 0, meta)
+    columns = item_columns([sequence] * len(rows), numbers, rows)
+    return wire.pack(wire.ITEM, source, target, 0, columns, b"".join(rows))
 
 
 def end(source: int, target: int, sequence: int, count: int, code: str = "") -> Frames:
     """A service ends a stream, with an error if a code is given."""
-    row = [code, "ValueError", "no", "", True] if code else None
-    return wire.pack(wire.END, source, target, 0, encode([[sequence], [count], [row]]))
+    row = encode([code, "ValueError", "no", "", True] if code else None)
+    columns = end_columns([sequence], [count], [row])
+    return wire.pack(wire.END, source, target, 0, columns, row)
 
 
 def ping(
@@ -182,8 +207,20 @@ def bye(source: int, target: int = 0) -> Frames:
 
 def read(effect: Effect) -> tuple[int, object]:
     """Kind and content of the packet that a Send holds."""
-    packet = wire.unpack(cast(Send, effect).frames)
-    return packet.kind, packet.meta
+    return content(wire.unpack(cast(Send, effect).frames))
+
+
+def content(packet: Packet) -> tuple[int, object]:
+    """Kind and content of a packet: its columns, and the values of its rows in place of their
+    sizes."""
+    if not packet.rows:
+        return packet.kind, packet.meta
+    *columns, sizes = cast("list[list[int]]", packet.meta)
+    rows = [
+        decode(packet.rows[end - size : end])
+        for size, end in zip(sizes, accumulate(sizes), strict=True)
+    ]
+    return packet.kind, [*columns, rows]
 
 
 _LISTS = (wire.CANCEL, wire.RECALL)

@@ -11,7 +11,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect, Note, Send, Settle, Tell
 from zmqkit.errors import PeerError
 from zmqkit.model import PeerId
-from zmqkit.wire.packet import request_body
+from zmqkit.wire.rows import request_row
 
 CLIENT = 1
 """The incarnation of the client on the bench."""
@@ -49,7 +49,7 @@ def call(
 ) -> list[Effect]:
     """Make a call, end the turn, and give what the client does; its waiter is `method`."""
     client.submit(
-        method, request_body(method, 4, None, (), {}), None,
+        method, request_row(method, None, (), {}), None,
         CallOptions(timeout_s, wait_s, attempts=attempts), method, now, oneway=oneway,
     )  # fmt: skip
     client.check()

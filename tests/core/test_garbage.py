@@ -26,7 +26,7 @@ from zmqkit.simulation.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import request_body
+from zmqkit.wire.rows import request_row
 
 US, THEM, PROCESS = 1, 0xA, 9
 PEER = THEM.to_bytes(8, "big")
@@ -48,9 +48,9 @@ def client() -> ClientCore:
     core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
     core.receive(PEER, packets.welcome(THEM, US, idempotent=["add"]), 0.0)
     for _ in range(5):
-        core.submit("add", request_body("add", 4, None, (), {}), None, CallOptions(), 1, 0.0)
+        core.submit("add", request_row("add", None, (), {}), None, CallOptions(), 1, 0.0)
     for _ in range(3):
-        core.stream("add", request_body("add", 4, None, (), {}), None, CallOptions(), 0.0)
+        core.stream("add", request_row("add", None, (), {}), None, CallOptions(), 0.0)
     core.flush(0.0)
     core.receive(PEER, packets.items(THEM, US, 6, 0, "a", "b"), 0.0)
     return core
@@ -117,9 +117,11 @@ each_core = pytest.mark.parametrize(
 def sent_by(random: Random, sender: int, target: int) -> Frames:
     """Odd content under a right header, some of it spoilt."""
     kind = random.choice(sorted(wire.KINDS))
-    content = bytes(lie(random)[0])[wire.HEADER.size :]
+    [head, *_] = lie(random)
+    content, meta_bytes = bytes(head)[wire.HEADER.size :], wire.HEADER.unpack_from(head)[2]
     settled = random.choice((0, 3))
-    made = wire.pack(kind, sender, target, settled, content)
+    meta, rows = content[:meta_bytes], content[meta_bytes:]
+    made = wire.pack(kind, sender, target, settled, meta, rows)
     return made if random.random() < 0.7 else spoil(random, made)
 
 
@@ -152,7 +154,7 @@ def test_no_garbage_behind_a_right_header_harms_a_core(
     core = make()
     target = US if sender != US else THEM
     target = 0 if kind == wire.PUBLISH else target
-    [head, *rest] = wire.pack(kind, sender, target, 2, encode(meta), raw)
+    [head, *rest] = wire.pack(kind, sender, target, 2, encode(meta), b"", raw)
     core.receive(peer, (before(core) + bytes(head), *rest), 1.0)
     core.flush(1.0)
     core.tick(2.0)

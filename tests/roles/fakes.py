@@ -9,10 +9,12 @@ from typing import Any
 
 import zmq
 
+from tests.packets import content, pack_rows
 from tests.roles.kit import BOUND_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.rows import arguments_of, read_requests, sequences_in
 
 
 class FakeService:
@@ -69,23 +71,35 @@ class FakeService:
 
     def answer(self, peer: bytes, packet: Packet) -> None:
         """For `on_request`: the reply to each request is the sum of its arguments."""
-        rows = wire.request_rows(packet)
-        values = [sum(row[5]) for row in rows]  # type: ignore[arg-type]
-        self.send(peer, wire.REPLY, [[row[0] for row in rows], values])
+        heads, rows = read_requests(packet)
+        values = [sum(each[1]) for each in arguments_of(rows) if each]  # type: ignore[arg-type]
+        self.send_rows(peer, wire.REPLY, [[head[0] for head in heads]], values)
 
     def refuse(self, code: str) -> Callable[[bytes, Packet], None]:
         """For `on_request`: refuse each request unrun, with this code."""
 
         def refuse(peer: bytes, packet: Packet) -> None:
-            sequences = [row[0] for row in wire.request_rows(packet)]
+            sequences = sequences_in(packet)
             rows = [[code, "", f"it says {code}", "", False] for _ in sequences]
-            self.send(peer, wire.ERROR, [sequences, rows])
+            self.send_rows(peer, wire.ERROR, [sequences], rows)
 
         return refuse
 
-    def send(self, peer: bytes, kind: int, meta: object, raw: bytes | None = None) -> None:
+    def send(self, peer: bytes, kind: int, meta: object, rows: bytes = b"") -> None:
         """Send a packet; from within `on_request` or `do`."""
-        self.send_frames(peer, *wire.pack(kind, self.incarnation, 0, 0, encode(meta), raw))
+        self.send_frames(peer, *wire.pack(kind, self.incarnation, 0, 0, encode(meta), rows))
+
+    def send_rows(
+        self,
+        peer: bytes,
+        kind: int,
+        columns: list[object],
+        values: list[Any],
+        raw: bytes | None = None,
+    ) -> None:
+        """Send a packet of rows; from within `on_request` or `do`."""
+        frames = pack_rows(kind, self.incarnation, 0, columns, values, raw)
+        self.send_frames(peer, *frames)
 
     def send_frames(self, peer: bytes, *frames: bytes) -> None:
         self._socket.send_multipart([peer, *frames])
@@ -166,11 +180,19 @@ class FakeClient:
     ) -> None:
         """Send a request; header: its `target`, `settled` and `left_ms`."""
         self.connect(service.endpoint)
-        body = wire.request_body(method, 4, None, args, {})
-        meta = wire.request_columns([sequence], [header.get("left_ms", 60_000)], [body])
+        columns = [[sequence], [header.get("left_ms", 60_000)], [method], [4]]
         target = header.get("target", service.incarnation)
-        settled = header.get("settled", 0)
-        self.send(*wire.pack(wire.REQUEST, self.incarnation, target, settled, meta))
+        self.send_requests(
+            target, columns, [[None, args, {}]], settled=header.get("settled", 0)
+        )
+
+    def send_requests(
+        self, target: int, columns: list[Any], values: list[Any], settled: int = 0
+    ) -> None:
+        """Send a packet of requests: sequence numbers, times left, methods, priorities, and
+        for each headers and arguments."""
+        own = self.incarnation
+        self.send(*pack_rows(wire.REQUEST, own, target, columns, values, settled=settled))
 
     def send(self, *frames: bytes) -> None:
         self._socket.send_multipart(frames)
@@ -179,7 +201,7 @@ class FakeClient:
         """The kind and the values of the next packet."""
         assert self._socket.poll(BOUND_S * 1000), "no answer"
         packet = wire.unpack(tuple(self._socket.recv_multipart()))
-        return packet.kind, packet.meta
+        return content(packet)
 
     def drain(self) -> None:
         """Throw away what was answered up to now."""

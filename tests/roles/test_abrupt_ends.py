@@ -13,11 +13,11 @@ import pytest
 
 import zmqkit
 import zmqkit.asyncio
+from tests.packets import pack_rows
 from tests.roles.fakes import FakeClient
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.limits import STREAM_ITEMS
 from zmqkit.wire import packet as wire
-from zmqkit.wire import streams
 from zmqkit.wire.encoding import encode
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -184,9 +184,9 @@ def test_an_answer_behind_the_end_of_a_stream_leaves_at_once(
 
     service = aio.serving(held, double, concurrency=1)
     fake_client.connect(service.endpoint)
-    body = wire.request_body("held", 4, None, (), {})
-    meta = streams.stream_columns([1], [60_000], (8, 1000), [body])
-    packet = wire.pack(wire.STREAM, fake_client.incarnation, service.incarnation, 0, meta)
+    columns = [[1], [60_000], ["held"], [4], [[8, 1000]]]
+    us, them = fake_client.incarnation, service.incarnation
+    packet = pack_rows(wire.STREAM, us, them, columns, [[None, [], {}]])
     fake_client.send(*packet)
     gate.came()
     fake_client.request(service, 2, "double", 4)

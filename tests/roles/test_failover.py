@@ -17,6 +17,7 @@ from tests.roles.fakes import FakeService
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.core.effects import Tell
 from zmqkit.wire import packet as wire
+from zmqkit.wire.rows import sequences_in
 
 Stage = Callable[..., tuple[Any, list["FakeService"]]]
 Answered = Callable[[Kit], tuple[Any, Callable[[Any], Tell]]]
@@ -58,9 +59,9 @@ def chosen(found: list[FakeService]) -> tuple[FakeService, FakeService]:
 def ids(fake: FakeService) -> list[tuple[int, int]]:
     """Of each request that came: who asked, and its number."""
     return [
-        (packet.source, row[0])
+        (packet.source, sequence)
         for packet in fake.requests()
-        for row in wire.request_rows(packet)
+        for sequence in sequences_in(packet)
     ]
 
 
@@ -195,7 +196,7 @@ def test_call_that_a_pong_does_not_name_is_sent_again_under_its_id(
 @pytest.mark.slow
 def test_call_that_pongs_name_is_not_sent_again(kit: Kit, stage: Stage) -> None:
     client, [fake] = stage(1)
-    fake.on_request = lambda peer, packet: fake.held.append(wire.request_rows(packet)[0][0])
+    fake.on_request = lambda peer, packet: fake.held.extend(sequences_in(packet))
     call = kit.start(client.call, "add", 4)
     fake.came()
 

@@ -20,6 +20,7 @@ from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import Kit, until
 from zmqkit.simulation import garbage
 from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
 
 COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000"))
 SEED = 20261123
@@ -230,24 +231,26 @@ def ask_oddity_and_then_another(kit: Kit, fake: FakeService) -> None:
     assert kit.client().call("double", 1) == 2
 
 
-REPLIES: list[tuple[int, object]] = [
-    (wire.REPLY, [[1], []]), (wire.REPLY, [[2**64 - 1], [5]]),
-    (wire.REPLY, [[0], [5]]), (wire.ERROR, [[1], [["raised", "X", "", ""]]]),
-    (wire.ERROR, [[9], [["busy", "", "", "", True]]]), (wire.PONG, [2**64 - 1, 1, []]),
-    (wire.PONG, [1, 0, []]), (wire.PONG, [1, 2**64 - 1, list(range(20_000))]),
-    (wire.REQUEST, [[1], [5], [["add", 4, None, [1], {}]]]), (wire.HELLO, {}),
-    (wire.BYE, 5), (wire.CANCEL, [1]), (wire.WELCOME, {"credit": 10**9}),
+REPLIES: list[tuple[int, object, list[object]]] = [
+    (wire.REPLY, [[1], []], []), (wire.REPLY, [[2**64 - 1], [1]], [5]),
+    (wire.REPLY, [[0], [1]], [5]), (wire.REPLY, [[1], [2]], [5]),
+    (wire.ERROR, [[1], [12]], [["raised", "X", "", ""]]),
+    (wire.ERROR, [[9], [10]], [["busy", "", "", "", True]]),
+    (wire.PONG, [2**64 - 1, 1, [], 0], []), (wire.PONG, [1, 0, [], 0], []),
+    (wire.PONG, [1, 2**64 - 1, list(range(20_000)), 0], []),
+    (wire.REQUEST, [[1], [5], ["add"], [4], [4]], [[None, [1], {}]]), (wire.HELLO, {}, []),
+    (wire.BYE, 5, []), (wire.CANCEL, [1], []), (wire.WELCOME, {"credit": 10**9}, []),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("forgery", REPLIES)
 def test_forged_answers_end_no_call(
-    kit: Kit, fake: FakeService, forgery: tuple[int, object]
+    kit: Kit, fake: FakeService, forgery: tuple[int, object, list[object]]
 ) -> None:
-    kind, meta = forgery
+    kind, meta, values = forgery
 
     def answer(peer: bytes, packet: Any) -> None:
-        fake.send(peer, kind, meta)
+        fake.send(peer, kind, meta, b"".join(map(encode, values)))
         fake.answer(peer, packet)
 
     fake.on_request = answer

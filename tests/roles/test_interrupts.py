@@ -12,7 +12,6 @@ import zmqkit
 import zmqkit.asyncio
 from tests.roles.fakes import FakeClient
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.wire import packet as wire
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -169,11 +168,12 @@ def test_an_interrupt_in_an_asyncio_handler_takes_no_other_along(
 ) -> None:
     scene = AsyncScene(blocking.name)
     fake_client.connect(scene.service.endpoint)
-    bodies = [wire.request_body("double", 4, None, (number,), {}) for number in range(6)]
-    bodies.insert(3, wire.request_body("raises_interrupt", 4, None, (), {}))
-    meta = wire.request_columns(list(range(1, 8)), [60_000] * 7, bodies)
+    methods, rows = ["double"] * 6, [[None, [number], {}] for number in range(6)]
+    methods.insert(3, "raises_interrupt")
+    rows.insert(3, [None, [], {}])
+    columns = [list(range(1, 8)), [60_000] * 7, methods, [4] * 7]
     target = scene.service.incarnation
-    fake_client.send(*wire.pack(wire.REQUEST, fake_client.incarnation, target, 0, meta))
+    fake_client.send_requests(target, columns, rows)
     with pytest.raises(KeyboardInterrupt):
         scene.loop.run_forever()
     assert scene.close() == 0

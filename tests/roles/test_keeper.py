@@ -94,12 +94,10 @@ def test_calls_go_on_after_the_keeper_stepped_in(blocking: Kit) -> None:
 def asked(fake_client: FakeClient, service: Any, *requests: tuple[int, str, object]) -> None:
     """One packet with requests of these numbers, methods and arguments."""
     fake_client.connect(service.endpoint)
-    bodies = [wire.request_body(method, 4, None, (value,), {}) for _, method, value in requests]
-    numbers = [number for number, _, _ in requests]
-    meta = wire.request_columns(numbers, [60_000] * len(numbers), bodies)
-    fake_client.send(
-        *wire.pack(wire.REQUEST, fake_client.incarnation, service.incarnation, 0, meta)
-    )
+    numbers, methods, values = (list(column) for column in zip(*requests, strict=True))
+    columns = [numbers, [60_000] * len(numbers), methods, [4] * len(numbers)]
+    rows = [[None, [value], {}] for value in values]
+    fake_client.send_requests(service.incarnation, columns, rows)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from zmqkit.core.dispatch.window import Window
 from zmqkit.core.effects import Disconnect, Effect
 from zmqkit.drivers.perform import Driver
 from zmqkit.simulation.simulation import run
-from zmqkit.wire.streams import ItemRow
+from zmqkit.wire.rows import ItemRow
 
 SEEDS = 60
 

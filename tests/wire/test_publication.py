@@ -39,7 +39,7 @@ def test_messages_arrive_as_they_were(
     data = publication.check_topic(topic)
     parts = [encode(body) for body in bodies]
     frames = publication.publication(data, source, sequence, parts, len(parts))
-    whole = Packet(PUBLISH, source, 0, sequence, bodies, None)
+    whole = Packet(PUBLISH, source, 0, sequence, None, encode(bodies))
     assert publication.read(frames) == (data, whole)
     assert read_bodies(frames) == bodies
     assert publication.read(tuple(map(memoryview, frames))) == publication.read(frames)
@@ -78,7 +78,7 @@ def test_what_is_for_one_subscriber_begins_with_its_private_topic(
     frames = publication.to_subscriber(kind, source, subscriber, meta)
     topic, packet = publication.read(frames)
     assert topic == publication.private(subscriber) == bytes(frames[0][:9])
-    assert packet == Packet(kind, source, subscriber, 0, meta, None)
+    assert packet == Packet(kind, source, subscriber, 0, meta)
 
 
 @pytest.mark.parametrize("kind", [HELLO, CREDIT])
@@ -88,7 +88,7 @@ def test_what_a_subscriber_says_is_told_from_its_subscriptions(
 ) -> None:
     [frame] = publication.to_publisher(kind, source, target, meta)
     assert frame[:1] == publication.TALK
-    assert wire.unpack((frame[1:],)) == Packet(kind, source, target, 0, meta, None)
+    assert wire.unpack((frame[1:],)) == Packet(kind, source, target, 0, meta)
     assert len({publication.SUBSCRIBE, publication.UNSUBSCRIBE, publication.TALK}) == 3
 
 
@@ -170,16 +170,16 @@ def test_what_has_no_topic_or_no_packet_is_malformed(frames: Frames, reason: str
 @pytest.mark.parametrize("meta", [None, [], {}, 5, "x"])
 def test_a_packet_without_bodies_is_malformed(meta: object) -> None:
     with pytest.raises(Malformed, match="bodies"):
-        publication.bodies_of(Packet(PUBLISH, 1, 0, 1, meta, None))
+        publication.bodies_of(Packet(PUBLISH, 1, 0, 1, None, encode(meta)))
 
 
 def test_a_raw_body_belongs_to_one_message_and_has_a_limit() -> None:
     long = memoryview(bytes(BODY_BYTES_MAX + 1))
     for bodies, raw in ([None, None], memoryview(b"raw")), ([None], long):
         with pytest.raises(Malformed, match="raw"):
-            publication.bodies_of(Packet(PUBLISH, 1, 0, 1, bodies, raw))
+            publication.bodies_of(Packet(PUBLISH, 1, 0, 1, None, encode(bodies), raw))
     fits = long[:BODY_BYTES_MAX]
-    assert publication.bodies_of(Packet(PUBLISH, 1, 0, 1, [None], fits)) == [fits]
+    assert publication.bodies_of(Packet(PUBLISH, 1, 0, 1, None, encode([None]), fits)) == [fits]
 
 
 def decode_all(frames: Frames) -> None:
@@ -202,7 +202,7 @@ def test_garbage_is_malformed(frames: list[bytes]) -> None:
 def test_garbage_behind_a_header_is_malformed(
     topic: bytes, meta: bytes, raw: bytes | None
 ) -> None:
-    head, *rest = wire.pack(PUBLISH, 1, 0, 3, meta, raw)
+    head, *rest = wire.pack(PUBLISH, 1, 0, 3, b"", meta, raw)
     decode_all((topic + bytes(head), *rest))
 
 

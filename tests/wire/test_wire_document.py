@@ -32,10 +32,20 @@ from zmqkit.limits import (
     ServiceLimits,
 )
 from zmqkit.model import LOOPBACK
-from zmqkit.wire import announcement, streams
+from zmqkit.wire import announcement
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress
 from zmqkit.wire.encoding import encode
+from zmqkit.wire.rows import (
+    arguments_of,
+    read_ends,
+    read_errors,
+    read_grants,
+    read_items,
+    read_replies,
+    read_requests,
+    read_streams,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 PAIRS = re.findall(r"```hex\n(.*?)```\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
@@ -47,10 +57,9 @@ KINDS = {
     )
 }  # fmt: skip
 ROWS = {
-    wire.REQUEST: wire.request_rows, wire.NOTIFY: wire.request_rows,
-    wire.REPLY: wire.reply_rows, wire.ERROR: wire.error_rows,
-    wire.STREAM: streams.stream_rows, wire.ITEM: streams.item_rows, wire.END: streams.end_rows,
-    wire.GRANT: streams.grant_rows,
+    wire.REQUEST: read_requests, wire.NOTIFY: read_requests, wire.REPLY: read_replies,
+    wire.ERROR: read_errors, wire.STREAM: read_streams, wire.ITEM: read_items,
+    wire.END: read_ends, wire.GRANT: read_grants,
 }  # fmt: skip
 
 
@@ -65,18 +74,28 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     kind, settled = KINDS[said["kind"]], said["settled"]
     before = bytes.fromhex(said.get("before", ""))
     assert frames[0].startswith(before)
-    packet = wire.unpack(frames, len(before))
-    assert packet == wire.Packet(kind, source, target, settled, said["meta"], packet.raw)
+    packet = wire.unpack(frames, len(before), may_mix=True)
+    mixed = said.get("mixed", False)
+    meta = b"" if kind == wire.PUBLISH else encode(said["meta"])
+    rows = encode(said["rows"]) if kind == wire.PUBLISH else b""
+    if kind != wire.PUBLISH and "rows" in said:
+        rows = b"".join(map(encode, said["rows"]))
+    assert packet == wire.Packet(
+        kind, source, target, settled, said["meta"], rows, packet.raw, is_mixed=mixed
+    )
     assert packet.raw == raw
     assert bool(frames[0][len(before) + 5] & wire.LZ4) == said.get("lz4", False)
-    meta = encode(said["meta"])
     if "lz4" not in said:
-        [head, *rest] = wire.pack(kind, source, target, settled, meta, raw)
+        [head, *rest] = wire.pack(
+            kind, source, target, settled, meta, rows, raw, is_mixed=mixed
+        )
         assert (before + head, *rest) == frames
     else:  # lz4 may find another block one day
-        assert decompress(frames[0][wire.HEADER.size :]) == meta
+        assert decompress(frames[0][wire.HEADER.size :]) == meta + rows
     if kind in ROWS:
         assert ROWS[kind](packet)
+    if kind in (wire.REQUEST, wire.NOTIFY):
+        assert None not in arguments_of(read_requests(packet)[1])
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
     if kind == wire.HELLO and "places" in said["meta"]:
@@ -85,7 +104,7 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 35
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 36
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:

@@ -19,7 +19,8 @@ from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
 from zmqkit.roles.failures import failed
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
-from zmqkit.wire.packet import REPLY, request_body
+from zmqkit.wire.packet import REPLY
+from zmqkit.wire.rows import request_row
 
 _NIL = b"\xc0"
 
@@ -38,15 +39,15 @@ def call_body(
     raw = None
     if len(args) == 1 and not kwargs and is_raw(args[0]):
         raw, args = raw_of(args[0]), ()
-    body = request_body(method, options.priority, options.headers or None, args, kwargs)
-    size = len(body)
+    row = request_row(method, options.headers or None, args, kwargs)
+    size = len(row) + len(method)
     if raw is not None:
         size += len(raw)
     if size > BODY_BYTES_MAX:
         raise UsageError(
             f"the arguments of {method!r} take {size} bytes; {BODY_BYTES_MAX} at most"
         )
-    return body, raw
+    return row, raw
 
 
 def is_raw(value: object) -> TypeGuard[Buffer]:

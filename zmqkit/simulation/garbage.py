@@ -13,12 +13,19 @@ from zmqkit.wire.publication import EVERYBODY, TALK, private
 
 _ODD: tuple[object, ...] = (
     None, True, -1, 0, 2**64 - 1, 0.5, "x", b"\xff", [], [[]], [[1]], [[1], [2]], [1, 2], {},
-    {"credit": 0}, {1: 2}, [[0], [5], [["add", 4, None, [1], {}]]], [[1], [-1], [[1]]],
-    [[-1], [5], [["add", 4, None, [1], {}]]], [[1, 1], [5, 5], [["add", 4, None, [0], {}]] * 2],
-    [[7], [["busy", "", "", "", False]]], ["p", 1, []], [1, "p", [None]],
-    [1, 1, list(range(50))], [[0], [5], [[1, 9]], [["count", 4, None, [1], {}]]],
-    [[1], [0], [1], ["x"]], [[1, 1], [9, 0], [0, 0], [0, 0]], [[1], [0], [None]],
-    [[1], [2], [0]], [[1], [0], [["busy", "", "", "", False]]], [1, 1, [1], [[1, 9, 0]]],
+    {"credit": 0}, {1: 2}, ["p", 1, []], [1, "p", [None]], [1, 1, list(range(50))],
+    [1, 1, [1], 0, [[1, 9, 0]]], [[1], [2], [0]], [[1], [0], [None]],
+    # The columns of requests, streams, answers, values and ends, their rows below.
+    [[0], [5], ["add"], [4], [9]], [[1], [-1], ["add"], [4], [4]],
+    [[-1], [5], ["add"], [4], [4]],
+    [[1, 1], [5, 5], ["add"] * 2, [4, 4], [4, 4]],
+    [[2, 3], [5, 5], ["add"] * 2, [4, 4], [4, 4]],
+    [[0], [5], ["count"], [4], [[1, 9]], [4]], [[7], [9]], [[7, 8], [1, 3]], [[1], [0], [1]],
+    [[1, 1], [9, 0], [1, 3]], [[9], [1], [1], [5], ["add"], [4], [4]],
+)  # fmt: skip
+_ROWS = (
+    b"", b"\xc0", encode([None, [1], {}]), 2 * encode([None, [1], {}]), b"\xc1\xc1\xc1\xc1",
+    encode(["busy", "", "", "", False]), b"\x93\x01\x02\x03", b"\x91\x01",
 )  # fmt: skip
 
 
@@ -33,8 +40,10 @@ def lie(random: Random, target: int = 0) -> Frames:
     kind = random.choice(sorted(wire.KINDS))
     source = random.getrandbits(63) | 1
     meta = encode(random.choice(_ODD))
+    rows = random.choice(_ROWS)
     raw = random.randbytes(9) if random.random() < 0.1 else None
-    return wire.pack(kind, source, target, random.choice((0, 2**64 - 1)), meta, raw)
+    settled, mixed = random.choice((0, 2**64 - 1)), random.random() < 0.1
+    return wire.pack(kind, source, target, settled, meta, rows, raw, is_mixed=mixed)
 
 
 def spoil(random: Random, frames: Frames) -> Frames:

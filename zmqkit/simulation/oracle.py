@@ -37,6 +37,7 @@ from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
 from zmqkit.simulation.timeline import Timeline
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
+from zmqkit.wire.rows import request_row
 
 SLACK_S = 0.1
 EARLY_S = 0.005
@@ -138,7 +139,7 @@ class Oracle:
         now = self.timeline.now
         token = len(self.calls) + 1
         body_raw = token.to_bytes(8, "big") * (RAW_BYTES_MIN // 8) if raw else None
-        body = wire.request_body(method, priority, headers, () if raw else (token,), {})
+        body = request_row(method, headers, () if raw else (token,), {})
         called = Called(token, role, 0, method, now + timeout_s, headers, priority, oneway)
         called.sequence = role.core.submit(
             method,
@@ -158,7 +159,7 @@ class Oracle:
         token = len(self.calls) + 1
         deadline_at = self.timeline.now + options.timeout_s
         called = Called(token, role, 0, method, deadline_at, None, PRIORITY, oneway=False)
-        body = wire.request_body(method, PRIORITY, None, (token,), {})
+        body = request_row(method, None, (token,), {})
         call = role.core.stream(method, body, None, options, self.timeline.now)
         called.sequence = call.sequence
         called.reader = Reader(

@@ -6,37 +6,28 @@
     2       1      version, 1
     3       1      kind
     4       1      encoding: 0 msgpack, 1 msgpack and a raw body in a second frame
-    5       1      flags: bit 0: the msgpack part is compressed; the others are 0
-    6       4      bytes of the msgpack part as it stands here
+    5       1      flags: bit 0: the msgpack part is compressed; bit 1: it mixes messages of
+                   several origins; the others are 0
+    6       4      bytes of the first value of the msgpack part, before it was compressed
     10      8      source: incarnation of the sender
     18      8      target: incarnation of the receiver, 0 for whoever listens
     26      8      settled: every sequence number of the source below this is settled
 
-A packet holds one message or many: the msgpack part is then an array of columns, one row a
-message. docs/wire.md is normative.
+A packet is read in three steps: the header; the first value, which says what everybody on the
+way may know; what follows it, which stays bytes until somebody wants values (see `rows`).
+docs/wire.md is normative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import cast
 
-from zmqkit.errors import UsageError
-from zmqkit.limits import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
+from zmqkit.limits import PACKET_BYTES_MAX
 from zmqkit.model import Frames
 from zmqkit.wire.compression import compress, decompress
-from zmqkit.wire.encoding import (
-    SCALARS,
-    Buffer,
-    Malformed,
-    array,
-    check,
-    decode,
-    encode_checked,
-    pack_plain,
-)
+from zmqkit.wire.encoding import Buffer, Malformed, decode
 
 HEADER = Struct(">IHIQQQ")
 """The first four bytes, encoding and flags, and the numbers."""
@@ -46,8 +37,8 @@ FIRST = 0x00_5A_01_00
 SEQUENCE_MAX = (1 << 64) - 2
 """The highest sequence number: "below which number" can be said of it, in 64 bits."""
 
-MSGPACK, WITH_RAW, LZ4 = 0x00_00, 0x01_00, 0x00_01
-"""Encoding and flags as one number; LZ4 may be added to either."""
+MSGPACK, WITH_RAW, LZ4, MIXED = 0x00_00, 0x01_00, 0x00_01, 0x00_02
+"""Encoding and flags as one number; LZ4 and MIXED may be added to either of the first two."""
 
 _HEADER_BYTES = HEADER.size
 _read_header = HEADER.unpack_from
@@ -60,24 +51,19 @@ KINDS = frozenset({
     HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL, RECALL,
     PUBLISH, MARK, CREDIT, STREAM, ITEM, END, GRANT,
 })  # fmt: skip
-
-RequestRow = tuple[
-    int, int, str, int, "dict[str, object] | None", list[object], dict[str, object]
-]
-"""sequence, time left in ms, method, priority, headers, positional and keyword arguments."""
-
-ErrorRow = tuple[int, str, str, str, str, bool]
-"""sequence, code, type, message, traceback, may_have_run."""
+_WITH_COLUMNS = frozenset({REQUEST, NOTIFY, STREAM, REPLY, ERROR, ITEM, END})
+WITH_ROWS = _WITH_COLUMNS | {PUBLISH}
 
 _INT = frozenset({int})
-_STR = frozenset({str})
 
 
 @dataclass(slots=True)
 class Packet:
-    """A decoded packet: the header's fields, its msgpack part as values, its raw body.
+    """A packet as it is read: the header's fields, its first value, and what follows as bytes.
 
-    raw: a view of what arrived, not a copy. size: the bytes of both, uncompressed.
+    meta: the first value, None where there is none. rows: what follows it. raw: a view of what
+    arrived, not a copy. size: the bytes of all three, uncompressed. is_mixed: its messages are
+    of several origins.
     """
 
     kind: int
@@ -85,8 +71,10 @@ class Packet:
     target: int
     settled: int
     meta: object
-    raw: memoryview | None
+    rows: Buffer = b""
+    raw: memoryview | None = None
     size: int = field(default=0, compare=False)
+    is_mixed: bool = False
 
 
 def pack(
@@ -95,25 +83,31 @@ def pack(
     target: int,
     settled: int,
     meta: bytes,
+    rows: bytes = b"",
     raw: Buffer | None = None,
     *,
     far: bool = False,
+    is_mixed: bool = False,
 ) -> Frames:
-    """The frames for these fields; `meta` is msgpack already, `raw` travels as it is.
+    """The frames for these fields; `meta` and `rows` are msgpack already, `raw` is not touched.
 
     far: the receiver is on another machine, so that a shorter packet is worth some time.
     """
     encoding = MSGPACK if raw is None else WITH_RAW
-    if far and (shorter := compress(meta)) is not None:
-        meta, encoding = shorter, encoding | LZ4
+    if is_mixed:
+        encoding |= MIXED
+    content = meta + rows
+    if far and (shorter := compress(content)) is not None:
+        content, encoding = shorter, encoding | LZ4
     head = HEADER.pack(FIRST + kind, encoding, len(meta), source, target, settled)
-    return (head + meta,) if raw is None else (head + meta, raw)
+    return (head + content,) if raw is None else (head + content, raw)
 
 
-def unpack(frames: Frames, at: int = 0) -> Packet:
+def unpack(frames: Frames, at: int = 0, *, may_mix: bool = False) -> Packet:
     """Read a packet that begins at a byte of the first frame, behind its topic if it has one.
 
-    Malformed, with the reason, for whatever is not one of ours.
+    may_mix: whether its messages may be of several origins. Malformed, with the reason, for
+    whatever is not one of ours.
     """
     if not frames:
         raise Malformed("frames")
@@ -125,15 +119,22 @@ def unpack(frames: Frames, at: int = 0) -> Packet:
     kind = first - FIRST
     if kind not in KINDS:
         raise Malformed(_first_fault(first))
-    if size != _HEADER_BYTES + meta_bytes:
-        raise Malformed("length")
-    meta, raw = frame[at + _HEADER_BYTES :], None
+    at += _HEADER_BYTES
+    raw = None
     if len(frames) != 1 or encoding:
         raw = _second_frame(frames, encoding)
+        if encoding & MIXED and not (may_mix and kind in _WITH_COLUMNS):
+            raise Malformed("origins")
         if encoding & LZ4:
-            meta = decompress(meta)
-    size = len(meta) if raw is None else len(meta) + len(raw)
-    return Packet(kind, source, target, settled, decode(meta), raw, size)
+            frame, at = decompress(frame[at:]), 0
+    size, end = len(frame) - at, at + meta_bytes
+    if meta_bytes > size or (meta_bytes < size and kind not in WITH_ROWS):
+        raise Malformed("length")
+    meta = decode(frame[at:end]) if meta_bytes else None
+    if raw is not None:
+        size += len(raw)
+    mixed = bool(encoding & MIXED)
+    return Packet(kind, source, target, settled, meta, frame[end:], raw, size, mixed)
 
 
 def _first_fault(first: int) -> str:
@@ -144,97 +145,12 @@ def _first_fault(first: int) -> str:
 
 def _second_frame(frames: Frames, encoding: int) -> memoryview | None:
     """The raw body, which is there if the header says so."""
-    if encoding & ~(WITH_RAW | LZ4):
+    if encoding & ~(WITH_RAW | LZ4 | MIXED):
         raise Malformed("encoding")
     with_raw = bool(encoding & WITH_RAW)
     if len(frames) != 1 + with_raw:
         raise Malformed("frames")
     return memoryview(frames[1]).toreadonly() if with_raw else None
-
-
-def request_body(
-    method: str,
-    priority: int,
-    headers: Mapping[str, object] | None,
-    args: Sequence[object],
-    kwargs: dict[str, object],
-) -> bytes:
-    """One request's row as msgpack: method, priority, headers, arguments.
-
-    headers: checked before. Raises UsageError for arguments that cannot travel.
-    """
-    for value in args:
-        if type(value) not in SCALARS:
-            check(args, "args")
-            break
-    if kwargs:
-        check(kwargs, "kwargs")
-    row = (method, priority, headers, args, kwargs)
-    try:
-        return pack_plain(row)
-    except (TypeError, ValueError, OverflowError):
-        try:
-            return encode_checked(row)  # knows more types
-        except UsageError:
-            for value, where in ((method, "the method"), (args, "args"), (kwargs, "kwargs")):
-                encode_checked(value, where)  # knows what to say
-            raise
-
-
-def request_columns(sequences: list[int], left_ms: list[int], bodies: Sequence[bytes]) -> bytes:
-    """The msgpack part of a REQUEST or NOTIFY packet."""
-    return b"\x93" + pack_plain((sequences, left_ms))[1:] + array(bodies)
-
-
-def reply_columns(sequences: list[int], bodies: Sequence[bytes]) -> bytes:
-    """The msgpack part of a REPLY or ERROR packet."""
-    return b"\x92" + pack_plain(sequences) + array(bodies)
-
-
-def request_rows(packet: Packet) -> list[RequestRow]:
-    """The messages of a REQUEST or NOTIFY packet, each of the right shape, else Malformed.
-
-    A raw body is the last positional argument, as a view of what arrived.
-    """
-    sequences, (lefts, bodies) = columns_of(packet, 3)
-    rows: list[RequestRow] = []
-    for sequence, left, body in zip(sequences, lefts, bodies, strict=True):
-        if type(left) is not int or type(body) is not list or len(body) != 5:
-            raise Malformed("request")
-        method, priority, headers, args, kwargs = body
-        if type(method) is not str or type(args) is not list or type(kwargs) is not dict:
-            raise Malformed("request")
-        if type(priority) is not int or not 0 <= priority <= PRIORITY_MAX:
-            raise Malformed("priority")
-        if kwargs and not _STR.issuperset(map(type, kwargs)):
-            raise Malformed("keyword")
-        if headers is not None and (
-            type(headers) is not dict or not _STR.issuperset(map(type, headers))
-        ):
-            raise Malformed("header")
-        rows.append((sequence, left, method, priority, headers, args, kwargs))
-    if packet.raw is not None:
-        check_single(rows, packet.raw)
-        rows[0][5].append(packet.raw)
-    return rows
-
-
-def reply_rows(packet: Packet) -> list[tuple[int, object]]:
-    """Sequence and value of each message of a REPLY packet, else Malformed.
-
-    A raw body is given as a view of what arrived.
-    """
-    sequences, (values,) = columns_of(packet, 2)
-    if packet.raw is not None:
-        check_single(sequences, packet.raw)
-        return [(sequences[0], packet.raw)]
-    return list(zip(sequences, values, strict=True))
-
-
-def error_rows(packet: Packet) -> list[ErrorRow]:
-    """The messages of an ERROR packet, else Malformed."""
-    sequences, (bodies,) = columns_of(packet, 2)
-    return [error_row_of(n, body) for n, body in zip(sequences, bodies, strict=True)]
 
 
 def sequences_of(value: object, count_max: int) -> list[int]:
@@ -264,33 +180,3 @@ def fields_of(packet: Packet) -> dict[str, object]:
     if type(packet.meta) is not dict:
         raise Malformed("fields")
     return cast("dict[str, object]", packet.meta)
-
-
-def error_row_of(sequence: int, body: object) -> ErrorRow:
-    """One message of an ERROR packet, else Malformed."""
-    if type(body) is not list or [type(x) for x in body] != [str, str, str, str, bool]:
-        raise Malformed("error")
-    code, kind, message, trace, may_have_run = body
-    return (sequence, code, kind, message, trace, may_have_run)
-
-
-def check_single(rows: Sequence[object], raw: Buffer) -> None:
-    """Malformed unless the raw body belongs to the only row, and is not too long."""
-    if len(rows) != 1 or len(raw) > BODY_BYTES_MAX:
-        raise Malformed("raw")
-
-
-def columns_of(packet: Packet, count: int) -> tuple[list[int], list[list[object]]]:
-    """The sequence numbers, at least one, and the other columns, of equal length."""
-    meta = packet.meta
-    if type(meta) is not list or len(meta) != count or type(meta[0]) is not list:
-        raise Malformed("columns")
-    sequences, *columns = meta
-    rows = len(sequences)
-    for column in columns:
-        if type(column) is not list or len(column) != rows:
-            raise Malformed("columns")
-    for sequence in sequences or "-":
-        if type(sequence) is not int or not 0 <= sequence <= SEQUENCE_MAX:
-            raise Malformed("sequences")
-    return sequences, columns

@@ -16,7 +16,7 @@ from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
 from zmqkit.model import Frames
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode, shorten
+from zmqkit.wire.encoding import Buffer, Malformed, array_head, decode, encode, shorten
 from zmqkit.wire.packet import Packet
 
 SUBSCRIBE, UNSUBSCRIBE, TALK = b"\x01", b"\x00", b"\x02"
@@ -91,17 +91,16 @@ def publication(
     rows = array_head(count)
     if far:
         [frame] = wire.pack(
-            wire.PUBLISH, source, 0, sequence, b"".join((rows, *bodies)), far=far
+            wire.PUBLISH, source, 0, sequence, b"", b"".join((rows, *bodies)), far=far
         )
         return (topic + bytes(frame),)
-    size = len(rows) + sum(map(len, bodies))
-    head = _pack_header(_FIRST, wire.MSGPACK, size, source, 0, sequence)
+    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
     return (b"".join((topic, head, rows, *bodies)),)  # bodies are copied once
 
 
 def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
     """The frame of a packet of one message."""
-    head = _pack_header(_FIRST, wire.MSGPACK, 1 + len(body), source, 0, sequence)
+    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
     return b"%b%b\x91%b" % (topic, head, body)
 
 
@@ -120,13 +119,13 @@ def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> byte
         or frame[rows_at] != _ONE
     ):
         return None
-    expected = (_FIRST, wire.MSGPACK, len(frame) - rows_at, source, 0, sequence)
+    expected = (_FIRST, wire.MSGPACK, 0, source, 0, sequence)
     return frame[rows_at + 1 :] if _read_header(frame, at) == expected else None
 
 
 def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
     """A packet of one message whose body travels as it is."""
-    head, body = wire.pack(wire.PUBLISH, source, 0, sequence, b"\x91\xc0", raw)
+    head, body = wire.pack(wire.PUBLISH, source, 0, sequence, b"", b"\x91\xc0", raw)
     return (topic + bytes(head), body)
 
 
@@ -170,8 +169,8 @@ def ends_of(packet: Packet) -> dict[str, int]:
 
 def bodies_of(packet: Packet) -> list[object]:
     """The bodies of a PUBLISH packet, at least one; Malformed otherwise."""
-    bodies = packet.meta
-    if type(bodies) is not list or not bodies:
+    bodies = decode(packet.rows)
+    if packet.meta is not None or type(bodies) is not list or not bodies:
         raise Malformed("bodies")
     if packet.raw is not None:
         if len(bodies) != 1 or len(packet.raw) > BODY_BYTES_MAX:

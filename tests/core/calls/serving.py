@@ -15,10 +15,9 @@ from zmqkit.wire.packet import (
     REPLY,
     REQUEST,
     pack,
-    request_body,
-    request_columns,
     unpack,
 )
+from zmqkit.wire.rows import request_columns, request_row
 
 SERVICE, CLIENT, OTHER = 0xA, 1, 2
 PEER = b"p"
@@ -40,8 +39,9 @@ def request(*sequences: int, **options: object) -> Frames:
 
 def large(sequence: int, size: int) -> Frames:
     """A request of the one client with so many bytes as its argument."""
-    meta = request_columns([sequence], [5000], [request_body("add", 4, None, (), {})])
-    return pack(REQUEST, CLIENT, SERVICE, 0, meta, bytes(size))
+    row = request_row("add", None, (), {})
+    columns = request_columns([(sequence, 5000, "add", 4)], [row])
+    return pack(REQUEST, CLIENT, SERVICE, 0, columns, row, bytes(size))
 
 
 def handled(effects: list[Effect]) -> list[Request]:

@@ -11,7 +11,8 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire.encoding import decode, encode
-from zmqkit.wire.packet import ERROR, REPLY, reply_columns
+from zmqkit.wire.packet import ERROR, REPLY
+from zmqkit.wire.rows import answer_columns
 
 
 @pytest.mark.parametrize("code", [BUSY, EXPIRED, LEAVING, FORGOTTEN])
@@ -36,24 +37,24 @@ def test_a_late_copy_of_a_cancelled_request_is_told_so() -> None:
 
 def test_answers_of_one_kind_share_a_packet() -> None:
     one, two = Answer(REPLY, encode(1)), Answer(REPLY, encode(2))
-    columns = reply_columns([5, 6], [one.row, two.row])
-    assert list(packets([(5, one), (6, two)])) == [(REPLY, columns, None)]
+    columns = answer_columns([5, 6], [one.row, two.row])
+    assert list(packets([(5, one), (6, two)])) == [(REPLY, columns, one.row + two.row, None)]
 
 
 def test_values_and_errors_have_packets_of_their_own() -> None:
-    kinds = [kind for kind, _, _ in packets([(5, DONE), (6, CANCELLED), (7, DONE)])]
+    kinds = [kind for kind, *_ in packets([(5, DONE), (6, CANCELLED), (7, DONE)])]
     assert kinds == [REPLY, ERROR]
 
 
 def test_a_raw_body_has_a_packet_of_its_own() -> None:
     raw = Answer(REPLY, encode(None), b"raw")
     parts = list(packets([(5, DONE), (6, raw)]))
-    assert [(kind, body) for kind, _, body in parts] == [(REPLY, b"raw"), (REPLY, None)]
+    assert [(kind, body) for kind, _, _, body in parts] == [(REPLY, b"raw"), (REPLY, None)]
 
 
 def test_a_packet_is_full_at_a_batch() -> None:
     half = Answer(REPLY, encode(bytes(BATCH_BYTES // 2)))
-    sizes = [len(columns) for _, columns, _ in packets([(n, half) for n in range(3)])]
+    sizes = [len(rows) for _, _, rows, _ in packets([(n, half) for n in range(3)])]
     assert len(sizes) == 3 and max(sizes) < BATCH_BYTES
 
 

@@ -13,11 +13,20 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, Note, Send, Settle
-from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
+from zmqkit.errors import (
+    CallCancelled,
+    CallTimeout,
+    NoService,
+    PeerError,
+    QueueFull,
+    RemoteError,
+)
 from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES, ClientLimits
-from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REQUEST, request_body
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REPLY, REQUEST, pack
+from zmqkit.wire.rows import request_row
 
-BODY = request_body("add", 4, None, (), {})
+BODY = request_row("add", None, (), {})
 
 A = 0xA
 
@@ -253,6 +262,22 @@ def test_packets_of_many_frames_are_counted(client: ClientCore) -> None:
     assert client.stats()["malformed"] == {"frames": 2}
 
 
+def test_a_reply_that_cannot_be_read_ends_its_call_and_no_other(client: ClientCore) -> None:
+    up(client, A)
+    for _ in range(2):
+        client.submit("add", BODY, None, CallOptions(), "me", 0.0)
+    client.flush(0.0)
+    columns = encode([[1, 2], [1, 1]])
+    frames = pack(REPLY, A, CLIENT, 0, columns, b"\xc1\x05")
+    (_, _, failed), (_, value, none) = sorted(
+        ends(client.receive(peer(A), frames, 0.0)), key=lambda outcome: outcome[1] is not None
+    )
+    assert isinstance(failed, PeerError) and failed.may_have_run
+    assert (value, none) == (5, None) and client.in_flight == 0
+    assert client.stats()["malformed"] == {"reply": 1}
+    client.check()
+
+
 def test_whoever_is_not_connected_says_nothing(client: ClientCore) -> None:
     assert client.receive(b"nobody", packets.bye(A, CLIENT), 0.0) == []
 
@@ -295,7 +320,7 @@ def test_a_large_one_way_message_waits_for_no_other(client: ClientCore) -> None:
     for _ in range(FOLLOW_STREAK):
         notify(client)
     client.flush(1.0)
-    notify(client, request_body("add", 4, None, (bytes(BATCH_BYTES),), {}))
+    notify(client, request_row("add", None, (bytes(BATCH_BYTES),), {}))
     assert client.deadline() == -math.inf
 
 

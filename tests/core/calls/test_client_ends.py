@@ -11,10 +11,11 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, Send
 from zmqkit.limits import LINGER_S
-from zmqkit.wire.packet import CANCEL, request_body
+from zmqkit.wire.packet import CANCEL
+from zmqkit.wire.rows import request_row
 
 A, B = 0xA, 0xB
-BODY = request_body("count", 4, None, (), {})
+BODY = request_row("count", None, (), {})
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
 from zmqkit.limits import HELLO_S, PING_S, ClientLimits
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack, reply_columns
+from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack
+from zmqkit.wire.rows import answer_columns
 
 A, B = 0xA, 0xB
 THERE = "tcp://127.0.0.1:6000"
@@ -268,7 +269,7 @@ def test_a_refusal_may_say_that_it_ran_there_before(client: ClientCore) -> None:
     call(client, attempts=2)
     up(client, B)
     row = encode([BUSY, "", "", "", True])
-    first = pack(ERROR, A, CLIENT, 0, reply_columns([1], [row]))
+    first = pack(ERROR, A, CLIENT, 0, answer_columns([1], [row]), row)
     client.receive(peer(A), first, 0.0)
     found = error(client.receive(peer(B), packets.error(B, CLIENT, BUSY, 1), 0.0))
     assert isinstance(found, Busy) and found.may_have_run

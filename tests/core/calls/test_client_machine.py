@@ -26,8 +26,8 @@ from zmqkit.core.calls.outcome import (
 from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
 from zmqkit.errors import CallTimeout, PeerError, PeerLost, RemoteError
 from zmqkit.limits import ClientLimits
-from zmqkit.wire.packet import NOTIFY, REQUEST, STREAM, request_body, request_rows, unpack
-from zmqkit.wire.streams import stream_rows
+from zmqkit.wire.packet import NOTIFY, REQUEST, STREAM, unpack
+from zmqkit.wire.rows import read_streams, request_row, sequences_in
 
 CLIENT = 1
 INSTANCES = st.sampled_from([0xA, 0xB, 0xC])
@@ -72,14 +72,15 @@ class ClientMachine(RuleBasedStateMachine):
             effects = self.core.unsent(effect.peer, effect.frames, self.now)
             assert effects == []
         elif packet.kind in (REQUEST, NOTIFY):
-            for row in request_rows(packet):
-                self.left[row[0]] += 1
-                assert row[0] not in self.ended
+            for sequence in sequences_in(packet):
+                self.left[sequence] += 1
+                assert sequence not in self.ended
         elif packet.kind == STREAM:
-            for row, items, size in stream_rows(packet):
-                call = self.streams[row[0]]
-                assert not call.begun and not call.over and (items, size) == WINDOW
-                self.left[row[0]] += 1
+            heads, windows, _ = read_streams(packet)
+            for (sequence, *_), window in zip(heads, windows, strict=True):
+                call = self.streams[sequence]
+                assert not call.begun and not call.over and tuple(window) == WINDOW
+                self.left[sequence] += 1
 
     def settle(self, effect: Settle) -> None:
         for waiter, value, error in effect.outcomes:
@@ -160,7 +161,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.deadlines[number] = self.now + timeout_s
         sequence = self.core.submit(
             "add",
-            request_body("add", 4, None, (number,), {}),
+            request_row("add", None, (number,), {}),
             None,
             CallOptions(timeout_s, wait_s, priority, attempts),
             number,
@@ -174,7 +175,7 @@ class ClientMachine(RuleBasedStateMachine):
     def stream(self, timeout_s: float, attempts: int) -> None:
         number = len(self.deadlines) + 1
         self.deadlines[number] = inf
-        body = request_body("add", 4, None, (number,), {})
+        body = request_row("add", None, (number,), {})
         options = CallOptions(timeout_s, attempts=attempts)
         self.streams[number] = self.core.stream("add", body, None, options, self.now)
         self.read[number] = []

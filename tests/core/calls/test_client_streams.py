@@ -15,10 +15,10 @@ from zmqkit.errors import CallCancelled, CallTimeout, NoMethod, PeerLost, Remote
 from zmqkit.limits import PING_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import CANCEL, GRANT, ITEM, STREAM, pack, request_body
-from zmqkit.wire.streams import item_columns
+from zmqkit.wire.packet import CANCEL, GRANT, ITEM, STREAM, pack
+from zmqkit.wire.rows import item_columns, request_row
 
-BODY = request_body("count", 4, None, (), {})
+BODY = request_row("count", None, (), {})
 A, B = 0xA, 0xB
 
 
@@ -82,7 +82,7 @@ def test_a_stream_is_asked_for_with_its_window(client: ClientCore) -> None:
     [packet] = client.flush(0.0)
     kind, meta = read(packet)
     assert kind == STREAM and isinstance(meta, list)
-    assert meta[:3] == [[1], [5000], [[STREAM_ITEMS, STREAM_BYTES]]]
+    assert meta[:2] == [[1], [5000]] and meta[4] == [[STREAM_ITEMS, STREAM_BYTES]]
 
 
 def test_values_come_in_order_and_the_end_after_them(client: ClientCore) -> None:
@@ -139,8 +139,8 @@ def test_credit_for_an_instance_that_is_silent_leaves_when_it_answers(
 def test_large_values_are_credited_one_by_one(client: ClientCore) -> None:
     up(client, A)
     call = stream(client)
-    columns = item_columns([1], [0], [STREAM_BYTES], [encode("large")])
-    receive(client, pack(ITEM, A, CLIENT, 0, columns))
+    row = encode("x" * STREAM_BYTES)
+    receive(client, pack(ITEM, A, CLIENT, 0, item_columns([1], [0], [row]), row))
     client.take(call)
     assert grants(client.flush(0.0)) == [[[1], [1], [None]]]
 

@@ -20,14 +20,14 @@ from tests.core.calls.serving import (
     request,
 )
 from tests.packets import read, sent
-from zmqkit.core.calls.outcome import RECALLED
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
 from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits
 from zmqkit.model import Frames
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack, unpack
+from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack
 
 
 def limited(**limits: int) -> ServiceCore:
@@ -110,11 +110,25 @@ def test_what_it_raised_is_the_reply_too(service: ServiceCore) -> None:
     assert codes(service.flush(0.0)) == [(5, "raised")] and service.stats()["failed"] == 1
 
 
+def test_messages_of_several_clients_come_through_nobody_yet(service: ServiceCore) -> None:
+    columns = [[9], [0], [5], [5000], ["add"], [4], [1]]
+    frames = pack(8, CLIENT, SERVICE, 0, encode(columns), b"\xc0", is_mixed=True)
+    assert receive(service, frames) == []
+    assert service.stats()["malformed"] == {"origins": 1}
+
+
+def test_a_request_that_cannot_be_read_is_refused_and_no_other(service: ServiceCore) -> None:
+    columns = [[5, 6], [5000, 5000], ["add", "add"], [4, 4]]
+    packet = packets.pack_rows(8, CLIENT, SERVICE, columns, [[None, [7]], [None, [7], {}]])
+    effects = receive(service, packet)
+    assert codes(effects) == [(5, BAD_ARGUMENTS)]
+    assert [each.sequence for each in handled(effects)] == [6]
+    assert codes(receive(service, request(5))) == [(5, BAD_ARGUMENTS)]
+
+
 def test_priorities_within_one_packet_count(service: ServiceCore) -> None:
-    columns = unpack(request(5, 6)).meta
-    assert isinstance(columns, list)
-    columns[2][1][1] = 9
-    packet = pack(8, CLIENT, SERVICE, 0, encode(columns))
+    columns = [[5, 6], [5000, 5000], ["add", "add"], [4, 9]]
+    packet = packets.pack_rows(8, CLIENT, SERVICE, columns, [[None, [7], {}]] * 2)
     assert [r.sequence for r in handled(receive(service, packet))] == [6]
 
 

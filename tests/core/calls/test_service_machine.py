@@ -15,8 +15,8 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Send
 from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import END, ERROR, ITEM, REPLY, error_rows, reply_rows, unpack
-from zmqkit.wire.streams import end_rows, item_rows
+from zmqkit.wire.packet import END, ERROR, ITEM, REPLY, unpack
+from zmqkit.wire.rows import read_ends, read_errors, read_items, read_replies
 
 SERVICE = 0xA
 CLIENTS = st.sampled_from([1, 2])
@@ -87,23 +87,24 @@ class ServiceMachine(RuleBasedStateMachine):
     def read(self, effect: Send) -> None:
         packet = unpack(effect.frames)
         if packet.kind == REPLY:
-            for sequence, value in reply_rows(packet):
+            sequences, values, _ = read_replies(packet)
+            for sequence, value in zip(sequences, values, strict=True):
                 assert value is None or (packet.target, sequence) in self.ran
         elif packet.kind == ERROR:
-            for sequence, code, *_, may_have_run in error_rows(packet):
+            for sequence, code, *_, may_have_run in read_errors(packet):
                 assert may_have_run is (code in MAY_HAVE_RUN)
                 if not may_have_run:
                     assert (packet.target, sequence) not in self.ran
                     self.refused.add((packet.target, sequence))
 
         elif packet.kind == ITEM:
-            for sequence, number, size, value in item_rows(packet):
+            for sequence, number, size, value in read_items(packet):
                 name = (packet.target, sequence)
                 assert value in (number, None) and number < self.given[name] and size
                 assert number >= self.taken.get(name, 0) or name in self.over
                 self.left[name] = max(number + 1, self.left.get(name, 0))
         elif packet.kind == END:
-            for sequence, count, _ in end_rows(packet):
+            for sequence, count, _ in read_ends(packet):
                 assert count == self.given.get((packet.target, sequence), 0)
 
     def receive(self, client: int, frames: tuple[bytes, ...], *names: int) -> None:

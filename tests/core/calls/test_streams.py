@@ -81,7 +81,7 @@ def values(effects: list[Effect]) -> list[object]:
             kind, meta = read(effect)
             assert isinstance(meta, list)
             if kind == ITEM:
-                found += [(n, i, v) for n, i, _, v in zip(*meta, strict=True)]
+                found += list(zip(*meta, strict=True))
             elif kind == END:
                 found += [("end", *row) for row in zip(*meta, strict=True)]
     return found

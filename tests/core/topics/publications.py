@@ -63,7 +63,7 @@ def publish(
     topic: str, sequence: int, *bodies: object, source: int = PUBLISHER, target: int = 0
 ) -> Frames:
     """Messages of one topic."""
-    [head] = wire.pack(wire.PUBLISH, source, target, sequence, encode(list(bodies)))
+    [head] = wire.pack(wire.PUBLISH, source, target, sequence, b"", encode(list(bodies)))
     return (topic.encode() + bytes(head),)
 
 

@@ -381,7 +381,7 @@ def test_topics_are_not_remembered_without_end() -> None:
         (publication.to_publisher(wire.PING, 1, PUBLISHER, [1]), "unexpected"),
         (credit("x", source=1), "unexpected"), (credit(1, source=1), "credit"),
         (credit(1, source=9), "credit"),
-        ((b"\2" + bytes(wire.pack(wire.CREDIT, 1, 2, 0, encode(1), b"")[0]),), "frames"),
+        ((b"\2" + bytes(wire.pack(wire.CREDIT, 1, 2, 0, encode(1), b"", b"")[0]),), "frames"),
     ],
     ids=repr,
 )  # fmt: skip
@@ -395,7 +395,7 @@ def test_what_breaks_the_rules_is_counted_and_dropped(frames: Frames, reason: st
 def test_a_packet_is_handed_over_once_for_all() -> None:
     core = joined(1, 2, 3)
     [(topic, packet)] = packets(core.publish("t", 5, 0.0))
-    assert (topic, packet) == ("t", Packet(wire.PUBLISH, PUBLISHER, 0, 1, [5], None))
+    assert (topic, packet) == ("t", Packet(wire.PUBLISH, PUBLISHER, 0, 1, None, encode([5])))
 
 
 def test_who_leaves_says_bye_behind_everything_until_all_have_left() -> None:

@@ -6,13 +6,13 @@ from collections import Counter
 
 from zmqkit.core.calls.answers import LOST, Outbox, refuse
 from zmqkit.core.calls.methods import Methods
-from zmqkit.core.calls.outcome import BUSY, LEAVING
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, LEAVING
 from zmqkit.core.calls.stream import Ended
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.limits import ServiceLimits
-from zmqkit.wire import packet as wire
+from zmqkit.wire.rows import Head
 
 
 class Admission:
@@ -39,11 +39,20 @@ class Admission:
         self._limits = limits
 
     def turned_away(
-        self, window: Window, row: wire.RequestRow, size: int, *, streams: bool = False
+        self,
+        window: Window,
+        head: Head,
+        size: int,
+        *,
+        readable: bool,
+        streams: bool = False,
     ) -> bool:
-        """Answer an id that was here before or is refused; false for one that is to run."""
-        sequence, method = row[0], row[2]
-        known = self._known(window, row)
+        """Answer an id that was here before or is refused; false for one that is to run.
+
+        readable: whether its arguments are there, as values.
+        """
+        sequence, method = head[0], head[2]
+        known = self._known(window, head)
         if known is not None:
             self._counts["duplicates"] += 1
             self._streams.send_again(window, sequence, 0)
@@ -51,6 +60,8 @@ class Admission:
                 self._outbox.add(window.client, sequence, answer)
             return True
         refusal = self._refusal(window, sequence, method, size, streams=streams)
+        if refusal is None and not readable:
+            refusal = refuse(BAD_ARGUMENTS, "the arguments cannot be read")
         if refusal is None:
             return False
         self._counts["refused"] += 1
@@ -67,12 +78,12 @@ class Admission:
             and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )
 
-    def _known(self, window: Window, row: wire.RequestRow) -> list[Answer] | None:
+    def _known(self, window: Window, head: Head) -> list[Answer] | None:
         """What to answer to an id that was here before; None for one that is to run after all.
 
         That is one that never was here, and one that is forgotten and may run twice.
         """
-        sequence, method = row[0], row[2]
+        sequence, method = head[0], head[2]
         if window.is_settled(sequence) or sequence in window.held:
             return []
         if sequence in window.answers:

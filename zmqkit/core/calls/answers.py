@@ -9,6 +9,7 @@ from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.rows import answer_columns
 
 _TEXTS = {
     BUSY: "the service has as many requests as it takes; try again later",
@@ -81,9 +82,9 @@ class Outbox:
                 if counts and not (answers := self._admitted(window, answers)):
                     continue
                 far = window.far
-                for kind, columns, raw in packets(answers):
+                for kind, columns, rows, raw in packets(answers):
                     frames = wire.pack(
-                        kind, self._incarnation, client, 0, columns, raw, far=far
+                        kind, self._incarnation, client, 0, columns, rows, raw, far=far
                     )
                     effects.append(Send(window.peer, frames))
         return effects
@@ -125,8 +126,8 @@ class Outbox:
         return admitted
 
 
-Part = tuple[int, bytes, "Buffer | None"]
-"""Kind, columns and raw body of one packet."""
+Part = tuple[int, bytes, bytes, "Buffer | None"]
+"""Kind, columns, rows and raw body of one packet."""
 
 
 def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
@@ -142,7 +143,13 @@ def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
             return _sorted_packets(answers)
     if size > BATCH_BYTES:
         return _sorted_packets(answers)
-    return [(kind, wire.reply_columns(sequences, rows), answer.raw)]
+    return [_part(kind, sequences, rows, answer.raw)]
+
+
+def _part(
+    kind: int, sequences: list[int], rows: list[bytes], raw: Buffer | None = None
+) -> Part:
+    return kind, answer_columns(sequences, rows), b"".join(rows), raw
 
 
 def _sorted_packets(answers: list[tuple[int, Answer]]) -> list[Part]:
@@ -152,14 +159,13 @@ def _sorted_packets(answers: list[tuple[int, Answer]]) -> list[Part]:
     for sequence, answer in answers:
         kind, row = answer.kind, answer.row
         if answer.raw is not None:
-            parts.append((kind, wire.reply_columns([sequence], [row]), answer.raw))
+            parts.append(_part(kind, [sequence], [row], answer.raw))
             continue
         if sizes[kind] and sizes[kind] + len(row) > BATCH_BYTES:
-            parts.append((kind, wire.reply_columns(*groups.pop(kind)), None))
+            parts.append(_part(kind, *groups.pop(kind)))
             sizes[kind] = 0
         sequences, rows = groups.setdefault(kind, ([], []))
         sequences.append(sequence)
         rows.append(row)
         sizes[kind] += len(row)
-    parts += [(kind, wire.reply_columns(*columns), None) for kind, columns in groups.items()]
-    return parts
+    return parts + [_part(kind, *columns) for kind, columns in groups.items()]

@@ -26,6 +26,7 @@ from zmqkit.core.calls.outcome import (
     lost,
     nobody,
     timed_out,
+    unreadable_reply,
 )
 from zmqkit.core.dispatch.connections import Event, State
 from zmqkit.core.dispatch.job import Instance, Job
@@ -37,11 +38,13 @@ from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.streams import (
-    end_rows,
-    item_rows,
-    progress_rows,
-    stream_rows,
+from zmqkit.wire.rows import (
+    read_ends,
+    read_errors,
+    read_items,
+    read_progress,
+    read_replies,
+    sequences_in,
 )
 
 _DEFAULTS = ClientLimits()
@@ -247,13 +250,8 @@ class ClientCore:
         Whatever else was in one is said again with the next ping.
         """
         instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
-        if instance is not None:
-            if packet.kind in (wire.REQUEST, wire.NOTIFY):
-                sequences = [row[0] for row in wire.request_rows(packet)]
-                self._dispatcher.take_back(instance, sequences, now)
-            elif packet.kind == wire.STREAM:
-                sequences = [row[0] for row, _, _ in stream_rows(packet)]
-                self._dispatcher.take_back(instance, sequences, now)
+        if instance is not None and packet.kind in (wire.REQUEST, wire.NOTIFY, wire.STREAM):
+            self._dispatcher.take_back(instance, sequences_in(packet), now)
         return []
 
     def tick(self, now: float) -> list[Effect]:
@@ -353,7 +351,7 @@ class ClientCore:
         held = wire.sequences_of(meta[2], held_max)
         if type(running) is not int or not 0 <= running <= len(held):
             raise Malformed("pong")
-        progress = progress_rows(meta[4], held_max) if meta[4:] else []
+        progress = read_progress(meta[4], held_max) if meta[4:] else []
         instance.credit = self._credit(meta[1])
         instance.pong_token = token
         lost_calls, surplus = self._dispatcher.held(instance, token, held, running)
@@ -363,14 +361,19 @@ class ClientCore:
         return [*recall, *self._go_on(now)]
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        rows = wire.reply_rows(packet)
-        calls = self._dispatcher.take(instance, [row[0] for row in rows])
+        sequences, values, unreadable = read_replies(packet)
+        calls = self._dispatcher.take(instance, sequences)
         outcomes: list[Outcome] = []
-        for call, (_, value) in zip(calls, rows, strict=True):
+        for call, value in zip(calls, values, strict=True):
             if isinstance(call, StreamCall):
                 outcomes += call.answer(value)
             elif isinstance(call, Call) and call.waiter is not None:
                 outcomes.append((call.waiter, value, None))
+        for sequence in unreadable:
+            self.malformed["reply"] += 1
+            unread = self._dispatcher.jobs.get(sequence)
+            if unread is not None and unread.instance is instance:
+                outcomes.append(self._end(unread, "failed", unreadable_reply(unread)))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
         if packet.size >= COUNTED_BYTES_MIN:
             effects += self._instances.have_read(instance, packet.size, now)
@@ -378,7 +381,7 @@ class ClientCore:
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         outcomes: list[Outcome] = []
-        for row in wire.error_rows(packet):
+        for row in read_errors(packet):
             call, code = self._dispatcher.jobs.get(row[0]), row[1]
             if call is None or not _concerns(call, instance, code):
                 self._dispatcher.counts["duplicates"] += 1
@@ -404,11 +407,11 @@ class ClientCore:
         return self._dispatcher.refused(call, instance, now, free=recalled, waits=waits)
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        arrivals = self._streams.take_in(instance, item_rows(packet))
+        arrivals = self._streams.take_in(instance, read_items(packet))
         return self._streamed(instance, arrivals, now)
 
     def _stream_end(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        return self._streamed(instance, self._streams.end(instance, end_rows(packet)), now)
+        return self._streamed(instance, self._streams.end(instance, read_ends(packet)), now)
 
     def _streamed(self, instance: Instance, arrivals: Arrivals, now: float) -> list[Effect]:
         """End the streams that are complete, and say which ones nobody reads."""

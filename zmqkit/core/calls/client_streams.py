@@ -21,8 +21,8 @@ from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.errors import ZmqkitError
 from zmqkit.limits import STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire.encoding import Buffer
-from zmqkit.wire.packet import STREAM, ErrorRow
-from zmqkit.wire.streams import EndRow, GrantRow, ItemRow
+from zmqkit.wire.packet import STREAM
+from zmqkit.wire.rows import EndRow, ErrorRow, GrantRow, ItemRow
 
 
 class StreamCall(Call):

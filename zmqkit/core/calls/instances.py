@@ -18,7 +18,7 @@ from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES, ClientLimits
 from zmqkit.model import leads_away
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
-from zmqkit.wire.streams import GrantRow, stream_columns
+from zmqkit.wire.rows import GrantRow, request_columns
 
 
 class Instances:
@@ -226,7 +226,12 @@ class Instances:
         ]
 
     def _packet(
-        self, instance: Instance, kind: int, meta: bytes, raw: Buffer | None = None
+        self,
+        instance: Instance,
+        kind: int,
+        meta: bytes,
+        rows: bytes = b"",
+        raw: Buffer | None = None,
     ) -> Send:
         """A packet that also says below which number all is settled."""
         settled = self.dispatcher.settled_below()
@@ -236,6 +241,7 @@ class Instances:
             instance.incarnation,
             settled,
             meta,
+            rows,
             raw,
             far=instance.far,
         )
@@ -260,13 +266,13 @@ class Instances:
         lefts = [int((call.deadline_at - now) * 1000) for call in calls]
         if min(lefts) < 1:
             lefts = [max(1, left_ms) for left_ms in lefts]
-        sequences = [call.sequence for call in calls]
-        bodies = [call.row for call in calls]
-        if kind == wire.STREAM:
-            meta = stream_columns(sequences, lefts, self._window, bodies)
-        else:
-            meta = wire.request_columns(sequences, lefts, bodies)
-        return self._packet(instance, kind, meta, calls[0].raw)
+        heads = [
+            (call.sequence, left_ms, call.method, call.priority)
+            for call, left_ms in zip(calls, lefts, strict=True)
+        ]
+        rows = [call.row for call in calls]
+        columns = request_columns(heads, rows, self._window if kind == wire.STREAM else None)
+        return self._packet(instance, kind, columns, b"".join(rows), calls[0].raw)
 
 
 def _instance(incarnation: int, endpoint: str) -> Instance:

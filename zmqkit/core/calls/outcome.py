@@ -9,12 +9,13 @@ from zmqkit.errors import (
     CallTimeout,
     NoMethod,
     NoService,
+    PeerError,
     PeerLost,
     RemoteError,
     ZmqkitError,
 )
 from zmqkit.model import leads_away
-from zmqkit.wire.packet import ErrorRow
+from zmqkit.wire.rows import ErrorRow
 
 Outcome = tuple[object, object, ZmqkitError | None]
 """The waiter given at submission, the value, the error."""
@@ -62,6 +63,11 @@ def lost(call: Job) -> PeerLost:
         "or serve it with --idempotent, to let such calls move to another",
         may_have_run=call.may_have_run,
     )
+
+
+def unreadable_reply(call: Job) -> PeerError:
+    """The end of a call whose reply came and cannot be decoded."""
+    return PeerError(f"the reply to {call.method!r} cannot be read", may_have_run=True)
 
 
 def timed_out(call: Job) -> CallTimeout:

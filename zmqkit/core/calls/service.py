@@ -26,7 +26,7 @@ from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.streams import grant_rows, stream_rows
+from zmqkit.wire.rows import arguments_of, read_grants, read_requests, read_streams
 
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
@@ -280,25 +280,28 @@ class ServiceCore:
         effects = self._release() if self._outbox.waiting else []
         oneway = packet.kind == wire.NOTIFY
         work, admission, at_once = self._work, self._admission, list[Request]()
-        rows, seen_below = wire.request_rows(packet), window.seen_below
+        heads, rows = read_requests(packet)
+        sizes, arguments, seen_below = rows.sizes, arguments_of(rows), window.seen_below
         held, answered, client = window.held, window.answers, window.client
-        takes, size = admission.takes(window, len(rows), packet.size), packet.size // len(rows)
+        takes = admission.takes(window, len(heads), packet.size)
         room = self.concurrency - len(work.running)
         if (
             work.queue.count
             or window.waiting
-            or (len(rows) > 1 and len({row[3] for row in rows}) > 1)
+            or (len(heads) > 1 and len({head[3] for head in heads}) > 1)
         ):
             room = 0  # in line, for one might overtake another
-        for row in rows:
-            sequence, left_ms, method, priority, headers, args, kwargs = row
+        for head, size, values in zip(heads, sizes, arguments, strict=True):
+            sequence, left_ms, method, priority = head
             is_new = (
                 sequence >= seen_below and sequence not in held and sequence not in answered
             )
-            if not (is_new and takes and method in self.methods) and admission.turned_away(
-                window, row, size
-            ):
+            if (
+                values is None or not (is_new and takes and method in self.methods)
+            ) and admission.turned_away(window, head, size, readable=values is not None):
                 continue
+            assert values is not None
+            headers, args, kwargs = values
             work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
@@ -323,18 +326,22 @@ class ServiceCore:
 
     def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
-        rows = stream_rows(packet)
-        size = packet.size // len(rows)
-        for row, items, items_bytes in rows:
-            if not self._admission.turned_away(window, row, size, streams=True):
-                limits = None if row[2] in self.methods else (items, items_bytes)
-                self._work.accept(window, row, size, limits, now)
+        heads, windows, rows = read_streams(packet)
+        requests = zip(heads, windows, rows.sizes, arguments_of(rows), strict=True)
+        for head, granted, size, values in requests:
+            readable = values is not None
+            if not self._admission.turned_away(
+                window, head, size, readable=readable, streams=True
+            ):
+                assert values is not None
+                limits = None if head[2] in self.methods else granted
+                self._work.accept(window, head, values, size, limits, now)
         effects = self._outbox.take() if self._outbox else []
         self._make_room()
         return effects + self._work.dispatch(now, self.concurrency)
 
     def _grant(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        self._streams.granted(window, grant_rows(packet))
+        self._streams.granted(window, read_grants(packet))
         effects = self._outbox.take() + self._streams.take()
         return effects + self._work.dispatch(now, self.concurrency)
 

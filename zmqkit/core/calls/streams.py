@@ -22,7 +22,7 @@ from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
-from zmqkit.wire.streams import GrantRow, end_columns, item_columns
+from zmqkit.wire.rows import GrantRow, end_columns, item_columns
 
 _Value = tuple[int, int, Answer]
 """A stream's sequence number, the value's number, the value."""
@@ -144,13 +144,11 @@ class Streams:
                 answer = window.answers.get(sequence)
                 if isinstance(answer, Ended):
                     ends[sequence] = answer
-            for columns, raw in _packets(values):
-                effects.append(self._packet(window, wire.ITEM, columns, raw))
+            effects += [self._items(window, group) for group in _groups(values)]
             if ends:
                 counts = [end.count for end in ends.values()]
                 errors = [end.row for end in ends.values()]
-                columns = end_columns(list(ends), counts, errors)
-                effects.append(self._packet(window, wire.END, columns))
+                effects.append(self._ends(window, list(ends), counts, errors))
         return effects
 
     def close(self) -> list[Effect]:
@@ -159,8 +157,8 @@ class Streams:
         for request in self._work.streams.values():
             if request.begun:
                 window = self._windows.by_client[request.client]
-                columns = end_columns([request.sequence], [request.sent], [CLOSED.row])
-                effects.append(self._packet(window, wire.END, columns))
+                ends = self._ends(window, [request.sequence], [request.sent], [CLOSED.row])
+                effects.append(ends)
         return effects
 
     def check(self) -> None:
@@ -183,11 +181,36 @@ class Streams:
         numbers = self.due.setdefault(client, {})
         numbers[sequence] = min(number, numbers.get(sequence, number))
 
+    def _items(self, window: Window, values: list[_Value]) -> Send:
+        rows = [value.row for _, _, value in values]
+        columns = item_columns(
+            [sequence for sequence, _, _ in values], [number for _, number, _ in values], rows
+        )
+        return self._packet(window, wire.ITEM, columns, rows, values[0][2].raw)
+
+    def _ends(
+        self, window: Window, sequences: list[int], counts: list[int], errors: list[bytes]
+    ) -> Send:
+        columns = end_columns(sequences, counts, errors)
+        return self._packet(window, wire.END, columns, errors)
+
     def _packet(
-        self, window: Window, kind: int, columns: bytes, raw: Buffer | None = None
+        self,
+        window: Window,
+        kind: int,
+        columns: bytes,
+        rows: list[bytes],
+        raw: Buffer | None = None,
     ) -> Send:
         frames = wire.pack(
-            kind, self._incarnation, window.client, 0, columns, raw, far=window.far
+            kind,
+            self._incarnation,
+            window.client,
+            0,
+            columns,
+            b"".join(rows),
+            raw,
+            far=window.far,
         )
         return Send(window.peer, frames)
 
@@ -205,28 +228,19 @@ def _values(window: Window, sequence: int, number: int) -> list[_Value]:
     return [(sequence, first + at, value) for at, value in enumerate(kept[skipped:], skipped)]
 
 
-def _packets(values: list[_Value]) -> Iterator[tuple[bytes, Buffer | None]]:
-    """The values in packets, in order: as many as a batch holds, a raw one alone."""
+def _groups(values: list[_Value]) -> Iterator[list[_Value]]:
+    """The values as packets have them, in order: as many as a batch holds, a raw one alone."""
     group: list[_Value] = []
     size = 0
     for each in values:
         raw, row = each[2].raw, each[2].row
         if group and (raw is not None or size + len(row) > BATCH_BYTES):
-            yield _columns(group), None
+            yield group
             group, size = [], 0
         if raw is not None:
-            yield _columns([each]), raw
+            yield [each]
         else:
             group.append(each)
             size += len(row)
     if group:
-        yield _columns(group), None
-
-
-def _columns(values: list[_Value]) -> bytes:
-    return item_columns(
-        [sequence for sequence, _, _ in values],
-        [number for _, number, _ in values],
-        [value.size for _, _, value in values],
-        [value.row for _, _, value in values],
-    )
+        yield group

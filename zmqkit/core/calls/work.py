@@ -18,7 +18,7 @@ from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Abort, Advance, Effect, Handle
 from zmqkit.core.line import Line
 from zmqkit.limits import ServiceLimits
-from zmqkit.wire.packet import RequestRow
+from zmqkit.wire.rows import Arguments, Head
 
 
 class Work:
@@ -50,14 +50,16 @@ class Work:
     def accept(
         self,
         window: Window,
-        row: RequestRow,
+        head: Head,
+        arguments: Arguments,
         size: int,
         limits: tuple[int, int] | None,
         now: float,
     ) -> None:
         """Put a request of that size in line; one for a stream with its window of values and
         bytes."""
-        sequence, left_ms, method, priority, headers, args, kwargs = row
+        sequence, left_ms, method, priority = head
+        headers, args, kwargs = arguments
         self.ticket = ticket = self.ticket + 1
         fields = (
             ticket, window.client, sequence, method, args, kwargs, headers, priority,

@@ -19,8 +19,7 @@ from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.unread import Budget, Unread
 from zmqkit.model import PeerId
 from zmqkit.wire.encoding import Buffer
-
-_OVERHEAD_BYTES = 128
+from zmqkit.wire.rows import CHARGE_BYTES
 
 
 class Answer:
@@ -32,7 +31,7 @@ class Answer:
         self.kind = kind
         self.row = row
         self.raw = raw
-        self.size = _OVERHEAD_BYTES + len(row)
+        self.size = CHARGE_BYTES + len(row)
         if raw is not None:
             self.size += len(raw)
 

@@ -238,9 +238,10 @@ class SubscriberCore:
 
     def _publish(self, source: Source, topic: bytes, packet: Packet, size: int) -> list[Effect]:
         """Queue messages that are new; count those that are missing before them."""
-        bodies, sequence = publication.bodies_of(packet), packet.settled
+        sequence = packet.settled
         if not sequence or not topic[0]:
             raise Malformed("sequence" if topic[0] else "topic")
+        bodies = publication.bodies_of(packet)
         if source.waits is None:
             return []  # nobody knows yet in which inbox it is to wait
         count = len(bodies)
