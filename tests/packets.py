@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import cast
 
 from zmqkit.core.effects import Effect, Send
+from zmqkit.limits import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
-from zmqkit.options import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, decode, encode
 from zmqkit.wire.packet import Packet

@@ -7,7 +7,8 @@ import pytest
 from tests.packets import hello
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.effects import Core, Note, Request, Send
+from zmqkit.core.dispatch.request import Request
+from zmqkit.core.effects import Core, Note, Send
 from zmqkit.core.membership.membership import MembershipCore
 
 

@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import zmq
@@ -16,11 +17,11 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.limits import FOLLOW_STREAK, HOLD_S, PublisherLimits
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import FOLLOW_STREAK
 from zmqkit.wire import publication
 
 BOUND_S = 20.0
@@ -120,12 +121,10 @@ class _Recorder(MemoryLink):
 class _Turns:
     """A publisher's core on a loop of its own; `publish` adds so many messages in each turn."""
 
-    def __init__(self) -> None:
-        self.link, self.core, self.loop = (
-            _Recorder(),
-            PublisherCore(1),
-            asyncio.new_event_loop(),
-        )
+    def __init__(self, hold_s: float) -> None:
+        limits = PublisherLimits(follow_s=BOUND_S, hold_s=hold_s)
+        self.link, self.core = _Recorder(), PublisherCore(1, limits)
+        self.loop = asyncio.new_event_loop()
         self.driver = AioDriver(Driver(self.core, self.link), self.loop, holds=self.core.holds)
         self.run(lambda: None)  # the first flush, of nothing
 
@@ -147,30 +146,39 @@ class _Turns:
             self.core.gathering.add("topic", b"body")
 
 
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Turns]:
+@contextmanager
+def turning(hold_s: float) -> Iterator[_Turns]:
     """Turns that follow each other closely, however slow the machine is."""
-    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
-    made = _Turns()
+    made = _Turns(hold_s)
     yield made
     made.driver.close()
     made.loop.close()
     made.link.close(0)
 
 
-def test_after_some_turns_the_next_ones_share_a_packet(
-    turns: _Turns, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+@pytest.fixture
+def turns() -> Iterator[_Turns]:
+    with turning(HOLD_S) as made:
+        yield made
+
+
+@pytest.fixture
+def held() -> Iterator[_Turns]:
+    """What gathers is not due during the test."""
+    with turning(BOUND_S) as made:
+        yield made
+
+
+def test_after_some_turns_the_next_ones_share_a_packet(held: _Turns) -> None:
     few = [2] * FOLLOW_STREAK
     for number, count in enumerate(few, 1):
-        turns.run(lambda count=count: turns.publish(count))  # type: ignore[misc]  # the loop's own
-        assert turns.link.sent == few[:number], "few leave each at the end of their turn"
+        held.run(lambda count=count: held.publish(count))  # type: ignore[misc]  # the loop's own
+        assert held.link.sent == few[:number], "few leave each at the end of their turn"
     for count in (1, 3, 0, 1):
-        turns.run(lambda count=count: turns.publish(count))  # type: ignore[misc]  # the loop's own
-        assert turns.link.sent == few
-    turns.run(turns.driver.soon)
-    assert turns.link.sent == [*few, 5], "whoever wants a flush gets it"
+        held.run(lambda count=count: held.publish(count))  # type: ignore[misc]  # the loop's own
+        assert held.link.sent == few
+    held.run(held.driver.soon)
+    assert held.link.sent == [*few, 5], "whoever wants a flush gets it"
 
 
 def test_what_waits_for_further_turns_leaves_though_none_comes(turns: _Turns) -> None:
@@ -180,11 +188,8 @@ def test_what_waits_for_further_turns_leaves_though_none_comes(turns: _Turns) ->
     assert turns.link.sent == [1] * (FOLLOW_STREAK + 1)
 
 
-def test_what_waits_when_the_process_ends_is_sent(
-    turns: _Turns, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+def test_what_waits_when_the_process_ends_is_sent(held: _Turns) -> None:
     for _ in range(FOLLOW_STREAK + 2):
-        turns.run(lambda: turns.publish(1))
-    turns.driver._exit()
-    assert turns.link.sent == [*[1] * FOLLOW_STREAK, 2]
+        held.run(lambda: held.publish(1))
+    held.driver._exit()
+    assert held.link.sent == [*[1] * FOLLOW_STREAK, 2]

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.drivers import busypoll
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.busypoll import BusyPoll
 from zmqkit.drivers.perform import Driver
+from zmqkit.limits import BUSY_POLL_S, CROWDED_S, SHARED_S
 from zmqkit.links.memory import MemoryLink
-from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
+
+AWAKE_S = 1e9
+"""However slow the machine is, a wait stays awake for as long."""
 
 
 def wait(busy: BusyPoll, seconds: float) -> None:
@@ -95,11 +97,17 @@ class Polls:
 
 
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
-    monkeypatch.setattr(busypoll, "BUSY_POLL_S", 1e9)
+def driver() -> Iterator[Driver]:
     link = MemoryLink(1)
     yield Driver(ClientCore("orders", 1), link)
     link.close(0)
+
+
+def busy(*, pays: bool) -> BusyPoll:
+    """What a driver learnt from a wait that was short enough, or was not."""
+    made = BusyPoll(2, awake_s=AWAKE_S)
+    made.pays = pays
+    return made
 
 
 def rest(driver: Driver, *, pays: bool) -> list[int]:
@@ -107,7 +115,7 @@ def rest(driver: Driver, *, pays: bool) -> list[int]:
     blocking = BlockingDriver(driver)
     polls = Polls()
     blocking._poll = polls  # type: ignore[assignment]
-    blocking._busy.pays = pays
+    blocking._busy = busy(pays=pays)
     assert blocking._rest(50) == [(0, 1)]
     blocking.close()
     return polls.timeouts_ms
@@ -127,7 +135,7 @@ class Clock:
         return self.now
 
     def give_way(self) -> None:
-        self.now += 2 * busypoll.BUSY_POLL_S
+        self.now += 2 * AWAKE_S
 
 
 @pytest.fixture
@@ -171,7 +179,7 @@ def flushed(driver: Driver, *, pays: bool) -> tuple[AioDriver, Loop]:
     """A driver and its loop after the turn of a flush."""
     loop = Loop()
     aio = AioDriver(driver, loop)  # type: ignore[arg-type]
-    aio._busy.pays = pays
+    aio._busy = busy(pays=pays)
     aio.soon()
     loop.turn()
     return aio, loop

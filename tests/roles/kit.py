@@ -18,6 +18,7 @@ from typing import Any
 import zmqkit
 import zmqkit.asyncio
 from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
+from zmqkit.limits import FOLLOW_S, HOLD_S
 
 BOUND_S = 20.0
 STEP_S = 0.005
@@ -128,6 +129,8 @@ class Kit:
     client_class: Any = zmqkit.Client
     publisher_class: Any = zmqkit.Publisher
     subscriber_class: Any = zmqkit.Subscriber
+    follow_s = FOLLOW_S
+    hold_s = HOLD_S
 
     def __init__(self) -> None:
         self.name = f"t{secrets.token_hex(6)}"
@@ -238,8 +241,15 @@ class Kit:
         return role._core
 
     def _kept(self, kind: Any, *args: object, **options: Any) -> Any:
-        self.roles.append(kind(*args, **options))
-        return self.roles[-1]
+        return self._keep(kind(*args, **options))
+
+    def _keep(self, role: Any) -> Any:
+        """Close the role at the end; what it sends gathers as the kit says."""
+        self.roles.append(role)
+        pace = getattr(self.core(role), "pace", None)
+        if pace is not None:
+            pace.follow_s, pace.hold_s = self.follow_s, self.hold_s
+        return role
 
     def _make_gate(self) -> Gate:
         return Gate()
@@ -338,9 +348,7 @@ class AsyncKit(Kit):
         return left  # type: ignore[return-value]
 
     def _kept(self, kind: Any, *args: object, **options: Any) -> Any:
-        role = OnLoop(self, self.on_loop(kind, *args, **options))
-        self.roles.append(role)
-        return role
+        return self._keep(OnLoop(self, self.on_loop(kind, *args, **options)))
 
     def _make_gate(self) -> Gate:
         return AsyncGate(self.loop)

@@ -20,7 +20,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, STEP_S, Kit, Started, until
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK
 
 pytestmark = [pytest.mark.usefixtures("node"), pytest.mark.slow]
 
@@ -120,11 +120,8 @@ def test_a_publisher_goes_on(blocking: Kit) -> None:
                 break
 
 
-def test_what_a_publisher_accepted_while_it_gathered_leaves(
-    blocking: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
-    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+def test_what_a_publisher_accepted_while_it_gathered_leaves(blocking: Kit) -> None:
+    blocking.follow_s = blocking.hold_s = BOUND_S
     publisher, subscriber = blocking.publisher(), blocking.subscriber()
     numbers, accepted = count(), list[int]()
     publisher.ready(timeout_s=BOUND_S)

@@ -13,23 +13,24 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, GATHER_MESSAGES, QUEUE_MESSAGES
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, QUEUE_MESSAGES, PublisherLimits
 
 pytestmark = pytest.mark.usefixtures("node")
 
+GATHER_MESSAGES = PublisherLimits().gather_messages
 COUNT = 5 * FOLLOW_STREAK
 
 
 @pytest.fixture(autouse=True)
 def all_follow_closely(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr("zmqkit.core.pace.FOLLOW_S", BOUND_S)
+    monkeypatch.setattr(Kit, "follow_s", BOUND_S)
 
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gathers is not due during the test."""
-    monkeypatch.setattr("zmqkit.core.pace.HOLD_S", BOUND_S)
+    monkeypatch.setattr(Kit, "hold_s", BOUND_S)
 
 
 def publish(publisher: zmqkit.Publisher, count: int = COUNT) -> None:

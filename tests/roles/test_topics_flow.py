@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import BATCH_BYTES, GATHER_MESSAGES, QUEUE_BYTES, QUEUE_MESSAGES
+from zmqkit.limits import BATCH_BYTES, QUEUE_BYTES, QUEUE_MESSAGES, PublisherLimits
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -114,7 +114,7 @@ def test_a_publisher_that_waits_loses_nothing(kit: Kit, address: str) -> None:
     count = 2 * QUEUE_MESSAGES
     publishing = kit.start(publish_all, kit, publisher, count)
     until(lambda: kit.core(publisher).blocked)
-    assert publisher.stats()["accepted"] <= QUEUE_MESSAGES + GATHER_MESSAGES
+    assert publisher.stats()["accepted"] <= QUEUE_MESSAGES + PublisherLimits().gather_messages
     assert [message.body for message in read(subscriber, count)] == [*range(count)]
     publishing.result()
     stats = subscriber.stats()

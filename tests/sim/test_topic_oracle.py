@@ -10,8 +10,7 @@ from zmqkit.core.dispatch.connections import Connections
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.audience import Audience
 from zmqkit.core.topics.publisher import PublisherCore
-from zmqkit.core.topics.source import Source
-from zmqkit.core.topics.sources import Sources
+from zmqkit.core.topics.sources import Source, Sources
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.simulation.simulation import run
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zmqkit.limits import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.model import Frames
-from zmqkit.options import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.simulation.garbage import lie, noise, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.packets import end, grant, items, stream
 from zmqkit.errors import UsageError
-from zmqkit.options import BODY_BYTES_MAX
+from zmqkit.limits import BODY_BYTES_MAX
 from zmqkit.wire.encoding import Malformed, encode, pack_plain
 from zmqkit.wire.packet import (
     END,

@@ -20,19 +20,18 @@ from zmqkit.core.calls.outcome import (
 )
 from zmqkit.core.membership.directory import read_directory, read_visit
 from zmqkit.core.membership.places import rows_of
-from zmqkit.limits import ClientLimits
-from zmqkit.model import LOOPBACK
-from zmqkit.options import (
+from zmqkit.limits import (
     COMPRESS_BYTES_MIN,
     CREDIT,
     PLACES_MAX,
     PROCESSES_MAX,
-    REQUESTS_MAX,
     STREAM_BYTES,
     STREAM_ITEMS,
-    STREAMS_MAX,
     WAITING_CALLS_MAX,
+    ClientLimits,
+    ServiceLimits,
 )
+from zmqkit.model import LOOPBACK
 from zmqkit.wire import announcement
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress
@@ -136,8 +135,9 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
 
 
 def test_limits_are_as_they_stand() -> None:
-    calls = (ClientLimits().calls_max, CREDIT + WAITING_CALLS_MAX, REQUESTS_MAX)
-    for number in (*calls, STREAMS_MAX, STREAM_ITEMS, STREAM_BYTES):
+    service = ServiceLimits()
+    calls = (ClientLimits().calls_max, CREDIT + WAITING_CALLS_MAX, service.requests_max)
+    for number in (*calls, service.streams_max, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
     assert f"at most {PROCESSES_MAX} rows" in DOCUMENT

@@ -19,7 +19,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 

@@ -10,11 +10,12 @@ from functools import partial
 from zmqkit.asyncio.threads import Threads
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Request
+from zmqkit.core.effects import Effect
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Hands
-from zmqkit.options import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
+from zmqkit.limits import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer, failed
 from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
 from zmqkit.roles.streams import (

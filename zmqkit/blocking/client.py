@@ -15,7 +15,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hands, log
-from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Request
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
-from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
+from zmqkit.limits import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer
 from zmqkit.roles.handlers import Handler, Handlers, run_plain
 from zmqkit.roles.streams import close_generator, is_value, next_value

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
-
-if TYPE_CHECKING:
-    from zmqkit.core.calls.stream import StreamRequest
 
 
 @dataclass(slots=True)
@@ -42,32 +41,6 @@ class Settle:
     """End waits: for each, the waiter given at submission, its value, or its error."""
 
     outcomes: list[tuple[object, object, ZmqkitError | None]]
-
-
-@dataclass(slots=True)
-class Request:
-    """One request as its handler sees it. `cancelled` is set when the caller gave up.
-
-    size: the bytes of it that came.
-    """
-
-    ticket: int
-    client: int
-    sequence: int
-    method: str
-    args: list[object]
-    kwargs: dict[str, object]
-    headers: dict[str, object] | None
-    priority: int
-    deadline_at: float
-    oneway: bool
-    size: int = 0
-    cancelled: bool = False
-
-    @property
-    def id(self) -> str:
-        """The message id as 32 hexadecimal digits, the same on each attempt."""
-        return f"{self.client:016x}{self.sequence:016x}"
 
 
 @dataclass(slots=True)

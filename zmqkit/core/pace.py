@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from math import inf
 
-from zmqkit.options import FOLLOW_S, FOLLOW_STREAK, HOLD_S
+from zmqkit.limits import FOLLOW_S, FOLLOW_STREAK, HOLD_S
 
 
 class Pace:
@@ -21,9 +21,12 @@ class Pace:
     due_at: when what gathers is to leave, infinity while nothing gathers.
     """
 
-    __slots__ = ("_last_at", "_streak", "due_at")
+    __slots__ = ("_last_at", "_streak", "due_at", "follow_s", "hold_s")
 
-    def __init__(self) -> None:
+    def __init__(self, follow_s: float = FOLLOW_S, hold_s: float = HOLD_S) -> None:
+        """Messages within `follow_s` of each other gather, for `hold_s`."""
+        self.follow_s = follow_s
+        self.hold_s = hold_s
         self.due_at = inf
         self._last_at = -inf
         self._streak = 0
@@ -32,12 +35,12 @@ class Pace:
         """One more comes; whether it is to wait for others."""
         if self.due_at < inf:
             return True
-        follows = now - self._last_at < FOLLOW_S
+        follows = now - self._last_at < self.follow_s
         self._last_at = now
         self._streak = self._streak + 1 if follows else 0
         if self._streak < FOLLOW_STREAK:
             return False
-        self.due_at = now + HOLD_S
+        self.due_at = now + self.hold_s
         return True
 
     def sent(self, now: float) -> None:
@@ -52,8 +55,8 @@ class Pace:
         """So many that gathered are leaving, or nothing; that takes the sender a moment."""
         if self.due_at == inf:
             return
-        age_s = now - (self.due_at - HOLD_S)
-        follows = self.due_at == -inf or count * FOLLOW_S >= age_s
+        age_s = now - (self.due_at - self.hold_s)
+        follows = self.due_at == -inf or count * self.follow_s >= age_s
         self._streak = FOLLOW_STREAK if follows else 0
-        self._last_at = now + HOLD_S if follows else -inf
+        self._last_at = now + self.hold_s if follows else -inf
         self.due_at = inf

@@ -26,7 +26,7 @@ from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
-from zmqkit.options import REST_S_MAX
+from zmqkit.limits import REST_S_MAX
 
 _POSTS = 64
 _REST_MS_MAX = int(REST_S_MAX * 1000)
@@ -62,7 +62,7 @@ class BlockingDriver:
         self.driver = driver
         self.lock = threading.Lock()
         self._pace = pace or Pace()
-        self._flusher = Flusher(self.lock, self._flush_due)
+        self._flusher = Flusher(self.lock, self._flush_due, self._pace.hold_s)
         self._news = threading.Condition(self.lock)
         self.retired = False
         self.turns = 0

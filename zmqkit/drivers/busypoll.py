@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 
 from zmqkit.drivers.processors import bound, processors
-from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
+from zmqkit.limits import BUSY_POLL_S, CROWDED_S, SHARED_S
 
 give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """Let other threads have the processor and the interpreter first."""
@@ -38,18 +38,25 @@ class BusyPoll:
     may stay awake, on the monotonic clock.
     """
 
-    __slots__ = ("_away_s_max", "_crowded_until", "_lost", "_may", "pays", "until")
+    __slots__ = ("_awake_s", "_away_s_max", "_crowded_until", "_lost", "_may", "pays", "until")
 
     def __init__(
-        self, count: int | None = None, *, wanted: bool = True, alone: bool | None = None
+        self,
+        count: int | None = None,
+        *,
+        wanted: bool = True,
+        alone: bool | None = None,
+        awake_s: float = BUSY_POLL_S,
     ) -> None:
         """`count`: how many processors may be used, if not as many as this process may.
 
-        alone: whether its threads are bound to one, if not as they are.
+        alone: whether its threads are bound to one, if not as they are. awake_s: for how long
+        a wait may stay awake.
         """
         self._may = wanted and (processors() if count is None else count) > 1
         alone = bound() == 1 if alone is None else alone
-        self._away_s_max = SHARED_S if alone else BUSY_POLL_S
+        self._away_s_max = SHARED_S if alone else awake_s
+        self._awake_s = awake_s
         self._crowded_until = -inf
         self._lost = 0
         self.pays = False
@@ -57,14 +64,14 @@ class BusyPoll:
 
     def begin(self, now: float) -> None:
         """A wait begins."""
-        self.until = now + BUSY_POLL_S
+        self.until = now + self._awake_s
 
     def gave_way(self, begun: float, now: float) -> None:
         """Others had the processor from `begun` until now: if that was long, sleep."""
         if now - begun > self._away_s_max:
             self.until = begun
             self._lost += 1
-            if self._lost >= _LOST_MAX or now - begun > BUSY_POLL_S:
+            if self._lost >= _LOST_MAX or now - begun > self._awake_s:
                 self._crowded_until = now + CROWDED_S
 
     def end(self, now: float) -> None:

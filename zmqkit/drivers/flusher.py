@@ -1,9 +1,9 @@
 """A thread that sends what gathers in a role while nobody comes to do so.
 
 It is started by the first message that gathers, and woken by one that gathers while it sleeps;
-from then on it looks every HOLD_S until nothing gathers any more. So a loop that publishes pays
-for neither a timer nor a wake-up a message, and what it leaves behind is sent as soon as the
-interpreter lets another thread run. At the end of the process what gathers is sent, too.
+from then on it looks every `hold_s` until nothing gathers any more. So a loop that publishes
+pays for neither a timer nor a wake-up a message, and what it leaves behind is sent as soon as
+the interpreter lets another thread run. At the end of the process what gathers is sent, too.
 """
 
 from __future__ import annotations
@@ -16,17 +16,23 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from zmqkit.drivers.fork import current_process
-from zmqkit.options import CLOSE_S, HOLD_S
+from zmqkit.limits import CLOSE_S
 
 
 class Flusher:
     """One role's thread of that kind. awake: it looks, or is about to."""
 
-    def __init__(self, lock: threading.Lock, flush: Callable[[float], bool]) -> None:
-        """`flush`: sends what is due, with the lock; gives whether anything gathers."""
+    def __init__(
+        self, lock: threading.Lock, flush: Callable[[float], bool], hold_s: float
+    ) -> None:
+        """`flush`: sends what is due, with the lock; gives whether anything gathers.
+
+        hold_s: for how long what gathers waits for more.
+        """
         self.awake = False
         self._lock = lock
         self._flush = flush
+        self._hold_s = hold_s
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._started = False
         self._process = current_process()
@@ -54,7 +60,7 @@ class Flusher:
 
     def _looks(self) -> bool:
         """Look once, in a moment; whether to look again."""
-        time.sleep(HOLD_S)
+        time.sleep(self._hold_s)
         if not self._lock.acquire(blocking=False):
             return True  # whoever has it is sending, or publishes on
         try:
@@ -67,6 +73,6 @@ class Flusher:
         """The process ends; a thread that has the lock by now may never give it back."""
         if not self._process.forked and self._lock.acquire(timeout=CLOSE_S):
             try:
-                self._flush(time.monotonic() + HOLD_S)  # when all that gathers is due
+                self._flush(time.monotonic() + self._hold_s)  # when all that gathers is due
             finally:
                 self._lock.release()

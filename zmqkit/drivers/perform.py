@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.effects import (
     Abort,
     Advance,
@@ -18,16 +19,15 @@ from zmqkit.core.effects import (
     Effect,
     Handle,
     Note,
-    Request,
     Send,
     Settle,
     Tell,
     Watch,
 )
 from zmqkit.errors import ConfigError
+from zmqkit.limits import DRAIN_BYTES, DRAIN_PACKETS
 from zmqkit.links import Link
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
 

@@ -24,25 +24,25 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
-from zmqkit.links.descriptors import check_spare
-from zmqkit.links.profile import Profile
-from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
-from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
-from zmqkit.node.keeper import Keeper
-from zmqkit.node.peers import Peers
-from zmqkit.options import (
+from zmqkit.limits import (
     LINGER_S,
     LOOK_S,
     NODE_DESCRIPTORS,
     PLACES_MAX,
     ROLES_MAX,
-    Environment,
     connections_max,
-    read_environment,
 )
+from zmqkit.links.descriptors import check_spare
+from zmqkit.links.profile import Profile
+from zmqkit.links.zeromq import ZeromqLink
+from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
+from zmqkit.node.keeper import Keeper
+from zmqkit.node.listing import Listing, StaticPeer, listings, static_peers
+from zmqkit.node.peers import Peers
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
@@ -67,7 +67,7 @@ class Node:
         self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
-        self.pid = os.getpid()
+        self.owner = current_process()
         self.core = MembershipCore(self.process, connections_max(_descriptors()))
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
@@ -375,7 +375,7 @@ def acquire() -> Node:
     """The node of this process; made anew for the first user and in a forked child."""
     global _node, _users
     with _lock:
-        if _node is None or _node.pid != os.getpid():
+        if _node is None or _node.owner.forked:
             _node, _users = Node(read_environment(os.environ)), 0
         _users += 1
         return _node
@@ -385,7 +385,7 @@ def release(node: Node) -> None:
     """Give the node back; the last user closes it."""
     global _node, _users
     with _lock:
-        if node is not _node or node.pid != os.getpid():
+        if node is not _node or node.owner.forked:
             return
         _users -= 1
         if _users:

@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import fields
 
-from zmqkit.core import effects
 from zmqkit.core.calls.answers import refuse
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RAISED
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.perform import log
 from zmqkit.wire.encoding import encode
@@ -30,9 +30,7 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 """What moves the cursor, or turns the direction of what follows; the line end is not in it."""
 
 
-def failed(
-    function: Callable[..., object], request: effects.Request, error: BaseException
-) -> Answer:
+def failed(function: Callable[..., object], request: Request, error: BaseException) -> Answer:
     """What a handler raised as an answer, once the log has it."""
     if isinstance(error, TypeError) and not _has_entered(error):
         reason = _misfit(function, request)
@@ -56,7 +54,7 @@ def _has_entered(error: TypeError) -> bool:
     return trace is None or trace.tb_frame.f_globals.get("__package__") != __package__
 
 
-def _misfit(function: Callable[..., object], request: effects.Request) -> str:
+def _misfit(function: Callable[..., object], request: Request) -> str:
     """Why the function does not take the request's arguments; empty if it does, or who knows.
 
     A function in C may have begun before it raised, and not all of them have a signature.
@@ -80,7 +78,7 @@ def _names_of(signature: inspect.Signature) -> str:
     return shown if len(shown) <= _SIGNATURE_CHARS_MAX else f"{shown[:_SIGNATURE_CHARS_MAX]}…"
 
 
-def _hint(signature: inspect.Signature, request: effects.Request) -> str:
+def _hint(signature: inspect.Signature, request: Request) -> str:
     """Where an option belongs that was given as an argument."""
     given = [
         f"{name}={value!r}" if type(value) in (bool, int, float) else f"{name}=..."

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import TypeGuard
 
-from zmqkit.core import effects
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.dispatch.request import Request as CoreRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
-from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
+from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
 from zmqkit.roles.failures import failed
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import REPLY
@@ -118,7 +118,7 @@ class Handlers:
         self.streams.pop(method, None)
 
 
-current: ContextVar[effects.Request] = ContextVar("zmqkit-request")
+current: ContextVar[CoreRequest] = ContextVar("zmqkit-request")
 """The request that `current_request` gives."""
 
 
@@ -127,7 +127,7 @@ class Request:
 
     __slots__ = ("_request",)
 
-    def __init__(self, request: effects.Request) -> None:
+    def __init__(self, request: CoreRequest) -> None:
         self._request = request
 
     def __repr__(self) -> str:
@@ -174,7 +174,7 @@ def current_request() -> Request:
         raise UsageError("there is no request here; call this inside a handler") from error
 
 
-def run_plain(handler: Handler, request: effects.Request) -> Answer:
+def run_plain(handler: Handler, request: CoreRequest) -> Answer:
     """Run a plain handler here and now; its value, or what it raised, as an answer."""
     token = current.set(request)
     args = request.args
@@ -190,7 +190,7 @@ def run_plain(handler: Handler, request: effects.Request) -> Answer:
         current.reset(token)
 
 
-async def run_waiting(handler: Handler, request: effects.Request) -> Answer:
+async def run_waiting(handler: Handler, request: CoreRequest) -> Answer:
     """Run an `async def` handler; its value, or what it raised, as an answer."""
     current.set(request)
     args = request.args

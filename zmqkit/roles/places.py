@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.wants import key_of
+from zmqkit.environment import check_open
 from zmqkit.errors import ConfigError, UsageError
+from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
 from zmqkit.links import Link, memory
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
-from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_open
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Listener, Node

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Request
+from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Hands
 from zmqkit.limits import ClientLimits
 from zmqkit.links.profile import Profile
@@ -17,8 +20,18 @@ from zmqkit.model import Record
 from zmqkit.simulation.process import BoundRole, Process, SeekingRole
 from zmqkit.simulation.streams import Generator
 
-if TYPE_CHECKING:
-    from zmqkit.simulation.oracle import Oracle
+
+class Judge(Protocol):
+    """Whoever knows how calls are to end, and says what handlers answer."""
+
+    def settled(self, role: ClientRole, outcomes: Sequence[Outcome]) -> None:
+        """Judge the ends of calls."""
+
+    def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
+        """Judge a run; gives how long it takes, and its answer."""
+
+    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
+        """Judge the beginning of a generator, and make it."""
 
 
 class ClientRole(SeekingRole):
@@ -30,12 +43,12 @@ class ClientRole(SeekingRole):
         target: str,
         incarnation: int,
         window: tuple[int, int],
-        oracle: Oracle,
+        judge: Judge,
     ) -> None:
         items, size = window
         limits = ClientLimits(stream_items_max=items, stream_bytes_max=size)
         self.core: ClientCore = ClientCore(target, incarnation, limits)
-        hands = Hands(settle=partial(oracle.settled, self))
+        hands = Hands(settle=partial(judge.settled, self))
         name, sought = f"client-{incarnation:x}", ("service", target)
         super().__init__(process, name, self.core, sought, Profile.DATA, hands)
 
@@ -44,10 +57,10 @@ class ServiceRole(BoundRole):
     """One service: what its quick handlers answer leaves at the end of the turn."""
 
     def __init__(
-        self, process: Process, record: Record, core: ServiceCore, oracle: Oracle
+        self, process: Process, record: Record, core: ServiceCore, judge: Judge
     ) -> None:
         self.core: ServiceCore = core
-        self._oracle = oracle
+        self._judge = judge
         self._results: list[Result] = []
         hands = Hands(
             handle=self._handle,
@@ -64,7 +77,7 @@ class ServiceRole(BoundRole):
 
     def _handle(self, requests: list[Request]) -> None:
         for request in requests:
-            duration_s, answer = self._oracle.handle(self, request)
+            duration_s, answer = self._judge.handle(self, request)
             if duration_s > 0.0:
                 self.driver.later(duration_s, partial(self._handled, request, answer))
             else:
@@ -82,7 +95,7 @@ class ServiceRole(BoundRole):
     def _advance(self, requests: list[StreamRequest]) -> None:
         for stream in requests:
             if stream.running is None:
-                stream.running = self._oracle.begin(self, stream)
+                stream.running = self._judge.begin(self, stream)
             assert isinstance(stream.running, Generator)
             stream.running.go_on()
 

@@ -11,14 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Driver
-
-if TYPE_CHECKING:
-    from zmqkit.simulation.process import Process
+from zmqkit.simulation.timeline import Timeline
 
 TURN_S = 0.002
 SPIN_MAX = 50
@@ -30,15 +27,18 @@ Event = Callable[[float], object]
 class SimulatedDriver:
     """Drives a core when its process has a turn for it; `rested` is called after each.
 
-    pace: the core's, if commands of it may gather.
+    paused: whether the process takes no turns now. pace: the core's, if commands of it may
+    gather.
     """
 
-    def __init__(self, driver: Driver, process: Process, rested: Event) -> None:
+    def __init__(
+        self, driver: Driver, timeline: Timeline, paused: Callable[[], bool], rested: Event
+    ) -> None:
         self.driver = driver
         self.pace = Pace()
         self.closed = False
-        self._process = process
-        self._timeline = process.network.timeline
+        self._paused = paused
+        self._timeline = timeline
         self._rested = rested
         self._events: deque[Event] = deque()
         self._turn_at = inf
@@ -79,12 +79,12 @@ class SimulatedDriver:
         self.driver.link.close(0.0)
 
     def _wake_at(self, at: float) -> None:
-        if at < self._turn_at and not self._process.paused:
+        if at < self._turn_at and not self._paused():
             self._turn_at = at
             self._timeline.at(at, lambda: self._turn_if(at))
 
     def _turn_if(self, at: float) -> None:
-        if self._turn_at == at and not self._process.paused:
+        if self._turn_at == at and not self._paused():
             self._turn_at = inf
             self._turn(self._timeline.now)
 

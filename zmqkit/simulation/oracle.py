@@ -20,8 +20,8 @@ from random import Random
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import RAISED, Outcome
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Request
 from zmqkit.errors import (
     CallCancelled,
     CallTimeout,
@@ -31,7 +31,7 @@ from zmqkit.errors import (
     RemoteError,
     ZmqkitError,
 )
-from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
+from zmqkit.limits import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
 from zmqkit.simulation.timeline import Timeline
@@ -164,6 +164,7 @@ class Oracle:
         called.sequence = call.sequence
         called.reader = Reader(
             role,
+            role.core,
             call,
             self.random,
             lambda now: self._read(called, now),
@@ -265,7 +266,7 @@ class Oracle:
         called = self._run(role, request)
         token = 0 if called is None else called.token
         expect(called is None or request.args == [token], "arguments travel", called)
-        return Generator(role, request, token, self._pause)
+        return Generator(role, role.core, request, token, self._pause)
 
     def _run(self, role: ServiceRole, request: Request) -> Called | None:
         """The call that a service runs now; None for a stranger's, out of garbage."""

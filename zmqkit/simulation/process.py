@@ -64,7 +64,9 @@ class Part:
             receive_all=receive_all,
             clock=lambda: network.timeline.now,
         )
-        self.driver = SimulatedDriver(driver, process, self.rested)
+        self.driver = SimulatedDriver(
+            driver, network.timeline, lambda: process.paused, self.rested
+        )
         process.drivers.append(self.driver)
 
     def trace(self, text: str) -> None:

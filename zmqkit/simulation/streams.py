@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
 
+from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.core.calls.outcome import RAISED
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
-from zmqkit.options import RAW_BYTES_MIN
+from zmqkit.limits import RAW_BYTES_MIN
+from zmqkit.simulation.process import BoundRole, SeekingRole
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
-
-if TYPE_CHECKING:
-    from zmqkit.simulation.calls import ClientRole, ServiceRole
 
 STREAMS = {"count": False, "tell": True, "count-boom": False}
 """What each simulated service streams, and whether it is idempotent."""
@@ -39,11 +38,17 @@ class Generator:
     """A simulated handler: gives some values at a time, after a while, as far as it may."""
 
     def __init__(
-        self, role: ServiceRole, request: StreamRequest, token: int, pause: Callable[[], float]
+        self,
+        role: BoundRole,
+        core: ServiceCore,
+        request: StreamRequest,
+        token: int,
+        pause: Callable[[], float],
     ) -> None:
         self.given = 0
         self.closed = False
         self._role = role
+        self._core = core
         self._request = request
         self._token = token
         self._pause = pause
@@ -54,20 +59,20 @@ class Generator:
         self._role.driver.later(self._pause(), self._step)
 
     def _step(self, now: float) -> None:
-        role, request = self._role, self._request
+        role, core, request = self._role, self._core, self._request
         if self.closed or role.closed:
             return
         for _ in range(self._random.choice((1, 1, 3, 10))):
             if not request.goes_on or self.given == length(self._token):
                 break
-            role.driver.perform(role.core.yielded(request, self._value(), now))
+            role.driver.perform(core.yielded(request, self._value(), now))
             self.given += 1
         if request.cancelled or self.given == length(self._token):
             self.closed = True
             error = self._error() if request.method == "count-boom" else None
-            role.driver.perform(role.core.ended(request, error, now))
+            role.driver.perform(core.ended(request, error, now))
         elif not request.goes_on or self._random.random() < 0.3:
-            role.driver.perform(role.core.paused(request, now))
+            role.driver.perform(core.paused(request, now))
         else:
             self.go_on()
 
@@ -89,7 +94,8 @@ class Reader:
 
     def __init__(
         self,
-        role: ClientRole,
+        role: SeekingRole,
+        core: ClientCore,
         call: StreamCall,
         random: Random,
         finished: Callable[[float], None],
@@ -98,6 +104,7 @@ class Reader:
     ) -> None:
         """eager: it reads to the end, at once."""
         self.role = role
+        self._core = core
         self.call = call
         self.values: list[object] = []
         self.waits_until = inf
@@ -115,24 +122,24 @@ class Reader:
 
     def read_on(self, now: float) -> None:
         """Take what is here, at its pace; then wait for more, unless it is over."""
-        role, call = self.role, self.call
+        role, core, call = self.role, self._core, self.call
         self.waits_until = inf
         if self.gone:
             return
         if len(self.values) >= self._stops_at:
             self.gone = True
             if not role.closed:
-                role.driver.perform(role.core.cancel(call.sequence, now))
+                role.driver.perform(core.cancel(call.sequence, now))
             self._finished(now)
             return
         if call.values:
-            self.values.append(role.core.take(call))
+            self.values.append(core.take(call))
             role.driver.later(self._random.random() * self._lazy, self.read_on)
         elif call.over:
             self._finished(now)
         else:
             begun = call.begun
-            role.core.listen(call, self, now)
+            core.listen(call, self, now)
             self.waits_until = now + call.options.timeout_s if begun else call.deadline_at
 
     def read(self) -> list[list[object]]:

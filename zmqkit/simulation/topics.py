@@ -6,25 +6,45 @@ from collections import deque
 from collections.abc import Iterable
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from zmqkit.core.dispatch.connections import State
 from zmqkit.core.topics.gathering import Gathering, Rows
+from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore
-from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.core.topics.subscriber import Gap, SubscriberCore
 from zmqkit.drivers.perform import Hands
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
 from zmqkit.simulation.process import BoundRole, Process, SeekingRole
 from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
 
-if TYPE_CHECKING:
-    from zmqkit.simulation.topic_oracle import TopicOracle
-
 SINGLE, CLOSELY, GATHERED, BATCHED = "single", "closely", "gathered", "batched"
 STYLES = (SINGLE, CLOSELY, GATHERED, BATCHED)
 """How a user publishes: at once; in a loop, where it gathers; as asyncio does, by the end of
 the turn; or in a batch."""
+
+
+class TopicJudge(Protocol):
+    """Whoever knows what is to be read, and what may be missing."""
+
+    def publish(self, role: PublisherRole, topic: str) -> object:
+        """Note the next message of a topic; gives its body."""
+
+    def moved(self, role: PublisherRole) -> None:
+        """Look at a publisher after a turn."""
+
+    def changed(self, role: SubscriberRole, incarnation: int, *, up: bool) -> None:
+        """Note that a subscriber has all subscriptions at a publisher, or no longer."""
+
+    def miss(self, role: SubscriberRole, gaps: list[Gap]) -> None:
+        """Take what a subscriber is told to be missing."""
+
+    def read(self, role: SubscriberRole, delivery: Delivery) -> None:
+        """Judge what a subscriber reads."""
+
+    def emptied(self, role: SubscriberRole) -> None:
+        """Judge a subscriber that has read everything there was."""
 
 
 class PublisherRole(BoundRole):
@@ -39,7 +59,7 @@ class PublisherRole(BoundRole):
         process: Process,
         record: Record,
         core: PublisherCore,
-        judge: TopicOracle,
+        judge: TopicJudge,
         style: str,
     ) -> None:
         self.core: PublisherCore = core
@@ -106,7 +126,7 @@ class SubscriberRole(SeekingRole):
         target: str,
         core: SubscriberCore,
         prefixes: Iterable[str],
-        judge: TopicOracle,
+        judge: TopicJudge,
     ) -> None:
         self.core: SubscriberCore = core
         super().__init__(

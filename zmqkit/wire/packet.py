@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import cast
 
+from zmqkit.limits import PACKET_BYTES_MAX
 from zmqkit.model import Frames
-from zmqkit.options import PACKET_BYTES_MAX
 from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import Buffer, Malformed, decode
 

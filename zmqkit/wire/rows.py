@@ -18,7 +18,7 @@ from itertools import accumulate
 from typing import cast
 
 from zmqkit.errors import UsageError
-from zmqkit.options import BODY_BYTES_MAX, PRIORITY_MAX
+from zmqkit.limits import BODY_BYTES_MAX, PRIORITY_MAX
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,

@@ -21,8 +21,7 @@ from zmqkit.errors import (
     QueueFull,
     RemoteError,
 )
-from zmqkit.limits import ClientLimits
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES, ClientLimits
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REPLY, REQUEST, pack
 from zmqkit.wire.rows import request_row

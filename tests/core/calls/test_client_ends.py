@@ -10,7 +10,7 @@ from tests.packets import sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, Send
-from zmqkit.options import LINGER_S
+from zmqkit.limits import LINGER_S
 from zmqkit.wire.packet import CANCEL
 from zmqkit.wire.rows import request_row
 

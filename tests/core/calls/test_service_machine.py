@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests import packets
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Request, Send
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import CREDIT, FORGET_CLIENT_S
+from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Send
+from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import END, ERROR, ITEM, REPLY, unpack
 from zmqkit.wire.rows import read_ends, read_errors, read_items, read_replies

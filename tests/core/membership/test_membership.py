@@ -27,13 +27,7 @@ from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import EVERYBODY
-from zmqkit.options import (
-    EVASIVE_S,
-    GONE_S,
-    HELLO_S,
-    PING_S,
-    RETRY_S_MAX,
-)
+from zmqkit.limits import EVASIVE_S, GONE_S, HELLO_S, PING_S, RETRY_S_MAX
 from zmqkit.wire.packet import HELLO, PING
 
 

@@ -14,8 +14,8 @@ from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
+from zmqkit.limits import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
 from zmqkit.model import Record, parse_url
-from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 US, SHARED, THEM = 1, 7, 9

@@ -12,8 +12,8 @@ from zmqkit.core.effects import Connect, Disconnect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
+from zmqkit.limits import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.model import Record
-from zmqkit.options import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO
 
 US, THEM, OTHERS = 1, 9, 8

@@ -9,7 +9,7 @@ import pytest
 from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.directory import Offers
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of, process_of
-from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
+from zmqkit.limits import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
 
 NEAR, FAR, NEW = ("127.0.0.1", 5000), ("fe80::1%eth0", 5000), ("10.0.0.1", 5000)
 FIRST, SECOND = peer_of(9), peer_of(9, 1)

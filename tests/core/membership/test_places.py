@@ -15,8 +15,8 @@ from zmqkit.core.membership.places import (
     rows_of,
 )
 from zmqkit.core.membership.sighting import HELLO, PEER, STATIC, Sightings
+from zmqkit.limits import PLACES_MAX, PROCESSES_MAX
 from zmqkit.model import Record
-from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire.encoding import Malformed
 
 HERE, THERE = ("127.0.0.1", 5000), ("10.0.0.1", 5001)

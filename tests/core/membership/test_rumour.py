@@ -10,7 +10,7 @@ import pytest
 from zmqkit.core.membership import rumour as rumour_module
 from zmqkit.core.membership.places import Whereabouts
 from zmqkit.core.membership.rumour import Rumours
-from zmqkit.options import HELLO_S, HELLO_S_MAX
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 
 US, PEER, OTHER_PEER = 99, 7, 8
 HERE, THERE = ("127.0.0.1", 5000), ("10.0.0.1", 5001)

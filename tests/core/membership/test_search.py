@@ -10,7 +10,7 @@ from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import EVERYBODY
-from zmqkit.options import EXPLAIN_S
+from zmqkit.limits import EXPLAIN_S
 
 FAR = replace(RECORD, addresses=("10.0.0.1",))
 NEWS = replace(RECORD, role="publisher")

@@ -8,8 +8,8 @@ import pytest
 
 from zmqkit.core.membership import sighting as sighting_module
 from zmqkit.core.membership.sighting import HELLO, STATIC, Sightings, near_first
+from zmqkit.limits import CLAIMS_MAX, RIVALS_MAX
 from zmqkit.model import Record
-from zmqkit.options import CLAIMS_MAX, RIVALS_MAX
 
 RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
 

@@ -7,7 +7,7 @@ import pytest
 from zmqkit.core.membership import visitor as visitor_module
 from zmqkit.core.membership.places import Whereabouts
 from zmqkit.core.membership.visitor import Visitors
-from zmqkit.options import VISITOR_S
+from zmqkit.limits import VISITOR_S
 
 HERE, THERE = ("127.0.0.1", 5000), ("10.0.0.1", 5001)
 ONE, TWO = Whereabouts(1, 1, (HERE, THERE)), Whereabouts(2, 1, (HERE,))

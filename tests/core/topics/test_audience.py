@@ -6,9 +6,15 @@ from math import inf
 
 import pytest
 
-from zmqkit.core.topics import audience as audience_module
-from zmqkit.core.topics.audience import MESSAGE_LOAD, PACKET_LOAD, WINDOW, Audience
-from zmqkit.options import MARKS_PER_WINDOW, QUEUE_MESSAGES, STALL_S, WINDOW_PACKETS
+from zmqkit.core.topics.audience import Audience
+from zmqkit.limits import MARKS_PER_WINDOW, STALL_S, PublisherLimits
+
+LIMITS = PublisherLimits()
+WINDOW, MESSAGE_LOAD, PACKET_LOAD = (
+    LIMITS.window_bytes,
+    LIMITS.message_load,
+    LIMITS.packet_load,
+)
 
 FULL = -(-WINDOW // (1 + MESSAGE_LOAD + PACKET_LOAD))
 """Messages of a byte, in a packet each, that fill a window."""
@@ -172,8 +178,9 @@ def test_only_who_is_present_joins(audience: Audience) -> None:
     assert audience.joined_count == 2
 
 
-def test_there_are_not_too_many(monkeypatch: pytest.MonkeyPatch, audience: Audience) -> None:
-    monkeypatch.setattr(audience_module, "SUBSCRIBERS_MAX", 2)
+def test_there_are_not_too_many() -> None:
+    audience = Audience(PublisherLimits(subscribers_max=2), waits=True)
+    assert audience.enter(1) and audience.enter(2)
     assert audience.enter(3) is False and audience.enter(1) is True
     audience.leave(1, 0.0)
     assert audience.enter(3) is True
@@ -196,5 +203,5 @@ def test_a_stall_begins_when_the_window_ends_and_ends_with_credit(audience: Audi
     for subscriber in (1, 2):
         audience.credit(subscriber, 1, 8.0)
     assert audience.stalled_at == inf
-    assert MESSAGE_LOAD * QUEUE_MESSAGES <= WINDOW
-    assert PACKET_LOAD * WINDOW_PACKETS <= WINDOW
+    assert MESSAGE_LOAD * LIMITS.window_messages <= WINDOW
+    assert PACKET_LOAD * LIMITS.window_packets <= WINDOW

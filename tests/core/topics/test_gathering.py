@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.naming import shown
-from zmqkit.core.topics import gathering as gathering_module
 from zmqkit.core.topics.gathering import Gathering, Rows, encode_body, raw_rows, single_rows
 from zmqkit.errors import UsageError
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     BODY_BYTES_MAX,
-    GATHER_BYTES,
-    GATHER_MESSAGES,
     GATHER_PACKETS,
     PACKET_BYTES_MAX,
     QUEUE_MESSAGES,
+    PublisherLimits,
 )
 from zmqkit.wire.encoding import encode
 
+GATHER_BYTES = PublisherLimits().gather_bytes
+GATHER_MESSAGES = PublisherLimits().gather_messages
 SPARE_BYTES = 1024
 """More than a header, a topic and the head of an array take."""
 
@@ -35,6 +35,11 @@ BODIES = PLAIN | st.text(max_size=9) | st.binary(max_size=9) | st.lists(st.integ
 @pytest.fixture
 def gathering() -> Gathering:
     return Gathering()
+
+
+def single(topic: str, body: object) -> Rows:
+    """A message that leaves alone, of any size."""
+    return single_rows(topic, body, BODY_BYTES_MAX)
 
 
 def bodies(rows: Rows) -> list[object]:
@@ -166,7 +171,7 @@ def test_no_packet_is_larger_than_a_packet_may_be(gathering: Gathering) -> None:
 def test_a_wrong_topic_is_an_error_and_nothing_is_gathered(
     gathering: Gathering, topic: object
 ) -> None:
-    for publish in (gathering.add, single_rows):
+    for publish in (gathering.add, single):
         with pytest.raises(UsageError, match="topic"):
             publish(topic, 1)  # type: ignore[arg-type]
     assert not gathering
@@ -181,7 +186,7 @@ def test_a_wrong_topic_is_an_error_and_nothing_is_gathered(
 def test_what_cannot_travel_is_an_error_and_nothing_is_gathered(
     gathering: Gathering, body: object
 ) -> None:
-    for publish in (gathering.add, single_rows):
+    for publish in (gathering.add, single):
         with pytest.raises(UsageError):
             publish("t", body)
     assert not gathering and gathering.take() == []
@@ -189,14 +194,15 @@ def test_what_cannot_travel_is_an_error_and_nothing_is_gathered(
     assert taken(gathering) == {"t": [5]}
 
 
-def test_a_body_has_a_limit(gathering: Gathering, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering_module, "BODY_BYTES_MAX", BATCH_BYTES)
+def test_a_body_has_a_limit() -> None:
+    gathering = Gathering(PublisherLimits(body_bytes_max=BATCH_BYTES))
     long = memoryview(bytes(BATCH_BYTES + 1))
     for body in (long, bytes(long), ["x" * BATCH_BYTES], "x" * (BATCH_BYTES + 1)):
-        for publish in (gathering.add, single_rows):
-            with pytest.raises(UsageError, match=f"{BATCH_BYTES} at most"):
-                publish("t", body)
-    assert raw_rows("t", long[1:]).size == BATCH_BYTES
+        with pytest.raises(UsageError, match=f"{BATCH_BYTES} at most"):
+            gathering.add("t", body)
+        with pytest.raises(UsageError, match=f"{BATCH_BYTES} at most"):
+            single_rows("t", body, BATCH_BYTES)
+    assert raw_rows("t", long[1:], BATCH_BYTES).size == BATCH_BYTES
 
 
 def test_a_point_in_time_travels(gathering: Gathering) -> None:
@@ -204,10 +210,8 @@ def test_a_point_in_time_travels(gathering: Gathering) -> None:
     assert taken(gathering) == {"t": [WHEN]}
 
 
-def test_topics_are_not_remembered_without_end(
-    gathering: Gathering, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gathering_module, "_TOPICS_KEPT_MAX", 2)
+def test_topics_are_not_remembered_without_end() -> None:
+    gathering = Gathering(PublisherLimits(gather_topics_max=2))
     for number in range(5):
         gathering.add(f"t{number}", number)
     assert len(gathering.take()) == 5
@@ -225,5 +229,5 @@ def test_topics_are_not_remembered_without_end(
 )
 def test_what_cannot_travel_is_named_as_the_body(body: object, text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        encode_body(body)
+        encode_body(body, BODY_BYTES_MAX)
     assert str(caught.value).startswith(text)

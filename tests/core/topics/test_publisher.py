@@ -18,18 +18,18 @@ from tests.core.topics.publications import (
     packets,
 )
 from zmqkit.core.effects import Effect, Note
-from zmqkit.core.topics import publisher as publisher_module
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
-from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     FOLLOW_STREAK,
     HOLD_S,
     QUEUE_MESSAGES,
     STALL_S,
     WINDOW_PACKETS,
+    PublisherLimits,
 )
+from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
@@ -270,10 +270,8 @@ def test_subscriptions_to_topics_are_the_links_business(publisher: PublisherCore
     assert publisher.stats()["malformed"] == {}
 
 
-def test_too_many_subscribers_are_told_of(
-    publisher: PublisherCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.topics.audience.SUBSCRIBERS_MAX", 1)
+def test_too_many_subscribers_are_told_of() -> None:
+    publisher = PublisherCore(PUBLISHER, PublisherLimits(subscribers_max=1))
     publisher.receive(EVERY_PEER, enters(1), 0.0)
     [note] = publisher.receive(EVERY_PEER, enters(2), 0.0)
     assert note == Note("subscribers-full", {"count": 1})
@@ -362,10 +360,8 @@ def test_a_closed_publisher_holds_nobody_up() -> None:
     assert not core.blocked
 
 
-def test_topics_are_not_remembered_without_end(
-    publisher: PublisherCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher_module, "TOPICS_MAX", 2)
+def test_topics_are_not_remembered_without_end() -> None:
+    publisher = PublisherCore(PUBLISHER, PublisherLimits(topics_max=2))
     for topic in "abcab":
         publisher.publish(topic, 1, 0.0)
         publisher.check()

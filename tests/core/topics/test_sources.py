@@ -18,10 +18,9 @@ from tests.core.topics.publications import (
     welcome,
 )
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
-from zmqkit.core.topics.sources import Sources
+from zmqkit.core.topics.sources import Source, Sources
 from zmqkit.errors import UsageError
-from zmqkit.limits import SubscriberLimits
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX
+from zmqkit.limits import HELLO_S, HELLO_S_MAX, SubscriberLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -214,8 +213,9 @@ def test_wrong_topics_are_an_error(up: Sources, topics: object) -> None:
 
 
 def test_there_are_not_too_many_topics(up: Sources) -> None:
-    with pytest.raises(UsageError, match=f"{PREFIXES_MAX} topics"):
-        up.subscribe([f"t{n}" for n in range(PREFIXES_MAX - 1)], 1.0)
+    prefixes_max = SubscriberLimits().prefixes_max
+    with pytest.raises(UsageError, match=f"{prefixes_max} topics"):
+        up.subscribe([f"t{n}" for n in range(prefixes_max - 1)], 1.0)
     assert not up.wanted(b"t0") and up.up_count == 1
 
 
@@ -293,3 +293,54 @@ def test_who_takes_an_address_over_is_greeted_though_the_one_before_was_lost() -
     assert sources.tick(sources.connections.due_at) != []
     assert sources.gone(PUBLISHER, 0.0) == []
     sources.check()
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source(7, b"p", "tcp://127.0.0.1:5000")
+
+
+def test_nothing_is_known_at_first(source: Source) -> None:
+    assert not source.positions and not source.broken
+
+
+def test_a_topic_that_is_new_may_begin_anywhere(source: Source) -> None:
+    position = source.position("kütchen".encode())
+    assert (position.name, position.next) == ("kütchen", 0)
+
+
+def test_a_topic_is_remembered(source: Source) -> None:
+    source.position(b"t").next = 5
+    assert source.position(b"t").next == 5
+
+
+def test_a_topic_that_is_not_text_is_malformed(source: Source) -> None:
+    with pytest.raises(Malformed, match="topic"):
+        source.position(b"\xff")
+    assert not source.positions
+
+
+def test_topics_are_not_remembered_without_end(source: Source) -> None:
+    source.topics_max = 2
+    for name in (b"a", b"b", b"c"):
+        source.position(name).next = 5
+    assert list(source.positions) == [b"b", b"c"]
+
+
+def test_a_topic_that_is_heard_too_early_begins_anew(source: Source) -> None:
+    source.position(b"early").next = 5
+    source.settle((b"",))
+    source.position(b"t").next = 5
+    source.settle((b"",))
+    assert list(source.positions) == [b"t"]
+
+
+def test_a_topic_is_not_too_early_if_its_subscription_was_in_place_before(
+    source: Source,
+) -> None:
+    source.settle((b"a", b"b"))
+    source.keep((b"a",))
+    for topic in (b"a1", b"b1", b"c1"):
+        source.position(topic).next = 5
+    source.settle((b"a", b"b", b"c"))
+    assert list(source.positions) == [b"a1"]

@@ -23,10 +23,9 @@ from tests.core.topics.publications import (
     welcome,
 )
 from zmqkit.core.effects import Connect, Disconnect, Note, Send, Tell
-from zmqkit.core.topics import subscriber as subscriber_module
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import QUEUE_BYTES, QUEUE_MESSAGES, SubscriberLimits
 from zmqkit.model import Frames
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -72,10 +71,10 @@ def test_what_is_missing_between_two_is_counted_and_told_once(
     assert subscriber.gaps() == []
 
 
-def test_gaps_that_nobody_asks_for_are_not_kept_without_end(
-    subscriber: SubscriberCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(subscriber_module, "_UNTOLD_MAX", 2)
+def test_gaps_that_nobody_asks_for_are_not_kept_without_end() -> None:
+    limits = SubscriberLimits(untold_gaps_max=2)
+    subscriber = SubscriberCore("weather", SUBSCRIBER, [""], limits)
+    meet(subscriber)
     for topic in "abc":
         take_in(subscriber, publish(topic, 1, 1), publish(topic, 3, 1))
     take_in(subscriber, publish("a", 5, 1))

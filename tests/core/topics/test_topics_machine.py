@@ -21,12 +21,10 @@ from hypothesis.stateful import (
 from tests.core.topics.publications import ENDPOINT, PEER, PUBLISHER
 from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
-from zmqkit.core.topics import audience
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import FOLLOW_STREAK, STALL_S, PublisherLimits, SubscriberLimits
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import FOLLOW_STREAK, MARKS_PER_WINDOW, STALL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -36,6 +34,11 @@ PREFIXES = st.sampled_from(["a", "ab", "b", ""])
 
 WINDOW_MESSAGES, MESSAGE_LOAD = 8, 1000
 LIMITS = SubscriberLimits(queue_messages_max=WINDOW_MESSAGES)
+PUBLISHER_LIMITS = PublisherLimits(
+    window_bytes=WINDOW_MESSAGES * MESSAGE_LOAD,
+    window_messages=WINDOW_MESSAGES,
+    window_packets=WINDOW_MESSAGES,
+)
 PIPE_MAX = 20
 
 
@@ -82,10 +85,6 @@ class TopicsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept = (audience.WINDOW, audience.MESSAGE_LOAD, audience._STRIDE)
-        audience.WINDOW = WINDOW_MESSAGES * MESSAGE_LOAD
-        audience.MESSAGE_LOAD = MESSAGE_LOAD
-        audience._STRIDE = audience.WINDOW // MARKS_PER_WINDOW
         self.now = 100.0
         self.readers: dict[int, Reader] = {}
         self.inbox: deque[tuple[Frames, set[bytes]]] = deque()
@@ -94,7 +93,7 @@ class TopicsMachine(RuleBasedStateMachine):
     @initialize(waits=st.booleans(), latest=st.booleans())
     def begin(self, waits: bool, latest: bool) -> None:
         self.waits = waits
-        self.publisher = PublisherCore(PUBLISHER, waits=waits)
+        self.publisher = PublisherCore(PUBLISHER, PUBLISHER_LIMITS, waits=waits)
         for number in (1, 2):
             core = SubscriberCore(
                 "weather", number, ["a"], LIMITS, latest=latest and number == 2
@@ -327,9 +326,6 @@ class TopicsMachine(RuleBasedStateMachine):
             stats = self.publisher.stats()
             assert stats["accepted"] == self.published.total()
             assert self.publisher.deadline() < inf or not stats["queued"]
-
-    def teardown(self) -> None:
-        audience.WINDOW, audience.MESSAGE_LOAD, audience._STRIDE = self._kept
 
 
 TestTopicsMachine = pytest.mark.slow(TopicsMachine.TestCase)

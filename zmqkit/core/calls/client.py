@@ -33,9 +33,8 @@ from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, Note, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
-from zmqkit.limits import ClientLimits
+from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
@@ -64,7 +63,7 @@ class ClientCore:
         self.limits = limits
         self.malformed: Counter[str] = Counter()
         self.abandoned: deque[int] = deque()
-        self.pace = Pace()
+        self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
         self._instances = Instances(name, incarnation, limits)
         self._connections = self._instances.connections

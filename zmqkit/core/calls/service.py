@@ -17,9 +17,10 @@ from zmqkit.core.calls.methods import Methods
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
-from zmqkit.core.effects import Effect, Handle, Note, Request, Send
+from zmqkit.core.effects import Effect, Handle, Note, Send
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
 from zmqkit.core.calls.outcome import EXPIRED, RECALLED
 from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Window
 from zmqkit.core.dispatch.windows import Windows
-from zmqkit.core.effects import Abort, Advance, Effect, Handle, Request
+from zmqkit.core.effects import Abort, Advance, Effect, Handle
 from zmqkit.core.line import Line
 from zmqkit.limits import ServiceLimits
 from zmqkit.wire.rows import Arguments, Head

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from zmqkit.core.dispatch.connections import Connection
-from zmqkit.options import BATCH_BYTES
+from zmqkit.limits import BATCH_BYTES
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import REQUEST
 

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.unread import Budget, Unread
-from zmqkit.core.effects import Request
 from zmqkit.model import PeerId
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.rows import CHARGE_BYTES

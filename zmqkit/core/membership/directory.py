@@ -17,8 +17,8 @@ from zmqkit.core.membership.places import (
 from zmqkit.core.membership.sighting import Place, Sightings
 from zmqkit.core.membership.visitor import Visitors
 from zmqkit.errors import UsageError
+from zmqkit.limits import CALLERS_MAX, PLACES_MAX, PROCESSES_MAX, ROLES_MAX
 from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
-from zmqkit.options import CALLERS_MAX, PLACES_MAX, PROCESSES_MAX, ROLES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of, sequences_of

@@ -43,8 +43,8 @@ from zmqkit.core.membership.sighting import (
     near_first,
 )
 from zmqkit.core.membership.wants import Wants
+from zmqkit.limits import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.model import Frames, PeerId, Record, Url
-from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 

@@ -19,8 +19,7 @@ from enum import Enum
 from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
 from zmqkit.core.membership.directory import Offers, hello, ping
 from zmqkit.core.membership.sighting import Place, Sightings
-from zmqkit.model import LOOPBACK, PeerId, Record, bracketed, is_loopback
-from zmqkit.options import (
+from zmqkit.limits import (
     EVASIVE_S,
     GONE_S,
     GREET_S,
@@ -31,6 +30,7 @@ from zmqkit.options import (
     RACE_S,
     RETRY_S_MAX,
 )
+from zmqkit.model import LOOPBACK, PeerId, Record, bracketed, is_loopback
 
 _NAMES = 1 << 16
 """How many connections to one process have names of their own."""

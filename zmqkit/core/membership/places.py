@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from zmqkit.core.membership.sighting import ITS_LIST, PEER, Place, Sightings
+from zmqkit.limits import PLACES_MAX, PROCESSES_MAX
 from zmqkit.model import is_loopback
-from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire.encoding import Malformed
 
 

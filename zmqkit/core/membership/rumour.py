@@ -9,8 +9,8 @@ from math import inf
 
 from zmqkit.core.membership.places import Whereabouts
 from zmqkit.core.membership.sighting import Place
+from zmqkit.limits import ASKED_MAX, HELLO_S, HELLO_S_MAX, PROCESSES_MAX
 from zmqkit.model import is_loopback
-from zmqkit.options import ASKED_MAX, HELLO_S, HELLO_S_MAX, PROCESSES_MAX
 
 
 @dataclass(slots=True, eq=False)

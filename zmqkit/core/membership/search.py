@@ -7,8 +7,8 @@ from math import inf
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.sighting import Sightings
 from zmqkit.core.membership.wants import EVERYBODY, Wants
+from zmqkit.limits import EXPLAIN_S
 from zmqkit.model import Record, bracketed
-from zmqkit.options import EXPLAIN_S
 
 _HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
 _START = {

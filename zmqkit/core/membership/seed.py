@@ -9,8 +9,8 @@ from math import inf
 from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
 from zmqkit.core.membership.directory import Directory, hello
 from zmqkit.core.membership.sighting import Place
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import PeerId, Url, is_loopback
-from zmqkit.options import HELLO_S, HELLO_S_MAX
 
 
 @dataclass(slots=True, eq=False)

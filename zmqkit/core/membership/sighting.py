@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
+from zmqkit.limits import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
 from zmqkit.model import Record, is_loopback
-from zmqkit.options import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)

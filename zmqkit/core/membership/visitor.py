@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.membership.places import Whereabouts
+from zmqkit.limits import PING_S, PROCESSES_MAX, VISITOR_S
 from zmqkit.model import PeerId
-from zmqkit.options import PING_S, PROCESSES_MAX, VISITOR_S
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import Sightings
-from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
+from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX
 
 EVERYBODY = "*/*"
 """The key of those who want to know about every role of every name."""

@@ -4,15 +4,15 @@ Theory of operation. A subscriber is present from when ZeroMQ reports its own su
 that ends, and has joined once it said HELLO behind all its subscriptions. To know how far they
 are costs a publisher nothing for each message: now and then it sends all of them a MARK, which
 waits in each one's queue behind the messages before it, and is answered with CREDIT when those
-are consumed. A publisher that waits has at most WINDOW between what it sent and what the
+are consumed. A publisher that waits has at most a window between what it sent and what the
 slowest consumed. Who holds it up and has not said for `stall_s` that it reads is excluded,
 until it has caught up. While it is blocked the publisher says the last MARK again, less and
 less often: the first may be lost with a connection that a subscriber opened anew.
 
 Load is what a window holds: the bytes of a message, a share for the message itself, and one
-for its packet, so that QUEUE_BYTES of large ones fill a window, QUEUE_MESSAGES small ones in
-batches, or WINDOW_PACKETS that leave alone. A link counts packets, be they large or small, and
-keeps as many for who is excluded as for who is not.
+for its packet, so that `window_bytes` of large ones fill a window, `window_messages` small
+ones in batches, or `window_packets` that leave alone. A link counts packets, be they large or
+small, and keeps as many for who is excluded as for who is not.
 """
 
 from __future__ import annotations
@@ -22,20 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.options import (
-    MARKS_PER_WINDOW,
-    QUEUE_BYTES,
-    QUEUE_MESSAGES,
-    REMARK_S,
-    STALL_S,
-    SUBSCRIBERS_MAX,
-    WINDOW_PACKETS,
-)
+from zmqkit.limits import MARKS_PER_WINDOW, REMARK_S, STALL_S, PublisherLimits
 
-WINDOW = QUEUE_BYTES
-MESSAGE_LOAD = WINDOW // QUEUE_MESSAGES
-PACKET_LOAD = WINDOW // WINDOW_PACKETS
-_STRIDE = WINDOW // MARKS_PER_WINDOW
+_DEFAULTS = PublisherLimits()
 
 
 @dataclass(slots=True)
@@ -54,9 +43,16 @@ class Listener:
 class Audience:
     """The subscribers of one publisher, and its window over them."""
 
-    def __init__(self, *, waits: bool, stall_s: float = STALL_S) -> None:
+    def __init__(
+        self, limits: PublisherLimits = _DEFAULTS, *, waits: bool, stall_s: float = STALL_S
+    ) -> None:
         """`waits`: the publisher waits for its slowest subscriber, if that reads at all."""
         self.waits = waits
+        self._subscribers_max = limits.subscribers_max
+        self._window = limits.window_bytes
+        self._message_load = limits.message_load
+        self._packet_load = limits.packet_load
+        self._stride = limits.window_bytes // MARKS_PER_WINDOW
         self._stall_s = stall_s
         self.listeners: dict[int, Listener] = {}
         self.joined_count = 0
@@ -67,7 +63,7 @@ class Audience:
         self.stalled_at = inf
         self.remark_at = inf
         self._marks: deque[tuple[int, int]] = deque()
-        self._mark_at: float = _STRIDE if waits else inf
+        self._mark_at: float = self._stride if waits else inf
         self._watch_at: float = self._mark_at
 
     @property
@@ -78,7 +74,7 @@ class Audience:
     def enter(self, subscriber: int) -> bool:
         """One is present now; false when there are too many."""
         if subscriber not in self.listeners:
-            if len(self.listeners) >= SUBSCRIBERS_MAX:
+            if len(self.listeners) >= self._subscribers_max:
                 return False
             self.listeners[subscriber] = Listener()
         return True
@@ -107,12 +103,12 @@ class Audience:
 
     def sent(self, count: int, size: int, now: float) -> bool:
         """So many messages and bytes left; whether it is time for a MARK, `mark` by number."""
-        self.load += size + count * MESSAGE_LOAD + PACKET_LOAD
+        self.load += size + count * self._message_load + self._packet_load
         if self.load < self._watch_at:
             return False
         is_due = self.load >= self._mark_at
         if is_due:
-            self._mark_at = self.load + _STRIDE
+            self._mark_at = self.load + self._stride
         self._recount(now)
         if not (is_due and self.joined_count):
             return False
@@ -133,7 +129,7 @@ class Audience:
         if consumed <= listener.consumed:
             return False
         listener.consumed = consumed
-        caught_up = listener.excluded and self.load - consumed < WINDOW
+        caught_up = listener.excluded and self.load - consumed < self._window
         if caught_up:
             listener.excluded = False
         self._recount(now)
@@ -167,7 +163,7 @@ class Audience:
         """Those for whom the publisher waits, and until when."""
         if self.blocked:
             for subscriber, each in self.listeners.items():
-                if self._counts(each) and each.consumed + WINDOW <= self.load:
+                if self._counts(each) and each.consumed + self._window <= self.load:
                     yield subscriber, max(each.read_at, self.stalled_at) + self._stall_s
 
     def _counts(self, listener: Listener) -> bool:
@@ -180,7 +176,7 @@ class Audience:
             (each.consumed for each in self.listeners.values() if self._counts(each)),
             default=inf,
         )
-        return slowest + WINDOW
+        return slowest + self._window
 
     def _recount(self, now: float) -> None:
         self.far = any(each.far for each in self.listeners.values())

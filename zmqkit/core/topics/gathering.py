@@ -14,13 +14,7 @@ from itertools import repeat
 from operator import length_hint
 
 from zmqkit.errors import UsageError
-from zmqkit.options import (
-    BATCH_BYTES,
-    BODY_BYTES_MAX,
-    GATHER_BYTES,
-    GATHER_MESSAGES,
-    GATHER_PACKETS,
-)
+from zmqkit.limits import BATCH_BYTES, PublisherLimits
 from zmqkit.wire.encoding import (
     SCALARS,
     Buffer,
@@ -34,13 +28,9 @@ from zmqkit.wire.publication import check_topic
 
 _FIXED = frozenset({float, bool, type(None)})
 _SMALL_BYTES = 1 << 10
-_SHARE_BYTES = GATHER_BYTES // GATHER_MESSAGES
-"""What a message takes of the room beside its bytes, so that small ones are not too many."""
-_PACKET_BYTES = GATHER_BYTES // GATHER_PACKETS
-"""What a topic takes of the room beside its messages, as it makes a packet of its own."""
 _LENT_MIN, LENT_MAX = 4, 1024
-_TOPICS_KEPT_MAX = 10_000
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
+_DEFAULTS = PublisherLimits()
 
 
 @dataclass(slots=True)
@@ -108,12 +98,19 @@ class Gathering:
     An interrupt may come at any step: each message is in one place, and only there.
     """
 
-    def __init__(self, lent_max: int = LENT_MAX) -> None:
+    def __init__(
+        self, limits: PublisherLimits = _DEFAULTS, *, lent_max: int = LENT_MAX
+    ) -> None:
         """`lent_max`: how many messages `quick` may take before `add` is to have a look."""
         self._topics: dict[str, _Topic] = {}
         self._filled: dict[_Topic, None] = {}
         self._full: deque[Rows] = deque()
-        self._room = GATHER_BYTES
+        self._limits = limits
+        self._room = limits.gather_bytes
+        # What a message takes of the room beside its bytes, so that small ones are not too
+        # many, and a topic beside its messages, as it makes a packet of its own.
+        self._share_bytes = limits.gather_bytes // limits.gather_messages
+        self._packet_bytes = limits.gather_bytes // limits.gather_packets
         self._lent_max = lent_max
 
     def __bool__(self) -> bool:
@@ -158,15 +155,15 @@ class Gathering:
             self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
             return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
-            rows = raw_rows(topic, body)
+            rows = raw_rows(topic, body, self._limits.body_bytes_max)
             self._fill(waiting)
             self._full.append(rows)
             return True
-        row = encode_body(body)
+        row = encode_body(body, self._limits.body_bytes_max)
         if len(row) >= BATCH_BYTES:
             self._fill(waiting)  # together they might be too much for a packet
         self._begin(waiting)
-        self._room -= waiting.seal() + len(row) + _SHARE_BYTES
+        self._room -= waiting.seal() + len(row) + self._share_bytes
         waiting.count, waiting.size = waiting.count + 1, waiting.size + len(row)
         waiting.parts.append(row)
         if waiting.size >= BATCH_BYTES:
@@ -182,9 +179,9 @@ class Gathering:
         """Everything, in packets, which are held until whoever asked takes them out."""
         for waiting in list(self._filled):
             self._fill(waiting)
-        if len(self._topics) > _TOPICS_KEPT_MAX:
+        if len(self._topics) > self._limits.gather_topics_max:
             self._topics.clear()
-        self._room = GATHER_BYTES
+        self._room = self._limits.gather_bytes
         return self._full
 
     def take(self) -> list[Rows]:
@@ -209,7 +206,7 @@ class Gathering:
         """Have a topic hold something."""
         if waiting not in self._filled:
             self._filled[waiting] = None
-            self._room -= _PACKET_BYTES
+            self._room -= self._packet_bytes
 
     def _fill(self, waiting: _Topic) -> None:
         """Have what waits for a topic, if anything, be a packet of its own."""
@@ -221,7 +218,7 @@ class Gathering:
         """Let a topic take so many small bodies before the next look."""
         count = min(count, self._lent_max)
         waiting.room = repeat(None, count)
-        self._room -= count * _SHARE_BYTES
+        self._room -= count * self._share_bytes
 
 
 def _is_plain(body: object) -> bool:
@@ -231,26 +228,26 @@ def _is_plain(body: object) -> bool:
     return type(body) in _FIXED or (type(body) is int and _INT_MIN <= body <= _INT_MAX)
 
 
-def encode_body(body: object) -> bytes:
+def encode_body(body: object, bytes_max: int) -> bytes:
     """A body as msgpack; UsageError for what cannot travel, by type or by size."""
     row = encode_checked(body, "body") if type(body) in SCALARS else encode(body, "body")
-    if len(row) > BODY_BYTES_MAX:
-        raise UsageError(f"the body takes {len(row)} bytes; {BODY_BYTES_MAX} at most")
+    if len(row) > bytes_max:
+        raise UsageError(f"the body takes {len(row)} bytes; {bytes_max} at most")
     return row
 
 
-def raw_rows(topic: str, body: Buffer) -> Rows:
+def raw_rows(topic: str, body: Buffer, bytes_max: int) -> Rows:
     """One message with a body that travels as it is."""
     raw = raw_of(body)
-    if len(raw) > BODY_BYTES_MAX:
-        raise UsageError(f"the body has {len(raw)} bytes; {BODY_BYTES_MAX} at most")
+    if len(raw) > bytes_max:
+        raise UsageError(f"the body has {len(raw)} bytes; {bytes_max} at most")
     return Rows(topic, [], 1, len(raw), raw)
 
 
-def single_rows(topic: str, body: object) -> Rows:
+def single_rows(topic: str, body: object, bytes_max: int) -> Rows:
     """One message that leaves alone."""
     check_topic(topic)
     if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
-        return raw_rows(topic, body)
-    row = encode_body(body)
+        return raw_rows(topic, body, bytes_max)
+    row = encode_body(body, bytes_max)
     return Rows(topic, [row], 1, len(row))

@@ -19,20 +19,21 @@ from zmqkit.core.pace import Pace
 from zmqkit.core.topics.audience import Audience
 from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
 from zmqkit.errors import UsageError
-from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     BYE_S,
     COMPRESS_BYTES_MIN,
     ENDS_MAX,
     STALL_S,
-    TOPICS_MAX,
+    PublisherLimits,
 )
+from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 
+_DEFAULTS = PublisherLimits()
 _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
 
 
@@ -50,6 +51,7 @@ class PublisherCore:
     def __init__(
         self,
         incarnation: int,
+        limits: PublisherLimits = _DEFAULTS,
         *,
         waits: bool = False,
         stall_s: float = STALL_S,
@@ -61,10 +63,11 @@ class PublisherCore:
         Its attribute `leaving` tells that it said BYE, so subscribers leave it.
         """
         self.incarnation = incarnation
+        self._limits = limits
         self.about: dict[str, object] = {}
-        self.audience = Audience(waits=waits, stall_s=stall_s)
-        self.gathering = Gathering(lent_max)
-        self.pace = Pace()
+        self.audience = Audience(limits, waits=waits, stall_s=stall_s)
+        self.gathering = Gathering(limits, lent_max=lent_max)
+        self.pace = Pace(limits.follow_s, limits.hold_s)
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._topics: dict[str, _Topic] = {}
@@ -92,8 +95,8 @@ class PublisherCore:
             or (type(body) is bytes and len(body) >= BATCH_BYTES)
             or self.leaving
         ):
-            return self.send([single_rows(topic, body)], now)
-        row = encode_body(body)
+            return self.send([single_rows(topic, body, self._limits.body_bytes_max)], now)
+        row = encode_body(body, self._limits.body_bytes_max)
         if self.audience.far and len(row) >= COMPRESS_BYTES_MIN:
             return self.send([Rows(topic, [row], 1, len(row))], now)
         size, sequence = len(row), known.sequence
@@ -266,7 +269,7 @@ class PublisherCore:
     def check(self) -> None:
         """The counts are right, and no table is too large."""
         self.audience.check()
-        assert len(self._topics) <= TOPICS_MAX
+        assert len(self._topics) <= self._limits.topics_max
 
     # Inside
 
@@ -283,7 +286,7 @@ class PublisherCore:
         The one that is known for longest makes room. Numbers start where the counter of all
         messages stands, which no topic is ahead of.
         """
-        if len(self._topics) >= TOPICS_MAX:
+        if len(self._topics) >= self._limits.topics_max:
             del self._topics[next(iter(self._topics))]
             self._base = self._handed
         topic = self._topics[name] = _Topic(publication.check_topic(name), self._base + 1)

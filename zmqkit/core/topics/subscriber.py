@@ -16,17 +16,14 @@ from math import inf
 from zmqkit.core.dispatch.connections import State
 from zmqkit.core.effects import Effect, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.topics.source import Position, Source
-from zmqkit.core.topics.sources import Sources
-from zmqkit.limits import SubscriberLimits
+from zmqkit.core.topics.sources import Position, Source, Sources
+from zmqkit.limits import READS_S, SubscriberLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
 from zmqkit.wire.packet import Packet
 
-_UNTOLD_MAX = 1000
 _DEFAULTS = SubscriberLimits()
 
 Gap = tuple[int, str, int]
@@ -393,5 +390,5 @@ class SubscriberCore:
         self.counts["gaps"] += 1
         self.counts["missing"] += missing
         key = (source.publisher, topic)
-        if key in self._untold or len(self._untold) < _UNTOLD_MAX:
+        if key in self._untold or len(self._untold) < self._limits.untold_gaps_max:
             self._untold[key] = self._untold.get(key, 0) + missing
