@@ -365,7 +365,8 @@ class ClientCore:
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         rows = wire.reply_rows(packet)
-        calls = self._dispatcher.take(instance, [row[0] for row in rows])
+        sequences = [row[0] for row in rows]
+        calls = self._dispatcher.take(instance, sequences)
         outcomes: list[Outcome] = []
         for call, (_, value) in zip(calls, rows, strict=True):
             if isinstance(call, StreamCall):
@@ -374,7 +375,7 @@ class ClientCore:
                 outcomes.append((call.waiter, value, None))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
         if packet.size >= COUNTED_BYTES_MIN:
-            effects += self._instances.have_read(instance, packet.size, now)
+            effects += self._instances.have_read(instance, max(sequences), packet.size, now)
         return effects + self._go_on(now) if self._dispatcher.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
