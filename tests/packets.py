@@ -185,9 +185,9 @@ def ended(process: int, *incarnations: int) -> Frames:
     return wire.pack(wire.BYE, process, 0, 0, encode(list(incarnations)))
 
 
-def cancel(source: int, target: int, *sequences: int) -> Frames:
-    """A client gives calls up."""
-    return wire.pack(wire.CANCEL, source, target, 0, encode(list(sequences)))
+def cancel(source: int, target: int, *sequences: int, settled: int = 0) -> Frames:
+    """A client gives calls up, and says below which number all is settled."""
+    return wire.pack(wire.CANCEL, source, target, settled, encode(list(sequences)))
 
 
 def recall(source: int, target: int, *sequences: int) -> Frames:
@@ -221,6 +221,11 @@ def content(packet: Packet) -> tuple[int, object]:
         for size, end in zip(sizes, accumulate(sizes), strict=True)
     ]
     return packet.kind, [*columns, rows]
+
+
+def settled(effect: Effect) -> int:
+    """Below which number all is settled, by the packet that a Send holds."""
+    return wire.unpack(cast(Send, effect).frames).settled
 
 
 _LISTS = (wire.CANCEL, wire.RECALL)

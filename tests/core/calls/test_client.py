@@ -8,7 +8,7 @@ import pytest
 
 from tests import packets
 from tests.core.bench import CLIENT, HERE, call, ends, error, peer, tell, up
-from tests.packets import read, sent
+from tests.packets import read, sent, settled
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
@@ -61,8 +61,31 @@ def test_what_was_read_is_told_at_once_if_it_is_much(client: ClientCore) -> None
     short = "x" * (TELL_BYTES // 2)
     assert sent(client.receive(peer(A), packets.reply(A, CLIENT, _1=short), 0.0)) == []
     effects = client.receive(peer(A), packets.reply(A, CLIENT, _2=short), 0.0)
-    assert read(effects[-1]) == (PING, [1, 4, [3]])
+    assert sent(effects) == [(CANCEL, [])] and settled(effects[-1]) == 3
     effects = client.receive(peer(A), packets.reply(A, CLIENT, _3=short), 0.0)
+    assert [type(effect) for effect in effects] == [Settle]
+
+
+def test_what_was_read_is_told_with_a_ping_if_something_before_it_is_open(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    for _ in range(3):
+        call(client)
+    short = "x" * (TELL_BYTES // 2)
+    assert sent(client.receive(peer(A), packets.reply(A, CLIENT, _3=short), 0.0)) == []
+    effects = client.receive(peer(A), packets.reply(A, CLIENT, _2=short), 0.0)
+    assert read(effects[-1]) == (PING, [1, 4, [1]])
+
+
+def test_what_a_request_says_was_read_is_not_told_again(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    short = "x" * (TELL_BYTES // 2)
+    client.receive(peer(A), packets.reply(A, CLIENT, _1=short), 0.0)
+    [sends] = call(client)
+    assert settled(sends) == 2
+    effects = client.receive(peer(A), packets.reply(A, CLIENT, _2=short), 0.0)
     assert [type(effect) for effect in effects] == [Settle]
 
 

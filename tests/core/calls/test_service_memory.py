@@ -130,6 +130,24 @@ def test_what_is_settled_in_passing_makes_room_at_once() -> None:
     ask(service, 5, 6, 7, 8, 9)
     effects = receive(service, request(5, settled=7))
     assert sent(effects) == [(REPLY, [7, 8])]
+    assert handled(effects) == []
+    assert [r.sequence for r in handled(receive(service, request(5, settled=8)))] == [9]
+
+
+def test_requests_that_waited_for_room_run_once_there_is_some_for_many() -> None:
+    service = narrow(unread_bytes_max=6 * 5131)
+    ask(service, *range(1, 10))
+    assert service.stats()["waiting"] == 1
+    assert sent(ping(service, 1, *range(3, 10))) == [(REPLY, [7, 8])]
+    assert handled(ping(service, 2, *range(5, 10))) == []
+    assert [r.sequence for r in handled(ping(service, 3, *range(6, 10)))] == [9]
+
+
+def test_a_client_that_says_what_it_read_and_nothing_else_is_sent_more() -> None:
+    service = narrow()
+    ask(service, 5, 6, 7, 8, 9)
+    effects = receive(service, packets.cancel(CLIENT, SERVICE, settled=8))
+    assert sent(effects) == [(REPLY, [8])]
     assert [r.sequence for r in handled(effects)] == [9]
 
 
@@ -199,7 +217,8 @@ def test_a_request_that_waits_for_room_is_dropped_when_it_is_cancelled() -> None
 def test_a_request_that_waits_for_room_expires() -> None:
     service = narrow()
     ask(service, 5, 6, 7, 8, 9)
-    effects = receive(service, packets.ping(CLIENT, SERVICE, 1, 10, [7, 8, 9]), 100.0)
+    assert sent(ping(service, 1, 7, 8, 9))[:2] == [(REPLY, [7, 8])]
+    effects = receive(service, packets.ping(CLIENT, SERVICE, 2, 100, [8, 9]), 100.0)
     assert codes(effects) == [(9, "expired")]
 
 

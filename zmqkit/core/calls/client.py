@@ -380,7 +380,9 @@ class ClientCore:
                 outcomes.append(self._end(unread, "failed", unreadable_reply(unread)))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
         if packet.size >= COUNTED_BYTES_MIN:
-            effects += self._instances.have_read(instance, packet.size, now)
+            effects += self._instances.have_read(
+                instance, max(*sequences, *unreadable, 0), packet.size, now
+            )
         return effects + self._go_on(now) if self._dispatcher.line.count else effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:

@@ -200,12 +200,20 @@ class Instances:
         parcels = self.dispatcher.flush(now)
         return [self._calls(*parcel, now) for parcel in parcels] if parcels else []
 
-    def have_read(self, instance: Instance, size: int, now: float) -> list[Effect]:
-        """Count what was read of an instance's answers, and say so if that is much: it may wait
-        for that with the next."""
+    def have_read(
+        self, instance: Instance, sequence: int, size: int, now: float
+    ) -> list[Effect]:
+        """Count what was read of an instance's answers, the last of them to that id, and say so
+        if that is much: it may wait for that with the next.
+
+        Any packet says so if nothing below is open, and is cheaper than a ping.
+        """
         instance.untold_bytes += size
+        instance.read_below = max(instance.read_below, sequence + 1)
         if instance.untold_bytes < TELL_BYTES or not instance.sends:
             return []
+        if self.dispatcher.settled_below() >= instance.read_below:
+            return [self.say(instance, wire.CANCEL, [])]
         self.dispatcher.ask(instance, now)
         return [self._ping(instance)]
 
@@ -237,6 +245,8 @@ class Instances:
     ) -> Send:
         """A packet that also says below which number all is settled."""
         settled = self.dispatcher.settled_below()
+        if settled >= instance.read_below:
+            instance.untold_bytes = 0
         frames = wire.pack(
             kind,
             self._incarnation,

@@ -235,7 +235,7 @@ class ServiceCore:
         ]
         for window in self._windows.silent(now):
             window.stop_waiting()
-        self._work.resume()
+            self._work.rejoin(window.client)
         self._windows.sweep(now)
         return effects + self._work.dispatch(now, self.concurrency)
 
@@ -277,7 +277,7 @@ class ServiceCore:
 
         The way of almost every request, so it is written out.
         """
-        effects = self._release() if self._outbox.waiting else []
+        effects = self._release() if self._outbox.waiting or self._work.stalled else []
         oneway = packet.kind == wire.NOTIFY
         work, admission, at_once = self._work, self._admission, list[Request]()
         heads, rows = read_requests(packet)
@@ -288,6 +288,7 @@ class ServiceCore:
         if (
             work.queue.count
             or window.waiting
+            or client in work.stalled
             or (len(heads) > 1 and len({head[3] for head in heads}) > 1)
         ):
             room = 0  # in line, for one might overtake another
@@ -361,9 +362,10 @@ class ServiceCore:
             window.unread.read(meta[3])
         effects = [*self._outbox.take(), *self._go_on(), *self._streams.take()]
         # Nobody waits for a one-way message, so that its sender's time is over ends none.
-        unwanted = [s for s, r in window.held.items() if window.is_settled(s) and not r.oneway]
+        held = window.held
+        unwanted = [n for n in window.settled_among(held) if not held[n].oneway]
         run, wait = list(window.waiting), list[int]()
-        for sequence, request in window.held.items():
+        for sequence, request in held.items():
             (run if self._work.has_begun(request) else wait).append(sequence)
         told: list[object] = [meta[0], self._limits.credit, [*run, *wait], len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
@@ -382,7 +384,7 @@ class ServiceCore:
         for window in self._stale:
             window.free()
         self._stale.clear()
-        return self._go_on() if self._outbox.waiting else []
+        return self._go_on() if self._outbox.waiting or self._work.stalled else []
 
     def _go_on(self) -> list[Effect]:
         """Send what waited, as far as there is room; and have more run with the next packet."""
@@ -391,7 +393,9 @@ class ServiceCore:
         return effects
 
     def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
-        return self._give_up(window, wire.sequences_of(packet.meta, self._limits.credit), now)
+        """Drop these, if any; as each packet, it may say that answers were read."""
+        sequences = wire.sequences_of(packet.meta, self._limits.credit)
+        return [*self._release(), *self._give_up(window, sequences, now)]
 
     def _recall(self, window: Window, packet: Packet, now: float) -> list[Effect]:
         """Give back what has not begun; refused once, it will not run here."""

@@ -1,7 +1,8 @@
 """The requests that a service holds: each waits in line or runs until it is done or dropped.
 
 A stream may be parked as well: it waits for its caller's credit, and comes in line again. So
-does a request whose client has answers that wait to be sent: none is run that adds to them.
+does a request whose client has answers that wait to be sent: none is run that adds to them,
+nor before there is room for many, for then all of the client's come in line again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Work:
 
     running: by ticket, a number that each accepted request is given. streams: those that give
     many values. parked: those of them that wait for credit. stalled: by client, those that wait
-    until its answers are sent. held_count, held_bytes: how many
+    until its answers are sent and it has read of them. held_count, held_bytes: how many
     there are, and of how many bytes.
     """
 
@@ -105,7 +106,7 @@ class Work:
                     self._outbox.add(request.client, request.sequence, refusal)
                     expired = True
                 continue
-            elif window.waiting:
+            elif window.waiting or request.client in self.stalled:
                 self._stall(request)
                 continue
             elif isinstance(request, StreamRequest):
@@ -142,11 +143,15 @@ class Work:
         return kept
 
     def resume(self) -> None:
-        """Put those in line again of whose clients no answer waits."""
+        """Put those in line again whose clients have read enough for some to be answered."""
         for client in list(self.stalled):
-            if not self._windows.by_client[client].waiting:
-                for ticket, request in self.stalled.pop(client).items():
-                    self.queue.join(ticket, request.priority, request)
+            if self._windows.has_much_room(self._windows.by_client[client]):
+                self.rejoin(client)
+
+    def rejoin(self, client: int) -> None:
+        """Put a client's requests in line again."""
+        for ticket, request in self.stalled.pop(client, {}).items():
+            self.queue.join(ticket, request.priority, request)
 
     def count(self, what: str) -> None:
         """Count a request that was released."""

@@ -94,8 +94,8 @@ class Instance(Connection):
     them to send this turn. occupied: jobs that ended here while it may have them still, with
     the ping token that was current when they were sent last. ping_at: when to ask what it
     holds; infinity when nothing is owed either way. left_until: until when one that left is
-    listened to. pong_token: of the last answer to a ping that was read. untold_bytes: of
-    answers that were read since the last ping.
+    listened to. pong_token: of the last answer to a ping that was read. read_below: above
+    each id whose large answer was read. untold_bytes: of such answers since it was told of all.
     """
 
     far: bool = False
@@ -109,6 +109,7 @@ class Instance(Connection):
     ping_token: int = 0
     pinged_at: float = -inf
     pong_token: int = 0
+    read_below: int = 0
     untold_bytes: int = 0
     blocked_until: float = 0.0
     left_until: float = inf

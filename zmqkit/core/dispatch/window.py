@@ -105,6 +105,11 @@ class Window:
             sequence < self.open_below and sequence not in self.open
         )
 
+    def settled_among(self, numbers: Iterable[int]) -> list[int]:
+        """Those of these numbers that `is_settled` is true of."""
+        below, open_below, still_open = self.below, self.open_below, self.open
+        return [n for n in numbers if n < below or (n < open_below and n not in still_open)]
+
     def free(self) -> None:
         """Forget the answers to all ids below `below`; the client has them or gave up."""
         if self.below - self.freed_below <= len(self.answers):
@@ -132,7 +137,7 @@ class Window:
         """
         if open_below < self.open_below:
             return
-        still_open = frozenset(n for n in still_open if not self.is_settled(n))
+        still_open = still_open.difference(self.settled_among(still_open))
         self.open_below, self.open = open_below, still_open
         for number in [n for n in self.answers if n < open_below and n not in still_open]:
             self._forget(number)
@@ -192,12 +197,11 @@ class Window:
 
     def _let_go(self, numbers: Iterable[int]) -> None:
         """Count none of these that is settled, and have none of it wait."""
-        for number in numbers:
-            if self.is_settled(number):
-                if number in self.unread.sent:
-                    self.unread.settle(number)
-                if number in self.waiting:
-                    self.wait_no_more(number)
+        for number in self.settled_among(numbers):
+            if number in self.unread.sent:
+                self.unread.settle(number)
+            if number in self.waiting:
+                self.wait_no_more(number)
 
     def _forget(self, sequence: int) -> None:
         answer = self.answers.pop(sequence, None)

@@ -102,6 +102,18 @@ class Windows:
             or self.budget.unread + size <= limits.unread_bytes_max
         )
 
+    def has_much_room(self, window: Window) -> bool:
+        """Whether the client's requests, which had to wait for room, may run again.
+
+        Room for one is not enough: all of them come in line again, and are taken from it when
+        there is room no more.
+        """
+        unread, limits = window.unread.bytes, self._limits
+        return not window.waiting and (
+            unread <= limits.client_unread_bytes * 3 // 4
+            or self.budget.unread <= limits.unread_bytes_max // 2
+        )
+
     def silent(self, now: float) -> list[Window]:
         """The clients that have said nothing for so long that nobody will read answers."""
         until = now - self._limits.forget_client_s
