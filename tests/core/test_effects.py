@@ -6,8 +6,8 @@ import pytest
 
 from tests.packets import hello
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.dispatch.request import Request
 from zmqkit.core.effects import Core, Note, Send
 from zmqkit.core.membership.membership import MembershipCore
 

@@ -11,7 +11,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import AsyncKit, Kit, until
-from zmqkit.core.dispatch.request import Request
+from zmqkit.core.calls.request import Request
 from zmqkit.roles.failures import failed
 
 pytestmark = pytest.mark.usefixtures("node")

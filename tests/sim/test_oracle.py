@@ -43,7 +43,7 @@ def asks_for_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("zmqkit.core.dispatch.windows.Windows.sweep", lambda self, now: None)
+    patch.setattr("zmqkit.core.dispatch.window.Windows.sweep", lambda self, now: None)
 
 
 def takes_any_value(patch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch.request import Request
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
 

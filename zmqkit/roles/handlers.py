@@ -12,8 +12,8 @@ from math import inf
 from typing import TypeGuard
 
 from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.request import Request as CoreRequest
 from zmqkit.core.dispatch.job import Instance
-from zmqkit.core.dispatch.request import Request as CoreRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX

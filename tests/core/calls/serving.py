@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests import packets
 from tests.packets import read
+from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.dispatch.request import Request
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Send
 from zmqkit.model import Frames

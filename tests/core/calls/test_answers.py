@@ -7,8 +7,7 @@ import pytest
 from tests.packets import sent
 from zmqkit.core.calls.answers import CANCELLED, DONE, Outbox, packets, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
-from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.dispatch.window import Answer, Windows
 from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY

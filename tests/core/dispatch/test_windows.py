@@ -6,9 +6,8 @@ import math
 
 import pytest
 
-from zmqkit.core.dispatch.request import Request
-from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.calls.request import Request
+from zmqkit.core.dispatch.window import Answer, Window, Windows
 from zmqkit.limits import FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.packet import REPLY
 

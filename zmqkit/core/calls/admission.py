@@ -7,10 +7,11 @@ from collections import Counter
 from zmqkit.core.calls.answers import LOST, Outbox, refuse
 from zmqkit.core.calls.methods import Methods
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, LEAVING
+from zmqkit.core.calls.request import RequestWindow
 from zmqkit.core.calls.stream import Ended
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
-from zmqkit.core.dispatch.window import Answer, Window
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.limits import ServiceLimits
 from zmqkit.wire.rows import Head
 
@@ -40,7 +41,7 @@ class Admission:
 
     def turned_away(
         self,
-        window: Window,
+        window: RequestWindow,
         head: Head,
         size: int,
         *,
@@ -69,7 +70,7 @@ class Admission:
         self._outbox.add(window.client, sequence, refusal)
         return True
 
-    def takes(self, window: Window, count: int, size: int) -> bool:
+    def takes(self, window: RequestWindow, count: int, size: int) -> bool:
         """Whether so many more requests, of so many bytes together, are within the limits."""
         limits, work = self._limits, self._work
         return not self.leaving and (
@@ -78,7 +79,7 @@ class Admission:
             and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )
 
-    def _known(self, window: Window, head: Head) -> list[Answer] | None:
+    def _known(self, window: RequestWindow, head: Head) -> list[Answer] | None:
         """What to answer to an id that was here before; None for one that is to run after all.
 
         That is one that never was here, and one that is forgotten and may run twice.
@@ -94,7 +95,7 @@ class Admission:
         return None
 
     def _refusal(
-        self, window: Window, sequence: int, method: str, size: int, *, streams: bool
+        self, window: RequestWindow, sequence: int, method: str, size: int, *, streams: bool
     ) -> Answer | None:
         """Why a new request is not accepted, as an answer; None when it is."""
         forgotten = sequence < window.forgotten_below  # and may run twice

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RECALLED
-from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.calls.request import RequestWindow, RequestWindows
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN
 from zmqkit.wire import packet as wire
@@ -49,7 +49,10 @@ class Outbox:
     __slots__ = ("_answers", "_counted_min", "_counts", "_incarnation", "_windows", "waiting")
 
     def __init__(
-        self, incarnation: int, windows: Windows, counted_bytes_min: int = COUNTED_BYTES_MIN
+        self,
+        incarnation: int,
+        windows: RequestWindows,
+        counted_bytes_min: int = COUNTED_BYTES_MIN,
     ) -> None:
         self.waiting: dict[int, None] = {}
         self._counted_min = counted_bytes_min
@@ -99,7 +102,7 @@ class Outbox:
                 del self.waiting[client]
         return self.take()
 
-    def _go_on(self, window: Window, *, everything: bool) -> None:
+    def _go_on(self, window: RequestWindow, *, everything: bool) -> None:
         for sequence in list(window.waiting):
             answer = window.answers.get(sequence, LOST)
             if answer is not LOST:
@@ -110,7 +113,7 @@ class Outbox:
             self._answers.setdefault(window.client, []).append((sequence, answer))
 
     def _admitted(
-        self, window: Window, answers: list[tuple[int, Answer]]
+        self, window: RequestWindow, answers: list[tuple[int, Answer]]
     ) -> list[tuple[int, Answer]]:
         """Those that leave now, counted as unread; the others wait behind those that do."""
         admitted: list[tuple[int, Answer]] = []

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from zmqkit.core.calls.admission import Admission
 from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.methods import Methods
+from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.calls.streams import Streams
 from zmqkit.core.calls.work import Work
-from zmqkit.core.dispatch.request import Request
-from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Note, Send
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
@@ -61,16 +60,16 @@ class ServiceCore:
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._windows = Windows(limits)
+        self._windows = RequestWindows(limits)
         self._outbox = Outbox(incarnation, self._windows, limits.counted_bytes_min)
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._admission = Admission(
             self._offered, self._work, self._streams, self._outbox, self.counts, limits
         )
-        self._stale: list[Window] = []
+        self._stale: list[RequestWindow] = []
         self._closed = False
-        self._receivers: dict[int, Callable[[Window, Packet, float], list[Effect]]] = {
+        self._receivers: dict[int, Callable[[RequestWindow, Packet, float], list[Effect]]] = {
             wire.REQUEST: self._request,
             wire.NOTIFY: self._request,
             wire.PING: self._ping,
@@ -266,13 +265,13 @@ class ServiceCore:
 
     # Packets in
 
-    def _hello(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _hello(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         fields = packet.meta
         window.far = type(fields) is dict and fields.get("lz4") is True
         welcome = self._welcome(window.client, window.peer)
         return [welcome, self._bye(window)] if self._admission.leaving else [welcome]
 
-    def _request(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _request(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; answer or ignore the others. Those that may run now do.
 
         The way of almost every request, so it is written out.
@@ -325,7 +324,7 @@ class ServiceCore:
             return effects
         return effects + work.dispatch(now, self.concurrency)
 
-    def _stream(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _stream(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id; a method that gives one value is a request as any other."""
         heads, windows, rows = read_streams(packet)
         requests = zip(heads, windows, rows.sizes, arguments_of(rows), strict=True)
@@ -341,7 +340,7 @@ class ServiceCore:
         self._make_room()
         return effects + self._work.dispatch(now, self.concurrency)
 
-    def _grant(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _grant(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         self._streams.granted(window, read_grants(packet))
         effects = self._outbox.take() + self._streams.take()
         return effects + self._work.dispatch(now, self.concurrency)
@@ -350,7 +349,7 @@ class ServiceCore:
         if self._windows.is_full:
             self.counts["evicted"] += self._windows.make_room()
 
-    def _ping(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _ping(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         meta = packet.meta
         if type(meta) is not list or len(meta) not in (3, 4):
             raise Malformed("ping")
@@ -392,24 +391,24 @@ class ServiceCore:
         self._work.resume()
         return effects
 
-    def _cancel(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _cancel(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Drop these, if any; as each packet, it may say that answers were read."""
         sequences = wire.sequences_of(packet.meta, self._limits.credit)
         return [*self._release(), *self._give_up(window, sequences, now)]
 
-    def _recall(self, window: Window, packet: Packet, now: float) -> list[Effect]:
+    def _recall(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Give back what has not begun; refused once, it will not run here."""
         sequences = wire.sequences_of(packet.meta, self._limits.credit)
         self._work.give_back(window, sequences)
         return self._outbox.take()
 
-    def _give_up(self, window: Window, sequences: list[int], now: float) -> list[Effect]:
+    def _give_up(self, window: RequestWindow, sequences: list[int], now: float) -> list[Effect]:
         effects = self._work.abort(window, sequences)
         return effects + self._work.dispatch(now, self.concurrency)
 
     # Packets out
 
-    def _packet(self, window: Window, kind: int, meta: bytes) -> Send:
+    def _packet(self, window: RequestWindow, kind: int, meta: bytes) -> Send:
         frames = wire.pack(kind, self.incarnation, window.client, 0, meta, far=window.far)
         return Send(window.peer, frames)
 
@@ -418,10 +417,10 @@ class ServiceCore:
         fields = {"credit": self._limits.credit, "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
 
-    def _bye(self, window: Window) -> Send:
+    def _bye(self, window: RequestWindow) -> Send:
         return self._packet(window, wire.BYE, encode(None))
 
-    def _farewell(self, window: Window) -> Send:
+    def _farewell(self, window: RequestWindow) -> Send:
         """Say which ids may have run or were refused: all below a number, and these."""
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]

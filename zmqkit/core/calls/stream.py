@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from zmqkit.core.dispatch.request import Request
+from zmqkit.core.calls.request import Request
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import END

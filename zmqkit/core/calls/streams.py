@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from zmqkit.core.calls.answers import CLOSED, LOST, Outbox
+from zmqkit.core.calls.request import RequestWindow, RequestWindows
 from zmqkit.core.calls.stream import Ended, StreamRequest
 from zmqkit.core.calls.work import Work
-from zmqkit.core.dispatch.window import Answer, Window
-from zmqkit.core.dispatch.windows import Windows
+from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire import packet as wire
@@ -37,7 +37,7 @@ class Streams:
     def __init__(
         self,
         incarnation: int,
-        windows: Windows,
+        windows: RequestWindows,
         work: Work,
         outbox: Outbox,
         limits: ServiceLimits,
@@ -85,7 +85,7 @@ class Streams:
 
     # What callers say
 
-    def granted(self, window: Window, grants: Sequence[GrantRow]) -> None:
+    def granted(self, window: RequestWindow, grants: Sequence[GrantRow]) -> None:
         """Let go of what was taken, go on where there is room, send again what is missed."""
         for sequence, taken, _ in grants:
             request = window.held.get(sequence)
@@ -104,7 +104,7 @@ class Streams:
             if missing is not None:
                 self.send_again(window, sequence, missing)
 
-    def send_again(self, window: Window, sequence: int, number: int) -> None:
+    def send_again(self, window: RequestWindow, sequence: int, number: int) -> None:
         """Have the values from that number on leave once more, as far as they are kept."""
         request = window.held.get(sequence)
         if isinstance(request, StreamRequest) or isinstance(
@@ -112,7 +112,7 @@ class Streams:
         ):
             self._send(window.client, sequence, number)
 
-    def progress(self, window: Window) -> list[list[int]]:
+    def progress(self, window: RequestWindow) -> list[list[int]]:
         """For each stream of the client: its number, how many were sent, how many taken."""
         return [
             [request.sequence, request.sent, request.taken]
@@ -120,7 +120,7 @@ class Streams:
             if isinstance(request, StreamRequest)
         ]
 
-    def abandoned(self, now: float) -> Iterator[tuple[Window, int]]:
+    def abandoned(self, now: float) -> Iterator[tuple[RequestWindow, int]]:
         """The streams of clients that were silent for so long that nobody will read them."""
         for request in list(self._work.streams.values()):
             window = self._windows.by_client[request.client]
@@ -181,7 +181,7 @@ class Streams:
         numbers = self.due.setdefault(client, {})
         numbers[sequence] = min(number, numbers.get(sequence, number))
 
-    def _items(self, window: Window, values: list[_Value]) -> Send:
+    def _items(self, window: RequestWindow, values: list[_Value]) -> Send:
         rows = [value.row for _, _, value in values]
         columns = item_columns(
             [sequence for sequence, _, _ in values], [number for _, number, _ in values], rows
@@ -189,14 +189,18 @@ class Streams:
         return self._packet(window, wire.ITEM, columns, rows, values[0][2].raw)
 
     def _ends(
-        self, window: Window, sequences: list[int], counts: list[int], errors: list[bytes]
+        self,
+        window: RequestWindow,
+        sequences: list[int],
+        counts: list[int],
+        errors: list[bytes],
     ) -> Send:
         columns = end_columns(sequences, counts, errors)
         return self._packet(window, wire.END, columns, errors)
 
     def _packet(
         self,
-        window: Window,
+        window: RequestWindow,
         kind: int,
         columns: bytes,
         rows: list[bytes],
@@ -215,7 +219,7 @@ class Streams:
         return Send(window.peer, frames)
 
 
-def _values(window: Window, sequence: int, number: int) -> list[_Value]:
+def _values(window: RequestWindow, sequence: int, number: int) -> list[_Value]:
     """The values of a stream from that number on, as far as they are kept."""
     request, answer = window.held.get(sequence), window.answers.get(sequence)
     if isinstance(request, StreamRequest):

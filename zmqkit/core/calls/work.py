@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator
 
 from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
 from zmqkit.core.calls.outcome import EXPIRED, RECALLED
+from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows
 from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.dispatch.request import Request
-from zmqkit.core.dispatch.window import Window
-from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Abort, Advance, Effect, Handle
 from zmqkit.core.line import Line
 from zmqkit.limits import ServiceLimits
@@ -32,7 +30,11 @@ class Work:
     """
 
     def __init__(
-        self, windows: Windows, outbox: Outbox, counts: Counter[str], limits: ServiceLimits
+        self,
+        windows: RequestWindows,
+        outbox: Outbox,
+        counts: Counter[str],
+        limits: ServiceLimits,
     ) -> None:
         self.queue: Line[Request] = Line()
         self.running: dict[int, Request] = {}
@@ -50,7 +52,7 @@ class Work:
 
     def accept(
         self,
-        window: Window,
+        window: RequestWindow,
         head: Head,
         arguments: Arguments,
         size: int,
@@ -157,7 +159,7 @@ class Work:
         """Count a request that was released."""
         self._counts[what] += 1
 
-    def abort(self, window: Window, sequences: Iterable[int]) -> list[Effect]:
+    def abort(self, window: RequestWindow, sequences: Iterable[int]) -> list[Effect]:
         """Nobody waits for these any more: drop what waits in line, tell what runs."""
         aborted: list[Request] = []
         for sequence in sequences:
@@ -176,7 +178,7 @@ class Work:
                 self.drop(window, request, "cancelled")
         return [Abort(aborted)] if aborted else []
 
-    def give_back(self, window: Window, sequences: Iterable[int]) -> None:
+    def give_back(self, window: RequestWindow, sequences: Iterable[int]) -> None:
         """Refuse what waits in line, for its client knows another instance that is idle."""
         for sequence in sequences:
             request = window.held.get(sequence)
@@ -190,14 +192,14 @@ class Work:
                 window.retain(sequence, refusal)
                 self._outbox.add(window.client, sequence, refusal)
 
-    def release(self, window: Window, request: Request) -> None:
+    def release(self, window: RequestWindow, request: Request) -> None:
         """Hold a request no longer."""
         del window.held[request.sequence]
         self.held_count -= 1
         self.held_bytes -= request.size
         self.streams.pop(request.ticket, None)
 
-    def drop(self, window: Window, request: Request, reason: str) -> None:
+    def drop(self, window: RequestWindow, request: Request, reason: str) -> None:
         """Hold a request no longer for which nobody waits; a late copy of it does not run."""
         self.release(window, request)
         self.dropped[reason] += 1

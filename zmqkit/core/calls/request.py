@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zmqkit.core.dispatch.window import Window, Windows
+
 
 @dataclass(slots=True)
 class Request:
@@ -29,3 +31,10 @@ class Request:
     def id(self) -> str:
         """The message id as 32 hexadecimal digits, the same on each attempt."""
         return f"{self.client:016x}{self.sequence:016x}"
+
+
+RequestWindow = Window[Request]
+"""The reply window of one client of a service."""
+
+RequestWindows = Windows[Request]
+"""Those of all its clients."""
