@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
+from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.calls.streams import Streams
+from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.dispatch.window import Window

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from zmqkit.core.calls.request import Request
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from zmqkit.core.calls.request import Request
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.calls.request import Request
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.effects import (
     Abort,
     Advance,

@@ -15,8 +15,7 @@ from dataclasses import fields
 from zmqkit.core.calls.answers import refuse
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RAISED
-from zmqkit.core.calls.request import Request
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.perform import log
 from zmqkit.wire.encoding import encode

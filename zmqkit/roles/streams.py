@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from inspect import GEN_CLOSED, getgeneratorstate
 from typing import cast
 
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.perform import log
 from zmqkit.roles.failures import failed

@@ -8,9 +8,8 @@ from typing import Protocol
 
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.calls.request import Request
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import Result, ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Hands

@@ -19,8 +19,7 @@ from random import Random
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import RAISED, Outcome
-from zmqkit.core.calls.request import Request
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import (
     CallCancelled,

@@ -13,8 +13,8 @@ from random import Random
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.core.calls.outcome import RAISED
+from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
 from zmqkit.limits import RAW_BYTES_MIN

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests import packets
-from zmqkit.core.calls.request import Request
+from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Send
 from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from zmqkit.core.calls.admission import Admission
+from zmqkit.core.calls.admission import Admission, Methods
 from zmqkit.core.calls.answers import DONE, Outbox
-from zmqkit.core.calls.methods import Methods
-from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows
-from zmqkit.core.calls.stream import StreamRequest
-from zmqkit.core.calls.streams import Streams
+from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
+from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Note, Send

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
 from zmqkit.core.calls.outcome import EXPIRED, RECALLED
-from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows
-from zmqkit.core.calls.stream import StreamRequest
+from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.effects import Abort, Advance, Effect, Handle
 from zmqkit.core.line import Line
 from zmqkit.limits import ServiceLimits

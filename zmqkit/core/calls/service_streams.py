@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from zmqkit.core.calls.answers import CLOSED, LOST, Outbox
-from zmqkit.core.calls.request import RequestWindow, RequestWindows
-from zmqkit.core.calls.stream import Ended, StreamRequest
+from zmqkit.core.calls.request import Ended, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zmqkit.core.calls.methods import Methods
+from zmqkit.core.calls.admission import Methods
 
 METHODS = Methods({"add": False, "price": True}, {"count": False, "tell": True})
 

@@ -8,8 +8,8 @@ from tests import packets
 from tests.core.calls.serving import CLIENT, PEER, SERVICE, answer, codes, handled, receive
 from tests.core.calls.serving import request as request_of
 from tests.packets import read
+from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Send
 from zmqkit.limits import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS, ServiceLimits

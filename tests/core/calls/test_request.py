@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.calls.stream import Ended, StreamRequest
+from zmqkit.core.calls.request import Ended, StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.wire.packet import ERROR, REPLY
 
