@@ -84,9 +84,10 @@ def request(
 ) -> Frames:
     """A client asks for one thing, or for many, in one packet."""
     rows = [request_row(method, None, (7,), {})] * len(sequences)
-    heads = [(sequence, left_ms, method, priority) for sequence in sequences]
-    kind = wire.NOTIFY if oneway else wire.REQUEST
-    columns = request_columns(heads, rows)
+    kind, count = wire.NOTIFY if oneway else wire.REQUEST, len(sequences)
+    columns = request_columns(
+        sequences, [left_ms] * count, [method] * count, [priority] * count, rows
+    )
     return wire.pack(kind, source, target, settled, columns, b"".join(rows))
 
 
@@ -115,8 +116,10 @@ def stream(
 ) -> Frames:
     """A client asks for streams."""
     rows = [request_row(method, None, (7,), {})] * len(sequences)
-    heads = [(sequence, left_ms, method, PRIORITY) for sequence in sequences]
-    columns = request_columns(heads, rows, window)
+    count = len(sequences)
+    columns = request_columns(
+        sequences, [left_ms] * count, [method] * count, [PRIORITY] * count, rows, window
+    )
     return wire.pack(wire.STREAM, source, target, settled, columns, b"".join(rows))
 
 

@@ -35,7 +35,7 @@ Head = tuple[int, int, str, int]
 """A request as everybody may read it: sequence, time left in ms, method, priority."""
 
 Arguments = tuple["dict[str, object] | None", list[object], dict[str, object]]
-"""A request's row as values: headers, positional and keyword arguments."""
+"""A request's row as values: headers, positional and keyword arguments. It comes as a list."""
 
 Window = tuple[int, int]
 """What the caller of a stream grants: values, and bytes of them."""
@@ -55,6 +55,7 @@ GrantRow = tuple[int, int, "int | None"]
 CHARGE_BYTES = 128
 """What an answer or a value of a stream is charged beside the bytes of its row."""
 
+_NONE = (None,)
 _INT = frozenset({int})
 _STR = frozenset({str})
 _PRIORITIES = frozenset(range(PRIORITY_MAX + 1))
@@ -139,17 +140,19 @@ def request_row(
 
 
 def request_columns(
-    heads: Sequence[Head], rows: Sequence[bytes], window: Window | None = None
+    sequences: Sequence[int],
+    lefts_ms: Sequence[int],
+    methods: Sequence[str],
+    priorities: Sequence[int],
+    rows: Sequence[bytes],
+    window: Window | None = None,
 ) -> bytes:
     """The columns of a REQUEST or NOTIFY packet, or with one window for all of a STREAM."""
-    if len(heads) == 1 and window is None:
-        sequence, left_ms, method, priority = heads[0]
-        return pack_plain(((sequence,), (left_ms,), (method,), (priority,), (len(rows[0]),)))
-    columns: list[object] = [*zip(*heads, strict=True)]
-    if window is not None:
-        columns.append([window] * len(rows))
-    columns.append([*map(len, rows)])
-    return pack_plain(columns)
+    sizes = tuple(map(len, rows))
+    if window is None:
+        return pack_plain((sequences, lefts_ms, methods, priorities, sizes))
+    windows = [window] * len(rows)
+    return pack_plain((sequences, lefts_ms, methods, priorities, windows, sizes))
 
 
 def read_requests(packet: Packet) -> tuple[list[Head], Rows]:
@@ -183,41 +186,45 @@ def read_streams(packet: Packet) -> tuple[list[Head], list[Window], Rows]:
     return _heads(columns), cast("list[Window]", columns[4]), rows
 
 
-def read_arguments(value: object, raw: Buffer | None) -> Arguments:
-    """What a request's row holds, else Malformed; a raw body is the last argument, as a view of
-    what arrived."""
-    if type(value) is not list or len(value) != 3:
-        raise Malformed("request")
-    headers, args, kwargs = value
-    if type(args) is not list or type(kwargs) is not dict:
-        raise Malformed("request")
-    if kwargs and not _STR.issuperset(map(type, kwargs)):
-        raise Malformed("keyword")
-    if headers is not None and (
-        type(headers) is not dict or not _STR.issuperset(map(type, headers))
-    ):
-        raise Malformed("header")
-    if raw is not None:
-        args.append(raw)
-    return headers, args, kwargs
-
-
 def arguments_of(rows: Rows) -> list[Arguments | None]:
-    """What the rows of requests hold; None in place of one that cannot be read."""
-    raw = rows.raw
+    """What the rows of requests hold; None in place of one that cannot be read.
+
+    A raw body is the last positional argument, as a view of what arrived.
+    """
     try:
-        if len(rows.sizes) == 1:
-            return [read_arguments(decode(rows.data), raw)]
-        return [read_arguments(value, raw) for value in rows.values()]
+        found = rows.values()
+        _check_arguments(found)
     except Malformed:
-        return [_try_arguments(piece, raw) for piece in rows.pieces()]
+        found = [_readable_arguments(piece) for piece in rows.pieces()]
+    if rows.raw is not None and type(found[0]) is list:
+        found[0][1].append(rows.raw)
+    return found  # type: ignore[return-value]  # as was seen
 
 
-def _try_arguments(piece: Buffer, raw: Buffer | None) -> Arguments | None:
+def _readable_arguments(piece: Buffer) -> object:
     try:
-        return read_arguments(decode(piece), raw)
+        value = decode(piece)
+        _check_arguments([value])
     except Malformed:
         return None
+    return value
+
+
+def _check_arguments(values: list[object]) -> None:
+    """Malformed unless each is headers, positional and keyword arguments: the way of every
+    request, so no function is called for a single one."""
+    for value in values:
+        if type(value) is not list or len(value) != 3:
+            raise Malformed("request")
+        headers, args, kwargs = value
+        if type(args) is not list or type(kwargs) is not dict:
+            raise Malformed("request")
+        if kwargs and not _STR.issuperset(map(type, kwargs)):
+            raise Malformed("keyword")
+        if headers is not None and (
+            type(headers) is not dict or not _STR.issuperset(map(type, headers))
+        ):
+            raise Malformed("header")
 
 
 def _heads(columns: list[list[object]]) -> list[Head]:
@@ -234,7 +241,7 @@ def _heads(columns: list[list[object]]) -> list[Head]:
 
 def answer_columns(sequences: Sequence[int], rows: Sequence[bytes]) -> bytes:
     """The columns of a REPLY or ERROR packet."""
-    return pack_plain((sequences, [*map(len, rows)]))
+    return pack_plain((sequences, tuple(map(len, rows))))
 
 
 def read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:
@@ -361,7 +368,7 @@ def _columns(meta: object, count: int, sequences_at: int = 0) -> list[list[objec
     for column in meta:
         if type(column) is not list or len(column) != rows:
             raise Malformed("columns")
-    for sequence in meta[sequences_at] or "-":
+    for sequence in meta[sequences_at] or _NONE:
         if type(sequence) is not int or not 0 <= sequence <= SEQUENCE_MAX:
             raise Malformed("sequences")
     return meta

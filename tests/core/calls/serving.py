@@ -40,7 +40,7 @@ def request(*sequences: int, **options: object) -> Frames:
 def large(sequence: int, size: int) -> Frames:
     """A request of the one client with so many bytes as its argument."""
     row = request_row("add", None, (), {})
-    columns = request_columns([(sequence, 5000, "add", 4)], [row])
+    columns = request_columns([sequence], [5000], ["add"], [4], [row])
     return pack(REQUEST, CLIENT, SERVICE, 0, columns, row, bytes(size))
 
 

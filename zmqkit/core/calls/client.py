@@ -364,15 +364,14 @@ class ClientCore:
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
         calls = self._dispatcher.take(instance, sequences)
-        outcomes: list[Outcome] = [
-            (call.waiter, value, None)
-            for call, value in zip(calls, values, strict=True)
-            if call is not None and call.waiter is not None
-        ]
-        if len(outcomes) < len(calls):
-            for call, value in zip(calls, values, strict=True):
-                if isinstance(call, StreamCall):
-                    outcomes += call.answer(value)
+        outcomes: list[Outcome] = []
+        for call, value in zip(calls, values, strict=True):
+            if call is None:
+                continue
+            if call.waiter is not None:
+                outcomes.append((call.waiter, value, None))
+            elif isinstance(call, StreamCall):
+                outcomes += call.answer(value)
         for sequence in unreadable:
             self.malformed["reply"] += 1
             unread = self._dispatcher.jobs.get(sequence)

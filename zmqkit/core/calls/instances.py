@@ -18,7 +18,7 @@ from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES, ClientLimits
 from zmqkit.model import leads_away
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
-from zmqkit.wire.rows import GrantRow, Head, request_columns
+from zmqkit.wire.rows import GrantRow, request_columns
 
 
 class Instances:
@@ -275,13 +275,25 @@ class Instances:
         return self.say(instance, wire.PING, told)
 
     def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
-        heads: list[Head] = []
-        rows: list[bytes] = []
-        for call in calls:
-            left_ms = max(1, int((call.deadline_at - now) * 1000))
-            heads.append((call.sequence, left_ms, call.method, call.priority))
-            rows.append(call.row)
-        columns = request_columns(heads, rows, self._window if kind == wire.STREAM else None)
+        if len(calls) == 1 and kind != wire.STREAM:  # a call alone pays for no list
+            [call] = calls
+            left_ms, row = max(1, int((call.deadline_at - now) * 1000)), call.row
+            columns = request_columns(
+                (call.sequence,), (left_ms,), (call.method,), (call.priority,), (row,)
+            )
+            return self._packet(instance, kind, columns, row, call.raw)
+        lefts = [int((call.deadline_at - now) * 1000) for call in calls]
+        if min(lefts) < 1:
+            lefts = [max(1, left_ms) for left_ms in lefts]
+        rows = [call.row for call in calls]
+        columns = request_columns(
+            [call.sequence for call in calls],
+            lefts,
+            [call.method for call in calls],
+            [call.priority for call in calls],
+            rows,
+            self._window if kind == wire.STREAM else None,
+        )
         return self._packet(instance, kind, columns, b"".join(rows), calls[0].raw)
 
 

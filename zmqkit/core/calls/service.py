@@ -276,7 +276,8 @@ class ServiceCore:
         """
         effects = self._release() if self._outbox.waiting or self._work.stalled else []
         oneway = packet.kind == wire.NOTIFY
-        work, admission, at_once = self._work, self._admission, list[Request]()
+        work, admission = self._work, self._admission
+        at_once: list[Request] = []
         heads, rows = read_requests(packet)
         sizes, arguments, seen_below = rows.sizes, arguments_of(rows), window.seen_below
         held, answered, client = window.held, window.answers, window.client
