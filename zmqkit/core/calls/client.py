@@ -38,12 +38,7 @@ from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.streams import (
-    end_rows,
-    item_rows,
-    progress_rows,
-    stream_rows,
-)
+from zmqkit.wire.streams import end_rows, item_rows, progress_rows, stream_rows
 
 _DEFAULTS = ClientLimits()
 
@@ -51,8 +46,7 @@ _DEFAULTS = ClientLimits()
 class ClientCore:
     """Calls to one name, over the instances that membership tells of.
 
-    abandoned: streams to be given up at the next tick. Whoever drops a stream may put it here,
-    in whatever thread; nothing else of a core may be touched so.
+    `abandon` is the one command that any thread may give at any time, without a lock.
     """
 
     def __init__(self, name: str, incarnation: int, limits: ClientLimits = _DEFAULTS) -> None:
@@ -60,7 +54,7 @@ class ClientCore:
         self.incarnation = incarnation
         self.limits = limits
         self.malformed: Counter[str] = Counter()
-        self.abandoned: deque[int] = deque()
+        self._abandoned: deque[int] = deque()
         self.pace = Pace()
         self._flushed = 0
         self._instances = Instances(name, incarnation, limits)
@@ -106,23 +100,24 @@ class ClientCore:
 
     def notify(
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
-    ) -> int:
+    ) -> list[Effect]:
         """Accept a call that nobody waits for; it gathers if it follows others closely.
 
         Then `pace` says when `flush` is due. Raises QueueFull as `submit` does.
         """
-        sequence = self.submit(method, body, raw, options, None, now, oneway=True)
+        self.submit(method, body, raw, options, None, now, oneway=True)
         if self.pace.gathers(now) and len(body) + len(raw or b"") >= BATCH_BYTES:
             self.pace.fill()
-        return sequence
-
-    @property
-    def next_sequence(self) -> int:
-        """The number of the next call that is accepted."""
-        return self._dispatcher.next
+        return []
 
     def stream(
-        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+        self,
+        method: str,
+        body: bytes,
+        raw: Buffer | None,
+        options: CallOptions,
+        now: float,
+        waiter: object = None,
     ) -> StreamCall:
         """Accept a call for a stream; the values gather in what it returns.
 
@@ -130,7 +125,7 @@ class ClientCore:
         """
         dispatcher = self._dispatcher
         self._check_room()
-        call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
+        call = StreamCall(dispatcher.next, method, body, raw, options, waiter, now)
         call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
         return call
@@ -166,6 +161,17 @@ class ClientCore:
         outcome = self._drop(call, "cancelled", f"{call.method!r} was cancelled")
         return self._settle([outcome]) + told + self._go_on(now)
 
+    def give_up(self, waiter: object, now: float) -> list[Effect]:
+        """Cancel whatever this waiter waits for; it may be nothing."""
+        self._connections.await_no_more(waiter)
+        calls = self._dispatcher.jobs.values()
+        theirs = (c.sequence for c in calls if isinstance(c, Call) and c.waiter is waiter)
+        return self.cancel(next(theirs, 0), now)
+
+    def abandon(self, sequence: int) -> None:
+        """Give a stream up at the next tick."""
+        self._abandoned.append(sequence)
+
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
     ) -> list[Effect]:
@@ -175,10 +181,6 @@ class ClientCore:
         """
         self._connections.await_ready(count, waiter, now + timeout_s)
         return self._go_on(now)
-
-    def await_no_more(self, waiter: object) -> None:
-        """Whoever waited for a number of instances has given up."""
-        self._connections.await_no_more(waiter)
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of an instance."""
@@ -260,8 +262,8 @@ class ClientCore:
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, greet again, ask what is held, give up those that left."""
         given_up: list[Effect] = []
-        while self.abandoned:
-            given_up += self.cancel(self.abandoned.popleft(), now)
+        while self._abandoned:
+            given_up += self.cancel(self._abandoned.popleft(), now)
         due = self._dispatcher.due(now, alone=not self._connections.known)
         told = self._instances.cancel([call for call in due if call.streams])
         for call in due:
@@ -405,8 +407,7 @@ class ClientCore:
         return self._dispatcher.refused(call, instance, now, free=recalled, waits=waits)
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        arrivals = self._streams.take_in(instance, item_rows(packet))
-        return self._streamed(instance, arrivals, now)
+        return self._streamed(instance, self._streams.take_in(instance, item_rows(packet)), now)
 
     def _stream_end(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         return self._streamed(instance, self._streams.end(instance, end_rows(packet)), now)
