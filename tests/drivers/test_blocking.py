@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,9 @@ from zmqkit.links.memory import MemoryLink
 @pytest.fixture
 def driver() -> Iterator[BlockingDriver]:
     hands = Hands()
-    driver = BlockingDriver(Driver(ClientCore("orders", 1), MemoryLink(1), hands))
+    driver = BlockingDriver(
+        Driver(ClientCore("orders", 1), MemoryLink(1), hands), threading.Lock()
+    )
     hands.settle = driver.settle
     yield driver
     driver.driver.link.close(0)

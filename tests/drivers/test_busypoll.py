@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -112,7 +113,7 @@ def busy(*, pays: bool) -> BusyPoll:
 
 def rest(driver: Driver, *, pays: bool) -> list[int]:
     """How long each look of one rest of up to 50 ms might have slept."""
-    blocking = BlockingDriver(driver)
+    blocking = BlockingDriver(driver, threading.Lock())
     polls = Polls()
     blocking._poll = polls  # type: ignore[assignment]
     blocking._busy = busy(pays=pays)

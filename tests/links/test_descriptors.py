@@ -41,12 +41,19 @@ def spare(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def start_service(name: str) -> None:
-    zmqkit.Service(name).start()
+def opened(kind: str) -> Callable[[str], None]:
+    """Begin to use one of the roles, which opens nothing before."""
+
+    def begin(name: str) -> None:
+        with getattr(zmqkit, kind)(name):
+            pass
+
+    begin.__name__ = kind
+    return begin
 
 
 def use(kind: str) -> Callable[[str], None]:
-    """Begin to use one of asyncio's roles, which opens nothing before."""
+    """The same with one of asyncio's roles."""
 
     def begin(name: str) -> None:
         async def scene() -> None:
@@ -60,7 +67,7 @@ def use(kind: str) -> Callable[[str], None]:
 
 
 SPARE = ROLE_DESCRIPTORS - 1
-ROLES = [zmqkit.Client, start_service, zmqkit.Publisher, zmqkit.Subscriber]
+ROLES = [opened(kind) for kind in ("Client", "Service", "Publisher", "Subscriber")]
 
 
 def test_so_many_can_be_opened_and_are_closed_again() -> None:
@@ -79,7 +86,7 @@ def test_so_many_can_be_opened_and_are_closed_again() -> None:
 def test_first_role_without_descriptors_says_so_and_leaves_nothing(
     make: Callable[[str], object], name: str, count: int
 ) -> None:
-    if make in (start_service, zmqkit.Publisher):
+    if make.__name__ in ("Service", "Publisher"):
         name = "orders"  # these have a name, and their address apart
     with spare(count), pytest.raises(ConfigError, match="ulimit -n"):
         make(name)

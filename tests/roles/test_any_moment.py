@@ -97,7 +97,7 @@ def test_a_client_goes_on(verb: Callable[[Any], object], url: str, blocking: Kit
     blocking.serving(add, numbers, **({"bind": address} if address else {}))
     client = blocking.client(address, timeout_s=BOUND_S)
     for where in Moments(lambda: verb(client)):
-        assert not client._driver.led, where
+        assert not client._life.driver.led, where
         assert client.call("add", 1, 2) == 3, where
         until(lambda: not client.stats()["in_flight"])
 
@@ -112,7 +112,7 @@ def test_a_publisher_goes_on(blocking: Kit) -> None:
         publisher.ready(timeout_s=BOUND_S)
 
     for where in Moments(publish):
-        assert not publisher._driver.led, where
+        assert not publisher._life.driver.led, where
         last = next(numbers)
         publisher.publish("t", last)
         for message in subscriber:
@@ -163,7 +163,7 @@ def test_a_subscriber_goes_on(blocking: Kit) -> None:
     with zmqkit.Subscriber(blocking.name) as subscriber:
         publisher.ready(timeout_s=BOUND_S)
         for number, where in enumerate(Moments(receive)):
-            assert not subscriber._driver.led, where
+            assert not subscriber._life.driver.led, where
             publisher.publish("t", number)
             for message in subscriber:
                 if message.body == number:
@@ -193,7 +193,7 @@ def test_a_service_goes_on(blocking: Kit) -> None:
         return asking.result()
 
     for where in Moments(lambda: serve(blocking.start(ask)), KeyboardInterrupt):
-        assert not service._driver.led, where
+        assert not service._life.driver.led, where
         assert serve(blocking.start(client.call, "add", 1, 2)) == 3, where
     service.close(0)
 

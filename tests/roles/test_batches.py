@@ -50,7 +50,7 @@ def test_a_batch_that_was_cancelled_sends_everything_later(
     publisher, subscriber = joined(aio)
     count, readers = 0, []
 
-    async def interrupt(_: object) -> None:
+    async def interrupt() -> None:
         raise TimeoutError
 
     async def publish() -> None:

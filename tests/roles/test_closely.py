@@ -53,7 +53,7 @@ def test_they_leave_though_nobody_comes_to_send_them(blocking: Kit, address: str
     for _ in range(3):
         publish(publisher)
         assert bodies(subscriber) == [*range(COUNT)]
-    until(lambda: not publisher._driver._flusher.awake)
+    until(lambda: not publisher._life.driver._flusher.awake)
 
 
 @pytest.mark.usefixtures("held")

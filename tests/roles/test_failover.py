@@ -318,7 +318,7 @@ def test_replies_that_come_twice_or_too_late_are_counted(stage: Stage) -> None:
 
 def has_arrived(client: Any) -> bool:
     """Whether something lies in the client's socket."""
-    ports = client._driver.driver.link._peers.values()
+    ports = client._life.driver.driver.link._peers.values()
     return any(port.socket.get(zmq.EVENTS) & zmq.POLLIN for port in ports)
 
 
@@ -337,7 +337,7 @@ def answered(fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatc
             """Have the answer arrive; gives news of the end of who sent it."""
             fake.do(lambda: fake.answer(*asked[0]))
             until(lambda: has_arrived(inner))
-            return Tell("gone", inner._place._key, fake.incarnation)
+            return Tell("gone", inner._life.place._key, fake.incarnation)
 
         return client, answer
 
@@ -348,8 +348,8 @@ def test_what_has_arrived_is_read_before_news_of_an_end(
     blocking: Kit, answered: Answered
 ) -> None:
     client, answer = answered(blocking)
-    client._place.node.let_go(client._driver)  # so that nobody reads
-    client._hear(answer(client))
+    client._life.place.node.let_go(client._life.driver)  # so that nobody reads
+    client._life.hear(answer(client))
     assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)
 
 
@@ -358,5 +358,5 @@ def test_what_has_arrived_is_read_before_news_of_an_end_in_asyncio(
 ) -> None:
     client, answer = answered(aio)
     inner = client.inner
-    aio.on_loop(lambda: inner._take(answer(inner)))  # nobody reads while it holds the loop
+    aio.on_loop(lambda: inner._life.take(answer(inner)))  # nobody reads while it holds the loop
     assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)

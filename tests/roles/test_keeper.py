@@ -109,8 +109,8 @@ def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watched(service: Any) -> None:
     """Have answers gather as if the keeper were always about to look; it does not come."""
-    service._place.node.let_go(service._driver)
-    service._driver.watched = True
+    service._life.place.node.let_go(service._life.driver)
+    service._life.driver.watched = True
 
 
 def often_watched(service: Any, fake_client: FakeClient) -> None:
@@ -119,7 +119,7 @@ def often_watched(service: Any, fake_client: FakeClient) -> None:
     def holds() -> bool:
         asked(fake_client, service, (0, "double", 0))
         fake_client.reply()
-        return bool(service._driver.watched)
+        return bool(service._life.driver.watched)
 
     until(holds)
 

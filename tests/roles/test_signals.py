@@ -63,14 +63,14 @@ def handed_over(blocking: Kit, rests: Callable[[], object]) -> Iterator[None]:
 
 def test_who_reads_sees_it(blocking: Kit) -> None:
     subscriber = blocking.subscriber(count=0)
-    with handed_over(blocking, lambda: subscriber._driver._resting):
+    with handed_over(blocking, lambda: subscriber._life.driver._resting):
         subscriber.receive(timeout_s=BOUND_S)
 
 
 def test_who_serves_sees_it(blocking: Kit) -> None:
     service = blocking.service()
     service.start()
-    with handed_over(blocking, lambda: service._driver._resting):
+    with handed_over(blocking, lambda: service._life.driver._resting):
         service.serve(timeout_s=BOUND_S)
 
 
@@ -90,7 +90,7 @@ def test_who_calls_sees_it_whoever_drives(blocking: Kit) -> None:
     client = blocking.client(timeout_s=BOUND_S)
     driving = blocking.start(client.call, "hold")
     gate.came()
-    with handed_over(blocking, lambda: client._driver._followers):
+    with handed_over(blocking, lambda: client._life.driver._followers):
         client.call("hold")
     gate.open()
     driving.result()
@@ -99,8 +99,8 @@ def test_who_calls_sees_it_whoever_drives(blocking: Kit) -> None:
 def test_who_waits_for_others_to_be_ready_sees_it_whoever_drives(blocking: Kit) -> None:
     subscriber = blocking.subscriber(count=0)
     driving = blocking.start(subscriber.receive, timeout_s=BOUND_S)
-    until(lambda: subscriber._driver.led)
-    with handed_over(blocking, lambda: subscriber._driver._news._waiters):
+    until(lambda: subscriber._life.driver.led)
+    with handed_over(blocking, lambda: subscriber._life.driver._news._waiters):
         subscriber.ready(timeout_s=BOUND_S)
     subscriber.stop()
     driving.result()

@@ -73,7 +73,7 @@ def test_one_dropped_while_the_lock_is_held_is_closed_later(blocking: Kit) -> No
     client = blocking.client()
     stream = client.stream("watched")
     assert blocking.values(stream, 1) == [0]
-    with client._driver.lock:
+    with client._life.driver.lock:
         del stream
     assert watched.closed.wait(BOUND_S)
 

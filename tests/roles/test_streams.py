@@ -297,7 +297,7 @@ def test_a_connection_made_anew_leaves_no_gap(kit: Kit) -> None:
     [(incarnation, endpoint)] = kit.core(client)._connections.known.items()
     for _ in range(5):
         for news in ("lost", "found"):
-            client._hear(Tell(news, "", incarnation, endpoint))
+            client._life.hear(Tell(news, "", incarnation, endpoint))
         values += kit.values(stream, STREAM_ITEMS // 2)
     values += kit.values(stream)
     assert values == list(range(ENOUGH))

@@ -97,7 +97,7 @@ def test_a_thread_that_is_interrupted_before_it_waits_holds_nobody_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(client._driver, "wait", interrupted)
+        patched.setattr(client._life.driver, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             client.call("hold")
     assert client.stats()["dropped"] == {"cancelled": 1}

@@ -28,7 +28,7 @@ def lose(kit: Kit, publisher: Any, topic: str, count: int) -> None:
     if isinstance(kit, AsyncKit):
         kit.on_loop(publish)
     else:
-        with publisher._driver.lock:
+        with publisher._life.driver.lock:
             publish()
 
 
@@ -215,7 +215,7 @@ def test_one_that_is_stuck_is_excluded_while_another_thread_waits_for_subscriber
     blocking.subscriber()
     publisher.ready(timeout_s=BOUND_S)
     waiting = blocking.start(publisher.ready, 5)
-    until(lambda: publisher._driver.led)
+    until(lambda: publisher._life.driver.led)
     publishing = blocking.start(publish_all, blocking, publisher, QUEUE_MESSAGES + 100)
     until(lambda: publisher.stats()["exclusions"] == 1)
     publishing.result()

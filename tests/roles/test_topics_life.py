@@ -201,8 +201,8 @@ def test_close_ends_all_waits_of_a_subscriber(kit: Kit) -> None:
 def in_verbs(kit: Kit, role: Any) -> int:
     """How many wait inside a verb, as far as can be seen."""
     if isinstance(kit, AsyncKit):
-        return len(role.inner._driver._after)
-    driver = role._driver
+        return len(role.inner._life.driver._after)
+    driver = role._life.driver
     return int(driver.led) + len(driver._news._waiters)
 
 

@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
-from zmqkit.asyncio.closing import in_thread
+from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.effects import Tell
-from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, log
-from zmqkit.errors import UsageError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
-from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
+from zmqkit.roles.handlers import call_body, check_count, instance_rows, seconds_of
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 
 
 class BoundClient:
     """A client's calls with options of their own; see `options`."""
 
-    def __init__(self, client: Client, options: CallOptions) -> None:
-        self._client = client
+    _kind = "zmqkit.asyncio.Client"
+
+    def __init__(
+        self, life: Life[LookingPlace], core: ClientCore, options: CallOptions
+    ) -> None:
+        self._life = life
+        self._core = core
         self._options = options
 
     def __repr__(self) -> str:
-        client, options = self._client, self._options
-        state = "closed" if client._closing is not None else ""
+        life, options = self._life, self._options
         limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
-        return shown("zmqkit.asyncio.Client", client.name, limits, state)
+        return shown(self._kind, life.place.name, limits, "closed" if life.closed else "")
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -44,7 +39,7 @@ class BoundClient:
         mapping that travels along. copy=False: a bytes reply of 4096 bytes or more is a
         read-only memoryview of what arrived. Raises UsageError for a wrong one.
         """
-        return BoundClient(self._client, self._options.changed(changes))
+        return BoundClient(self._life, self._core, self._options.changed(changes))
 
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """What the service's method gives for these arguments.
@@ -53,20 +48,15 @@ class BoundClient:
         QueueFull, and UsageError for what cannot travel; `error.may_have_run` says whether it
         may have run. Cancelling the task tells the service.
         """
-        client, options = self._client, self._options
-        driver = client._driver
-        if driver is None or client._closing is not None or not driver.is_here():
-            driver = client._usable()
-        future: asyncio.Future[Any] = driver.loop.create_future()
+        core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
-        sequence = client._core.submit(method, body, raw, options, future, monotonic())
-        driver.gathered()
+        future, sequence = self._life.ask(core.submit, method, body, raw, options)
         try:
             value = await future
         except asyncio.CancelledError:
-            client._cancel(sequence)
+            self._life.end(core.cancel, sequence)
             raise
-        return bytes(value) if type(value) is memoryview and self._options.copy else value
+        return bytes(value) if type(value) is memoryview and options.copy else value
 
     def stream(self, method: str, /, *args: object, **kwargs: object) -> Stream:
         """The values that the service's method gives one by one, as they come.
@@ -76,31 +66,27 @@ class BoundClient:
         came before it; PeerLost if the instance is lost once it has begun. Leaving the loop
         early, or `close`, ends the generator. A plain method is a stream of one value.
         """
-        client, options = self._client, self._options
-        driver = client._usable()
-        body, raw = call_body(method, args, kwargs, options)
-        call = client._core.stream(method, body, raw, options, monotonic())
-        driver.gathered()
-        return Stream(client, call)
+        body, raw = call_body(method, args, kwargs, self._options)
+        call = self._life.submit(self._core.stream, method, body, raw, self._options)
+        return Stream(self._life, self._core, call)
 
     async def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until it has run or time is over.
 
         Returns at once. What became of it is in `stats` and in the log.
         """
-        client, options = self._client, self._options
-        driver = client._usable()
-        body, raw = call_body(method, args, kwargs, options)
-        client._core.submit(method, body, raw, options, None, monotonic(), oneway=True)
-        driver.gathered()
+        body, raw = call_body(method, args, kwargs, self._options)
+        submit = partial(self._core.submit, oneway=True)
+        self._life.submit(submit, method, body, raw, self._options, None)
 
 
-class Client(BoundClient):
+class Client(BoundClient, Role[LookingPlace]):
     """Calls the service of a name, wherever its instances are, or the one at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
     take. wait_s: how long it waits for a first instance. insecure: use instances on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value.
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value. It looks for
+    instances once it is opened: by its `async with` block, or else by the first verb.
     """
 
     def __init__(
@@ -111,30 +97,23 @@ class Client(BoundClient):
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
     ) -> None:
-        super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = LookingPlace("service", name, insecure=insecure)
-        self._core = ClientCore(name, draw_incarnation())
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._driver: AioDriver | None = None
-        self._process = current_process()
-        self._closing: asyncio.Future[int] | None = None
-
-    @property
-    def name(self) -> str:
-        """The name or URL it calls."""
-        return self._place.name
+        options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
+        place = LookingPlace("service", name, insecure=insecure)
+        core = ClientCore(name, draw_incarnation())
+        life = Life(f"client of {name!r}", place, core, hear=core.hear)
+        super().__init__(life, core, options)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; gives how many can be."""
         check_count(count)
-        driver = self._usable()
-        future: asyncio.Future[int] = driver.loop.create_future()
-        limit = end_of(timeout_s) - monotonic()
-        driver.perform(self._core.await_ready(count, future, limit, monotonic()))
+        limit_s = seconds_of(timeout_s)
+        future, _ = self._life.ask(self._await_ready, count, limit_s)
         try:
-            return await future
-        finally:
-            self._core.await_no_more(future)
+            ready: int = await future
+        except asyncio.CancelledError:
+            self._life.end(self._core.give_up, future)
+            raise
+        return ready
 
     def instances(self) -> list[dict[str, object]]:
         """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
@@ -149,88 +128,14 @@ class Client(BoundClient):
 
         Gives how many calls were left unsettled; they end with CallCancelled.
         """
-        if self._closing is None:
-            self._process.check()
-            self._closing = asyncio.ensure_future(self._close(end_of(timeout_s)))
-            return await asyncio.shield(self._closing)  # who ends the wait ends no close
-        await asyncio.wait([self._closing])  # however it ended
-        return 0
+        core = self._core
+        return await self._life.close(
+            timeout_s,
+            lambda: core.in_flight,
+            core.close,
+            drained=lambda: not core.in_flight,
+            says="with {} calls unsettled".format,
+        )
 
-    async def _close(self, until: float) -> int:
-        driver = self._driver
-        if driver is None:
-            return 0
-        try:
-            await driver.drive_until(lambda: not self._core.in_flight, until)
-        finally:
-            unsettled = await self._let_go(driver)  # when it is cancelled, too
-        return unsettled
-
-    async def _let_go(self, driver: AioDriver) -> int:
-        self._driver = None
-        unsettled = self._core.in_flight
-        driver.driver.perform(self._core.close())
-        driver.close()
-        driver.driver.link.close(0)
-        await in_thread(self._place.release)
-        if unsettled:
-            log.warning("client of %r closed with %d calls unsettled", self.name, unsettled)
-        return unsettled
-
-    async def __aenter__(self) -> Self:
-        self._usable()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    # What the driver asks for
-
-    def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        """End the futures of these calls."""
-        future: Any
-        for future, value, error in outcomes:
-            if future.done():
-                continue  # its task was cancelled
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
-
-    def _cancel(self, sequence: int) -> None:
-        if self._driver is not None:
-            self._driver.perform(self._core.cancel(sequence, monotonic()))
-
-    def _usable(self) -> AioDriver:
-        """The driver, started on the running loop at first use; else UsageError."""
-        if self._closing is not None:
-            raise UsageError(f"the client of {self.name!r} is closed; make a new one")
-        self._process.check()
-        loop = asyncio.get_running_loop()
-        if self._driver is None:
-            self._loop = loop
-            self._driver = AioDriver(
-                Driver(self._core, self._place.open(), Hands(settle=self._settle)), loop
-            )
-            self._place.listen(self._hear)
-        elif loop is not self._loop:
-            raise UsageError(
-                f"the client of {self.name!r} belongs to another event loop; make one in each"
-            )
-        return self._driver
-
-    def _hear(self, tell: Tell) -> None:
-        """Take the node's news, from its thread to the loop."""
-        assert self._loop is not None
-        with suppress(RuntimeError):  # its loop is closed
-            self._loop.call_soon_threadsafe(self._take, tell)
-
-    def _take(self, tell: Tell) -> None:
-        if self._driver is not None:
-            self._driver.driver.catch_up(monotonic())
-            self._driver.perform(self._core.hear(tell, monotonic()))
+    def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:
+        self._life.perform(self._core.await_ready(count, waiter, limit_s, now))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +11,9 @@ from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from zmqkit.asyncio.client import Client
+    from zmqkit.asyncio.role import Life
+    from zmqkit.core.calls.client import ClientCore
+    from zmqkit.roles.places import LookingPlace
 
 
 class Stream(AsyncIterator[Any]):
@@ -23,25 +24,24 @@ class Stream(AsyncIterator[Any]):
     it is when a task that waits for a value is cancelled.
     """
 
-    def __init__(self, client: Client, call: StreamCall) -> None:
-        self._client = client
+    def __init__(self, life: Life[LookingPlace], core: ClientCore, call: StreamCall) -> None:
+        self._life = life
+        self._core = core
         self._call = call
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        core, call = self._client._core, self._call
+        core, call = self._core, self._call
         while not call.values:
             if call.over:
                 error, call.error = call.error, None
-                if error is not None:
-                    raise error
-                raise StopAsyncIteration
+                raise error or StopAsyncIteration
             await self._wait()
         value = core.take(call)
-        if core.owes_credit and self._client._driver is not None:
-            self._client._driver.soon()
+        if core.owes_credit:
+            self._life.soon()
         return bytes(value) if type(value) is memoryview and call.options.copy else value
 
     async def close(self) -> None:
@@ -65,22 +65,15 @@ class Stream(AsyncIterator[Any]):
 
     def __del__(self) -> None:
         # On any thread, and perhaps when the loop is gone.
-        client, call = self._client, self._call
-        loop = client._loop
-        if call.over or client._process.forked or loop is None or loop.is_closed():
-            return
-        loop.call_soon_threadsafe(client._cancel, call.sequence)
+        life, call = self._life, self._call
+        if not call.over:
+            life.on_loop(life.end, self._core.cancel, call.sequence)
 
     async def _wait(self) -> None:
         """Wait for something to come, or for the end."""
-        call, driver = self._call, self._client._driver
-        if driver is None or not driver.is_here():
-            driver = self._client._usable()  # says what is wrong
-        if call.listener is not None:
+        if self._call.listener is not None:
             raise UsageError("another task waits for this stream; read it in one alone")
-        future: asyncio.Future[None] = driver.loop.create_future()
-        self._client._core.listen(call, future, monotonic())
-        driver.soon()
+        future, _ = self._life.ask(self._core.listen, self._call)
         try:
             await future
         except asyncio.CancelledError:
@@ -91,6 +84,6 @@ class Stream(AsyncIterator[Any]):
         """Cancel the call if it goes on, and forget what came."""
         call = self._call
         if not call.over:
-            self._client._cancel(call.sequence)
+            self._life.end(self._core.cancel, call.sequence)
         call.values.clear()
         call.error = None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
+from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit.blocking.closing import is_too_late, keep, let_go
-from zmqkit.core.effects import Effect
+from zmqkit.blocking.role import BoundRole, Life
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
-from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
-from zmqkit.roles.places import BoundPlace, release_node, shown
+from zmqkit.roles.places import BoundPlace
 
 
 class Batch:
@@ -29,8 +26,8 @@ class Batch:
     before they leave is before them.
     """
 
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
+    def __init__(self, send: Callable[[Gathering], None]) -> None:
+        self._send = send
         self._gathering = Gathering()
         self._is_open = False
 
@@ -50,23 +47,26 @@ class Batch:
         trace: TracebackType | None,
     ) -> None:
         self._is_open = False
-        self._publisher._send(self._gathering)
+        self._send(self._gathering)
 
     def _publish(self, topic: str, body: object) -> None:
         if not self._is_open:
             raise UsageError("a batch gathers inside its with block alone; begin a new one")
         if self._gathering.add(topic, body):
-            self._publisher._send(self._gathering)
+            self._send(self._gathering)
 
 
-class Publisher:
+class Publisher(BoundRole):
     """Sends messages by topic to all subscribers of its name, who find it by themselves.
 
     name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
     keep up loses messages, counted at its side; `block` waits for the slowest, and no longer
     than `stall_s` for one that is stuck. bind, insecure and advertise are those of a Service.
-    Raises UsageError or ConfigError for a wrong value.
+    Raises UsageError or ConfigError for a wrong value. It can be found once it is opened: by
+    its `with` block, or else by the first verb.
     """
+
+    _kind = "zmqkit.Publisher"
 
     def __init__(
         self,
@@ -80,45 +80,25 @@ class Publisher:
     ) -> None:
         waits = check_policy(policy, stall_s)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        self._place = BoundPlace(
+        place = BoundPlace(
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(
-            self._place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
+            place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
         )
-        self._audience = self._core.audience
-        self._quick = self._core.gathering.quick
-        self._driver = BlockingDriver(
-            Driver(self._core, self._place.open()), awake=False, pace=self._core.pace
+        self._quick = self._core.quick
+        self._life = Life(
+            f"publisher {name!r}",
+            place,
+            self._core,
+            about=self._core.about,
+            pace=self._core.pace,
+            awake=False,
+            kept=True,
         )
-        self._core.about.update(self._place.about())
-        self._closing = threading.Lock()
-        self._closed = False
-        self._keeper = keep(self._driver)
-        self._place.announce()
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else self.endpoint
-        return shown("zmqkit.Publisher", self.name, state)
-
-    @property
-    def name(self) -> str:
-        """What subscribers look up."""
-        return self._place.name
-
-    @property
-    def incarnation(self) -> int:
-        """The number that tells this object from all others of its name."""
-        return self._place.incarnation
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as another program reaches it.
-
-        When it listens on all interfaces, it is the address that is advertised, or the best one
-        that this machine had then.
-        """
-        return self._place.endpoint
+        self._lock = self._life.lock
+        self._process = self._life.process
+        self._waits = waits
 
     def publish(self, topic: str, body: object) -> None:
         """Send a message to every subscriber of the topic; it leaves at once.
@@ -127,27 +107,23 @@ class Publisher:
         until a packet is full. topic: text without NUL, 256 bytes at most. Raises UsageError
         for what cannot travel.
         """
-        driver = self._driver
-        if driver.process.forked:
-            driver.process.check()
-        # After each flush a topic has no room, and only a flush blocks or closes the publisher.
-        with driver.lock:
+        # What `Life.post` does, written out for nearly every message of a loop. After each
+        # flush a topic has no room, and only a flush blocks or closes the publisher.
+        if self._process.forked:
+            self._process.check()
+        with self._lock:
             if self._quick(topic, body):
                 return
-        if self._audience.load >= self._audience.limit:
+        if self._waits and self._core.blocked:
             self._wait_for_room()
-        with driver.lock:
-            if driver.retired:
-                driver.check_open()
-            now = time.monotonic()
-            driver.post(self._core.publish_soon(topic, body, now), now)
+        self._life.post(self._core.publish_soon, topic, body)
 
     def batch(self) -> Batch:
         """A context manager in which `publish` gathers, which is several times as fast.
 
         `with publisher.batch() as batch: batch.publish(topic, body)`
         """
-        return Batch(self)
+        return Batch(self._send)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` subscribers have joined; gives how many have.
@@ -157,73 +133,37 @@ class Publisher:
         that is heard of; to wait for a certain new one, use that subscriber's own `ready`.
         """
         check_count(count)
-        self._driver.process.check()
-        with self._driver.lock:
-            self._driver.check_open()
-            self._driver.command([], time.monotonic())  # what gathers leaves before the wait
+        self._life.command(self._core.flush)  # what gathers leaves before the wait
         wait = JoinWait(self._core, count)
-        self._driver.drive_until(wait.is_over, end_of(timeout_s))
+        self._life.wait(wait.is_over, end_of(timeout_s))
         return wait.joined
 
     def stats(self) -> dict[str, object]:
         """Counters; accepted = handed_over + queued + dropped, always."""
-        self._driver.process.check()
-        with self._driver.lock:
-            return self._core.stats()
+        return self._life.look(self._core.stats)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Wait up to `timeout_s` until all subscribers have received everything, and let go.
 
         Gives how many had not, as far as is known; what is under way to them may still leave.
         """
-        self._driver.process.check()
-        if is_too_late():
-            return 0
-        left = 0
-        with self._closing:
-            if not self._closed:
-                until = end_of(timeout_s)
-                driver, audience = self._driver, self._audience
-                with driver.lock:
-                    now = time.monotonic()
-                    driver.driver.flush(now)
-                    driver.command(self._core.leave(now), now)
-                self._place.withdraw()
-                driver.drive_until(lambda: not audience.joined_count, until)
-                left = audience.joined_count
-                let_go(self._driver, self._keeper, self._close, until, linger_s=LEAVE_S)
-                self._place.release()
-                release_node(self._keeper)
-        if left:
-            log.warning("publisher %r closed before %s", self.name, unserved(left))
-        return left
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _close(self) -> list[Effect]:
-        self._closed = True
-        return self._core.close()
+        core, life = self._core, self._life
+        return life.close(
+            timeout_s,
+            lambda: core.joined_count,
+            core.close,
+            leave=core.leave,
+            drain=lambda until: life.wait(lambda: not core.joined_count, until),
+            linger_s=lambda left_s: LEAVE_S,
+            says=unserved,
+        )
 
     def _send(self, gathering: Gathering) -> None:
         """Send what a batch gathered, waiting for room where there is none."""
-        driver, packets = self._driver, deque(gathering.take())
-        driver.process.check()
+        packets = deque(gathering.take())
         try:
             while packets:
-                with driver.lock:
-                    driver.check_open()
-                    now = time.monotonic()
-                    driver.driver.flush(now)  # what was published before it
-                    driver.post(self._core.send_some(packets, now), now)
+                self._life.post(self._core.send_some, packets)
                 if packets:
                     self._wait_for_room()
         finally:
@@ -231,4 +171,4 @@ class Publisher:
 
     def _wait_for_room(self) -> None:
         """Drive until the slowest subscriber is near enough, or is excluded."""
-        self._driver.drive_until(lambda: not self._core.blocked, end_of(None))
+        self._life.wait(lambda: not self._core.blocked, inf)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
+from zmqkit.blocking.seat import Seat
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hands
+from zmqkit.errors import UsageError
 from zmqkit.limits import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer
 from zmqkit.roles.handlers import Handler, Handlers, run_plain
@@ -26,17 +28,19 @@ Given = TypeVar("Given")
 
 
 class Runner:
-    """Requests in hand, and generators under way.
+    """Requests in hand, and generators under way; they run in so many threads of a pool, or, if
+    there are none, in the one that serves.
 
-    stopping: whoever serves is to return. closed: nothing is answered any more; it becomes so
-    under the driver's lock.
+    stopping: whoever serves is to return.
     """
 
-    def __init__(self, core: ServiceCore, handlers: Handlers) -> None:
+    def __init__(self, core: ServiceCore, handlers: Handlers, threads: int, name: str) -> None:
         self.stopping = False
-        self.closed = False
         self._core = core
         self._handlers = handlers
+        self._threads = threads
+        self._name = name
+        self._seat = Seat()
         self._made_driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
@@ -50,16 +54,42 @@ class Runner:
         """What the driver asks for."""
         return Hands(handle=self._handle, advance=self._advance, abort=self._abort)
 
-    def begin(self, driver: BlockingDriver, threads: int, name: str) -> None:
-        """Work for this driver; with so many threads of a pool, or in those that serve."""
+    def begin(self, driver: BlockingDriver) -> None:
+        """Work for this driver."""
         self._made_driver = driver
-        if threads:
+        if self._threads:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._pool = ThreadPoolExecutor(threads, name)
+            self._pool = ThreadPoolExecutor(self._threads, self._name)
 
     def serve(self, until: float) -> None:
-        """Wait for requests and run them."""
+        """Wait for requests and run them; UsageError while another thread does."""
+        if not self._seated(self._serve, until):
+            raise UsageError("another thread serves already; use concurrency= for more at once")
+
+    def drain(self, until: float) -> None:
+        """Answer what was accepted, while time is left, in place of whoever serves."""
+        self.stopping = True
+        self._driver.wake()
+        self._seated(self._drain, until, until)
+
+    def _seated(
+        self, work: Callable[[float], None], until: float, seated_by: float = -inf
+    ) -> bool:
+        """Work as the one thread that may; false if another one stays for too long."""
+        me = object()
+        try:
+            if not self._seat.take(me, seated_by):
+                return False
+            work(until)
+        finally:
+            if self._seat.holder is me:
+                self.stopping = False
+                self._seat.holder = None
+                self._seat.tell()
+        return True
+
+    def _serve(self, until: float) -> None:
         driver = self._driver
         self._tell_of_interrupted()
         self._may_lack = True  # an interrupt may keep something from being run or answered
@@ -70,8 +100,8 @@ class Runner:
                 self._step(self._steps.popleft())
         self._may_lack = False
 
-    def drain(self, until: float) -> None:
-        """Answer what was accepted, while time is left.
+    def _drain(self, until: float) -> None:
+        """Answer what was accepted.
 
         Not after an interrupt: what waits for the one place that it holds moves on sooner.
         """
@@ -132,7 +162,7 @@ class Runner:
             answer = self._run(run_plain, request)
             now = time.monotonic()
             with driver.lock:
-                if self.closed:
+                if self._driver.retired:
                     return
                 driver.driver.perform(self._core.handled([(request, answer)], now))
                 runs = 0
@@ -150,7 +180,7 @@ class Runner:
     def _answer(self, request: Request) -> None:
         answer = self._run(run_plain, request)
         with self._driver.lock:
-            if not self.closed:
+            if not self._driver.retired:
                 now = time.monotonic()
                 self._driver.command(self._core.handled([(request, answer)], now), now)
 
@@ -161,13 +191,13 @@ class Runner:
         """
         driver, begun, held = self._driver, time.monotonic(), 0
         until = begun + STEP_S
-        while not (request.cancelled or self.closed):
+        while not (request.cancelled or self._driver.retired):
             answer = self._run(next_value, request)
             now = time.monotonic()
             runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
             self._quick_runs[request.method] = runs
             with driver.lock:
-                if self.closed:
+                if self._driver.retired:
                     break
                 if answer is None or not is_value(answer):
                     del self._generators[request.ticket]
@@ -185,7 +215,7 @@ class Runner:
         self._run(_close, request)
         with driver.lock:
             self._generators.pop(request.ticket, None)
-            if not self.closed:
+            if not self._driver.retired:
                 now = time.monotonic()
                 driver.command(self._core.ended(request, None, now), now)
 
@@ -207,7 +237,7 @@ class Runner:
         suspended: list[StreamRequest] = []
         with driver.lock:
             self._find_lacking()
-            while self._interrupted and not self.closed:
+            while self._interrupted and not self._driver.retired:
                 request, answer = self._interrupted[-1]
                 if isinstance(request, StreamRequest):
                     if self._generators.pop(request.ticket, None) is not None:

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import inf
-from types import TracebackType
-from typing import Self
 
-from zmqkit.blocking.closing import is_too_late, keep, let_go
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.blocking.role import Life, Role
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Hands
 from zmqkit.errors import UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
-from zmqkit.roles.messages import (
-    Gap,
-    Hand,
-    Message,
-    check_callback,
-    check_reader,
-    is_async,
-    label_of,
-    name_of,
-    publisher_rows,
-    stats_of,
-)
-from zmqkit.roles.places import LookingPlace, draw_incarnation, release_node, shown
+from zmqkit.roles.messages import Gap, Message, Reader, check_callback, check_reader, is_async
+from zmqkit.roles.places import LookingPlace, draw_incarnation
 
 
-class Subscriber:
+class Subscriber(Role[LookingPlace]):
     """Receives messages by topic from every publisher of a name, wherever these are.
 
     name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
     topics; all topics unless told. latest: keep the latest message of each topic alone. copy:
     with False, a long bytes body is a read-only memoryview of what arrived. on_gap: called with
     a Gap, by the thread that reads, before its next message. insecure: use publishers on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value.
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value. It subscribes
+    once it is opened: by its `with` block, or else by the first verb.
     """
+
+    _kind = "zmqkit.Subscriber"
 
     def __init__(
         self,
@@ -55,49 +41,34 @@ class Subscriber:
         insecure: bool | None = None,
     ) -> None:
         check_reader(latest, copy, on_gap)
-        self._place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
-        self._label = name_of(name)
+        place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
-        self._copy = copy
-        self._on_gap = on_gap
-        self._hand = Hand()
-        self._core.held = self._hand.__len__
-        self._driver = BlockingDriver(
-            Driver(
-                self._core,
-                self._place.open(),
-                Hands(watch=self._place.watch),
-                receive_all=self._core.receive_all,
-            ),
+        self._reader = Reader(self._core, name, copy=copy, on_gap=on_gap)
+        self._life = Life(
+            f"subscriber to {name!r}",
+            place,
+            self._core,
+            Hands(watch=place.watch),
+            hear=self._core.hear,
+            receive_all=self._core.receive_all,
             awake=False,
+            kept=True,
         )
-        self._closing = threading.Lock()
-        self._closed = False
         self._stopping = False
-        self._keeper = keep(self._driver)
-        self._place.listen(self._hear)
-
-    def __repr__(self) -> str:
-        return shown("zmqkit.Subscriber", self.name, "closed" if self._closed else "")
-
-    @property
-    def name(self) -> str:
-        """The name or URL it listens to."""
-        return self._place.name
 
     def __iter__(self) -> Iterator[Message]:
         """Messages as they come, until `stop` or `close`."""
-        self._check_open()
+        self._life.open()
         return chain.from_iterable(self._hands())  # in C, but for a packet at a time
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
         until = end_of(timeout_s)
-        for message in self._hand.messages:
+        for message in self._reader.messages:
             return message
-        self._check_open()
+        self._life.open()
         while self._reach(until):
-            for message in self._hand.messages:
+            for message in self._reader.messages:
                 return message  # unless another reader was sooner
         return None
 
@@ -111,14 +82,14 @@ class Subscriber:
                 f"the callback {callback!r} is async def; use zmqkit.asyncio.Subscriber, or a "
                 "plain def here"
             )
-        until = end_of(timeout_s)
-        self._check_open()
+        life, until = self._life, end_of(timeout_s)
+        life.open()
         while True:
-            for message in self._hand.messages:
+            for message in self._reader.messages:
                 callback(message)
-                if self._stopping or time.monotonic() >= until:
+                if self._stopping or life.is_past(until):
                     break  # the rest is the next reader's
-            if time.monotonic() >= until or not self._reach(until):
+            if life.is_past(until) or not self._reach(until):
                 return
 
     def stop(self) -> None:
@@ -128,127 +99,57 @@ class Subscriber:
         reader; `close` ends all.
         """
         self._stopping = True
-        if not self._closed:
-            self._driver.wake()  # without the lock: a signal handler may call this
+        self._life.wake()
 
     def subscribe(self, *topics: str) -> None:
         """Receive topics with these beginnings too."""
-        self._command(lambda now: self._core.subscribe(topics, now))
+        self._life.command(self._core.subscribe, topics)
 
     def unsubscribe(self, *topics: str) -> None:
         """Receive topics with these beginnings no longer; what came already is kept."""
-        self._command(lambda now: self._core.unsubscribe(topics))
+        self._life.command(lambda now: self._core.unsubscribe(topics))
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` publishers have all subscriptions; gives how many have."""
         check_count(count)
-        self._check_open()
-        sources = self._core.sources
-        self._driver.drive_until(
-            lambda: sources.up_count >= count or self._closed, end_of(timeout_s)
-        )
-        return sources.up_count
+        core, life = self._core, self._life
+        life.open()
+        life.wait(lambda: core.up_count >= count or life.closed, end_of(timeout_s))
+        return core.up_count
 
     def publishers(self) -> list[dict[str, object]]:
         """The publishers in use: label, address, state (`up` has all subscriptions)."""
-        self._driver.process.check()
-        with self._driver.lock:
-            return publisher_rows(self._label, self._core)
+        return self._life.look(self._reader.rows)
 
     def stats(self) -> dict[str, object]:
         """Counters; received = delivered + queued + dropped, always."""
-        self._driver.process.check()
-        with self._driver.lock:
-            return stats_of(self._core, self._hand)
+        return self._life.look(self._reader.stats)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Let go; gives how many messages nobody has read, which are dropped."""
-        self._driver.process.check()
-        if is_too_late():
-            return 0
-        with self._closing:
-            if self._closed:
-                return 0
-            unread = 0
-
-            def close() -> list[Effect]:
-                nonlocal unread
-                self._closed = True
-                in_hand = self._hand.drop()
-                unread = self._core.queued + in_hand
-                return self._core.close(in_hand)
-
-            until = end_of(timeout_s)
-            let_go(self._driver, self._keeper, close, until)
-            self._place.release()
-            release_node(self._keeper)
-            return unread
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        return self._life.close(timeout_s, self._reader.left, self._reader.close)
 
     def _hands(self) -> Iterator[Iterator[Message]]:
         while True:
-            yield self._hand.messages  # what one reader leaves there is the next one's
+            yield self._reader.messages  # what one reader leaves there is the next one's
             if not self._reach(inf):
                 return
 
     def _reach(self, until: float) -> bool:
         """Take messages into the hand, waiting for some; false when there will be none."""
-        driver = self._driver
-        driver.process.check()
-        while not (self._stopping or self._closed):
-            with driver.lock:
-                if self._closed:
-                    break
-                gaps = self._core.gaps()
-                taken = bool(len(self._hand))  # by another reader
-                if not (taken or gaps):
-                    delivery, effects = self._core.take()
-                    if effects:
-                        driver.command(effects, time.monotonic())
-                    if delivery is not None:
-                        publisher = label_of(self._label, delivery.publisher)
-                        self._hand.take(delivery, publisher, copy=self._copy)
-                        taken = True
-            for publisher_of, topic, count in gaps:
-                if self._on_gap is not None:
-                    self._on_gap(Gap(topic, label_of(self._label, publisher_of), count))
+        life = self._life
+        while not (self._stopping or life.closed):
+            gaps, taken = life.decide(self._reader.look)
+            self._reader.tell(gaps)
             if taken:
                 return True
             if gaps:
                 continue
-            if time.monotonic() >= until:
+            if life.is_past(until):
                 return False
-            driver.drive_until(self._has_news, until)
+            life.wait(self._has_news, until)
         self._stopping = False
         return False
 
     def _has_news(self) -> bool:
-        return self._core.has_messages or self._stopping or self._closed
-
-    def _command(self, command: Callable[[float], list[Effect]]) -> None:
-        self._driver.process.check()
-        with self._driver.lock:
-            self._driver.check_open()
-            now = time.monotonic()
-            self._driver.command(command(now), now)
-
-    def _check_open(self) -> None:
-        self._driver.process.check()
-        if self._closed:
-            raise UsageError(f"the subscriber to {self.name!r} is closed; make a new one")
-
-    def _hear(self, tell: Tell) -> None:
-        with self._driver.lock:
-            if not self._closed:
-                now = time.monotonic()
-                self._driver.command(self._core.hear(tell, now), now)
+        return self._core.has_messages or self._stopping or self._life.closed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Container
 from contextlib import suppress
 from functools import partial
 
@@ -60,7 +60,8 @@ class Engine:
         zeroconf = self._zeroconf.zeroconf
         self._confine(zeroconf)
         if before is not None:
-            self._inherit(before)
+            links = {None, 0, *(each.index for each in self._ours)}
+            before.tell_all(zeroconf, links)
         self._browser = self._browse(zeroconf, DNSQuestionType.QM)
         self._tasks = [
             asyncio.create_task(self._ask_as_newcomer()),
@@ -102,6 +103,16 @@ class Engine:
             self._unqueue(info)
             self._follow(incarnation, await self._zeroconf.async_unregister_service(info))
 
+    def tell_all(self, other: Zeroconf, links: Container[int | None]) -> None:
+        """Have another one know all that was heard, but for addresses of other links."""
+        heard = self._zeroconf.zeroconf.cache
+        other.cache.async_add_records(
+            record
+            for name in heard.names()
+            for record in heard.entries_with_name(name)
+            if getattr(record, "scope_id", None) in links
+        )
+
     async def close(self, *, farewell: bool) -> None:
         """Let go of sockets and tasks; with a farewell, which takes 0.25 s, withdraw all."""
         zeroconf = self._zeroconf.zeroconf
@@ -119,17 +130,6 @@ class Engine:
             await asyncio.gather(*self._tasks, *goodbyes, return_exceptions=True)
         finally:
             await self._zeroconf.async_close()
-
-    def _inherit(self, before: Engine) -> None:
-        """Know all that it has heard, but for addresses of links that are gone."""
-        heard = before._zeroconf.zeroconf.cache
-        links = {None, 0, *(each.index for each in self._ours)}
-        self._zeroconf.zeroconf.cache.async_add_records(
-            record
-            for name in heard.names()
-            for record in heard.entries_with_name(name)
-            if getattr(record, "scope_id", None) in links
-        )
 
     async def _run(self, *, unicast: bool) -> AsyncZeroconf:
         """Run zeroconf; with `unicast` it only asks, from ports of its own.

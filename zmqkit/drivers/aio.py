@@ -91,12 +91,13 @@ class AioDriver:
                 self.soon()
 
     def close(self) -> None:
-        """Stop driving; the link stays open."""
+        """Stop driving, and tell those whose wait is over by that; the link stays open."""
         self._closed = True
         atexit.unregister(self._exit)
         self.loop.remove_reader(self.driver.link.fileno())
         if self._timer is not None:
             self._timer.cancel()
+        self._tell()
 
     async def drive_until(self, done: Callable[[], bool], until: float) -> None:
         """Wait until `done`, which is asked after each turn, or the time `until`."""
@@ -155,6 +156,9 @@ class AioDriver:
     def _look_around(self) -> None:
         """Know when to do what is due, and tell those whose wait is over."""
         self._arm()
+        self._tell()
+
+    def _tell(self) -> None:
         for reached, done in self._after.items():
             if done():
                 reached.set()

@@ -52,17 +52,24 @@ class Waiter:
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    awake: a wait may begin awake, which pays where somebody waits for an answer. pace: the
-    core's, if something may gather in it that nobody waits for. attentive: the
-    leader wants to look around after each command of another thread. watched:
-    the keeper is about to look whether a thread drives, within KEEPER_S.
+    lock: the role's. awake: a wait may begin awake, which pays where somebody waits for an
+    answer. pace: the core's, if something may gather in it that nobody waits for. attentive:
+    the leader wants to look around after each command of another thread. watched: the keeper is
+    about to look whether a thread drives, within KEEPER_S.
     """
 
-    def __init__(self, driver: Driver, *, awake: bool = True, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        lock: threading.Lock,
+        *,
+        awake: bool = True,
+        pace: Pace | None = None,
+    ) -> None:
         self.driver = driver
-        self.lock = threading.Lock()
+        self.lock = lock
         self._pace = pace or Pace()
-        self._flusher = Flusher(self.lock, self._flush_due, self._pace.hold_s)
+        self._flusher = Flusher(self.lock, self._flush_due)
         self._news = threading.Condition(self.lock)
         self.retired = False
         self.turns = 0
@@ -119,7 +126,7 @@ class BlockingDriver:
                 self._flusher.wake()
             return
         gathered = self._pace.due_at < inf
-        if gathered or self.driver.unsent:
+        if gathered or self.driver.unsent or not effects:
             self.driver.flush(now)
         self.driver.perform(effects)
         self._pace.sent(time.monotonic())

@@ -16,23 +16,17 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from zmqkit.drivers.fork import current_process
-from zmqkit.limits import CLOSE_S
+from zmqkit.limits import CLOSE_S, HOLD_S
 
 
 class Flusher:
     """One role's thread of that kind. awake: it looks, or is about to."""
 
-    def __init__(
-        self, lock: threading.Lock, flush: Callable[[float], bool], hold_s: float
-    ) -> None:
-        """`flush`: sends what is due, with the lock; gives whether anything gathers.
-
-        hold_s: for how long what gathers waits for more.
-        """
+    def __init__(self, lock: threading.Lock, flush: Callable[[float], bool]) -> None:
+        """`flush`: sends what is due, with the lock; returns whether anything gathers."""
         self.awake = False
         self._lock = lock
         self._flush = flush
-        self._hold_s = hold_s
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._started = False
         self._process = current_process()
@@ -60,7 +54,7 @@ class Flusher:
 
     def _looks(self) -> bool:
         """Look once, in a moment; whether to look again."""
-        time.sleep(self._hold_s)
+        time.sleep(HOLD_S)
         if not self._lock.acquire(blocking=False):
             return True  # whoever has it is sending, or publishes on
         try:
@@ -73,6 +67,6 @@ class Flusher:
         """The process ends; a thread that has the lock by now may never give it back."""
         if not self._process.forked and self._lock.acquire(timeout=CLOSE_S):
             try:
-                self._flush(time.monotonic() + self._hold_s)  # when all that gathers is due
+                self._flush(time.monotonic() + HOLD_S)  # when all that gathers is due
             finally:
                 self._lock.release()

@@ -20,7 +20,10 @@ _numbers = itertools.count(1)
 
 
 class MemoryLink:
-    """A `Link` to `memory://NAME` addresses of this process."""
+    """A `Link` to `memory://NAME` addresses of this process.
+
+    `join`, `part`, `put` and `subscribe` are for the link at the other end, under the one lock.
+    """
 
     def __init__(
         self, identity: int, *, topics: bool = False, packets_max: int = 2 * CREDIT
@@ -63,7 +66,7 @@ class MemoryLink:
                 return
             theirs = b"\x00" + next(_numbers).to_bytes(8, "big")
             self._ends[peer] = (other, theirs)
-            other._ends[theirs] = (self, peer)
+            other.join(theirs, self, peer)
             self._changed(peer, up=True)
 
     def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
@@ -74,9 +77,7 @@ class MemoryLink:
             if other is not None:
                 kept = [message for message in self._inbox if message[0] != peer]
                 self._inbox = deque(kept)
-                other[0]._ends.pop(other[1], None)
-                other[0]._unsubscribe(other[1])
-                other[0]._changed(other[1], up=False)
+                other[0].part(other[1])
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
         """Put the frames in the other end's queue; false when it is gone or full.
@@ -89,31 +90,42 @@ class MemoryLink:
                 for each, prefixes in self._prefixes.items():
                     if start.startswith(tuple(prefixes)):
                         near, theirs = self._ends[each]
-                        near._put(theirs, frames, self._packets_max)
+                        near.put(theirs, frames, self._packets_max)
                 return True
             end = self._ends.get(peer)
             if end is None:
                 return False
             if self._topics:
-                return end[0]._subscribe(end[1], frames, self._packets_max)
-            return end[0]._put(end[1], frames, self._packets_max)
+                return end[0].subscribe(end[1], frames, self._packets_max)
+            return end[0].put(end[1], frames, self._packets_max)
 
-    def _put(self, peer: PeerId, frames: Frames, packets_max: float) -> bool:
+    def join(self, peer: PeerId, other: MemoryLink, theirs: PeerId) -> None:
+        """Know an end that has connected here."""
+        self._ends[peer] = (other, theirs)
+
+    def part(self, peer: PeerId) -> None:
+        """Know an end that has disconnected no longer."""
+        self._ends.pop(peer, None)
+        self._unsubscribe(peer)
+        self._changed(peer, up=False)
+
+    def put(self, peer: PeerId, frames: Frames, packets_max: float) -> bool:
+        """Take the frames in; false when so many packets wait already."""
         if len(self._inbox) >= packets_max:
             return False
         self._inbox.append((peer, frames))
         self._wake()
         return True
 
-    def _subscribe(self, peer: PeerId, frames: Frames, packets_max: int) -> bool:
+    def subscribe(self, peer: PeerId, frames: Frames, packets_max: int) -> bool:
         """Take what a subscriber sent: like ZeroMQ, tell of it as everybody's, and once."""
         first, prefix = bytes(frames[0][:1]), bytes(frames[0][1:])
         if first not in (b"\x00", b"\x01"):
-            return self._put(EVERY_PEER, frames, packets_max)
+            return self.put(EVERY_PEER, frames, packets_max)
         prefixes = self._prefixes.setdefault(peer, set())
         if (prefix in prefixes) == (first == b"\x01"):
             return True  # as it is already
-        if not self._shared(peer, prefix) and not self._put(EVERY_PEER, frames, packets_max):
+        if not self._shared(peer, prefix) and not self.put(EVERY_PEER, frames, packets_max):
             return False
         (prefixes.add if first == b"\x01" else prefixes.remove)(prefix)
         return True
@@ -122,7 +134,7 @@ class MemoryLink:
         """Tell that all subscriptions of a connection end; of that there is always room."""
         for prefix in self._prefixes.pop(peer, ()):
             if not self._shared(peer, prefix):
-                self._put(EVERY_PEER, (b"\x00" + prefix,), inf)
+                self.put(EVERY_PEER, (b"\x00" + prefix,), inf)
 
     def _shared(self, peer: PeerId, prefix: bytes) -> bool:
         """Whether another connection has the same subscription."""

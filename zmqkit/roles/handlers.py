@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar, overload
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.request import Request as CoreRequest
@@ -25,6 +25,7 @@ from zmqkit.wire.rows import request_row
 _NIL = b"\xc0"
 
 Function = Callable[..., object]
+AnyFunction = TypeVar("AnyFunction", bound=Function)
 
 
 def call_body(
@@ -74,10 +75,12 @@ class Handler:
 class Handlers:
     """A service's methods: name to handler, and name to whether it is idempotent.
 
-    idempotent: those that give one value. streams: the generators.
+    idempotent: those that give one value. streams: the generators. plain: none may be `async
+    def` or want a thread of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool) -> None:
+        self._plain = plain
         self.by_name: dict[str, Handler] = {}
         self.idempotent: dict[str, bool] = {}
         self.streams: dict[str, bool] = {}
@@ -107,15 +110,73 @@ class Handlers:
         generates = inspect.isasyncgenfunction(function)
         waits = generates or inspect.iscoroutinefunction(function)
         streams = generates or inspect.isgeneratorfunction(function)
+        if self._plain and (waits or thread):
+            raise UsageError(
+                f"{method!r} is async def; use zmqkit.asyncio.Service, or a plain def here"
+                if waits
+                else f"thread=True of {method!r} is for zmqkit.asyncio.Service; here pass "
+                "Service(concurrency=...) above 1, and all handlers run in threads"
+            )
         self.by_name[method] = Handler(function, waits, thread, copy, streams)
         (self.streams if streams else self.idempotent)[method] = idempotent
         return function
 
-    def remove(self, method: str) -> None:
-        """Have no handler of that name."""
-        del self.by_name[method]
-        self.idempotent.pop(method, None)
-        self.streams.pop(method, None)
+
+class Registers:
+    """What registers handlers: the `handler` of both services."""
+
+    _handlers: Handlers
+
+    @overload
+    def handler(
+        self,
+        function: AnyFunction,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        copy: bool = True,
+        thread: bool = False,
+    ) -> AnyFunction: ...
+
+    @overload
+    def handler(
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        copy: bool = True,
+        thread: bool = False,
+    ) -> Callable[[AnyFunction], AnyFunction]: ...
+
+    def handler(
+        self,
+        function: AnyFunction | None = None,
+        /,
+        *,
+        name: str | None = None,
+        idempotent: bool = False,
+        copy: bool = True,
+        thread: bool = False,
+    ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
+        """Have a function answer the method of its name; a decorator, bare or called.
+
+        A generator streams its values to the caller.
+
+        idempotent: running it twice does no harm, so a call whose instance died may move to
+        another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
+        memoryview of what arrived, which saves copying it. thread: run a slow plain function
+        in a thread, off the loop. That and `async def` are for zmqkit.asyncio: zmqkit raises
+        UsageError for them.
+        """
+
+        def add(function: AnyFunction) -> AnyFunction:
+            self._handlers.add(function, name, idempotent=idempotent, copy=copy, thread=thread)
+            return function
+
+        return add if function is None else add(function)
 
 
 current: ContextVar[CoreRequest] = ContextVar("zmqkit-request")
@@ -237,8 +298,8 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
     ]
 
 
-def end_of(timeout_s: float | None) -> float:
-    """The point in time when a wait of `timeout_s` is over; infinity for None and for ages.
+def seconds_of(timeout_s: float | None) -> float:
+    """How long a wait of `timeout_s` may be; infinity for None and for ages.
 
     Raises UsageError for what is not a number.
     """
@@ -246,10 +307,21 @@ def end_of(timeout_s: float | None) -> float:
         return inf
     if type(timeout_s) not in (int, float) or timeout_s != timeout_s:  # NaN never ends
         raise UsageError(f"timeout_s is {timeout_s!r}; use seconds, or None to wait on and on")
-    return inf if timeout_s > TIMEOUT_S_MAX else time.monotonic() + timeout_s
+    return inf if timeout_s > TIMEOUT_S_MAX else timeout_s
+
+
+def end_of(timeout_s: float | None) -> float:
+    """The point in time when a wait of `timeout_s` is over, which is checked as above."""
+    return time.monotonic() + seconds_of(timeout_s)
 
 
 def check_count(count: object) -> None:
     """Raise UsageError for what cannot be a number of others to wait for."""
     if type(count) is not int or count < 1:
         raise UsageError(f"count is {count!r}; use a whole number, 1 or more")
+
+
+def check_concurrency(concurrency: object) -> None:
+    """Raise UsageError for what cannot be a number of handlers at once."""
+    if type(concurrency) is not int or concurrency < 1:
+        raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction
 from itertools import count, repeat
 from operator import length_hint
 from typing import Literal, NamedTuple, get_args
 
+from zmqkit.core.effects import Effect
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
@@ -58,24 +59,81 @@ _Received.__name__ = _Received.__qualname__ = Message.__name__
 _Received.__doc__ = Message.__doc__
 
 
-class Hand:
-    """What a reader has taken from the inbox and was not given yet."""
+class Reader:
+    """What a subscriber reads: the messages of one packet are in hand, the others in its core.
 
-    def __init__(self) -> None:
+    messages: those in hand that were not given yet, whoever iterates.
+    """
+
+    def __init__(
+        self,
+        core: SubscriberCore,
+        name: str,
+        *,
+        copy: bool,
+        on_gap: Callable[[Gap], object] | None,
+    ) -> None:
         self.messages: Iterator[Message] = iter(())
+        self._core = core
+        self._label = name_of(name)
+        self._copy = copy
+        self._on_gap = on_gap
         self._bodies: Iterator[object] = iter(())
+        self._unread = 0
+        core.held = self._bodies_left
 
-    def __len__(self) -> int:
+    def look(self) -> tuple[tuple[list[Gap], bool], list[Effect]]:
+        """Gaps to `tell` of, or whether messages are in hand now; and what follows."""
+        gaps = [
+            Gap(topic, label_of(self._label, publisher), missing)
+            for publisher, topic, missing in self._core.gaps()
+        ]
+        if self._bodies_left() or gaps:
+            return (gaps, bool(self._bodies_left())), []
+        delivery, effects = self._core.take()
+        if delivery is not None:
+            self._take(delivery)
+        return (gaps, delivery is not None), effects
+
+    def tell(self, gaps: list[Gap]) -> None:
+        """Tell the user of gaps, if that is wanted."""
+        if self._on_gap is not None:
+            for gap in gaps:
+                self._on_gap(gap)
+
+    def left(self) -> int:
+        """How many messages nobody has read; none is in hand any more."""
+        self._unread = len(list(self._bodies))
+        return self._core.queued + self._unread
+
+    def close(self) -> list[Effect]:
+        """Close the core, once it is known what is `left`."""
+        return self._core.close(self._unread)
+
+    def stats(self) -> dict[str, object]:
+        """The counters: what is in hand is not delivered yet."""
+        core, held = self._core, self._bodies_left()
+        counts = {"delivered": core.delivered - held, "queued": core.queued + held}
+        return {**core.stats(), **counts}
+
+    def rows(self) -> list[dict[str, object]]:
+        """What `publishers()` gives: a row each, for people and programs."""
+        return [
+            {
+                "label": label_of(self._label, source.publisher),
+                "address": source.endpoint,
+                "state": source.state.value,
+            }
+            for source in self._core.publishers
+        ]
+
+    def _bodies_left(self) -> int:
         return length_hint(self._bodies)
 
-    def drop(self) -> int:
-        """Hold nothing any more, whoever iterates; gives how many messages were left."""
-        return len(list(self._bodies))
-
-    def take(self, delivery: Delivery, publisher: str, *, copy: bool) -> None:
+    def _take(self, delivery: Delivery) -> None:
         """Hold the messages of one packet, once all before them were given."""
         bodies = delivery.bodies
-        if copy and type(bodies[0]) is memoryview:
+        if self._copy and type(bodies[0]) is memoryview:
             bodies = [bytes(bodies[0])]
         self._bodies = iter(bodies)
         # In C from here on: whoever iterates pays for no call of Python a message.
@@ -85,7 +143,7 @@ class Hand:
                 repeat(delivery.topic),
                 self._bodies,
                 count(delivery.sequence),
-                repeat(publisher),
+                repeat(label_of(self._label, delivery.publisher)),
                 strict=False,
             ),
         )
@@ -105,12 +163,12 @@ class JoinWait:
     def __init__(self, core: PublisherCore, count: int) -> None:
         self._core = core
         self._count = count
-        self.joined = core.audience.joined_count
+        self.joined = core.joined_count
 
     def is_over(self) -> bool:
         """Whether enough have joined, or nobody else will."""
         if not self._core.leaving:
-            self.joined = self._core.audience.joined_count
+            self.joined = self._core.joined_count
         return self._core.leaving or self.joined >= self._count
 
 
@@ -149,25 +207,7 @@ def name_of(name: str) -> str:
     return name.rpartition("/")[2] if "://" in name else check_name(name)
 
 
-def publisher_rows(name: str, core: SubscriberCore) -> list[dict[str, object]]:
-    """What `publishers()` gives: a row each, for people and programs."""
-    return [
-        {
-            "label": label_of(name, source.publisher),
-            "address": source.endpoint,
-            "state": source.state.value,
-        }
-        for source in core.sources.all
-    ]
-
-
-def stats_of(core: SubscriberCore, hand: Hand) -> dict[str, object]:
-    """A subscriber's counters: what is in the hand is not delivered yet."""
-    stats, held = core.stats(), len(hand)
-    return {**stats, "delivered": core.delivered - held, "queued": core.queued + held}
-
-
 def unserved(count: int) -> str:
     """What a publisher says of subscribers that its end came too soon for."""
     subscribers = "a subscriber" if count == 1 else f"{count} subscribers"
-    return f"{subscribers} had received everything"
+    return f"before {subscribers} had received everything"

@@ -74,6 +74,6 @@ def test_a_stream_dropped_by_another_thread_is_given_up_at_the_next_tick(
     up(client, A)
     sequence = stream(client)
     client.receive(peer(A), packets.items(A, CLIENT, sequence, 0, "a"), 0.0)
-    client.abandoned.append(sequence)
+    client.abandon(sequence)
     assert (CANCEL, [sequence]) in sent(client.tick(1.0))
     assert client.stats()["dropped"] == {"cancelled": 1}

@@ -53,8 +53,7 @@ _DEFAULTS = ClientLimits()
 class ClientCore:
     """Calls to one name, over the instances that membership tells of.
 
-    abandoned: streams to be given up at the next tick. Whoever drops a stream may put it here,
-    in whatever thread; nothing else of a core may be touched so.
+    `abandon` is the one command that any thread may give at any time, without a lock.
     """
 
     def __init__(self, name: str, incarnation: int, limits: ClientLimits = _DEFAULTS) -> None:
@@ -62,7 +61,7 @@ class ClientCore:
         self.incarnation = incarnation
         self.limits = limits
         self.malformed: Counter[str] = Counter()
-        self.abandoned: deque[int] = deque()
+        self._abandoned: deque[int] = deque()
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
         self._instances = Instances(name, incarnation, limits)
@@ -109,23 +108,24 @@ class ClientCore:
 
     def notify(
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
-    ) -> int:
+    ) -> list[Effect]:
         """Accept a call that nobody waits for; it gathers if it follows others closely.
 
         Then `pace` says when `flush` is due. Raises QueueFull as `submit` does.
         """
-        sequence = self.submit(method, body, raw, options, None, now, oneway=True)
+        self.submit(method, body, raw, options, None, now, oneway=True)
         if self.pace.gathers(now) and len(body) + len(raw or b"") >= BATCH_BYTES:
             self.pace.fill()
-        return sequence
-
-    @property
-    def next_sequence(self) -> int:
-        """The number of the next call that is accepted."""
-        return self._dispatcher.next
+        return []
 
     def stream(
-        self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
+        self,
+        method: str,
+        body: bytes,
+        raw: Buffer | None,
+        options: CallOptions,
+        now: float,
+        waiter: object = None,
     ) -> StreamCall:
         """Accept a call for a stream; the values gather in what it returns.
 
@@ -134,7 +134,7 @@ class ClientCore:
         dispatcher = self._dispatcher
         if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
-        call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
+        call = StreamCall(dispatcher.next, method, body, raw, options, waiter, now)
         call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
         return call
@@ -170,6 +170,17 @@ class ClientCore:
         outcome = self._drop(call, "cancelled", f"{call.method!r} was cancelled")
         return self._settle([outcome]) + told + self._go_on(now)
 
+    def give_up(self, waiter: object, now: float) -> list[Effect]:
+        """Cancel whatever this waiter waits for; it may be nothing."""
+        self._connections.await_no_more(waiter)
+        calls = self._dispatcher.jobs.values()
+        theirs = (c.sequence for c in calls if isinstance(c, Call) and c.waiter is waiter)
+        return self.cancel(next(theirs, 0), now)
+
+    def abandon(self, sequence: int) -> None:
+        """Give a stream up at the next tick."""
+        self._abandoned.append(sequence)
+
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
     ) -> list[Effect]:
@@ -179,10 +190,6 @@ class ClientCore:
         """
         self._connections.await_ready(count, waiter, now + timeout_s)
         return self._go_on(now)
-
-    def await_no_more(self, waiter: object) -> None:
-        """Whoever waited for a number of instances has given up."""
-        self._connections.await_no_more(waiter)
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of an instance."""
@@ -259,8 +266,8 @@ class ClientCore:
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, greet again, ask what is held, give up those that left."""
         given_up: list[Effect] = []
-        while self.abandoned:
-            given_up += self.cancel(self.abandoned.popleft(), now)
+        while self._abandoned:
+            given_up += self.cancel(self._abandoned.popleft(), now)
         due = self._dispatcher.due(now, alone=not self._connections.known)
         told = self._instances.cancel([call for call in due if call.streams])
         for call in due:
@@ -366,12 +373,10 @@ class ClientCore:
         calls = self._dispatcher.take(instance, sequences)
         outcomes: list[Outcome] = []
         for call, value in zip(calls, values, strict=True):
-            if call is None:
-                continue
-            if call.waiter is not None:
-                outcomes.append((call.waiter, value, None))
-            elif isinstance(call, StreamCall):
+            if isinstance(call, StreamCall):
                 outcomes += call.answer(value)
+            elif call is not None and call.waiter is not None:
+                outcomes.append((call.waiter, value, None))
         for sequence in unreadable:
             self.malformed["reply"] += 1
             unread = self._dispatcher.jobs.get(sequence)

@@ -60,13 +60,15 @@ class PublisherCore:
         """waits: for the slowest subscriber, at most `stall_s` for each that reads nothing.
         lent_max: how many messages may gather between two looks at the clock.
 
-        Its attribute `leaving` tells that it said BYE, so subscribers leave it.
+        Its attribute `leaving` tells that it said BYE, so subscribers leave it; `pace`, when
+        what gathers is due; `quick` gathers a message if there is room for it, see Gathering.
         """
         self.incarnation = incarnation
         self._limits = limits
         self.about: dict[str, object] = {}
         self.audience = Audience(limits, waits=waits, stall_s=stall_s)
         self.gathering = Gathering(limits, lent_max=lent_max)
+        self.quick = self.gathering.quick
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
@@ -119,6 +121,10 @@ class PublisherCore:
             self.pace.fill()
         return []
 
+    def gather(self, topic: str, body: object) -> bool:
+        """Have a message wait for `flush`; whether it is time for that. UsageError as above."""
+        return self.gathering.add(topic, body)
+
     def holds(self, now: float) -> bool:
         """Whether what this turn published waits for further turns, as it follows closely.
 
@@ -143,7 +149,7 @@ class PublisherCore:
         return effects
 
     def send_some(self, packets: deque[Rows], now: float) -> list[Effect]:
-        """Send the first of these packets now, up to where the publisher is `blocked`.
+        """Send what gathers, and then the first of these packets up to where it is `blocked`.
 
         The others stay.
         """
@@ -152,7 +158,7 @@ class PublisherCore:
             while packets and not self.blocked:
                 yield packets.popleft()
 
-        return self.send(first(), now)
+        return [*self.flush(now), *self.send(first(), now)]
 
     def leave(self, now: float) -> list[Effect]:
         """Send what gathers and BYE behind it: who has received all that leaves.
@@ -190,7 +196,13 @@ class PublisherCore:
     @property
     def blocked(self) -> bool:
         """Whether to wait before more is published."""
-        return self.audience.blocked and not self._closed
+        audience = self.audience
+        return audience.load >= audience.limit and not self._closed
+
+    @property
+    def joined_count(self) -> int:
+        """How many subscribers have joined."""
+        return self.audience.joined_count
 
     # What the driver asks for
 

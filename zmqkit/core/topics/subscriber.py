@@ -142,6 +142,16 @@ class SubscriberCore:
         return self.counts["delivered"]
 
     @property
+    def up_count(self) -> int:
+        """How many publishers have all subscriptions."""
+        return self.sources.up_count
+
+    @property
+    def publishers(self) -> list[Source]:
+        """Those in use, reachable or not."""
+        return self.sources.all
+
+    @property
     def has_messages(self) -> bool:
         """Whether there is something to read, or a mark to answer."""
         return bool(self._filled)

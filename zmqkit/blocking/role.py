@@ -1,0 +1,446 @@
+"""What every blocking role has in common: one lock, one clock, one life.
+
+Theory of operation. A role is made, opened and closed, each once. Making it checks its options,
+and nothing else. Its `with` block opens it, or else the first verb that needs that: it listens
+and is announced, or looks for others, and the process's node drives it whenever no thread does.
+Closing ends all waits; to use it after that is a UsageError.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+
+from zmqkit.core.effects import Core, Effect, Tell
+from zmqkit.core.pace import Pace
+from zmqkit.drivers.blocking import BlockingDriver, Waiter
+from zmqkit.drivers.fork import current_process
+from zmqkit.drivers.perform import Driver, Hands, ReceiveAll, log
+from zmqkit.errors import UsageError
+from zmqkit.limits import CLOSE_S, LEAVE_S
+from zmqkit.roles.handlers import end_of
+from zmqkit.roles.places import BoundPlace, LookingPlace, acquire_node, release_node, shown
+
+if TYPE_CHECKING:
+    from zmqkit.node.node import Node
+
+Given = TypeVar("Given")
+Place = TypeVar("Place", BoundPlace, LookingPlace)
+
+
+class Life(Generic[Place]):
+    """A role's life: its core behind its lock, from the first use to its close.
+
+    title: what messages call it. lock: held while a thread decides or sends, never while it
+    waits. closed: no verb works any more; it becomes so under the lock.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        place: Place,
+        core: Core,
+        hands: Hands | None = None,
+        *,
+        about: dict[str, object] | None = None,
+        hear: Callable[[Tell, float], list[Effect]] | None = None,
+        receive_all: ReceiveAll | None = None,
+        pace: Pace | None = None,
+        opened: Callable[[BlockingDriver], object] | None = None,
+        awake: bool = True,
+        kept: bool = False,
+    ) -> None:
+        """about: what the core tells of the place of a role that others find. hear: takes the
+        news of those that another one looks for. opened: told of the driver. kept: the node
+        drives it inside one process, too, as what it awaits comes unasked.
+        """
+        self.title = title
+        self.place: Place = place
+        self.lock = threading.Lock()
+        self.process = current_process()
+        self.driver: BlockingDriver | None = None
+        self.closed = False
+        self._core = core
+        self._hands = hands or Hands()
+        self._about = about
+        self._told = hear
+        self._receive_all = receive_all
+        self._pace = pace
+        self._opened = opened
+        self._awake = awake
+        self._kept = kept
+        self._keeper: Node | None = None
+        self._changing = threading.Lock()
+
+    # Opening
+
+    def open(self) -> BlockingDriver:
+        """The driver, made at the first use; UsageError once the role is closed."""
+        self.process.check()
+        if self.closed:
+            raise self._is_closed()
+        if self.driver is not None:
+            return self.driver
+        with self._changing:
+            if self.closed:
+                raise self._is_closed()
+            if self.driver is None:
+                self.driver = self._begin()
+            return self.driver
+
+    def _begin(self) -> BlockingDriver:
+        link = self.place.open()
+        try:
+            inner = Driver(self._core, link, self._hands, receive_all=self._receive_all)
+            driver = BlockingDriver(inner, self.lock, awake=self._awake, pace=self._pace)
+        except BaseException:
+            link.close(0)
+            self.place.release()
+            raise
+        if isinstance(self.place, BoundPlace) and self._about is not None:
+            self._about.update(self.place.about())
+        self._hands.settle = driver.settle
+        if self._opened is not None:
+            self._opened(driver)
+        self._keeper = acquire_node() if self._kept else self.place.node
+        if self._keeper is not None:
+            self._keeper.keep(driver)
+        self.driver = driver
+        if isinstance(self.place, BoundPlace):
+            self.place.announce()
+        else:
+            self.place.listen(self.hear)
+        return driver
+
+    def _is_closed(self) -> UsageError:
+        return UsageError(f"the {self.title} is closed; make a new one")
+
+    # Commands
+
+    def look(self, question: Callable[[], Given]) -> Given:
+        """What the core answers; it may be asked at any time of the role's life."""
+        self.process.check()
+        with self.lock:
+            return question()
+
+    def command(self, command: Callable[..., list[Effect]], *values: object) -> None:
+        """Have the core do this now, and perform what follows."""
+        driver = self.open()
+        with self.lock:
+            if driver.retired:
+                raise self._is_closed()
+            now = time.monotonic()
+            driver.command(command(*values, now), now)
+
+    def post(self, command: Callable[..., list[Effect]], *values: object) -> None:
+        """The same for a command that nobody waits for: what follows may gather."""
+        driver = self.driver or self.open()
+        if driver.process.forked:
+            driver.process.check()  # before the lock, which may be held for ever in a child
+        with self.lock:
+            if driver.retired:
+                raise self._is_closed()
+            now = time.monotonic()
+            driver.post(command(*values, now), now)
+
+    def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
+        """What a look at the core gives; what follows from having looked is performed."""
+        self.process.check()
+        with self.lock:
+            given, effects = decision()
+            if effects and self.driver is not None and not self.driver.retired:
+                self.driver.command(effects, time.monotonic())
+            return given
+
+    def try_command(self, command: Callable[..., list[Effect]], *values: object) -> bool:
+        """The same as `command` for a finalizer, which may run in the middle of the role's own
+        work: false if it would have to wait for the lock."""
+        driver = self.driver
+        if driver is None or self.process.forked:
+            return True
+        if not self.lock.acquire(blocking=False):
+            return False
+        try:
+            if not driver.retired:
+                now = time.monotonic()
+                driver.command(command(*values, now), now)
+        finally:
+            self.lock.release()
+        return True
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Perform what follows from a part of a command; the caller is inside of one."""
+        if self.driver is not None:
+            self.driver.driver.perform(effects)
+
+    def hear(self, tell: Tell) -> None:
+        """Take the node's news, on any thread."""
+        driver = self.driver
+        assert driver is not None and self._told is not None
+        with self.lock:
+            if not driver.retired:
+                now = time.monotonic()
+                if self._receive_all is None:  # what is to be read may wait where it is
+                    driver.driver.catch_up(now)
+                driver.command(self._told(tell, now), now)
+
+    # Waits
+
+    def ask(
+        self,
+        submit: Callable[..., object],
+        give_up: Callable[[object, float], list[Effect]],
+        *values: object,
+    ) -> object:
+        """The outcome of what is submitted with these values, a waiter and the time.
+
+        UsageError once the role is closed, and for whom it ends: `give_up` tells the core.
+        The way of every call, so it is written out. Threads that one packet has released come
+        back at about the same time: all but the last give way, and the last sends for all.
+        """
+        driver = self.driver or self.open()
+        if driver.process.forked:
+            driver.process.check()
+        waiter = Waiter()
+        try:
+            with self.lock:
+                if driver.retired:
+                    raise self._is_closed()
+                now = time.monotonic()
+                submit(*values, waiter, now)
+                if last := driver.is_last():
+                    driver.command([], now)
+                    driver.join(waiter)
+            if not last:
+                time.sleep(0)  # let the others come
+                with self.lock:
+                    driver.command([], time.monotonic())
+                    driver.join(waiter)
+            driver.wait(waiter)
+        except BaseException:
+            self._leave(driver, waiter, give_up)
+            raise
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    def submit(
+        self,
+        submit: Callable[..., Given],
+        give_up: Callable[[object, float], list[Effect]],
+        *values: object,
+    ) -> Given:
+        """What a command gives that goes on; it is given up if this is interrupted."""
+        driver, waiter = self.open(), Waiter()
+        try:
+            with self.lock:
+                if driver.retired:
+                    raise self._is_closed()
+                now = time.monotonic()
+                given = submit(*values, waiter, now)
+                driver.command([], now)
+        except BaseException:
+            self._leave(driver, waiter, give_up)
+            raise
+        return given
+
+    def pull(
+        self,
+        take: Callable[[], tuple[Given, bool] | None],
+        listen: Callable[[object, float], None],
+        give_up: Callable[[object, float], list[Effect]],
+    ) -> Given:
+        """What `take` gives; it says whether to flush. A waiter listens while it is None."""
+        self.process.check()
+        driver = self.driver
+        assert driver is not None
+        waiter: Waiter | None = None
+        try:
+            while True:
+                with self.lock:
+                    if waiter is not None:
+                        driver.is_last()  # of those just released, this one is back
+                    taken = take()
+                    if taken is not None:
+                        if taken[1]:
+                            driver.command([], time.monotonic())
+                        return taken[0]
+                    waiter, now = Waiter(), time.monotonic()
+                    listen(waiter, now)
+                    driver.command([], now)
+                    driver.join(waiter)
+                driver.wait(waiter)
+        except UsageError:
+            raise  # whoever else reads it goes on
+        except BaseException:
+            self._leave(driver, waiter, give_up)
+            raise
+
+    def _leave(
+        self,
+        driver: BlockingDriver,
+        waiter: Waiter | None,
+        give_up: Callable[[object, float], list[Effect]],
+    ) -> None:
+        """Wait no more, and have the core know."""
+        with self.lock:
+            if waiter is not None:
+                driver.leave(waiter)
+            now = time.monotonic()
+            effects = give_up(waiter, now)
+            if not driver.retired:
+                driver.command(effects, now)
+
+    def end_wait(self, give_up: Callable[[object, float], list[Effect]]) -> None:
+        """Give up what nobody waits for just now; the role may be closed already."""
+        self.process.check()
+        if self.driver is not None:
+            self._leave(self.driver, None, give_up)
+
+    def wait(self, done: Callable[[], bool], until: float) -> None:
+        """Wait until it is done, or the time `until`."""
+        self.process.check()
+        if self.driver is not None:
+            self.driver.drive_until(done, until)
+
+    def is_past(self, until: float) -> bool:
+        """Whether that time has come."""
+        return time.monotonic() >= until
+
+    def wake(self) -> None:
+        """Have whoever waits look again. A signal's handler may call it: it takes no lock."""
+        if self.driver is not None and not self.closed:
+            self.driver.wake()
+
+    # Closing
+
+    def close(
+        self,
+        timeout_s: float,
+        left: Callable[[], int],
+        close: Callable[[], list[Effect]],
+        *,
+        leave: Callable[[float], list[Effect]] | None = None,
+        drain: Callable[[float], object] | None = None,
+        linger_s: Callable[[float], float] | None = None,
+        over: Callable[[int], object] | None = None,
+        says: Callable[[int], str] | None = None,
+    ) -> int:
+        """End the role, once; gives how much was `left` as its core was closed.
+
+        leave: the core's command to begin with. drain: what may go on until the time is over.
+        linger_s: how long the link may send what it has, of the time left. over: what ends
+        behind the core. says: what the log has of what was left. A second call waits for the
+        first and gives 0. As the interpreter ends, all other threads stand still for ever,
+        whatever they hold, and the system takes back what is open.
+        """
+        self.process.check()
+        until = end_of(timeout_s)
+        if sys.is_finalizing():
+            return 0
+        with self._changing:
+            driver = self.driver
+            if self.closed or driver is None:
+                self.closed = True
+                return 0
+            driver.attentive = True  # those that wait look again
+            if leave is not None:
+                self.command(leave)
+            if isinstance(self.place, BoundPlace):
+                self.place.withdraw()
+            if drain is not None:
+                drain(until)
+            lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
+            count = self._retire(driver, until, left, close)
+            try:
+                with self.lock:
+                    driver.driver.link.close(lingers)
+                    driver.close()
+                if over is not None:
+                    over(count)
+            finally:
+                self.place.release()
+                if self._kept and self._keeper is not None:
+                    release_node(self._keeper)
+        if count and says is not None:
+            log.warning("%s closed %s", self.title, says(count))
+        return count
+
+    def _retire(
+        self,
+        driver: BlockingDriver,
+        until: float,
+        left: Callable[[], int],
+        close: Callable[[], list[Effect]],
+    ) -> int:
+        """Close the core, and have all threads leave."""
+        count = 0
+
+        def shut() -> list[Effect]:
+            nonlocal count
+            self.closed = True
+            count = left()
+            return close()
+
+        if self._keeper is not None:
+            self._keeper.let_go(driver)
+        driver.retire(shut, max(until, time.monotonic() + LEAVE_S))
+        return count
+
+
+class Role(ABC, Generic[Place]):
+    """What the user sees of every role."""
+
+    _kind: ClassVar[str]
+    _life: Life[Place]
+
+    def __repr__(self) -> str:
+        return shown(self._kind, self.name, "closed" if self._life.closed else "")
+
+    @property
+    def name(self) -> str:
+        """The name that it serves, publishes, calls or listens to; or a URL."""
+        return self._life.place.name
+
+    @abstractmethod
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Let go; gives how much was left."""
+
+    def __enter__(self) -> Self:
+        self._life.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class BoundRole(Role[BoundPlace]):
+    """A role that others find."""
+
+    def __repr__(self) -> str:
+        state = "closed" if self._life.closed else self.endpoint or "not started"
+        return shown(self._kind, self.name, state)
+
+    @property
+    def incarnation(self) -> int:
+        """The number that tells this object from all others of its name."""
+        return self._life.place.incarnation
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens, as another program reaches it; empty before it is opened.
+
+        When it listens on all interfaces, it is the address that is advertised, or the best one
+        that this machine had then.
+        """
+        return self._life.place.endpoint
