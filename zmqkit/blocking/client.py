@@ -61,7 +61,7 @@ class BoundClient:
         early, or `close`, ends the generator. A plain method is a stream of one value.
         """
         body, raw = call_body(method, args, kwargs, self._options)
-        return self._life.submit(self._stream, self._core.give_up, method, body, raw)
+        return self._life.submit(self._stream, method, body, raw)
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until it has run or time is over.
@@ -72,10 +72,8 @@ class BoundClient:
         body, raw = call_body(method, args, kwargs, self._options)
         self._life.post(self._core.notify, method, body, raw, self._options)
 
-    def _stream(
-        self, method: str, body: bytes, raw: Buffer | None, waiter: object, now: float
-    ) -> Stream:
-        call = self._core.stream(method, body, raw, self._options, now, waiter)
+    def _stream(self, method: str, body: bytes, raw: Buffer | None, now: float) -> Stream:
+        call = self._core.stream(method, body, raw, self._options, now)
         return Stream(self._life, self._core, call)
 
 

@@ -3,7 +3,8 @@
 Theory of operation. A role is made, opened and closed, each once. Making it checks its options,
 and nothing else. Its `with` block opens it, or else the first verb that needs that: it listens
 and is announced, or looks for others, and the process's node drives it whenever no thread does.
-Closing ends all waits; to use it after that is a UsageError.
+Closing ends all waits; to use it after that is a UsageError. So it is to use a role that an
+interrupt broke (see `drivers/blocking.py`), but for `stats` and `close`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zmqkit.core.pace import Pace
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hands, ReceiveAll, log
-from zmqkit.errors import UsageError
+from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.options import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
 from zmqkit.roles.places import BoundPlace, LookingPlace, acquire_node, release_node, shown
@@ -85,6 +86,8 @@ class Life(Generic[Place]):
         if self.closed:
             raise self._is_closed()
         if self.driver is not None:
+            if self.driver.broken:
+                raise self._is_closed()
             return self.driver
         with self._changing:
             if self.closed:
@@ -118,7 +121,9 @@ class Life(Generic[Place]):
         return driver
 
     def _is_closed(self) -> UsageError:
-        return UsageError(f"the {self.title} is closed; make a new one")
+        broken = self.driver is not None and self.driver.broken
+        why = "was interrupted in the middle of its work" if broken else "is closed"
+        return UsageError(f"the {self.title} {why}; make a new one")
 
     # Commands
 
@@ -131,31 +136,38 @@ class Life(Generic[Place]):
     def command(self, command: Callable[..., list[Effect]], *values: object) -> None:
         """Have the core do this now, and perform what follows."""
         driver = self.open()
-        with self.lock:
-            if driver.retired:
-                raise self._is_closed()
-            now = time.monotonic()
-            driver.command(command(*values, now), now)
+        driver.locked(self._command, driver, command, values)
+
+    def submit(self, submit: Callable[..., Given], *values: object) -> Given:
+        """What a command gives that goes on."""
+        driver = self.open()
+        given: Given = driver.locked(self._submit, driver, submit, values)
+        return given
 
     def post(self, command: Callable[..., list[Effect]], *values: object) -> None:
-        """The same for a command that nobody waits for: what follows may gather."""
+        """Have the core do something that nobody waits for: what follows may gather."""
         driver = self.driver or self.open()
         if driver.process.forked:
             driver.process.check()  # before the lock, which may be held for ever in a child
         with self.lock:
             if driver.retired:
                 raise self._is_closed()
-            now = time.monotonic()
-            driver.post(command(*values, now), now)
+            try:
+                now = time.monotonic()
+                driver.post(command(*values, now), now)
+            except ZmqkitError:
+                raise
+            except BaseException:
+                driver.fail()
+                raise
 
     def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
         """What a look at the core gives; what follows from having looked is performed."""
         self.process.check()
-        with self.lock:
-            given, effects = decision()
-            if effects and self.driver is not None and not self.driver.retired:
-                self.driver.command(effects, time.monotonic())
-            return given
+        driver = self.driver
+        assert driver is not None
+        given: Given = driver.locked(self._decide, driver, decision)
+        return given
 
     def try_command(self, command: Callable[..., list[Effect]], *values: object) -> bool:
         """The same as `command` for a finalizer, which may run in the middle of the role's own
@@ -167,11 +179,44 @@ class Life(Generic[Place]):
             return False
         try:
             if not driver.retired:
-                now = time.monotonic()
-                driver.command(command(*values, now), now)
+                self._command(driver, command, values)
         finally:
             self.lock.release()
         return True
+
+    def _command(
+        self,
+        driver: BlockingDriver,
+        command: Callable[..., list[Effect]],
+        values: tuple[object, ...],
+    ) -> None:
+        if driver.retired:
+            raise self._is_closed()
+        now = time.monotonic()
+        driver.command(command(*values, now), now)
+
+    def _submit(
+        self,
+        driver: BlockingDriver,
+        submit: Callable[..., Given],
+        values: tuple[object, ...],
+    ) -> Given:
+        if driver.retired:
+            raise self._is_closed()
+        now = time.monotonic()
+        given = submit(*values, now)
+        driver.command([], now)
+        return given
+
+    def _decide(
+        self, driver: BlockingDriver, decision: Callable[[], tuple[Given, list[Effect]]]
+    ) -> Given:
+        if driver.broken:
+            raise self._is_closed()
+        given, effects = decision()
+        if effects and not driver.retired:
+            driver.command(effects, time.monotonic())
+        return given
 
     def perform(self, effects: list[Effect]) -> None:
         """Perform what follows from a part of a command; the caller is inside of one."""
@@ -182,7 +227,7 @@ class Life(Generic[Place]):
         """Take the node's news, on any thread."""
         driver = self.driver
         assert driver is not None and self._told is not None
-        with self.lock:
+        with self.lock:  # on the node's thread, where no interrupt comes
             if not driver.retired:
                 now = time.monotonic()
                 if self._receive_all is None:  # what is to be read may wait where it is
@@ -211,43 +256,31 @@ class Life(Generic[Place]):
             with self.lock:
                 if driver.retired:
                     raise self._is_closed()
-                now = time.monotonic()
-                submit(*values, waiter, now)
-                if last := driver.is_last():
-                    driver.command([], now)
-                    driver.join(waiter)
+                try:
+                    now = time.monotonic()
+                    submit(*values, waiter, now)
+                    if last := driver.is_last():
+                        driver.command([], now)
+                        driver.join(waiter)
+                except ZmqkitError:
+                    raise
+                except BaseException:
+                    driver.fail()
+                    raise
             if not last:
                 time.sleep(0)  # let the others come
-                with self.lock:
-                    driver.command([], time.monotonic())
-                    driver.join(waiter)
+                driver.locked(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
-            self._leave(driver, waiter, give_up)
+            self._give_up(waiter, give_up)
             raise
         if waiter.error is not None:
             raise waiter.error
         return waiter.value
 
-    def submit(
-        self,
-        submit: Callable[..., Given],
-        give_up: Callable[[object, float], list[Effect]],
-        *values: object,
-    ) -> Given:
-        """What a command gives that goes on; it is given up if this is interrupted."""
-        driver, waiter = self.open(), Waiter()
-        try:
-            with self.lock:
-                if driver.retired:
-                    raise self._is_closed()
-                now = time.monotonic()
-                given = submit(*values, waiter, now)
-                driver.command([], now)
-        except BaseException:
-            self._leave(driver, waiter, give_up)
-            raise
-        return given
+    def _join(self, driver: BlockingDriver, waiter: Waiter) -> None:
+        driver.command([], time.monotonic())
+        driver.join(waiter)
 
     def pull(
         self,
@@ -265,42 +298,52 @@ class Life(Generic[Place]):
                 with self.lock:
                     if waiter is not None:
                         driver.is_last()  # of those just released, this one is back
-                    taken = take()
-                    if taken is not None:
-                        if taken[1]:
-                            driver.command([], time.monotonic())
-                        return taken[0]
-                    waiter, now = Waiter(), time.monotonic()
-                    listen(waiter, now)
-                    driver.command([], now)
-                    driver.join(waiter)
+                    taken = take()  # not guarded: `give_up` ends all that this may cut short
+                    if taken is None:
+                        waiter = Waiter()
+                        driver.guarded(self._listen, driver, waiter, listen)
+                    elif taken[1]:
+                        driver.guarded(driver.command, [], time.monotonic())
+                if taken is not None:
+                    return taken[0]
+                assert waiter is not None
                 driver.wait(waiter)
         except UsageError:
             raise  # whoever else reads it goes on
         except BaseException:
-            self._leave(driver, waiter, give_up)
+            self._give_up(waiter, give_up)
             raise
 
-    def _leave(
-        self,
-        driver: BlockingDriver,
-        waiter: Waiter | None,
-        give_up: Callable[[object, float], list[Effect]],
+    def _listen(
+        self, driver: BlockingDriver, waiter: Waiter, listen: Callable[[object, float], None]
     ) -> None:
-        """Wait no more, and have the core know."""
-        with self.lock:
-            if waiter is not None:
-                driver.leave(waiter)
-            now = time.monotonic()
-            effects = give_up(waiter, now)
-            if not driver.retired:
-                driver.command(effects, now)
+        now = time.monotonic()
+        listen(waiter, now)
+        driver.command([], now)
+        driver.join(waiter)
 
-    def end_wait(self, give_up: Callable[[object, float], list[Effect]]) -> None:
+    def end(self, give_up: Callable[[object, float], list[Effect]]) -> None:
         """Give up what nobody waits for just now; the role may be closed already."""
         self.process.check()
-        if self.driver is not None:
-            self._leave(self.driver, None, give_up)
+        self._give_up(None, give_up)
+
+    def _give_up(
+        self, waiter: Waiter | None, give_up: Callable[[object, float], list[Effect]]
+    ) -> None:
+        """Wait no more, and have the core know."""
+        driver = self.driver
+        assert driver is not None
+
+        def leave() -> None:
+            now = time.monotonic()
+            if waiter is not None:
+                driver.leave(waiter)
+            if not driver.broken:
+                effects = give_up(waiter, now)
+                if not driver.retired:
+                    driver.command(effects, now)
+
+        driver.locked(leave)
 
     def wait(self, done: Callable[[], bool], until: float) -> None:
         """Wait until it is done, or the time `until`."""
@@ -349,24 +392,19 @@ class Life(Generic[Place]):
                 self.closed = True
                 return 0
             driver.attentive = True  # those that wait look again
-            if leave is not None:
+            if leave is not None and not driver.broken:
                 self.command(leave)
             if isinstance(self.place, BoundPlace):
                 self.place.withdraw()
-            if drain is not None:
+            if drain is not None and not driver.broken:
                 drain(until)
             lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
-            count = self._retire(driver, until, left, close)
             try:
-                with self.lock:
-                    driver.driver.link.close(lingers)
-                    driver.close()
-                if over is not None:
-                    over(count)
+                count = self._retire(driver, until, left, close)
             finally:
-                self.place.release()
-                if self._kept and self._keeper is not None:
-                    release_node(self._keeper)
+                self._let_go(driver, lingers)
+            if over is not None:
+                over(count)
         if count and says is not None:
             log.warning("%s closed %s", self.title, says(count))
         return count
@@ -385,12 +423,22 @@ class Life(Generic[Place]):
             nonlocal count
             self.closed = True
             count = left()
-            return close()
+            return [] if driver.broken else close()
 
         if self._keeper is not None:
             self._keeper.let_go(driver)
         driver.retire(shut, max(until, time.monotonic() + LEAVE_S))
         return count
+
+    def _let_go(self, driver: BlockingDriver, linger_s: float) -> None:
+        try:
+            with self.lock:
+                driver.driver.link.close(linger_s)
+                driver.close()
+        finally:
+            self.place.release()
+            if self._kept and self._keeper is not None:
+                release_node(self._keeper)
 
 
 class Role(ABC, Generic[Place]):

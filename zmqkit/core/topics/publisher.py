@@ -70,7 +70,6 @@ class PublisherCore:
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._topics: dict[str, _Topic] = {}
-        self._leaving: list[Effect] = []
         self._handed = 0
         self._base = 0
         self._bye_at = inf
@@ -246,27 +245,13 @@ class PublisherCore:
         return effects
 
     def flush(self, now: float) -> list[Effect]:
-        """What gathered, one packet a topic.
-
-        An interrupt may come at any step, and the next flush goes on from there. At worst a
-        packet leaves twice, under the same numbers: subscribers take the first.
-        """
-        if self.leaving or not (self.gathering or self._leaving):
+        """What gathered, one packet a topic."""
+        if self.leaving or not self.gathering:
             self.pace.left(0, now)
             return []
-        count, packets = self._handed, self.gathering.pack()
-        while packets:
-            rows = packets[0]
-            topic = self._topics.get(rows.topic) or self._number(rows.topic)
-            send = Send(EVERY_PEER, self._frames(topic.data, topic.sequence, rows))
-            self._leaving.append(send)
-            topic.sequence += rows.count
-            self._handed += rows.count
-            packets.popleft()
-            if self.audience.sent(rows.count, rows.size, now):
-                self._leaving.append(self._mark())
+        count = self._handed
+        effects = self.send(self.gathering.take(), now)
         self.pace.left(self._handed - count, now)
-        effects, self._leaving = self._leaving, []
         return effects
 
     def deadline(self) -> float:
