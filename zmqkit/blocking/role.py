@@ -15,66 +15,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from zmqkit.core.effects import Core, Effect, Tell
-from zmqkit.core.pace import Pace
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, ReceiveAll, log
+from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.options import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
-from zmqkit.roles.places import BoundPlace, LookingPlace, acquire_node, release_node, shown
+from zmqkit.roles.places import acquire_node, release_node
+from zmqkit.roles.role import Command, Place, Plan, Shown
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node
 
 Given = TypeVar("Given")
-Place = TypeVar("Place", BoundPlace, LookingPlace)
 
 
 class Life(Generic[Place]):
     """A role's life: its core behind its lock, from the first use to its close.
 
-    title: what messages call it. lock: held while a thread decides or sends, never while it
+    lock: held while a thread decides or sends, never while it
     waits. closed: no verb works any more; it becomes so under the lock.
     """
 
-    def __init__(
-        self,
-        title: str,
-        place: Place,
-        core: Core,
-        hands: Hands | None = None,
-        *,
-        about: dict[str, object] | None = None,
-        hear: Callable[[Tell, float], list[Effect]] | None = None,
-        receive_all: ReceiveAll | None = None,
-        pace: Pace | None = None,
-        opened: Callable[[BlockingDriver], object] | None = None,
-        awake: bool = True,
-        kept: bool = False,
-    ) -> None:
-        """about: what the core tells of the place of a role that others find. hear: takes the
-        news of those that another one looks for. opened: told of the driver. kept: the node
-        drives it inside one process, too, as what it awaits comes unasked.
-        """
-        self.title = title
-        self.place: Place = place
+    def __init__(self, plan: Plan[Place]) -> None:
+        self.plan: Plan[Place] = plan
         self.lock = threading.Lock()
         self.process = current_process()
         self.driver: BlockingDriver | None = None
         self.closed = False
-        self._core = core
-        self._hands = hands or Hands()
-        self._about = about
-        self._told = hear
-        self._receive_all = receive_all
-        self._pace = pace
-        self._opened = opened
-        self._awake = awake
-        self._kept = kept
         self._keeper: Node | None = None
         self._changing = threading.Lock()
 
@@ -97,33 +68,28 @@ class Life(Generic[Place]):
             return self.driver
 
     def _begin(self) -> BlockingDriver:
-        link = self.place.open()
+        plan = self.plan
+        link = plan.place.open()
         try:
-            inner = Driver(self._core, link, self._hands, receive_all=self._receive_all)
-            driver = BlockingDriver(inner, self.lock, awake=self._awake, pace=self._pace)
+            inner = Driver(plan.core, link, plan.hands, receive_all=plan.receive_all)
+            driver = BlockingDriver(inner, self.lock, awake=plan.awake, pace=plan.pace)
         except BaseException:
             link.close(0)
-            self.place.release()
+            plan.place.release()
             raise
-        if isinstance(self.place, BoundPlace) and self._about is not None:
-            self._about.update(self.place.about())
-        self._hands.settle = driver.settle
-        if self._opened is not None:
-            self._opened(driver)
-        self._keeper = acquire_node() if self._kept else self.place.node
+        plan.hands.settle = driver.settle
+        plan.prepare(driver)
+        self._keeper = acquire_node() if plan.kept else plan.place.node
         if self._keeper is not None:
             self._keeper.keep(driver)
         self.driver = driver
-        if isinstance(self.place, BoundPlace):
-            self.place.announce()
-        else:
-            self.place.listen(self.hear)
+        plan.appear(self.hear)
         return driver
 
     def _is_closed(self) -> UsageError:
         broken = self.driver is not None and self.driver.broken
         why = "was interrupted in the middle of its work" if broken else "is closed"
-        return UsageError(f"the {self.title} {why}; make a new one")
+        return UsageError(f"the {self.plan.title} {why}; make a new one")
 
     # Commands
 
@@ -133,18 +99,31 @@ class Life(Generic[Place]):
         with self.lock:
             return question()
 
-    def command(self, command: Callable[..., list[Effect]], *values: object) -> None:
+    def command(self, command: Command, *values: object) -> None:
         """Have the core do this now, and perform what follows."""
-        driver = self.open()
-        driver.locked(self._command, driver, command, values)
+        self._locked(lambda driver, now: driver.command(command(*values, now), now))
 
     def submit(self, submit: Callable[..., Given], *values: object) -> Given:
         """What a command gives that goes on."""
-        driver = self.open()
-        given: Given = driver.locked(self._submit, driver, submit, values)
-        return given
 
-    def post(self, command: Callable[..., list[Effect]], *values: object) -> None:
+        def work(driver: BlockingDriver, now: float) -> Given:
+            given = submit(*values, now)
+            driver.command([], now)
+            return given
+
+        return self._locked(work)
+
+    def _locked(self, work: Callable[[BlockingDriver, float], Given]) -> Given:
+        driver = self.open()
+
+        def check_and_work() -> Given:
+            if driver.retired:
+                raise self._is_closed()
+            return work(driver, time.monotonic())
+
+        return driver.locked(check_and_work)
+
+    def post(self, command: Command, *values: object) -> None:
         """Have the core do something that nobody waits for: what follows may gather."""
         driver = self.driver or self.open()
         if driver.process.forked:
@@ -166,10 +145,18 @@ class Life(Generic[Place]):
         self.process.check()
         driver = self.driver
         assert driver is not None
-        given: Given = driver.locked(self._decide, driver, decision)
-        return given
 
-    def try_command(self, command: Callable[..., list[Effect]], *values: object) -> bool:
+        def decide() -> Given:
+            if driver.broken:
+                raise self._is_closed()
+            given, effects = decision()
+            if effects and not driver.retired:
+                driver.command(effects, time.monotonic())
+            return given
+
+        return driver.locked(decide)
+
+    def try_command(self, command: Command, *values: object) -> bool:
         """The same as `command` for a finalizer, which may run in the middle of the role's own
         work: false if it would have to wait for the lock."""
         driver = self.driver
@@ -179,44 +166,11 @@ class Life(Generic[Place]):
             return False
         try:
             if not driver.retired:
-                self._command(driver, command, values)
+                now = time.monotonic()
+                driver.guarded(driver.command, command(*values, now), now)
         finally:
             self.lock.release()
         return True
-
-    def _command(
-        self,
-        driver: BlockingDriver,
-        command: Callable[..., list[Effect]],
-        values: tuple[object, ...],
-    ) -> None:
-        if driver.retired:
-            raise self._is_closed()
-        now = time.monotonic()
-        driver.command(command(*values, now), now)
-
-    def _submit(
-        self,
-        driver: BlockingDriver,
-        submit: Callable[..., Given],
-        values: tuple[object, ...],
-    ) -> Given:
-        if driver.retired:
-            raise self._is_closed()
-        now = time.monotonic()
-        given = submit(*values, now)
-        driver.command([], now)
-        return given
-
-    def _decide(
-        self, driver: BlockingDriver, decision: Callable[[], tuple[Given, list[Effect]]]
-    ) -> Given:
-        if driver.broken:
-            raise self._is_closed()
-        given, effects = decision()
-        if effects and not driver.retired:
-            driver.command(effects, time.monotonic())
-        return given
 
     def perform(self, effects: list[Effect]) -> None:
         """Perform what follows from a part of a command; the caller is inside of one."""
@@ -226,13 +180,13 @@ class Life(Generic[Place]):
     def hear(self, tell: Tell) -> None:
         """Take the node's news, on any thread."""
         driver = self.driver
-        assert driver is not None and self._told is not None
+        assert driver is not None and self.plan.hear is not None
         with self.lock:  # on the node's thread, where no interrupt comes
             if not driver.retired:
                 now = time.monotonic()
-                if self._receive_all is None:  # what is to be read may wait where it is
+                if self.plan.receive_all is None:  # what is to be read may wait where it is
                     driver.driver.catch_up(now)
-                driver.command(self._told(tell, now), now)
+                driver.command(self.plan.hear(tell, now), now)
 
     # Waits
 
@@ -394,8 +348,7 @@ class Life(Generic[Place]):
             driver.attentive = True  # those that wait look again
             if leave is not None and not driver.broken:
                 self.command(leave)
-            if isinstance(self.place, BoundPlace):
-                self.place.withdraw()
+            self.plan.withdraw()
             if drain is not None and not driver.broken:
                 drain(until)
             lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
@@ -406,7 +359,7 @@ class Life(Generic[Place]):
             if over is not None:
                 over(count)
         if count and says is not None:
-            log.warning("%s closed %s", self.title, says(count))
+            log.warning("%s closed %s", self.plan.title, says(count))
         return count
 
     def _retire(
@@ -436,24 +389,13 @@ class Life(Generic[Place]):
                 driver.driver.link.close(linger_s)
                 driver.close()
         finally:
-            self.place.release()
-            if self._kept and self._keeper is not None:
+            self.plan.place.release()
+            if self.plan.kept and self._keeper is not None:
                 release_node(self._keeper)
 
 
-class Role(ABC, Generic[Place]):
-    """What the user sees of every role."""
-
-    _kind: ClassVar[str]
-    _life: Life[Place]
-
-    def __repr__(self) -> str:
-        return shown(self._kind, self.name, "closed" if self._life.closed else "")
-
-    @property
-    def name(self) -> str:
-        """The name that it serves, publishes, calls or listens to; or a URL."""
-        return self._life.place.name
+class Role(Shown, ABC):
+    """A role: it opens with its block, and closes with that."""
 
     @abstractmethod
     def close(self, timeout_s: float = CLOSE_S) -> int:
@@ -470,25 +412,3 @@ class Role(ABC, Generic[Place]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class BoundRole(Role[BoundPlace]):
-    """A role that others find."""
-
-    def __repr__(self) -> str:
-        state = "closed" if self._life.closed else self.endpoint or "not started"
-        return shown(self._kind, self.name, state)
-
-    @property
-    def incarnation(self) -> int:
-        """The number that tells this object from all others of its name."""
-        return self._life.place.incarnation
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as another program reaches it; empty before it is opened.
-
-        When it listens on all interfaces, it is the address that is advertised, or the best one
-        that this machine had then.
-        """
-        return self._life.place.endpoint

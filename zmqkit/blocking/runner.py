@@ -8,7 +8,6 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from zmqkit.blocking.seat import Seat
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
@@ -41,7 +40,7 @@ class Runner:
         self._handlers = handlers
         self._threads = threads
         self._name = name
-        self._seat = Seat()
+        self._seat: dict[str, object] = {}
         self._made_driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
@@ -76,17 +75,21 @@ class Runner:
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf
     ) -> bool:
-        """Work as the one thread that may; false if another one stays for too long."""
-        me = object()
+        """Work as the one thread that may; false if another one stays for too long.
+
+        An interrupt may come when the seat is taken already, so whoever took it is known.
+        """
+        me, seat = object(), self._seat
         try:
-            if not self._seat.take(me, seated_by):
+            self._driver.drive_until(lambda: seat.setdefault("taken", me) is me, seated_by)
+            if seat.get("taken") is not me:
                 return False
             work(until)
         finally:
-            if self._seat.holder is me:
+            if seat.get("taken") is me:
                 self.stopping = False
-                self._seat.holder = None
-                self._seat.tell()
+                del seat["taken"]
+                self._driver.wake()
         return True
 
     def _serve(self, until: float) -> None:
