@@ -79,7 +79,7 @@ class Life(Generic[Place]):
             loop,
             awake=plan.awake,
             holds=plan.holds,
-            sent=plan.pace.sent,
+            sent=plan.pace.sent if plan.holds is not None else None,
         )
         plan.prepare(driver)
         plan.appear(self.hear)
@@ -101,11 +101,13 @@ class Life(Generic[Place]):
 
     def post(self, gather: Callable[..., bool], *values: object) -> bool:
         """Have something gather, by the core's pace; whether so much did that it has left."""
-        driver = self.open()
-        if self.plan.pace.due_at == inf:
+        driver, pace = self.driver, self.plan.pace
+        if driver is None or self._closing is not None or not driver.is_here():
+            driver = self.open()
+        if pace.due_at == inf:
             driver.soon()
         full, now = gather(*values), monotonic()
-        if full or now >= self.plan.pace.due_at:
+        if full or now >= pace.due_at:
             driver.driver.flush(now)
         return full
 

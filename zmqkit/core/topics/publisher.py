@@ -59,13 +59,14 @@ class PublisherCore:
         lent_max: how many messages may gather between two looks at the clock.
 
         Its attribute `leaving` tells that it said BYE, so subscribers leave it; `pace`, when
-        what gathers is due; `quick` gathers a message if there is room for it, see Gathering.
+        what gathers is due; `quick` and `gather` have a message wait for `flush`, as those
+        of its Gathering do: if there is room, or else saying whether it is time to flush.
         """
         self.incarnation = incarnation
         self.about: dict[str, object] = {}
         self.audience = Audience(waits=waits, stall_s=stall_s)
         self.gathering = Gathering(lent_max)
-        self.quick = self.gathering.quick
+        self.quick, self.gather = self.gathering.quick, self.gathering.add
         self.pace = Pace()
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
@@ -116,10 +117,6 @@ class PublisherCore:
         if self.gathering.add(topic, body):
             self.pace.fill()
         return []
-
-    def gather(self, topic: str, body: object) -> bool:
-        """Have a message wait for `flush`; whether it is time for that. UsageError as above."""
-        return self.gathering.add(topic, body)
 
     def holds(self, now: float) -> bool:
         """Whether what this turn published waits for further turns, as it follows closely.
