@@ -82,11 +82,11 @@ class Runner:
         me, seat = object(), self._seat
         try:
             self._driver.drive_until(lambda: seat.setdefault("taken", me) is me, seated_by)
-            if seat.get("taken") is not me:
+            if seat != {"taken": me}:
                 return False
             work(until)
         finally:
-            if seat.get("taken") is me:
+            if seat == {"taken": me}:  # nothing is called, where one may come
                 self.stopping = False
                 del seat["taken"]
                 self._driver.wake()
