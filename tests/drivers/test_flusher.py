@@ -9,7 +9,6 @@ import pytest
 
 from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import Process
-from zmqkit.limits import HOLD_S
 
 BOUND_S = 20.0
 
@@ -22,7 +21,7 @@ class Gathering:
         self.left = 0
         self.looks = 0
         self.empty = threading.Semaphore(0)
-        self.flusher = Flusher(self.lock, self.flush, HOLD_S)
+        self.flusher = Flusher(self.lock, self.flush)
 
     def flush(self, now: float) -> bool:
         assert self.lock.locked()

@@ -33,7 +33,7 @@ def test_a_close_goes_on_when_the_wait_for_it_is_cancelled(aio: AsyncKit, kind: 
         return closed
 
     assert aio.submit(close()).result(BOUND_S) == 0
-    until(lambda: role._life.place.node is None)
+    until(lambda: role._life.plan.place.node is None)
 
 
 @pytest.mark.parametrize("timeout_s", [3e6, inf, None])

@@ -337,7 +337,7 @@ def answered(fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatc
             """Have the answer arrive; gives news of the end of who sent it."""
             fake.do(lambda: fake.answer(*asked[0]))
             until(lambda: has_arrived(inner))
-            return Tell("gone", inner._life.place._key, fake.incarnation)
+            return Tell("gone", inner._life.plan.place._key, fake.incarnation)
 
         return client, answer
 
@@ -348,7 +348,7 @@ def test_what_has_arrived_is_read_before_news_of_an_end(
     blocking: Kit, answered: Answered
 ) -> None:
     client, answer = answered(blocking)
-    client._life.place.node.let_go(client._life.driver)  # so that nobody reads
+    client._life.plan.place.node.let_go(client._life.driver)  # so that nobody reads
     client._life.hear(answer(client))
     assert (client.stats()["delivered"], client.stats()["failed"]) == (1, 0)
 

@@ -144,7 +144,7 @@ def test_a_close_lets_go_though_a_generator_interrupts_it(blocking: Kit) -> None
     assert reading.result() == [1]
     with pytest.raises(KeyboardInterrupt):
         scene.service.close(0)
-    assert scene.service._life.place.node is None
+    assert scene.service._life.plan.place.node is None
 
 
 class AsyncScene:

@@ -109,7 +109,7 @@ def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def watched(service: Any) -> None:
     """Have answers gather as if the keeper were always about to look; it does not come."""
-    service._life.place.node.let_go(service._life.driver)
+    service._life.plan.place.node.let_go(service._life.driver)
     service._life.driver.watched = True
 
 

@@ -13,6 +13,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, instance_rows, seconds_of
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
+from zmqkit.roles.role import Plan
 
 
 class BoundClient:
@@ -30,7 +31,7 @@ class BoundClient:
     def __repr__(self) -> str:
         life, options = self._life, self._options
         limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
-        return shown(self._kind, life.place.name, limits, "closed" if life.closed else "")
+        return shown(self._kind, life.plan.place.name, limits, "closed" if life.closed else "")
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -80,7 +81,7 @@ class BoundClient:
         self._life.submit(submit, method, body, raw, self._options, None)
 
 
-class Client(BoundClient, Role[LookingPlace]):
+class Client(BoundClient, Role):
     """Calls the service of a name, wherever its instances are, or the one at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
@@ -100,7 +101,7 @@ class Client(BoundClient, Role[LookingPlace]):
         options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
         place = LookingPlace("service", name, insecure=insecure)
         core = ClientCore(name, draw_incarnation())
-        life = Life(f"client of {name!r}", place, core, hear=core.hear)
+        life = Life(Plan(f"client of {name!r}", place, core, hear=core.hear))
         super().__init__(life, core, options)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:

@@ -9,7 +9,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit.asyncio.role import BoundRole, Life
+from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
@@ -18,6 +18,7 @@ from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
 from zmqkit.roles.places import BoundPlace
+from zmqkit.roles.role import BoundShown, Plan
 
 
 class Batch:
@@ -58,7 +59,7 @@ class Batch:
             await asyncio.sleep(0)  # others have their turn
 
 
-class Publisher(BoundRole):
+class Publisher(BoundShown, Role):
     """Sends messages by topic to all subscribers of its name, who find it by themselves.
 
     name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
@@ -69,6 +70,7 @@ class Publisher(BoundRole):
     """
 
     _kind = "zmqkit.asyncio.Publisher"
+    _life: Life[BoundPlace]
 
     def __init__(
         self,
@@ -88,13 +90,15 @@ class Publisher(BoundRole):
         self._core = PublisherCore(place.incarnation, waits=waits, stall_s=stall_s)
         self._quick = self._core.quick
         self._life = Life(
-            f"publisher {name!r}",
-            place,
-            self._core,
-            about=self._core.about,
-            pace=self._core.pace,
-            holds=self._core.holds,
-            awake=False,
+            Plan(
+                f"publisher {name!r}",
+                place,
+                self._core,
+                about=self._core.about,
+                pace=self._core.pace,
+                holds=self._core.holds,
+                awake=False,
+            )
         )
 
     async def publish(self, topic: str, body: object) -> None:

@@ -16,61 +16,31 @@ from contextlib import suppress
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.effects import Core, Effect, Tell
-from zmqkit.core.pace import Pace
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, ReceiveAll, log
+from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import end_of
-from zmqkit.roles.places import BoundPlace, LookingPlace, shown
+from zmqkit.roles.role import Command, Place, Plan, Shown
 
 Given = TypeVar("Given")
-Place = TypeVar("Place", BoundPlace, LookingPlace)
 
 
 class Life(Generic[Place]):
     """A role's life: its core on its loop, from the first use to its close.
 
-    title: what messages call it. driver: None before it is opened and once it is closed.
+    driver: None before it is opened and once it is closed.
     """
 
-    def __init__(
-        self,
-        title: str,
-        place: Place,
-        core: Core,
-        hands: Hands | None = None,
-        *,
-        about: dict[str, object] | None = None,
-        hear: Callable[[Tell, float], list[Effect]] | None = None,
-        receive_all: ReceiveAll | None = None,
-        pace: Pace | None = None,
-        holds: Callable[[float], bool] | None = None,
-        opened: Callable[[AioDriver], object] | None = None,
-        awake: bool = True,
-    ) -> None:
-        """about: what the core tells of the place of a role that others find. hear: takes the
-        news of those that another one looks for. pace, holds: the core's, if what is posted may
-        gather for longer than a turn. opened: told of the driver.
-        """
-        self.title = title
-        self.place: Place = place
+    def __init__(self, plan: Plan[Place]) -> None:
+        self.plan: Plan[Place] = plan
         self.driver: AioDriver | None = None
         self.process = current_process()
-        self._core = core
-        self._hands = hands or Hands(settle=_settle)
-        self._about = about
-        self._told = hear
-        self._receive_all = receive_all
-        self._pace = pace or Pace()
-        self._holds = holds
-        self._opened = opened
-        self._awake = awake
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Future[int] | None = None
 
@@ -88,41 +58,36 @@ class Life(Generic[Place]):
         if driver is not None and self._closing is None and driver.is_here():
             return driver
         if self._closing is not None:
-            raise UsageError(f"the {self.title} is closed; make a new one")
+            raise UsageError(f"the {self.plan.title} is closed; make a new one")
         self.process.check()
         loop = asyncio.get_running_loop()
         if driver is None:
             return self._begin(loop)
         if loop is not self._loop:
             raise UsageError(
-                f"the {self.title} belongs to another event loop; make one in each"
+                f"the {self.plan.title} belongs to another event loop; make one in each"
             )
         return driver
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> AioDriver:
-        link = self.place.open()
+        plan = self.plan
+        link = plan.place.open()
+        plan.hands.settle = _settle
         self._loop = loop
-        driver = AioDriver(
-            Driver(self._core, link, self._hands, receive_all=self._receive_all),
+        driver = self.driver = AioDriver(
+            Driver(plan.core, link, plan.hands, receive_all=plan.receive_all),
             loop,
-            awake=self._awake,
-            holds=self._holds,
-            sent=self._pace.sent if self._holds is not None else None,
+            awake=plan.awake,
+            holds=plan.holds,
+            sent=plan.pace.sent if plan.holds is not None else None,
         )
-        self.driver = driver
-        if self._opened is not None:
-            self._opened(driver)
-        if isinstance(self.place, BoundPlace):
-            if self._about is not None:
-                self._about.update(self.place.about())
-            self.place.announce()
-        else:
-            self.place.listen(self.hear)
+        plan.prepare(driver)
+        plan.appear(self.hear)
         return driver
 
     # Commands
 
-    def command(self, command: Callable[..., list[Effect]], *values: object) -> None:
+    def command(self, command: Command, *values: object) -> None:
         """Have the core do this now, and perform what follows."""
         driver = self.open()
         driver.perform(command(*values, monotonic()))
@@ -136,15 +101,17 @@ class Life(Generic[Place]):
 
     def post(self, gather: Callable[..., bool], *values: object) -> bool:
         """Have something gather, by the core's pace; whether so much did that it has left."""
-        driver = self.open()
-        if self._pace.due_at == inf:
+        driver, pace = self.driver, self.plan.pace
+        if driver is None or self._closing is not None or not driver.is_here():
+            driver = self.open()
+        if pace.due_at == inf:
             driver.soon()
         full, now = gather(*values), monotonic()
-        if full or now >= self._pace.due_at:
+        if full or now >= pace.due_at:
             driver.driver.flush(now)
         return full
 
-    def end(self, command: Callable[..., list[Effect]], *values: object) -> None:
+    def end(self, command: Command, *values: object) -> None:
         """Have the core end something, unless the role is closed, which ended it."""
         if self.driver is not None:
             self.driver.perform(command(*values, monotonic()))
@@ -175,10 +142,10 @@ class Life(Generic[Place]):
     def take(self, tell: Tell) -> None:
         """Take the node's news, on the loop."""
         driver = self.driver
-        if driver is not None and self._told is not None:
-            if self._receive_all is None:  # what is to be read may wait where it is
+        if driver is not None and self.plan.hear is not None:
+            if self.plan.receive_all is None:  # what is to be read may wait where it is
                 driver.driver.catch_up(monotonic())
-            driver.perform(self._told(tell, monotonic()))
+            driver.perform(self.plan.hear(tell, monotonic()))
 
     # Waits
 
@@ -237,15 +204,14 @@ class Life(Generic[Place]):
             try:
                 if leave is not None:
                     driver.perform(leave(monotonic()))
-                if isinstance(self.place, BoundPlace):
-                    self.place.withdraw()
+                self.plan.withdraw()
                 if drained is not None:
                     await driver.drive_until(drained, until)
             finally:  # when it is cancelled, too
                 lingers = linger_s(until - monotonic()) if linger_s is not None else 0.0
                 count = await self._let_go(driver, left, close, over, lingers)
             if count and says is not None:
-                log.warning("%s closed %s", self.title, says(count))
+                log.warning("%s closed %s", self.plan.title, says(count))
             return count
 
         self._closing = asyncio.ensure_future(finish())
@@ -268,7 +234,7 @@ class Life(Generic[Place]):
                 await over()
         finally:
             driver.driver.link.close(linger_s)
-            await _in_thread(self.place.release)
+            await _in_thread(self.plan.place.release)
         return count
 
 
@@ -302,20 +268,8 @@ async def _in_thread(work: Callable[[], None]) -> None:
     thread.join()
 
 
-class Role(ABC, Generic[Place]):
-    """What the user sees of every role."""
-
-    _kind: ClassVar[str]
-    _life: Life[Place]
-
-    def __repr__(self) -> str:
-        return shown(self._kind, self.name, "closed" if self._life.closed else "")
-
-    @property
-    def name(self) -> str:
-        """The name that it serves, publishes, calls or listens to; or a URL."""
-        name: str = self._life.place.name
-        return name
+class Role(Shown, ABC):
+    """A role: it opens with its block, and closes with that."""
 
     @abstractmethod
     async def close(self, timeout_s: float = CLOSE_S) -> int:
@@ -332,25 +286,3 @@ class Role(ABC, Generic[Place]):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-class BoundRole(Role[BoundPlace]):
-    """A role that others find."""
-
-    def __repr__(self) -> str:
-        state = "closed" if self._life.closed else self.endpoint or "not started"
-        return shown(self._kind, self.name, state)
-
-    @property
-    def incarnation(self) -> int:
-        """The number that tells this object from all others of its name."""
-        return self._life.place.incarnation
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as another program reaches it; empty before it is opened.
-
-        When it listens on all interfaces, it is the address that is advertised, or the best one
-        that this machine had then.
-        """
-        return self._life.place.endpoint

@@ -86,11 +86,14 @@ class Runner:
             try:
                 answer = run_plain(handler, request)
             except KeyboardInterrupt as interrupt:
-                # It ends the loop. Should that run again, what is left has its turn.
-                self._results.append((request, error_answer(interrupt)))
-                driver.loop.call_soon(self._handle, requests[at:])
-                driver.loop.call_soon(self._finish)
-                raise
+                # It ends the loop, once the driver's step is over. Should the loop run again,
+                # the caller is told and what is left has its turn.
+                call_soon = driver.loop.call_soon
+                call_soon(_interrupt, interrupt)
+                call_soon(self._answered, request, error_answer(interrupt))
+                call_soon(self._handle, requests[at:])
+                call_soon(self._finish)
+                return
             self._results.append((request, answer))
             is_large = answer.size > BATCH_BYTES
             if is_large or len(self._results) >= TURN_MESSAGES:
@@ -256,6 +259,10 @@ class Runner:
             self._driver.perform(effects)
             if self._results:
                 self._driver.driver.finish(time.monotonic())
+
+
+def _interrupt(interrupt: KeyboardInterrupt) -> None:
+    raise interrupt
 
 
 def _ended_by(handler: Handler, request: Request, raised: BaseException) -> Answer:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
-from zmqkit.asyncio.role import BoundRole, Life
+from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
 from zmqkit.limits import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, seconds_of
 from zmqkit.roles.places import BoundPlace
+from zmqkit.roles.role import BoundShown, Plan
 
 
-class Service(Registers, BoundRole):
+class Service(Registers, BoundShown, Role):
     """Answers calls to a name on an event loop.
 
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
@@ -26,6 +27,7 @@ class Service(Registers, BoundRole):
     """
 
     _kind = "zmqkit.asyncio.Service"
+    _life: Life[BoundPlace]
 
     def __init__(
         self,
@@ -45,12 +47,14 @@ class Service(Registers, BoundRole):
         runner = self._runner = Runner(core, handlers, concurrency, f"zmqkit-{name}")
         self._stopped = asyncio.Event()
         self._life = Life(
-            f"service {name!r}",
-            place,
-            core,
-            runner.hands(),
-            about=core.about,
-            opened=runner.begin,
+            Plan(
+                f"service {name!r}",
+                place,
+                core,
+                runner.hands(),
+                about=core.about,
+                opened=runner.begin,
+            )
         )
 
     async def start(self) -> None:

@@ -15,9 +15,10 @@ from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import Gap, Message, Reader, check_callback, check_reader
 from zmqkit.roles.places import LookingPlace, draw_incarnation
+from zmqkit.roles.role import Plan
 
 
-class Subscriber(Role[LookingPlace]):
+class Subscriber(Role):
     """Receives messages by topic from every publisher of a name, wherever these are.
 
     name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
@@ -29,6 +30,7 @@ class Subscriber(Role[LookingPlace]):
     """
 
     _kind = "zmqkit.asyncio.Subscriber"
+    _life: Life[LookingPlace]
 
     def __init__(
         self,
@@ -45,13 +47,15 @@ class Subscriber(Role[LookingPlace]):
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
         self._reader = Reader(self._core, name, copy=copy, on_gap=on_gap)
         self._life = Life(
-            f"subscriber to {name!r}",
-            place,
-            self._core,
-            Hands(watch=place.watch),
-            hear=self._core.hear,
-            receive_all=self._core.receive_all,
-            awake=False,
+            Plan(
+                f"subscriber to {name!r}",
+                place,
+                self._core,
+                Hands(watch=place.watch),
+                hear=self._core.hear,
+                receive_all=self._core.receive_all,
+                awake=False,
+            )
         )
         self._stopping = False
 

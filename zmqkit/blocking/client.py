@@ -11,6 +11,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, instance_rows, seconds_of
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
+from zmqkit.roles.role import Plan
 from zmqkit.wire.encoding import Buffer
 
 
@@ -29,7 +30,7 @@ class BoundClient:
     def __repr__(self) -> str:
         life, options = self._life, self._options
         limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
-        return shown(self._kind, life.place.name, limits, "closed" if life.closed else "")
+        return shown(self._kind, life.plan.place.name, limits, "closed" if life.closed else "")
 
     def options(self, **changes: object) -> BoundClient:
         """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
@@ -61,7 +62,7 @@ class BoundClient:
         early, or `close`, ends the generator. A plain method is a stream of one value.
         """
         body, raw = call_body(method, args, kwargs, self._options)
-        return self._life.submit(self._stream, self._core.give_up, method, body, raw)
+        return self._life.submit(self._stream, method, body, raw)
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
         """Send a one-way message; it is repeated until it has run or time is over.
@@ -72,14 +73,12 @@ class BoundClient:
         body, raw = call_body(method, args, kwargs, self._options)
         self._life.post(self._core.notify, method, body, raw, self._options)
 
-    def _stream(
-        self, method: str, body: bytes, raw: Buffer | None, waiter: object, now: float
-    ) -> Stream:
-        call = self._core.stream(method, body, raw, self._options, now, waiter)
+    def _stream(self, method: str, body: bytes, raw: Buffer | None, now: float) -> Stream:
+        call = self._core.stream(method, body, raw, self._options, now)
         return Stream(self._life, self._core, call)
 
 
-class Client(BoundClient, Role[LookingPlace]):
+class Client(BoundClient, Role):
     """Calls the service of a name, wherever its instances are, or the one at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
@@ -99,7 +98,7 @@ class Client(BoundClient, Role[LookingPlace]):
         options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
         place = LookingPlace("service", name, insecure=insecure)
         core = ClientCore(name, draw_incarnation())
-        life = Life(f"client of {name!r}", place, core, hear=core.hear, pace=core.pace)
+        life = Life(Plan(f"client of {name!r}", place, core, hear=core.hear, pace=core.pace))
         super().__init__(life, core, options)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:

@@ -8,7 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zmqkit.blocking.role import BoundRole, Life
+from zmqkit.blocking.role import Life, Role
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
@@ -17,6 +17,7 @@ from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
 from zmqkit.roles.places import BoundPlace
+from zmqkit.roles.role import BoundShown, Plan
 
 
 class Batch:
@@ -56,7 +57,7 @@ class Batch:
             self._send(self._gathering)
 
 
-class Publisher(BoundRole):
+class Publisher(BoundShown, Role):
     """Sends messages by topic to all subscribers of its name, who find it by themselves.
 
     name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
@@ -67,6 +68,7 @@ class Publisher(BoundRole):
     """
 
     _kind = "zmqkit.Publisher"
+    _life: Life[BoundPlace]
 
     def __init__(
         self,
@@ -88,13 +90,15 @@ class Publisher(BoundRole):
         )
         self._quick = self._core.quick
         self._life = Life(
-            f"publisher {name!r}",
-            place,
-            self._core,
-            about=self._core.about,
-            pace=self._core.pace,
-            awake=False,
-            kept=True,
+            Plan(
+                f"publisher {name!r}",
+                place,
+                self._core,
+                about=self._core.about,
+                pace=self._core.pace,
+                awake=False,
+                kept=True,
+            )
         )
         self._lock = self._life.lock
         self._process = self._life.process

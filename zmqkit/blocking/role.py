@@ -3,7 +3,8 @@
 Theory of operation. A role is made, opened and closed, each once. Making it checks its options,
 and nothing else. Its `with` block opens it, or else the first verb that needs that: it listens
 and is announced, or looks for others, and the process's node drives it whenever no thread does.
-Closing ends all waits; to use it after that is a UsageError.
+Closing ends all waits; to use it after that is a UsageError. So it is to use a role that an
+interrupt broke (see `drivers/blocking.py`), but for `stats` and `close`.
 """
 
 from __future__ import annotations
@@ -14,66 +15,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from zmqkit.core.effects import Core, Effect, Tell
-from zmqkit.core.pace import Pace
+from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, ReceiveAll, log
-from zmqkit.errors import UsageError
+from zmqkit.drivers.perform import Driver, log
+from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
-from zmqkit.roles.places import BoundPlace, LookingPlace, acquire_node, release_node, shown
+from zmqkit.roles.places import acquire_node, release_node
+from zmqkit.roles.role import Command, Place, Plan, Shown
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node
 
 Given = TypeVar("Given")
-Place = TypeVar("Place", BoundPlace, LookingPlace)
 
 
 class Life(Generic[Place]):
     """A role's life: its core behind its lock, from the first use to its close.
 
-    title: what messages call it. lock: held while a thread decides or sends, never while it
+    lock: held while a thread decides or sends, never while it
     waits. closed: no verb works any more; it becomes so under the lock.
     """
 
-    def __init__(
-        self,
-        title: str,
-        place: Place,
-        core: Core,
-        hands: Hands | None = None,
-        *,
-        about: dict[str, object] | None = None,
-        hear: Callable[[Tell, float], list[Effect]] | None = None,
-        receive_all: ReceiveAll | None = None,
-        pace: Pace | None = None,
-        opened: Callable[[BlockingDriver], object] | None = None,
-        awake: bool = True,
-        kept: bool = False,
-    ) -> None:
-        """about: what the core tells of the place of a role that others find. hear: takes the
-        news of those that another one looks for. opened: told of the driver. kept: the node
-        drives it inside one process, too, as what it awaits comes unasked.
-        """
-        self.title = title
-        self.place: Place = place
+    def __init__(self, plan: Plan[Place]) -> None:
+        self.plan: Plan[Place] = plan
         self.lock = threading.Lock()
         self.process = current_process()
         self.driver: BlockingDriver | None = None
         self.closed = False
-        self._core = core
-        self._hands = hands or Hands()
-        self._about = about
-        self._told = hear
-        self._receive_all = receive_all
-        self._pace = pace
-        self._opened = opened
-        self._awake = awake
-        self._kept = kept
         self._keeper: Node | None = None
         self._changing = threading.Lock()
 
@@ -85,6 +57,8 @@ class Life(Generic[Place]):
         if self.closed:
             raise self._is_closed()
         if self.driver is not None:
+            if self.driver.broken:
+                raise self._is_closed()
             return self.driver
         with self._changing:
             if self.closed:
@@ -94,31 +68,28 @@ class Life(Generic[Place]):
             return self.driver
 
     def _begin(self) -> BlockingDriver:
-        link = self.place.open()
+        plan = self.plan
+        link = plan.place.open()
         try:
-            inner = Driver(self._core, link, self._hands, receive_all=self._receive_all)
-            driver = BlockingDriver(inner, self.lock, awake=self._awake, pace=self._pace)
+            inner = Driver(plan.core, link, plan.hands, receive_all=plan.receive_all)
+            driver = BlockingDriver(inner, self.lock, awake=plan.awake, pace=plan.pace)
         except BaseException:
             link.close(0)
-            self.place.release()
+            plan.place.release()
             raise
-        if isinstance(self.place, BoundPlace) and self._about is not None:
-            self._about.update(self.place.about())
-        self._hands.settle = driver.settle
-        if self._opened is not None:
-            self._opened(driver)
-        self._keeper = acquire_node() if self._kept else self.place.node
+        plan.hands.settle = driver.settle
+        plan.prepare(driver)
+        self._keeper = acquire_node() if plan.kept else plan.place.node
         if self._keeper is not None:
             self._keeper.keep(driver)
         self.driver = driver
-        if isinstance(self.place, BoundPlace):
-            self.place.announce()
-        else:
-            self.place.listen(self.hear)
+        plan.appear(self.hear)
         return driver
 
     def _is_closed(self) -> UsageError:
-        return UsageError(f"the {self.title} is closed; make a new one")
+        broken = self.driver is not None and self.driver.broken
+        why = "was interrupted in the middle of its work" if broken else "is closed"
+        return UsageError(f"the {self.plan.title} {why}; make a new one")
 
     # Commands
 
@@ -128,36 +99,64 @@ class Life(Generic[Place]):
         with self.lock:
             return question()
 
-    def command(self, command: Callable[..., list[Effect]], *values: object) -> None:
+    def command(self, command: Command, *values: object) -> None:
         """Have the core do this now, and perform what follows."""
+        self._locked(lambda driver, now: driver.command(command(*values, now), now))
+
+    def submit(self, submit: Callable[..., Given], *values: object) -> Given:
+        """What a command gives that goes on."""
+
+        def work(driver: BlockingDriver, now: float) -> Given:
+            given = submit(*values, now)
+            driver.command([], now)
+            return given
+
+        return self._locked(work)
+
+    def _locked(self, work: Callable[[BlockingDriver, float], Given]) -> Given:
         driver = self.open()
-        with self.lock:
+
+        def check_and_work() -> Given:
             if driver.retired:
                 raise self._is_closed()
-            now = time.monotonic()
-            driver.command(command(*values, now), now)
+            return work(driver, time.monotonic())
 
-    def post(self, command: Callable[..., list[Effect]], *values: object) -> None:
-        """The same for a command that nobody waits for: what follows may gather."""
+        return driver.locked(check_and_work)
+
+    def post(self, command: Command, *values: object) -> None:
+        """Have the core do something that nobody waits for: what follows may gather."""
         driver = self.driver or self.open()
         if driver.process.forked:
             driver.process.check()  # before the lock, which may be held for ever in a child
         with self.lock:
             if driver.retired:
                 raise self._is_closed()
-            now = time.monotonic()
-            driver.post(command(*values, now), now)
+            try:
+                now = time.monotonic()
+                driver.post(command(*values, now), now)
+            except ZmqkitError:
+                raise
+            except BaseException:
+                driver.fail()
+                raise
 
     def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
         """What a look at the core gives; what follows from having looked is performed."""
         self.process.check()
-        with self.lock:
+        driver = self.driver
+        assert driver is not None
+
+        def decide() -> Given:
+            if driver.broken:
+                raise self._is_closed()
             given, effects = decision()
-            if effects and self.driver is not None and not self.driver.retired:
-                self.driver.command(effects, time.monotonic())
+            if effects and not driver.retired:
+                driver.command(effects, time.monotonic())
             return given
 
-    def try_command(self, command: Callable[..., list[Effect]], *values: object) -> bool:
+        return driver.locked(decide)
+
+    def try_command(self, command: Command, *values: object) -> bool:
         """The same as `command` for a finalizer, which may run in the middle of the role's own
         work: false if it would have to wait for the lock."""
         driver = self.driver
@@ -168,7 +167,7 @@ class Life(Generic[Place]):
         try:
             if not driver.retired:
                 now = time.monotonic()
-                driver.command(command(*values, now), now)
+                driver.guarded(driver.command, command(*values, now), now)
         finally:
             self.lock.release()
         return True
@@ -181,13 +180,13 @@ class Life(Generic[Place]):
     def hear(self, tell: Tell) -> None:
         """Take the node's news, on any thread."""
         driver = self.driver
-        assert driver is not None and self._told is not None
-        with self.lock:
+        assert driver is not None and self.plan.hear is not None
+        with self.lock:  # on the node's thread, where no interrupt comes
             if not driver.retired:
                 now = time.monotonic()
-                if self._receive_all is None:  # what is to be read may wait where it is
+                if self.plan.receive_all is None:  # what is to be read may wait where it is
                     driver.driver.catch_up(now)
-                driver.command(self._told(tell, now), now)
+                driver.command(self.plan.hear(tell, now), now)
 
     # Waits
 
@@ -211,43 +210,31 @@ class Life(Generic[Place]):
             with self.lock:
                 if driver.retired:
                     raise self._is_closed()
-                now = time.monotonic()
-                submit(*values, waiter, now)
-                if last := driver.is_last():
-                    driver.command([], now)
-                    driver.join(waiter)
+                try:
+                    now = time.monotonic()
+                    submit(*values, waiter, now)
+                    if last := driver.is_last():
+                        driver.command([], now)
+                        driver.join(waiter)
+                except ZmqkitError:
+                    raise
+                except BaseException:
+                    driver.fail()
+                    raise
             if not last:
                 time.sleep(0)  # let the others come
-                with self.lock:
-                    driver.command([], time.monotonic())
-                    driver.join(waiter)
+                driver.locked(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
-            self._leave(driver, waiter, give_up)
+            self._give_up(waiter, give_up)
             raise
         if waiter.error is not None:
             raise waiter.error
         return waiter.value
 
-    def submit(
-        self,
-        submit: Callable[..., Given],
-        give_up: Callable[[object, float], list[Effect]],
-        *values: object,
-    ) -> Given:
-        """What a command gives that goes on; it is given up if this is interrupted."""
-        driver, waiter = self.open(), Waiter()
-        try:
-            with self.lock:
-                if driver.retired:
-                    raise self._is_closed()
-                now = time.monotonic()
-                given = submit(*values, waiter, now)
-                driver.command([], now)
-        except BaseException:
-            self._leave(driver, waiter, give_up)
-            raise
-        return given
+    def _join(self, driver: BlockingDriver, waiter: Waiter) -> None:
+        driver.command([], time.monotonic())
+        driver.join(waiter)
 
     def pull(
         self,
@@ -265,42 +252,52 @@ class Life(Generic[Place]):
                 with self.lock:
                     if waiter is not None:
                         driver.is_last()  # of those just released, this one is back
-                    taken = take()
-                    if taken is not None:
-                        if taken[1]:
-                            driver.command([], time.monotonic())
-                        return taken[0]
-                    waiter, now = Waiter(), time.monotonic()
-                    listen(waiter, now)
-                    driver.command([], now)
-                    driver.join(waiter)
+                    taken = take()  # not guarded: `give_up` ends all that this may cut short
+                    if taken is None:
+                        waiter = Waiter()
+                        driver.guarded(self._listen, driver, waiter, listen)
+                    elif taken[1]:
+                        driver.guarded(driver.command, [], time.monotonic())
+                if taken is not None:
+                    return taken[0]
+                assert waiter is not None
                 driver.wait(waiter)
         except UsageError:
             raise  # whoever else reads it goes on
         except BaseException:
-            self._leave(driver, waiter, give_up)
+            self._give_up(waiter, give_up)
             raise
 
-    def _leave(
-        self,
-        driver: BlockingDriver,
-        waiter: Waiter | None,
-        give_up: Callable[[object, float], list[Effect]],
+    def _listen(
+        self, driver: BlockingDriver, waiter: Waiter, listen: Callable[[object, float], None]
     ) -> None:
-        """Wait no more, and have the core know."""
-        with self.lock:
-            if waiter is not None:
-                driver.leave(waiter)
-            now = time.monotonic()
-            effects = give_up(waiter, now)
-            if not driver.retired:
-                driver.command(effects, now)
+        now = time.monotonic()
+        listen(waiter, now)
+        driver.command([], now)
+        driver.join(waiter)
 
-    def end_wait(self, give_up: Callable[[object, float], list[Effect]]) -> None:
+    def end(self, give_up: Callable[[object, float], list[Effect]]) -> None:
         """Give up what nobody waits for just now; the role may be closed already."""
         self.process.check()
-        if self.driver is not None:
-            self._leave(self.driver, None, give_up)
+        self._give_up(None, give_up)
+
+    def _give_up(
+        self, waiter: Waiter | None, give_up: Callable[[object, float], list[Effect]]
+    ) -> None:
+        """Wait no more, and have the core know."""
+        driver = self.driver
+        assert driver is not None
+
+        def leave() -> None:
+            now = time.monotonic()
+            if waiter is not None:
+                driver.leave(waiter)
+            if not driver.broken:
+                effects = give_up(waiter, now)
+                if not driver.retired:
+                    driver.command(effects, now)
+
+        driver.locked(leave)
 
     def wait(self, done: Callable[[], bool], until: float) -> None:
         """Wait until it is done, or the time `until`."""
@@ -349,26 +346,20 @@ class Life(Generic[Place]):
                 self.closed = True
                 return 0
             driver.attentive = True  # those that wait look again
-            if leave is not None:
+            if leave is not None and not driver.broken:
                 self.command(leave)
-            if isinstance(self.place, BoundPlace):
-                self.place.withdraw()
-            if drain is not None:
+            self.plan.withdraw()
+            if drain is not None and not driver.broken:
                 drain(until)
             lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
-            count = self._retire(driver, until, left, close)
             try:
-                with self.lock:
-                    driver.driver.link.close(lingers)
-                    driver.close()
-                if over is not None:
-                    over(count)
+                count = self._retire(driver, until, left, close)
             finally:
-                self.place.release()
-                if self._kept and self._keeper is not None:
-                    release_node(self._keeper)
+                self._let_go(driver, lingers)
+            if over is not None:
+                over(count)
         if count and says is not None:
-            log.warning("%s closed %s", self.title, says(count))
+            log.warning("%s closed %s", self.plan.title, says(count))
         return count
 
     def _retire(
@@ -385,27 +376,26 @@ class Life(Generic[Place]):
             nonlocal count
             self.closed = True
             count = left()
-            return close()
+            return [] if driver.broken else close()
 
         if self._keeper is not None:
             self._keeper.let_go(driver)
         driver.retire(shut, max(until, time.monotonic() + LEAVE_S))
         return count
 
+    def _let_go(self, driver: BlockingDriver, linger_s: float) -> None:
+        try:
+            with self.lock:
+                driver.driver.link.close(linger_s)
+                driver.close()
+        finally:
+            self.plan.place.release()
+            if self.plan.kept and self._keeper is not None:
+                release_node(self._keeper)
 
-class Role(ABC, Generic[Place]):
-    """What the user sees of every role."""
 
-    _kind: ClassVar[str]
-    _life: Life[Place]
-
-    def __repr__(self) -> str:
-        return shown(self._kind, self.name, "closed" if self._life.closed else "")
-
-    @property
-    def name(self) -> str:
-        """The name that it serves, publishes, calls or listens to; or a URL."""
-        return self._life.place.name
+class Role(Shown, ABC):
+    """A role: it opens with its block, and closes with that."""
 
     @abstractmethod
     def close(self, timeout_s: float = CLOSE_S) -> int:
@@ -422,25 +412,3 @@ class Role(ABC, Generic[Place]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class BoundRole(Role[BoundPlace]):
-    """A role that others find."""
-
-    def __repr__(self) -> str:
-        state = "closed" if self._life.closed else self.endpoint or "not started"
-        return shown(self._kind, self.name, state)
-
-    @property
-    def incarnation(self) -> int:
-        """The number that tells this object from all others of its name."""
-        return self._life.place.incarnation
-
-    @property
-    def endpoint(self) -> str:
-        """Where it listens, as another program reaches it; empty before it is opened.
-
-        When it listens on all interfaces, it is the address that is advertised, or the best one
-        that this machine had then.
-        """
-        return self._life.place.endpoint

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from zmqkit.blocking.seat import Seat
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
@@ -40,15 +39,14 @@ class Runner:
         self._handlers = handlers
         self._threads = threads
         self._name = name
-        self._seat = Seat()
+        self._seat: dict[str, object] = {}
         self._made_driver: BlockingDriver | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._todo: deque[Request] = deque()
         self._steps: deque[StreamRequest] = deque()
         self._generators: dict[int, StreamRequest] = {}
         self._quick_runs: dict[str, int] = {}
-        self._interrupted: list[tuple[Request, Answer]] = []
-        self._may_lack = False
+        self._begun: Request | None = None
 
     def hands(self) -> Hands:
         """What the driver asks for."""
@@ -76,29 +74,33 @@ class Runner:
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf
     ) -> bool:
-        """Work as the one thread that may; false if another one stays for too long."""
-        me = object()
+        """Work as the one thread that may; false if another one stays for too long.
+
+        An interrupt may come when the seat is taken already, so whoever took it is known.
+        """
+        me, seat = object(), self._seat
         try:
-            if not self._seat.take(me, seated_by):
+            self._driver.drive_until(lambda: seat.setdefault("taken", me) is me, seated_by)
+            if seat != {"taken": me}:
                 return False
             work(until)
         finally:
-            if self._seat.holder is me:
+            if seat == {"taken": me}:  # nothing is called, where one may come
                 self.stopping = False
-                self._seat.holder = None
-                self._seat.tell()
+                del seat["taken"]
+                self._driver.wake()
         return True
 
     def _serve(self, until: float) -> None:
         driver = self._driver
         self._tell_of_interrupted()
-        self._may_lack = True  # an interrupt may keep something from being run or answered
-        while not self.stopping and time.monotonic() < until:
+        while not (self.stopping or driver.retired) and time.monotonic() < until:
             driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
             self._work(inf)
             if self._steps and not self.stopping:
-                self._step(self._steps.popleft())
-        self._may_lack = False
+                self._step(self._steps[0])
+        if driver.broken:
+            driver.check_open()
 
     def _drain(self, until: float) -> None:
         """Answer what was accepted.
@@ -109,16 +111,12 @@ class Runner:
         def due() -> bool:
             return bool(self._todo or self._steps) or not self._core.in_flight
 
-        with self._driver.lock:
-            self._find_lacking()
-        self._may_lack = True
-        while self._core.in_flight and time.monotonic() < until and not self._interrupted:
+        while self._core.in_flight and time.monotonic() < until and self._begun is None:
             self.stopping = False  # a stop is for whoever serves
             self._driver.drive_until(due, until)
             self._work(until)
             if self._steps:
-                self._step(self._steps.popleft())
-        self._may_lack = False
+                self._step(self._steps[0])
 
     def close(self, *, wait: bool) -> None:
         """Close all generators, and the pool; wait for its threads, or leave them to run on."""
@@ -152,37 +150,40 @@ class Runner:
     def _work(self, until: float) -> None:
         """Run the requests in hand; the answers of quick handlers leave together.
 
+        Each stays in hand until it is answered, so an interrupt leaves it there, and begun.
+
         An answer waits only for another request of the same method, which was quick many times
         in a row and just now. Should it take longer this time, the keeper sends what waits, so
         none waits while the keeper does not look often.
         """
         driver, todo, begun, held = self._driver, self._todo, time.monotonic(), 0
-        while todo and begun < until and not self.stopping:
-            request = todo.popleft()
+        while todo and begun < until and not (self.stopping or driver.retired):
+            request = self._begun = todo[0]
             answer = self._run(run_plain, request)
             now = time.monotonic()
-            with driver.lock:
-                if self._driver.retired:
-                    return
-                driver.driver.perform(self._core.handled([(request, answer)], now))
-                runs = 0
-                if now - begun < QUICK_S:
-                    runs = self._quick_runs.get(request.method, 0) + 1
-                self._quick_runs[request.method] = runs
-                holds = runs > QUICK_RUNS_MIN and driver.watched and not self.stopping
-                alike = todo and todo[0].method == request.method
-                held += 1
-                if not (holds and alike and held < TURN_MESSAGES):
-                    driver.command([], now)
-                    held = 0
+            runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
+            self._quick_runs[request.method] = runs
+            holds = runs > QUICK_RUNS_MIN and driver.watched and not self.stopping
+            held = driver.locked(self._answered, request, answer, now, held if holds else -1)
             begun = now
+
+    def _answered(self, request: Request, answer: Answer, now: float, held: int) -> int:
+        """Give an answer; it leaves with those held, unless it may wait: how many are held."""
+        driver, todo = self._driver, self._todo
+        if driver.retired:
+            return 0
+        todo.popleft()
+        self._begun = None
+        driver.driver.perform(self._core.handled([(request, answer)], now))
+        alike = todo and todo[0].method == request.method
+        if held >= 0 and alike and held + 1 < TURN_MESSAGES:
+            return held + 1
+        driver.command([], now)
+        return 0
 
     def _answer(self, request: Request) -> None:
         answer = self._run(run_plain, request)
-        with self._driver.lock:
-            if not self._driver.retired:
-                now = time.monotonic()
-                self._driver.command(self._core.handled([(request, answer)], now), now)
+        self._driver.locked(self._tell, request, answer)
 
     def _step(self, request: StreamRequest) -> None:
         """Run a generator on for a moment, or as far as its caller's credit reaches.
@@ -191,81 +192,75 @@ class Runner:
         """
         driver, begun, held = self._driver, time.monotonic(), 0
         until = begun + STEP_S
-        while not (request.cancelled or self._driver.retired):
+        if self._pool is None:
+            self._begun = request
+        while not (request.cancelled or driver.retired):
             answer = self._run(next_value, request)
             now = time.monotonic()
             runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
             self._quick_runs[request.method] = runs
-            with driver.lock:
-                if self._driver.retired:
-                    break
-                if answer is None or not is_value(answer):
-                    del self._generators[request.ticket]
-                    driver.command(self._core.ended(request, answer, now), now)
-                    return
-                driver.driver.perform(self._core.yielded(request, answer, now))
-                if not request.goes_on or now >= until:
-                    driver.command(self._core.paused(request, now), now)
-                    return
-                held += 1
-                if not (runs > QUICK_RUNS_MIN and driver.watched and held < TURN_MESSAGES):
-                    driver.command([], now)
-                    held = 0
+            if answer is None or not is_value(answer):
+                driver.locked(self._tell, request, answer)
+                return
+            held = held + 1 if runs > QUICK_RUNS_MIN and driver.watched else TURN_MESSAGES
+            over = now >= until
+            if not driver.locked(self._yielded, request, answer, now, held, over):
+                return
+            held %= TURN_MESSAGES
             begun = now
-        self._run(_close, request)
-        with driver.lock:
+        close_generator(request)
+        driver.locked(self._tell, request, None)
+
+    def _yielded(
+        self, request: StreamRequest, answer: Answer, now: float, held: int, over: bool
+    ) -> bool:
+        """Give a value, which leaves once so many are held; whether the generator goes on."""
+        driver = self._driver
+        if driver.retired:
+            return True  # it is closed
+        driver.driver.perform(self._core.yielded(request, answer, now))
+        if over or not request.goes_on:
+            self._forget(request)
+            driver.command(self._core.paused(request, now), now)
+            return False
+        if held >= TURN_MESSAGES:
+            driver.command([], now)
+        return True
+
+    def _tell(self, request: Request, answer: Answer | None) -> None:
+        """Give the last that there is of a request."""
+        driver, now = self._driver, time.monotonic()
+        self._forget(request)
+        if isinstance(request, StreamRequest):
             self._generators.pop(request.ticket, None)
-            if not self._driver.retired:
-                now = time.monotonic()
-                driver.command(self._core.ended(request, None, now), now)
+            if not driver.retired:
+                driver.command(self._core.ended(request, answer, now), now)
+        elif answer is not None and not driver.retired:
+            driver.command(self._core.handled([(request, answer)], now), now)
+
+    def _forget(self, request: Request) -> None:
+        """Have a request in hand no longer."""
+        self._begun = None
+        for hand in (self._todo, self._steps):
+            if hand and hand[0] is request:
+                hand.popleft()
 
     def _run(self, work: Callable[[Handler, AnyRequest], Given], request: AnyRequest) -> Given:
-        """Have a handler work; what interrupts this program ends it."""
-        try:
-            return work(self._handlers.by_name[request.method], request)
-        except KeyboardInterrupt as interrupt:
-            self._generators.pop(request.ticket, None)
-            self._interrupted.append((request, error_answer(interrupt)))
-            raise
+        return work(self._handlers.by_name[request.method], request)
 
     def _tell_of_interrupted(self) -> None:
         """Answer what was interrupted, now that this program goes on nevertheless.
 
         Had it ended, callers would turn to other instances, as far as that is safe.
         """
-        driver, now = self._driver, time.monotonic()
-        suspended: list[StreamRequest] = []
-        with driver.lock:
-            self._find_lacking()
-            while self._interrupted and not self._driver.retired:
-                request, answer = self._interrupted[-1]
-                if isinstance(request, StreamRequest):
-                    if self._generators.pop(request.ticket, None) is not None:
-                        suspended.append(request)
-                    driver.command(self._core.ended(request, answer, now), now)
-                else:
-                    driver.command(self._core.handled([(request, answer)], now), now)
-                del self._interrupted[-1]
-        for request in suspended:
-            close_generator(request)
-
-    def _find_lacking(self) -> None:
-        """Count what an interrupt kept from being run or answered as interrupted too.
-
-        The caller holds the lock, and nobody serves.
-        """
-        if self._may_lack and self._pool is None:
-            told = [request for request, _ in self._interrupted]
-            known = {each.ticket for each in (*self._todo, *self._steps, *told)}
+        request = self._begun
+        if request is not None:
             answer = error_answer(KeyboardInterrupt("the service was interrupted"))
-            lacking = [each for each in self._core.running() if each.ticket not in known]
-            self._interrupted += [(request, answer) for request in lacking]
+            self._driver.locked(self._tell, request, answer)
+            if isinstance(request, StreamRequest):
+                close_generator(request)
 
     @property
     def _driver(self) -> BlockingDriver:
         assert self._made_driver is not None
         return self._made_driver
-
-
-def _close(_: Handler, request: StreamRequest) -> None:
-    close_generator(request)

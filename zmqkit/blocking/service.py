@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from zmqkit.blocking.role import BoundRole, Life
+from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, end_of
 from zmqkit.roles.places import BoundPlace
+from zmqkit.roles.role import BoundShown, Plan
 
 
-class Service(Registers, BoundRole):
+class Service(Registers, BoundShown, Role):
     """Answers calls to a name, in the thread that is inside `serve`.
 
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
@@ -22,6 +23,7 @@ class Service(Registers, BoundRole):
     """
 
     _kind = "zmqkit.Service"
+    _life: Life[BoundPlace]
 
     def __init__(
         self,
@@ -41,12 +43,14 @@ class Service(Registers, BoundRole):
         threads = concurrency if concurrency > 1 else 0
         runner = self._runner = Runner(core, handlers, threads, f"zmqkit-{name}")
         self._life = Life(
-            f"service {name!r}",
-            place,
-            core,
-            runner.hands(),
-            about=core.about,
-            opened=runner.begin,
+            Plan(
+                f"service {name!r}",
+                place,
+                core,
+                runner.hands(),
+                about=core.about,
+                opened=runner.begin,
+            )
         )
 
     def start(self) -> None:

@@ -37,7 +37,7 @@ class Stream(Iterator[Any]):
 
     def close(self) -> None:
         """Want no more of it: the service closes the generator. Nothing follows; may repeat."""
-        self._life.end_wait(self._give_up)
+        self._life.end(self._give_up)
 
     def __enter__(self) -> Self:
         return self

@@ -14,8 +14,7 @@ Item = TypeVar("Item")
 class Line(Generic[Item]):
     """Items by key and priority; joining, leaving early and being served are O(1).
 
-    count: how many wait, the same as `len()`. An interrupt in the middle of a change may leave
-    it too high, never too low, until the line is served to its end.
+    count: how many wait, the same as `len()`.
     """
 
     __slots__ = ("_rows", "count")
@@ -33,8 +32,8 @@ class Line(Generic[Item]):
 
     def join(self, key: object, priority: int, item: Item) -> None:
         """Stand at the end of the priority's row; the key must not be in line."""
-        self.count += 1
         self._rows[priority][key] = item
+        self.count += 1
 
     def leave(self, key: object, priority: int) -> bool:
         """Step out of the line; false if the key was not in it."""
@@ -47,10 +46,6 @@ class Line(Generic[Item]):
         """Remove and give who is next; None when nobody waits."""
         if not self.count:
             return None
-        for row in reversed(self._rows):
-            if row:
-                item = row.popitem(last=False)[1]
-                self.count -= 1
-                return item
-        self.count = 0
-        return None
+        self.count -= 1
+        row = next(row for row in reversed(self._rows) if row)
+        return row.popitem(last=False)[1]

@@ -6,6 +6,11 @@ the link's descriptor and settles the waits of all. When its own wait is over it
 lead on to one of the others. When nobody leads for some 20 ms, the process's keeper thread
 drives until somebody does again. A thread that settles something for the resting leader, or
 brings its deadline forward, wakes it through a pipe.
+
+What the handler of a signal raises, Ctrl-C above all, may come between any two steps of the
+main thread. While that waits it holds no lock: it leaves, and all goes on. What comes under the
+lock, which is held for microseconds, cuts a decision short, and nobody can tell how far that
+went. So it breaks the role: `fail` has every thread learn that, and no core is ready for it.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import TypeVar
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect
@@ -29,6 +35,8 @@ from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import REST_S_MAX
 
 _POSTS = 64
+Given = TypeVar("Given")
+
 _REST_MS_MAX = int(REST_S_MAX * 1000)
 
 
@@ -55,7 +63,8 @@ class BlockingDriver:
     lock: the role's. awake: a wait may begin awake, which pays where somebody waits for an
     answer. pace: the core's, if something may gather in it that nobody waits for. attentive:
     the leader wants to look around after each command of another thread. watched: the keeper is
-    about to look whether a thread drives, within KEEPER_S.
+    about to look whether a thread drives, within KEEPER_S. retired: nobody drives any more.
+    broken: that is so because of an interrupt.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class BlockingDriver:
         self._flusher = Flusher(self.lock, self._flush_due)
         self._news = threading.Condition(self.lock)
         self.retired = False
+        self.broken = False
         self.turns = 0
         self.attentive = False
         self.watched = False
@@ -96,9 +106,36 @@ class BlockingDriver:
         return self._leader is not None
 
     def check_open(self) -> None:
-        """Raise UsageError after close; the caller holds the lock."""
+        """Raise UsageError once the role is closed or broken."""
+        if self.broken:
+            raise UsageError(
+                "the role was interrupted in the middle of its work; make a new one"
+            )
         if self.retired:
             raise UsageError("the role is closed; make a new one")
+
+    def locked(self, work: Callable[..., Given], *values: object) -> Given:
+        """Do this under the lock; what cuts it short breaks the role."""
+        with self.lock:
+            return self.guarded(work, *values)
+
+    def guarded(self, work: Callable[..., Given], *values: object) -> Given:
+        """The same for a caller that holds the lock."""
+        try:
+            return work(*values)
+        except ZmqkitError:
+            raise  # of a core that refused
+        except BaseException:
+            self.fail()
+            raise
+
+    def fail(self) -> None:
+        """Have all threads leave, as this one was interrupted under the lock."""
+        self.broken = self.retired = True
+        for follower in list(self._followers):
+            self._release(follower)
+        self.wake()
+        self._news.notify_all()
 
     def command(self, effects: list[Effect], now: float) -> None:
         """Perform a command's effects, send what it gathered; the caller holds the lock."""
@@ -126,7 +163,7 @@ class BlockingDriver:
                 self._flusher.wake()
             return
         gathered = self._pace.due_at < inf
-        if gathered or self.driver.unsent or not effects:
+        if gathered or not effects:
             self.driver.flush(now)
         self.driver.perform(effects)
         self._pace.sent(time.monotonic())
@@ -175,14 +212,13 @@ class BlockingDriver:
         """
         while not waiter.done:
             if self.retired and not waiter.done:
-                self.check_open()  # an interrupt lost the outcome
+                self.check_open()  # it is broken
             if waiter.gate is None:
                 self._lead(waiter.timeout_ms, lambda: waiter.done, inf)
             else:
                 self._follow(waiter, waiter.gate)
         if self._leader is waiter:  # another thread settled it before it could drive
-            with self.lock:
-                self.leave(waiter)
+            self.locked(self.leave, waiter)
 
     def leave(self, waiter: object) -> None:
         """Give a wait up, and the lead with it. The caller holds the lock."""
@@ -197,18 +233,18 @@ class BlockingDriver:
         """Drive until `done`, or the time `until`; at once over when another thread drives."""
         me = object()
         try:
-            with self.lock:
-                if self._leader is not None or self.retired or done():
-                    return
-                if time.monotonic() >= until:
-                    return
-                self._leader = me
-                timeout_ms = self._timeout_ms(until)
-            self._lead(timeout_ms, done, until)
+            timeout_ms = self.locked(self._take_lead, me, done, until)
+            if timeout_ms is not None:
+                self._lead(timeout_ms, done, until)
         except BaseException:
-            with self.lock:
-                self.leave(me)
+            self.locked(self.leave, me)
             raise
+
+    def _take_lead(self, me: object, done: Callable[[], bool], until: float) -> int | None:
+        if self._leader is not None or self.retired or done() or time.monotonic() >= until:
+            return None
+        self._leader = me
+        return self._timeout_ms(until)
 
     def _lead(self, timeout_ms: int, done: Callable[[], bool], until: float) -> None:
         """Rest without the lock, turn with it; the way of every call, so the lock is taken
@@ -218,11 +254,15 @@ class BlockingDriver:
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
             with self.lock:
-                self._resting = False
-                if self.retired or self.turn() >= until or done():
-                    self._drop_lead()
-                    return
-                timeout_ms = self._timeout_ms(until)
+                try:
+                    self._resting = False
+                    if self.retired or self.turn() >= until or done():
+                        self._drop_lead()
+                        return
+                    timeout_ms = self._timeout_ms(until)
+                except BaseException:
+                    self.fail()
+                    raise
 
     def _rest(self, timeout_ms: int) -> list[tuple[int, int]]:
         """Wait for something to look at, awake for a moment if that pays."""
@@ -255,6 +295,8 @@ class BlockingDriver:
         """Drive, or watch another thread drive, until `done` or the time `until`."""
         self.attentive = True
         while not done() and time.monotonic() < until:
+            if self.broken:
+                self.check_open()
             self.lead(done, until)
             with self._news:
                 if self.led and not done():
@@ -326,19 +368,18 @@ class BlockingDriver:
         return True
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
-        """Wait until the outcome is there or the lead is free; then take it, or pass it on."""
-        while not gate.acquire(timeout=REST_S_MAX):  # a signal's handler runs in between
-            if not self.led or waiter not in self._followers:
-                break  # an interrupt kept another thread from opening the gate
-        if waiter.done and not waiter.nominated:
-            return
-        with self.lock:
-            self._followers.pop(waiter, None)
-            waiter.gate = None
-            if not self.led and waiter.done:
-                self._pass_on()
-            else:
-                self.join(waiter)
+        """Wait until the outcome is there or the lead is free; take that, or pass it on."""
+        while not gate.acquire(timeout=REST_S_MAX):
+            pass  # a signal's handler runs in between
+        if not self.retired and (waiter.nominated or not waiter.done):
+            self.locked(self._follow_on, waiter)
+
+    def _follow_on(self, waiter: Waiter) -> None:
+        waiter.gate = None
+        if not self.led and waiter.done:
+            self._pass_on()
+        else:
+            self.join(waiter)
 
     def _pass_on(self) -> None:
         """Have one of the followers take the lead; it passes it on when its wait is over."""

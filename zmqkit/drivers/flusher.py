@@ -50,7 +50,6 @@ class Flusher:
         while self._wakes.get():
             while self._looks():
                 pass
-        self._wakes.put(False)  # for another, if an interrupt kept the first from being known
 
     def _looks(self) -> bool:
         """Look once, in a moment; whether to look again."""

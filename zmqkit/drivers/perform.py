@@ -94,7 +94,6 @@ class Driver:
         self._receive_all = receive_all
         self._clock = clock
         self._lacking: dict[PeerId, Connect] = {}
-        self.unsent: list[Effect] = []
 
     def _connect(self, effect: Connect) -> None:
         """Open a connection, or warn that there are no descriptors: it is tried again with what
@@ -183,12 +182,6 @@ class Driver:
             self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the core gathered.
-
-        What an interrupt cut short is sent again, by the next flush: a packet that comes twice
-        does no harm, one that never comes does.
-        """
-        while effects := self.unsent or self.core.flush(now):
-            self.unsent = effects
+        """Send what the core gathered."""
+        while effects := self.core.flush(now):
             self.perform(effects)
-            self.unsent = []

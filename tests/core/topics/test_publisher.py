@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
 
 import pytest
 
@@ -177,28 +176,6 @@ def test_what_gathers_leaves_before_the_last_word(publisher: PublisherCore) -> N
     assert not publisher.gathering.quick("t", 11)
     with pytest.raises(UsageError, match="closed"):
         publisher.publish_soon("t", 11, 1.0)
-
-
-def test_a_flush_that_was_cut_short_goes_on(
-    publisher: PublisherCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for topic in ("a", "b", "a", "c"):
-        publisher.gathering.add(topic, topic)
-    made = publication.publication
-
-    def interrupted(topic: bytes, *args: Any, **kwargs: Any) -> Frames:
-        if topic == b"b":
-            raise KeyboardInterrupt
-        return made(topic, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(publication, "publication", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            publisher.flush(0.0)
-    assert balanced(publisher)["queued"] == 2
-    sent = [("a", 1, ["a", "a"]), ("b", 1, ["b"]), ("c", 1, ["c"])]
-    assert messages(publisher.flush(0.0)) == sent
-    assert publisher.flush(0.0) == []
 
 
 def test_what_still_gathers_at_the_end_is_dropped_and_counted(publisher: PublisherCore) -> None:

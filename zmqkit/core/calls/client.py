@@ -125,7 +125,6 @@ class ClientCore:
         raw: Buffer | None,
         options: CallOptions,
         now: float,
-        waiter: object = None,
     ) -> StreamCall:
         """Accept a call for a stream; the values gather in what it returns.
 
@@ -134,7 +133,7 @@ class ClientCore:
         dispatcher = self._dispatcher
         if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
-        call = StreamCall(dispatcher.next, method, body, raw, options, waiter, now)
+        call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
         call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
         dispatcher.add(call, now)
         return call

@@ -7,7 +7,6 @@ changes do no harm.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -76,27 +75,23 @@ class _Topic:
         if not count:
             return 0
         part = memoryview(pack_plain(self.plain))[len(array_head(count)) :]
-        size = len(part)
-        self.count += count
-        self.size += size
+        self.parts.append(part)
         self.plain = []
-        self.parts.append(part)  # last: an interrupt may come as it returns, not before
-        return size
+        self.count += count
+        self.size += len(part)
+        return len(part)
 
     def take(self) -> Rows:
         """Everything, as rows; it is empty then, and has no room."""
         self.seal()
-        rows, none = Rows(self.name, self.parts, self.count, self.size), repeat(None, 0)
+        rows = Rows(self.name, self.parts, self.count, self.size)
         self.parts, self.count, self.size, self.last = [], 0, 0, self.count
-        self.room = none
+        self.room = repeat(None, 0)
         return rows
 
 
 class Gathering:
-    """What one turn publishes, grouped by topic.
-
-    An interrupt may come at any step: each message is in one place, and only there.
-    """
+    """What one turn publishes, grouped by topic."""
 
     def __init__(
         self, limits: PublisherLimits = _DEFAULTS, *, lent_max: int = LENT_MAX
@@ -104,7 +99,7 @@ class Gathering:
         """`lent_max`: how many messages `quick` may take before `add` is to have a look."""
         self._topics: dict[str, _Topic] = {}
         self._filled: dict[_Topic, None] = {}
-        self._full: deque[Rows] = deque()
+        self._full: list[Rows] = []
         self._limits = limits
         self._room = limits.gather_bytes
         # What a message takes of the room beside its bytes, so that small ones are not too
@@ -151,7 +146,7 @@ class Gathering:
         waiting = self._topic(topic)
         if waiting.last and not waiting.waits and _is_plain(body):
             self._begin(waiting)
-            waiting.plain.append(body)  # first: nothing is lent where nothing waits
+            waiting.plain.append(body)
             self._lend(waiting, max(waiting.last - 1, _LENT_MIN))
             return self._room <= 0
         if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
@@ -175,24 +170,19 @@ class Gathering:
             self._lend(waiting, min(max(waiting.count, _LENT_MIN), fitting))
         return self._room <= 0
 
-    def pack(self) -> deque[Rows]:
-        """Everything, in packets, which are held until whoever asked takes them out."""
+    def take(self) -> list[Rows]:
+        """Everything, in packets; it is empty then."""
         for waiting in list(self._filled):
             self._fill(waiting)
         if len(self._topics) > self._limits.gather_topics_max:
             self._topics.clear()
         self._room = self._limits.gather_bytes
-        return self._full
-
-    def take(self) -> list[Rows]:
-        """Everything, in packets; it is empty then."""
-        full = list(self.pack())
-        self._full.clear()
+        full, self._full = self._full, []
         return full
 
     def give_back(self, packets: Iterable[Rows]) -> None:
         """Hold what was taken and could not leave, before all that came since."""
-        self._full = deque([*packets, *self._full])
+        self._full = [*packets, *self._full]
 
     def _topic(self, name: str) -> _Topic:
         """What waits for a topic, whose name is right; else UsageError."""

@@ -113,7 +113,6 @@ class Queue:
     def take(self) -> Delivery | None:
         """The oldest; None when there is none."""
         if not self._waiting:
-            self.messages = self.size = 0  # an interrupt may have left them too high
             return None
         delivery = self._waiting.popleft()
         self.messages -= len(delivery.bodies)

@@ -61,19 +61,19 @@ class PublisherCore:
         lent_max: how many messages may gather between two looks at the clock.
 
         Its attribute `leaving` tells that it said BYE, so subscribers leave it; `pace`, when
-        what gathers is due; `quick` gathers a message if there is room for it, see Gathering.
+        what gathers is due; `quick` and `gather` have a message wait for `flush`, as those
+        of its Gathering do: if there is room, or else saying whether it is time to flush.
         """
         self.incarnation = incarnation
         self._limits = limits
         self.about: dict[str, object] = {}
         self.audience = Audience(limits, waits=waits, stall_s=stall_s)
         self.gathering = Gathering(limits, lent_max=lent_max)
-        self.quick = self.gathering.quick
+        self.quick, self.gather = self.gathering.quick, self.gathering.add
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._topics: dict[str, _Topic] = {}
-        self._leaving: list[Effect] = []
         self._handed = 0
         self._base = 0
         self._bye_at = inf
@@ -120,10 +120,6 @@ class PublisherCore:
         if self.gathering.add(topic, body):
             self.pace.fill()
         return []
-
-    def gather(self, topic: str, body: object) -> bool:
-        """Have a message wait for `flush`; whether it is time for that. UsageError as above."""
-        return self.gathering.add(topic, body)
 
     def holds(self, now: float) -> bool:
         """Whether what this turn published waits for further turns, as it follows closely.
@@ -249,27 +245,13 @@ class PublisherCore:
         return effects
 
     def flush(self, now: float) -> list[Effect]:
-        """What gathered, one packet a topic.
-
-        An interrupt may come at any step, and the next flush goes on from there. At worst a
-        packet leaves twice, under the same numbers: subscribers take the first.
-        """
-        if self.leaving or not (self.gathering or self._leaving):
+        """What gathered, one packet a topic."""
+        if self.leaving or not self.gathering:
             self.pace.left(0, now)
             return []
-        count, packets = self._handed, self.gathering.pack()
-        while packets:
-            rows = packets[0]
-            topic = self._topics.get(rows.topic) or self._number(rows.topic)
-            send = Send(EVERY_PEER, self._frames(topic.data, topic.sequence, rows))
-            self._leaving.append(send)
-            topic.sequence += rows.count
-            self._handed += rows.count
-            packets.popleft()
-            if self.audience.sent(rows.count, rows.size, now):
-                self._leaving.append(self._mark())
+        count = self._handed
+        effects = self.send(self.gathering.take(), now)
         self.pace.left(self._handed - count, now)
-        effects, self._leaving = self._leaving, []
         return effects
 
     def deadline(self) -> float:

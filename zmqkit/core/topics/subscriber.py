@@ -362,7 +362,7 @@ class SubscriberCore:
         if source.waits and not self._latest:
             own = self._own.get(source.peer)
             inbox = self._own[source.peer] = own or self._new_inbox(3)
-        self._filled[inbox] = None  # first: nobody looks for what an interrupt leaves apart
+        self._filled[inbox] = None
         if dropped := inbox.put(delivery):
             self.dropped["replaced" if self._latest else "full"] += dropped
 
