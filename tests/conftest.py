@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -25,7 +26,13 @@ settings.register_profile("long", deadline=None, print_blob=True, max_examples=5
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start from a bare environment: a shell's own peers and ports are not for tests."""
+    """Start from a bare environment: a shell's own peers and ports are not for tests.
+
+    A shell has what it starts in the background ignore Ctrl-C, and programs that tests start,
+    and interrupt, would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("--hypothesis-profile"):
         settings.load_profile("zmqkit")
     for name in set(os.environ) - set(TEST_VARIABLES):

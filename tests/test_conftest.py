@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,22 @@ def test_module_that_is_skipped_fails_a_required_run(
     monkeypatch.setenv("ZMQKIT_REQUIRED", "1")
     guarded.makepyfile('import pytest\npytest.skip("absent", allow_module_level=True)')
     guarded.runpytest_inprocess().assert_outcomes(errors=1)
+
+
+def test_programs_of_tests_can_be_interrupted_in_the_background(
+    guarded: pytest.Pytester,
+) -> None:
+    guarded.makepyfile(
+        """
+        import signal
+
+        def test_signal():
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        """
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = guarded.runpytest_inprocess("-p", "no:cacheprovider")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    result.assert_outcomes(passed=1)

@@ -165,7 +165,7 @@ def run(program: str, folder: Path) -> list[str]:
 
 
 class Shell:
-    """A bash that is given one command after the other, for LIMIT_S at most."""
+    """A bash in a folder that is given one command after the other, for LIMIT_S at most."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -174,6 +174,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            cwd=folder,
             env=environment(folder),
             start_new_session=True,
         )

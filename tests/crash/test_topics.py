@@ -68,6 +68,8 @@ def test_a_subscriber_goes_on_with_the_others_and_finds_the_next(
     for each in publishers:
         joined(each, 1)
         each.order("go")
+    # Both are read from: either may have rested until now.
+    until(lambda: len(subscriber.ask("stats")["last"]) == 6)
     until(lambda: subscriber.ask("stats")["read"] > 10_000)
     publishers[0].kill()
     until(lambda: subscriber.ask("stats")["states"] == ["up"])

@@ -21,8 +21,8 @@ class FakeService:
     """A process that speaks the protocol and does as the test says.
 
     welcome: what it answers to hello. on_request: called with the peer and each packet of
-    requests; it may answer with `send`. held: the ids that its pongs name. It listens for
-    control and for data at one address.
+    requests; it may answer with `send`. held: the ids that its pongs name, all of them begun.
+    It listens for control and for data at one address.
     """
 
     def __init__(self, name: str, number: int = 1) -> None:
@@ -153,7 +153,7 @@ class FakeService:
         elif packet.kind == wire.PING:
             assert isinstance(meta, list)
             control = [meta[0], self.welcome["revision"]]
-            data = [meta[0], self.welcome["credit"], self.held]
+            data = [meta[0], self.welcome["credit"], self.held, len(self.held)]
             self.send(peer, wire.PONG, control if len(meta) == 1 else data)
         elif packet.kind in (wire.REQUEST, wire.NOTIFY):
             self.on_request(peer, packet)

@@ -12,6 +12,9 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import AsyncKit, Kit
+from zmqkit.core.dispatch.connections import State
+from zmqkit.core.dispatch.job import Instance
+from zmqkit.roles.handlers import instance_rows
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -326,3 +329,18 @@ def test_what_has_no_name_or_cannot_be_called_is_refused(
 ) -> None:
     with pytest.raises(zmqkit.UsageError, match=message):
         kit.service().handler(handler)
+
+
+@pytest.mark.parametrize(
+    ("state", "silent", "shown"),
+    [
+        (State.UP, False, "up"), (State.UP, True, "evasive"), (State.LEAVING, True, "leaving"),
+        (State.LOST, True, "lost"), (State.OPENING, True, "opening"),
+    ],
+)  # fmt: skip
+def test_an_instance_is_evasive_while_it_is_up_and_silent(
+    state: State, silent: bool, shown: str
+) -> None:
+    instance = Instance(1, b"1", "tcp://127.0.0.1:5000", silent=silent, state=state)
+    [row] = instance_rows("orders", [instance])
+    assert row["state"] == shown

@@ -13,6 +13,7 @@ from typing import TypeGuard, TypeVar, overload
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.request import Request as CoreRequest
+from zmqkit.core.dispatch.connections import State
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
@@ -291,11 +292,17 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
         {
             "label": f"{name}-{instance.incarnation >> 32:08x}",
             "address": instance.endpoint,
-            "state": "silent" if instance.silent else instance.state.value,
+            "state": _state(instance),
             "outstanding": instance.load,
         }
         for instance in instances
     ]
+
+
+def _state(instance: Instance) -> str:
+    """The word for where an instance stands, as `ls` has it."""
+    evasive = instance.silent and instance.state is State.UP
+    return "evasive" if evasive else instance.state.value
 
 
 def seconds_of(timeout_s: float | None) -> float:

@@ -211,10 +211,8 @@ class TopicOracle:
         tokens = known.topics.get(topic, [])
         expect(0 < sequence <= len(tokens) + 1 - count, "a number travels", *about)
         expect(role.wants(topic), "what is read is wanted", *about)
-        bodies = [
-            _whole(known.body(token)) for token in tokens[sequence - 1 : sequence - 1 + count]
-        ]
-        expect(bodies == [_whole(body) for body in delivery.bodies], "a body travels", *about)
+        bodies = [known.body(token) for token in tokens[sequence - 1 : sequence - 1 + count]]
+        expect(all(map(_same, bodies, delivery.bodies)), "a body travels", *about)
         track = self._track(role, delivery.publisher, topic)
         expect(sequence > track.last, "a topic keeps its order", *about, track.last)
         track.read(sequence, count)
@@ -308,6 +306,12 @@ class TopicOracle:
         return tracks
 
 
-def _whole(body: object) -> object:
-    """A body to compare: memoryviews compare their items one by one."""
-    return bytes(body) if type(body) is memoryview else body
+def _same(sent: object, came: object) -> bool:
+    """Whether a body came as it was sent.
+
+    A heavy one is nothing but zeros, and most come as views of the very bytes that were sent;
+    to compare those would take most of the time of a world.
+    """
+    if type(sent) is memoryview and type(came) is memoryview:
+        return len(sent) == len(came) and (sent.obj is came.obj or bytes(sent) == bytes(came))
+    return sent == came

@@ -195,6 +195,28 @@ def test_what_is_given_up_is_counted_by_its_reason(dispatcher: Dispatcher) -> No
     dispatcher.check()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_job_whose_end_is_interrupted_is_counted_once_it_is_ended_again(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    instance, unassign = up(dispatcher, 10), Dispatcher._unassign
+    job = add(dispatcher)
+
+    def interrupted(self: Dispatcher, job: Job) -> None:
+        if late:
+            unassign(self, job)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dispatcher, "_unassign", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            dispatcher.drop(job, "cancelled")
+    assert dispatcher.stats()["in_flight"] == 1 and not dispatcher.dropped
+    dispatcher.drop(job, "cancelled")
+    assert dispatcher.dropped == {"cancelled": 1} and not instance.load
+    dispatcher.check()
+
+
 # Refusals
 
 

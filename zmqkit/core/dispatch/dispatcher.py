@@ -131,13 +131,15 @@ class Dispatcher:
         self.dropped[reason] += 1
 
     def remove(self, job: Job) -> None:
-        """Take a job that ends out of its place. What it may occupy there still counts."""
-        del self.jobs[job.sequence]
-        instance = job.instance
-        if instance is None:
+        """Take a job that ends out of its place. What it may occupy there still counts.
+
+        An interrupt on the way leaves it unsettled, to be ended once more.
+        """
+        if job.instance is None:
             self.line.leave(job.sequence, job.priority)
         else:
             self._unassign(job)
+        del self.jobs[job.sequence]
 
     def abandon(self, job: Job, now: float) -> None:
         """Know that a job's instance may have it still, for it ends here without an answer."""
