@@ -69,7 +69,7 @@ def newcomer(parent: Parent, config: Message) -> None:
     before = resident_kib()
     begun_at = time.monotonic()
     node = nodes.acquire()
-    node.want(key_of("service", config["name"]), listen, role="service", open=False)
+    node.want(key_of("service", config["name"]), listen, role="service", reach=Reach.LOCAL)
     complete.wait(FOUND_S_MAX)
     found_s = time.monotonic() - begun_at
     time.sleep(SETTLE_S)

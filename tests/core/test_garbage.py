@@ -20,7 +20,7 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.model import EVERY_PEER, Frames, Record
+from zmqkit.model import EVERY_PEER, Frames, Reach, Record
 from zmqkit.options import QUEUE_MESSAGES
 from zmqkit.simulation.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
@@ -73,7 +73,7 @@ def membership() -> MembershipCore:
     core = MembershipCore(US)
     record = Record("orders", "service", THEM, PROCESS, ("127.0.0.1",), 5000, 6000)
     core.heard(record, "mdns", 0.0)
-    core.want(EVERYBODY, 0.0, open=False)
+    core.want(EVERYBODY, 0.0, Reach.LOCAL)
     core.receive(CONTROL, packets.directory(PROCESS, ("orders", "service", THEM, 6000)), 0.0)
     return core
 

@@ -16,7 +16,7 @@ from zmqkit.core.membership.wants import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.node import node as node_module
 from zmqkit.node.node import Node
 from zmqkit.options import LOOK_S, Environment
@@ -31,14 +31,14 @@ Start = Callable[..., Node]
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a node where multicast does not pass; it is closed with the test."""
 
-    async def nowhere(self: Node, *, open: bool) -> list[str]:
+    async def nowhere(self: Node, reach: Reach) -> list[Reach]:
         return []
 
     monkeypatch.setattr(Node, "_discover", nowhere)
     started: list[Node] = []
 
     def start(*peers: Node, file: str = "") -> Node:
-        given = tuple(f"127.0.0.1:{peer.control_port}" for peer in peers)
+        given = tuple(f"127.0.0.1:{peer.open_control(Reach.LOCAL)}" for peer in peers)
         started.append(Node(Environment(given, file)))
         return started[-1]
 
@@ -49,8 +49,10 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 def serve(node: Node, incarnation: int = 0xA) -> None:
     """Have the node list a role."""
-    record = Record("orders", "service", incarnation, node.process, (), node.control_port, 6000)
-    node.announce(record, open=False)
+    record = Record(
+        "orders", "service", incarnation, node.process, (), node.open_control(Reach.LOCAL), 6000
+    )
+    node.announce(record, Reach.LOCAL)
 
 
 def news(node: Node) -> Queue[tuple[str, int]]:
@@ -61,7 +63,7 @@ def news(node: Node) -> Queue[tuple[str, int]]:
         if tell.news != "hint":
             queue.put((tell.news, tell.incarnation))
 
-    node.want(KEY, listen, role="service", open=False)
+    node.want(KEY, listen, role="service", reach=Reach.LOCAL)
     return queue
 
 
@@ -105,7 +107,7 @@ def test_a_static_peer_that_a_file_names_later_is_asked(start: Start, tmp_path: 
     serve(server)
     user = start(file=str(file))
     told = news(user)
-    file.write_text(f"127.0.0.1:{server.control_port}\n")
+    file.write_text(f"127.0.0.1:{server.open_control(Reach.LOCAL)}\n")
     assert told.get(timeout=BOUND_S + LOOK_S) == ("found", 0xA)
     file.write_text("# nobody any more\n")
     until(lambda: not user.ask(lambda: user._seeded))

@@ -118,8 +118,8 @@ def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
         news.set()
 
     try:
-        open = insecure or node.environment.insecure
-        node.want(EVERYBODY, hear, role="", open=open)
+        reach = node.environment.reach(insecure=insecure or None)
+        node.want(EVERYBODY, hear, role="", reach=reach)
         yield node
     finally:
         nodes.release(node)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from zmqkit.errors import ZmqkitError
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, Reach
 
 if TYPE_CHECKING:
     from zmqkit.core.calls.stream import StreamRequest
@@ -107,8 +107,8 @@ class Tell:
     """Membership's news for the roles that want `key`: what became of one instance.
 
     news: `found` (reachable at `endpoint`, or reachable anew), `silent`, `answering`, `lost`,
-    `gone`, or `hint` (`text` says why nothing is found). open: whom it is for, those who look
-    beyond this machine or those who do not; everybody unless told.
+    `gone`, or `hint` (`text` says why nothing is found). reach: whom a hint is for, those who
+    look as far as that; everybody unless told.
     """
 
     news: str
@@ -116,7 +116,7 @@ class Tell:
     incarnation: int = 0
     endpoint: str = ""
     text: str = ""
-    open: bool | None = None
+    reach: Reach | None = None
 
 
 @dataclass(slots=True)

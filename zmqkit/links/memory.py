@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 from zmqkit.errors import AddressTaken
-from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach
 from zmqkit.options import CREDIT, TOPIC_BYTES_MAX
 
 _lock = threading.Lock()
@@ -139,6 +139,10 @@ class MemoryLink:
             if not self._inbox:
                 self._rest()
         return messages
+
+    def reach(self, peer: PeerId) -> Reach:
+        """All is within this process."""
+        return Reach.LOCAL
 
     def changes(self) -> list[tuple[PeerId, bool]]:
         """Ends that were joined or taken apart."""

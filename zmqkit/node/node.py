@@ -12,10 +12,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
@@ -29,7 +29,16 @@ from zmqkit.errors import UsageError
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
+from zmqkit.model import (
+    LOOPBACK,
+    Frames,
+    PeerId,
+    Reach,
+    Record,
+    Url,
+    parse_url,
+    reach_of_endpoint,
+)
 from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.keeper import Keeper
 from zmqkit.node.peers import Peers
@@ -71,41 +80,41 @@ class Node:
         self.core = MembershipCore(self.process, connections_max(_descriptors()))
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
-            self._bind(f"tcp://{LOOPBACK}:0")
+            self._bind(Reach.LOCAL)
         except BaseException:
             self._link.close(0)
             self.context.destroy(linger=0)
             raise
         self._lock = threading.Lock()
         self._roles = 0
-        self._beyond = False
-        self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
-        self._engines: dict[str, Mdns] = {}
-        self._announced: dict[int, tuple[Record, bool]] = {}
+        self._reach = Reach.LOCAL
+        self._listeners: dict[str, list[tuple[Listener, Reach]]] = {}
+        self._engines: dict[Reach, Mdns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
-            Driver(self.core, self._link, Hands(tell=self._tell), changed=self._changed),
+            Driver(
+                self.core,
+                self._link,
+                Hands(tell=self._tell),
+                changed=self._changed,
+                receive_all=self._receive_all,
+            ),
             self._loop,
         )
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
         self._thread.start()
 
-    @property
-    def control_port(self) -> int:
-        """The port of the control connection on this machine's loopback."""
-        return self.core.offers.control_ports[0]
-
-    def open_to_lan(self) -> int:
-        """Have a control connection that other machines reach too; gives its port.
+    def open_control(self, reach: Reach) -> int:
+        """Have a control connection for all within that reach; returns its port.
 
         Raises ConfigError when no port is free.
         """
-        return self.ask(self._open_to_lan)
+        return self.ask(lambda: self._open_control(reach))
 
     def admit(self) -> None:
         """Have room for one more role that others find; UsageError when there are too many."""
@@ -122,9 +131,9 @@ class Node:
         with self._lock:
             self._roles -= 1
 
-    def announce(self, record: Record, *, open: bool) -> None:
-        """Let others find a role; beyond this machine only if open."""
-        self._post(self._announce, record, open)
+    def announce(self, record: Record, reach: Reach) -> None:
+        """Let others within that reach find a role."""
+        self._post(self._announce, record, reach)
 
     def withdraw(self, incarnation: int) -> None:
         """Announce a role no longer; whoever asks this process still hears of it."""
@@ -135,17 +144,18 @@ class Node:
         self._post(self._retract, incarnation)
 
     def want(
-        self, key: str, listener: Listener, *, role: str, open: bool, url: Url | None = None
+        self, key: str, listener: Listener, *, role: str, reach: Reach, url: Url | None = None
     ) -> None:
         """Call the listener, on the node's thread, with the news of a key's instances.
 
-        role: theirs. url: where to ask when the key is not a name.
+        role: theirs. reach: how far away they may be. url: where to ask when the key is not a
+        name.
         """
-        self._post(self._want, key, listener, role, open, url)
+        self._post(self._want, key, listener, role, reach, url)
 
-    def unwant(self, key: str, listener: Listener, *, open: bool) -> None:
+    def unwant(self, key: str, listener: Listener, reach: Reach) -> None:
         """Stop calling the listener."""
-        self._post(self._unwant, key, listener, open)
+        self._post(self._unwant, key, listener, reach)
 
     def directory(self) -> list[Listing]:
         """A row for each role that somebody here wants or discovery told of."""
@@ -153,13 +163,11 @@ class Node:
 
     def static_peers(self) -> list[StaticPeer]:
         """A row for each address that was given for everybody."""
-        return self.ask(
-            lambda: static_peers(self.core, self._peers.unasked(beyond=self._beyond))
-        )
+        return self.ask(lambda: static_peers(self.core, self._peers.unasked(self._reach)))
 
-    def explain(self, key: str, *, open: bool) -> str:
+    def explain(self, key: str, reach: Reach) -> str:
         """Why nobody is found under a key: where was searched, and what was seen instead."""
-        return self.ask(lambda: self.core.search.explain(key, open=open))
+        return self.ask(lambda: self.core.search.explain(key, reach))
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
@@ -204,27 +212,36 @@ class Node:
     def _post(self, command: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(command, *args)
 
-    def _bind(self, endpoint: str) -> None:
-        bound = self._link.bind(endpoint, self.environment.ports)
-        self.core.offers.control_ports.append(parse_url(bound).port)
+    def _bind(self, reach: Reach) -> None:
+        host = LOOPBACK if reach is Reach.LOCAL else "*"
+        bound = self._link.bind(f"tcp://{host}:0", self.environment.ports)
+        self.core.offers.control_ports[reach] = parse_url(bound).port
 
-    def _open_to_lan(self) -> int:
+    def _open_control(self, reach: Reach) -> int:
         ports = self.core.offers.control_ports
-        if len(ports) == 1:
-            self._bind("tcp://*:0")
+        if reach not in ports:
+            self._bind(reach)
             self._look_at_addresses()
-        return ports[1]
+        return ports[reach]
 
-    def _announce(self, record: Record, open: bool) -> None:
-        self._driver.perform(self.core.offer(record, time.monotonic(), open=open))
-        self._seed_peers(open=open)
-        self._spawn(self._announce_by(record, open=open))
+    def _receive_all(
+        self, messages: Sequence[tuple[PeerId, Frames]], now: float
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        for peer, frames in messages:
+            effects += self.core.receive(peer, frames, now, self._link.reach(peer))
+        return effects
 
-    async def _announce_by(self, record: Record, *, open: bool) -> None:
+    def _announce(self, record: Record, reach: Reach) -> None:
+        self._driver.perform(self.core.offer(record, time.monotonic(), reach))
+        self._seed_peers(reach)
+        self._spawn(self._announce_by(record, reach))
+
+    async def _announce_by(self, record: Record, reach: Reach) -> None:
         async with self._discovering:
-            for scope in await self._discover(open=open):
-                port = self.core.offers.control_ports[scope == "lan"]
-                await self._engines[scope].announce(replace(record, control_port=port))
+            for within in await self._discover(reach):
+                port = self.core.offers.control_ports[within]
+                await self._engines[within].announce(replace(record, control_port=port))
 
     def _withdraw(self, incarnation: int) -> None:
         self._spawn(self._withdraw_by(incarnation))
@@ -238,28 +255,24 @@ class Node:
         self._driver.perform(self.core.retract(incarnation, time.monotonic()))
 
     def _want(
-        self, key: str, listener: Listener, role: str, open: bool, url: Url | None
+        self, key: str, listener: Listener, role: str, reach: Reach, url: Url | None
     ) -> None:
-        self._listeners.setdefault(key, []).append((listener, open))
+        self._listeners.setdefault(key, []).append((listener, reach))
         now = time.monotonic()
-        self._driver.perform(self.core.want(key, now, open=open))
+        self._driver.perform(self.core.want(key, now, reach))
         if url is not None:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
-        self._seed_peers(open=open)
+        self._seed_peers(reach)
         for engine in self._engines.values():
             engine.remind("" if key == EVERYBODY else key.partition("/")[2])
-        self._spawn(self._listen(open=open))
+        self._spawn(self._listen(reach))
 
-    def _seed_peers(self, *, open: bool) -> None:
-        """Ask at the static peers, beyond this machine only if open."""
-        self._beyond = self._beyond or open
-        wanted = {
-            url.endpoint: url
-            for url in self._peers.urls
-            if self._beyond or is_loopback(url.host)
-        }
-        self._peers.warn_of_unasked(beyond=self._beyond)
+    def _seed_peers(self, reach: Reach) -> None:
+        """Ask at the static peers within that reach, or that of an earlier role."""
+        self._reach = max(self._reach, reach)
+        wanted = {url.endpoint: url for url in self._peers.urls if url.reach <= self._reach}
+        self._peers.warn_of_unasked(self._reach)
         now = time.monotonic()
         for endpoint in self._seeded.keys() - wanted.keys():
             self._driver.perform(self.core.unseed(self._seeded.pop(endpoint)))
@@ -277,44 +290,44 @@ class Node:
         while True:
             await asyncio.sleep(LOOK_S)
             if self._peers.refresh():
-                self._seed_peers(open=False)
+                self._seed_peers(Reach.LOCAL)
             self._look_at_addresses()
 
     def _look_at_addresses(self) -> None:
         """Have static peers tell others where this process is, if it is open to them."""
-        if len(self.core.offers.control_ports) < 2 or not self._peers.are_any:
+        if Reach.PLAIN not in self.core.offers.control_ports or not self._peers.are_any:
             return
         # ifaddr takes a moment to import, and only this needs it here.
         from zmqkit.discovery.addresses import here, reachable
 
         try:
-            ours = here("lan")
+            ours = here(Reach.PLAIN)
         except OSError:
             ours = []
-        addresses = reachable((each.text for each in ours), "lan", ours)
+        addresses = reachable((each.text for each in ours), Reach.PLAIN, ours)
         shared = [each for each in addresses if "%" not in each][:PLACES_MAX]
         self._driver.perform(self.core.moved(tuple(shared), time.monotonic()))
 
-    async def _listen(self, *, open: bool) -> None:
+    async def _listen(self, reach: Reach) -> None:
         async with self._discovering:
-            await self._discover(open=open)
+            await self._discover(reach)
 
-    def _unwant(self, key: str, listener: Listener, open: bool) -> None:
-        self._listeners[key].remove((listener, open))
+    def _unwant(self, key: str, listener: Listener, reach: Reach) -> None:
+        self._listeners[key].remove((listener, reach))
         if not self._listeners[key]:
             del self._listeners[key]
-        self._driver.perform(self.core.unwant(key, open=open))
+        self._driver.perform(self.core.unwant(key, reach))
 
-    async def _discover(self, *, open: bool) -> list[str]:
-        """The engines for a role, opened if need be: this machine's, and the LAN's if open."""
+    async def _discover(self, reach: Reach) -> list[Reach]:
+        """Whose engines are for a role, opened if need be: each that is within its reach."""
         # zeroconf takes 100 ms to import, and many programs never need it.
         from zmqkit.discovery.mdns import Mdns
 
-        scopes: list[Literal["loopback", "lan"]] = ["loopback", "lan"] if open else ["loopback"]
-        for scope in scopes:
-            if scope not in self._engines:
+        reaches = [each for each in Reach if each <= reach]
+        for each in reaches:
+            if each not in self._engines:
                 engine = Mdns(
-                    scope,
+                    each,
                     heard=self._heard,
                     known=self._known,
                     vanished=self._vanished,
@@ -322,8 +335,8 @@ class Node:
                     note=_note,
                 )
                 await engine.open()
-                self._engines[scope] = engine
-        return [*scopes]
+                self._engines[each] = engine
+        return reaches
 
     def _heard(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
@@ -342,9 +355,9 @@ class Node:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
 
     def _tell(self, tell: Tell) -> None:
-        near = tell.news != "found" or is_loopback(parse_url(tell.endpoint).host)
-        for listener, open in self._listeners.get(tell.key, ()):
-            if (near or open) and tell.open in (None, open):
+        at = reach_of_endpoint(tell.endpoint)
+        for listener, reach in self._listeners.get(tell.key, ()):
+            if at <= reach and tell.reach in (None, reach):
                 listener(tell)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

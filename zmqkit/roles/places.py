@@ -14,8 +14,17 @@ from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
-from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_open
+from zmqkit.model import (
+    LOOPBACK,
+    Address,
+    Reach,
+    Record,
+    Url,
+    check_name,
+    parse_url,
+    reach_of,
+)
+from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_reach
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Listener, Node
@@ -73,14 +82,14 @@ class BoundPlace:
         self.endpoint = ""
         self.node: Node | None = None
         self._insecure = insecure
-        self._open = False
+        self._reach = Reach.LOCAL
         self._control_port = 0
         self._advertise = advertise
         self._url = parse_url(bind) if bind is not None else None
         if self._url is not None and self._url.scheme == "tcp" and self._url.name:
             raise ConfigError(f"bind={bind!r} has a name behind the port; leave it out")
         if self._url is not None and self._url.scheme == "tcp" and insecure is False:
-            check_open(self._url.host, f"bind={bind!r}", insecure=False)
+            check_reach(self._url.host, f"bind={bind!r}", Reach.LOCAL)
 
     def open(self) -> Link:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
@@ -112,19 +121,16 @@ class BoundPlace:
             raise
 
     def _listen(self, node: Node) -> Link:
-        insecure = node.environment.insecure if self._insecure is None else self._insecure
-        host = self._url.host if self._url else "*" if insecure else LOOPBACK
-        check_open(host, f"bind to {host}", insecure=insecure)
+        reach = node.environment.reach(insecure=self._insecure)
+        host = self._url.host if self._url else LOOPBACK if reach is Reach.LOCAL else "*"
+        check_reach(host, f"bind to {host}", reach)
         host = LOOPBACK if host == "localhost" else host
-        if not is_loopback(host):
-            self._control_port = node.open_to_lan()
-            self._open = True
-        else:
-            self._control_port = node.control_port
+        self._reach = reach_of(host)
+        self._control_port = node.open_control(self._reach)
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
-            bound = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
+            bound = link.bind(Address(host, port).endpoint, node.environment.ports)
             self.endpoint = self._usable(bound)
             if host not in (*_EVERYWHERE, LOOPBACK):
                 # Peers on this machine come by its loopback, whatever the address is.
@@ -143,11 +149,11 @@ class BoundPlace:
         from zmqkit.discovery.addresses import best, here
 
         try:
-            ours = here("lan")
+            ours = here(Reach.PLAIN)
         except OSError:
             ours = []
         host = self._advertise or best(ours, 6 if url.host == "::" else 4)
-        return f"tcp://{bracketed(host)}:{url.port}"
+        return Address(host, url.port).endpoint
 
     def about(self) -> dict[str, object]:
         """What a WELCOME tells beside the core's own fields."""
@@ -165,7 +171,7 @@ class BoundPlace:
                 self.name, self._role, self.incarnation, self.node.process, addresses,
                 self._control_port, port,
             )  # fmt: skip
-            self.node.announce(record, open=self._open)
+            self.node.announce(record, self._reach)
 
     def withdraw(self) -> None:
         """Have others find it no longer; those that use it may go on until `release`."""
@@ -201,7 +207,7 @@ class LookingPlace:
         self.node: Node | None = None
         self._key = self.name if self.url is not None else key_of(role, name)
         self._insecure = insecure
-        self._open = False
+        self._reach = Reach.LOCAL
         self._listener: Listener | None = None
         self._wanted = False
         self._told = 0
@@ -209,7 +215,7 @@ class LookingPlace:
             if self.url.port == 0 or self.url.host == "*":
                 raise ConfigError(f"{name!r}: to connect, it needs a host and a port")
             if insecure is False:
-                check_open(self.url.host, repr(name), insecure=False)
+                check_reach(self.url.host, repr(name), Reach.LOCAL)
 
     def open(self) -> Link:
         """The link for the role's connections."""
@@ -218,10 +224,10 @@ class LookingPlace:
             topics = self._profile is not Profile.DATA
             return MemoryLink(draw_incarnation(), topics=topics)
         node = self.node = acquire_node()
-        self._open = node.environment.insecure if self._insecure is None else self._insecure
+        self._reach = node.environment.reach(insecure=self._insecure)
         if self.url is not None:
             try:
-                check_open(self.url.host, repr(self.name), insecure=self._open)
+                check_reach(self.url.host, repr(self.name), self._reach)
             except ConfigError:
                 self.release()
                 raise
@@ -262,12 +268,12 @@ class LookingPlace:
     def _want(self, url: Url | None) -> None:
         assert self.node is not None and self._listener is not None
         self._wanted = True
-        self.node.want(self._key, self._listener, role=self._role, open=self._open, url=url)
+        self.node.want(self._key, self._listener, role=self._role, reach=self._reach, url=url)
 
     def _unwant(self) -> None:
         if self._wanted and self.node is not None and self._listener is not None:
             self._wanted = False
-            self.node.unwant(self._key, self._listener, open=self._open)
+            self.node.unwant(self._key, self._listener, self._reach)
 
     def _look(self) -> None:
         """Tell of who owns a memory address now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import key_of
 from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
 from zmqkit.links.profile import Profile
-from zmqkit.model import PeerId, Record, parse_url
+from zmqkit.model import Frames, PeerId, Reach, Record, parse_url
 from zmqkit.simulation.driver import SimulatedDriver
 from zmqkit.simulation.link import SimulatedLink
 from zmqkit.simulation.network import Host, Network
@@ -88,13 +88,27 @@ class Control(Part):
         self.core = MembershipCore(number)
         hands = Hands(tell=self._tell)
         super().__init__(
-            process, "control", self.core, Profile.CONTROL, hands, changed=self._changed
+            process,
+            "control",
+            self.core,
+            Profile.CONTROL,
+            hands,
+            changed=self._changed,
+            receive_all=self._receive_all,
         )
 
     @property
     def endpoint(self) -> str:
         """Where it listens."""
         return self.link.listeners[0].endpoint
+
+    def _receive_all(
+        self, messages: Sequence[tuple[PeerId, Frames]], now: float
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        for peer, frames in messages:
+            effects += self.core.receive(peer, frames, now, self.link.reach(peer))
+        return effects
 
     def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
@@ -148,7 +162,9 @@ class BoundRole(Role):
         super().start()
         self.link.bind(f"tcp://{self.record.addresses[0]}:{self.record.port}", (0, 0))
         control = self.process.control
-        control.driver.command(lambda now: control.core.offer(self.record, now, open=True))
+        control.driver.command(
+            lambda now: control.core.offer(self.record, now, self.process.reach)
+        )
 
     def close(self) -> None:
         """Close it, and be listed no longer."""
@@ -181,8 +197,8 @@ class SeekingRole(Role):
     def start(self) -> None:
         """Have membership look for them."""
         super().start()
-        control, open = self.process.control, self.process.open
-        control.driver.command(lambda now: control.core.want(self.key, now, open=open))
+        control, reach = self.process.control, self.process.reach
+        control.driver.command(lambda now: control.core.want(self.key, now, reach))
         if self.key == self.target:
             url = parse_url(self.target)
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
@@ -191,14 +207,14 @@ class SeekingRole(Role):
         """Close it; nobody is looked for on its behalf."""
         if not self.closed:
             super().close()
-            control, open = self.process.control, self.process.open
-            control.driver.command(lambda now: control.core.unwant(self.key, open=open))
+            control, reach = self.process.control, self.process.reach
+            control.driver.command(lambda now: control.core.unwant(self.key, reach))
 
 
 class Process:
     """One operating-system process.
 
-    open: it looks beyond its own machine. drivers: of closed roles too, whose users go on.
+    reach: how far it looks and is found. drivers: of closed roles too, whose users go on.
     """
 
     def __init__(
@@ -207,12 +223,11 @@ class Process:
         host: Host,
         number: int,
         trace: Callable[[str], None],
-        *,
-        open: bool,
+        reach: Reach,
     ) -> None:
         self.network = network
         self.host = host
-        self.open = open
+        self.reach = reach
         self.silent = False
         self.resumed_at = -inf
         self.roles: list[Role] = []

@@ -12,7 +12,7 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Send
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.model import Frames, leads_away
+from zmqkit.model import Frames, Reach, reach_of_endpoint
 from zmqkit.options import COMPRESS_BYTES_MIN, QUEUE_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -47,15 +47,16 @@ def reply_after(hello: Frames) -> Send:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "away"),
+    ("endpoint", "reach"),
     [
-        (HERE, False), ("tcp://[::1]:5000", False), ("tcp://localhost:5000", False),
-        ("tcp://127.8.0.1:5000", False), ("memory://orders", False), (AWAY, True),
-        ("tcp://orders.example:5000", True), ("tcp://[fe80::1%eth0]:5000", True),
+        (HERE, Reach.LOCAL), ("tcp://[::1]:5000", Reach.LOCAL), (AWAY, Reach.PLAIN),
+        ("tcp://localhost:5000", Reach.LOCAL), ("tcp://127.8.0.1:5000", Reach.LOCAL),
+        ("memory://orders", Reach.LOCAL), ("orders", Reach.LOCAL),
+        ("tcp://orders.example:5000", Reach.PLAIN), ("tcp://[fe80::1%eth0]:5000", Reach.PLAIN),
     ],
 )  # fmt: skip
-def test_an_address_tells_whether_it_is_on_another_machine(endpoint: str, away: bool) -> None:
-    assert leads_away(endpoint) is away
+def test_an_address_tells_whether_it_is_on_another_machine(endpoint: str, reach: Reach) -> None:
+    assert reach_of_endpoint(endpoint) is reach
 
 
 @pytest.mark.parametrize("endpoint", [HERE, AWAY])

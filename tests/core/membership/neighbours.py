@@ -6,7 +6,7 @@ from tests import packets
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import key_of
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 
 US, THEM, OTHERS = 1, 9, 8
 ORDERS = key_of("service", "orders")
@@ -20,7 +20,7 @@ FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
 
 def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
     """Want, hear and reach the other process, which has these roles."""
-    core.want(ORDERS, now, open=False)
+    core.want(ORDERS, now, Reach.LOCAL)
     core.heard(RECORD, "mdns", now)
     core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
     core.check()

@@ -27,6 +27,7 @@ from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import EVERYBODY
+from zmqkit.model import Reach
 from zmqkit.options import (
     EVASIVE_S,
     GONE_S,
@@ -51,18 +52,18 @@ def test_what_nobody_wants_is_left_alone(core: MembershipCore) -> None:
 
 
 def test_what_is_wanted_is_connected_when_it_is_heard(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     assert core.heard(RECORD, "mdns", 0.0) == [Connect(PEER, HERE)]
 
 
 def test_what_was_heard_is_connected_when_it_is_wanted(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.want(ORDERS, 0.0, open=False) == [Connect(PEER, HERE)]
+    assert core.want(ORDERS, 0.0, Reach.LOCAL) == [Connect(PEER, HERE)]
 
 
 def test_whoever_wants_everybody_gets_it(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    assert core.want(EVERYBODY, 0.0, open=False) == [Connect(PEER, HERE)]
+    assert core.want(EVERYBODY, 0.0, Reach.LOCAL) == [Connect(PEER, HERE)]
 
 
 def test_what_its_process_has_said_is_no_news_and_a_new_address_is(
@@ -81,19 +82,19 @@ def test_what_its_process_has_said_is_no_news_and_a_new_address_is(
 
 def test_what_is_elsewhere_is_connected_only_if_open(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("10.0.0.1",)), "mdns", 0.0)
-    assert core.want(ORDERS, 0.0, open=False) == []
-    assert core.want(ORDERS, 0.0, open=True) == [Connect(PEER, "tcp://10.0.0.1:5000")]
+    assert core.want(ORDERS, 0.0, Reach.LOCAL) == []
+    assert core.want(ORDERS, 0.0, Reach.PLAIN) == [Connect(PEER, "tcp://10.0.0.1:5000")]
 
 
 def test_a_connection_that_is_made_says_hello(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     assert kinds(core.connected(PEER, 0.0)) == [HELLO]
     assert core.connected(b"nobody", 0.0) == []
 
 
 def test_a_welcome_makes_its_roles_found(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(RECORD, "mdns", 0.0)
     assert core.receive(PEER, packets.directory(THEM, ROW), 0.0) == [FOUND]
     core.check()
@@ -102,7 +103,7 @@ def test_a_welcome_makes_its_roles_found(core: MembershipCore) -> None:
 def test_what_the_process_says_itself_counts_more_than_a_false_record(
     core: MembershipCore,
 ) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, process=THEM + 1, control_port=1), "forged", 0.0)
     core.heard(replace(RECORD, incarnation=0xB), "mdns", 0.0)
     other = ("orders", "service", 0xB, 6001)
@@ -114,7 +115,7 @@ def test_what_the_process_says_itself_counts_more_than_a_false_record(
 
 
 def test_what_the_process_says_of_its_port_counts(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, port=6666), "mdns", 0.0)
     assert core.receive(PEER, packets.directory(THEM, ROW), 0.0) == [FOUND]
 
@@ -127,12 +128,12 @@ def test_a_new_role_of_a_neighbour_is_found_at_once(core: MembershipCore) -> Non
 
 def test_a_second_one_who_wants_is_told_too(core: MembershipCore) -> None:
     alive(core)
-    assert core.want(ORDERS, 0.0, open=False) == [FOUND]
-    assert core.want(EVERYBODY, 0.0, open=False) == [replace(FOUND, key=EVERYBODY)]
+    assert core.want(ORDERS, 0.0, Reach.LOCAL) == [FOUND]
+    assert core.want(EVERYBODY, 0.0, Reach.LOCAL) == [replace(FOUND, key=EVERYBODY)]
 
 
 def test_who_does_not_answer_is_tried_ever_more_slowly(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(RECORD, "mdns", 0.0)
     at = []
     for _ in range(200):
@@ -149,7 +150,7 @@ def test_who_does_not_answer_is_tried_ever_more_slowly(core: MembershipCore) -> 
 
 
 def test_who_is_heard_anew_is_tried_at_once(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(RECORD, "mdns", 0.0)
     core.tick(1.1)
     assert core.neighbours[THEM].life is Life.GONE
@@ -157,10 +158,10 @@ def test_who_is_heard_anew_is_tried_at_once(core: MembershipCore) -> None:
 
 
 def test_one_that_has_nowhere_to_be_tried_is_not_due(core: MembershipCore) -> None:
-    core.want(EVERYBODY, 0.0, open=True)
+    core.want(EVERYBODY, 0.0, Reach.PLAIN)
     core.heard(replace(RECORD, addresses=("10.0.0.1",)), "mdns", 0.0)
-    core.want(ORDERS, 0.0, open=False)
-    core.unwant(EVERYBODY, open=True)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
+    core.unwant(EVERYBODY, Reach.PLAIN)
     core.tick(1.1)
     assert core.neighbours[THEM].life is Life.GONE
     assert core.deadline() == math.inf
@@ -213,7 +214,7 @@ def test_what_is_found_with_a_silent_neighbour_is_silent(core: MembershipCore) -
     alive(core)
     core.tick(PING_S + 0.02)
     core.tick(EVASIVE_S + 0.02)
-    assert tells(core.want(ORDERS, 3.0, open=False)) == [("found", 0xA), ("silent", 0xA)]
+    assert tells(core.want(ORDERS, 3.0, Reach.LOCAL)) == [("found", 0xA), ("silent", 0xA)]
 
 
 def test_a_broken_connection_is_told_and_so_is_its_return(core: MembershipCore) -> None:
@@ -250,7 +251,7 @@ def test_one_that_returns_without_its_role_loses_that(core: MembershipCore) -> N
 def test_a_lost_neighbour_is_lost_to_those_who_come_later(core: MembershipCore) -> None:
     alive(core)
     core.disconnected(PEER, 1.0)
-    core.want(ORDERS, 1.1, open=False)
+    core.want(ORDERS, 1.1, Reach.LOCAL)
     effects = core.tick(1.0 + GONE_S + 0.02)
     assert ("gone", 0xA) in tells(effects)
 
@@ -321,7 +322,7 @@ def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> 
 
 
 def test_a_goodbye_before_the_first_answer_is_the_end(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(RECORD, "mdns", 0.0)
     assert core.vanished(RECORD, "mdns") == [Disconnect(PEER)]
     assert not core.neighbours
@@ -352,29 +353,29 @@ def test_one_that_died_is_remembered_as_long_as_discovery_does(core: MembershipC
 
 def test_whom_nobody_wants_is_disconnected(core: MembershipCore) -> None:
     alive(core)
-    assert core.unwant(ORDERS, open=False) == [Disconnect(PEER)]
+    assert core.unwant(ORDERS, Reach.LOCAL) == [Disconnect(PEER)]
     assert not core.neighbours and core.tick(99.0) == []
     core.check()
 
 
 def test_whom_somebody_else_wants_stays(core: MembershipCore) -> None:
     alive(core)
-    core.want(EVERYBODY, 0.0, open=False)
-    assert core.unwant(ORDERS, open=False) == []
+    core.want(EVERYBODY, 0.0, Reach.LOCAL)
+    assert core.unwant(ORDERS, Reach.LOCAL) == []
     assert core.neighbours[THEM].life is Life.ALIVE
     core.check()
 
 
 def test_what_is_wanted_twice_is_given_up_twice(core: MembershipCore) -> None:
     alive(core)
-    core.want(ORDERS, 0.0, open=False)
-    assert core.unwant(ORDERS, open=False) == []
-    assert core.unwant(ORDERS, open=False) == [Disconnect(PEER)]
-    assert core.unwant(ORDERS, open=False) == []
+    core.want(ORDERS, 0.0, Reach.LOCAL)
+    assert core.unwant(ORDERS, Reach.LOCAL) == []
+    assert core.unwant(ORDERS, Reach.LOCAL) == [Disconnect(PEER)]
+    assert core.unwant(ORDERS, Reach.LOCAL) == []
 
 
 def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) -> None:
     alive(core)
     core.vanished(RECORD, "mdns")
-    core.unwant(ORDERS, open=False)
+    core.unwant(ORDERS, Reach.LOCAL)
     assert not core.sightings

@@ -12,7 +12,7 @@ from zmqkit.core.effects import Connect, Disconnect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of
 from zmqkit.core.membership.wants import key_of
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, PING_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO, PING
 
@@ -37,7 +37,7 @@ def core() -> MembershipCore:
 
 def found(record: Record) -> MembershipCore:
     core = MembershipCore(US)
-    core.want(ORDERS, 0.0, open=True)
+    core.want(ORDERS, 0.0, Reach.PLAIN)
     core.heard(record, "mdns:lan", 0.0)
     core.receive(PEER, WELCOME, 0.0)
     core.check()
@@ -57,13 +57,13 @@ def test_one_that_moved_is_used_where_it_answers(core: MembershipCore) -> None:
     assert kinds(core.connected(SECOND, tried_at)) == [HELLO]
     # It answers there, and here it has one more chance.
     assert kinds(core.receive(SECOND, WELCOME, tried_at)) == [PING]
-    assert them(core).place == (OLD, 5000)
+    assert them(core).address == (OLD, 5000)
     judged_at = tried_at + RACE_S + SOON
     effects = core.tick(judged_at)
     assert tells(effects) == [("lost", 0xA)] and Disconnect(PEER) in effects
     assert kinds(effects)[-1] == HELLO
     assert core.receive(SECOND, WELCOME, judged_at) == [THERE]
-    assert (them(core).life, them(core).place) == (Life.ALIVE, (NEW, 5000))
+    assert (them(core).life, them(core).address) == (Life.ALIVE, (NEW, 5000))
 
 
 def test_one_that_answers_the_ping_is_tried_nowhere_else(core: MembershipCore) -> None:
@@ -80,7 +80,7 @@ def test_one_that_answers_late_is_left_where_it_is(core: MembershipCore) -> None
     core.receive(SECOND, WELCOME, 0.8)
     assert core.receive(PEER, packets.alive(THEM, token=2), 0.9) == [Disconnect(SECOND)]
     assert tells(core.tick(0.8 + RACE_S + SOON)) == []
-    assert them(core).place == (OLD, 5000)
+    assert them(core).address == (OLD, 5000)
 
 
 def test_a_pong_of_before_says_nothing(core: MembershipCore) -> None:
@@ -96,14 +96,14 @@ def test_another_process_at_the_new_address_moves_nobody(core: MembershipCore) -
     effects = core.receive(SECOND, packets.directory(OTHERS), 0.8)
     assert effects == [Disconnect(SECOND)]
     core.tick(0.8 + RACE_S + SOON)
-    assert (them(core).life, them(core).place) == (Life.ALIVE, (OLD, 5000))
+    assert (them(core).life, them(core).address) == (Life.ALIVE, (OLD, 5000))
 
 
 def test_a_new_address_that_does_not_answer_moves_nobody(core: MembershipCore) -> None:
     core.heard(MOVED, "mdns:lan", 0.5)
     for _ in range(3):
         core.tick(core.deadline() + SOON)
-    assert (them(core).life, them(core).place) == (Life.ALIVE, (OLD, 5000))
+    assert (them(core).life, them(core).address) == (Life.ALIVE, (OLD, 5000))
     assert core.receive(PEER, packets.alive(THEM, token=9), 2.4) == [Disconnect(SECOND)]
 
 
@@ -132,7 +132,7 @@ def test_the_other_connection_may_break_too(core: MembershipCore) -> None:
     core.receive(SECOND, WELCOME, 0.8)
     assert core.disconnected(SECOND, 0.81) == []
     core.tick(0.8 + RACE_S + SOON)
-    assert them(core).place == (OLD, 5000)
+    assert them(core).address == (OLD, 5000)
     assert kinds(core.receive(SECOND, WELCOME, 1.3)) == [PING]
 
 
@@ -144,7 +144,7 @@ def test_another_process_on_the_other_connection_has_nobody_judged(
     core.receive(SECOND, WELCOME, 0.8)
     assert core.receive(SECOND, packets.directory(OTHERS), 0.81) == [Disconnect(SECOND)]
     core.tick(0.8 + RACE_S + SOON)
-    assert (them(core).life, them(core).place) == (Life.ALIVE, (OLD, 5000))
+    assert (them(core).life, them(core).address) == (Life.ALIVE, (OLD, 5000))
 
 
 def test_another_process_on_the_connection_in_use_is_the_end(core: MembershipCore) -> None:
@@ -220,7 +220,7 @@ def test_however_often_one_moves_few_connections_are_open(core: MembershipCore) 
         core.tick(now)
         assert 1 <= len(them(core).attempts) <= RACE_MAX
         assert next(iter(them(core).attempts)) == PEER
-    assert len(them(core).places) <= 3
+    assert len(them(core).addresses) <= 3
 
 
 def test_connections_never_share_a_name(core: MembershipCore) -> None:

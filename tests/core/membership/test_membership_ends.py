@@ -10,7 +10,7 @@ from tests.core.membership.neighbours import NEXT_ROW, OTHERS, PEER, ROW, THEM, 
 from tests.packets import read
 from zmqkit.core.effects import Disconnect, Send
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, HELLO, PONG, WELCOME, pack
 
@@ -54,22 +54,22 @@ def test_an_end_that_makes_no_sense_is_counted(core: MembershipCore, meta: objec
 
 def test_a_stranger_ends_nothing(core: MembershipCore) -> None:
     alive(core)
-    assert core.receive(b"\0x", packets.ended(THEM, 0xA), 1.0) == []
+    assert core.receive(b"\0x", packets.ended(THEM, 0xA), 1.0, Reach.LOCAL) == []
     assert core.malformed.total() == 1 and (THEM, 0xA) in core.sightings
 
 
 def test_who_said_hello_or_pinged_is_told(core: MembershipCore) -> None:
-    core.offer(OWN, 0.0, open=False)
-    [welcome] = core.receive(b"\0a", packets.hello(THEM), 0.0)
-    [pong] = core.receive(b"\0b", packets.ask(OTHERS), 0.0)
+    core.offer(OWN, 0.0, Reach.LOCAL)
+    [welcome] = core.receive(b"\0a", packets.hello(THEM), 0.0, Reach.LOCAL)
+    [pong] = core.receive(b"\0b", packets.ask(OTHERS), 0.0, Reach.LOCAL)
     assert (read(welcome)[0], read(pong)[0]) == (WELCOME, PONG)
     told = core.retract(OWN.incarnation, 1.0)
     assert [read(effect) for effect in told] == 2 * [(BYE, [0x77])]
 
 
 def test_who_is_no_longer_there_is_forgotten(core: MembershipCore) -> None:
-    core.offer(OWN, 0.0, open=False)
-    core.receive(b"\0a", packets.hello(THEM), 0.0)
+    core.offer(OWN, 0.0, Reach.LOCAL)
+    core.receive(b"\0a", packets.hello(THEM), 0.0, Reach.LOCAL)
     [told] = core.retract(OWN.incarnation, 1.0)
     assert isinstance(told, Send)
     core.unsent(told.peer, told.frames, 1.0)

@@ -14,7 +14,7 @@ from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
-from zmqkit.model import Record, parse_url
+from zmqkit.model import Reach, Record, parse_url, reach_of_endpoint
 from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
@@ -35,13 +35,13 @@ TOLD = [THEM, 1, [["127.0.0.1", 5000]]]
 @pytest.fixture
 def core() -> MembershipCore:
     core = MembershipCore(US)
-    core.offers.control_ports.append(5005)
+    core.offers.control_ports[Reach.LOCAL] = 5005
     return core
 
 
 def joined(core: MembershipCore, now: float = 0.0, *, url: str = THERE) -> None:
     """Have the shared peer as a neighbour."""
-    core.want(ORDERS, now, open=url != THERE)
+    core.want(ORDERS, now, reach_of_endpoint(url))
     core.seed(parse_url(url), "", "service", now)
     core.receive(b"s" + url.encode(), packets.directory(SHARED, control=4999), now)
     core.receive(STATIC, packets.directory(SHARED, control=4999, others=[]), now)
@@ -63,23 +63,23 @@ def test_a_static_peer_is_told_where_we_may_be_asked_and_asked_for_others(
     core: MembershipCore,
 ) -> None:
     joined(core)
-    core.offer(OWN, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
     [hello] = core.connected(STATIC, 0.0)
     assert read(hello) == (HELLO, {"revision": 1, "places": [["127.0.0.1", 5005]]})
 
 
 def test_nobody_else_is(core: MembershipCore) -> None:
-    core.offer(OWN, 0.0, open=False)
-    core.want(ORDERS, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns", 0.0)
     assert [read(e) for e in core.connected(PEER, 0.0)] == [(HELLO, {})]
-    assert core.offer(replace(OWN, incarnation=0xD), 0.0, open=False) == []
+    assert core.offer(replace(OWN, incarnation=0xD), 0.0, Reach.LOCAL) == []
 
 
 def test_one_that_only_serves_joins_a_static_peer_too(core: MembershipCore) -> None:
     core.seed(parse_url(THERE), "", "service", 0.0)
     assert core.receive(SEED, packets.directory(SHARED, control=4999), 0.0) == []
-    assert kinds(core.offer(OWN, 0.0, open=False)) == [HELLO]
+    assert kinds(core.offer(OWN, 0.0, Reach.LOCAL)) == [HELLO]
     effects = core.receive(SEED, packets.directory(SHARED, control=4999), 0.0)
     assert effects == [Disconnect(SEED), Connect(STATIC, THERE)]
     assert Disconnect(STATIC) in core.retract(OWN.incarnation, 1.0)
@@ -88,15 +88,15 @@ def test_one_that_only_serves_joins_a_static_peer_too(core: MembershipCore) -> N
 
 def test_a_static_peer_is_told_at_once_of_a_new_role(core: MembershipCore) -> None:
     joined(core)
-    assert kinds(core.offer(OWN, 0.5, open=False)) == [HELLO]
+    assert kinds(core.offer(OWN, 0.5, Reach.LOCAL)) == [HELLO]
     [gone] = core.retract(OWN.incarnation, 0.6)
     assert read(gone) == (HELLO, {"revision": 2, "places": []})
 
 
 def test_a_static_peer_is_told_at_once_of_new_addresses(core: MembershipCore) -> None:
     joined(core)
-    core.offers.control_ports.append(5006)
-    core.offer(OWN, 0.5, open=True)
+    core.offers.control_ports[Reach.LOCAL] = 5006
+    core.offer(OWN, 0.5, Reach.PLAIN)
     assert kinds(core.moved(("10.0.0.1",), 1.0)) == [HELLO]
     assert core.moved(("10.0.0.1",), 1.0) == []
 
@@ -116,8 +116,10 @@ def test_it_is_told_again_ever_more_slowly(core: MembershipCore) -> None:
 
 
 def test_those_who_share_a_peer_are_told_of_each_other(core: MembershipCore) -> None:
-    core.receive(b"\0a", packets.hello(5, revision=2, places=[["127.0.0.1", 5000]]), 0.0)
-    [answer] = core.receive(b"\0b", packets.hello(6, places=[]), 0.0)
+    core.receive(
+        b"\0a", packets.hello(5, revision=2, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL
+    )
+    [answer] = core.receive(b"\0b", packets.hello(6, places=[]), 0.0, Reach.LOCAL)
     kind, fields = read(answer)
     assert kind == WELCOME and isinstance(fields, dict)
     assert fields["others"] == [[5, 2, [["127.0.0.1", 5000]]]]
@@ -125,19 +127,19 @@ def test_those_who_share_a_peer_are_told_of_each_other(core: MembershipCore) -> 
 
 
 def test_who_does_not_ask_for_others_is_not_told_of_any(core: MembershipCore) -> None:
-    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0)
-    [answer] = core.receive(b"\0b", packets.hello(6), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL)
+    [answer] = core.receive(b"\0b", packets.hello(6), 0.0, Reach.LOCAL)
     fields = read(answer)[1]
     assert isinstance(fields, dict) and "others" not in fields and fields["revision"] == 0
 
 
 def test_loopback_is_passed_neither_to_nor_from_another_machine(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5006)
+    core.offers.control_ports[Reach.LOCAL] = 5006
     places = [["127.0.0.1", 5000], ["10.0.0.5", 5001]]
-    core.receive(b"\0a", packets.hello(5, places=places), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=places), 0.0, Reach.LOCAL)
     core.receive(b"\1c", packets.hello(6, places=[["127.0.0.1", 80], ["10.0.0.6", 5001]]), 0.0)
     [there] = core.receive(b"\1d", packets.hello(8, places=[]), 0.0)
-    [here] = core.receive(b"\0e", packets.hello(8, places=[]), 0.0)
+    [here] = core.receive(b"\0e", packets.hello(8, places=[]), 0.0, Reach.LOCAL)
     far = [5, 0, [["10.0.0.5", 5001]]], [6, 0, [["10.0.0.6", 5001]]]
     assert others(there) == [*far] and others(here) == [[5, 0, places], far[1]]
 
@@ -150,13 +152,13 @@ def others(effect: Effect) -> object:
 
 
 def test_who_is_known_by_multicast_is_told_of_too(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5006)
+    core.offers.control_ports[Reach.LOCAL] = 5006
     record = replace(RECORD, addresses=("10.0.0.5", "fe80::1%eth0"), control_port=5001)
     core.heard(record, "mdns:lan", 0.0)
     core.heard(replace(record, process=US, incarnation=0xC), "mdns:lan", 0.0)
     [told] = core.receive(b"\1a", packets.hello(5, places=[]), 0.0)
     assert others(told) == [[THEM, 5, [["10.0.0.5", 5001]]]]
-    core.want(ORDERS, 0.0, open=True)
+    core.want(ORDERS, 0.0, Reach.PLAIN)
     core.tick(1.0)
     core.tick(2.1)
     assert core.neighbours[THEM].life is Life.GONE
@@ -166,8 +168,10 @@ def test_who_is_known_by_multicast_is_told_of_too(core: MembershipCore) -> None:
 
 def test_who_visits_speaks_for_itself(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns:loopback", 0.0)
-    core.receive(b"\0a", packets.hello(THEM, revision=3, places=[["127.0.0.1", 80]]), 0.0)
-    [told] = core.receive(b"\0b", packets.hello(5, places=[]), 0.0)
+    core.receive(
+        b"\0a", packets.hello(THEM, revision=3, places=[["127.0.0.1", 80]]), 0.0, Reach.LOCAL
+    )
+    [told] = core.receive(b"\0b", packets.hello(5, places=[]), 0.0, Reach.LOCAL)
     assert others(told) == [[THEM, 3, [["127.0.0.1", 80]]]]
 
 
@@ -178,9 +182,9 @@ def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> 
         assert kind == PONG and isinstance(meta, list)
         return meta[1]
 
-    core.receive(b"\0b", packets.hello(6, places=[]), 0.0)
+    core.receive(b"\0b", packets.hello(6, places=[]), 0.0, Reach.LOCAL)
     revisions = [revision(0.0)]
-    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL)
     revisions.append(revision(0.0))
     for n in range(1, 11):
         core.tick(core.deadline())
@@ -193,8 +197,8 @@ def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> 
 
 def test_a_visit_that_makes_no_sense_is_counted(core: MembershipCore) -> None:
     for fields in ({"places": 1}, {"places": [["x", 1]]}, {"places": [], "revision": "x"}):
-        assert core.receive(b"\0a", packets.hello(5, **fields), 0.0) == []
-    assert core.receive(b"\0a", packets.hello(0, places=[]), 0.0) == []
+        assert core.receive(b"\0a", packets.hello(5, **fields), 0.0, Reach.LOCAL) == []
+    assert core.receive(b"\0a", packets.hello(0, places=[]), 0.0, Reach.LOCAL) == []
     assert core.malformed == {"places": 2, "hello": 2}
 
 
@@ -202,7 +206,9 @@ def test_one_too_many_is_answered_and_told_of_nobody(
     core: MembershipCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zmqkit.core.membership.visitor.PROCESSES_MAX", 0)
-    assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0)) == [WELCOME]
+    assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0, Reach.LOCAL)) == [
+        WELCOME
+    ]
     assert core.malformed == {"visitors-full": 1}
 
 
@@ -225,7 +231,7 @@ def test_who_has_nothing_that_is_wanted_is_let_go_and_remembered(core: Membershi
     assert core.receive(PEER, packets.directory(THEM, STOCK), 0.1) == [Disconnect(PEER)]
     assert core.sightings[THEM, 0xB].sources == {"peer"}
     assert tell(core, TOLD, now=1.0) == []
-    assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, open=False)
+    assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, Reach.LOCAL)
     core.check()
 
 
@@ -249,7 +255,7 @@ def test_who_is_told_of_elsewhere_is_asked_only_if_open(core: MembershipCore) ->
     joined(core)
     far = [THEM, 1, [["10.0.0.5", 5000]]]
     assert tell(core, far) == []
-    assert core.want(ORDERS, 1.0, open=True) == [Connect(PEER, "tcp://10.0.0.5:5000")]
+    assert core.want(ORDERS, 1.0, Reach.PLAIN) == [Connect(PEER, "tcp://10.0.0.5:5000")]
 
 
 def test_a_peer_elsewhere_is_not_believed_about_this_machine(core: MembershipCore) -> None:
@@ -258,7 +264,7 @@ def test_a_peer_elsewhere_is_not_believed_about_this_machine(core: MembershipCor
 
 
 def test_only_a_static_peer_is_believed_about_others(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns", 0.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW, others=[[8, 1, TOLD[2]]]), 0.0)
     assert tells(effects) == [("found", 0xA)] and len(effects) == 1
@@ -323,9 +329,9 @@ def test_what_a_peer_told_outlives_it_for_a_while(core: MembershipCore) -> None:
 
 def test_nobody_is_asked_when_nothing_is_wanted(core: MembershipCore) -> None:
     joined(core)
-    core.offer(OWN, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
     tell(core, TOLD)
-    assert Disconnect(PEER) in core.unwant(ORDERS, open=False)
+    assert Disconnect(PEER) in core.unwant(ORDERS, Reach.LOCAL)
     core.check()
     assert tell(core, [THEM, 2, TOLD[2]], now=1.0) == []
-    assert core.want(ORDERS, 2.0, open=False)[-1] == Connect(PEER, HERE)
+    assert core.want(ORDERS, 2.0, Reach.LOCAL)[-1] == Connect(PEER, HERE)

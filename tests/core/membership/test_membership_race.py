@@ -12,7 +12,7 @@ from zmqkit.core.effects import Connect, Disconnect, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.options import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO
 
@@ -32,7 +32,7 @@ def core() -> MembershipCore:
 
 def several(core: MembershipCore, *addresses: str) -> None:
     """Want and hear the other process at these addresses."""
-    core.want(ORDERS, 0.0, open=True)
+    core.want(ORDERS, 0.0, Reach.PLAIN)
     core.heard(replace(RECORD, addresses=addresses), "mdns", 0.0)
 
 

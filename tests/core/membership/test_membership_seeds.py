@@ -21,7 +21,7 @@ from tests.core.membership.neighbours import (
 )
 from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.model import parse_url
+from zmqkit.model import Reach, parse_url
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
@@ -36,7 +36,7 @@ def core() -> MembershipCore:
 
 def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
     """Want, hear and reach the other process, which has these roles."""
-    core.want(ORDERS, now, open=False)
+    core.want(ORDERS, now, Reach.LOCAL)
     core.heard(RECORD, "mdns", now)
     core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
     core.check()
@@ -46,7 +46,7 @@ def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0
 
 
 def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
+    core.want(URL, 0.0, Reach.LOCAL)
     assert core.seed(parse_url(URL), URL, "service", 0.0) == [Connect(SEED, HERE)]
     assert kinds(core.connected(SEED, 0.0)) == [HELLO]
     assert kinds(core.tick(HELLO_S)) == [HELLO]
@@ -57,7 +57,7 @@ def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
 
 def by_url(core: MembershipCore, now: float = 0.0) -> None:
     """Find a role by its URL, and reach its process."""
-    core.want(URL, now, open=False)
+    core.want(URL, now, Reach.LOCAL)
     core.seed(parse_url(URL), URL, "service", now)
     core.receive(SEED, packets.directory(THEM, ROW), now)
     core.receive(PEER, packets.directory(THEM, ROW), now)
@@ -65,7 +65,7 @@ def by_url(core: MembershipCore, now: float = 0.0) -> None:
 
 
 def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
+    core.want(URL, 0.0, Reach.LOCAL)
     core.seed(parse_url(URL), URL, "service", 0.0)
     assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
     assert core.deadline() <= HELLO_S_MAX
@@ -96,7 +96,7 @@ def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> 
 def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore) -> None:
     core.seed(parse_url(HERE), "", "service", 0.0)
     seed = b"s" + HERE.encode()
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     effects = core.receive(seed, packets.directory(THEM), 0.0)
     assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
     assert core.receive(PEER, packets.directory(THEM), 0.0) == []
@@ -107,16 +107,16 @@ def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore
 def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:
     core.seed(parse_url(HERE), "", "service", 0.0)
     assert core.deadline() == math.inf
-    assert kinds(core.want(ORDERS, 9.0, open=False)) == [HELLO]
+    assert kinds(core.want(ORDERS, 9.0, Reach.LOCAL)) == [HELLO]
 
 
 # Whatever is sent
 
 
 def test_whoever_asks_is_answered(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5000)
-    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0)) == [WELCOME]
-    assert core.receive(b"\0x", packets.alive(THEM), 0.0) == []
+    core.offers.control_ports[Reach.LOCAL] = 5000
+    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0, Reach.LOCAL)) == [WELCOME]
+    assert core.receive(b"\0x", packets.alive(THEM), 0.0, Reach.LOCAL) == []
     assert core.malformed == {"unexpected": 1}
 
 
@@ -129,14 +129,14 @@ def test_a_ping_is_answered(core: MembershipCore) -> None:
 
 @pytest.mark.parametrize("frames", [(b"x",), (b"x", b"y"), ()])
 def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> None:
-    assert core.receive(b"\0x", frames, 0.0) == []
+    assert core.receive(b"\0x", frames, 0.0, Reach.LOCAL) == []
     assert sum(core.malformed.values()) == 1
 
 
 def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
     alive(core)
     elsewhere = "tcp://127.0.0.1:5001/orders"
-    core.want(elsewhere, 0.0, open=False)
+    core.want(elsewhere, 0.0, Reach.LOCAL)
     core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
     core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
     assert core.malformed == {"conflict": 1}

@@ -9,21 +9,21 @@ import pytest
 from zmqkit.core.membership.places import (
     Whereabouts,
     at_first_hand,
-    is_shared,
+    means_one_host,
+    read_addresses,
     read_others,
-    read_places,
     rows_of,
 )
 from zmqkit.core.membership.sighting import HELLO, PEER, STATIC, Sightings
-from zmqkit.model import Record
+from zmqkit.model import Address, Reach, Record
 from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire.encoding import Malformed
 
-HERE, THERE = ("127.0.0.1", 5000), ("10.0.0.1", 5001)
+HERE, THERE = Address("127.0.0.1", 5000), Address("10.0.0.1", 5001)
 
 
 def test_places_are_what_was_sent() -> None:
-    assert read_places(rows_of([HERE, THERE])) == (HERE, THERE)
+    assert read_addresses(rows_of([HERE, THERE])) == (HERE, THERE)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_places_are_what_was_sent() -> None:
 )  # fmt: skip
 def test_places_that_lead_nowhere_are_malformed(rows: object) -> None:
     with pytest.raises(Malformed, match="places"):
-        read_places(rows)
+        read_addresses(rows)
 
 
 def test_others_are_what_was_sent() -> None:
@@ -60,13 +60,13 @@ def test_others_that_could_harm_are_malformed(rows: object) -> None:
 
 def test_loopback_is_not_seen_from_elsewhere() -> None:
     told = Whereabouts(9, 3, (HERE, THERE))
-    assert told.seen_from(beyond=False) == told
-    assert told.seen_from(beyond=True) == Whereabouts(9, 3, (THERE,))
+    assert told.seen_from(Reach.LOCAL) == told
+    assert told.seen_from(Reach.PLAIN) == Whereabouts(9, 3, (THERE,))
 
 
 def test_some_addresses_mean_the_same_to_everybody() -> None:
     hosts = ("10.0.0.1", "2001:db8::1", "127.0.0.1", "fe80::1", "::", "x")
-    assert [is_shared(host) for host in hosts] == [True, True, True, False, False, False]
+    assert [means_one_host(host) for host in hosts] == [True, True, True, False, False, False]
 
 
 RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1", "fe80::1%eth0"), 5001, 6000)
@@ -76,16 +76,16 @@ RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1", "fe80::1%eth0"), 5001,
 def test_what_is_known_at_first_hand_is_passed_on(source: str) -> None:
     known = Sightings()
     known.learn(RECORD, source, 0.0)
-    assert at_first_hand(known, 9).places == (THERE,)
+    assert at_first_hand(known, 9).addresses == (THERE,)
 
 
 def test_what_a_third_party_told_is_not() -> None:
     known = Sightings()
     known.learn(RECORD, PEER, 0.0)
     known.learn(RECORD, HELLO, 0.0)
-    assert at_first_hand(known, 9).places == ()
+    assert at_first_hand(known, 9).addresses == ()
     known.learn(RECORD, "mdns:lan", 0.0)
-    assert at_first_hand(known, 9).places == (THERE,)
+    assert at_first_hand(known, 9).addresses == (THERE,)
 
 
 def test_a_process_with_another_role_has_another_revision() -> None:

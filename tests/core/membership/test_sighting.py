@@ -8,7 +8,7 @@ import pytest
 
 from zmqkit.core.membership import sighting as sighting_module
 from zmqkit.core.membership.sighting import HELLO, STATIC, Sightings, near_first
-from zmqkit.model import Record
+from zmqkit.model import Address, Reach, Record
 from zmqkit.options import CLAIMS_MAX, RIVALS_MAX
 
 RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
@@ -120,13 +120,17 @@ def test_with_its_last_role_a_process_is_forgotten(known: Sightings) -> None:
 
 def test_this_machine_comes_first(known: Sightings) -> None:
     known.learn(replace(RECORD, addresses=("10.0.0.1", "127.0.0.1")), "mdns", 0.0)
-    assert known.places(9, beyond=True) == [("127.0.0.1", 5000), ("10.0.0.1", 5000)]
-    assert known.places(9, beyond=False) == [("127.0.0.1", 5000)]
-    assert known.by_role[9, 0xA].places() == known.places(9, beyond=True)
+    assert known.addresses(9, Reach.PLAIN) == [("127.0.0.1", 5000), ("10.0.0.1", 5000)]
+    assert known.addresses(9, Reach.LOCAL) == [("127.0.0.1", 5000)]
+    assert known.by_role[9, 0xA].addresses() == known.addresses(9, Reach.PLAIN)
 
 
 def test_places_have_an_order() -> None:
-    assert near_first({("b", 2), ("a", 1), ("::1", 3)}) == [("::1", 3), ("a", 1), ("b", 2)]
+    assert near_first({Address("b", 2), Address("a", 1), Address("::1", 3)}) == [
+        ("::1", 3),
+        ("a", 1),
+        ("b", 2),
+    ]
 
 
 def test_what_a_process_does_not_list_is_named(known: Sightings) -> None:

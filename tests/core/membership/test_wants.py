@@ -7,7 +7,7 @@ import pytest
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import Sightings
 from zmqkit.core.membership.wants import EVERYBODY, Wants, key_of
-from zmqkit.model import Record, parse_url
+from zmqkit.model import Reach, Record, parse_url
 
 RECORD = Record("orders", "service", 0xA, 9, ("127.0.0.1",), 5000, 6000)
 ORDERS = key_of("service", "orders")
@@ -27,17 +27,20 @@ def wants(seeds: Seeds) -> Wants:
 
 
 def test_nothing_is_wanted_at_first(wants: Wants) -> None:
-    assert not wants and wants.keys(9, 0xA) == wants.opens(9) == []
+    assert not wants and wants.keys(9, 0xA) == wants.reaches(9) == []
 
 
 def test_a_role_is_wanted_by_its_name_and_by_whoever_wants_all(wants: Wants) -> None:
-    wants.add(ORDERS, open=False)
-    wants.add(EVERYBODY, open=True)
-    assert wants.keys(9, 0xA) == [ORDERS, EVERYBODY] and wants.opens(9) == [False, True]
+    wants.add(ORDERS, Reach.LOCAL)
+    wants.add(EVERYBODY, Reach.PLAIN)
+    assert wants.keys(9, 0xA) == [ORDERS, EVERYBODY] and wants.reaches(9) == [
+        Reach.LOCAL,
+        Reach.PLAIN,
+    ]
 
 
 def test_a_role_is_wanted_by_the_url_that_means_it(wants: Wants, seeds: Seeds) -> None:
-    wants.add(URL, open=False)
+    wants.add(URL, Reach.LOCAL)
     seeds.add(parse_url(URL), URL, "service", 0.0)
     [seed] = seeds
     seed.process, seed.incarnation = 9, 0xA
@@ -47,13 +50,13 @@ def test_a_role_is_wanted_by_the_url_that_means_it(wants: Wants, seeds: Seeds) -
 
 
 def test_only_the_last_who_gives_up_ends_it(wants: Wants) -> None:
-    wants.add(ORDERS, open=False)
-    wants.add(ORDERS, open=True)
-    assert not wants.remove(ORDERS, open=False) and ORDERS in wants
-    assert wants.remove(ORDERS, open=True) and ORDERS not in wants
-    assert not wants.remove(ORDERS, open=True)
+    wants.add(ORDERS, Reach.LOCAL)
+    wants.add(ORDERS, Reach.PLAIN)
+    assert not wants.remove(ORDERS, Reach.LOCAL) and ORDERS in wants
+    assert wants.remove(ORDERS, Reach.PLAIN) and ORDERS not in wants
+    assert not wants.remove(ORDERS, Reach.PLAIN)
 
 
 def test_nobody_wants_a_process_that_has_nothing(wants: Wants) -> None:
-    wants.add(EVERYBODY, open=False)
-    assert wants.opens(8) == []
+    wants.add(EVERYBODY, Reach.LOCAL)
+    assert wants.reaches(8) == []

@@ -15,7 +15,7 @@ from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
 from zmqkit.limits import ClientLimits
-from zmqkit.model import leads_away
+from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.options import HELLO_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
@@ -162,7 +162,7 @@ class Instances:
         self.connections.shift(instance, Event.FOUND)
         instance.hello_s = HELLO_S
         self.connections.open(instance, now)
-        instance.far = leads_away(instance.endpoint)
+        instance.reach = reach_of_endpoint(instance.endpoint)
         instance.outbox.clear()
         instance.pong_token = instance.untold_bytes = 0
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
@@ -238,13 +238,13 @@ class Instances:
             settled,
             meta,
             raw,
-            far=instance.far,
+            far=instance.reach > Reach.LOCAL,
         )
         return Send(instance.peer, frames)
 
     def _hello(self, instance: Instance) -> Send:
         fields: dict[str, object] = {"name": self._name}
-        if instance.far:
+        if instance.reach > Reach.LOCAL:
             fields["lz4"] = True
         return self.say(instance, wire.HELLO, fields)
 

@@ -9,15 +9,15 @@ from zmqkit.core.effects import Effect, Send
 from zmqkit.core.membership.places import (
     Whereabouts,
     at_first_hand,
-    is_shared,
+    means_one_host,
+    read_addresses,
     read_others,
-    read_places,
     rows_of,
 )
-from zmqkit.core.membership.sighting import Place, Sightings
+from zmqkit.core.membership.sighting import Sightings
 from zmqkit.core.membership.visitor import Visitors
 from zmqkit.errors import UsageError
-from zmqkit.model import LOOPBACK, PeerId, Record, check_name, is_loopback
+from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record, check_name, reach_of
 from zmqkit.options import CALLERS_MAX, PLACES_MAX, PROCESSES_MAX, ROLES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
@@ -87,7 +87,7 @@ def read_visit(packet: Packet) -> Whereabouts | None:
     revision = fields.get("revision", 0)
     if type(revision) is not int or not _is_number(packet.source):
         raise Malformed("hello")
-    return Whereabouts(packet.source, revision, read_places(fields["places"]))
+    return Whereabouts(packet.source, revision, read_addresses(fields["places"]))
 
 
 def read_pong(packet: Packet) -> tuple[int, int]:
@@ -130,27 +130,27 @@ def _is_port(value: int) -> bool:
 class Offers:
     """What this process tells others of its roles: its answers on the control connection.
 
-    addresses: those of this host beyond loopback, best first, as its driver knows them.
-    visitors: who asked for others. Only the first bound address is this machine's own. callers:
-    whoever said something, the one silent for longest first.
+    control_ports: where it can be asked, for each reach. hosts: addresses of this host beyond
+    loopback, best first, as its driver knows them. visitors: who asked for others. callers:
+    whoever said something, with the reach of that connection, the one silent for longest first.
     """
 
     def __init__(self, process: int, known: Sightings | None = None) -> None:
         self.process = process
         self._known = known or Sightings()
-        self.control_ports: list[int] = []
-        self.addresses: tuple[str, ...] = ()
+        self.control_ports: dict[Reach, int] = {}
+        self.hosts: tuple[str, ...] = ()
         self.visitors = Visitors()
-        self.callers: dict[PeerId, None] = {}
-        self._own: dict[int, tuple[Record, bool]] = {}
+        self.callers: dict[PeerId, Reach] = {}
+        self._own: dict[int, tuple[Record, Reach]] = {}
         self._revision = 0
 
     def __len__(self) -> int:
         return len(self._own)
 
-    def add(self, record: Record, *, open: bool) -> None:
-        """List a role; beyond this machine only if open."""
-        self._own[record.incarnation] = (record, open)
+    def add(self, record: Record, reach: Reach) -> None:
+        """List a role, for those who are within its reach."""
+        self._own[record.incarnation] = (record, reach)
         self._revision += 1
 
     def remove(self, incarnation: int) -> list[Effect]:
@@ -158,82 +158,88 @@ class Offers:
 
         A publisher has told its subscribers itself, behind all that it published.
         """
-        record, open = self._own.pop(incarnation, (None, False))
-        if record is None:
+        if incarnation not in self._own:
             return []
+        record, reach = self._own.pop(incarnation)
         self._revision += 1
-        told = self.callers if record.role == "service" else ()
+        told = self.callers.items() if record.role == "service" else ()
         return [
             _send(peer, wire.BYE, self.process, [incarnation])
-            for peer in told
-            if open or _is_here(peer)
+            for peer, theirs in told
+            if theirs <= reach
         ]
 
-    def admit(self, peer: PeerId, packet: Packet, now: float) -> bool:
+    def admit(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> bool:
         """Take a hello; false when there is no room for one who may be asked as well."""
         visit = read_visit(packet)
-        self._called(peer)
-        if visit is None:
-            return True
-        return self.visitors.admit(peer, visit.seen_from(beyond=not _is_here(peer)), now)
+        self._called(peer, reach)
+        return visit is None or self.visitors.admit(peer, visit.seen_from(reach), now)
 
-    def _called(self, peer: PeerId) -> None:
+    def _called(self, peer: PeerId, reach: Reach) -> None:
         self.callers.pop(peer, None)
-        self.callers[peer] = None
+        self.callers[peer] = reach
         if len(self.callers) > CALLERS_MAX:
             del self.callers[next(iter(self.callers))]
 
-    def places(self, *, beyond: bool) -> list[Place]:
-        """Where those may ask whom it is told to: elsewhere, if a role is open, or here too."""
-        here = [(LOOPBACK, self.control_ports[0])] if self._own and not beyond else []
-        open = [record for record, open in self._own.values() if open]
-        if not open or len(self.control_ports) < 2:
-            return here
-        given = [a for r in open for a in r.addresses if is_shared(a) and not is_loopback(a)]
-        ours = self.addresses if any(not record.addresses for record in open) else ()
-        there = [(address, self.control_ports[1]) for address in dict.fromkeys([*given, *ours])]
-        return [*here, *there][:PLACES_MAX]
+    def addresses(self, reach: Reach) -> list[Address]:
+        """Where this process may be asked, as it says over a connection of that reach."""
+        told: dict[Address, None] = {}
+        for within, port in self.control_ports.items():
+            roles = [record for record, theirs in self._own.values() if theirs >= within]
+            if within >= reach and roles:
+                told.update((Address(host, port), None) for host in self._hosts(roles, within))
+        return [*told][:PLACES_MAX]
 
-    def visit(self, *, beyond: bool) -> dict[str, object]:
+    def _hosts(self, roles: list[Record], reach: Reach) -> list[str]:
+        """Where others find these roles, of which one may name an address of its own."""
+        if reach is Reach.LOCAL:
+            return [LOOPBACK]
+        given = [each for record in roles for each in record.addresses]
+        ours = self.hosts if any(not record.addresses for record in roles) else ()
+        shared = [a for a in given if means_one_host(a) and reach_of(a) is reach]
+        return [*shared, *ours]
+
+    def visit(self, reach: Reach) -> dict[str, object]:
         """What a HELLO carries that asks for others as well."""
-        return {"revision": self._revision, "places": rows_of(self.places(beyond=beyond))}
+        return {"revision": self._revision, "places": rows_of(self.addresses(reach))}
 
-    def welcome(self, peer: PeerId, asker: int = 0, gone: Iterable[int] = ()) -> Send:
-        """The directory; through any but the first bound address only what is open.
+    def welcome(
+        self, peer: PeerId, reach: Reach, asker: int = 0, gone: Iterable[int] = ()
+    ) -> Send:
+        """The directory, for one whose connection reaches so far.
 
         A visitor is told of others as well, but for those that are known to be gone.
         """
-        bound = peer[0] if peer and peer[0] < len(self.control_ports) else 0
         roles = [
             [record.name, record.role, record.incarnation, record.port]
-            for record, open in self._own.values()
-            if open or bound == 0
+            for record, theirs in self._own.values()
+            if theirs >= reach
         ]
         fields: dict[str, object] = {
             "process": self.process,
-            "control": self.control_ports[bound] if self.control_ports else 0,
+            "control": self.control_ports.get(reach, 0),
             "revision": self._revision_for(peer),
             "roles": roles,
         }
         if peer in self.visitors:
             but = {self.process, asker, *gone}
-            fields["others"] = [each.row() for each in self._others(but, beyond=bound > 0)]
+            fields["others"] = [each.row() for each in self._others(but, reach)]
         return _send(peer, wire.WELCOME, self.process, fields)
 
-    def _others(self, but: set[int], *, beyond: bool) -> list[Whereabouts]:
+    def _others(self, but: set[int], reach: Reach) -> list[Whereabouts]:
         """Whom to tell of: visitors, who speak for themselves, then who is known otherwise."""
-        found = self.visitors.others(beyond=beyond)
+        found = self.visitors.others(reach)
         for process in self._known.processes():
             if process not in found:
-                told = at_first_hand(self._known, process).seen_from(beyond=beyond)
-                if told.places:
+                told = at_first_hand(self._known, process).seen_from(reach)
+                if told.addresses:
                     found[process] = told
         return [each for process, each in found.items() if process not in but][:PROCESSES_MAX]
 
-    def pong(self, peer: PeerId, packet: Packet, now: float) -> Send:
+    def pong(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> Send:
         """The answer to a ping; its revision tells whether the directory changed."""
         self.visitors.heard(peer, now)
-        self._called(peer)
+        self._called(peer, reach)
         meta = packet.meta
         if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
             raise Malformed("ping")
@@ -245,11 +251,6 @@ class Offers:
             return self._revision
         others_revision = 1 + self.visitors.revision + self._known.changes
         return self._revision + (others_revision << 32)
-
-
-def _is_here(peer: PeerId) -> bool:
-    """Whether one is on this machine: routing ids begin with the address that they came to."""
-    return peer[:1] <= b"\0"
 
 
 def hello(process: int, peer: PeerId, visit: dict[str, object] | None = None) -> Send:

@@ -31,19 +31,18 @@ from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.neighbours import Neighbours, in_turn
 from zmqkit.core.membership.rumour import Rumours
 from zmqkit.core.membership.search import Search
-from zmqkit.core.membership.seed import Seed, Seeds
+from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import (
     HELLO,
     ITS_LIST,
     PEER,
     STATIC,
-    Place,
     Role,
     Sightings,
     near_first,
 )
 from zmqkit.core.membership.wants import Wants
-from zmqkit.model import Frames, PeerId, Record, Url
+from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
 from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
@@ -75,9 +74,9 @@ class MembershipCore:
 
     # Commands
 
-    def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
-        """Find and watch the instances of a key, beyond this machine only if open."""
-        self._wants.add(key, open=open)
+    def want(self, key: str, now: float, reach: Reach) -> list[Effect]:
+        """Find and watch the instances of a key within that reach."""
+        self._wants.add(key, reach)
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
@@ -86,18 +85,18 @@ class MembershipCore:
             effects += self._reach(process, now)
         return effects + self._ask_around(now)
 
-    def unwant(self, key: str, *, open: bool) -> list[Effect]:
+    def unwant(self, key: str, reach: Reach) -> list[Effect]:
         """Undo one `want`; processes that nobody uses any more are left alone."""
-        if not self._wants.remove(key, open=open):
+        if not self._wants.remove(key, reach):
             return []
         effects = self.seeds.remove(key)
         for neighbour in self.neighbours.values():
             neighbour.untell(key)
         return effects + self._drop_unused()
 
-    def offer(self, record: Record, now: float, *, open: bool) -> list[Effect]:
-        """Tell whoever asks of a role of this process, beyond this machine only if open."""
-        self.offers.add(record, open=open)
+    def offer(self, record: Record, now: float, reach: Reach) -> list[Effect]:
+        """Tell whoever asks, within that reach, of a role of this process."""
+        self.offers.add(record, reach)
         if len(self.offers) == 1 and not self._wants:
             return self.seeds.ask_all(now)
         return self.neighbours.greet_all(now)
@@ -107,11 +106,11 @@ class MembershipCore:
         told = self.offers.remove(incarnation)
         return told + self.neighbours.greet_all(now) + self._drop_unused()
 
-    def moved(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+    def moved(self, hosts: tuple[str, ...], now: float) -> list[Effect]:
         """Take the addresses of this host, which static peers tell others of."""
-        if addresses == self.offers.addresses:
+        if hosts == self.offers.hosts:
             return []
-        self.offers.addresses = addresses
+        self.offers.hosts = hosts
         return self.neighbours.greet_all(now) + self.readdressed(now)
 
     def readdressed(self, now: float) -> list[Effect]:
@@ -181,21 +180,29 @@ class MembershipCore:
 
     # What the driver asks for
 
-    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Take one packet of a control connection. Never raises for what was sent."""
+    def receive(
+        self, peer: PeerId, frames: Frames, now: float, reach: Reach = Reach.PLAIN
+    ) -> list[Effect]:
+        """Take one packet of a control connection. Never raises for what was sent.
+
+        reach: how far the connection reaches; unless told, whoever it was may be anywhere.
+        """
         try:
             packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
-                if not self.offers.admit(peer, packet, now):
+                if not self.offers.admit(peer, packet, now, reach):
                     self.malformed["visitors-full"] += 1
-                return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
+                gone = self.neighbours.gone()
+                return [self.offers.welcome(peer, reach, packet.source, gone)]
             if packet.kind == wire.PING:
-                return [self.offers.pong(peer, packet, now)]
+                return [self.offers.pong(peer, packet, now, reach)]
             neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
-                return self._seed_answered(seed, read_directory(packet), now)
+                directory = read_directory(packet)
+                seed.process, seed.control_port = directory.process, directory.control_port
+                return self._list(directory, seed.url.host, STATIC, now)
             if neighbour is not None and peer == neighbour.peer:
                 if packet.kind == wire.PONG:
                     return self._pong(neighbour, *read_pong(packet), now)
@@ -254,26 +261,25 @@ class MembershipCore:
 
     # Neighbours
 
-    def _is_active(self, *, beyond: bool = False) -> bool:
-        """Whether static peers are needed: to find others, or to be found by them."""
-        if beyond:
-            return self._wants.beyond or bool(self.offers.places(beyond=True))
-        return bool(self._wants) or len(self.offers) > 0
+    def _is_active(self, reach: Reach = Reach.LOCAL) -> bool:
+        """Whether static peers are needed so far away: to find others, or to be found."""
+        if reach is Reach.LOCAL:
+            return bool(self._wants) or len(self.offers) > 0
+        return self._wants.reach >= reach or bool(self.offers.addresses(reach))
 
-    def uses(self, process: int) -> list[bool]:
-        """For each reason to watch a process, whether that reaches beyond this machine."""
-        uses = self._wants.opens(process)
-        uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
+    def uses(self, process: int) -> list[Reach]:
+        """For each reason to watch a process, how far it reaches."""
+        uses = self._wants.reaches(process)
+        uses += [reach for reach in self.seeds.reaches(process) if self._is_active(reach)]
         if self._wants and self._rumours.asks(process):
-            uses.append(self._wants.beyond)
+            uses.append(self._wants.reach)
         return uses
 
-    def _places(self, process: int, *, beyond: bool) -> list[Place]:
-        """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        known = self._known.places(process, beyond=beyond)
-        told = self._rumours.places(process, beyond=beyond)
-        answered = self.neighbours.answered(process, beyond=beyond)
-        return near_first({*known, *told, *answered, *self.seeds.places(process)})
+    def _addresses(self, process: int, reach: Reach) -> list[Address]:
+        """Where a process may be asked by those who reach so far, the nearest first."""
+        sources = (self._known, self._rumours, self.neighbours)
+        found = {each for source in sources for each in source.addresses(process, reach)}
+        return near_first(found | self.seeds.addresses(process))
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -281,15 +287,15 @@ class MembershipCore:
         neighbour = self.neighbours.get(process)
         if not uses:
             return self._drop(neighbour) if neighbour is not None else []
-        places = self._places(process, beyond=any(uses))
+        addresses = self._addresses(process, max(uses))
         away = neighbour is None or neighbour.life is Life.GONE
-        room = away and bool(places) and self._has_room(process)
+        room = away and bool(addresses) and self._has_room(process)
         if neighbour is None:
             if not room:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
         neighbour.asks_others = bool(self.seeds.peers(process))
-        effects = neighbour.take_places(places, now) + self.seeds.rest(process)
+        effects = neighbour.take(addresses, now) + self.seeds.rest(process)
         if room:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
@@ -331,7 +337,7 @@ class MembershipCore:
         return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
-        unused = [n for n in self.neighbours.values() if not self.uses(n.process)]
+        unused = [each for each in self.neighbours.values() if not self.uses(each.process)]
         return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
@@ -359,7 +365,7 @@ class MembershipCore:
         self._rumours.missed(neighbour.process, now, kept=bool(uses))
         self._make_room()
         if uses:
-            neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
+            neighbour.take(self._addresses(neighbour.process, max(uses)), now)
             self.neighbours.wake(neighbour)
         else:
             del self.neighbours[neighbour.process]
@@ -425,7 +431,7 @@ class MembershipCore:
         effects: list[Effect] = []
         if not self._wants:
             return effects
-        for process in self._rumours.pick(now, beyond=self._wants.beyond):
+        for process in self._rumours.pick(now, self._wants.reach):
             neighbour = self.neighbours.get(process)
             if neighbour is not None and neighbour.life is Life.ALIVE:
                 effects.append(neighbour.greet(neighbour.peer))
@@ -437,9 +443,8 @@ class MembershipCore:
     def _welcomed(
         self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
     ) -> list[Effect]:
-        host = neighbour.attempts[peer][0]
-        if directory.process != neighbour.process:
-            # Its port belongs to another process now: the one we knew is not there.
+        host = neighbour.attempts[peer].host
+        if directory.process != neighbour.process:  # its port belongs to another one now
             effects = neighbour.missed(peer, now)
             if not neighbour.attempts:
                 effects += self._gone(neighbour, now)
@@ -481,10 +486,6 @@ class MembershipCore:
             neighbour.revision = -1  # so that the next pong makes us ask again
         return effects
 
-    def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
-        self.seeds.answered(seed, directory)
-        return self._list(directory, seed.url.host, STATIC, now)
-
     def _pong(
         self, neighbour: Neighbour, token: int, revision: int, now: float
     ) -> list[Effect]:
@@ -496,5 +497,4 @@ class MembershipCore:
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
         """It says that services of its own have ended."""
         theirs = ends.intersection(self._known.of(neighbour.process))
-        roles = [(neighbour.process, each) for each in theirs]
-        return [effect for role in roles for effect in self._erase(role)]
+        return [e for each in theirs for e in self._erase((neighbour.process, each))]

@@ -1,4 +1,4 @@
-"""What processes tell each other of where they may be asked: their own places, and others'."""
+"""What processes tell each other of where to ask: their own addresses, and those of others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from zmqkit.core.membership.sighting import ITS_LIST, PEER, Place, Sightings
-from zmqkit.model import is_loopback
+from zmqkit.core.membership.sighting import ITS_LIST, PEER, Sightings
+from zmqkit.model import Address, Reach
 from zmqkit.options import PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire.encoding import Malformed
 
@@ -18,16 +18,16 @@ class Whereabouts:
 
     process: int
     revision: int
-    places: tuple[Place, ...]
+    addresses: tuple[Address, ...]
 
-    def seen_from(self, *, beyond: bool) -> Whereabouts:
-        """The same without the places that lead nowhere from there: loopback from elsewhere."""
-        places = tuple(place for place in self.places if not (beyond and is_loopback(place[0])))
-        return Whereabouts(self.process, self.revision, places)
+    def seen_from(self, reach: Reach) -> Whereabouts:
+        """The same as it is seen over a connection of that reach: loopback is here alone."""
+        addresses = tuple(each for each in self.addresses if each.reach >= reach)
+        return Whereabouts(self.process, self.revision, addresses)
 
     def row(self) -> list[object]:
         """How it stands in a WELCOME."""
-        return [self.process, self.revision, rows_of(self.places)]
+        return [self.process, self.revision, rows_of(self.addresses)]
 
 
 def at_first_hand(known: Sightings, process: int) -> Whereabouts:
@@ -37,41 +37,41 @@ def at_first_hand(known: Sightings, process: int) -> Whereabouts:
     tell each other would vouch for one another. Its revision is made of its roles, for its own
     is not known here.
     """
-    places: set[Place] = set()
+    addresses: set[Address] = set()
     revision = 0
     for incarnation in known.of(process):
         sighting = known.by_role[process, incarnation]
         passed_on = ITS_LIST if PEER in sighting.sources else ()
         for (source, _, _), record in sighting.claims.items():
             if source not in passed_on:
-                hosts = filter(is_shared, record.addresses)
-                places.update((host, record.control_port) for host in hosts)
+                hosts = filter(means_one_host, record.addresses)
+                addresses.update(Address(host, record.control_port) for host in hosts)
         revision ^= incarnation >> 1
-    return Whereabouts(process, revision, tuple(sorted(places)[:PLACES_MAX]))
+    return Whereabouts(process, revision, tuple(sorted(addresses)[:PLACES_MAX]))
 
 
-def rows_of(places: Iterable[Place]) -> list[list[object]]:
-    """Places as they travel."""
-    return [[host, port] for host, port in places]
+def rows_of(addresses: Iterable[Address]) -> list[list[object]]:
+    """Addresses as they travel."""
+    return [[host, port] for host, port in addresses]
 
 
-def read_places(value: object) -> tuple[Place, ...]:
-    """Places as they arrive, else Malformed: addresses that mean the same to everybody."""
+def read_addresses(value: object) -> tuple[Address, ...]:
+    """Addresses as they arrive, else Malformed: those that mean the same to everybody."""
     if type(value) is not list or len(value) > PLACES_MAX:
         raise Malformed("places")
-    return tuple(map(_read_place, value))
+    return tuple(map(_read_address, value))
 
 
-def _read_place(row: object) -> Place:
+def _read_address(row: object) -> Address:
     if type(row) is not list or [type(x) for x in row] != [str, int]:
         raise Malformed("places")
     host, port = row
-    if not (is_shared(host) and 0 < port < 1 << 16):
+    if not (means_one_host(host) and 0 < port < 1 << 16):
         raise Malformed("places")
-    return (host, port)
+    return Address(host, port)
 
 
-def is_shared(host: str) -> bool:
+def means_one_host(host: str) -> bool:
     """Whether it is the address of one host, the same for all who read it.
 
     That of a link, `fe80::1%eth0`, has a scope that only its own host can name.
@@ -93,7 +93,7 @@ def read_others(value: object) -> list[Whereabouts]:
 def _read_other(row: object) -> Whereabouts:
     if type(row) is not list or [type(x) for x in row] != [int, int, list]:
         raise Malformed("others")
-    process, revision, places = row
+    process, revision, addresses = row
     if not 0 < process < 1 << 64:
         raise Malformed("others")
-    return Whereabouts(process, revision, read_places(places))
+    return Whereabouts(process, revision, read_addresses(addresses))

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from zmqkit.core.membership.places import Whereabouts
-from zmqkit.core.membership.sighting import Place
-from zmqkit.model import is_loopback
+from zmqkit.model import Address, Reach, reach_of
 from zmqkit.options import ASKED_MAX, HELLO_S, HELLO_S_MAX, PROCESSES_MAX
 
 
@@ -28,10 +27,10 @@ class Rumour:
     next_at: float = 0.0
     pause_s: float = HELLO_S
 
-    def places(self, *, beyond: bool) -> set[Place]:
-        """Where it may be asked, elsewhere only if beyond."""
-        told = (place for each in self.tellers.values() for place in each.places)
-        return {place for place in told if beyond or is_loopback(place[0])}
+    def addresses(self, reach: Reach) -> set[Address]:
+        """Where it may be asked by those who reach so far."""
+        told = (address for each in self.tellers.values() for address in each.addresses)
+        return {each for each in told if each.reach <= reach}
 
 
 class Rumours:
@@ -55,7 +54,7 @@ class Rumours:
         host: where it tells so. Of this machine it can know only if it is here as well.
         """
         self._lost.pop(teller, None)
-        near = [each.seen_from(beyond=not is_loopback(host)) for each in others]
+        near = [each.seen_from(reach_of(host)) for each in others]
         if near != others:
             self._refused["elsewhere"] += 1
         told = {each.process: each for each in near if each.process != self._us}
@@ -90,23 +89,23 @@ class Rumours:
         if any(teller in rumour.tellers for rumour in self._by_process.values()):
             self._lost[teller] = until
 
-    def places(self, process: int, *, beyond: bool) -> set[Place]:
-        """Where a process may be asked, elsewhere only if beyond."""
+    def addresses(self, process: int, reach: Reach) -> set[Address]:
+        """Where a process may be asked by those who reach so far."""
         rumour = self._by_process.get(process)
-        return rumour.places(beyond=beyond) if rumour is not None else set()
+        return rumour.addresses(reach) if rumour is not None else set()
 
     def asks(self, process: int) -> bool:
         """Whether the process is to be asked now."""
         return process in self._asking
 
-    def pick(self, now: float, *, beyond: bool) -> list[int]:
+    def pick(self, now: float, reach: Reach) -> list[int]:
         """The processes to ask from now on, a few at a time."""
         picked = []
         self._next_at = inf
         for process, rumour in self._by_process.items():
             if rumour.news == rumour.asked or process in self._asking:
                 continue
-            if not rumour.places(beyond=beyond):
+            if not rumour.addresses(reach):
                 continue
             if now < rumour.next_at:
                 self._next_at = min(self._next_at, rumour.next_at)

@@ -2,8 +2,9 @@
 
 Anybody may announce anything, so nothing that was heard replaces what somebody else said: a
 role is known by its process and its incarnation, each record of it by its source, its name and
-its port, and all places are asked. The process that answers and lists the role is the one that
-has it. Until then several may be said to have it; from then on the others count for nothing.
+its port, and all addresses are asked. The process that answers and lists the role is the one
+that has it. Until then several may be said to have it; from then on the others count for
+nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
-from zmqkit.model import Record, is_loopback
+from zmqkit.model import Address, Reach, Record
 from zmqkit.options import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
@@ -21,13 +22,10 @@ ITS_LIST = (HELLO, STATIC, PEER)
 """What it said itself: on our own account, or when a static peer told of it, which outlives it
 as discovery's records do."""
 
-Place = tuple[str, int]
-"""Where a process may be asked: host and control port."""
 
-
-def near_first(places: Iterable[Place]) -> list[Place]:
-    """The places in order, those on this machine first."""
-    return sorted(places, key=lambda place: (not is_loopback(place[0]), place))
+def near_first(addresses: Iterable[Address]) -> list[Address]:
+    """The addresses in order, the nearest first."""
+    return sorted(addresses, key=lambda each: (each.reach, each))
 
 
 Role = tuple[int, int]
@@ -70,10 +68,11 @@ class Sighting:
         """Who says anything."""
         return {source for source, _, _ in self.claims}
 
-    def places(self) -> list[Place]:
-        """Where its process may be asked, this machine first."""
-        places = {(h, r.control_port) for r in self.claims.values() for h in r.addresses}
-        return near_first(places)
+    def addresses(self) -> list[Address]:
+        """Where its process may be asked, the nearest first."""
+        return near_first(
+            {Address(h, r.control_port) for r in self.claims.values() for h in r.addresses}
+        )
 
     def claim(self, record: Record, source: str) -> bool:
         """Keep what a source says, in place of the oldest hearsay if that is too much; whether
@@ -206,14 +205,14 @@ class Sightings:
             if not self.unlearn((process, incarnation), *ITS_OWN_WORD):
                 self.erase((process, incarnation))
 
-    def places(self, process: int, *, beyond: bool) -> list[Place]:
-        """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        places = {
-            place
+    def addresses(self, process: int, reach: Reach) -> list[Address]:
+        """Where a process may be asked by those who reach so far, the nearest first."""
+        addresses = {
+            address
             for incarnation in self.of(process)
-            for place in self.by_role[process, incarnation].places()
+            for address in self.by_role[process, incarnation].addresses()
         }
-        return near_first(p for p in places if beyond or is_loopback(p[0]))
+        return near_first(each for each in addresses if each.reach <= reach)
 
     def unlisted(self, process: int, listed: Container[int]) -> list[int]:
         """The roles of a process that are not among those listed."""

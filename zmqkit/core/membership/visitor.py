@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.membership.places import Whereabouts
-from zmqkit.model import PeerId
+from zmqkit.model import PeerId, Reach
 from zmqkit.options import PING_S, PROCESSES_MAX, VISITOR_S
 
 
@@ -40,8 +40,8 @@ class Visitors:
         if before is None and len(self._by_peer) >= PROCESSES_MAX:
             return False
         self._by_peer[peer] = Visitor(told, now)
-        was = before.told if before is not None and before.told.places else None
-        self.revision += was != (told if told.places else None)
+        was = before.told if before is not None and before.told.addresses else None
+        self.revision += was != (told if told.addresses else None)
         return True
 
     def heard(self, peer: PeerId, now: float) -> None:
@@ -51,12 +51,12 @@ class Visitors:
             visitor.heard_at = now
             self._by_peer[peer] = visitor
 
-    def others(self, *, beyond: bool) -> dict[int, Whereabouts]:
+    def others(self, reach: Reach) -> dict[int, Whereabouts]:
         """Each process that may be asked."""
         found: dict[int, Whereabouts] = {}
         for visitor in self._by_peer.values():
-            told = visitor.told.seen_from(beyond=beyond)
-            if told.places:
+            told = visitor.told.seen_from(reach)
+            if told.addresses:
                 found[told.process] = told
         return found
 
@@ -70,7 +70,7 @@ class Visitors:
                 break
             else:
                 del self._by_peer[peer]
-                self.revision += bool(visitor.told.places)
+                self.revision += bool(visitor.told.addresses)
 
     def deadline(self) -> float:
         """When `tick` is due next."""

@@ -10,6 +10,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import Sightings
+from zmqkit.model import Reach
 from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
 
 EVERYBODY = "*/*"
@@ -36,39 +37,39 @@ class Wants:
     def __init__(self, known: Sightings, seeds: Seeds) -> None:
         self._known = known
         self._seeds = seeds
-        self._opens: dict[str, list[bool]] = {}
+        self._reaches: dict[str, list[Reach]] = {}
         self.changes = 0
         self._full: set[str] = set()
 
     def __contains__(self, key: object) -> bool:
-        return key in self._opens
+        return key in self._reaches
 
     def __bool__(self) -> bool:
-        return bool(self._opens)
+        return bool(self._reaches)
 
     @property
-    def beyond(self) -> bool:
-        """Whether anything is wanted beyond this machine."""
-        return any(open for opens in self._opens.values() for open in opens)
+    def reach(self) -> Reach:
+        """How far whoever wants anything reaches."""
+        return max((max(each) for each in self._reaches.values()), default=Reach.LOCAL)
 
-    def add(self, key: str, *, open: bool) -> None:
-        """One more wants this, beyond this machine only if open."""
-        self._opens.setdefault(key, []).append(open)
+    def add(self, key: str, reach: Reach) -> None:
+        """One more who reaches so far wants this."""
+        self._reaches.setdefault(key, []).append(reach)
         self.changes += 1
 
-    def remove(self, key: str, *, open: bool) -> bool:
+    def remove(self, key: str, reach: Reach) -> bool:
         """One no longer does; whether that was the last who wanted it."""
-        if key not in self._opens:
+        if key not in self._reaches:
             return False
-        self._opens[key].remove(open)
-        if self._opens[key]:
+        self._reaches[key].remove(reach)
+        if self._reaches[key]:
             return False
-        del self._opens[key]
+        del self._reaches[key]
         return True
 
-    def pairs(self) -> list[tuple[str, bool]]:
-        """Each key, with whether somebody who wants it looks beyond this machine, and not."""
-        return [(key, open) for key, opens in self._opens.items() for open in sorted({*opens})]
+    def pairs(self) -> list[tuple[str, Reach]]:
+        """Each key with each reach of those who want it."""
+        return [(key, each) for key, all in self._reaches.items() for each in sorted({*all})]
 
     def keys(self, process: int, incarnation: int) -> list[str]:
         """The keys under which somebody wants this role of a process."""
@@ -77,11 +78,11 @@ class Wants:
         records = self._known.by_role[process, incarnation].records
         names = dict.fromkeys(key_of(each.role, each.name) for each in records)
         urls = self._seeds.keys_of(process, incarnation)
-        return [key for key in (*names, EVERYBODY, *urls) if key in self._opens]
+        return [key for key in (*names, EVERYBODY, *urls) if key in self._reaches]
 
-    def opens(self, process: int) -> list[bool]:
-        """For each who wants a role of the process, whether it reaches beyond this machine."""
-        return [open for key in self._of(process) for open in self._opens[key]]
+    def reaches(self, process: int) -> list[Reach]:
+        """For each who wants a role of the process, how far it reaches."""
+        return [reach for key in self._of(process) for reach in self._reaches[key]]
 
     def has_room(self, process: int, neighbours: Iterable[Neighbour]) -> bool:
         """Whether anybody who wants a role of the process wants more than these neighbours."""
