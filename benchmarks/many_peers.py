@@ -53,15 +53,16 @@ def newcomer(parent: Parent, config: Message) -> None:
     """Find every instance of the name, then do nothing for a while."""
     # The libraries that a node would import when it first needs them.
     import zmqkit.discovery.mdns  # noqa: F401
-    from zmqkit.core.effects import Tell
+    from zmqkit.core.effects import News, Tell
     from zmqkit.core.membership.wants import key_of
+    from zmqkit.model import Reach
     from zmqkit.node import node as nodes
 
     told: set[int] = set()
     complete = threading.Event()
 
     def listen(tell: Tell) -> None:
-        if tell.news == "found":
+        if tell.news is News.FOUND:
             told.add(tell.incarnation)
         if len(told) == config["count"]:
             complete.set()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import zmq
 
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.wants import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links.profile import Profile
@@ -55,12 +55,12 @@ def serve(node: Node, incarnation: int = 0xA) -> None:
     node.announce(record, Reach.LOCAL)
 
 
-def news(node: Node) -> Queue[tuple[str, int]]:
+def news(node: Node) -> Queue[tuple[News, int]]:
     """What the node tells of instances of orders."""
-    queue: Queue[tuple[str, int]] = Queue()
+    queue: Queue[tuple[News, int]] = Queue()
 
     def listen(tell: Tell) -> None:
-        if tell.news != "hint":
+        if tell.news is not News.HINT:
             queue.put((tell.news, tell.incarnation))
 
     node.want(KEY, listen, role="service", reach=Reach.LOCAL)
@@ -71,7 +71,7 @@ def test_two_that_share_a_static_peer_find_each_other(start: Start) -> None:
     shared = start()
     server, user = start(shared), start(shared)
     serve(server)
-    assert news(user).get(timeout=BOUND_S) == ("found", 0xA)
+    assert news(user).get(timeout=BOUND_S) == (News.FOUND, 0xA)
     [row] = user.directory()
     assert row.state == "up"
 
@@ -86,9 +86,9 @@ def test_a_latecomer_is_found_within_seconds(start: Start) -> None:
     begun = time.monotonic()
     server = start(shared)
     serve(server)
-    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xA)
     serve(server, 0xB)
-    assert told.get(timeout=BOUND_S) == ("found", 0xB)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xB)
     assert time.monotonic() - begun < 5.0
 
 
@@ -96,7 +96,7 @@ def test_the_roles_of_a_static_peer_itself_are_found_too(start: Start) -> None:
     shared = start()
     told = news(start(shared))
     serve(shared)
-    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xA)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_a_static_peer_that_a_file_names_later_is_asked(start: Start, tmp_path: 
     user = start(file=str(file))
     told = news(user)
     file.write_text(f"127.0.0.1:{server.open_control(Reach.LOCAL)}\n")
-    assert told.get(timeout=BOUND_S + LOOK_S) == ("found", 0xA)
+    assert told.get(timeout=BOUND_S + LOOK_S) == (News.FOUND, 0xA)
     file.write_text("# nobody any more\n")
     until(lambda: not user.ask(lambda: user._seeded))
 

@@ -15,7 +15,7 @@ import zmq
 import zmqkit
 from tests.roles.fakes import FakeService
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import News, Tell
 from zmqkit.wire import packet as wire
 
 Stage = Callable[..., tuple[Any, list["FakeService"]]]
@@ -336,7 +336,7 @@ def answered(fakes: Callable[[str], FakeService], monkeypatch: pytest.MonkeyPatc
             """Have the answer arrive; gives news of the end of who sent it."""
             fake.do(lambda: fake.answer(*asked[0]))
             until(lambda: has_arrived(inner))
-            return Tell("gone", inner._place._key, fake.incarnation)
+            return Tell(News.GONE, inner._place._key, fake.incarnation)
 
         return client, answer
 

@@ -6,7 +6,7 @@ import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.wants import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links import Link, memory
@@ -242,7 +242,7 @@ class LookingPlace:
         self._listener = listener
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection: the publisher tells of that.
-            listener(Tell("found", self._key, 0, self.url.endpoint))
+            listener(Tell(News.FOUND, self._key, 0, self.url.endpoint))
         elif self.node is not None:
             self._want(self.url)
         else:
@@ -280,9 +280,9 @@ class LookingPlace:
         assert self._listener is not None
         owner = memory.owner(self.name)
         if self._told and self._told != owner:
-            self._listener(Tell("gone", self._key, self._told))
+            self._listener(Tell(News.GONE, self._key, self._told))
         if owner and owner != self._told:
-            self._listener(Tell("found", self._key, owner, self.name))
+            self._listener(Tell(News.FOUND, self._key, owner, self.name))
         self._told = owner
 
 

@@ -114,7 +114,7 @@ class Control(Part):
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
 
     def _tell(self, tell: Tell) -> None:
-        self.trace(f"tells {tell.news} {tell.incarnation:x} {tell.text}")
+        self.trace(f"tells {tell.news.value} {tell.incarnation:x} {tell.text}")
         for role in self.process.of(SeekingRole):
             if role.key == tell.key:
                 role.driver.command(partial(role.core.hear, tell))

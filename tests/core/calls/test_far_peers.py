@@ -10,7 +10,7 @@ from tests.packets import read
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Handle, Send
+from zmqkit.core.effects import Effect, Handle, News, Send
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import Frames, Reach, reach_of_endpoint
 from zmqkit.options import COMPRESS_BYTES_MIN, QUEUE_BYTES
@@ -62,7 +62,7 @@ def test_an_address_tells_whether_it_is_on_another_machine(endpoint: str, reach:
 @pytest.mark.parametrize("endpoint", [HERE, AWAY])
 def test_requests_are_compressed_on_their_way_to_another_machine(endpoint: str) -> None:
     client = ClientCore("orders", CLIENT)
-    _, hello = client.hear(tell("found", SERVICE, endpoint), 0.0)
+    _, hello = client.hear(tell(News.FOUND, SERVICE, endpoint), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert is_compressed(request) == (endpoint == AWAY)
@@ -73,8 +73,8 @@ def test_requests_are_compressed_on_their_way_to_another_machine(endpoint: str) 
 
 def test_an_instance_that_moves_to_this_machine_gets_requests_as_they_are() -> None:
     client = ClientCore("orders", CLIENT)
-    client.hear(tell("found", SERVICE, AWAY), 0.0)
-    client.hear(tell("found", SERVICE, HERE), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, HERE), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert not is_compressed(request)
@@ -82,7 +82,7 @@ def test_an_instance_that_moves_to_this_machine_gets_requests_as_they_are() -> N
 
 def test_a_compressed_request_that_did_not_leave_is_sent_again() -> None:
     client = ClientCore("orders", CLIENT)
-    client.hear(tell("found", SERVICE, AWAY), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert isinstance(request, Send)
@@ -116,7 +116,7 @@ def test_a_bomb_is_counted_and_dropped() -> None:
 
 def test_a_subscribers_queue_counts_what_a_message_has_when_it_is_uncompressed() -> None:
     subscriber = SubscriberCore("weather", CLIENT, [""])
-    subscriber.hear(tell("found", SERVICE, AWAY), 0.0)
+    subscriber.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
     [source] = subscriber.sources.by_peer
     fields = {"token": 1, "waits": False}
     subscriber.receive(

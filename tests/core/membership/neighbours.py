@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests import packets
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Reach, Record
@@ -15,7 +15,7 @@ ROW = ("orders", "service", 0xA, 6000)
 NEXT_ROW = ("orders", "service", 0xB, 6001)
 PEER = b"n" + THEM.to_bytes(8, "big")
 HERE = "tcp://127.0.0.1:5000"
-FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
+FOUND = Tell(News.FOUND, ORDERS, 0xA, "tcp://127.0.0.1:6000")
 
 
 def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:

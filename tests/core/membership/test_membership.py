@@ -23,7 +23,7 @@ from tests.core.membership.neighbours import (
     US,
     alive,
 )
-from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import EVERYBODY
@@ -123,7 +123,7 @@ def test_what_the_process_says_of_its_port_counts(core: MembershipCore) -> None:
 def test_a_new_role_of_a_neighbour_is_found_at_once(core: MembershipCore) -> None:
     alive(core)
     new = replace(RECORD, incarnation=0xB, port=6001)
-    assert tells(core.heard(new, "mdns", 1.0)) == [("found", 0xB)]
+    assert tells(core.heard(new, "mdns", 1.0)) == [(News.FOUND, 0xB)]
 
 
 def test_a_second_one_who_wants_is_told_too(core: MembershipCore) -> None:
@@ -191,8 +191,8 @@ def test_a_neighbour_that_does_not_answer_is_silent_and_then_answering(
 ) -> None:
     alive(core)
     core.tick(PING_S + 0.02)
-    assert ("silent", 0xA) in tells(core.tick(EVASIVE_S + 0.02))
-    assert tells(core.receive(PEER, packets.alive(THEM), 5.0)) == [("answering", 0xA)]
+    assert (News.SILENT, 0xA) in tells(core.tick(EVASIVE_S + 0.02))
+    assert tells(core.receive(PEER, packets.alive(THEM), 5.0)) == [(News.ANSWERING, 0xA)]
 
 
 def test_a_pong_keeps_a_neighbour_answering(core: MembershipCore) -> None:
@@ -214,12 +214,12 @@ def test_what_is_found_with_a_silent_neighbour_is_silent(core: MembershipCore) -
     alive(core)
     core.tick(PING_S + 0.02)
     core.tick(EVASIVE_S + 0.02)
-    assert tells(core.want(ORDERS, 3.0, Reach.LOCAL)) == [("found", 0xA), ("silent", 0xA)]
+    assert tells(core.want(ORDERS, 3.0, Reach.LOCAL)) == [(News.FOUND, 0xA), (News.SILENT, 0xA)]
 
 
 def test_a_broken_connection_is_told_and_so_is_its_return(core: MembershipCore) -> None:
     alive(core)
-    assert tells(core.disconnected(PEER, 1.0)) == [("lost", 0xA)]
+    assert tells(core.disconnected(PEER, 1.0)) == [(News.LOST, 0xA)]
     assert core.receive(PEER, packets.directory(THEM, ROW), 1.1) == [FOUND]
     core.check()
 
@@ -235,7 +235,7 @@ def test_one_that_stays_away_is_gone_and_tried_again(core: MembershipCore) -> No
     core.disconnected(PEER, 1.0)
     core.tick(1.9)
     effects = core.tick(1.0 + GONE_S + 0.02)
-    assert tells(effects) == [("gone", 0xA)] and Disconnect(PEER) in effects
+    assert tells(effects) == [(News.GONE, 0xA)] and Disconnect(PEER) in effects
     core.check()
     assert core.tick(core.deadline() + 0.01) == [Connect(PEER, HERE)]
 
@@ -244,7 +244,7 @@ def test_one_that_returns_without_its_role_loses_that(core: MembershipCore) -> N
     alive(core)
     core.disconnected(PEER, 10.0)
     effects = core.receive(PEER, packets.directory(THEM), 10.1)
-    assert tells(effects) == [("gone", 0xA)] and not core.neighbours
+    assert tells(effects) == [(News.GONE, 0xA)] and not core.neighbours
     core.check()
 
 
@@ -253,13 +253,13 @@ def test_a_lost_neighbour_is_lost_to_those_who_come_later(core: MembershipCore) 
     core.disconnected(PEER, 1.0)
     core.want(ORDERS, 1.1, Reach.LOCAL)
     effects = core.tick(1.0 + GONE_S + 0.02)
-    assert ("gone", 0xA) in tells(effects)
+    assert (News.GONE, 0xA) in tells(effects)
 
 
 def test_another_process_at_the_address_means_the_first_is_gone(core: MembershipCore) -> None:
     alive(core)
     effects = core.receive(PEER, packets.directory(OTHERS, NEXT_ROW), 1.0)
-    assert tells(effects) == [("gone", 0xA)]
+    assert tells(effects) == [(News.GONE, 0xA)]
     assert Connect(b"n" + OTHERS.to_bytes(8, "big"), HERE) in effects
     core.check()
 
@@ -276,7 +276,7 @@ def test_a_new_revision_makes_us_ask(core: MembershipCore) -> None:
 def test_a_role_that_is_listed_no_more_is_gone(core: MembershipCore) -> None:
     alive(core, ROW, NEXT_ROW)
     effects = core.receive(PEER, packets.directory(THEM, ROW, revision=2), 1.0)
-    assert tells(effects) == [("gone", 0xB)]
+    assert tells(effects) == [(News.GONE, 0xB)]
     core.check()
 
 
@@ -286,7 +286,7 @@ def test_what_a_process_listed_and_lists_no_more_is_gone_whatever_discovery_says
     alive(core, ROW, NEXT_ROW)
     core.heard(replace(RECORD, incarnation=0xB), "mdns", 1.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW, revision=2), 1.1)
-    assert tells(effects) == [("gone", 0xB)]
+    assert tells(effects) == [(News.GONE, 0xB)]
     core.check()
 
 
@@ -296,7 +296,7 @@ def test_discovery_may_know_a_role_before_its_process_lists_it(core: MembershipC
     assert core.receive(PEER, packets.directory(THEM, ROW), 1.1) == []
     assert kinds(core.receive(PEER, packets.alive(THEM, 1), 1.2)) == [HELLO]
     late = core.receive(PEER, packets.directory(THEM, ROW), 1.0 + UNLISTED_S)
-    assert tells(late) == [("gone", 0xB)]
+    assert tells(late) == [(News.GONE, 0xB)]
     core.check()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests import packets
 from tests.core.bench import kinds, tells
-from zmqkit.core.effects import Connect, Disconnect, Tell
+from zmqkit.core.effects import Connect, Disconnect, News, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of
 from zmqkit.core.membership.wants import key_of
@@ -24,7 +24,7 @@ MOVED = replace(RECORD, addresses=(OLD, NEW))
 """As it is heard: what was cached of the old address is not out of date yet."""
 ROW = ("orders", "service", 0xA, 6000)
 PEER, SECOND, THIRD = peer_of(THEM), peer_of(THEM, 1), peer_of(THEM, 2)
-THERE = Tell("found", ORDERS, 0xA, f"tcp://{NEW}:6000")
+THERE = Tell(News.FOUND, ORDERS, 0xA, f"tcp://{NEW}:6000")
 WELCOME = packets.directory(THEM, ROW)
 SOON = 0.02
 
@@ -60,7 +60,7 @@ def test_one_that_moved_is_used_where_it_answers(core: MembershipCore) -> None:
     assert them(core).address == (OLD, 5000)
     judged_at = tried_at + RACE_S + SOON
     effects = core.tick(judged_at)
-    assert tells(effects) == [("lost", 0xA)] and Disconnect(PEER) in effects
+    assert tells(effects) == [(News.LOST, 0xA)] and Disconnect(PEER) in effects
     assert kinds(effects)[-1] == HELLO
     assert core.receive(SECOND, WELCOME, judged_at) == [THERE]
     assert (them(core).life, them(core).address) == (Life.ALIVE, (NEW, 5000))
@@ -113,7 +113,7 @@ def test_a_look_that_is_late_asks_once_more(core: MembershipCore) -> None:
     core.receive(SECOND, WELCOME, 0.8)
     late = 0.8 + 2 * RACE_S + SOON
     assert kinds(core.tick(late)) == [PING]
-    assert tells(core.tick(late + RACE_S + SOON)) == [("lost", 0xA)]
+    assert tells(core.tick(late + RACE_S + SOON)) == [(News.LOST, 0xA)]
 
 
 def test_a_connection_that_breaks_gives_way_at_once(core: MembershipCore) -> None:
@@ -121,7 +121,7 @@ def test_a_connection_that_breaks_gives_way_at_once(core: MembershipCore) -> Non
     core.tick(0.5 + RACE_S + SOON)
     core.receive(SECOND, WELCOME, 0.8)
     effects = core.disconnected(PEER, 0.81)
-    assert tells(effects) == [("lost", 0xA)] and kinds(effects).count(HELLO) == 2
+    assert tells(effects) == [(News.LOST, 0xA)] and kinds(effects).count(HELLO) == 2
     assert core.receive(SECOND, WELCOME, 0.82) == [Disconnect(PEER), THERE]
     them(core)
 
@@ -168,7 +168,7 @@ def test_one_that_is_silent_is_tried_at_its_other_addresses() -> None:
     core = found(MOVED)
     core.tick(PING_S + SOON)
     effects = core.tick(EVASIVE_S + SOON)
-    assert tells(effects) == [("silent", 0xA)]
+    assert tells(effects) == [(News.SILENT, 0xA)]
     assert core.tick(EVASIVE_S + RACE_S + 2 * SOON) == [Connect(SECOND, f"tcp://{NEW}:5000")]
     them(core)
 
@@ -192,7 +192,7 @@ def test_who_moves_tries_the_others_where_they_are(core: MembershipCore) -> None
     assert kinds(core.readdressed(0.5)) == [PING]
     assert core.tick(0.5 + RACE_S + SOON) == [Connect(SECOND, f"tcp://{OLD}:5000")]
     core.receive(SECOND, WELCOME, 0.8)
-    assert tells(core.tick(0.8 + RACE_S + SOON)) == [("lost", 0xA)]
+    assert tells(core.tick(0.8 + RACE_S + SOON)) == [(News.LOST, 0xA)]
     there = replace(THERE, endpoint=f"tcp://{OLD}:6000")
     assert core.receive(SECOND, WELCOME, 1.1) == [there]
     them(core)
@@ -201,7 +201,7 @@ def test_who_moves_tries_the_others_where_they_are(core: MembershipCore) -> None
 def test_who_moves_tries_those_who_were_gone_at_once(core: MembershipCore) -> None:
     core.disconnected(PEER, 1.0)
     gone_at = 1.0 + GONE_S + SOON
-    assert ("gone", 0xA) in tells(core.tick(gone_at))
+    assert (News.GONE, 0xA) in tells(core.tick(gone_at))
     core.readdressed(gone_at + SOON)
     assert core.tick(gone_at + 2 * SOON) == [Connect(PEER, f"tcp://{OLD}:5000")]
 

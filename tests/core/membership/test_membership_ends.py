@@ -8,7 +8,7 @@ from tests import packets
 from tests.core.bench import kinds, tells
 from tests.core.membership.neighbours import NEXT_ROW, OTHERS, PEER, ROW, THEM, US, alive
 from tests.packets import read
-from zmqkit.core.effects import Disconnect, Send
+from zmqkit.core.effects import Disconnect, News, Send
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.model import Reach, Record
 from zmqkit.wire.encoding import encode
@@ -24,7 +24,7 @@ def core() -> MembershipCore:
 
 def test_a_service_that_ended_is_gone_at_once(core: MembershipCore) -> None:
     alive(core, ROW, NEXT_ROW)
-    assert tells(core.receive(PEER, packets.ended(THEM, 0xB), 1.0)) == [("gone", 0xB)]
+    assert tells(core.receive(PEER, packets.ended(THEM, 0xB), 1.0)) == [(News.GONE, 0xB)]
     core.check()
     assert kinds(core.receive(PEER, packets.alive(THEM, 2), 1.1)) == [HELLO]
 
@@ -32,7 +32,7 @@ def test_a_service_that_ended_is_gone_at_once(core: MembershipCore) -> None:
 def test_a_process_whose_last_service_ended_is_left_alone(core: MembershipCore) -> None:
     alive(core, ROW, NEXT_ROW)
     effects = core.receive(PEER, packets.ended(THEM, 0xB, 0xA), 1.0)
-    assert sorted(tells(effects)) == [("gone", 0xA), ("gone", 0xB)]
+    assert sorted(tells(effects)) == [(News.GONE, 0xA), (News.GONE, 0xB)]
     assert Disconnect(PEER) in effects and not core.neighbours
     core.check()
 

@@ -18,7 +18,7 @@ from tests.core.membership.neighbours import (
     THEM,
     US,
 )
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
 from zmqkit.core.membership.wants import EVERYBODY
@@ -89,7 +89,7 @@ def found(network: Network) -> bool:
     """Whether the honest role is told as found, and nothing else was."""
     news = {(news, incarnation) for news, incarnation, _ in network.told}
     endpoints = {endpoint for _, _, endpoint in network.told}
-    return news == {("found", 0xA)} and endpoints == {FOUND.endpoint}
+    return news == {(News.FOUND, 0xA)} and endpoints == {FOUND.endpoint}
 
 
 @pytest.mark.parametrize("wanted_first", [True, False])
@@ -125,7 +125,7 @@ def test_one_that_was_cut_off_is_found_again_whatever_was_forged_meanwhile(
     network.now += 3 * GONE_S
     network.perform(core.tick(network.now))
     network.wait(10.0)
-    assert [news for news, _, _ in network.told] == ["lost", "gone", "found"]
+    assert [news for news, _, _ in network.told] == [News.LOST, News.GONE, News.FOUND]
 
 
 def test_the_end_of_a_forged_record_is_not_that_of_the_role(core: MembershipCore) -> None:
@@ -206,10 +206,12 @@ def test_a_role_that_another_neighbour_was_said_to_have_is_told_where_it_answers
     core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(HONEST, incarnation=0xB, process=FORGER), "mdns", 0.0)
     core.receive(peer_of(FORGER), packets.directory(FORGER, NEXT_ROW), 0.0)
-    assert tells(core.heard(replace(HONEST, process=FORGER), "mdns", 0.0)) == [("found", 0xA)]
+    assert tells(core.heard(replace(HONEST, process=FORGER), "mdns", 0.0)) == [
+        (News.FOUND, 0xA)
+    ]
     core.heard(replace(HONEST, control_port=5005), "mdns", 0.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
-    assert tells(effects) == [("gone", 0xA), ("found", 0xA)]
+    assert tells(effects) == [(News.GONE, 0xA), (News.FOUND, 0xA)]
     core.check()
 
 
@@ -221,5 +223,5 @@ def test_who_claims_a_role_that_another_process_has_is_not_believed(
     core.heard(HONEST, "mdns", 0.0)
     core.receive(PEER, packets.directory(THEM, ROW), 0.0)
     effects = core.receive(peer_of(FORGER), packets.directory(FORGER, NEXT_ROW, ROW), 0.0)
-    assert tells(effects) == [("found", 0xB)] and core.malformed == {"conflict": 1}
+    assert tells(effects) == [(News.FOUND, 0xB)] and core.malformed == {"conflict": 1}
     core.check()

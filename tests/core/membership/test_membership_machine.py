@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests import packets
-from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import peer_of, process_of
 from zmqkit.core.membership.wants import EVERYBODY, key_of
@@ -60,7 +60,7 @@ class MembershipMachine(RuleBasedStateMachine):
         self.now = 100.0
         self.connected: set[bytes] = set()
         self.wanted: list[tuple[str, bool]] = []
-        self.told: dict[tuple[str, int], str] = {}
+        self.told: dict[tuple[str, int], News] = {}
 
     def perform(self, effects: list[Effect]) -> None:
         """What a driver does, and a reader who believes each word."""
@@ -69,7 +69,7 @@ class MembershipMachine(RuleBasedStateMachine):
                 self.connected.add(effect.peer)
             elif isinstance(effect, Disconnect):
                 self.connected.remove(effect.peer)
-            elif isinstance(effect, Tell) and effect.news != "hint":
+            elif isinstance(effect, Tell) and effect.news is not News.HINT:
                 self.hear(effect)
             elif isinstance(effect, Send):
                 assert effect.peer in self.connected or effect.peer[0] in (0, 1)
@@ -77,11 +77,11 @@ class MembershipMachine(RuleBasedStateMachine):
     def hear(self, tell: Tell) -> None:
         pair = (tell.key, tell.incarnation)
         assert any(key == tell.key for key, _ in self.wanted)
-        if tell.news == "gone":
+        if tell.news is News.GONE:
             del self.told[pair]
-        elif tell.news == "found":
+        elif tell.news is News.FOUND:
             assert tell.endpoint
-            self.told[pair] = "found"
+            self.told[pair] = News.FOUND
         else:
             assert pair in self.told
             self.told[pair] = tell.news

@@ -10,7 +10,7 @@ import pytest
 from tests import packets
 from tests.core.bench import kinds, tells
 from tests.packets import read
-from zmqkit.core.effects import Connect, Disconnect, Effect
+from zmqkit.core.effects import Connect, Disconnect, Effect, News
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
@@ -220,7 +220,7 @@ def test_who_is_told_of_is_asked_itself_and_found(core: MembershipCore) -> None:
     assert tell(core, TOLD) == [Connect(PEER, HERE)]
     assert not core.sightings
     found = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
-    assert tells(found) == [("found", 0xA)]
+    assert tells(found) == [(News.FOUND, 0xA)]
     assert core.sightings[THEM, 0xA].sources == {"hello", "peer"}
     core.check()
 
@@ -240,7 +240,7 @@ def test_who_has_a_new_role_is_asked_again(core: MembershipCore) -> None:
     tell(core, TOLD)
     core.receive(PEER, packets.directory(THEM), 0.1)
     assert tell(core, [THEM, 2, TOLD[2]], now=1.0) == [Connect(PEER, HERE)]
-    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 1.1)) == [("found", 0xA)]
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 1.1)) == [(News.FOUND, 0xA)]
 
 
 def test_another_process_than_we_were_told_of_is_not_believed(core: MembershipCore) -> None:
@@ -267,7 +267,7 @@ def test_only_a_static_peer_is_believed_about_others(core: MembershipCore) -> No
     core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns", 0.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW, others=[[8, 1, TOLD[2]]]), 0.0)
-    assert tells(effects) == [("found", 0xA)] and len(effects) == 1
+    assert tells(effects) == [(News.FOUND, 0xA)] and len(effects) == 1
 
 
 def test_who_is_told_of_no_more_is_asked_and_not_cut_off(core: MembershipCore) -> None:

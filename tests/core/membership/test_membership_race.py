@@ -8,7 +8,7 @@ import pytest
 
 from tests import packets
 from tests.core.bench import kinds, tells
-from zmqkit.core.effects import Connect, Disconnect, Tell
+from zmqkit.core.effects import Connect, Disconnect, News, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.core.membership.wants import key_of
@@ -22,7 +22,7 @@ RECORD = Record("orders", "service", 0xA, THEM, ("127.0.0.1",), 5000, 6000)
 ROW = ("orders", "service", 0xA, 6000)
 PEER = b"n" + THEM.to_bytes(8, "big")
 SECOND = PEER + b"\0\1"
-FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
+FOUND = Tell(News.FOUND, ORDERS, 0xA, "tcp://127.0.0.1:6000")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_another_process_at_one_of_the_addresses_ends_nothing(core: MembershipCo
     effects = core.receive(PEER, packets.directory(OTHERS), 0.1)
     assert effects == [Disconnect(PEER), Connect(SECOND, "tcp://10.0.0.1:5000")]
     core.check()
-    assert tells(core.receive(SECOND, packets.directory(THEM, ROW), 0.2)) == [("found", 0xA)]
+    assert tells(core.receive(SECOND, packets.directory(THEM, ROW), 0.2)) == [(News.FOUND, 0xA)]
 
 
 def test_another_process_at_each_address_is_the_end(core: MembershipCore) -> None:

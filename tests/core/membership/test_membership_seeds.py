@@ -19,7 +19,7 @@ from tests.core.membership.neighbours import (
     THEM,
     US,
 )
-from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.model import Reach, parse_url
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
@@ -67,21 +67,21 @@ def by_url(core: MembershipCore, now: float = 0.0) -> None:
 def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
     core.want(URL, 0.0, Reach.LOCAL)
     core.seed(parse_url(URL), URL, "service", 0.0)
-    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
+    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [(News.HINT, 0)]
     assert core.deadline() <= HELLO_S_MAX
 
 
 def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
-    assert tells(effects) == [("gone", 0xA), ("found", 0xB)]
+    assert tells(effects) == [(News.GONE, 0xA), (News.FOUND, 0xB)]
     core.check()
 
 
 def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM), 10.0)
-    assert tells(effects)[-1] == ("gone", 0xA) and Connect(SEED, HERE) in effects
+    assert tells(effects)[-1] == (News.GONE, 0xA) and Connect(SEED, HERE) in effects
     core.check()
 
 
@@ -89,7 +89,7 @@ def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> 
     by_url(core)
     core.disconnected(PEER, 10.0)
     effects = core.tick(12.0)
-    assert tells(effects) == [("gone", 0xA)] and Connect(SEED, HERE) in effects
+    assert tells(effects) == [(News.GONE, 0xA)] and Connect(SEED, HERE) in effects
     core.check()
 
 
@@ -100,7 +100,7 @@ def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore
     effects = core.receive(seed, packets.directory(THEM), 0.0)
     assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
     assert core.receive(PEER, packets.directory(THEM), 0.0) == []
-    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [("found", 0xA)]
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [(News.FOUND, 0xA)]
     core.check()
 
 

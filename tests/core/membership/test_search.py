@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.core.membership.neighbours import ORDERS, RECORD, US
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Reach
@@ -24,7 +24,7 @@ def core() -> MembershipCore:
 
 def texts(effects: list[Effect]) -> list[tuple[Reach | None, str]]:
     """For whom each explanation is, and what it says."""
-    assert all(isinstance(each, Tell) and each.news == "hint" for each in effects)
+    assert all(isinstance(each, Tell) and each.news is News.HINT for each in effects)
     return [(each.reach, each.text) for each in effects if isinstance(each, Tell)]
 
 

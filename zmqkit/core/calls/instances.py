@@ -13,7 +13,7 @@ from math import inf
 from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.limits import ClientLimits
 from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.options import HELLO_S, LINGER_S_MAX, TELL_BYTES
@@ -46,14 +46,14 @@ class Instances:
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of one instance."""
-        if tell.news == "found":
+        if tell.news is News.FOUND:
             return self._found(tell.incarnation, tell.endpoint, now)
         instance = self.connections.by_incarnation.get(tell.incarnation)
         if instance is not None and instance.state is State.LEFT:
             return []
-        if tell.news in ("silent", "answering"):
-            return self._hush(tell.incarnation, now, silent=tell.news == "silent")
-        if tell.news == "lost":
+        if tell.news in (News.SILENT, News.ANSWERING):
+            return self._hush(tell.incarnation, now, silent=tell.news is News.SILENT)
+        if tell.news is News.LOST:
             if instance is None or instance.state is State.LOST:
                 return []
             return self._lose(instance)

@@ -87,14 +87,14 @@ class Job:
 class Instance(Connection):
     """One instance that jobs are given to: its connection, and what it has.
 
-    reach: how far its connection reaches; beyond this machine packets are compressed both
-    ways. credit: how many jobs it takes at a time. idempotent: the methods that may run twice
-    there. lacks: methods that it is known not to have. jobs: all that were given to it and not
+    reach: how far its connection reaches; beyond this machine packets are compressed both ways.
+    credit: how many jobs it takes at a time. idempotent: the methods that may run twice there.
+    lacks: methods that it is known not to have. jobs: all that were given to it and not
     settled. outbox: those of them to send this turn. occupied: jobs that ended here while it
-    may have them still, with the ping token that was current when they were sent last. ping_at: when to ask what it
-    holds; infinity when nothing is owed either way. left_until: until when one that left is
-    listened to. pong_token: of the last answer to a ping that was read. untold_bytes: of
-    answers that were read since the last ping.
+    may have them still, with the ping token that was current when they were sent last. ping_at:
+    when to ask what it holds; infinity when nothing is owed either way. left_until: until when
+    one that left is listened to. pong_token: of the last answer to a ping that was read.
+    untold_bytes: of answers that were read since the last ping.
     """
 
     reach: Reach = Reach.LOCAL

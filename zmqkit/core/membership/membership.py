@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.effects import Effect
+from zmqkit.core.effects import Effect, News
 from zmqkit.core.membership.directory import (
     Directory,
     Offers,
@@ -330,7 +330,7 @@ class MembershipCore:
         """Leave a process alone that nobody uses any more."""
         self._make_room()
         del self.neighbours[neighbour.process]
-        effects = neighbour.tell("gone") + neighbour.close()
+        effects = neighbour.tell(News.GONE) + neighbour.close()
         self._known.forget_word(neighbour.process)
         self._rumours.release(neighbour.process)
         self._rumours.lost(neighbour.process, -inf)
@@ -356,7 +356,7 @@ class MembershipCore:
 
     def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Nobody answers there: tell, and try again while discovery still announces it."""
-        effects = neighbour.tell("gone") + neighbour.give_up(now)
+        effects = neighbour.tell(News.GONE) + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
         effects += self.seeds.wake(neighbour.process)
         self._rumours.lost(neighbour.process, now + RUMOUR_S)

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Offers, hello, ping
 from zmqkit.core.membership.sighting import Sightings
 from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
@@ -201,7 +201,7 @@ class Neighbour:
     def _answered(self, now: float) -> list[Effect]:
         was_silent, self.silent = self.silent, False
         self.pong_at = now
-        return self.tell("answering") if was_silent else []
+        return self.tell(News.ANSWERING) if was_silent else []
 
     def missed(self, peer: PeerId, now: float) -> list[Effect]:
         """Another process answered on this connection; `is_over` says if it was the last."""
@@ -230,7 +230,7 @@ class Neighbour:
         self.give_up_at = now + GONE_S
         self._settle()
         self._line_up(now, [])
-        return [*self.tell("lost"), *map(self.greet, self.attempts)]
+        return [*self.tell(News.LOST), *map(self.greet, self.attempts)]
 
     def give_up(self, now: float) -> list[Effect]:
         """Nobody answers: it is tried again after a tenth of the time it has been away."""
@@ -339,7 +339,7 @@ class Neighbour:
             effects.append(self.greet(self.peer))
         if not self.silent and now >= self.pong_at + EVASIVE_S:
             self.silent = True
-            effects += [*self.tell("silent"), *self.doubt(now)]
+            effects += [*self.tell(News.SILENT), *self.doubt(now)]
         return effects
 
     def is_over(self, now: float) -> bool:
@@ -359,7 +359,7 @@ class Neighbour:
 
     # What is told of its roles
 
-    def tell(self, news: str) -> list[Effect]:
+    def tell(self, news: News) -> list[Effect]:
         """The same news of each of its roles, to everybody who was told of it."""
         return [Tell(news, key, incarnation) for incarnation, key in self.told]
 
@@ -377,7 +377,7 @@ class Neighbour:
         over = [pair for pair in self.told if pair[0] == incarnation]
         for pair in over:
             del self.told[pair]
-        return [Tell("gone", key, incarnation) for _, key in over]
+        return [Tell(News.GONE, key, incarnation) for _, key in over]
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""

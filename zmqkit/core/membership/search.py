@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.sighting import Sightings
 from zmqkit.core.membership.wants import EVERYBODY, Wants
 from zmqkit.model import Reach, Record
@@ -55,7 +55,7 @@ class Search:
             text = self._explain(key, records, reach)
             if self._told.get((key, reach)) != text:
                 self._told[key, reach] = text
-                effects.append(Tell("hint", key, text=text, reach=reach))
+                effects.append(Tell(News.HINT, key, text=text, reach=reach))
         return effects
 
     def tick(self, now: float) -> None:

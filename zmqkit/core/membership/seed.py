@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory, hello
 from zmqkit.model import Address, PeerId, Reach, Url
 from zmqkit.options import HELLO_S, HELLO_S_MAX
@@ -99,7 +99,7 @@ class Seeds:
             if meant and seed.incarnation not in listed:
                 seed.incarnation, why = directory.pick(seed.role, seed.url.name)
                 if not seed.incarnation:
-                    effects.append(Tell("hint", seed.key, text=why))
+                    effects.append(Tell(News.HINT, seed.key, text=why))
         return effects
 
     def rest(self, process: int) -> list[Effect]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import inf
 
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.core.membership.sighting import Sightings
@@ -116,7 +116,7 @@ class Wants:
             for key in self.keys(process, incarnation):
                 if neighbour.told.get((incarnation, key)) != endpoint:
                     neighbour.told[incarnation, key] = endpoint
-                    effects.append(Tell("found", key, incarnation, endpoint))
+                    effects.append(Tell(News.FOUND, key, incarnation, endpoint))
                     if neighbour.silent:
-                        effects.append(Tell("silent", key, incarnation))
+                        effects.append(Tell(News.SILENT, key, incarnation))
         return effects
