@@ -54,7 +54,7 @@ def newcomer(parent: Parent, config: Message) -> None:
     # The libraries that a node would import when it first needs them.
     import zmqkit.discovery.mdns  # noqa: F401
     from zmqkit.core.effects import News, Tell
-    from zmqkit.core.membership.wants import key_of
+    from zmqkit.core.membership.interests import key_of
     from zmqkit.model import Reach
     from zmqkit.node import node as nodes
 

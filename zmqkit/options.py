@@ -135,8 +135,8 @@ RETRY_S_MAX = 3.0
 """What is gone is tried again after a tenth of the time it has been away, or this."""
 GREET_S = 0.25
 GREET_S_MAX = 60.0
-VISITOR_S = 10.0
-RUMOUR_S = 300.0
+REGISTERED_S = 10.0
+REFERRAL_S = 300.0
 EXPLAIN_S = 0.25
 """How often at most those who find nobody are told anew what was seen instead."""
 LOOK_S = 2.0

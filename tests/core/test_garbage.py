@@ -16,8 +16,8 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Advance, Core, Handle, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, Reach, Record

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tests import packets
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Reach, Record, parse_url
 from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
 

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from zmqkit.core.effects import News, Tell
-from zmqkit.core.membership.wants import key_of
+from zmqkit.core.membership.interests import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink

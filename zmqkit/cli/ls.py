@@ -15,7 +15,7 @@ from zmqkit.cli.output import duration, say, say_json, table, tell
 from zmqkit.cli.searched import searched
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
-from zmqkit.core.membership.wants import EVERYBODY
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.node import node as nodes
 from zmqkit.node.directory import Listing, StaticPeer
 from zmqkit.node.node import Node

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zmqkit.core.membership.known import KnownRole, near_first
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.sighting import Sighting, near_first
 from zmqkit.model import Address, Reach
 
 _STATES = {
@@ -54,7 +54,7 @@ class StaticPeer:
 
 def listings(core: MembershipCore, now: float) -> list[Listing]:
     """A row for each role that is known, by name and label."""
-    rows = [_listing(sighting, core, now) for sighting in core.sightings.values()]
+    rows = [_listing(entry, core, now) for entry in core.roles.values()]
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
@@ -77,21 +77,21 @@ def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer
     return StaticPeer(address, f"{process:016x}", state)
 
 
-def _listing(sighting: Sighting, core: MembershipCore, now: float) -> Listing:
-    record = sighting.record
+def _listing(entry: KnownRole, core: MembershipCore, now: float) -> Listing:
+    record = entry.record
     neighbour = core.neighbours.get(record.process)
-    addresses = near_first(sighting.addresses() if neighbour is None else neighbour.addresses)
+    addresses = near_first(entry.addresses() if neighbour is None else neighbour.addresses)
     alive = neighbour is not None and neighbour.life is Life.ALIVE
     return Listing(
         name=record.name,
         role=record.role,
         label=record.label,
         address=_address(record.port, neighbour, addresses),
-        age_s=round(max(0.0, now - sighting.since), 3),
+        age_s=round(max(0.0, now - entry.since), 3),
         state=_state(neighbour),
         why=_why(neighbour, addresses, now, core.uses(record.process)),
         process=f"{record.process:016x}",
-        sources=tuple(sorted(sighting.sources)),
+        sources=tuple(sorted(entry.sources)),
         asked_at=tuple(map(str, addresses)),
         in_use=str(neighbour.address) if neighbour is not None and alive else "",
     )

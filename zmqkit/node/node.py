@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypeVar
 import zmq
 
 from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hands

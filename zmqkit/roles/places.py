@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import News, Tell
-from zmqkit.core.membership.wants import key_of
+from zmqkit.core.membership.interests import key_of
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.links import Link, memory
 from zmqkit.links.descriptors import check_spare

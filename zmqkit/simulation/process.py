@@ -8,8 +8,8 @@ from math import inf
 from typing import Protocol, TypeVar
 
 from zmqkit.core.effects import Core, Effect, Note, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import key_of
 from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
 from zmqkit.links.profile import Profile
 from zmqkit.model import Frames, PeerId, Reach, Record, parse_url

@@ -131,7 +131,7 @@ def test_one_that_left_gives_way_when_there_is_no_room(
     """To one that is found then, and to one that stood by."""
     client = ClientCore("orders", CLIENT, ClientLimits(instances_max=1))
     leave(client)
-    first = (News.FOUND, B) if news[0] == News.GONE else (News.GONE, A)
+    first = (News.FOUND, B) if news[0] is News.GONE else (News.GONE, A)
     client.hear(tell(*first, HERE), 0.0)
     effects = client.hear(tell(*news, HERE), 0.0)
     assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects

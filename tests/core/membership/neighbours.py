@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests import packets
 from zmqkit.core.effects import News, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Reach, Record
 
 US, THEM, OTHERS = 1, 9, 8

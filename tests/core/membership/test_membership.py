@@ -24,9 +24,9 @@ from tests.core.membership.neighbours import (
     alive,
 )
 from zmqkit.core.effects import Connect, Disconnect, News
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
 from zmqkit.core.membership.neighbour import Life
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Reach
 from zmqkit.options import (
     EVASIVE_S,
@@ -48,7 +48,7 @@ def core() -> MembershipCore:
 
 def test_what_nobody_wants_is_left_alone(core: MembershipCore) -> None:
     assert core.heard(RECORD, "mdns", 0.0) == []
-    assert list(core.sightings) == [(THEM, 0xA)] and not core.neighbours
+    assert list(core.roles) == [(THEM, 0xA)] and not core.neighbours
 
 
 def test_what_is_wanted_is_connected_when_it_is_heard(core: MembershipCore) -> None:
@@ -304,7 +304,7 @@ def test_the_last_role_may_be_announced_before_it_is_listed(core: MembershipCore
     alive(core)
     core.heard(replace(RECORD, incarnation=0xB), "mdns", 10.0)
     core.receive(PEER, packets.directory(THEM), 10.1)
-    assert list(core.sightings) == [(THEM, 0xB)] and THEM in core.neighbours
+    assert list(core.roles) == [(THEM, 0xB)] and THEM in core.neighbours
     core.check()
 
 
@@ -317,7 +317,7 @@ def test_a_goodbye_makes_us_ask_and_disconnects_nobody(core: MembershipCore) -> 
 def test_a_goodbye_of_one_that_nobody_asked_is_the_end(core: MembershipCore) -> None:
     core.heard(RECORD, "mdns", 0.0)
     assert core.vanished(RECORD, "mdns") == []
-    assert not core.sightings
+    assert not core.roles
     core.check()
 
 
@@ -335,16 +335,16 @@ def test_an_end_that_was_not_heard_of_is_passed_over(core: MembershipCore) -> No
         == core.vanished(replace(RECORD, incarnation=0xB), "mdns")
         == []
     )
-    assert list(core.sightings) == [(THEM, 0xA)]
+    assert list(core.roles) == [(THEM, 0xA)]
 
 
 def test_one_that_died_is_remembered_as_long_as_discovery_does(core: MembershipCore) -> None:
     alive(core)
     core.disconnected(PEER, 1.0)
     core.tick(3.0)
-    assert list(core.sightings[THEM, 0xA].sources) == ["mdns"]
+    assert list(core.roles[THEM, 0xA].sources) == ["mdns"]
     core.vanished(RECORD, "mdns")
-    assert not core.sightings and not core.neighbours
+    assert not core.roles and not core.neighbours
     core.check()
 
 
@@ -378,4 +378,4 @@ def test_a_process_that_is_left_alone_vouches_for_nothing(core: MembershipCore) 
     alive(core)
     core.vanished(RECORD, "mdns")
     core.unwant(ORDERS, Reach.LOCAL)
-    assert not core.sightings
+    assert not core.roles

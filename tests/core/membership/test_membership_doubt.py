@@ -9,9 +9,9 @@ import pytest
 from tests import packets
 from tests.core.bench import kinds, tells
 from zmqkit.core.effects import Connect, Disconnect, News, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of
-from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Reach, Record
 from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, PING_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO, PING

@@ -41,7 +41,7 @@ def test_nobody_ends_what_is_not_its_own(core: MembershipCore) -> None:
     alive(core)
     core.heard(Record("orders", "service", 0xC, OTHERS, (), 5001, 6000), "mdns", 0.0)
     assert core.receive(PEER, packets.ended(THEM, 0xC, 0xDEAD), 1.0) == []
-    assert (OTHERS, 0xC) in core.sightings
+    assert (OTHERS, 0xC) in core.roles
     core.check()
 
 
@@ -55,7 +55,7 @@ def test_an_end_that_makes_no_sense_is_counted(core: MembershipCore, meta: objec
 def test_a_stranger_ends_nothing(core: MembershipCore) -> None:
     alive(core)
     assert core.receive(b"\0x", packets.ended(THEM, 0xA), 1.0, Reach.LOCAL) == []
-    assert core.malformed.total() == 1 and (THEM, 0xA) in core.sightings
+    assert core.malformed.total() == 1 and (THEM, 0xA) in core.roles
 
 
 def test_who_said_hello_or_pinged_is_told(core: MembershipCore) -> None:

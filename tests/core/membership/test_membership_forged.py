@@ -19,9 +19,9 @@ from tests.core.membership.neighbours import (
     US,
 )
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Reach, Record
 from zmqkit.options import CLAIMS_MAX, GONE_S, RIVALS_MAX
 
@@ -134,7 +134,7 @@ def test_the_end_of_a_forged_record_is_not_that_of_the_role(core: MembershipCore
         core.heard(forged, "mdns", 0.0)
         if forged.label != HONEST.label:
             core.vanished(forged, "mdns")
-            assert core.sightings[THEM, 0xA].addresses() == [("127.0.0.1", 5000)]
+            assert core.roles[THEM, 0xA].addresses() == [("127.0.0.1", 5000)]
             core.check()
 
 
@@ -146,8 +146,8 @@ def test_many_forged_records_are_not_kept_and_who_answered_is(core: MembershipCo
         forged = replace(HONEST, name=f"other{n}", control_port=n)
         network.perform(core.heard(forged, "mdns", 0.0))
         network.perform(core.heard(replace(HONEST, process=FORGER + n), "mdns", 0.0))
-    assert len(core.sightings) <= RIVALS_MAX + 1
-    assert len(core.sightings[THEM, 0xA].claims) <= CLAIMS_MAX + 1
+    assert len(core.roles) <= RIVALS_MAX + 1
+    assert len(core.roles[THEM, 0xA].claims) <= CLAIMS_MAX + 1
     network.perform(core.disconnected(core.neighbours[THEM].peer, 0.0))
     network.now = 3 * GONE_S
     network.perform(core.tick(network.now))

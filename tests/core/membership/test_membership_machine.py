@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests import packets
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
+from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY, key_of
 from zmqkit.model import Reach, Record, parse_url
 
 PROCESSES = st.integers(1, 3)
@@ -144,14 +144,14 @@ class MembershipMachine(RuleBasedStateMachine):
     def retract(self, role: int) -> None:
         self.perform(self.core.retract(100 + role, self.now))
 
-    @rule(visitor=st.sampled_from([b"\0a", b"\0b", b"\1c"]), process=PROCESSES, places=PLACES)
-    def visited(self, visitor: bytes, process: int, places: list[object]) -> None:
+    @rule(asker=st.sampled_from([b"\0a", b"\0b", b"\1c"]), process=PROCESSES, places=PLACES)
+    def visited(self, asker: bytes, process: int, places: list[object]) -> None:
         frames = packets.hello(process, revision=len(places), places=places)
-        self.perform(self.core.receive(visitor, frames, self.now))
+        self.perform(self.core.receive(asker, frames, self.now))
 
-    @rule(visitor=st.sampled_from([b"\0a", b"\1c"]))
-    def pinged(self, visitor: bytes) -> None:
-        self.perform(self.core.receive(visitor, packets.ask(1), self.now))
+    @rule(asker=st.sampled_from([b"\0a", b"\1c"]))
+    def pinged(self, asker: bytes) -> None:
+        self.perform(self.core.receive(asker, packets.ask(1), self.now))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), revision=st.integers(1, 2), token=st.integers(1, 5))

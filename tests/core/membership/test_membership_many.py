@@ -9,9 +9,9 @@ import pytest
 from tests import packets
 from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Connect, Disconnect, Effect
+from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY, key_of
 from zmqkit.model import Reach, Record
 from zmqkit.options import EVASIVE_S, INSTANCES_MAX, PING_S, connections_max
 

@@ -11,11 +11,11 @@ from tests import packets
 from tests.core.bench import kinds, tells
 from tests.packets import read
 from zmqkit.core.effects import Connect, Disconnect, Effect, News
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
-from zmqkit.core.membership.wants import key_of
 from zmqkit.model import Reach, Record, parse_url, reach_of_endpoint
-from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
+from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, REFERRAL_S, REGISTERED_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 US, SHARED, THEM = 1, 7, 9
@@ -175,7 +175,7 @@ def test_who_visits_speaks_for_itself(core: MembershipCore) -> None:
     assert others(told) == [[THEM, 3, [["127.0.0.1", 80]]]]
 
 
-def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> None:
+def test_pongs_tell_those_who_asked_that_others_came_and_went(core: MembershipCore) -> None:
     def revision(now: float) -> object:
         [pong] = core.receive(b"\0b", packets.ask(6), now)
         kind, meta = read(pong)
@@ -189,8 +189,8 @@ def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> 
     for n in range(1, 11):
         core.tick(core.deadline())
         revision(float(n))
-    core.tick(VISITOR_S + 0.5)
-    revisions.append(revision(VISITOR_S + 0.5))
+    core.tick(REGISTERED_S + 0.5)
+    revisions.append(revision(REGISTERED_S + 0.5))
     assert len(set(revisions)) == 3
     core.check()
 
@@ -205,11 +205,11 @@ def test_a_visit_that_makes_no_sense_is_counted(core: MembershipCore) -> None:
 def test_one_too_many_is_answered_and_told_of_nobody(
     core: MembershipCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zmqkit.core.membership.visitor.PROCESSES_MAX", 0)
+    monkeypatch.setattr("zmqkit.core.membership.exchange.PROCESSES_MAX", 0)
     assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0, Reach.LOCAL)) == [
         WELCOME
     ]
-    assert core.malformed == {"visitors-full": 1}
+    assert core.malformed == {"registrations-full": 1}
 
 
 # Told
@@ -218,10 +218,10 @@ def test_one_too_many_is_answered_and_told_of_nobody(
 def test_who_is_told_of_is_asked_itself_and_found(core: MembershipCore) -> None:
     joined(core)
     assert tell(core, TOLD) == [Connect(PEER, HERE)]
-    assert not core.sightings
+    assert not core.roles
     found = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
     assert tells(found) == [(News.FOUND, 0xA)]
-    assert core.sightings[THEM, 0xA].sources == {"hello", "peer"}
+    assert core.roles[THEM, 0xA].sources == {"hello", "peer"}
     core.check()
 
 
@@ -229,7 +229,7 @@ def test_who_has_nothing_that_is_wanted_is_let_go_and_remembered(core: Membershi
     joined(core)
     tell(core, TOLD)
     assert core.receive(PEER, packets.directory(THEM, STOCK), 0.1) == [Disconnect(PEER)]
-    assert core.sightings[THEM, 0xB].sources == {"peer"}
+    assert core.roles[THEM, 0xB].sources == {"peer"}
     assert tell(core, TOLD, now=1.0) == []
     assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, Reach.LOCAL)
     core.check()
@@ -286,7 +286,7 @@ def test_who_died_and_is_told_of_no_more_is_forgotten(core: MembershipCore) -> N
     core.tick(1.0 + GONE_S + 0.02)
     assert core.neighbours[THEM].life is Life.GONE
     tell(core, now=3.0)
-    assert THEM not in core.neighbours and not core.sightings
+    assert THEM not in core.neighbours and not core.roles
 
 
 def test_who_died_is_tried_at_once_when_there_is_news_of_it(core: MembershipCore) -> None:
@@ -319,11 +319,11 @@ def test_what_a_peer_told_outlives_it_for_a_while(core: MembershipCore) -> None:
     core.receive(PEER, packets.directory(THEM, STOCK), 0.1)
     core.disconnected(STATIC, 1.0)
     core.tick(1.0 + GONE_S + 0.02)
-    assert SHARED not in core.neighbours and list(core.sightings) == [(THEM, 0xB)]
-    core.tick(1.0 + GONE_S + RUMOUR_S)
-    assert list(core.sightings) == [(THEM, 0xB)]
-    core.tick(1.1 + GONE_S + RUMOUR_S)
-    assert not core.sightings
+    assert SHARED not in core.neighbours and list(core.roles) == [(THEM, 0xB)]
+    core.tick(1.0 + GONE_S + REFERRAL_S)
+    assert list(core.roles) == [(THEM, 0xB)]
+    core.tick(1.1 + GONE_S + REFERRAL_S)
+    assert not core.roles
     core.check()
 
 

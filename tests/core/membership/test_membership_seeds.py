@@ -98,7 +98,7 @@ def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore
     seed = b"s" + HERE.encode()
     core.want(ORDERS, 0.0, Reach.LOCAL)
     effects = core.receive(seed, packets.directory(THEM), 0.0)
-    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
+    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.roles
     assert core.receive(PEER, packets.directory(THEM), 0.0) == []
     assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [(News.FOUND, 0xA)]
     core.check()
@@ -140,5 +140,5 @@ def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) 
     core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
     core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
     assert core.malformed == {"conflict": 1}
-    assert core.sightings[THEM, 0xA].record.process == THEM
+    assert core.roles[THEM, 0xA].record.process == THEM
     core.check()

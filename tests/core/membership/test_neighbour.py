@@ -7,8 +7,8 @@ import math
 import pytest
 
 from zmqkit.core.effects import Connect, Disconnect
-from zmqkit.core.membership.directory import Offers
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of, process_of
+from zmqkit.core.membership.offers import Offers
 from zmqkit.model import Address
 from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.model import Reach
 from zmqkit.options import EXPLAIN_S
 

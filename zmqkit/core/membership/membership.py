@@ -21,29 +21,30 @@ from math import inf
 from zmqkit.core.effects import Effect, News
 from zmqkit.core.membership.directory import (
     Directory,
-    Offers,
     hello,
     read_directory,
     read_ends,
     read_pong,
 )
-from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.neighbours import Neighbours, in_turn
-from zmqkit.core.membership.rumour import Rumours
-from zmqkit.core.membership.search import Search
-from zmqkit.core.membership.seed import Seeds
-from zmqkit.core.membership.sighting import (
+from zmqkit.core.membership.exchange import Referrals
+from zmqkit.core.membership.interests import Interests
+from zmqkit.core.membership.known import (
     HELLO,
     ITS_LIST,
     PEER,
     STATIC,
+    KnownRoles,
     Role,
-    Sightings,
     near_first,
 )
-from zmqkit.core.membership.wants import Wants
+from zmqkit.core.membership.neighbour import Life, Neighbour
+from zmqkit.core.membership.neighbours import Neighbours, in_turn
+from zmqkit.core.membership.offers import Offers
+from zmqkit.core.membership.room import Room
+from zmqkit.core.membership.search import Search
+from zmqkit.core.membership.seed import Seeds
 from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
-from zmqkit.options import CONNECTIONS_MAX, PING_S, RUMOUR_S
+from zmqkit.options import CONNECTIONS_MAX, PING_S, REFERRAL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 
@@ -60,34 +61,33 @@ class MembershipCore:
 
     def __init__(self, process: int, connections_max: int = CONNECTIONS_MAX) -> None:
         self.process = process
-        self._connections_max = connections_max
-        self._some_wait = self._may_enter = False
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
-        self._known = Sightings()
+        self._known = KnownRoles()
         self.offers = Offers(process, self._known)
-        self.sightings = self._known.by_role
+        self.roles = self._known.by_role
         self.seeds = Seeds(process)
-        self._wants = Wants(self._known, self.seeds)
-        self.search = Search(self._known, self._wants)
-        self._rumours = Rumours(process, self.malformed)
+        self._interests = Interests(self._known, self.seeds)
+        self.search = Search(self._known, self._interests)
+        self._referrals = Referrals(process, self.malformed)
+        self._room = Room(self.neighbours, self._interests, connections_max)
 
     # Commands
 
     def want(self, key: str, now: float, reach: Reach) -> list[Effect]:
         """Find and watch the instances of a key within that reach."""
-        self._wants.add(key, reach)
+        self._interests.add(key, reach)
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
-        self._make_room()
+        self._room.make()
         for process in in_turn(self._known.processes(), self.process):
             effects += self._reach(process, now)
         return effects + self._ask_around(now)
 
     def unwant(self, key: str, reach: Reach) -> list[Effect]:
         """Undo one `want`; processes that nobody uses any more are left alone."""
-        if not self._wants.remove(key, reach):
+        if not self._interests.remove(key, reach):
             return []
         effects = self.seeds.remove(key)
         for neighbour in self.neighbours.values():
@@ -97,7 +97,7 @@ class MembershipCore:
     def offer(self, record: Record, now: float, reach: Reach) -> list[Effect]:
         """Tell whoever asks, within that reach, of a role of this process."""
         self.offers.add(record, reach)
-        if len(self.offers) == 1 and not self._wants:
+        if len(self.offers) == 1 and not self._interests:
             return self.seeds.ask_all(now)
         return self.neighbours.greet_all(now)
 
@@ -149,8 +149,8 @@ class MembershipCore:
         return self._unheard((record.process, record.incarnation), source, record.label)
 
     def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
-        sighting = self.sightings.get(role)
-        if sighting is None or source not in sighting.sources:
+        entry = self.roles.get(role)
+        if entry is None or source not in entry.sources:
             return []
         if not self._known.unlearn(role, source, label=label):
             return self._erase(role)
@@ -175,7 +175,7 @@ class MembershipCore:
             return []
         effects = neighbour.broke(peer, now)
         self.neighbours.wake(neighbour)
-        self._make_room()
+        self._room.make()
         return effects
 
     # What the driver asks for
@@ -191,7 +191,7 @@ class MembershipCore:
             packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
                 if not self.offers.admit(peer, packet, now, reach):
-                    self.malformed["visitors-full"] += 1
+                    self.malformed["registrations-full"] += 1
                 gone = self.neighbours.gone()
                 return [self.offers.welcome(peer, reach, packet.source, gone)]
             if packet.kind == wire.PING:
@@ -223,9 +223,9 @@ class MembershipCore:
         effects: list[Effect] = []
         for neighbour in self.neighbours.due(now):
             effects += self._look_after(neighbour, now)
-        self.offers.visitors.tick(now)
+        self.offers.registrations.tick(now)
         self.search.tick(now)
-        effects += self._untold(self._rumours.tick(now))
+        effects += self._untold(self._referrals.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
         effects += self._ask_around(now)
@@ -237,24 +237,24 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        if self._known.freed or (self._some_wait and self._may_enter):
+        if self._known.freed or self._room.is_due:
             return -inf
-        rumours_at = self._rumours.deadline(asks=bool(self._wants))
+        referrals_at = self._referrals.deadline(asks=bool(self._interests))
         seeds_at = self.seeds.deadline() if self._is_active() else inf
-        others_at = min(self.offers.visitors.deadline(), self.search.due_at)
-        return min(self.neighbours.deadline(), seeds_at, rumours_at, others_at)
+        others_at = min(self.offers.registrations.deadline(), self.search.due_at)
+        return min(self.neighbours.deadline(), seeds_at, referrals_at, others_at)
 
     def check(self) -> None:
         """Connections match lives, and what was told is known and wanted."""
         self._known.check()
-        self._rumours.check()
-        self.offers.visitors.check()
+        self._referrals.check()
+        self.offers.registrations.check()
         self.neighbours.check()
         told: set[tuple[int, str]] = set()
         for process, neighbour in self.neighbours.items():
             assert self.uses(process)
             for incarnation, key in neighbour.told:
-                assert key in self._wants and (process, incarnation) in self.sightings
+                assert key in self._interests and (process, incarnation) in self.roles
                 assert self._known.counts(process, incarnation)
             assert told.isdisjoint(neighbour.told)  # a role is told of at one place
             told.update(neighbour.told)
@@ -264,20 +264,20 @@ class MembershipCore:
     def _is_active(self, reach: Reach = Reach.LOCAL) -> bool:
         """Whether static peers are needed so far away: to find others, or to be found."""
         if reach is Reach.LOCAL:
-            return bool(self._wants) or len(self.offers) > 0
-        return self._wants.reach >= reach or bool(self.offers.addresses(reach))
+            return bool(self._interests) or len(self.offers) > 0
+        return self._interests.reach >= reach or bool(self.offers.addresses(reach))
 
     def uses(self, process: int) -> list[Reach]:
         """For each reason to watch a process, how far it reaches."""
-        uses = self._wants.reaches(process)
+        uses = self._interests.reaches(process)
         uses += [reach for reach in self.seeds.reaches(process) if self._is_active(reach)]
-        if self._wants and self._rumours.asks(process):
-            uses.append(self._wants.reach)
+        if self._interests and self._referrals.asks(process):
+            uses.append(self._interests.reach)
         return uses
 
     def _addresses(self, process: int, reach: Reach) -> list[Address]:
         """Where a process may be asked by those who reach so far, the nearest first."""
-        sources = (self._known, self._rumours, self.neighbours)
+        sources = (self._known, self._referrals, self.neighbours)
         found = {each for source in sources for each in source.addresses(process, reach)}
         return near_first(found | self.seeds.addresses(process))
 
@@ -300,40 +300,29 @@ class MembershipCore:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
         self.neighbours.wake(neighbour)
-        return effects + self._wants.found(neighbour)
-
-    # How many at once
+        return effects + self._interests.found(neighbour)
 
     def _has_room(self, process: int) -> bool:
         """Whether to connect to one more process; if not, it waits."""
-        asked = bool(self.seeds.peers(process)) or self._rumours.asks(process)
-        wanted = asked or self._wants.has_room(process, self.neighbours.values())
-        room = wanted and self.neighbours.open_count() < self._connections_max
-        self._some_wait = self._some_wait or not room
-        return room
-
-    def _make_room(self) -> None:
-        """Somebody is not used any more, or does not answer: others may have a turn."""
-        self._wants.recount()
-        self._may_enter = True
+        asked = bool(self.seeds.peers(process)) or self._referrals.asks(process)
+        return self._room.takes(process, asked=asked)
 
     def _let_in(self, now: float) -> list[Effect]:
         """Connect to those who wait, as far as there is room now."""
-        if not (self._some_wait and self._may_enter):
+        if not self._room.opens():
             return []
-        self._some_wait = self._may_enter = False
         turns = in_turn(self._known.processes(), self.process)
         waiting = [each for each in turns if each not in self.neighbours]
         return [effect for each in waiting for effect in self._reach(each, now)]
 
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
-        self._make_room()
+        self._room.make()
         del self.neighbours[neighbour.process]
         effects = neighbour.tell(News.GONE) + neighbour.close()
         self._known.forget_word(neighbour.process)
-        self._rumours.release(neighbour.process)
-        self._rumours.lost(neighbour.process, -inf)
+        self._referrals.release(neighbour.process)
+        self._referrals.lost(neighbour.process, -inf)
         return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
@@ -350,7 +339,7 @@ class MembershipCore:
         if neighbour.is_over(now):
             effects += self._gone(neighbour, now)
         if was_up and not neighbour.is_up:
-            self._make_room()
+            self._room.make()
         self.neighbours.wake(neighbour)
         return effects
 
@@ -359,11 +348,11 @@ class MembershipCore:
         effects = neighbour.tell(News.GONE) + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
         effects += self.seeds.wake(neighbour.process)
-        self._rumours.lost(neighbour.process, now + RUMOUR_S)
-        self._rumours.release(neighbour.process)
+        self._referrals.lost(neighbour.process, now + REFERRAL_S)
+        self._referrals.release(neighbour.process)
         uses = self.uses(neighbour.process)
-        self._rumours.missed(neighbour.process, now, kept=bool(uses))
-        self._make_room()
+        self._referrals.missed(neighbour.process, now, kept=bool(uses))
+        self._room.make()
         if uses:
             neighbour.take(self._addresses(neighbour.process, max(uses)), now)
             self.neighbours.wake(neighbour)
@@ -373,7 +362,7 @@ class MembershipCore:
 
     def _erase(self, role: Role) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
-        if role not in self.sightings:
+        if role not in self.roles:
             return []  # its process was forgotten meanwhile
         process, incarnation = role
         self._known.erase(role)
@@ -395,7 +384,7 @@ class MembershipCore:
         if refused:
             self.malformed[refused] += 1
             return []
-        if process in self._rumours:
+        if process in self._referrals:
             self._known.learn(record, PEER, now)
         effects: list[Effect] = []
         for rival in () if was_known else self._known.rivals(process, incarnation):
@@ -429,9 +418,9 @@ class MembershipCore:
     def _ask_around(self, now: float) -> list[Effect]:
         """Ask processes that others tell of which roles they have, a few at a time."""
         effects: list[Effect] = []
-        if not self._wants:
+        if not self._interests:
             return effects
-        for process in self._rumours.pick(now, self._wants.reach):
+        for process in self._referrals.pick(now, self._interests.reach):
             neighbour = self.neighbours.get(process)
             if neighbour is not None and neighbour.life is Life.ALIVE:
                 effects.append(neighbour.greet(neighbour.peer))
@@ -454,10 +443,10 @@ class MembershipCore:
         if peer != neighbour.peer:
             return effects  # it counts once it is the one in use
         neighbour.revision = directory.revision
-        self._rumours.answered(neighbour.process, now)
+        self._referrals.answered(neighbour.process, now)
         if neighbour.asks_others and directory.others is not None:
             teller = neighbour.process
-            effects += self._untold(self._rumours.told(teller, host, directory.others, now))
+            effects += self._untold(self._referrals.told(teller, host, directory.others, now))
         return effects + self._list(directory, host, HELLO, now) + self._ask_around(now)
 
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
@@ -468,13 +457,13 @@ class MembershipCore:
             effects += self._own(record, source, now)
         effects += self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
-            sighting = self.sightings.get((process, incarnation))
-            if sighting is None:
+            entry = self.roles.get((process, incarnation))
+            if entry is None:
                 continue  # erased together with the one before
             # On one connection its words come in order, so what it listed there is over.
-            is_over = source == HELLO and HELLO in sighting.sources
+            is_over = source == HELLO and HELLO in entry.sources
             announced = self._known.unlearn((process, incarnation), *ITS_LIST)
-            if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
+            if announced and not is_over and now - entry.heard_at < UNLISTED_S:
                 young = True
             else:
                 effects += self._erase((process, incarnation))

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
-from zmqkit.core.membership.directory import Offers, hello, ping
-from zmqkit.core.membership.sighting import Sightings
+from zmqkit.core.membership.directory import hello, ping
+from zmqkit.core.membership.known import KnownRoles
+from zmqkit.core.membership.offers import Offers
 from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
 from zmqkit.options import (
     EVASIVE_S,
@@ -138,8 +139,8 @@ class Neighbour:
     def greet(self, peer: PeerId) -> Effect:
         """Ask it who it is, and who else is there."""
         reach = self.attempts[peer].reach
-        visit = self.offers.visit(reach) if self.asks_others else None
-        return hello(self.offers.process, peer, visit)
+        registration = self.offers.registration(reach) if self.asks_others else None
+        return hello(self.offers.process, peer, registration)
 
     def greet_often(self, now: float) -> list[Effect]:
         """Tell it at once of what changed here, and a few times more in case that is lost."""
@@ -363,7 +364,7 @@ class Neighbour:
         """The same news of each of its roles, to everybody who was told of it."""
         return [Tell(news, key, incarnation) for incarnation, key in self.told]
 
-    def lists(self, record: Record, known: Sightings) -> bool:
+    def lists(self, record: Record, known: KnownRoles) -> bool:
         """Whether it answers, and has said itself what the record says: that is no news then.
 
         Else each of a thousand announced roles would have us look at all the thousand.

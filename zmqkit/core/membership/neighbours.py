@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zmqkit.core.effects import Effect
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour, process_of
-from zmqkit.core.membership.sighting import Sightings
 from zmqkit.core.timers import Wheel
 from zmqkit.model import Address, PeerId, Reach, Record
 
@@ -21,7 +21,7 @@ class Neighbours(dict[int, Neighbour]):
         neighbour = self.get(process_of(peer))
         return neighbour if neighbour is not None and peer in neighbour.attempts else None
 
-    def vouch(self, record: Record, known: Sightings) -> bool:
+    def vouch(self, record: Record, known: KnownRoles) -> bool:
         """Whether its process, one of them, has said itself what the record says."""
         neighbour = self.get(record.process)
         return neighbour is not None and neighbour.lists(record, known)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import inf
 
 from zmqkit.core.effects import Effect, News, Tell
-from zmqkit.core.membership.sighting import Sightings
-from zmqkit.core.membership.wants import EVERYBODY, Wants
+from zmqkit.core.membership.interests import EVERYBODY, Interests
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.model import Reach, Record
 from zmqkit.options import EXPLAIN_S
 
@@ -29,9 +29,9 @@ class Search:
     due_at: when `tick` is due next.
     """
 
-    def __init__(self, known: Sightings, wants: Wants) -> None:
+    def __init__(self, known: KnownRoles, interests: Interests) -> None:
         self._known = known
-        self._wants = wants
+        self._interests = interests
         self._told: dict[tuple[str, Reach], str] = {}
         self._seen = (0, 0)
         self._looked_at = -inf
@@ -39,7 +39,7 @@ class Search:
 
     def flush(self, now: float) -> list[Effect]:
         """Tell what is new; whoever wants a name since the last time is told in any case."""
-        seen = (self._known.changes, self._wants.changes)
+        seen = (self._known.changes, self._interests.changes)
         if seen == self._seen:
             return []
         if seen[1] != self._seen[1]:
@@ -49,7 +49,7 @@ class Search:
             return []
         self._seen, self._looked_at, self.due_at = seen, now, inf
         effects: list[Effect] = []
-        pairs = [pair for pair in self._wants.pairs() if "://" not in pair[0]]
+        pairs = [pair for pair in self._interests.pairs() if "://" not in pair[0]]
         records = self._records({key for key, _ in pairs})
         for key, reach in pairs:
             text = self._explain(key, records, reach)
@@ -70,8 +70,8 @@ class Search:
     def _records(self, keys: set[str]) -> dict[str, list[Record]]:
         """What is known of the names in these keys, by name."""
         records: dict[str, list[Record]] = {key.partition("/")[2]: [] for key in keys}
-        for sighting in self._known.by_role.values():
-            record = sighting.record
+        for entry in self._known.by_role.values():
+            record = entry.record
             if record.name in records:
                 records[record.name].append(record)
         return records

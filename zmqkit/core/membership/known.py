@@ -35,7 +35,7 @@ Claim = tuple[str, str, int]
 
 
 @dataclass(slots=True)
-class Sighting:
+class KnownRole:
     """One role object as its sources describe it.
 
     claims: what each says, the oldest first. since: when it became known. heard_at: when
@@ -91,7 +91,7 @@ def _claim(record: Record, source: str) -> Claim:
     return (source, "" if own else record.label, 0 if own else record.control_port)
 
 
-class Sightings:
+class KnownRoles:
     """Every role that is known of, by process and incarnation.
 
     changes: counts what was new, or was forgotten. owners: the process of each incarnation that
@@ -101,7 +101,7 @@ class Sightings:
 
     def __init__(self) -> None:
         self.changes = 0
-        self.by_role: dict[Role, Sighting] = {}
+        self.by_role: dict[Role, KnownRole] = {}
         self.owners: dict[int, int] = {}
         self.freed: set[int] = set()
         self._by_process: dict[int, dict[int, None]] = {}
@@ -133,24 +133,24 @@ class Sightings:
         role = process, incarnation = record.process, record.incarnation
         if source in ITS_OWN_WORD and not self.counts(process, incarnation):
             return "conflict"
-        sighting = self.by_role.get(role)
-        if sighting is None:
+        entry = self.by_role.get(role)
+        if entry is None:
             if len(self.by_role) >= RECORDS_MAX:
                 return "records-full"
-            sighting = self.by_role[role] = Sighting({}, now, now)
+            entry = self.by_role[role] = KnownRole({}, now, now)
             self._by_process.setdefault(process, {})[incarnation] = None
             self._by_incarnation.setdefault(incarnation, {})[process] = None
-        self.changes += sighting.claim(record, source)
+        self.changes += entry.claim(record, source)
         if source in ITS_OWN_WORD:
             self.owners[incarnation] = process
         if source not in ITS_LIST:
-            sighting.heard_at = now
+            entry.heard_at = now
         return ""
 
     def has_heard(self, record: Record, source: str) -> bool:
         """Whether what a source says is kept."""
-        sighting = self.by_role.get((record.process, record.incarnation))
-        return sighting is not None and sighting.claims.get(_claim(record, source)) == record
+        entry = self.by_role.get((record.process, record.incarnation))
+        return entry is not None and entry.claims.get(_claim(record, source)) == record
 
     def surplus(self, record: Record) -> int:
         """The process that is to make room for the record's as one that has the role, or 0."""
@@ -162,8 +162,8 @@ class Sightings:
 
     def is_listed(self, record: Record) -> bool:
         """Whether the process has said itself what the record says of the role."""
-        sighting = self.by_role.get((record.process, record.incarnation))
-        own = None if sighting is None else sighting.claims.get((HELLO, "", 0))
+        entry = self.by_role.get((record.process, record.incarnation))
+        own = None if entry is None else entry.claims.get((HELLO, "", 0))
         return own is not None and replace(own, addresses=record.addresses) == record
 
     def unlearn(self, role: Role, *sources: str, label: str = "") -> bool:
@@ -191,9 +191,9 @@ class Sightings:
     def _disown(self, role: Role) -> None:
         """See whether the process still says that the role is its own."""
         process, incarnation = role
-        sighting = self.by_role.get(role)
+        entry = self.by_role.get(role)
         if self.owners.get(incarnation) == process and (
-            sighting is None or sighting.sources.isdisjoint(ITS_OWN_WORD)
+            entry is None or entry.sources.isdisjoint(ITS_OWN_WORD)
         ):
             del self.owners[incarnation]
             if self.rivals(process, incarnation):
@@ -220,19 +220,19 @@ class Sightings:
 
     def check(self) -> None:
         """All ways to look agree, and somebody says each thing."""
-        assert all(sighting.claims for sighting in self.by_role.values())
+        assert all(entry.claims for entry in self.by_role.values())
         roles = [(p, i) for p, incarnations in self._by_process.items() for i in incarnations]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
         roles = [(p, i) for i, processes in self._by_incarnation.items() for p in processes]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
         assert all(map(len, self._by_process.values()))
         assert all(0 < len(each) <= RIVALS_MAX + 1 for each in self._by_incarnation.values())
-        for (process, incarnation), sighting in self.by_role.items():
-            own = not sighting.sources.isdisjoint(ITS_OWN_WORD)
+        for (process, incarnation), entry in self.by_role.items():
+            own = not entry.sources.isdisjoint(ITS_OWN_WORD)
             assert own == (self.owners.get(incarnation) == process)
             assert all(
                 (each.process, each.incarnation) == (process, incarnation)
-                for each in sighting.claims.values()
+                for each in entry.claims.values()
             )
 
 

@@ -1,4 +1,4 @@
-"""What the roles of this process look for, and which sightings that concerns."""
+"""What the roles of this process look for, and which known roles that concerns."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from math import inf
 
 from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
-from zmqkit.core.membership.sighting import Sightings
 from zmqkit.model import Reach
 from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
 
@@ -28,13 +28,13 @@ def limit_of(key: str) -> float:
     return limits.get(key.partition("/")[0], inf)
 
 
-class Wants:
+class Interests:
     """Keys, each wanted by one or more: a name, a URL, or everybody.
 
     changes: counts what was added.
     """
 
-    def __init__(self, known: Sightings, seeds: Seeds) -> None:
+    def __init__(self, known: KnownRoles, seeds: Seeds) -> None:
         self._known = known
         self._seeds = seeds
         self._reaches: dict[str, list[Reach]] = {}
