@@ -137,6 +137,7 @@ GREET_S = 0.25
 GREET_S_MAX = 60.0
 REGISTERED_S = 10.0
 REFERRAL_S = 300.0
+UNLISTED_S = 5.0
 EXPLAIN_S = 0.25
 """How often at most those who find nobody are told anew what was seen instead."""
 LOOK_S = 2.0

@@ -10,6 +10,7 @@ from tests import packets
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record, parse_url
 from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
 
@@ -139,7 +140,7 @@ def test_static_peers_have_rows_of_their_own() -> None:
 
 
 def test_one_that_waits_for_room_says_so() -> None:
-    core = MembershipCore(1, connections_max=0)
+    core = MembershipCore(1, MembershipLimits(connections_max=0))
     core.heard(RECORD, "mdns:loopback", 10.0)
     core.want(EVERYBODY, 10.0, Reach.LOCAL)
     [row] = listings(core, 11.0)

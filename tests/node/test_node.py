@@ -14,6 +14,7 @@ import zmq
 from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.interests import key_of
 from zmqkit.errors import ConfigError, UsageError
+from zmqkit.limits import MembershipLimits
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import Reach, Record
@@ -128,17 +129,17 @@ def test_a_peers_file_that_is_wrong_is_an_error_before_anything_is_opened(
         node_module.acquire()
 
 
-def test_a_process_has_no_more_roles_than_its_directory_has_room_for(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_module, "ROLES_MAX", 2)
-    node = start()
-    node.admit()
-    node.admit()
-    with pytest.raises(UsageError, match="has 2 services and publishers"):
+def test_a_process_has_no_more_roles_than_its_directory_has_room_for() -> None:
+    node = Node(Environment(), MembershipLimits(own_max=2))
+    try:
         node.admit()
-    node.dismiss()
-    node.admit()
+        node.admit()
+        with pytest.raises(UsageError, match="has 2 services and publishers"):
+            node.admit()
+        node.dismiss()
+        node.admit()
+    finally:
+        node.close()
 
 
 def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(

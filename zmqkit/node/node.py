@@ -26,6 +26,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hands
 from zmqkit.errors import UsageError
+from zmqkit.limits import MembershipLimits
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
@@ -46,8 +47,6 @@ from zmqkit.options import (
     LINGER_S,
     LOOK_S,
     NODE_DESCRIPTORS,
-    PLACES_MAX,
-    ROLES_MAX,
     Environment,
     connections_max,
     read_environment,
@@ -69,15 +68,20 @@ _DESCRIPTORS = 1024
 class Node:
     """This process among the others. Every public method may be called from any thread."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(
+        self, environment: Environment, limits: MembershipLimits | None = None
+    ) -> None:
+        """`limits`: of membership, if not those that the descriptors of this process allow."""
         check_spare(NODE_DESCRIPTORS, "the first role of a process")
+        if limits is None:
+            limits = MembershipLimits(connections_max=connections_max(_descriptors()))
         self.process = secrets.randbits(63) | 1
         self.environment = environment
         self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.pid = os.getpid()
-        self.core = MembershipCore(self.process, connections_max(_descriptors()))
+        self.core = MembershipCore(self.process, limits)
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
             self._bind(Reach.LOCAL)
@@ -119,7 +123,7 @@ class Node:
     def admit(self) -> None:
         """Have room for one more role that others find; UsageError when there are too many."""
         with self._lock:
-            if self._roles >= ROLES_MAX:
+            if self._roles >= self.core.limits.own_max:
                 raise UsageError(
                     f"this process has {self._roles} services and publishers, which is as many "
                     "as one can have; close some, or make another process"
@@ -305,7 +309,9 @@ class Node:
         except OSError:
             ours = []
         addresses = reachable((each.text for each in ours), Reach.PLAIN, ours)
-        shared = [each for each in addresses if "%" not in each][:PLACES_MAX]
+        shared = [each for each in addresses if "%" not in each][
+            : self.core.limits.addresses_max
+        ]
         self._driver.perform(self.core.moved(tuple(shared), time.monotonic()))
 
     async def _listen(self, reach: Reach) -> None:

@@ -8,7 +8,6 @@ from math import inf
 
 import pytest
 
-from zmqkit.core.membership import exchange
 from zmqkit.core.membership.exchange import (
     Contact,
     Referrals,
@@ -20,6 +19,7 @@ from zmqkit.core.membership.exchange import (
     rows_of,
 )
 from zmqkit.core.membership.known import HELLO, PEER, STATIC, KnownRoles
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, Reach, Record
 from zmqkit.options import HELLO_S, HELLO_S_MAX, PLACES_MAX, PROCESSES_MAX, REGISTERED_S
 from zmqkit.wire.encoding import Malformed
@@ -163,10 +163,8 @@ def test_nobody_is_silent_to_one_that_slept(registrations: Registrations) -> Non
     assert registrations.deadline() == 100.0 + REGISTERED_S
 
 
-def test_so_many_are_registered(
-    registrations: Registrations, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange, "PROCESSES_MAX", 1)
+def test_so_many_are_registered() -> None:
+    registrations = Registrations(MembershipLimits(processes_max=1))
     assert registrations.admit(b"a", FIRST, 0.0)
     assert not registrations.admit(b"b", SECOND, 0.0)
     assert registrations.admit(b"a", SECOND, 0.0)
@@ -288,10 +286,8 @@ def test_who_was_let_go_is_asked_anew(referrals: Referrals) -> None:
     assert referrals.pick(0.0, Reach.PLAIN) == [1]
 
 
-def test_so_many_are_asked_at_once(
-    referrals: Referrals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange, "ASKED_MAX", 1)
+def test_so_many_are_asked_at_once(refused: Counter[str]) -> None:
+    referrals = Referrals(US, refused, MembershipLimits(asked_max=1))
     told(referrals, ONE, TWO)
     assert referrals.pick(0.0, Reach.PLAIN) == [1]
     assert referrals.pick(0.0, Reach.PLAIN) == [] and referrals.deadline(asks=True) == inf
@@ -300,10 +296,8 @@ def test_so_many_are_asked_at_once(
     referrals.check()
 
 
-def test_so_many_are_remembered(
-    referrals: Referrals, refused: Counter[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange, "PROCESSES_MAX", 1)
+def test_so_many_are_remembered(refused: Counter[str]) -> None:
+    referrals = Referrals(US, refused, MembershipLimits(processes_max=1))
     told(referrals, ONE, TWO)
     assert 2 not in referrals and refused == {"processes-full": 1}
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from zmqkit.core.membership import known as known_module
 from zmqkit.core.membership.known import HELLO, STATIC, KnownRoles, near_first
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, Reach, Record
 from zmqkit.options import CLAIMS_MAX, RIVALS_MAX
 
@@ -97,8 +97,8 @@ def test_the_longest_known_rival_makes_room_and_the_owner_stays(known: KnownRole
     assert known.surplus(replace(RECORD, process=999)) == 100
 
 
-def test_so_many_are_known(known: KnownRoles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_module, "RECORDS_MAX", 1)
+def test_so_many_are_known() -> None:
+    known = KnownRoles(MembershipLimits(known_max=1))
     known.learn(RECORD, "mdns", 0.0)
     assert known.learn(replace(RECORD, incarnation=0xB), "mdns", 0.0) == "records-full"
     assert known.learn(RECORD, HELLO, 0.0) == ""

@@ -25,7 +25,7 @@ from tests.core.membership.neighbours import (
 )
 from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.interests import EVERYBODY
-from zmqkit.core.membership.membership import UNLISTED_S, MembershipCore
+from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
 from zmqkit.model import Reach
 from zmqkit.options import (
@@ -34,6 +34,7 @@ from zmqkit.options import (
     HELLO_S,
     PING_S,
     RETRY_S_MAX,
+    UNLISTED_S,
 )
 from zmqkit.wire.packet import HELLO, PING
 

@@ -12,6 +12,7 @@ from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record
 from zmqkit.options import EVASIVE_S, INSTANCES_MAX, PING_S, connections_max
 
@@ -115,7 +116,7 @@ def test_those_who_do_not_answer_give_way_until_one_does() -> None:
 
 
 def test_nobody_is_connected_to_more_than_the_process_has_descriptors_for() -> None:
-    crowd = Crowd(MembershipCore(US, connections_max=10))
+    crowd = Crowd(MembershipCore(US, MembershipLimits(connections_max=10)))
     crowd.perform(crowd.core.want(EVERYBODY, 0.0, Reach.LOCAL))
     crowd.perform(crowd.core.want(key_of("publisher", "orders"), 0.0, Reach.LOCAL))
     crowd.hear_all()

@@ -14,6 +14,7 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, News
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record, parse_url, reach_of_endpoint
 from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, REFERRAL_S, REGISTERED_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
@@ -202,10 +203,8 @@ def test_a_visit_that_makes_no_sense_is_counted(core: MembershipCore) -> None:
     assert core.malformed == {"places": 2, "hello": 2}
 
 
-def test_one_too_many_is_answered_and_told_of_nobody(
-    core: MembershipCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.membership.exchange.PROCESSES_MAX", 0)
+def test_one_too_many_is_answered_and_told_of_nobody() -> None:
+    core = MembershipCore(US, MembershipLimits(processes_max=0))
     assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0, Reach.LOCAL)) == [
         WELCOME
     ]

@@ -8,8 +8,8 @@ import pytest
 
 from tests.packets import read
 from zmqkit.core.effects import Send
-from zmqkit.core.membership import offers as offers_module
 from zmqkit.core.membership.offers import Offers
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
@@ -87,10 +87,8 @@ def test_of_a_publisher_nobody_is_told_for_it_did_so_itself(offers: Offers) -> N
     assert offers.remove(RECORD.incarnation) == []
 
 
-def test_those_who_called_last_are_told(
-    offers: Offers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(offers_module, "CALLERS_MAX", 2)
+def test_those_who_called_last_are_told() -> None:
+    offers = Offers(9, limits=MembershipLimits(callers_max=2))
     for peer in (b"\0a", b"\0b", b"\0a", b"\0c"):
         offers.pong(peer, packet([7]), 0.0, Reach.LOCAL)
     assert list(offers.callers) == [b"\0a", b"\0c"]

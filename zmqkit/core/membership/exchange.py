@@ -15,17 +15,18 @@ from ipaddress import ip_address
 from math import inf
 
 from zmqkit.core.membership.known import ITS_LIST, PEER, KnownRoles
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, PeerId, Reach, reach_of
 from zmqkit.options import (
-    ASKED_MAX,
     HELLO_S,
     HELLO_S_MAX,
     PING_S,
     PLACES_MAX,
     PROCESSES_MAX,
-    REGISTERED_S,
 )
 from zmqkit.wire.encoding import Malformed
+
+_DEFAULTS = MembershipLimits()
 
 
 @dataclass(slots=True, frozen=True)
@@ -129,7 +130,8 @@ class Registrations:
     revision: changes whenever the answer to who is there does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: MembershipLimits = _DEFAULTS) -> None:
+        self._limits = limits
         self.revision = 0
         self._by_peer: dict[PeerId, Registration] = {}  # the one silent for longest first
 
@@ -142,7 +144,7 @@ class Registrations:
     def admit(self, peer: PeerId, contact: Contact, now: float) -> bool:
         """Remember what a process tells of itself; false when there is no room for it."""
         before = self._by_peer.pop(peer, None)
-        if before is None and len(self._by_peer) >= PROCESSES_MAX:
+        if before is None and len(self._by_peer) >= self._limits.processes_max:
             return False
         self._by_peer[peer] = Registration(contact, now)
         was = before.contact if before is not None and before.contact.addresses else None
@@ -171,7 +173,7 @@ class Registrations:
         for peer, each in list(self._by_peer.items()):
             if slept:
                 each.heard_at = now
-            elif now < each.heard_at + REGISTERED_S:
+            elif now < each.heard_at + self._limits.registered_s:
                 break
             else:
                 del self._by_peer[peer]
@@ -180,13 +182,13 @@ class Registrations:
     def deadline(self) -> float:
         """When `tick` is due next."""
         for each in self._by_peer.values():
-            return each.heard_at + REGISTERED_S
+            return each.heard_at + self._limits.registered_s
         return inf
 
     def check(self) -> None:
         """No more than there is room for, the one silent for longest first."""
         heard = [each.heard_at for each in self._by_peer.values()]
-        assert len(heard) <= PROCESSES_MAX and heard == sorted(heard)
+        assert len(heard) <= self._limits.processes_max and heard == sorted(heard)
 
 
 @dataclass(slots=True, eq=False)
@@ -213,8 +215,11 @@ class Referral:
 class Referrals:
     """All that static peers tell of, by process; a few at a time are asked."""
 
-    def __init__(self, us: int, refused: Counter[str]) -> None:
+    def __init__(
+        self, us: int, refused: Counter[str], limits: MembershipLimits = _DEFAULTS
+    ) -> None:
         """refused: counts what was passed over, by the reason."""
+        self._limits = limits
         self._us = us
         self._refused = refused
         self._by_process: dict[int, Referral] = {}
@@ -238,7 +243,7 @@ class Referrals:
         for process, contact in told.items():
             referral = self._by_process.get(process)
             if referral is None:
-                if len(self._by_process) >= PROCESSES_MAX:
+                if len(self._by_process) >= self._limits.processes_max:
                     self._refused["processes-full"] += 1
                     continue
                 referral = self._by_process[process] = Referral()
@@ -286,7 +291,7 @@ class Referrals:
                 continue
             if now < referral.next_at:
                 self._next_at = min(self._next_at, referral.next_at)
-            elif len(self._asking) < ASKED_MAX:
+            elif len(self._asking) < self._limits.asked_max:
                 self._asking[process] = None
                 referral.asking = referral.changes
                 picked.append(process)
@@ -336,4 +341,5 @@ class Referrals:
         """Somebody tells of each, and a few at most are asked."""
         assert all(referral.tellers for referral in self._by_process.values())
         assert self._asking.keys() <= self._by_process.keys()
-        assert len(self._by_process) <= PROCESSES_MAX and len(self._asking) <= ASKED_MAX
+        assert len(self._by_process) <= self._limits.processes_max
+        assert len(self._asking) <= self._limits.asked_max

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, Reach, Record
-from zmqkit.options import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
+
+_DEFAULTS = MembershipLimits()
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
@@ -74,13 +76,13 @@ class KnownRole:
             {Address(h, r.control_port) for r in self.claims.values() for h in r.addresses}
         )
 
-    def claim(self, record: Record, source: str) -> bool:
+    def claim(self, record: Record, source: str, claims_max: int) -> bool:
         """Keep what a source says, in place of the oldest hearsay if that is too much; whether
         it is new."""
         claim = _claim(record, source)
         is_new = self.claims.get(claim) != record
         hearsay = [each for each in self.claims if each[0] not in ITS_LIST]
-        if claim not in self.claims and claim[1] and len(hearsay) >= CLAIMS_MAX:
+        if claim not in self.claims and claim[1] and len(hearsay) >= claims_max:
             del self.claims[hearsay[0]]
         self.claims[claim] = record
         return is_new
@@ -99,7 +101,8 @@ class KnownRoles:
     that others who were said to have them count again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: MembershipLimits = _DEFAULTS) -> None:
+        self._limits = limits
         self.changes = 0
         self.by_role: dict[Role, KnownRole] = {}
         self.owners: dict[int, int] = {}
@@ -135,12 +138,12 @@ class KnownRoles:
             return "conflict"
         entry = self.by_role.get(role)
         if entry is None:
-            if len(self.by_role) >= RECORDS_MAX:
+            if len(self.by_role) >= self._limits.known_max:
                 return "records-full"
             entry = self.by_role[role] = KnownRole({}, now, now)
             self._by_process.setdefault(process, {})[incarnation] = None
             self._by_incarnation.setdefault(incarnation, {})[process] = None
-        self.changes += entry.claim(record, source)
+        self.changes += entry.claim(record, source, self._limits.claims_max)
         if source in ITS_OWN_WORD:
             self.owners[incarnation] = process
         if source not in ITS_LIST:
@@ -155,7 +158,7 @@ class KnownRoles:
     def surplus(self, record: Record) -> int:
         """The process that is to make room for the record's as one that has the role, or 0."""
         rivals = self.rivals(record.process, record.incarnation)
-        if len(rivals) < RIVALS_MAX:
+        if len(rivals) < self._limits.rivals_max:
             return 0
         owner = self.owners.get(record.incarnation)
         return next(each for each in rivals if each != owner)
@@ -226,7 +229,8 @@ class KnownRoles:
         roles = [(p, i) for i, processes in self._by_incarnation.items() for p in processes]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
         assert all(map(len, self._by_process.values()))
-        assert all(0 < len(each) <= RIVALS_MAX + 1 for each in self._by_incarnation.values())
+        most = self._limits.rivals_max + 1
+        assert all(0 < len(each) <= most for each in self._by_incarnation.values())
         for (process, incarnation), entry in self.by_role.items():
             own = not entry.sources.isdisjoint(ITS_OWN_WORD)
             assert own == (self.owners.get(incarnation) == process)

@@ -43,34 +43,31 @@ from zmqkit.core.membership.offers import Offers
 from zmqkit.core.membership.room import Room
 from zmqkit.core.membership.search import Search
 from zmqkit.core.membership.seed import Seeds
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
-from zmqkit.options import CONNECTIONS_MAX, PING_S, REFERRAL_S
+from zmqkit.options import PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 
-UNLISTED_S = 5.0
-"""How long discovery's word of a role counts though its process does not list it: an older
-directory may still be under way when a new role is announced."""
+_DEFAULTS = MembershipLimits()
 
 
 class MembershipCore:
-    """The neighbours of one process, on behalf of all its roles.
+    """The neighbours of one process, on behalf of all its roles."""
 
-    connections_max: how many of them to be connected to at once; the others wait.
-    """
-
-    def __init__(self, process: int, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(self, process: int, limits: MembershipLimits = _DEFAULTS) -> None:
+        self.limits = limits
         self.process = process
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
-        self._known = KnownRoles()
-        self.offers = Offers(process, self._known)
+        self._known = KnownRoles(limits)
+        self.offers = Offers(process, self._known, limits)
         self.roles = self._known.by_role
         self.seeds = Seeds(process)
         self._interests = Interests(self._known, self.seeds)
         self.search = Search(self._known, self._interests)
-        self._referrals = Referrals(process, self.malformed)
-        self._room = Room(self.neighbours, self._interests, connections_max)
+        self._referrals = Referrals(process, self.malformed, limits)
+        self._room = Room(self.neighbours, self._interests, limits.connections_max)
 
     # Commands
 
@@ -348,7 +345,7 @@ class MembershipCore:
         effects = neighbour.tell(News.GONE) + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
         effects += self.seeds.wake(neighbour.process)
-        self._referrals.lost(neighbour.process, now + REFERRAL_S)
+        self._referrals.lost(neighbour.process, now + self.limits.referral_s)
         self._referrals.release(neighbour.process)
         uses = self.uses(neighbour.process)
         self._referrals.missed(neighbour.process, now, kept=bool(uses))
@@ -463,7 +460,7 @@ class MembershipCore:
             # On one connection its words come in order, so what it listed there is over.
             is_over = source == HELLO and HELLO in entry.sources
             announced = self._known.unlearn((process, incarnation), *ITS_LIST)
-            if announced and not is_over and now - entry.heard_at < UNLISTED_S:
+            if announced and not is_over and now - entry.heard_at < self.limits.unlisted_s:
                 young = True
             else:
                 effects += self._erase((process, incarnation))

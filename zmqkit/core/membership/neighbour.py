@@ -28,7 +28,6 @@ from zmqkit.options import (
     GREET_S_MAX,
     HELLO_S,
     PING_S,
-    RACE_MAX,
     RACE_S,
     RETRY_S_MAX,
 )
@@ -162,7 +161,7 @@ class Neighbour:
         """Try the next address; each has two chances to answer before its turn is over."""
         effects: list[Effect] = []
         was_used = self.life is not Life.CONNECTING
-        if len(self.attempts) >= RACE_MAX:
+        if len(self.attempts) >= self.offers.limits.attempts_max:
             effects.append(self._close([*self.attempts][was_used]))
         while (peer := peer_of(self.process, self.tries % _NAMES)) in self.attempts:
             self.tries += 1
@@ -399,7 +398,8 @@ class Neighbour:
         assert bool(self.rival) == (self.judge_at < math.inf)
         assert not self.rival or (self.doubted and self.rival in [*self.attempts][1:])
         assert self.life in (Life.ALIVE, Life.LOST) or not self.told
-        assert len(self.attempts) <= RACE_MAX and self.untried <= len(self.addresses)
+        assert len(self.attempts) <= self.offers.limits.attempts_max
+        assert self.untried <= len(self.addresses)
 
 
 def peer_of(process: int, attempt: int = 0) -> PeerId:

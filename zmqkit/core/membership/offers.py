@@ -14,11 +14,13 @@ from zmqkit.core.membership.exchange import (
     rows_of,
 )
 from zmqkit.core.membership.known import KnownRoles
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record, reach_of
-from zmqkit.options import CALLERS_MAX, PLACES_MAX, PROCESSES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
+
+_DEFAULTS = MembershipLimits()
 
 
 class Offers:
@@ -30,12 +32,18 @@ class Offers:
     for longest first.
     """
 
-    def __init__(self, process: int, known: KnownRoles | None = None) -> None:
+    def __init__(
+        self,
+        process: int,
+        known: KnownRoles | None = None,
+        limits: MembershipLimits = _DEFAULTS,
+    ) -> None:
+        self.limits = limits
         self.process = process
-        self._known = known or KnownRoles()
+        self._known = known or KnownRoles(limits)
         self.control_ports: dict[Reach, int] = {}
         self.hosts: tuple[str, ...] = ()
-        self.registrations = Registrations()
+        self.registrations = Registrations(limits)
         self.callers: dict[PeerId, Reach] = {}
         self._own: dict[int, tuple[Record, Reach]] = {}
         self._revision = 0
@@ -73,7 +81,7 @@ class Offers:
     def _called(self, peer: PeerId, reach: Reach) -> None:
         self.callers.pop(peer, None)
         self.callers[peer] = reach
-        if len(self.callers) > CALLERS_MAX:
+        if len(self.callers) > self.limits.callers_max:
             del self.callers[next(iter(self.callers))]
 
     def addresses(self, reach: Reach) -> list[Address]:
@@ -83,7 +91,7 @@ class Offers:
             roles = [record for record, theirs in self._own.values() if theirs >= within]
             if within >= reach and roles:
                 told.update((Address(host, port), None) for host in self._hosts(roles, within))
-        return [*told][:PLACES_MAX]
+        return [*told][: self.limits.addresses_max]
 
     def _hosts(self, roles: list[Record], reach: Reach) -> list[str]:
         """Where others find these roles, of which one may name an address of its own."""
@@ -129,7 +137,9 @@ class Offers:
                 told = at_first_hand(self._known, process).seen_from(reach)
                 if told.addresses:
                     found[process] = told
-        return [each for process, each in found.items() if process not in but][:PROCESSES_MAX]
+        return [each for process, each in found.items() if process not in but][
+            : self.limits.processes_max
+        ]
 
     def pong(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> Send:
         """The answer to a ping; its revision tells whether the directory changed."""
