@@ -73,7 +73,7 @@ def test_two_that_share_a_static_peer_find_each_other(start: Start) -> None:
     server, user = start(shared), start(shared)
     serve(server)
     assert news(user).get(timeout=BOUND_S) == (News.FOUND, 0xA)
-    [row] = user.directory()
+    [row] = user.listings()
     assert row.state == "up"
 
 

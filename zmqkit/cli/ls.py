@@ -17,7 +17,7 @@ from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.node import node as nodes
-from zmqkit.node.directory import Listing, StaticPeer
+from zmqkit.node.listings import Listing, StaticPeer
 from zmqkit.node.node import Node
 from zmqkit.options import WAIT_S_MAX
 
@@ -89,10 +89,10 @@ def command(
                 nobody = f"nobody was found yet: {searched(EVERYBODY, insecure=insecure)}"
                 return lines(rows, verbose=bool(verbose)) or [nobody]
 
-            Watch(node.directory, news, None if as_json else draw).run(for_s)
+            Watch(node.listings, news, None if as_json else draw).run(for_s)
             return
         threading.Event().wait(min(wait_s, WAIT_S_MAX))
-        found, peers = node.directory(), node.static_peers() if verbose else []
+        found, peers = node.listings(), node.static_peers() if verbose else []
         where = searched(EVERYBODY, insecure=insecure)
     if as_json:
         rows: list[Listing | StaticPeer] = [*found, *peers]

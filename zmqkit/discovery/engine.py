@@ -19,7 +19,7 @@ from zeroconf import current_time_millis as now_ms
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from zmqkit.discovery.addresses import Here
-from zmqkit.discovery.known import Known, Note
+from zmqkit.discovery.known import Known, OnEvent
 from zmqkit.discovery.sieve import TYPE, Sieve
 from zmqkit.model import LOOPBACK, Reach, Record, reach_of
 from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
@@ -40,7 +40,7 @@ class Engine:
     """
 
     def __init__(
-        self, reach: Reach, server: str, ours: list[Here], known: Known, note: Note
+        self, reach: Reach, server: str, ours: list[Here], known: Known, note: OnEvent
     ) -> None:
         self._reach = reach
         self._server = server

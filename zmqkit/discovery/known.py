@@ -16,7 +16,7 @@ from zmqkit.model import Reach, Record
 from zmqkit.options import RECORDS_MAX
 from zmqkit.wire.announcement import decode
 
-Note = Callable[[str, Mapping[str, object]], None]
+OnEvent = Callable[[str, Mapping[str, object]], None]
 """Takes what was dropped or failed: an event and its fields."""
 
 COMPLETE_AFTER_S = 0.1
@@ -37,7 +37,7 @@ class Known:
         *,
         heard: Callable[[Record], None],
         vanished: Callable[[Record], None],
-        note: Note,
+        note: OnEvent,
     ) -> None:
         self._reach = reach
         self._heard = heard

@@ -30,7 +30,7 @@ from collections.abc import Callable
 
 from zmqkit.discovery.addresses import Here, here
 from zmqkit.discovery.engine import Engine
-from zmqkit.discovery.known import Known, Note
+from zmqkit.discovery.known import Known, OnEvent
 from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import encode
 
@@ -64,13 +64,13 @@ class Mdns:
         known: Callable[[Record, str], None],
         vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
-        note: Note,
+        note: OnEvent,
     ) -> None:
         source = f"mdns:{_WORDS[reach]}"
         self._renewed = renewed
         self._known_still: Callable[[Record], None] = lambda record: known(record, source)
         self._reach = reach
-        self._note: Note = lambda event, fields: note(event, {"source": source, **fields})
+        self._note: OnEvent = lambda event, fields: note(event, {"source": source, **fields})
         self._known = Known(
             reach,
             heard=lambda record: heard(record, source),

@@ -40,8 +40,8 @@ from zmqkit.model import (
     parse_url,
     reach_of_endpoint,
 )
-from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.keeper import Keeper
+from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
 from zmqkit.options import (
     LINGER_S,
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("zmqkit")
 
-Listener = Callable[[Tell], None]
-Answer = TypeVar("Answer")
+OnNews = Callable[[Tell], None]
+Value = TypeVar("Value")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
@@ -92,7 +92,7 @@ class Node:
         self._lock = threading.Lock()
         self._roles = 0
         self._reach = Reach.LOCAL
-        self._listeners: dict[str, list[tuple[Listener, Reach]]] = {}
+        self._on_news: dict[str, list[tuple[OnNews, Reach]]] = {}
         self._engines: dict[Reach, Mdns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seeded: dict[str, Url] = {}
@@ -148,20 +148,20 @@ class Node:
         self._post(self._retract, incarnation)
 
     def want(
-        self, key: str, listener: Listener, *, role: str, reach: Reach, url: Url | None = None
+        self, key: str, on_news: OnNews, *, role: str, reach: Reach, url: Url | None = None
     ) -> None:
-        """Call the listener, on the node's thread, with the news of a key's instances.
+        """Call it, on the node's thread, with the news of a key's instances.
 
         role: theirs. reach: how far away they may be. url: where to ask when the key is not a
         name.
         """
-        self._post(self._want, key, listener, role, reach, url)
+        self._post(self._want, key, on_news, role, reach, url)
 
-    def unwant(self, key: str, listener: Listener, reach: Reach) -> None:
-        """Stop calling the listener."""
-        self._post(self._unwant, key, listener, reach)
+    def unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
+        """Call it no longer."""
+        self._post(self._unwant, key, on_news, reach)
 
-    def directory(self) -> list[Listing]:
+    def listings(self) -> list[Listing]:
         """A row for each role that somebody here wants or discovery told of."""
         return self.ask(lambda: listings(self.core, time.monotonic()))
 
@@ -181,9 +181,9 @@ class Node:
         """Stop driving a blocking role; it is left alone when this returns."""
         self.ask(lambda: self._keeper.release(driver))
 
-    def ask(self, question: Callable[[], Answer]) -> Answer:
+    def ask(self, question: Callable[[], Value]) -> Value:
         """The answer to a question that is put on the node's thread."""
-        answer: Future[Answer] = Future()
+        answer: Future[Value] = Future()
 
         def put() -> None:
             try:
@@ -259,9 +259,9 @@ class Node:
         self._driver.perform(self.core.retract(incarnation, time.monotonic()))
 
     def _want(
-        self, key: str, listener: Listener, role: str, reach: Reach, url: Url | None
+        self, key: str, on_news: OnNews, role: str, reach: Reach, url: Url | None
     ) -> None:
-        self._listeners.setdefault(key, []).append((listener, reach))
+        self._on_news.setdefault(key, []).append((on_news, reach))
         now = time.monotonic()
         self._driver.perform(self.core.want(key, now, reach))
         if url is not None:
@@ -318,10 +318,10 @@ class Node:
         async with self._discovering:
             await self._discover(reach)
 
-    def _unwant(self, key: str, listener: Listener, reach: Reach) -> None:
-        self._listeners[key].remove((listener, reach))
-        if not self._listeners[key]:
-            del self._listeners[key]
+    def _unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
+        self._on_news[key].remove((on_news, reach))
+        if not self._on_news[key]:
+            del self._on_news[key]
         self._driver.perform(self.core.unwant(key, reach))
 
     async def _discover(self, reach: Reach) -> list[Reach]:
@@ -362,9 +362,9 @@ class Node:
 
     def _tell(self, tell: Tell) -> None:
         at = reach_of_endpoint(tell.endpoint)
-        for listener, reach in self._listeners.get(tell.key, ()):
+        for on_news, reach in self._on_news.get(tell.key, ()):
             if at <= reach and tell.reach in (None, reach):
-                listener(tell)
+                on_news(tell)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

@@ -27,7 +27,7 @@ from zmqkit.model import (
 from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_reach
 
 if TYPE_CHECKING:
-    from zmqkit.node.node import Listener, Node
+    from zmqkit.node.node import Node, OnNews
 
 _EVERYWHERE = ("*", "0.0.0.0", "::")
 """Hosts that stand for all interfaces, loopback among them."""
@@ -208,7 +208,7 @@ class LookingPlace:
         self._key = self.name if self.url is not None else key_of(role, name)
         self._insecure = insecure
         self._reach = Reach.LOCAL
-        self._listener: Listener | None = None
+        self._on_news: OnNews | None = None
         self._wanted = False
         self._told = 0
         if self.url is not None and self.url.scheme == "tcp":
@@ -237,12 +237,12 @@ class LookingPlace:
             self.release()
             raise
 
-    def listen(self, listener: Listener) -> None:
-        """Have the listener called, on any thread, with the news of instances."""
-        self._listener = listener
+    def listen(self, on_news: OnNews) -> None:
+        """Have it called, on any thread, with the news of instances."""
+        self._on_news = on_news
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection: the publisher tells of that.
-            listener(Tell(News.FOUND, self._key, 0, self.url.endpoint))
+            on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
         elif self.node is not None:
             self._want(self.url)
         else:
@@ -262,27 +262,27 @@ class LookingPlace:
             self._unwant()
             self.node = None
             release_node(node)
-        elif self._listener is not None:
+        elif self._on_news is not None:
             memory.unwatch(self.name, self._look)
 
     def _want(self, url: Url | None) -> None:
-        assert self.node is not None and self._listener is not None
+        assert self.node is not None and self._on_news is not None
         self._wanted = True
-        self.node.want(self._key, self._listener, role=self._role, reach=self._reach, url=url)
+        self.node.want(self._key, self._on_news, role=self._role, reach=self._reach, url=url)
 
     def _unwant(self) -> None:
-        if self._wanted and self.node is not None and self._listener is not None:
+        if self._wanted and self.node is not None and self._on_news is not None:
             self._wanted = False
-            self.node.unwant(self._key, self._listener, self._reach)
+            self.node.unwant(self._key, self._on_news, self._reach)
 
     def _look(self) -> None:
         """Tell of who owns a memory address now."""
-        assert self._listener is not None
+        assert self._on_news is not None
         owner = memory.owner(self.name)
         if self._told and self._told != owner:
-            self._listener(Tell(News.GONE, self._key, self._told))
+            self._on_news(Tell(News.GONE, self._key, self._told))
         if owner and owner != self._told:
-            self._listener(Tell(News.FOUND, self._key, owner, self.name))
+            self._on_news(Tell(News.FOUND, self._key, owner, self.name))
         self._told = owner
 
 

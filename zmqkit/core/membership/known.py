@@ -30,7 +30,7 @@ def near_first(addresses: Iterable[Address]) -> list[Address]:
     return sorted(addresses, key=lambda each: (each.reach, each))
 
 
-Role = tuple[int, int]
+RoleId = tuple[int, int]
 """A role object: its process and its incarnation."""
 Claim = tuple[str, str, int]
 """Who says something of a role: the source and, where that is discovery, label and port."""
@@ -104,7 +104,7 @@ class KnownRoles:
     def __init__(self, limits: MembershipLimits = _DEFAULTS) -> None:
         self._limits = limits
         self.changes = 0
-        self.by_role: dict[Role, KnownRole] = {}
+        self.by_role: dict[RoleId, KnownRole] = {}
         self.owners: dict[int, int] = {}
         self.freed: set[int] = set()
         self._by_process: dict[int, dict[int, None]] = {}
@@ -169,7 +169,7 @@ class KnownRoles:
         own = None if entry is None else entry.claims.get((HELLO, "", 0))
         return own is not None and replace(own, addresses=record.addresses) == record
 
-    def unlearn(self, role: Role, *sources: str, label: str = "") -> bool:
+    def unlearn(self, role: RoleId, *sources: str, label: str = "") -> bool:
         """Drop what these sources said, of one label if given; whether anybody else still says
         something."""
         claims = self.by_role[role].claims
@@ -182,7 +182,7 @@ class KnownRoles:
         self._disown(role)
         return True
 
-    def erase(self, role: Role) -> None:
+    def erase(self, role: RoleId) -> None:
         """Forget a role of a process."""
         self.changes += 1
         del self.by_role[role]
@@ -191,7 +191,7 @@ class KnownRoles:
         _remove(self._by_incarnation, incarnation, process)
         self._disown(role)
 
-    def _disown(self, role: Role) -> None:
+    def _disown(self, role: RoleId) -> None:
         """See whether the process still says that the role is its own."""
         process, incarnation = role
         entry = self.by_role.get(role)

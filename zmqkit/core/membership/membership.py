@@ -34,7 +34,7 @@ from zmqkit.core.membership.known import (
     PEER,
     STATIC,
     KnownRoles,
-    Role,
+    RoleId,
     near_first,
 )
 from zmqkit.core.membership.neighbour import Life, Neighbour
@@ -145,7 +145,7 @@ class MembershipCore:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
         return self._unheard((record.process, record.incarnation), source, record.label)
 
-    def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
+    def _unheard(self, role: RoleId, source: str, label: str = "") -> list[Effect]:
         entry = self.roles.get(role)
         if entry is None or source not in entry.sources:
             return []
@@ -357,7 +357,7 @@ class MembershipCore:
             del self.neighbours[neighbour.process]
         return effects
 
-    def _erase(self, role: Role) -> list[Effect]:
+    def _erase(self, role: RoleId) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
         if role not in self.roles:
             return []  # its process was forgotten meanwhile

@@ -12,7 +12,7 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
 from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record, parse_url
-from zmqkit.node.directory import Listing, StaticPeer, listings, static_peers
+from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 
 RECORD = Record("orders", "service", 0xABCD1234 << 32, 7, ("127.0.0.1",), 5001, 5002)
 
