@@ -17,7 +17,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Tell
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.drivers.perform import Driver, Hooks, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
@@ -215,7 +215,7 @@ class Client(BoundClient):
         if self._driver is None:
             self._loop = loop
             self._driver = AioDriver(
-                Driver(self._core, self._place.open(), Hands(settle=self._settle)), loop
+                Driver(self._core, self._place.open(), Hooks(settle=self._settle)), loop
             )
             self._place.listen(self._hear)
         elif loop is not self._loop:

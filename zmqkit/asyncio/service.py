@@ -141,7 +141,7 @@ class Service:
             self._loop = asyncio.get_running_loop()
             link = self._place.open()
             self._core.about.update(self._place.about())
-            self._driver = AioDriver(Driver(self._core, link, self._runner.hands()), self._loop)
+            self._driver = AioDriver(Driver(self._core, link, self._runner.hooks()), self._loop)
             self._runner.begin(self._driver)
             self._place.announce()
 

@@ -16,15 +16,15 @@ from zmqkit.core.effects import Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import (
     Gap,
-    Hand,
     Message,
+    Prefetch,
     check_callback,
     check_reader,
     label_of,
@@ -61,8 +61,8 @@ class Subscriber:
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
         self._copy = copy
         self._on_gap = on_gap
-        self._hand = Hand()
-        self._core.held = self._hand.__len__
+        self._prefetch = Prefetch()
+        self._core.held = self._prefetch.__len__
         self._driver: AioDriver | None = None
         self._process = current_process()
         self._closing: asyncio.Future[int] | None = None
@@ -87,7 +87,7 @@ class Subscriber:
 
     async def __anext__(self) -> Message:
         while True:
-            for message in self._hand.messages:
+            for message in self._prefetch.messages:
                 return message
             if not await self._reach(inf):
                 raise StopAsyncIteration
@@ -95,11 +95,11 @@ class Subscriber:
     async def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
         until = end_of(timeout_s)
-        for message in self._hand.messages:
+        for message in self._prefetch.messages:
             return message
         self._usable()
         while await self._reach(until):
-            for message in self._hand.messages:
+            for message in self._prefetch.messages:
                 return message  # unless another reader was sooner
         return None
 
@@ -111,7 +111,7 @@ class Subscriber:
         until = end_of(timeout_s)
         self._usable()
         while True:
-            for message in self._hand.messages:
+            for message in self._prefetch.messages:
                 called = callback(message)
                 if called is not None and inspect.isawaitable(called):
                     await called
@@ -155,7 +155,7 @@ class Subscriber:
 
     def stats(self) -> dict[str, object]:
         """Counters; received = delivered + queued + dropped, always."""
-        return stats_of(self._core, self._hand)
+        return stats_of(self._core, self._prefetch)
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
         """Let go; gives how many messages nobody has read, which are dropped."""
@@ -172,7 +172,7 @@ class Subscriber:
         driver = self._driver
         if driver is None:
             return 0
-        in_hand = self._hand.drop()
+        in_hand = self._prefetch.drop()
         unread = self._core.queued + in_hand
         driver.driver.perform(self._core.close(in_hand))
         driver.soon()
@@ -198,20 +198,20 @@ class Subscriber:
         await self.close()
 
     async def _reach(self, until: float) -> bool:
-        """Take messages into the hand, waiting for some; false when there will be none."""
+        """Take messages ahead, waiting for some; false when there will be none."""
         while not (self._stopping or self._closing is not None):
             driver = self._usable()
             for publisher, topic, missing in self._core.gaps():
                 if self._on_gap is not None:
                     self._on_gap(Gap(topic, label_of(self._label, publisher), missing))
-            if len(self._hand):
+            if len(self._prefetch):
                 return True  # another task was sooner
             delivery, effects = self._core.take()
             if effects:
                 driver.perform(effects)
             if delivery is not None:
                 label = label_of(self._label, delivery.publisher)
-                self._hand.take(delivery, label, copy=self._copy)
+                self._prefetch.take(delivery, label, copy=self._copy)
                 return True
             if time.monotonic() >= until:
                 return False
@@ -236,7 +236,7 @@ class Subscriber:
                 Driver(
                     self._core,
                     self._place.open(),
-                    Hands(watch=self._place.watch),
+                    Hooks(watch=self._place.watch),
                     receive_all=self._core.receive_all,
                 ),
                 loop,

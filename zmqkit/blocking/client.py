@@ -14,7 +14,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
-from zmqkit.drivers.perform import Driver, Hands, log
+from zmqkit.drivers.perform import Driver, Hooks, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
 from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
@@ -100,11 +100,11 @@ class Client(BoundClient):
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
         self._place = LookingPlace("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
-        hands = Hands()
+        hooks = Hooks()
         self._driver = BlockingDriver(
-            Driver(self._core, self._place.open(), hands), pace=self._core.pace
+            Driver(self._core, self._place.open(), hooks), pace=self._core.pace
         )
-        hands.settle = self._driver.settle
+        hooks.settle = self._driver.settle
         self._closing = threading.Lock()
         self._closed = False
         if self._place.node is not None:

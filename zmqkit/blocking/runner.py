@@ -13,7 +13,7 @@ from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Request
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer
 from zmqkit.roles.handlers import Handler, Handlers, run_plain
@@ -47,9 +47,9 @@ class Runner:
         self._interrupted: list[tuple[Request, Answer]] = []
         self._may_lack = False
 
-    def hands(self) -> Hands:
+    def hooks(self) -> Hooks:
         """What the driver asks for."""
-        return Hands(handle=self._handle, advance=self._advance, abort=self._abort)
+        return Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
 
     def begin(self, driver: BlockingDriver, threads: int, name: str) -> None:
         """Work for this driver; with so many threads of a pool, or in those that serve."""

@@ -152,7 +152,7 @@ class Service:
                 return
             link = self._place.open()
             self._core.about.update(self._place.about())
-            self._driver = BlockingDriver(Driver(self._core, link, self._runner.hands()))
+            self._driver = BlockingDriver(Driver(self._core, link, self._runner.hooks()))
             threads = self._concurrency if self._concurrency > 1 else 0
             self._runner.begin(self._driver, threads, f"zmqkit-{self.name}")
             if self._place.node is not None:

@@ -14,15 +14,15 @@ from zmqkit.blocking.closing import is_too_late, keep, let_go
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.errors import UsageError
 from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import (
     Gap,
-    Hand,
     Message,
+    Prefetch,
     check_callback,
     check_reader,
     is_async,
@@ -60,13 +60,13 @@ class Subscriber:
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
         self._copy = copy
         self._on_gap = on_gap
-        self._hand = Hand()
-        self._core.held = self._hand.__len__
+        self._prefetch = Prefetch()
+        self._core.held = self._prefetch.__len__
         self._driver = BlockingDriver(
             Driver(
                 self._core,
                 self._place.open(),
-                Hands(watch=self._place.watch),
+                Hooks(watch=self._place.watch),
                 receive_all=self._core.receive_all,
             ),
             awake=False,
@@ -93,11 +93,11 @@ class Subscriber:
     def receive(self, timeout_s: float | None = None) -> Message | None:
         """The next message; None when none came in time, or after `stop`."""
         until = end_of(timeout_s)
-        for message in self._hand.messages:
+        for message in self._prefetch.messages:
             return message
         self._check_open()
         while self._reach(until):
-            for message in self._hand.messages:
+            for message in self._prefetch.messages:
                 return message  # unless another reader was sooner
         return None
 
@@ -114,7 +114,7 @@ class Subscriber:
         until = end_of(timeout_s)
         self._check_open()
         while True:
-            for message in self._hand.messages:
+            for message in self._prefetch.messages:
                 callback(message)
                 if self._stopping or time.monotonic() >= until:
                     break  # the rest is the next reader's
@@ -159,7 +159,7 @@ class Subscriber:
         """Counters; received = delivered + queued + dropped, always."""
         self._driver.process.check()
         with self._driver.lock:
-            return stats_of(self._core, self._hand)
+            return stats_of(self._core, self._prefetch)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Let go; gives how many messages nobody has read, which are dropped."""
@@ -174,7 +174,7 @@ class Subscriber:
             def close() -> list[Effect]:
                 nonlocal unread
                 self._closed = True
-                in_hand = self._hand.drop()
+                in_hand = self._prefetch.drop()
                 unread = self._core.queued + in_hand
                 return self._core.close(in_hand)
 
@@ -197,12 +197,12 @@ class Subscriber:
 
     def _hands(self) -> Iterator[Iterator[Message]]:
         while True:
-            yield self._hand.messages  # what one reader leaves there is the next one's
+            yield self._prefetch.messages  # what one reader leaves there is the next one's
             if not self._reach(inf):
                 return
 
     def _reach(self, until: float) -> bool:
-        """Take messages into the hand, waiting for some; false when there will be none."""
+        """Take messages ahead, waiting for some; false when there will be none."""
         driver = self._driver
         driver.process.check()
         while not (self._stopping or self._closed):
@@ -210,14 +210,14 @@ class Subscriber:
                 if self._closed:
                     break
                 gaps = self._core.gaps()
-                taken = bool(len(self._hand))  # by another reader
+                taken = bool(len(self._prefetch))  # by another reader
                 if not (taken or gaps):
                     delivery, effects = self._core.take()
                     if effects:
                         driver.command(effects, time.monotonic())
                     if delivery is not None:
                         publisher = label_of(self._label, delivery.publisher)
-                        self._hand.take(delivery, publisher, copy=self._copy)
+                        self._prefetch.take(delivery, publisher, copy=self._copy)
                         taken = True
             for publisher_of, topic, count in gaps:
                 if self._on_gap is not None:

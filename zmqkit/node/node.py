@@ -24,7 +24,7 @@ from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.errors import UsageError
 from zmqkit.limits import MembershipLimits
 from zmqkit.links.descriptors import check_spare
@@ -103,7 +103,7 @@ class Node:
             Driver(
                 self.core,
                 self._link,
-                Hands(tell=self._tell),
+                Hooks(tell=self._tell),
                 changed=self._changed,
                 receive_all=self._receive_all,
             ),

@@ -58,7 +58,7 @@ _Received.__name__ = _Received.__qualname__ = Message.__name__
 _Received.__doc__ = Message.__doc__
 
 
-class Hand:
+class Prefetch:
     """What a reader has taken from the inbox and was not given yet."""
 
     def __init__(self) -> None:
@@ -161,9 +161,9 @@ def publisher_rows(name: str, core: SubscriberCore) -> list[dict[str, object]]:
     ]
 
 
-def stats_of(core: SubscriberCore, hand: Hand) -> dict[str, object]:
-    """A subscriber's counters: what is in the hand is not delivered yet."""
-    stats, held = core.stats(), len(hand)
+def stats_of(core: SubscriberCore, prefetch: Prefetch) -> dict[str, object]:
+    """A subscriber's counters: what was taken ahead is not delivered yet."""
+    stats, held = core.stats(), len(prefetch)
     return {**stats, "delivered": core.delivered - held, "queued": core.queued + held}
 
 

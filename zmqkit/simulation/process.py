@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from zmqkit.core.effects import Core, Effect, Note, Tell
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
+from zmqkit.drivers.perform import Driver, Hooks, ReceiveAll
 from zmqkit.links.profile import Profile
 from zmqkit.model import Frames, PeerId, Reach, Record, parse_url
 from zmqkit.simulation.driver import SimulatedDriver
@@ -46,7 +46,7 @@ class Part:
         name: str,
         core: Core,
         profile: Profile,
-        hands: Hands,
+        hooks: Hooks,
         *,
         changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
         receive_all: ReceiveAll | None = None,
@@ -54,12 +54,12 @@ class Part:
         self.process = process
         self.name = name
         network = process.network
-        hands.note = self._note
+        hooks.note = self._note
         self.link = SimulatedLink(network, process.host, profile, self._wake, self.trace)
         driver = Driver(
             core,
             self.link,
-            hands,
+            hooks,
             changed=changed,
             receive_all=receive_all,
             clock=lambda: network.timeline.now,
@@ -86,13 +86,13 @@ class Control(Part):
 
     def __init__(self, process: Process, number: int) -> None:
         self.core = MembershipCore(number)
-        hands = Hands(tell=self._tell)
+        hooks = Hooks(tell=self._tell)
         super().__init__(
             process,
             "control",
             self.core,
             Profile.CONTROL,
-            hands,
+            hooks,
             changed=self._changed,
             receive_all=self._receive_all,
         )
@@ -151,9 +151,9 @@ class BoundRole(Role):
     """A role that others find: it listens where its record says."""
 
     def __init__(
-        self, process: Process, record: Record, core: RoleCore, profile: Profile, hands: Hands
+        self, process: Process, record: Record, core: RoleCore, profile: Profile, hooks: Hooks
     ) -> None:
-        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hands)
+        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hooks)
         self.record = record
         self.leaving = False
 
@@ -186,11 +186,11 @@ class SeekingRole(Role):
         core: SeekingCore,
         sought: tuple[str, str],
         profile: Profile,
-        hands: Hands,
+        hooks: Hooks,
         receive_all: ReceiveAll | None = None,
     ) -> None:
         """sought: the role of those it looks for, and their name or URL."""
-        super().__init__(process, name, core, profile, hands, receive_all=receive_all)
+        super().__init__(process, name, core, profile, hooks, receive_all=receive_all)
         self.role, self.target = sought
         self.key = self.target if "://" in self.target else key_of(*sought)
 
