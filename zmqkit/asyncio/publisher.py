@@ -20,7 +20,7 @@ from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, STALL_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
-from zmqkit.roles.places import BoundPlace, shown
+from zmqkit.roles.scheme import Binding, shown
 
 
 class Batch:
@@ -82,7 +82,7 @@ class Publisher:
     ) -> None:
         waits = check_policy(policy, stall_s)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        self._place = BoundPlace(
+        self._place = Binding(
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(self._place.incarnation, waits=waits, stall_s=stall_s)

@@ -18,7 +18,7 @@ from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
 from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
 from zmqkit.roles.handlers import Function, Handlers, end_of
-from zmqkit.roles.places import BoundPlace, shown
+from zmqkit.roles.scheme import Binding, shown
 
 AnyFunction = TypeVar("AnyFunction", bound=Function)
 
@@ -43,7 +43,7 @@ class Service:
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
             raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")
-        self._place = BoundPlace("service", name, bind, advertise, insecure=insecure)
+        self._place = Binding("service", name, bind, advertise, insecure=insecure)
         self._handlers = Handlers()
         self._core = ServiceCore(
             self._place.incarnation,

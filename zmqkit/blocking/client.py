@@ -17,7 +17,7 @@ from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hooks, log
 from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
-from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
+from zmqkit.roles.scheme import Lookup, draw_incarnation, shown
 
 
 class BoundClient:
@@ -98,7 +98,7 @@ class Client(BoundClient):
         insecure: bool | None = None,
     ) -> None:
         super().__init__(self, CallOptions(timeout_s=timeout_s, wait_s=wait_s))
-        self._place = LookingPlace("service", name, insecure=insecure)
+        self._place = Lookup("service", name, insecure=insecure)
         self._core = ClientCore(name, draw_incarnation())
         hooks = Hooks()
         self._driver = BlockingDriver(

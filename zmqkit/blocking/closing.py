@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.options import LEAVE_S
-from zmqkit.roles.places import acquire_node
+from zmqkit.roles.scheme import acquire_node
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node

@@ -19,7 +19,7 @@ from zmqkit.links.profile import Profile
 from zmqkit.options import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
-from zmqkit.roles.places import BoundPlace, release_node, shown
+from zmqkit.roles.scheme import Binding, release_node, shown
 
 
 class Batch:
@@ -80,7 +80,7 @@ class Publisher:
     ) -> None:
         waits = check_policy(policy, stall_s)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        self._place = BoundPlace(
+        self._place = Binding(
             "publisher", name, bind, advertise, insecure=insecure, profile=profile
         )
         self._core = PublisherCore(

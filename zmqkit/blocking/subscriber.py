@@ -31,7 +31,7 @@ from zmqkit.roles.messages import (
     publisher_rows,
     stats_of,
 )
-from zmqkit.roles.places import LookingPlace, draw_incarnation, release_node, shown
+from zmqkit.roles.scheme import Lookup, draw_incarnation, release_node, shown
 
 
 class Subscriber:
@@ -55,7 +55,7 @@ class Subscriber:
         insecure: bool | None = None,
     ) -> None:
         check_reader(latest, copy, on_gap)
-        self._place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
+        self._place = Lookup("publisher", name, insecure=insecure, profile=Profile.TOPICS)
         self._label = name_of(name)
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
         self._copy = copy

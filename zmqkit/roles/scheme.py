@@ -1,4 +1,8 @@
-"""Where roles stand among the others: their links, and how they are announced or look."""
+"""What a URL's scheme, or a name, means: a role's link, and how it is announced or looks.
+
+Nothing else knows schemes: `tcp` and names go through the node, `memory` stays in the process.
+Another layer underneath enters here.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +64,7 @@ def draw_incarnation() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
 
 
-class BoundPlace:
+class Binding:
     """Where a role listens and how it is announced: its link, address and record."""
 
     def __init__(
@@ -187,7 +191,7 @@ class BoundPlace:
             release_node(node)
 
 
-class LookingPlace:
+class Lookup:
     """Where a role looks for those of another kind: by name, or at a URL."""
 
     def __init__(
