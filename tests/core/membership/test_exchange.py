@@ -80,13 +80,13 @@ RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1", "fe80::1%eth0"), 5001,
 
 @pytest.mark.parametrize("source", ["mdns:lan", HELLO, STATIC])
 def test_what_is_known_at_first_hand_is_passed_on(source: str) -> None:
-    known = KnownRoles()
+    known = KnownRoles(MembershipLimits())
     known.learn(RECORD, source, 0.0)
     assert at_first_hand(known, 9).addresses == (THERE,)
 
 
 def test_what_a_third_party_told_is_not() -> None:
-    known = KnownRoles()
+    known = KnownRoles(MembershipLimits())
     known.learn(RECORD, PEER, 0.0)
     known.learn(RECORD, HELLO, 0.0)
     assert at_first_hand(known, 9).addresses == ()
@@ -95,7 +95,7 @@ def test_what_a_third_party_told_is_not() -> None:
 
 
 def test_a_process_with_another_role_has_another_revision() -> None:
-    known = KnownRoles()
+    known = KnownRoles(MembershipLimits())
     known.learn(RECORD, "mdns:lan", 0.0)
     before = at_first_hand(known, 9)
     known.learn(replace(RECORD, incarnation=0xB00), "mdns:lan", 0.0)
@@ -109,7 +109,7 @@ FIRST, SECOND = Contact(1, 1, (HERE, THERE)), Contact(2, 1, (HERE,))
 
 @pytest.fixture
 def registrations() -> Registrations:
-    return Registrations()
+    return Registrations(MembershipLimits())
 
 
 def test_all_are_told_of(registrations: Registrations) -> None:
@@ -180,7 +180,6 @@ def test_nobody_speaks_for_another(registrations: Registrations) -> None:
 # Referrals
 
 ONE, TWO = Contact(1, 1, (HERE,)), Contact(2, 1, (THERE,))
-NEAR = "127.0.0.1"
 
 
 @pytest.fixture
@@ -190,12 +189,12 @@ def refused() -> Counter[str]:
 
 @pytest.fixture
 def referrals(refused: Counter[str]) -> Referrals:
-    return Referrals(US, refused)
+    return Referrals(US, refused, MembershipLimits())
 
 
 def told(referrals: Referrals, *others: Contact, teller: int = TELLER) -> list[int]:
     """A peer on this machine tells of these."""
-    ended = referrals.told(teller, NEAR, list(others), 0.0)
+    ended = referrals.told(teller, Reach.LOCAL, list(others), 0.0)
     referrals.check()
     return ended
 
@@ -252,7 +251,7 @@ def test_elsewhere_is_asked_only_if_somebody_wants_to(referrals: Referrals) -> N
 def test_a_peer_elsewhere_knows_nothing_of_this_machine(
     referrals: Referrals, refused: Counter[str]
 ) -> None:
-    referrals.told(TELLER, "10.0.0.9", [Contact(1, 1, (HERE, THERE))], 0.0)
+    referrals.told(TELLER, Reach.PLAIN, [Contact(1, 1, (HERE, THERE))], 0.0)
     assert referrals.addresses(1, Reach.PLAIN) == {THERE} and refused == {"elsewhere": 1}
 
 

@@ -7,6 +7,7 @@ import pytest
 from zmqkit.core.membership.interests import EVERYBODY, Interests, key_of
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.seed import Seeds
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record, parse_url
 
 RECORD = Record("orders", "service", 0xA, 9, ("127.0.0.1",), 5000, 6000)
@@ -21,7 +22,7 @@ def seeds() -> Seeds:
 
 @pytest.fixture
 def interests(seeds: Seeds) -> Interests:
-    known = KnownRoles()
+    known = KnownRoles(MembershipLimits())
     known.learn(RECORD, "mdns", 0.0)
     return Interests(known, seeds)
 

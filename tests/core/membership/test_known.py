@@ -16,7 +16,7 @@ RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
 
 @pytest.fixture
 def known() -> KnownRoles:
-    return KnownRoles()
+    return KnownRoles(MembershipLimits())
 
 
 def test_what_was_heard_is_known_by_its_process(known: KnownRoles) -> None:

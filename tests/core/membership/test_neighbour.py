@@ -7,8 +7,10 @@ import math
 import pytest
 
 from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of, process_of
 from zmqkit.core.membership.offers import Offers
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address
 from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
 
@@ -19,7 +21,9 @@ FIRST, SECOND = peer_of(9), peer_of(9, 1)
 
 @pytest.fixture
 def neighbour() -> Neighbour:
-    return Neighbour(Offers(1), 9, addresses=[NEAR, FAR])
+    return Neighbour(
+        Offers(1, KnownRoles(MembershipLimits()), MembershipLimits()), 9, addresses=[NEAR, FAR]
+    )
 
 
 def test_addresses_are_tried_in_turn_and_told_apart(neighbour: Neighbour) -> None:

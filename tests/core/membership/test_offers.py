@@ -8,6 +8,7 @@ import pytest
 
 from tests.packets import read
 from zmqkit.core.effects import Send
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.offers import Offers
 from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record
@@ -24,9 +25,14 @@ def packet(meta: object) -> Packet:
     return wire.unpack(wire.pack(WELCOME, 9, 0, 0, encode(meta)))
 
 
+def made(limits: MembershipLimits) -> Offers:
+    """What a process tells that knows of no others."""
+    return Offers(9, KnownRoles(limits), limits)
+
+
 @pytest.fixture
 def offers() -> Offers:
-    offers = Offers(9)
+    offers = made(MembershipLimits())
     offers.control_ports |= {Reach.LOCAL: 5000, Reach.PLAIN: 5001}
     return offers
 
@@ -88,7 +94,7 @@ def test_of_a_publisher_nobody_is_told_for_it_did_so_itself(offers: Offers) -> N
 
 
 def test_those_who_called_last_are_told() -> None:
-    offers = Offers(9, limits=MembershipLimits(callers_max=2))
+    offers = made(MembershipLimits(callers_max=2))
     for peer in (b"\0a", b"\0b", b"\0a", b"\0c"):
         offers.pong(peer, packet([7]), 0.0, Reach.LOCAL)
     assert list(offers.callers) == [b"\0a", b"\0c"]

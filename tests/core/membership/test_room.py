@@ -10,12 +10,13 @@ from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbours import Neighbours
 from zmqkit.core.membership.room import Room
 from zmqkit.core.membership.seed import Seeds
+from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach
 
 
 @pytest.fixture
 def interests() -> Interests:
-    known = KnownRoles()
+    known = KnownRoles(MembershipLimits())
     known.learn(RECORD, "mdns", 0.0)
     return Interests(known, Seeds(US))
 

@@ -16,7 +16,7 @@ from math import inf
 
 from zmqkit.core.membership.known import ITS_LIST, PEER, KnownRoles
 from zmqkit.limits import MembershipLimits
-from zmqkit.model import Address, PeerId, Reach, reach_of
+from zmqkit.model import Address, PeerId, Reach
 from zmqkit.options import (
     HELLO_S,
     HELLO_S_MAX,
@@ -25,8 +25,6 @@ from zmqkit.options import (
     PROCESSES_MAX,
 )
 from zmqkit.wire.encoding import Malformed
-
-_DEFAULTS = MembershipLimits()
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,7 +128,7 @@ class Registrations:
     revision: changes whenever the answer to who is there does.
     """
 
-    def __init__(self, limits: MembershipLimits = _DEFAULTS) -> None:
+    def __init__(self, limits: MembershipLimits) -> None:
         self._limits = limits
         self.revision = 0
         self._by_peer: dict[PeerId, Registration] = {}  # the one silent for longest first
@@ -215,9 +213,7 @@ class Referral:
 class Referrals:
     """All that static peers tell of, by process; a few at a time are asked."""
 
-    def __init__(
-        self, us: int, refused: Counter[str], limits: MembershipLimits = _DEFAULTS
-    ) -> None:
+    def __init__(self, us: int, refused: Counter[str], limits: MembershipLimits) -> None:
         """refused: counts what was passed over, by the reason."""
         self._limits = limits
         self._us = us
@@ -230,16 +226,16 @@ class Referrals:
     def __contains__(self, process: object) -> bool:
         return process in self._by_process
 
-    def told(self, teller: int, host: str, others: list[Contact], now: float) -> list[int]:
+    def told(self, teller: int, reach: Reach, others: list[Contact], now: float) -> list[int]:
         """Take all that one process tells; gives those of whom nobody tells any more.
 
-        host: where it tells so. Of this machine it can know only if it is here as well.
+        reach: of its connection. Of this machine it can know only if it is here as well.
         """
         self._lost.pop(teller, None)
-        near = [each.seen_from(reach_of(host)) for each in others]
-        if near != others:
+        seen = [each.seen_from(reach) for each in others]
+        if seen != others:
             self._refused["elsewhere"] += 1
-        told = {each.process: each for each in near if each.process != self._us}
+        told = {each.process: each for each in seen if each.process != self._us}
         for process, contact in told.items():
             referral = self._by_process.get(process)
             if referral is None:

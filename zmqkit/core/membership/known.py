@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from zmqkit.limits import MembershipLimits
 from zmqkit.model import Address, Reach, Record
 
-_DEFAULTS = MembershipLimits()
-
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
 """Sources that count only while the process answers; discovery's records outlive it."""
@@ -101,7 +99,7 @@ class KnownRoles:
     that others who were said to have them count again.
     """
 
-    def __init__(self, limits: MembershipLimits = _DEFAULTS) -> None:
+    def __init__(self, limits: MembershipLimits) -> None:
         self._limits = limits
         self.changes = 0
         self.by_role: dict[RoleId, KnownRole] = {}

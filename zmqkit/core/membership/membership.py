@@ -429,12 +429,12 @@ class MembershipCore:
     def _welcomed(
         self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
     ) -> list[Effect]:
-        host = neighbour.attempts[peer].host
+        address = neighbour.attempts[peer]
         if directory.process != neighbour.process:  # its port belongs to another one now
             effects = neighbour.missed(peer, now)
             if not neighbour.attempts:
                 effects += self._gone(neighbour, now)
-            return effects + self._list(directory, host, HELLO, now)
+            return effects + self._list(directory, address.host, HELLO, now)
         effects = neighbour.answered_at(peer, now)
         self.neighbours.wake(neighbour)
         if peer != neighbour.peer:
@@ -442,9 +442,10 @@ class MembershipCore:
         neighbour.revision = directory.revision
         self._referrals.answered(neighbour.process, now)
         if neighbour.asks_others and directory.others is not None:
-            teller = neighbour.process
-            effects += self._untold(self._referrals.told(teller, host, directory.others, now))
-        return effects + self._list(directory, host, HELLO, now) + self._ask_around(now)
+            effects += self._untold(
+                self._referrals.told(neighbour.process, address.reach, directory.others, now)
+            )
+        return effects + self._list(directory, address.host, HELLO, now) + self._ask_around(now)
 
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
         """Believe what a process says of its own roles, as long as it is a neighbour."""

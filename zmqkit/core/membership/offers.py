@@ -20,8 +20,6 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 
-_DEFAULTS = MembershipLimits()
-
 
 class Offers:
     """The roles of one process, and what each of those who ask is told of them.
@@ -32,15 +30,10 @@ class Offers:
     for longest first.
     """
 
-    def __init__(
-        self,
-        process: int,
-        known: KnownRoles | None = None,
-        limits: MembershipLimits = _DEFAULTS,
-    ) -> None:
+    def __init__(self, process: int, known: KnownRoles, limits: MembershipLimits) -> None:
         self.limits = limits
         self.process = process
-        self._known = known or KnownRoles(limits)
+        self._known = known
         self.control_ports: dict[Reach, int] = {}
         self.hosts: tuple[str, ...] = ()
         self.registrations = Registrations(limits)
