@@ -141,11 +141,13 @@ class Node:
 
     def withdraw(self, incarnation: int) -> None:
         """Announce a role no longer; whoever asks this process still hears of it."""
-        self._post(self._withdraw, incarnation)
+        self._post(lambda: self._spawn(self._withdraw(incarnation)))
 
     def retract(self, incarnation: int) -> None:
         """Tell nobody of a role any more: those that used it learn that it is gone."""
-        self._post(self._retract, incarnation)
+        self._post(
+            lambda: self._driver.perform(self.core.retract(incarnation, time.monotonic()))
+        )
 
     def want(
         self, key: str, on_news: OnNews, *, role: str, reach: Reach, url: Url | None = None
@@ -247,16 +249,10 @@ class Node:
                 port = self.core.offers.control_ports[within]
                 await self._engines[within].announce(replace(record, control_port=port))
 
-    def _withdraw(self, incarnation: int) -> None:
-        self._spawn(self._withdraw_by(incarnation))
-
-    async def _withdraw_by(self, incarnation: int) -> None:
+    async def _withdraw(self, incarnation: int) -> None:
         async with self._discovering:
             for engine in self._engines.values():
                 await engine.withdraw(incarnation)
-
-    def _retract(self, incarnation: int) -> None:
-        self._driver.perform(self.core.retract(incarnation, time.monotonic()))
 
     def _want(
         self, key: str, on_news: OnNews, role: str, reach: Reach, url: Url | None

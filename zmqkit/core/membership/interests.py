@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from math import inf
-
 from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.model import Reach
-from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
 
 EVERYBODY = "*/*"
 """The key of those who want to know about every role of every name."""
@@ -20,12 +15,6 @@ EVERYBODY = "*/*"
 def key_of(role: str, name: str) -> str:
     """The key under which the instances of a name are wanted."""
     return f"{role}/{name}"
-
-
-def limit_of(key: str) -> float:
-    """How many processes those who want a key use at once."""
-    limits = {"service": INSTANCES_MAX, "publisher": PUBLISHERS_MAX}
-    return limits.get(key.partition("/")[0], inf)
 
 
 class Interests:
@@ -39,7 +28,6 @@ class Interests:
         self._seeds = seeds
         self._reaches: dict[str, list[Reach]] = {}
         self.changes = 0
-        self._full: set[str] = set()
 
     def __contains__(self, key: object) -> bool:
         return key in self._reaches
@@ -82,25 +70,11 @@ class Interests:
 
     def reaches(self, process: int) -> list[Reach]:
         """For each who wants a role of the process, how far it reaches."""
-        return [reach for key in self._of(process) for reach in self._reaches[key]]
+        return [reach for key in self.keys_of(process) for reach in self._reaches[key]]
 
-    def has_room(self, process: int, neighbours: Iterable[Neighbour]) -> bool:
-        """Whether anybody who wants a role of the process wants more than these neighbours."""
-        open = self._of(process).keys() - self._full
-        if not open or any(limit_of(key) == inf for key in open):
-            return bool(open)
-        up = (each.process for each in neighbours if each.is_up)
-        counts = Counter(key for each in up for key in self._of(each))
-        self._full.update(key for key in open if counts[key] >= limit_of(key))
-        return not open <= self._full
-
-    def _of(self, process: int) -> dict[str, None]:
+    def keys_of(self, process: int) -> dict[str, None]:
         """The keys under which somebody wants a role of the process."""
         return {key: None for i in self._known.of(process) for key in self.keys(process, i)}
-
-    def recount(self) -> None:
-        """Neighbours are not what they were: count anew."""
-        self._full.clear()
 
     def found(self, neighbour: Neighbour) -> list[Effect]:
         """Tell of each role that answers, and that its readers do not know of, or not there."""
