@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from zmqkit.core.effects import Effect, Send
+from zmqkit.limits import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
-from zmqkit.options import CREDIT, PRIORITY, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.streams import item_columns, stream_columns

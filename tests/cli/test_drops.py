@@ -11,7 +11,7 @@ import pytest
 
 import zmqkit
 from zmqkit.cli.drops import Drops
-from zmqkit.options import QUEUE_MESSAGES
+from zmqkit.limits import QUEUE_MESSAGES
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 LIMIT_S = 10.0

@@ -20,8 +20,8 @@ from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import QUEUE_MESSAGES
 from zmqkit.model import EVERY_PEER, Frames, Reach, Record
-from zmqkit.options import QUEUE_MESSAGES
 from zmqkit.simulation.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from zmqkit.core.pace import Pace
-from zmqkit.options import FOLLOW_S, FOLLOW_STREAK, HOLD_S
+from zmqkit.limits import FOLLOW_S, FOLLOW_STREAK, HOLD_S
 
 CLOSELY_S = FOLLOW_S / 2
 

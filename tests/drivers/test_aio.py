@@ -16,11 +16,11 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Driver, Hooks
+from zmqkit.limits import FOLLOW_STREAK
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import FOLLOW_STREAK
 from zmqkit.wire import publication
 
 BOUND_S = 20.0

@@ -12,8 +12,8 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.busypoll import BusyPoll
 from zmqkit.drivers.perform import Driver
+from zmqkit.limits import BUSY_POLL_S, CROWDED_S, SHARED_S
 from zmqkit.links.memory import MemoryLink
-from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
 
 
 def wait(busy: BusyPoll, seconds: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 from zmqkit.drivers import busypoll, processors
 from zmqkit.drivers.busypoll import BusyPoll
 from zmqkit.drivers.processors import quota
-from zmqkit.options import BUSY_POLL_S
+from zmqkit.limits import BUSY_POLL_S
 
 CGROUP = "/sys/fs/cgroup"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from zmqkit.limits import CREDIT
 from zmqkit.links.profile import Profile
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import CREDIT
 from zmqkit.simulation.link import SimulatedLink
 from zmqkit.simulation.network import Host, Network, Weather
 from zmqkit.simulation.timeline import Timeline

@@ -17,12 +17,12 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Connect, Send
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import ConfigError
+from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.node import node as node_module
 from zmqkit.node.node import acquire, release
-from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
 
 
 @contextmanager

@@ -11,12 +11,12 @@ import pytest
 import zmq
 
 from tests.links.stepping import SteppingLink, network
+from zmqkit.limits import CREDIT, CREDIT_PACKETS
 from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import CREDIT, CREDIT_PACKETS
 
 BOUND_S = 20.0
 PACKETS, BYTES = 256, 4 << 20

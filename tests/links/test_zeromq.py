@@ -17,11 +17,11 @@ import pytest
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.limits import CREDIT, PACKET_BYTES_MAX
 from zmqkit.links import zeromq
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId, Reach
-from zmqkit.options import CREDIT, PACKET_BYTES_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 20.0

@@ -13,14 +13,14 @@ import zmq
 
 from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.interests import key_of
+from zmqkit.environment import Environment
 from zmqkit.errors import ConfigError, UsageError
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import LOOK_S, MembershipLimits
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import Reach, Record
 from zmqkit.node import node as node_module
 from zmqkit.node.node import Node
-from zmqkit.options import LOOK_S, Environment
 
 KEY = key_of("service", "orders")
 BOUND_S = 10.0

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from zmqkit.environment import Environment, read_environment, read_peers
 from zmqkit.errors import ConfigError
+from zmqkit.limits import PEERS_BYTES_MAX, PEERS_MAX
 from zmqkit.node.peers import Peers
-from zmqkit.options import PEERS_BYTES_MAX, PEERS_MAX, Environment, read_environment, read_peers
 
 
 def endpoints(peers: Peers) -> list[str]:

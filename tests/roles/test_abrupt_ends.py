@@ -15,7 +15,7 @@ import zmqkit
 import zmqkit.asyncio
 from tests.roles.fakes import FakeClient
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import STREAM_ITEMS
+from zmqkit.limits import STREAM_ITEMS
 from zmqkit.wire import packet as wire
 from zmqkit.wire import streams
 from zmqkit.wire.encoding import encode

@@ -20,7 +20,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, STEP_S, Kit, Started, until
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK
 
 pytestmark = [pytest.mark.usefixtures("node"), pytest.mark.slow]
 

@@ -12,8 +12,7 @@ import pytest
 import zmqkit
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.limits import ClientLimits
-from zmqkit.options import CREDIT
+from zmqkit.limits import CREDIT, ClientLimits
 from zmqkit.wire import packet as wire
 
 pytestmark = pytest.mark.usefixtures("node")

@@ -13,7 +13,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, GATHER_MESSAGES, QUEUE_MESSAGES
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, GATHER_MESSAGES, QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
 

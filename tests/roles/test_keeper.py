@@ -10,7 +10,7 @@ import pytest
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.blocking import runner
-from zmqkit.options import TURN_MESSAGES
+from zmqkit.limits import TURN_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 

@@ -8,7 +8,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import Kit
-from zmqkit.options import RAW_BYTES_MIN
+from zmqkit.limits import RAW_BYTES_MIN
 
 pytestmark = pytest.mark.usefixtures("node")
 

@@ -11,7 +11,7 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.roles.watched import ENOUGH, FOREVER, Watched, count
-from zmqkit.options import STREAM_ITEMS
+from zmqkit.limits import STREAM_ITEMS
 
 pytestmark = pytest.mark.usefixtures("node")
 

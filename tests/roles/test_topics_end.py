@@ -6,7 +6,7 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import QUEUE_MESSAGES
+from zmqkit.limits import QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
 

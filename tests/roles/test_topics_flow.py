@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.options import BATCH_BYTES, GATHER_MESSAGES, QUEUE_BYTES, QUEUE_MESSAGES
+from zmqkit.limits import BATCH_BYTES, GATHER_MESSAGES, QUEUE_BYTES, QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
 

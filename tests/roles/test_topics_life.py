@@ -16,7 +16,7 @@ import zmqkit.asyncio
 from tests.naming import shown
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.roles.test_lifetime import in_child
-from zmqkit.options import QUEUE_MESSAGES
+from zmqkit.limits import QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import zmqkit
-from zmqkit.options import STREAM_ITEMS
+from zmqkit.limits import STREAM_ITEMS
 
 ENOUGH = 5 * STREAM_ITEMS
 FOREVER = 10**9

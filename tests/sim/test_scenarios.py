@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from zmqkit.errors import Busy, CallTimeout, PeerError, PeerLost
-from zmqkit.options import EVASIVE_S, FORGET_CLIENT_S
+from zmqkit.limits import EVASIVE_S, FORGET_CLIENT_S
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.feed import Reception
 from zmqkit.simulation.network import Weather

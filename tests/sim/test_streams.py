@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from zmqkit.errors import PeerLost
-from zmqkit.options import FORGET_CLIENT_S
+from zmqkit.limits import FORGET_CLIENT_S
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.network import Weather
 from zmqkit.simulation.oracle import Called

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zmqkit.options import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
+from zmqkit.limits import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import Malformed
 

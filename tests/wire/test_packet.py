@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmqkit.errors import UsageError
+from zmqkit.limits import BODY_BYTES_MAX, COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.simulation.garbage import lie, noise, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmqkit.errors import UsageError
+from zmqkit.limits import BODY_BYTES_MAX, TOPIC_BYTES_MAX
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, TOPIC_BYTES_MAX
 from zmqkit.simulation.garbage import lie, noise, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication

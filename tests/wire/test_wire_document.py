@@ -20,9 +20,7 @@ from zmqkit.core.calls.outcome import (
 )
 from zmqkit.core.membership.directory import read_directory, read_registration
 from zmqkit.core.membership.exchange import rows_of
-from zmqkit.limits import ClientLimits
-from zmqkit.model import LOOPBACK
-from zmqkit.options import (
+from zmqkit.limits import (
     COMPRESS_BYTES_MIN,
     CREDIT,
     PLACES_MAX,
@@ -32,7 +30,9 @@ from zmqkit.options import (
     STREAM_ITEMS,
     STREAMS_MAX,
     WAITING_CALLS_MAX,
+    ClientLimits,
 )
+from zmqkit.model import LOOPBACK
 from zmqkit.wire import announcement, streams
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress

@@ -19,7 +19,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hooks, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
 from zmqkit.roles.scheme import Lookup, draw_incarnation, shown
 

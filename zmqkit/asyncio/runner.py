@@ -14,7 +14,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Request
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Hooks
-from zmqkit.options import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
+from zmqkit.limits import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer, failed
 from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
 from zmqkit.roles.streams import (

@@ -16,7 +16,7 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
+from zmqkit.limits import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
 from zmqkit.roles.handlers import Function, Handlers, end_of
 from zmqkit.roles.scheme import Binding, shown
 

@@ -18,8 +18,8 @@ from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.errors import UsageError
+from zmqkit.limits import CLOSE_S
 from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import (
     Gap,

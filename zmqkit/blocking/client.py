@@ -15,7 +15,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hooks, log
-from zmqkit.options import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, end_of, instance_rows
 from zmqkit.roles.scheme import Lookup, draw_incarnation, shown
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.options import LEAVE_S
+from zmqkit.limits import LEAVE_S
 from zmqkit.roles.scheme import acquire_node
 
 if TYPE_CHECKING:

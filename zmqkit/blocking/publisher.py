@@ -15,8 +15,8 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
+from zmqkit.limits import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
 from zmqkit.roles.scheme import Binding, release_node, shown

@@ -14,7 +14,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Request
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Hooks
-from zmqkit.options import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
+from zmqkit.limits import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer
 from zmqkit.roles.handlers import Handler, Handlers, run_plain
 from zmqkit.roles.streams import close_generator, is_value, next_value

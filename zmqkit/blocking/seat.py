@@ -6,7 +6,7 @@ import threading
 import time
 from math import inf
 
-from zmqkit.options import REST_S_MAX
+from zmqkit.limits import REST_S_MAX
 
 
 class Seat:

@@ -17,7 +17,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError
-from zmqkit.options import CLOSE_S, LEAVE_S
+from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import Function, Handlers, end_of
 from zmqkit.roles.scheme import Binding, shown
 

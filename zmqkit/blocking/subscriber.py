@@ -16,8 +16,8 @@ from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.errors import UsageError
+from zmqkit.limits import CLOSE_S
 from zmqkit.links.profile import Profile
-from zmqkit.options import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import (
     Gap,

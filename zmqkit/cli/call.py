@@ -15,7 +15,7 @@ from zmqkit.cli.numeric import Number
 from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
 from zmqkit.cli.stdin import standard_input
-from zmqkit.options import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
+from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 
 _ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
 """How a token begins that is not an unknown option: -5 is a number, -vv a known one."""

@@ -16,10 +16,10 @@ from zmqkit.cli.searched import searched
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
+from zmqkit.limits import WAIT_S_MAX
 from zmqkit.node import node as nodes
 from zmqkit.node.listings import Listing, StaticPeer
 from zmqkit.node.node import Node
-from zmqkit.options import WAIT_S_MAX
 
 WAIT_S = 1.0
 

@@ -14,8 +14,8 @@ from zmqkit.cli.call import Values, parse
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json
 from zmqkit.cli.stdin import standard_input
+from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
-from zmqkit.options import WAIT_S
 from zmqkit.roles.messages import Policy
 from zmqkit.wire.publication import check_topic
 

@@ -19,8 +19,8 @@ from zmqkit.cli.stdin import standard_input
 from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
 from zmqkit.errors import UsageError
+from zmqkit.limits import CONCURRENCY_ASYNCIO
 from zmqkit.model import Reach, parse_url
-from zmqkit.options import CONCURRENCY_ASYNCIO
 
 DRAIN_S = 10.0
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from zmqkit.options import PRIORITY_MAX
+from zmqkit.limits import PRIORITY_MAX
 
 Item = TypeVar("Item")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from math import inf
 
-from zmqkit.options import FOLLOW_S, FOLLOW_STREAK, HOLD_S
+from zmqkit.limits import FOLLOW_S, FOLLOW_STREAK, HOLD_S
 
 
 class Pace:

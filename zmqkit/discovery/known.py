@@ -12,8 +12,8 @@ from zeroconf.asyncio import AsyncServiceInfo
 
 from zmqkit.discovery.addresses import Here, reachable
 from zmqkit.discovery.sieve import TYPE, is_instance
+from zmqkit.limits import RECORDS_MAX
 from zmqkit.model import Reach, Record
-from zmqkit.options import RECORDS_MAX
 from zmqkit.wire.announcement import decode
 
 OnEvent = Callable[[str, Mapping[str, object]], None]

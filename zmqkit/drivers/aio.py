@@ -14,7 +14,7 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.options import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
+from zmqkit.limits import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
 
 
 class AioDriver:

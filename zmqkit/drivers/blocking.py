@@ -26,7 +26,7 @@ from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
-from zmqkit.options import REST_S_MAX
+from zmqkit.limits import REST_S_MAX
 
 _POSTS = 64
 _REST_MS_MAX = int(REST_S_MAX * 1000)

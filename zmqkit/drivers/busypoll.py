@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 
 from zmqkit.drivers.processors import bound, processors
-from zmqkit.options import BUSY_POLL_S, CROWDED_S, SHARED_S
+from zmqkit.limits import BUSY_POLL_S, CROWDED_S, SHARED_S
 
 give_way: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 """Let other threads have the processor and the interpreter first."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from zmqkit.drivers.fork import current_process
-from zmqkit.options import CLOSE_S, HOLD_S
+from zmqkit.limits import CLOSE_S, HOLD_S
 
 
 class Flusher:

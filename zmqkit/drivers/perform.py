@@ -25,9 +25,9 @@ from zmqkit.core.effects import (
     Watch,
 )
 from zmqkit.errors import ConfigError
+from zmqkit.limits import DRAIN_BYTES, DRAIN_PACKETS
 from zmqkit.links import Link
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import DRAIN_BYTES, DRAIN_PACKETS
 
 log = logging.getLogger("zmqkit")
 

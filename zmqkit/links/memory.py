@@ -10,8 +10,8 @@ from collections.abc import Callable
 from math import inf
 
 from zmqkit.errors import AddressTaken
+from zmqkit.limits import CREDIT, TOPIC_BYTES_MAX
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach
-from zmqkit.options import CREDIT, TOPIC_BYTES_MAX
 
 _lock = threading.Lock()
 _bound: dict[str, MemoryLink] = {}

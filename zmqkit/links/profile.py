@@ -6,7 +6,7 @@ from enum import Enum
 
 import zmq
 
-from zmqkit.options import CREDIT, CREDIT_PACKETS, PACKET_BYTES_MAX
+from zmqkit.limits import CREDIT, CREDIT_PACKETS, PACKET_BYTES_MAX
 
 _SEND_BUFFER_BYTES = 208 << 10
 """What TCP keeps of a stream of packets. Left to itself Linux lets it grow to megabytes, which

@@ -13,10 +13,10 @@ from typing import Any
 import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.limits import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import KINDS, Profile, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach, reach_of_endpoint
-from zmqkit.options import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.wire.encoding import is_unchanging
 
 # Plain integers: combining pyzmq's enums costs more than sending does.

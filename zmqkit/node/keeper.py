@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.options import KEEPER_S, KEEPER_S_MAX
+from zmqkit.limits import KEEPER_S, KEEPER_S_MAX
 
 
 @dataclass(slots=True, eq=False)

@@ -25,8 +25,9 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.perform import Driver, Hooks
+from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import LINGER_S, LOOK_S, NODE_DESCRIPTORS, MembershipLimits, connections_max
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
@@ -43,14 +44,6 @@ from zmqkit.model import (
 from zmqkit.node.keeper import Keeper
 from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
-from zmqkit.options import (
-    LINGER_S,
-    LOOK_S,
-    NODE_DESCRIPTORS,
-    Environment,
-    connections_max,
-    read_environment,
-)
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns

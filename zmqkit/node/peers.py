@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 
+from zmqkit.environment import Environment, read_peers
 from zmqkit.errors import ConfigError
+from zmqkit.limits import PEERS_BYTES_MAX
 from zmqkit.model import Address, Reach, Url, parse_url
-from zmqkit.options import PEERS_BYTES_MAX, Environment, read_peers
 
 log = logging.getLogger("zmqkit")
 

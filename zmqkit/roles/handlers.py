@@ -16,7 +16,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
-from zmqkit.options import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
+from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
 from zmqkit.roles.failures import failed
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import REPLY, request_body

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.interests import key_of
+from zmqkit.environment import check_reach
 from zmqkit.errors import ConfigError, UsageError
+from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
 from zmqkit.links import Link, memory
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
@@ -28,7 +30,6 @@ from zmqkit.model import (
     parse_url,
     reach_of,
 )
-from zmqkit.options import NODE_DESCRIPTORS, ROLE_DESCRIPTORS, check_reach
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node, OnNews

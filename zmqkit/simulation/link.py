@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 
 from zmqkit.errors import AddressTaken
+from zmqkit.limits import CREDIT_PACKETS
 from zmqkit.links.profile import Profile
 from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
-from zmqkit.options import CREDIT_PACKETS
 from zmqkit.simulation.diary import summary, told
 from zmqkit.simulation.network import Arrival, Dialer, Host, Listener, Network
 from zmqkit.simulation.subscriptions import TopicDialer, TopicListener

@@ -31,7 +31,7 @@ from zmqkit.errors import (
     RemoteError,
     ZmqkitError,
 )
-from zmqkit.options import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
+from zmqkit.limits import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
 from zmqkit.simulation.timeline import Timeline

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from zmqkit.errors import QueueFull
-from zmqkit.options import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
+from zmqkit.limits import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.feed import Reception
 from zmqkit.simulation.garbage import inject

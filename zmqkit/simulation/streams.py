@@ -16,7 +16,7 @@ from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
-from zmqkit.options import RAW_BYTES_MIN
+from zmqkit.limits import RAW_BYTES_MIN
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
 

@@ -14,7 +14,7 @@ from math import inf
 
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.subscriber import Gap
-from zmqkit.options import STALL_S
+from zmqkit.limits import STALL_S
 from zmqkit.simulation.oracle import SLACK_S, expect
 from zmqkit.simulation.timeline import Timeline
 from zmqkit.simulation.topics import PublisherRole, SubscriberRole

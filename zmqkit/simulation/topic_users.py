@@ -8,7 +8,7 @@ from random import Random
 
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.options import STALL_S
+from zmqkit.limits import STALL_S
 from zmqkit.simulation.oracle import expect
 from zmqkit.simulation.process import Process
 from zmqkit.simulation.topic_oracle import TopicOracle

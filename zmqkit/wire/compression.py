@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import lz4.block
 
-from zmqkit.options import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
+from zmqkit.limits import COMPRESS_BYTES_MIN, PACKET_BYTES_MAX
 from zmqkit.wire.encoding import Buffer, Malformed
 
 _SIZE_BYTES = 4

@@ -24,8 +24,8 @@ from struct import Struct
 from typing import cast
 
 from zmqkit.errors import UsageError
+from zmqkit.limits import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, PACKET_BYTES_MAX, PRIORITY_MAX
 from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import (
     SCALARS,

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zmqkit.errors import UsageError
+from zmqkit.limits import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
 from zmqkit.model import Frames
-from zmqkit.options import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode, shorten
 from zmqkit.wire.packet import Packet

@@ -9,8 +9,7 @@ from zmqkit.core.calls.answers import CANCELLED, DONE, Outbox, packets, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.dispatch.windows import Windows
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import BATCH_BYTES
+from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY, reply_columns
 

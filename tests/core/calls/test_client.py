@@ -14,8 +14,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.effects import Disconnect, News, Note, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoService, QueueFull, RemoteError
-from zmqkit.limits import ClientLimits
-from zmqkit.options import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES
+from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES, ClientLimits
 from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REQUEST, request_body
 
 BODY = request_body("add", 4, None, (), {})

@@ -10,7 +10,7 @@ from tests.packets import sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, News, Send
-from zmqkit.options import LINGER_S
+from zmqkit.limits import LINGER_S
 from zmqkit.wire.packet import CANCEL, request_body
 
 A, B = 0xA, 0xB

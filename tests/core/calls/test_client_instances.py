@@ -11,8 +11,7 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED, RECALLED
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
-from zmqkit.limits import ClientLimits
-from zmqkit.options import HELLO_S, PING_S
+from zmqkit.limits import HELLO_S, PING_S, ClientLimits
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack, reply_columns
 

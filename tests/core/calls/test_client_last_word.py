@@ -11,9 +11,8 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import LEAVING
 from zmqkit.core.effects import Connect, Disconnect, News, Send
 from zmqkit.errors import Busy, CallTimeout, PeerLost
-from zmqkit.limits import ClientLimits
+from zmqkit.limits import LINGER_S_MAX, PING_S, ClientLimits
 from zmqkit.model import Frames
-from zmqkit.options import LINGER_S_MAX, PING_S
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, REQUEST, pack
 

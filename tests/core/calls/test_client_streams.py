@@ -12,8 +12,8 @@ from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.core.effects import Effect, News, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoMethod, PeerLost, RemoteError
+from zmqkit.limits import PING_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
-from zmqkit.options import PING_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import CANCEL, GRANT, ITEM, STREAM, pack, request_body
 from zmqkit.wire.streams import item_columns

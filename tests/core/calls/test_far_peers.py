@@ -12,8 +12,8 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, News, Send
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import COMPRESS_BYTES_MIN, QUEUE_BYTES
 from zmqkit.model import Frames, Reach, reach_of_endpoint
-from zmqkit.options import COMPRESS_BYTES_MIN, QUEUE_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode

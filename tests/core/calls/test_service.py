@@ -24,9 +24,8 @@ from zmqkit.core.calls.outcome import RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
-from zmqkit.limits import ServiceLimits
+from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits
 from zmqkit.model import Frames
-from zmqkit.options import CREDIT, FORGET_CLIENT_S
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, ERROR, PONG, REPLY, SEQUENCE_MAX, WELCOME, pack, unpack
 

@@ -12,8 +12,7 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note, Request, Send
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import CREDIT, FORGET_CLIENT_S
+from zmqkit.limits import CREDIT, FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import END, ERROR, ITEM, REPLY, error_rows, reply_rows, unpack
 from zmqkit.wire.streams import end_rows, item_rows

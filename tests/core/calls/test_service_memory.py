@@ -20,8 +20,7 @@ from tests.packets import read, sent
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import FORGET_CLIENT_S
+from zmqkit.limits import FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import PING, REPLY, pack
 

@@ -12,9 +12,8 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.calls.stream import StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Send
-from zmqkit.limits import ServiceLimits
+from zmqkit.limits import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS, ServiceLimits
 from zmqkit.model import Frames
-from zmqkit.options import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, END, ERROR, HELLO, ITEM, PONG, REPLY, pack
 

@@ -13,7 +13,7 @@ from zmqkit.core.dispatch.connections import (
     Event,
     State,
 )
-from zmqkit.options import HELLO_S, HELLO_S_MAX
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 
 WHERE = "tcp://127.0.0.1:5000"
 

@@ -9,7 +9,7 @@ import pytest
 from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.options import PING_S
+from zmqkit.limits import PING_S
 from zmqkit.wire.packet import REQUEST
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.options import BATCH_BYTES
+from zmqkit.limits import BATCH_BYTES
 from zmqkit.wire.packet import NOTIFY, REQUEST
 
 

@@ -9,8 +9,7 @@ import pytest
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Request
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import FORGET_CLIENT_S
+from zmqkit.limits import FORGET_CLIENT_S, ServiceLimits
 from zmqkit.wire.packet import REPLY
 
 

@@ -19,9 +19,15 @@ from zmqkit.core.membership.exchange import (
     rows_of,
 )
 from zmqkit.core.membership.known import HELLO, PEER, STATIC, KnownRoles
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import (
+    HELLO_S,
+    HELLO_S_MAX,
+    PLACES_MAX,
+    PROCESSES_MAX,
+    REGISTERED_S,
+    MembershipLimits,
+)
 from zmqkit.model import Address, Reach, Record
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PLACES_MAX, PROCESSES_MAX, REGISTERED_S
 from zmqkit.wire.encoding import Malformed
 
 US, TELLER, OTHER_TELLER = 99, 7, 8

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from zmqkit.core.membership.known import HELLO, STATIC, KnownRoles, near_first
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import CLAIMS_MAX, RIVALS_MAX, MembershipLimits
 from zmqkit.model import Address, Reach, Record
-from zmqkit.options import CLAIMS_MAX, RIVALS_MAX
 
 RECORD = Record("orders", "service", 0xA, 9, ("10.0.0.1",), 5000, 6000)
 

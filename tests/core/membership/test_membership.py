@@ -27,15 +27,8 @@ from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.limits import EVASIVE_S, GONE_S, HELLO_S, PING_S, RETRY_S_MAX, UNLISTED_S
 from zmqkit.model import Reach
-from zmqkit.options import (
-    EVASIVE_S,
-    GONE_S,
-    HELLO_S,
-    PING_S,
-    RETRY_S_MAX,
-    UNLISTED_S,
-)
 from zmqkit.wire.packet import HELLO, PING
 
 

@@ -12,8 +12,8 @@ from zmqkit.core.effects import Connect, Disconnect, News, Tell
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of
+from zmqkit.limits import EVASIVE_S, GONE_S, HELLO_S, PING_S, RACE_MAX, RACE_S
 from zmqkit.model import Reach, Record
-from zmqkit.options import EVASIVE_S, GONE_S, HELLO_S, PING_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO, PING
 
 US, THEM, OTHERS = 1, 9, 8

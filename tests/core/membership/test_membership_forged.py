@@ -22,8 +22,8 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
+from zmqkit.limits import CLAIMS_MAX, GONE_S, RIVALS_MAX
 from zmqkit.model import Reach, Record
-from zmqkit.options import CLAIMS_MAX, GONE_S, RIVALS_MAX
 
 HONEST = RECORD
 DEAD = 1

@@ -12,9 +12,8 @@ from zmqkit.core.effects import Connect, Disconnect, Effect
 from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import EVASIVE_S, INSTANCES_MAX, PING_S, MembershipLimits, connections_max
 from zmqkit.model import Reach, Record
-from zmqkit.options import EVASIVE_S, INSTANCES_MAX, PING_S, connections_max
 
 MANY = 250
 FIRST = 1000

@@ -14,9 +14,16 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, News
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import (
+    GONE_S,
+    GREET_S,
+    GREET_S_MAX,
+    HELLO_S,
+    REFERRAL_S,
+    REGISTERED_S,
+    MembershipLimits,
+)
 from zmqkit.model import Reach, Record, parse_url, reach_of_endpoint
-from zmqkit.options import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, REFERRAL_S, REGISTERED_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 US, SHARED, THEM = 1, 7, 9

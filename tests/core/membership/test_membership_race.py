@@ -12,8 +12,8 @@ from zmqkit.core.effects import Connect, Disconnect, News, Tell
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
+from zmqkit.limits import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.model import Reach, Record
-from zmqkit.options import GONE_S, HELLO_S, RACE_MAX, RACE_S
 from zmqkit.wire.packet import HELLO
 
 US, THEM, OTHERS = 1, 9, 8

@@ -21,8 +21,8 @@ from tests.core.membership.neighbours import (
 )
 from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.limits import HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.model import Reach, parse_url
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PING_S
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 URL = f"{HERE}/orders"

@@ -10,9 +10,8 @@ from zmqkit.core.effects import Connect, Disconnect
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of, process_of
 from zmqkit.core.membership.offers import Offers
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX, MembershipLimits
 from zmqkit.model import Address
-from zmqkit.options import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
 
 NEAR, FAR = Address("127.0.0.1", 5000), Address("fe80::1%eth0", 5000)
 NEW = Address("10.0.0.1", 5000)

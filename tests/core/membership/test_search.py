@@ -10,8 +10,8 @@ from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.limits import EXPLAIN_S
 from zmqkit.model import Reach
-from zmqkit.options import EXPLAIN_S
 
 FAR = replace(RECORD, addresses=("10.0.0.1",))
 NEWS = replace(RECORD, role="publisher")

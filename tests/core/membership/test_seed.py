@@ -10,8 +10,8 @@ from tests.packets import read
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory
 from zmqkit.core.membership.seed import Seed, Seeds
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import parse_url
-from zmqkit.options import HELLO_S, HELLO_S_MAX
 from zmqkit.wire.packet import HELLO
 
 URL = parse_url("tcp://127.0.0.1:5000/orders")

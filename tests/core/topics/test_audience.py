@@ -8,7 +8,7 @@ import pytest
 
 from zmqkit.core.topics import audience as audience_module
 from zmqkit.core.topics.audience import MESSAGE_LOAD, PACKET_LOAD, WINDOW, Audience
-from zmqkit.options import MARKS_PER_WINDOW, QUEUE_MESSAGES, STALL_S, WINDOW_PACKETS
+from zmqkit.limits import MARKS_PER_WINDOW, QUEUE_MESSAGES, STALL_S, WINDOW_PACKETS
 
 FULL = -(-WINDOW // (1 + MESSAGE_LOAD + PACKET_LOAD))
 """Messages of a byte, in a packet each, that fill a window."""

@@ -13,7 +13,7 @@ from tests.naming import shown
 from zmqkit.core.topics import gathering as gathering_module
 from zmqkit.core.topics.gathering import Gathering, Rows, encode_body, raw_rows, single_rows
 from zmqkit.errors import UsageError
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     BODY_BYTES_MAX,
     GATHER_BYTES,

@@ -21,8 +21,7 @@ from zmqkit.core.effects import Effect, Note
 from zmqkit.core.topics import publisher as publisher_module
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
-from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     FOLLOW_STREAK,
     HOLD_S,
@@ -30,6 +29,7 @@ from zmqkit.options import (
     STALL_S,
     WINDOW_PACKETS,
 )
+from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.core.topics.publications import made, mark, publish, take_in
 from zmqkit.core.effects import Effect, Send
-from zmqkit.options import READS_S
+from zmqkit.limits import READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

@@ -20,8 +20,7 @@ from tests.core.topics.publications import (
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.topics.sources import Sources
 from zmqkit.errors import UsageError
-from zmqkit.limits import SubscriberLimits
-from zmqkit.options import HELLO_S, HELLO_S_MAX, PREFIXES_MAX
+from zmqkit.limits import HELLO_S, HELLO_S_MAX, PREFIXES_MAX, SubscriberLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed

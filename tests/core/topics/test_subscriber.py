@@ -25,8 +25,8 @@ from tests.core.topics.publications import (
 from zmqkit.core.effects import Connect, Disconnect, News, Note, Send, Tell
 from zmqkit.core.topics import subscriber as subscriber_module
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.model import Frames
-from zmqkit.options import QUEUE_BYTES, QUEUE_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

@@ -24,9 +24,8 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, T
 from zmqkit.core.topics import audience
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import FOLLOW_STREAK, MARKS_PER_WINDOW, STALL_S, SubscriberLimits
 from zmqkit.model import EVERY_PEER, Frames
-from zmqkit.options import FOLLOW_STREAK, MARKS_PER_WINDOW, STALL_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 

@@ -6,7 +6,7 @@ from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RECALLE
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Send
-from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN
+from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 

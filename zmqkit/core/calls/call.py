@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.job import Job
 from zmqkit.errors import UsageError, ZmqkitError
-from zmqkit.options import (
+from zmqkit.limits import (
     ATTEMPTS,
     HEADERS_BYTES_MAX,
     PRIORITY,

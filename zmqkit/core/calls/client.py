@@ -32,9 +32,8 @@ from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, News, Note, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
-from zmqkit.limits import ClientLimits
+from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet

@@ -19,7 +19,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.errors import ZmqkitError
-from zmqkit.options import STREAM_BYTES, STREAM_ITEMS
+from zmqkit.limits import STREAM_BYTES, STREAM_ITEMS
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import STREAM, ErrorRow
 from zmqkit.wire.streams import EndRow, GrantRow, ItemRow

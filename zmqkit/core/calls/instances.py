@@ -14,9 +14,8 @@ from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
-from zmqkit.limits import ClientLimits
+from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES, ClientLimits
 from zmqkit.model import Reach, reach_of_endpoint
-from zmqkit.options import HELLO_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.streams import GrantRow, stream_columns

@@ -19,8 +19,7 @@ from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer, Window
 from zmqkit.core.dispatch.windows import Windows
 from zmqkit.core.effects import Effect, Send
-from zmqkit.limits import ServiceLimits
-from zmqkit.options import BATCH_BYTES
+from zmqkit.limits import BATCH_BYTES, ServiceLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.streams import GrantRow, end_columns, item_columns

@@ -28,8 +28,8 @@ from hashlib import blake2b
 from math import inf
 from typing import Generic, TypeVar
 
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import PeerId
-from zmqkit.options import HELLO_S, HELLO_S_MAX
 
 _DEAF_S = 4 * HELLO_S
 """An instance whose back-off came this far has not answered three greetings."""

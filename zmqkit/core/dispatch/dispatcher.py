@@ -25,7 +25,7 @@ from math import inf
 from zmqkit.core.dispatch.connections import Connections, State
 from zmqkit.core.dispatch.job import LACKS_MAX, Instance, Job
 from zmqkit.core.line import Line
-from zmqkit.options import PING_S
+from zmqkit.limits import PING_S
 
 _LOOK_S = 1 / 64
 _RETRY_S = 0.01

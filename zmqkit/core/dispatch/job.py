@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from math import inf
 
 from zmqkit.core.dispatch.connections import Connection, State
+from zmqkit.limits import BATCH_BYTES
 from zmqkit.model import Reach
-from zmqkit.options import BATCH_BYTES
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import REQUEST
 

@@ -11,8 +11,8 @@ from zmqkit.core.membership.exchange import (
     read_others,
 )
 from zmqkit.errors import UsageError
+from zmqkit.limits import ROLES_MAX
 from zmqkit.model import PeerId, Record, check_name
-from zmqkit.options import ROLES_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of, sequences_of

@@ -15,15 +15,15 @@ from ipaddress import ip_address
 from math import inf
 
 from zmqkit.core.membership.known import ITS_LIST, PEER, KnownRoles
-from zmqkit.limits import MembershipLimits
-from zmqkit.model import Address, PeerId, Reach
-from zmqkit.options import (
+from zmqkit.limits import (
     HELLO_S,
     HELLO_S_MAX,
     PING_S,
     PLACES_MAX,
     PROCESSES_MAX,
+    MembershipLimits,
 )
+from zmqkit.model import Address, PeerId, Reach
 from zmqkit.wire.encoding import Malformed
 
 

@@ -43,9 +43,8 @@ from zmqkit.core.membership.offers import Offers
 from zmqkit.core.membership.room import Room
 from zmqkit.core.membership.search import Search
 from zmqkit.core.membership.seed import Seeds
-from zmqkit.limits import MembershipLimits
+from zmqkit.limits import PING_S, MembershipLimits
 from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
-from zmqkit.options import PING_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 

@@ -20,8 +20,7 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import hello, ping
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.offers import Offers
-from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
-from zmqkit.options import (
+from zmqkit.limits import (
     EVASIVE_S,
     GONE_S,
     GREET_S,
@@ -31,6 +30,7 @@ from zmqkit.options import (
     RACE_S,
     RETRY_S_MAX,
 )
+from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
 
 _NOWHERE = Address(LOOPBACK, 0)
 _NAMES = 1 << 16

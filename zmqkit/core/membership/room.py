@@ -7,7 +7,7 @@ from math import inf
 
 from zmqkit.core.membership.interests import Interests
 from zmqkit.core.membership.neighbours import Neighbours
-from zmqkit.options import INSTANCES_MAX, PUBLISHERS_MAX
+from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX
 
 _PROCESSES_MAX = {"service": INSTANCES_MAX, "publisher": PUBLISHERS_MAX}
 """How many those who want a name use at once, by the role; any number of others."""

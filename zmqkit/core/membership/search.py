@@ -7,8 +7,8 @@ from math import inf
 from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY, Interests
 from zmqkit.core.membership.known import KnownRoles
+from zmqkit.limits import EXPLAIN_S
 from zmqkit.model import Reach, Record
-from zmqkit.options import EXPLAIN_S
 
 _HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
 _START = {

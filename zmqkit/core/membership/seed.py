@@ -8,8 +8,8 @@ from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory, hello
+from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import Address, PeerId, Reach, Url
-from zmqkit.options import HELLO_S, HELLO_S_MAX
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.options import (
+from zmqkit.limits import (
     MARKS_PER_WINDOW,
     QUEUE_BYTES,
     QUEUE_MESSAGES,

@@ -14,7 +14,7 @@ from itertools import repeat
 from operator import length_hint
 
 from zmqkit.errors import UsageError
-from zmqkit.options import (
+from zmqkit.limits import (
     BATCH_BYTES,
     BODY_BYTES_MAX,
     GATHER_BYTES,

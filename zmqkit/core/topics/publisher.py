@@ -19,15 +19,8 @@ from zmqkit.core.pace import Pace
 from zmqkit.core.topics.audience import Audience
 from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
 from zmqkit.errors import UsageError
+from zmqkit.limits import BATCH_BYTES, BYE_S, COMPRESS_BYTES_MIN, ENDS_MAX, STALL_S, TOPICS_MAX
 from zmqkit.model import EVERY_PEER, Frames, PeerId
-from zmqkit.options import (
-    BATCH_BYTES,
-    BYE_S,
-    COMPRESS_BYTES_MIN,
-    ENDS_MAX,
-    STALL_S,
-    TOPICS_MAX,
-)
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zmqkit.core.dispatch.connections import Connection
-from zmqkit.options import TOPICS_MAX
+from zmqkit.limits import TOPICS_MAX
 from zmqkit.wire.encoding import Malformed
 
 

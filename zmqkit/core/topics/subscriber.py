@@ -18,9 +18,8 @@ from zmqkit.core.effects import Effect, News, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
 from zmqkit.core.topics.source import Position, Source
 from zmqkit.core.topics.sources import Sources
-from zmqkit.limits import SubscriberLimits
+from zmqkit.limits import READS_S, SubscriberLimits
 from zmqkit.model import Frames, PeerId
-from zmqkit.options import READS_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode

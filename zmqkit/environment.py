@@ -1,0 +1,90 @@
+"""How the environment changes a few defaults. Pure: it arrives as a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from zmqkit.errors import ConfigError
+from zmqkit.limits import PEERS_MAX
+from zmqkit.model import LOOPBACK, is_loopback, parse_url
+
+
+@dataclass(slots=True, frozen=True)
+class Environment:
+    """What ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
+
+    peers: `host:port` of processes to ask beside discovery. peers_file: a file with more of
+    them, or nothing. ports: lowest and highest port to bind, (0, 0) for any. insecure: reach
+    and be reached beyond this machine in plain text.
+    """
+
+    peers: tuple[str, ...] = ()
+    peers_file: str = ""
+    ports: tuple[int, int] = (0, 0)
+    insecure: bool = False
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """The settings in the environment; ConfigError names the variable and the remedy."""
+    peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
+    for peer in peers:
+        _check_peer(peer, "ZMQKIT_PEERS")
+    flag = environ.get("ZMQKIT_INSECURE", "")
+    if flag not in ("", "0", "1"):
+        raise ConfigError(f"ZMQKIT_INSECURE is {flag!r}; use 1 or leave it unset")
+    return Environment(
+        peers,
+        environ.get("ZMQKIT_PEERS_FILE", ""),
+        _ports(environ.get("ZMQKIT_PORTS", "")),
+        flag == "1",
+    )
+
+
+def read_peers(text: str, path: str) -> tuple[str, ...]:
+    """The static peers in a file's text: `host:port` a line, `#` begins a comment.
+
+    Raises ConfigError with the path, the line, what stands there and what should.
+    """
+    peers: dict[str, None] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        peer = line.partition("#")[0].strip()
+        if peer:
+            _check_peer(peer, f"{path}:{number}")
+            peers[peer] = None
+    if len(peers) > PEERS_MAX:
+        raise ConfigError(
+            f"{path} names {len(peers)} peers; {PEERS_MAX} at most, and one that all share is "
+            "enough"
+        )
+    return tuple(peers)
+
+
+def _check_peer(peer: str, where: str) -> None:
+    try:
+        url = parse_url(f"tcp://{peer}")
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {peer!r} is not host:port ({error})") from error
+    if url.name or url.host == "*" or not url.port:
+        raise ConfigError(f"{where}: {peer!r} is not host:port; write it like 10.0.0.5:5555")
+
+
+def _ports(text: str) -> tuple[int, int]:
+    if not text:
+        return (0, 0)
+    low, dash, high = text.partition("-")
+    if not (dash and low.isdigit() and high.isdigit()):
+        raise ConfigError(f"ZMQKIT_PORTS is {text!r}; use a range such as 5600-5700")
+    first, last = int(low), int(high)
+    if not 0 < first <= last <= 65535:
+        raise ConfigError(f"ZMQKIT_PORTS is {text!r}; use a range within 1-65535, lowest first")
+    return (first, last)
+
+
+def check_open(host: str, what: str, *, insecure: bool) -> None:
+    """Refuse an address beyond this machine unless plain text was asked for."""
+    if not insecure and not is_loopback(host):
+        raise ConfigError(
+            f"{what} reaches beyond this machine; pass insecure=True, or --insecure, or set "
+            f"ZMQKIT_INSECURE=1, to talk in plain text on the network; or use {LOOPBACK}"
+        )
