@@ -53,15 +53,16 @@ def newcomer(parent: Parent, config: Message) -> None:
     """Find every instance of the name, then do nothing for a while."""
     # The libraries that a node would import when it first needs them.
     import zmqkit.discovery.mdns  # noqa: F401
-    from zmqkit.core.effects import Tell
-    from zmqkit.core.membership.wants import key_of
+    from zmqkit.core.effects import News, Tell
+    from zmqkit.core.membership.interests import key_of
+    from zmqkit.model import Reach
     from zmqkit.node import node as nodes
 
     told: set[int] = set()
     complete = threading.Event()
 
     def listen(tell: Tell) -> None:
-        if tell.news == "found":
+        if tell.news is News.FOUND:
             told.add(tell.incarnation)
         if len(told) == config["count"]:
             complete.set()
@@ -69,7 +70,7 @@ def newcomer(parent: Parent, config: Message) -> None:
     before = resident_kib()
     begun_at = time.monotonic()
     node = nodes.acquire()
-    node.want(key_of("service", config["name"]), listen, role="service", open=False)
+    node.want(key_of("service", config["name"]), listen, role="service", reach=Reach.LOCAL)
     complete.wait(FOUND_S_MAX)
     found_s = time.monotonic() - begun_at
     time.sleep(SETTLE_S)

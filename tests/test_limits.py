@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zmqkit.errors import ConfigError
-from zmqkit.limits import ServiceLimits
+from zmqkit.limits import MembershipLimits, ServiceLimits
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "5", 1.5, None])
@@ -24,3 +24,8 @@ def test_durations_may_have_fractions() -> None:
     assert ServiceLimits(forget_client_s=1.5).forget_client_s == 1.5
     with pytest.raises(ConfigError, match="forget_client_s is nan"):
         ServiceLimits(forget_client_s=float("nan"))
+
+
+def test_nothing_is_told_that_others_would_not_read() -> None:
+    with pytest.raises(ConfigError, match="limit addresses_max is 9; 8 at most"):
+        MembershipLimits(addresses_max=9)

@@ -10,6 +10,7 @@ import sys
 import typing
 from collections.abc import Collection, Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,20 @@ def test_functions_fit_a_screen() -> None:
 def test_every_folder_of_the_package_is_a_package() -> None:
     folders = {path.parent for path in modules("zmqkit")}
     assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_imports_within_a_folder_make_no_circle() -> None:
+    """Not even those that only name types, but for folders whose classes know each other."""
+    folders = {path.parent for path in modules("zmqkit")} - {
+        PACKAGE, PACKAGE / "asyncio", PACKAGE / "blocking", PACKAGE / "simulation",
+    }  # fmt: skip
+    for folder in folders:
+        paths = {module_name(path): path for path in folder.glob("*.py")}
+        graph = {
+            name: {used for _, used in imports(path) if used in paths and used != name}
+            for name, path in paths.items()
+        }
+        assert [*TopologicalSorter(graph).static_order()]
 
 
 def test_every_module_has_a_layer() -> None:

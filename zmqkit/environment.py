@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zmqkit.errors import ConfigError
 from zmqkit.limits import PEERS_MAX
-from zmqkit.model import LOOPBACK, is_loopback, parse_url
+from zmqkit.model import LOOPBACK, Reach, parse_url, reach_of
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,6 +23,11 @@ class Environment:
     peers_file: str = ""
     ports: tuple[int, int] = (0, 0)
     insecure: bool = False
+
+    def reach(self, *, insecure: bool | None = None) -> Reach:
+        """How far a role may reach that was given this option, or None to follow these."""
+        wanted = self.insecure if insecure is None else insecure
+        return Reach.PLAIN if wanted else Reach.LOCAL
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
@@ -81,9 +86,9 @@ def _ports(text: str) -> tuple[int, int]:
     return (first, last)
 
 
-def check_open(host: str, what: str, *, insecure: bool) -> None:
-    """Refuse an address beyond this machine unless plain text was asked for."""
-    if not insecure and not is_loopback(host):
+def check_reach(host: str, what: str, reach: Reach) -> None:
+    """Refuse a host that is further away than this."""
+    if reach_of(host) > reach:
         raise ConfigError(
             f"{what} reaches beyond this machine; pass insecure=True, or --insecure, or set "
             f"ZMQKIT_INSECURE=1, to talk in plain text on the network; or use {LOOPBACK}"

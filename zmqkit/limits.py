@@ -117,8 +117,9 @@ RETRY_S_MAX = 3.0
 """What is gone is tried again after a tenth of the time it has been away, or this."""
 GREET_S = 0.25
 GREET_S_MAX = 60.0
-VISITOR_S = 10.0
-RUMOUR_S = 300.0
+REGISTERED_S = 10.0
+REFERRAL_S = 300.0
+UNLISTED_S = 5.0
 EXPLAIN_S = 0.25
 """How often at most those who find nobody are told anew what was seen instead."""
 LOOK_S = 2.0
@@ -288,8 +289,59 @@ class ServiceLimits:
         _check(self, {"retained_bytes_max": 0})
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class MembershipLimits:
+    """What one process knows of others, and how many it uses.
+
+    connections_max: processes that it is connected to at once; the others wait. attempts_max:
+    connections to one of them while its addresses are raced. known_max: roles that it knows of.
+    claims_max: what others say of one role of one process. rivals_max: other processes that are
+    said to have a role, too. own_max: roles of its own, whose directory is one packet.
+    callers_max: connections of others that are told of the end of a service as soon as it ends.
+    processes_max: others that it tells of, that are registered here, that it is referred to.
+    asked_max: those of the last that it asks at once. addresses_max: where it may be asked, as
+    it tells others. registered_s: how long one that says nothing stays registered. referral_s:
+    how long the word of a static peer that is gone counts. unlisted_s: how long
+    discovery's word of a role counts though its process does not list it: an older directory
+    may still be under way when a new role is announced.
+    """
+
+    connections_max: int = CONNECTIONS_MAX
+    attempts_max: int = RACE_MAX
+    known_max: int = RECORDS_MAX
+    claims_max: int = CLAIMS_MAX
+    rivals_max: int = RIVALS_MAX
+    own_max: int = ROLES_MAX
+    callers_max: int = CALLERS_MAX
+    processes_max: int = PROCESSES_MAX
+    asked_max: int = ASKED_MAX
+    addresses_max: int = PLACES_MAX
+    registered_s: float = REGISTERED_S
+    referral_s: float = REFERRAL_S
+    unlisted_s: float = UNLISTED_S
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what nothing works under, or for more than others read."""
+        _check(self, {"connections_max": 0, "processes_max": 0})
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise ConfigError(f"limit {name} is {getattr(self, name)}; {most} at most")
+
+
+_MOST = {
+    "own_max": ROLES_MAX,
+    "processes_max": PROCESSES_MAX,
+    "addresses_max": PLACES_MAX,
+}
+"""What others read in one directory."""
+
+
 def _check(
-    limits: ClientLimits | PublisherLimits | ServiceLimits | SubscriberLimits,
+    limits: ClientLimits
+    | MembershipLimits
+    | PublisherLimits
+    | ServiceLimits
+    | SubscriberLimits,
     least: dict[str, int],
 ) -> None:
     """Each limit is a number, and at least 1 but for those that have another least."""

@@ -1,9 +1,11 @@
-"""The nouns that every layer shares: peers, records of roles, URLs."""
+"""The nouns that every layer shares: peers, reach, addresses, records of roles, URLs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from zmqkit.errors import ConfigError, UsageError
 
@@ -20,6 +22,38 @@ NAME_BYTES_MAX = 54
 """A name, a dash and eight hexadecimal digits fit in one DNS label of 63 bytes."""
 
 LOOPBACK = "127.0.0.1"
+
+
+class Reach(IntEnum):
+    """How far a role, a connection or an address reaches, the nearest first.
+
+    What may reach far may reach near as well. LOCAL: within this machine. PLAIN: over the
+    network too, on request, in plain text.
+    """
+
+    LOCAL = 0
+    PLAIN = 1
+
+
+class Address(NamedTuple):
+    """Host and port, of a control connection unless it is said otherwise."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it stands in a URL: IPv6 in brackets."""
+        return f"{bracketed(self.host)}:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """As ZeroMQ writes it."""
+        return f"tcp://{self}"
+
+    @property
+    def reach(self) -> Reach:
+        """How far whoever uses it has to reach."""
+        return reach_of(self.host)
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,7 +91,12 @@ class Url:
     @property
     def endpoint(self) -> str:
         """The address as ZeroMQ writes it."""
-        return f"tcp://{bracketed(self.host)}:{self.port}"
+        return Address(self.host, self.port).endpoint
+
+    @property
+    def reach(self) -> Reach:
+        """How far whoever uses it has to reach."""
+        return Reach.LOCAL if self.scheme == "memory" else reach_of(self.host)
 
 
 def bracketed(host: str) -> str:
@@ -109,18 +148,19 @@ def parse_url(text: str) -> Url:
     return Url(scheme, host, number, check_name(name) if name else "")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the host can be reached from this machine alone."""
+def reach_of(host: str) -> Reach:
+    """How far whoever uses a host has to reach, as far as its address tells."""
     if host == "localhost":
-        return True
+        return Reach.LOCAL
     try:
-        return ip_address(host.partition("%")[0]).is_loopback
+        here = ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
-        return False
+        here = False
+    return Reach.LOCAL if here else Reach.PLAIN
 
 
-def leads_away(endpoint: str) -> bool:
-    """Whether an endpoint is on another machine, as far as its address tells."""
+def reach_of_endpoint(endpoint: str) -> Reach:
+    """The same for an endpoint; what is none of TCP is within this machine."""
     scheme, _, place = endpoint.partition("://")
     host = place.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    return scheme == "tcp" and not is_loopback(host)
+    return reach_of(host) if scheme == "tcp" else Reach.LOCAL

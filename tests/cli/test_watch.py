@@ -11,7 +11,7 @@ import pytest
 
 from zmqkit.cli import watch as watch_module
 from zmqkit.cli.watch import Watch, change_line, changes
-from zmqkit.node.listing import Listing
+from zmqkit.node.listings import Listing
 
 ONE = Listing("a", "service", "a-1", "tcp://127.0.0.1:1", 0.0, "up", process="1")
 TWO = replace(ONE, label="a-2", process="2")

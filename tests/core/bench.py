@@ -8,7 +8,7 @@ from tests.packets import read, welcome
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import Outcome
-from zmqkit.core.effects import Effect, Note, Send, Settle, Tell
+from zmqkit.core.effects import Effect, News, Note, Send, Settle, Tell
 from zmqkit.errors import PeerError
 from zmqkit.model import PeerId
 from zmqkit.wire.rows import request_row
@@ -25,14 +25,14 @@ def peer(incarnation: int) -> PeerId:
     return incarnation.to_bytes(8, "big")
 
 
-def tell(news: str, incarnation: int, endpoint: str = "", text: str = "") -> Tell:
+def tell(news: News, incarnation: int, endpoint: str = "", text: str = "") -> Tell:
     """Membership's news."""
     return Tell(news, KEY, incarnation, endpoint, text)
 
 
 def up(client: ClientCore, incarnation: int, *idempotent: str, credit: int = 1000) -> None:
     """Have an instance that answers."""
-    client.hear(tell("found", incarnation, f"{HERE}{incarnation}"), 0.0)
+    client.hear(tell(News.FOUND, incarnation, f"{HERE}{incarnation}"), 0.0)
     packet = welcome(incarnation, CLIENT, credit=credit, idempotent=idempotent)
     client.receive(peer(incarnation), packet, 0.0)
 
@@ -75,7 +75,7 @@ def error(effects: Iterable[Effect]) -> PeerError:
     return found
 
 
-def tells(effects: Iterable[Effect]) -> list[tuple[str, int]]:
+def tells(effects: Iterable[Effect]) -> list[tuple[News, int]]:
     """The news among the effects, and of whom."""
     return [(e.news, e.incarnation) for e in effects if isinstance(e, Tell)]
 

@@ -15,13 +15,13 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Advance, Core, Handle, Tell
+from zmqkit.core.effects import Advance, Core, Handle, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import QUEUE_MESSAGES
-from zmqkit.model import EVERY_PEER, Frames, Record
+from zmqkit.model import EVERY_PEER, Frames, Reach, Record
 from zmqkit.simulation.garbage import frames, lie, spoil
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -44,8 +44,8 @@ METAS = st.recursive(
 def client() -> ClientCore:
     """A client in the middle of calls and streams of one instance, that knows another."""
     core = ClientCore("orders", US)
-    core.hear(Tell("found", "", THEM, "tcp://127.0.0.1:5000"), 0.0)
-    core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
     core.receive(PEER, packets.welcome(THEM, US, idempotent=["add"]), 0.0)
     for _ in range(5):
         core.submit("add", request_row("add", None, (), {}), None, CallOptions(), 1, 0.0)
@@ -73,7 +73,7 @@ def membership() -> MembershipCore:
     core = MembershipCore(US)
     record = Record("orders", "service", THEM, PROCESS, ("127.0.0.1",), 5000, 6000)
     core.heard(record, "mdns", 0.0)
-    core.want(EVERYBODY, 0.0, open=False)
+    core.want(EVERYBODY, 0.0, Reach.LOCAL)
     core.receive(CONTROL, packets.directory(PROCESS, ("orders", "service", THEM, 6000)), 0.0)
     return core
 
@@ -91,8 +91,8 @@ def publisher() -> PublisherCore:
 def subscriber() -> SubscriberCore:
     """A subscriber that has read from one publisher and knows another."""
     core = SubscriberCore("weather", US, [""])
-    core.hear(Tell("found", "", THEM, "tcp://127.0.0.1:5000"), 0.0)
-    core.hear(Tell("found", "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
     core.receive(SOURCE, publications.welcome(waits=True, source=THEM, target=US), 0.0)
     core.receive(SOURCE, publications.publish("t", 1, 1, source=THEM), 0.0)
     return core

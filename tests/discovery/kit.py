@@ -11,7 +11,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from zmqkit.discovery.mdns import Mdns
 from zmqkit.discovery.sieve import TYPE
-from zmqkit.model import LOOPBACK, Record
+from zmqkit.model import LOOPBACK, Reach, Record
 from zmqkit.wire.announcement import encode, instance
 
 BOUND_S = 10.0
@@ -30,7 +30,7 @@ class Peer:
         self.renewals = 0
         self.reminders: list[Record] = []
         self.engine = Mdns(
-            "loopback",
+            Reach.LOCAL,
             heard=self.heard,
             known=self.known,
             vanished=self.vanished,

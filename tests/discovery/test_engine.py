@@ -15,6 +15,7 @@ from zeroconf import RecordUpdateListener
 from tests.discovery.kit import Peer, Stranger, peers, record, run
 from zmqkit.discovery import mdns
 from zmqkit.discovery.addresses import Here, here
+from zmqkit.model import Reach
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ class Interfaces:
     """What a host has, as the test wants it: loopback under changing numbers, or nothing."""
 
     def __init__(self) -> None:
-        self.now = here("loopback")
+        self.now = here(Reach.LOCAL)
 
     def __call__(self, scope: str) -> list[Here]:
         return self.now
@@ -54,7 +55,7 @@ def test_roles_wait_for_an_interface(mine: str, interfaces: Interfaces) -> None:
             await left.engine.withdraw(withdrawn.incarnation)
             assert left.events() == right.events() == ["mdns.failed"]
             assert "no interface" in left.reasons()
-            interfaces.now = here("loopback")
+            interfaces.now = here(Reach.LOCAL)
             await right.hears(ours)
             assert list(right.records) == [ours.incarnation]
             assert left.renewals == 0
@@ -104,7 +105,7 @@ def test_engine_stays_while_there_is_no_interface(mine: str, interfaces: Interfa
             ours = record(mine)
             await right.engine.announce(ours)
             await left.hears(ours)
-            interfaces.now = here("loopback")
+            interfaces.now = here(Reach.LOCAL)
             await left.until(lambda: left.events()[-1] == "mdns.renewed")
 
     run(scene())

@@ -16,7 +16,7 @@ import zmq
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.limits import FOLLOW_STREAK, HOLD_S, PublisherLimits
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
@@ -71,8 +71,8 @@ class Turns:
 def test_who_sent_all_answers_while_reading_needs_no_further_turn(answers: bool) -> None:
     here, there, turns = MemoryLink(1), MemoryLink(2), Turns()
     there.connect(b"p", here.bind(f"memory://turns-{answers}", (0, 0)))
-    hands = Hands(finished=list) if answers else Hands()
-    driver = AioDriver(Driver(ClientCore("orders", 1), here, hands), turns, awake=False)  # type: ignore[arg-type]  # all that it needs
+    hooks = Hooks(finished=list) if answers else Hooks()
+    driver = AioDriver(Driver(ClientCore("orders", 1), here, hooks), turns, awake=False)  # type: ignore[arg-type]  # all that it needs
     turns.turn()
     there.send(b"p", (b"junk",))
     driver._read()

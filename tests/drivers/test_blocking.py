@@ -9,17 +9,17 @@ import pytest
 
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.links.memory import MemoryLink
 
 
 @pytest.fixture
 def driver() -> Iterator[BlockingDriver]:
-    hands = Hands()
+    hooks = Hooks()
     driver = BlockingDriver(
-        Driver(ClientCore("orders", 1), MemoryLink(1), hands), threading.Lock()
+        Driver(ClientCore("orders", 1), MemoryLink(1), hooks), threading.Lock()
     )
-    hands.settle = driver.settle
+    hooks.settle = driver.settle
     yield driver
     driver.driver.link.close(0)
     driver.close()

@@ -17,7 +17,7 @@ from zmqkit.links import Link
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import PeerId
+from zmqkit.model import PeerId, Reach
 
 BOUND_S = 20.0
 STEP_S = 0.005
@@ -153,6 +153,14 @@ def test_two_addresses_of_one_link_give_different_ids(kind: Kind) -> None:
     asked = received(far, 2)
     assert len({peer for peer, _ in asked}) == 2
     assert {frames[0].decode() for _, frames in asked} == {first, second}
+
+
+def test_a_connection_within_this_machine_reaches_no_further(kind: Kind) -> None:
+    far, endpoint = kind.bound()
+    near = kind.connected(endpoint, b"far")
+    assert near.send(b"far", (b"hello",))
+    [(peer, _)] = received(far, 1)
+    assert near.reach(b"far") is far.reach(peer) is Reach.LOCAL
 
 
 def test_messages_of_one_peer_keep_their_order(kind: Kind) -> None:

@@ -21,7 +21,7 @@ from zmqkit.limits import CREDIT, PACKET_BYTES_MAX
 from zmqkit.links import zeromq
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import PeerId
+from zmqkit.model import PeerId, Reach
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 20.0
@@ -85,6 +85,18 @@ def next_changes(link: ZeromqLink) -> list[tuple[PeerId, bool]]:
         if not link.pending():
             await_readable(link)
     raise AssertionError("no news")
+
+
+def test_reach_is_that_of_the_address_a_connection_has(opened: Open) -> None:
+    both, near = opened(Profile.DATA), opened(Profile.DATA)
+    here = both.bind(ANYWHERE, ANY_PORT)
+    port = both.bind("tcp://*:0", ANY_PORT).rpartition(":")[2]
+    near.connect(b"here", here)
+    near.connect(b"all", f"tcp://127.0.0.1:{port}")
+    assert near.send(b"here", (b"here",)) and near.send(b"all", (b"all",))
+    reaches = {frames[0]: both.reach(peer) for peer, frames in received(both, 2)}
+    assert reaches == {b"here": Reach.LOCAL, b"all": Reach.PLAIN}
+    assert near.reach(b"here") is near.reach(b"all") is Reach.LOCAL
 
 
 @pytest.mark.parametrize("others", [0, 2])

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import zmq
 
-from zmqkit.core.effects import Tell
-from zmqkit.core.membership.wants import key_of
+from zmqkit.core.effects import News, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.environment import Environment
 from zmqkit.errors import ConfigError, UsageError
-from zmqkit.limits import LOOK_S
+from zmqkit.limits import LOOK_S, MembershipLimits
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.node import node as node_module
 from zmqkit.node.node import Node
 
@@ -32,14 +32,14 @@ Start = Callable[..., Node]
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a node where multicast does not pass; it is closed with the test."""
 
-    async def nowhere(self: Node, *, open: bool) -> list[str]:
+    async def nowhere(self: Node, reach: Reach) -> list[Reach]:
         return []
 
     monkeypatch.setattr(Node, "_discover", nowhere)
     started: list[Node] = []
 
     def start(*peers: Node, file: str = "") -> Node:
-        given = tuple(f"127.0.0.1:{peer.control_port}" for peer in peers)
+        given = tuple(f"127.0.0.1:{peer.open_control(Reach.LOCAL)}" for peer in peers)
         started.append(Node(Environment(given, file)))
         return started[-1]
 
@@ -50,19 +50,21 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 def serve(node: Node, incarnation: int = 0xA) -> None:
     """Have the node list a role."""
-    record = Record("orders", "service", incarnation, node.process, (), node.control_port, 6000)
-    node.announce(record, open=False)
+    record = Record(
+        "orders", "service", incarnation, node.process, (), node.open_control(Reach.LOCAL), 6000
+    )
+    node.announce(record, Reach.LOCAL)
 
 
-def news(node: Node) -> Queue[tuple[str, int]]:
+def news(node: Node) -> Queue[tuple[News, int]]:
     """What the node tells of instances of orders."""
-    queue: Queue[tuple[str, int]] = Queue()
+    queue: Queue[tuple[News, int]] = Queue()
 
     def listen(tell: Tell) -> None:
-        if tell.news != "hint":
+        if tell.news is not News.HINT:
             queue.put((tell.news, tell.incarnation))
 
-    node.want(KEY, listen, role="service", open=False)
+    node.want(KEY, listen, role="service", reach=Reach.LOCAL)
     return queue
 
 
@@ -70,8 +72,8 @@ def test_two_that_share_a_static_peer_find_each_other(start: Start) -> None:
     shared = start()
     server, user = start(shared), start(shared)
     serve(server)
-    assert news(user).get(timeout=BOUND_S) == ("found", 0xA)
-    [row] = user.directory()
+    assert news(user).get(timeout=BOUND_S) == (News.FOUND, 0xA)
+    [row] = user.listings()
     assert row.state == "up"
 
 
@@ -85,9 +87,9 @@ def test_a_latecomer_is_found_within_seconds(start: Start) -> None:
     begun = time.monotonic()
     server = start(shared)
     serve(server)
-    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xA)
     serve(server, 0xB)
-    assert told.get(timeout=BOUND_S) == ("found", 0xB)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xB)
     assert time.monotonic() - begun < 5.0
 
 
@@ -95,7 +97,7 @@ def test_the_roles_of_a_static_peer_itself_are_found_too(start: Start) -> None:
     shared = start()
     told = news(start(shared))
     serve(shared)
-    assert told.get(timeout=BOUND_S) == ("found", 0xA)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 0xA)
 
 
 @pytest.mark.slow
@@ -106,8 +108,8 @@ def test_a_static_peer_that_a_file_names_later_is_asked(start: Start, tmp_path: 
     serve(server)
     user = start(file=str(file))
     told = news(user)
-    file.write_text(f"127.0.0.1:{server.control_port}\n")
-    assert told.get(timeout=BOUND_S + LOOK_S) == ("found", 0xA)
+    file.write_text(f"127.0.0.1:{server.open_control(Reach.LOCAL)}\n")
+    assert told.get(timeout=BOUND_S + LOOK_S) == (News.FOUND, 0xA)
     file.write_text("# nobody any more\n")
     until(lambda: not user.ask(lambda: user._seeded))
 
@@ -127,17 +129,17 @@ def test_a_peers_file_that_is_wrong_is_an_error_before_anything_is_opened(
         node_module.acquire()
 
 
-def test_a_process_has_no_more_roles_than_its_directory_has_room_for(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_module, "ROLES_MAX", 2)
-    node = start()
-    node.admit()
-    node.admit()
-    with pytest.raises(UsageError, match="has 2 services and publishers"):
+def test_a_process_has_no_more_roles_than_its_directory_has_room_for() -> None:
+    node = Node(Environment(), MembershipLimits(own_max=2))
+    try:
         node.admit()
-    node.dismiss()
-    node.admit()
+        node.admit()
+        with pytest.raises(UsageError, match="has 2 services and publishers"):
+            node.admit()
+        node.dismiss()
+        node.admit()
+    finally:
+        node.close()
 
 
 def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(

@@ -15,6 +15,7 @@ import zmq
 
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, LOOPS, AsyncKit, Kit
+from zmqkit.model import Reach
 from zmqkit.node import node as nodes
 
 
@@ -28,7 +29,7 @@ def node() -> Iterator[nodes.Node]:
     kit.close()
 
     async def settled() -> None:
-        engine = node._engines["loopback"]._engine
+        engine = node._engines[Reach.LOCAL]._engine
         assert engine is not None
         await asyncio.wait([engine._tasks[0]])
 

@@ -18,6 +18,7 @@ import pytest
 import zmqkit
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import Kit, until
+from zmqkit.model import Reach
 from zmqkit.simulation import garbage
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
@@ -131,7 +132,7 @@ def test_garbage_at_the_control_connection_harms_nobody(
 ) -> None:
     kit.serving(double)
     client = kit.client(timeout_s=20)
-    fake_client.connect(f"tcp://127.0.0.1:{node.control_port}")
+    fake_client.connect(f"tcp://127.0.0.1:{node.open_control(Reach.LOCAL)}")
     source = messages(random.Random(SEED), node.process)
     before = sum(node.core.malformed.values())
     for _ in range(0, COUNT, BATCH):

@@ -10,7 +10,7 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.roles.watched import ENOUGH, FOREVER, Watched, count
-from zmqkit.core.effects import Tell
+from zmqkit.core.effects import News, Tell
 from zmqkit.limits import STREAM_BYTES, STREAM_ITEMS
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -296,7 +296,7 @@ def test_a_connection_made_anew_leaves_no_gap(kit: Kit) -> None:
     values = kit.values(stream, 10)
     [(incarnation, endpoint)] = kit.core(client)._connections.known.items()
     for _ in range(5):
-        for news in ("lost", "found"):
+        for news in (News.LOST, News.FOUND):
             client._life.hear(Tell(news, "", incarnation, endpoint))
         values += kit.values(stream, STREAM_ITEMS // 2)
     values += kit.values(stream)

@@ -105,10 +105,10 @@ def test_a_role_that_nobody_used_may_vanish(world: World) -> None:
     [role] = services(world, "a")
     other = world.start("user")
     world.run(1.0)
-    assert (role.record.process, role.record.incarnation) in other.control.core.sightings
+    assert (role.record.process, role.record.incarnation) in other.control.core.roles
     world.leave(role)
     world.run(2.0)
-    assert not other.control.core.sightings
+    assert not other.control.core.roles
 
 
 def test_a_peer_given_by_hand_is_asked_until_it_serves() -> None:

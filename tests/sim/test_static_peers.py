@@ -62,7 +62,7 @@ def test_who_died_is_forgotten_by_those_who_share_a_static_peer() -> None:
     role = client(world)
     world.crash("a")
     world.run(20.0)
-    assert not role.process.control.core.sightings
+    assert not role.process.control.core.roles
     assert len(role.process.control.core.neighbours) == 1
 
 
@@ -106,7 +106,7 @@ def test_a_static_peer_that_was_stopped_forgets_nobody() -> None:
     world.resume("shared")
     for _ in range(50):
         world.run(0.1)
-        assert role.core.ready_count == 1 and role.process.control.core.sightings
+        assert role.core.ready_count == 1 and role.process.control.core.roles
 
 
 def test_who_a_static_peer_hears_by_multicast_is_found_through_it() -> None:

@@ -18,8 +18,8 @@ from zmqkit.core.calls.outcome import (
     RAISED,
     RECALLED,
 )
-from zmqkit.core.membership.directory import read_directory, read_visit
-from zmqkit.core.membership.places import rows_of
+from zmqkit.core.membership.directory import read_directory, read_registration
+from zmqkit.core.membership.exchange import rows_of
 from zmqkit.limits import (
     COMPRESS_BYTES_MIN,
     CREDIT,
@@ -99,8 +99,8 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
     if kind == wire.HELLO and "places" in said["meta"]:
-        told = read_visit(packet)
-        assert told is not None and rows_of(told.places) == said["meta"]["places"]
+        told = read_registration(packet)
+        assert told is not None and rows_of(told.addresses) == said["meta"]["places"]
 
 
 def test_every_example_has_its_explanation() -> None:

@@ -12,8 +12,8 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.handlers import call_body, check_count, instance_rows, seconds_of
-from zmqkit.roles.places import LookingPlace, draw_incarnation, shown
 from zmqkit.roles.role import Plan
+from zmqkit.roles.scheme import Lookup, draw_incarnation, shown
 
 
 class BoundClient:
@@ -21,9 +21,7 @@ class BoundClient:
 
     _kind = "zmqkit.asyncio.Client"
 
-    def __init__(
-        self, life: Life[LookingPlace], core: ClientCore, options: CallOptions
-    ) -> None:
+    def __init__(self, life: Life[Lookup], core: ClientCore, options: CallOptions) -> None:
         self._life = life
         self._core = core
         self._options = options
@@ -99,7 +97,7 @@ class Client(BoundClient, Role):
         insecure: bool | None = None,
     ) -> None:
         options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
-        place = LookingPlace("service", name, insecure=insecure)
+        place = Lookup("service", name, insecure=insecure)
         core = ClientCore(name, draw_incarnation())
         life = Life(Plan(f"client of {name!r}", place, core, hear=core.hear))
         super().__init__(life, core, options)

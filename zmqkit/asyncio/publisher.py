@@ -17,8 +17,8 @@ from zmqkit.limits import CLOSE_S, LEAVE_S, STALL_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
-from zmqkit.roles.places import BoundPlace
 from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
 
 
 class Batch:
@@ -70,7 +70,7 @@ class Publisher(BoundShown, Role):
     """
 
     _kind = "zmqkit.asyncio.Publisher"
-    _life: Life[BoundPlace]
+    _life: Life[Binding]
 
     def __init__(
         self,
@@ -84,9 +84,7 @@ class Publisher(BoundShown, Role):
     ) -> None:
         waits = check_policy(policy, stall_s)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        place = BoundPlace(
-            "publisher", name, bind, advertise, insecure=insecure, profile=profile
-        )
+        place = Binding("publisher", name, bind, advertise, insecure=insecure, profile=profile)
         self._core = PublisherCore(place.incarnation, waits=waits, stall_s=stall_s)
         self._quick = self._core.quick
         self._life = Life(

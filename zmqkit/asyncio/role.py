@@ -72,10 +72,10 @@ class Life(Generic[Place]):
     def _begin(self, loop: asyncio.AbstractEventLoop) -> AioDriver:
         plan = self.plan
         link = plan.place.open()
-        plan.hands.settle = _settle
+        plan.hooks.settle = _settle
         self._loop = loop
         driver = self.driver = AioDriver(
-            Driver(plan.core, link, plan.hands, receive_all=plan.receive_all),
+            Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all),
             loop,
             awake=plan.awake,
             holds=plan.holds,

@@ -13,7 +13,7 @@ from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.aio import AioDriver
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer, failed
 from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
@@ -44,9 +44,9 @@ class Runner:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._over: dict[int, Answer | None] = {}
 
-    def hands(self) -> Hands:
+    def hooks(self) -> Hooks:
         """What the driver asks for."""
-        return Hands(
+        return Hooks(
             handle=self._handle,
             advance=self._advance,
             abort=self._abort,

@@ -11,8 +11,8 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
 from zmqkit.limits import CLOSE_S, CONCURRENCY_ASYNCIO, LEAVE_S
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, seconds_of
-from zmqkit.roles.places import BoundPlace
 from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
 
 
 class Service(Registers, BoundShown, Role):
@@ -27,7 +27,7 @@ class Service(Registers, BoundShown, Role):
     """
 
     _kind = "zmqkit.asyncio.Service"
-    _life: Life[BoundPlace]
+    _life: Life[Binding]
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Service(Registers, BoundShown, Role):
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = BoundPlace("service", name, bind, advertise, insecure=insecure)
+        place = Binding("service", name, bind, advertise, insecure=insecure)
         handlers = self._handlers = Handlers(plain=False)
         core = self._core = ServiceCore(
             place.incarnation, handlers.idempotent, concurrency, handlers.streams
@@ -51,7 +51,7 @@ class Service(Registers, BoundShown, Role):
                 f"service {name!r}",
                 place,
                 core,
-                runner.hands(),
+                runner.hooks(),
                 about=core.about,
                 opened=runner.begin,
             )

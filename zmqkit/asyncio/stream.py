@@ -13,7 +13,7 @@ from zmqkit.errors import UsageError
 if TYPE_CHECKING:
     from zmqkit.asyncio.role import Life
     from zmqkit.core.calls.client import ClientCore
-    from zmqkit.roles.places import LookingPlace
+    from zmqkit.roles.scheme import Lookup
 
 
 class Stream(AsyncIterator[Any]):
@@ -24,7 +24,7 @@ class Stream(AsyncIterator[Any]):
     it is when a task that waits for a value is cancelled.
     """
 
-    def __init__(self, life: Life[LookingPlace], core: ClientCore, call: StreamCall) -> None:
+    def __init__(self, life: Life[Lookup], core: ClientCore, call: StreamCall) -> None:
         self._life = life
         self._core = core
         self._call = call

@@ -9,13 +9,13 @@ from typing import Self
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.topics.subscriber import SubscriberCore
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import CLOSE_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import Gap, Message, Reader, check_callback, check_reader
-from zmqkit.roles.places import LookingPlace, draw_incarnation
 from zmqkit.roles.role import Plan
+from zmqkit.roles.scheme import Lookup, draw_incarnation
 
 
 class Subscriber(Role):
@@ -30,7 +30,7 @@ class Subscriber(Role):
     """
 
     _kind = "zmqkit.asyncio.Subscriber"
-    _life: Life[LookingPlace]
+    _life: Life[Lookup]
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Subscriber(Role):
         insecure: bool | None = None,
     ) -> None:
         check_reader(latest, copy, on_gap)
-        place = LookingPlace("publisher", name, insecure=insecure, profile=Profile.TOPICS)
+        place = Lookup("publisher", name, insecure=insecure, profile=Profile.TOPICS)
         self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
         self._reader = Reader(self._core, name, copy=copy, on_gap=on_gap)
         self._life = Life(
@@ -51,7 +51,7 @@ class Subscriber(Role):
                 f"subscriber to {name!r}",
                 place,
                 self._core,
-                Hands(watch=place.watch),
+                Hooks(watch=place.watch),
                 hear=self._core.hear,
                 receive_all=self._core.receive_all,
                 awake=False,
@@ -137,7 +137,7 @@ class Subscriber(Role):
         return await self._life.close(timeout_s, self._reader.left, self._reader.close)
 
     async def _reach(self, until: float) -> bool:
-        """Take messages into the hand, waiting for some; false when there will be none."""
+        """Take messages ahead, waiting for some; false when there will be none."""
         life = self._life
         while not (self._stopping or life.closed):
             driver = life.open()

@@ -16,8 +16,8 @@ from zmqkit.limits import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
-from zmqkit.roles.places import BoundPlace
 from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
 
 
 class Batch:
@@ -68,7 +68,7 @@ class Publisher(BoundShown, Role):
     """
 
     _kind = "zmqkit.Publisher"
-    _life: Life[BoundPlace]
+    _life: Life[Binding]
 
     def __init__(
         self,
@@ -82,9 +82,7 @@ class Publisher(BoundShown, Role):
     ) -> None:
         waits = check_policy(policy, stall_s)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        place = BoundPlace(
-            "publisher", name, bind, advertise, insecure=insecure, profile=profile
-        )
+        place = Binding("publisher", name, bind, advertise, insecure=insecure, profile=profile)
         self._core = PublisherCore(
             place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
         )

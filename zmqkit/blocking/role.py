@@ -24,8 +24,8 @@ from zmqkit.drivers.perform import Driver, log
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
-from zmqkit.roles.places import acquire_node, release_node
 from zmqkit.roles.role import Command, Place, Plan, Shown
+from zmqkit.roles.scheme import acquire_node, release_node
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node
@@ -71,13 +71,13 @@ class Life(Generic[Place]):
         plan = self.plan
         link = plan.place.open()
         try:
-            inner = Driver(plan.core, link, plan.hands, receive_all=plan.receive_all)
+            inner = Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all)
             driver = BlockingDriver(inner, self.lock, awake=plan.awake, pace=plan.pace)
         except BaseException:
             link.close(0)
             plan.place.release()
             raise
-        plan.hands.settle = driver.settle
+        plan.hooks.settle = driver.settle
         plan.prepare(driver)
         self._keeper = acquire_node() if plan.kept else plan.place.node
         if self._keeper is not None:

@@ -12,7 +12,7 @@ from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.errors import UsageError
 from zmqkit.limits import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
 from zmqkit.roles.failures import error_answer
@@ -48,9 +48,9 @@ class Runner:
         self._quick_runs: dict[str, int] = {}
         self._begun: Request | None = None
 
-    def hands(self) -> Hands:
+    def hooks(self) -> Hooks:
         """What the driver asks for."""
-        return Hands(handle=self._handle, advance=self._advance, abort=self._abort)
+        return Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
 
     def begin(self, driver: BlockingDriver) -> None:
         """Work for this driver."""

@@ -7,8 +7,8 @@ from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, end_of
-from zmqkit.roles.places import BoundPlace
 from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
 
 
 class Service(Registers, BoundShown, Role):
@@ -23,7 +23,7 @@ class Service(Registers, BoundShown, Role):
     """
 
     _kind = "zmqkit.Service"
-    _life: Life[BoundPlace]
+    _life: Life[Binding]
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Service(Registers, BoundShown, Role):
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = BoundPlace("service", name, bind, advertise, insecure=insecure)
+        place = Binding("service", name, bind, advertise, insecure=insecure)
         handlers = self._handlers = Handlers(plain=True)
         core = self._core = ServiceCore(
             place.incarnation, handlers.idempotent, concurrency, handlers.streams
@@ -47,7 +47,7 @@ class Service(Registers, BoundShown, Role):
                 f"service {name!r}",
                 place,
                 core,
-                runner.hands(),
+                runner.hooks(),
                 about=core.about,
                 opened=runner.begin,
             )

@@ -13,7 +13,7 @@ from zmqkit.errors import UsageError
 if TYPE_CHECKING:
     from zmqkit.blocking.role import Life
     from zmqkit.core.calls.client import ClientCore
-    from zmqkit.roles.places import LookingPlace
+    from zmqkit.roles.scheme import Lookup
 
 
 class Stream(Iterator[Any]):
@@ -23,7 +23,7 @@ class Stream(Iterator[Any]):
     to the end of a `with` block or of the object's life: its generator is closed then.
     """
 
-    def __init__(self, life: Life[LookingPlace], core: ClientCore, call: StreamCall) -> None:
+    def __init__(self, life: Life[Lookup], core: ClientCore, call: StreamCall) -> None:
         self._life = life
         self._core = core
         self._call = call

@@ -15,10 +15,10 @@ from zmqkit.cli.output import duration, say, say_json, table, tell
 from zmqkit.cli.searched import searched
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
-from zmqkit.core.membership.wants import EVERYBODY
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.limits import WAIT_S_MAX
 from zmqkit.node import node as nodes
-from zmqkit.node.listing import Listing, StaticPeer
+from zmqkit.node.listings import Listing, StaticPeer
 from zmqkit.node.node import Node
 
 WAIT_S = 1.0
@@ -89,10 +89,10 @@ def command(
                 nobody = f"nobody was found yet: {searched(EVERYBODY, insecure=insecure)}"
                 return lines(rows, verbose=bool(verbose)) or [nobody]
 
-            Watch(node.directory, news, None if as_json else draw).run(for_s)
+            Watch(node.listings, news, None if as_json else draw).run(for_s)
             return
         threading.Event().wait(min(wait_s, WAIT_S_MAX))
-        found, peers = node.directory(), node.static_peers() if verbose else []
+        found, peers = node.listings(), node.static_peers() if verbose else []
         where = searched(EVERYBODY, insecure=insecure)
     if as_json:
         rows: list[Listing | StaticPeer] = [*found, *peers]
@@ -118,8 +118,8 @@ def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
         news.set()
 
     try:
-        open = insecure or node.environment.insecure
-        node.want(EVERYBODY, hear, role="", open=open)
+        reach = node.environment.reach(insecure=insecure or None)
+        node.want(EVERYBODY, hear, role="", reach=reach)
         yield node
     finally:
         nodes.release(node)

@@ -15,7 +15,7 @@ from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json
 from zmqkit.cli.stdin import standard_input
 from zmqkit.limits import WAIT_S
-from zmqkit.model import is_loopback, parse_url
+from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
 from zmqkit.wire.publication import check_topic
 
@@ -93,7 +93,7 @@ def command(
     ) as publisher:
         joined = publisher.ready(subscribers, wait_s) if subscribers else 0
         if joined < subscribers:
-            near = is_loopback(parse_url(publisher.endpoint).host)
+            near = parse_url(publisher.endpoint).reach is Reach.LOCAL
             others = "; those on other machines need --insecure on both sides" if near else ""
             raise zmqkit.NoService(
                 f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "

@@ -9,6 +9,6 @@ def searched(key: str, *, insecure: bool) -> str:
     """Why this process finds nobody under a key: where it searched, what it saw instead."""
     node = nodes.acquire()
     try:
-        return node.explain(key, open=insecure or node.environment.insecure)
+        return node.explain(key, reach=node.environment.reach(insecure=insecure or None))
     finally:
         nodes.release(node)

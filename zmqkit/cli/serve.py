@@ -20,7 +20,7 @@ from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
 from zmqkit.errors import UsageError
 from zmqkit.limits import CONCURRENCY_ASYNCIO
-from zmqkit.model import is_loopback, parse_url
+from zmqkit.model import Reach, parse_url
 
 DRAIN_S = 10.0
 
@@ -164,7 +164,7 @@ def where(name: str, endpoint: str) -> str:
     url = parse_url(endpoint)
     if url.scheme == "memory":
         return f"{line}, inside this process only"
-    if not is_loopback(url.host):
+    if url.reach > Reach.LOCAL:
         return f"{line}, open to the network in plain text"
     return f"{line}, this machine only; --insecure opens it to the network in plain text"
 

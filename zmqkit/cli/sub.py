@@ -18,7 +18,7 @@ from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, say_json, say_value, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
 from zmqkit.cli.searched import searched
-from zmqkit.core.membership.wants import key_of
+from zmqkit.core.membership.interests import key_of
 
 MOMENT_S = 1.0
 """How long to wait for a publisher before saying that none is there."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from math import inf
 
 from zmqkit.cli.output import draw, escaped, say, say_json
-from zmqkit.node.listing import Listing
+from zmqkit.node.listings import Listing
 
 LOOK_S = 0.5
 """How often to look, beside whenever there is news: silence is none."""

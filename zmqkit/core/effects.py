@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.errors import ZmqkitError
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, Reach
 
 
 @dataclass(slots=True)
@@ -74,21 +75,35 @@ class Note:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Tell:
-    """Membership's news for the roles that want `key`: what became of one instance.
+class News(Enum):
+    """What became of an instance.
 
-    news: `found` (reachable at `endpoint`, or reachable anew), `silent`, `answering`, `lost`,
-    `gone`, or `hint` (`text` says why nothing is found). open: whom it is for, those who look
-    beyond this machine or those who do not; everybody unless told.
+    FOUND: it can be reached at `endpoint`, or can be anew. SILENT: it is connected and does not
+    answer. ANSWERING: it does again. LOST: its connection broke a moment ago. GONE: it is not
+    there. HINT: nothing is found, and `text` says why.
     """
 
-    news: str
+    FOUND = "found"
+    SILENT = "silent"
+    ANSWERING = "answering"
+    LOST = "lost"
+    GONE = "gone"
+    HINT = "hint"
+
+
+@dataclass(slots=True)
+class Tell:
+    """Membership's news for the roles that want `key`, of one instance.
+
+    reach: whom a hint is for, those who look as far as that; everybody unless told.
+    """
+
+    news: News
     key: str
     incarnation: int = 0
     endpoint: str = ""
     text: str = ""
-    open: bool | None = None
+    reach: Reach | None = None
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Which addresses this host has, and which of those heard lead to a host in the same scope."""
+"""Which addresses this host has, and which of those heard lead to a host as near."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
-from typing import Literal
 
 import ifaddr
 
-from zmqkit.model import LOOPBACK, is_loopback
+from zmqkit.model import LOOPBACK, Reach, reach_of
 from zmqkit.wire.announcement import ADDRESSES_MAX
-
-Scope = Literal["loopback", "lan"]
-"""This machine alone, or all that its networks reach without it."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,16 +37,16 @@ class Here:
         return self.text if self.address.version == 4 else self.index
 
 
-def here(scope: Scope) -> list[Here]:
-    """This host's addresses in the scope that can be used now, those of a link alone last."""
-    if scope == "loopback":
+def here(reach: Reach) -> list[Here]:
+    """This host's addresses of that reach that can be used now, those of a link alone last."""
+    if reach is Reach.LOCAL:
         return [Here(ip_interface(f"{LOOPBACK}/8"), 1)]
     found = [
         Here(ip_interface(f"{text}/{each.network_prefix}"), adapter.index or 0)
         for adapter in ifaddr.get_adapters()
         for each in adapter.ips
         for text in [each.ip if isinstance(each.ip, str) else each.ip[0]]
-        if not is_loopback(text)
+        if reach_of(text) is reach
     ]
     return sorted(
         filter(_settled, found), key=lambda each: (each.of_a_link, each.index, each.text)
@@ -76,13 +72,13 @@ def best(ours: Iterable[Here], version: int) -> str:
     Loopback where there is none: an address of a link means nothing elsewhere.
     """
     ours = list(ours)
-    found = reachable((each.text for each in ours), "lan", ours)
+    found = reachable((each.text for each in ours), Reach.PLAIN, ours)
     fit = (each for each in found if version == 6 or ip_address(each).version == version)
     return next(fit, LOOPBACK)
 
 
-def reachable(addresses: Iterable[str], scope: Scope, ours: Iterable[Here]) -> tuple[str, ...]:
-    """Those addresses that lead to a host in the scope, best first.
+def reachable(addresses: Iterable[str], reach: Reach, ours: Iterable[Here]) -> tuple[str, ...]:
+    """Those addresses of that reach that lead to a host, best first.
 
     Those of our own networks come first, IPv4 before IPv6, then link-local ones, then the rest.
     A link-local address of IPv6 leads nowhere unless it says of which link, and that is ours.
@@ -95,7 +91,7 @@ def reachable(addresses: Iterable[str], scope: Scope, ours: Iterable[Here]) -> t
         address = ip_address(text)
         of_a_link = isinstance(address, IPv6Address) and address.is_link_local
         lost = of_a_link and text.partition("%")[2] not in links
-        if lost or address.is_loopback is not (scope == "loopback"):
+        if lost or reach_of(text) is not reach:
             continue
         rank = 1 if of_a_link else 0 if any(address in each for each in networks) else 2
         ranked.append((rank, address.version, text))

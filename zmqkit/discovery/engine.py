@@ -18,10 +18,10 @@ from zeroconf import DNSQuestionType, Error, Zeroconf
 from zeroconf import current_time_millis as now_ms
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from zmqkit.discovery.addresses import Here, Scope
-from zmqkit.discovery.known import Known, Note
+from zmqkit.discovery.addresses import Here
+from zmqkit.discovery.known import Known, OnEvent
 from zmqkit.discovery.sieve import TYPE, Sieve
-from zmqkit.model import LOOPBACK, Record, is_loopback
+from zmqkit.model import LOOPBACK, Reach, Record, reach_of
 from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
 
 ASK_S = 1.0
@@ -34,15 +34,15 @@ IP_MULTICAST_ALL = 49
 
 
 class Engine:
-    """Announces and hears in one scope until it is closed; `start` makes one.
+    """Announces and hears within one reach until it is closed; `start` makes one.
 
     server: the host's name on the network. ours: the addresses that it works with.
     """
 
     def __init__(
-        self, scope: Scope, server: str, ours: list[Here], known: Known, note: Note
+        self, reach: Reach, server: str, ours: list[Here], known: Known, note: OnEvent
     ) -> None:
-        self._scope: Scope = scope
+        self._reach = reach
         self._server = server
         self._ours = ours
         self._known = known
@@ -151,7 +151,7 @@ class Engine:
         return zeroconf
 
     def _confine(self, zeroconf: Zeroconf) -> None:
-        """Keep the two scopes apart, so that neither hears what is meant for the other.
+        """Keep the two reaches apart, so that neither hears what is meant for the other.
 
         A wildcard socket hears each group that any program joined on any interface, and unicast
         from anywhere. Elsewhere than on Linux the filter by address has to do.
@@ -160,7 +160,7 @@ class Engine:
             return
         try:
             for reader in zeroconf.engine.readers:
-                if self._scope == "loopback":
+                if self._reach is Reach.LOCAL:
                     reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
                 else:
                     reader.sock.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
@@ -199,8 +199,8 @@ class Engine:
     def _info(self, record: Record) -> AsyncServiceInfo:
         """What zeroconf announces of the record."""
         properties = encode(record)
-        given = [each for each in record.addresses if not is_loopback(each)]
-        addresses = [LOOPBACK] if self._scope == "loopback" else given
+        given = [each for each in record.addresses if reach_of(each) is self._reach]
+        addresses = [LOOPBACK] if self._reach is Reach.LOCAL else given
         addresses = addresses or [each.text for each in self._ours]
         return AsyncServiceInfo(
             TYPE,

@@ -10,13 +10,13 @@ from itertools import islice
 from zeroconf import DNSQuestionType, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceInfo
 
-from zmqkit.discovery.addresses import Here, Scope, reachable
+from zmqkit.discovery.addresses import Here, reachable
 from zmqkit.discovery.sieve import TYPE, is_instance
 from zmqkit.limits import RECORDS_MAX
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import decode
 
-Note = Callable[[str, Mapping[str, object]], None]
+OnEvent = Callable[[str, Mapping[str, object]], None]
 """Takes what was dropped or failed: an event and its fields."""
 
 COMPLETE_AFTER_S = 0.1
@@ -33,13 +33,13 @@ class Known:
 
     def __init__(
         self,
-        scope: Scope,
+        reach: Reach,
         *,
         heard: Callable[[Record], None],
         vanished: Callable[[Record], None],
-        note: Note,
+        note: OnEvent,
     ) -> None:
-        self._scope: Scope = scope
+        self._reach = reach
         self._heard = heard
         self._vanished = vanished
         self._note = note
@@ -127,7 +127,7 @@ class Known:
 
     def _take(self, info: AsyncServiceInfo) -> None:
         """Keep what a complete instance says, or drop it and say why."""
-        addresses = reachable(info.parsed_scoped_addresses(), self._scope, self._ours)
+        addresses = reachable(info.parsed_scoped_addresses(), self._reach, self._ours)
         if not addresses:
             everywhere = info.parsed_addresses()
             self._note("mdns.elsewhere", {"instance": info.name, "addresses": everywhere})
@@ -152,7 +152,7 @@ class Known:
             self._note("mdns.evicted", {"instance": oldest})
             self._forget(oldest)
         if before is not None:
-            still = reachable(before.addresses, self._scope, self._ours)
+            still = reachable(before.addresses, self._reach, self._ours)
             if set(record.addresses) < set(still):
                 record = replace(record, addresses=still)
         self._records[name] = record

@@ -28,10 +28,10 @@ import random
 import secrets
 from collections.abc import Callable
 
-from zmqkit.discovery.addresses import Here, Scope, here
+from zmqkit.discovery.addresses import Here, here
 from zmqkit.discovery.engine import Engine
-from zmqkit.discovery.known import Known, Note
-from zmqkit.model import Record
+from zmqkit.discovery.known import Known, OnEvent
+from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import encode
 
 QUERY_S = 5.0
@@ -41,9 +41,12 @@ WATCH_S = 1.0
 WATCH_S_MAX = 16.0
 ANNOUNCED_MAX = 1000
 
+_WORDS = {Reach.LOCAL: "loopback", Reach.PLAIN: "lan"}
+"""How people are told which engine heard something."""
+
 
 class Mdns:
-    """Announces roles and hears those of others, in one scope, on the running event loop.
+    """Announces roles and hears those of others, within one reach, on the running event loop.
 
     heard: gets each record that is new or has changed, our own among them, and its source:
     `mdns:loopback` or `mdns:lan`. known: gets each that has not, now and then: whoever had no
@@ -55,21 +58,21 @@ class Mdns:
 
     def __init__(
         self,
-        scope: Scope,
+        reach: Reach,
         *,
         heard: Callable[[Record, str], None],
         known: Callable[[Record, str], None],
         vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
-        note: Note,
+        note: OnEvent,
     ) -> None:
-        source = f"mdns:{scope}"
+        source = f"mdns:{_WORDS[reach]}"
         self._renewed = renewed
         self._known_still: Callable[[Record], None] = lambda record: known(record, source)
-        self._scope: Scope = scope
-        self._note: Note = lambda event, fields: note(event, {"source": source, **fields})
+        self._reach = reach
+        self._note: OnEvent = lambda event, fields: note(event, {"source": source, **fields})
         self._known = Known(
-            scope,
+            reach,
             heard=lambda record: heard(record, source),
             vanished=lambda record: vanished(record, source),
             note=self._note,
@@ -101,8 +104,8 @@ class Mdns:
     async def announce(self, record: Record) -> None:
         """Tell everybody of the record, or that it changed; the first packet leaves at once.
 
-        The loopback scope announces 127.0.0.1. The LAN scope announces those of the record's
-        addresses that are not loopback or, without any, all that this host has. Without a
+        Within this machine that is at 127.0.0.1, beyond it at those of the record's addresses
+        that are not loopback or, without any, at all that this host has. Without a
         network it waits for one. Does nothing while closed. Raises ValueError for a record that
         cannot be announced.
         """
@@ -153,7 +156,7 @@ class Mdns:
         """
         async with self._changing:
             try:
-                ours = here(self._scope)
+                ours = here(self._reach)
                 if not ours:
                     raise OSError("no interface beyond loopback has an address")
                 if ours == self._ours or not self._tasks:
@@ -172,7 +175,7 @@ class Mdns:
         """Let a new engine take over. Where that is impossible it raises, and
         the one before stays."""
         before = self._engine
-        engine = Engine(self._scope, self._server, ours, self._known, self._note)
+        engine = Engine(self._reach, self._server, ours, self._known, self._note)
         self._known.move(ours)
         await engine.start(before)
         self._engine = engine

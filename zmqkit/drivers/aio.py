@@ -123,7 +123,7 @@ class AioDriver:
         if self._closed or not self.driver.pump(now):
             return
         self._busy.end(now)
-        answered = self.driver.hands.finished is not None and not self.flush_due
+        answered = self.driver.hooks.finished is not None and not self.flush_due
         if answered and not self.driver.link.pending():
             self._rest(now)
         else:

@@ -48,7 +48,7 @@ def _log(note: Note) -> None:
 
 
 @dataclass(slots=True)
-class Hands:
+class Hooks:
     """What a role does for its driver with the effects that leave core and link.
 
     settle: end these waits. handle: run these requests' handlers, or have them run; each ends
@@ -71,7 +71,7 @@ class Hands:
 class Driver:
     """One core on one link. One thread at a time; whoever drives holds the role's lock.
 
-    hands: the role's part. changed: told of connections made and broken, where the core wants
+    hooks: the role's part. changed: told of connections made and broken, where the core wants
     to know. receive_all: the core's way to take all that came at once, if it has one. clock:
     what tells the time.
     """
@@ -80,7 +80,7 @@ class Driver:
         self,
         core: Core,
         link: Link,
-        hands: Hands | None = None,
+        hooks: Hooks | None = None,
         *,
         changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
         receive_all: ReceiveAll | None = None,
@@ -88,8 +88,8 @@ class Driver:
     ) -> None:
         self.core = core
         self.link = link
-        self.hands = hands or Hands()
-        self._finished = self.hands.finished
+        self.hooks = hooks or Hooks()
+        self._finished = self.hooks.finished
         self._changed = changed
         self._receive_all = receive_all
         self._clock = clock
@@ -117,29 +117,29 @@ class Driver:
                     now = self._clock()
                     effects.extend(self.core.unsent(effect.peer, effect.frames, now))
             elif type(effect) is Settle:
-                self.hands.settle(effect.outcomes)
+                self.hooks.settle(effect.outcomes)
             elif type(effect) is Handle:
-                self.hands.handle(effect.requests)
+                self.hooks.handle(effect.requests)
             else:
                 self._perform_other(effect)
 
     def _perform_other(self, effect: Effect) -> None:
         match effect:
             case Advance():
-                self.hands.advance(effect.requests)
+                self.hooks.advance(effect.requests)
             case Abort():
-                self.hands.abort(effect.requests)
+                self.hooks.abort(effect.requests)
             case Connect():
                 self._connect(effect)
             case Disconnect():
                 self._lacking.pop(effect.peer, None)
                 self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
-                self.hands.note(effect)
+                self.hooks.note(effect)
             case Watch():
-                self.hands.watch(effect.url)
+                self.hooks.watch(effect.url)
             case Tell():
-                self.hands.tell(effect)
+                self.hooks.tell(effect)
             case _:
                 _nobody(effect)
 

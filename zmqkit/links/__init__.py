@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, Reach
 
 
 class Link(Protocol):
@@ -39,6 +39,10 @@ class Link(Protocol):
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
         """What has arrived, within the budget."""
+
+    def reach(self, peer: PeerId) -> Reach:
+        """How far a peer's connection reaches, as the address tells that it was opened to, or
+        the bound one that it came to."""
 
     def changes(self) -> list[tuple[PeerId, bool]]:
         """Connections that were made (true) or broke (false) since the last look."""

@@ -11,7 +11,7 @@ from math import inf
 
 from zmqkit.errors import AddressTaken
 from zmqkit.limits import CREDIT, TOPIC_BYTES_MAX
-from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach
 
 _lock = threading.Lock()
 _bound: dict[str, MemoryLink] = {}
@@ -151,6 +151,10 @@ class MemoryLink:
             if not self._inbox:
                 self._rest()
         return messages
+
+    def reach(self, peer: PeerId) -> Reach:
+        """All is within this process."""
+        return Reach.LOCAL
 
     def changes(self) -> list[tuple[PeerId, bool]]:
         """Ends that were joined or taken apart."""

@@ -16,7 +16,7 @@ from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import KINDS, Profile, options_of
-from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire.encoding import is_unchanging
 
 # Plain integers: combining pyzmq's enums costs more than sending does.
@@ -69,8 +69,9 @@ def _uncopied(data: bytes | memoryview) -> Any:
 class _Port:
     """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER.
 
-    full: it is known to have more, so that it pays to read on until the error at the end.
-    large: its last raw body was, and so is the next one probably.
+    reach: of what it is bound or connected to. full: it is known to have more, so that it pays
+    to read on until the error at the end. large: its last raw body was, and so is the next one
+    probably.
     """
 
     socket: Socket
@@ -79,6 +80,7 @@ class _Port:
     fd: int
     prefix: bytes
     peer: PeerId
+    reach: Reach
     full: bool = False
     large: bool = False
     monitor: Socket | None = None
@@ -125,7 +127,7 @@ class ZeromqLink:
             except zmq.ZMQError as refused:
                 error = refused
             else:
-                self._add_bound(socket)
+                self._add_bound(socket, reach_of_endpoint(endpoint))
                 return socket.getsockopt_string(zmq.LAST_ENDPOINT)
         socket.close(linger=0)
         tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
@@ -145,7 +147,7 @@ class ZeromqLink:
         self.disconnect(peer)
         check_spare(CONNECTION_DESCRIPTORS, f"a connection to {endpoint}")
         socket = self._socket(self._kinds[1])
-        port = self._peers[peer] = self._watch(socket, b"", peer)
+        port = self._peers[peer] = self._watch(socket, b"", peer, reach_of_endpoint(endpoint))
         if self._profile is Profile.CONTROL:
             port.monitor = socket.get_monitor_socket(_WATCHED)
             monitor_fd: Any = port.monitor.get(_FD)
@@ -208,6 +210,10 @@ class ZeromqLink:
                 break
         return messages
 
+    def reach(self, peer: PeerId) -> Reach:
+        """That of the address it was connected to, or of the bound one that it came to."""
+        return (self._peers.get(peer) or self._bound[peer[0]]).reach
+
     def changes(self) -> list[tuple[PeerId, bool]]:
         """Handshakes made and connections broken, on a control link."""
         changes, self._changes = self._changes, []
@@ -250,17 +256,17 @@ class ZeromqLink:
             socket.setsockopt(option, value)
         return socket
 
-    def _add_bound(self, socket: Socket) -> None:
+    def _add_bound(self, socket: Socket, reach: Reach) -> None:
         """Keep a bound socket: one that publishes has all its peers in one."""
         if self._kinds[0] == zmq.ROUTER:
-            self._bound.append(self._watch(socket, bytes((len(self._bound),)), b""))
+            self._bound.append(self._watch(socket, bytes((len(self._bound),)), b"", reach))
         else:
-            self._peers[EVERY_PEER] = self._watch(socket, b"", EVERY_PEER)
+            self._peers[EVERY_PEER] = self._watch(socket, b"", EVERY_PEER, reach)
         self._recount()
 
-    def _watch(self, socket: Socket, prefix: bytes, peer: PeerId) -> _Port:
+    def _watch(self, socket: Socket, prefix: bytes, peer: PeerId, reach: Reach) -> _Port:
         fd: Any = socket.get(_FD)
-        port = _Port(socket, socket.recv, socket.get, fd, prefix, peer)
+        port = _Port(socket, socket.recv, socket.get, fd, prefix, peer, reach)
         self._selector.register(port.fd, selectors.EVENT_READ, port)
         self._hot[port] = None
         return port

@@ -12,36 +12,38 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import zmq
 
 from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, Hands
+from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
-from zmqkit.limits import (
-    LINGER_S,
-    LOOK_S,
-    NODE_DESCRIPTORS,
-    PLACES_MAX,
-    ROLES_MAX,
-    connections_max,
-)
+from zmqkit.limits import LINGER_S, LOOK_S, NODE_DESCRIPTORS, MembershipLimits, connections_max
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import LOOPBACK, PeerId, Record, Url, is_loopback, parse_url
+from zmqkit.model import (
+    LOOPBACK,
+    Frames,
+    PeerId,
+    Reach,
+    Record,
+    Url,
+    parse_url,
+    reach_of_endpoint,
+)
 from zmqkit.node.keeper import Keeper
-from zmqkit.node.listing import Listing, StaticPeer, listings, static_peers
+from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
 
 if TYPE_CHECKING:
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("zmqkit")
 
-Listener = Callable[[Tell], None]
-Answer = TypeVar("Answer")
+OnNews = Callable[[Tell], None]
+Value = TypeVar("Value")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
@@ -60,57 +62,62 @@ _DESCRIPTORS = 1024
 class Node:
     """This process among the others. Every public method may be called from any thread."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(
+        self, environment: Environment, limits: MembershipLimits | None = None
+    ) -> None:
+        """`limits`: of membership, if not those that the descriptors of this process allow."""
         check_spare(NODE_DESCRIPTORS, "the first role of a process")
+        if limits is None:
+            limits = MembershipLimits(connections_max=connections_max(_descriptors()))
         self.process = secrets.randbits(63) | 1
         self.environment = environment
         self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.owner = current_process()
-        self.core = MembershipCore(self.process, connections_max(_descriptors()))
+        self.core = MembershipCore(self.process, limits)
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
-            self._bind(f"tcp://{LOOPBACK}:0")
+            self._bind(Reach.LOCAL)
         except BaseException:
             self._link.close(0)
             self.context.destroy(linger=0)
             raise
         self._lock = threading.Lock()
         self._roles = 0
-        self._beyond = False
-        self._listeners: dict[str, list[tuple[Listener, bool]]] = {}
-        self._engines: dict[str, Mdns] = {}
-        self._announced: dict[int, tuple[Record, bool]] = {}
+        self._reach = Reach.LOCAL
+        self._on_news: dict[str, list[tuple[OnNews, Reach]]] = {}
+        self._engines: dict[Reach, Mdns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
-            Driver(self.core, self._link, Hands(tell=self._tell), changed=self._changed),
+            Driver(
+                self.core,
+                self._link,
+                Hooks(tell=self._tell),
+                changed=self._changed,
+                receive_all=self._receive_all,
+            ),
             self._loop,
         )
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
         self._thread.start()
 
-    @property
-    def control_port(self) -> int:
-        """The port of the control connection on this machine's loopback."""
-        return self.core.offers.control_ports[0]
-
-    def open_to_lan(self) -> int:
-        """Have a control connection that other machines reach too; gives its port.
+    def open_control(self, reach: Reach) -> int:
+        """Have a control connection for all within that reach; returns its port.
 
         Raises ConfigError when no port is free.
         """
-        return self.ask(self._open_to_lan)
+        return self.ask(lambda: self._open_control(reach))
 
     def admit(self) -> None:
         """Have room for one more role that others find; UsageError when there are too many."""
         with self._lock:
-            if self._roles >= ROLES_MAX:
+            if self._roles >= self.core.limits.own_max:
                 raise UsageError(
                     f"this process has {self._roles} services and publishers, which is as many "
                     "as one can have; close some, or make another process"
@@ -122,44 +129,45 @@ class Node:
         with self._lock:
             self._roles -= 1
 
-    def announce(self, record: Record, *, open: bool) -> None:
-        """Let others find a role; beyond this machine only if open."""
-        self._post(self._announce, record, open)
+    def announce(self, record: Record, reach: Reach) -> None:
+        """Let others within that reach find a role."""
+        self._post(self._announce, record, reach)
 
     def withdraw(self, incarnation: int) -> None:
         """Announce a role no longer; whoever asks this process still hears of it."""
-        self._post(self._withdraw, incarnation)
+        self._post(lambda: self._spawn(self._withdraw(incarnation)))
 
     def retract(self, incarnation: int) -> None:
         """Tell nobody of a role any more: those that used it learn that it is gone."""
-        self._post(self._retract, incarnation)
+        self._post(
+            lambda: self._driver.perform(self.core.retract(incarnation, time.monotonic()))
+        )
 
     def want(
-        self, key: str, listener: Listener, *, role: str, open: bool, url: Url | None = None
+        self, key: str, on_news: OnNews, *, role: str, reach: Reach, url: Url | None = None
     ) -> None:
-        """Call the listener, on the node's thread, with the news of a key's instances.
+        """Call it, on the node's thread, with the news of a key's instances.
 
-        role: theirs. url: where to ask when the key is not a name.
+        role: theirs. reach: how far away they may be. url: where to ask when the key is not a
+        name.
         """
-        self._post(self._want, key, listener, role, open, url)
+        self._post(self._want, key, on_news, role, reach, url)
 
-    def unwant(self, key: str, listener: Listener, *, open: bool) -> None:
-        """Stop calling the listener."""
-        self._post(self._unwant, key, listener, open)
+    def unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
+        """Call it no longer."""
+        self._post(self._unwant, key, on_news, reach)
 
-    def directory(self) -> list[Listing]:
+    def listings(self) -> list[Listing]:
         """A row for each role that somebody here wants or discovery told of."""
         return self.ask(lambda: listings(self.core, time.monotonic()))
 
     def static_peers(self) -> list[StaticPeer]:
         """A row for each address that was given for everybody."""
-        return self.ask(
-            lambda: static_peers(self.core, self._peers.unasked(beyond=self._beyond))
-        )
+        return self.ask(lambda: static_peers(self.core, self._peers.unasked(self._reach)))
 
-    def explain(self, key: str, *, open: bool) -> str:
+    def explain(self, key: str, reach: Reach) -> str:
         """Why nobody is found under a key: where was searched, and what was seen instead."""
-        return self.ask(lambda: self.core.search.explain(key, open=open))
+        return self.ask(lambda: self.core.search.explain(key, reach))
 
     def keep(self, driver: BlockingDriver) -> None:
         """Drive a blocking role whenever no thread does."""
@@ -169,9 +177,9 @@ class Node:
         """Stop driving a blocking role; it is left alone when this returns."""
         self.ask(lambda: self._keeper.release(driver))
 
-    def ask(self, question: Callable[[], Answer]) -> Answer:
+    def ask(self, question: Callable[[], Value]) -> Value:
         """The answer to a question that is put on the node's thread."""
-        answer: Future[Answer] = Future()
+        answer: Future[Value] = Future()
 
         def put() -> None:
             try:
@@ -204,62 +212,61 @@ class Node:
     def _post(self, command: Callable[..., None], *args: object) -> None:
         self._loop.call_soon_threadsafe(command, *args)
 
-    def _bind(self, endpoint: str) -> None:
-        bound = self._link.bind(endpoint, self.environment.ports)
-        self.core.offers.control_ports.append(parse_url(bound).port)
+    def _bind(self, reach: Reach) -> None:
+        host = LOOPBACK if reach is Reach.LOCAL else "*"
+        bound = self._link.bind(f"tcp://{host}:0", self.environment.ports)
+        self.core.offers.control_ports[reach] = parse_url(bound).port
 
-    def _open_to_lan(self) -> int:
+    def _open_control(self, reach: Reach) -> int:
         ports = self.core.offers.control_ports
-        if len(ports) == 1:
-            self._bind("tcp://*:0")
+        if reach not in ports:
+            self._bind(reach)
             self._look_at_addresses()
-        return ports[1]
+        return ports[reach]
 
-    def _announce(self, record: Record, open: bool) -> None:
-        self._driver.perform(self.core.offer(record, time.monotonic(), open=open))
-        self._seed_peers(open=open)
-        self._spawn(self._announce_by(record, open=open))
+    def _receive_all(
+        self, messages: Sequence[tuple[PeerId, Frames]], now: float
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        for peer, frames in messages:
+            effects += self.core.receive(peer, frames, now, self._link.reach(peer))
+        return effects
 
-    async def _announce_by(self, record: Record, *, open: bool) -> None:
+    def _announce(self, record: Record, reach: Reach) -> None:
+        self._driver.perform(self.core.offer(record, time.monotonic(), reach))
+        self._seed_peers(reach)
+        self._spawn(self._announce_by(record, reach))
+
+    async def _announce_by(self, record: Record, reach: Reach) -> None:
         async with self._discovering:
-            for scope in await self._discover(open=open):
-                port = self.core.offers.control_ports[scope == "lan"]
-                await self._engines[scope].announce(replace(record, control_port=port))
+            for within in await self._discover(reach):
+                port = self.core.offers.control_ports[within]
+                await self._engines[within].announce(replace(record, control_port=port))
 
-    def _withdraw(self, incarnation: int) -> None:
-        self._spawn(self._withdraw_by(incarnation))
-
-    async def _withdraw_by(self, incarnation: int) -> None:
+    async def _withdraw(self, incarnation: int) -> None:
         async with self._discovering:
             for engine in self._engines.values():
                 await engine.withdraw(incarnation)
 
-    def _retract(self, incarnation: int) -> None:
-        self._driver.perform(self.core.retract(incarnation, time.monotonic()))
-
     def _want(
-        self, key: str, listener: Listener, role: str, open: bool, url: Url | None
+        self, key: str, on_news: OnNews, role: str, reach: Reach, url: Url | None
     ) -> None:
-        self._listeners.setdefault(key, []).append((listener, open))
+        self._on_news.setdefault(key, []).append((on_news, reach))
         now = time.monotonic()
-        self._driver.perform(self.core.want(key, now, open=open))
+        self._driver.perform(self.core.want(key, now, reach))
         if url is not None:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
-        self._seed_peers(open=open)
+        self._seed_peers(reach)
         for engine in self._engines.values():
             engine.remind("" if key == EVERYBODY else key.partition("/")[2])
-        self._spawn(self._listen(open=open))
+        self._spawn(self._listen(reach))
 
-    def _seed_peers(self, *, open: bool) -> None:
-        """Ask at the static peers, beyond this machine only if open."""
-        self._beyond = self._beyond or open
-        wanted = {
-            url.endpoint: url
-            for url in self._peers.urls
-            if self._beyond or is_loopback(url.host)
-        }
-        self._peers.warn_of_unasked(beyond=self._beyond)
+    def _seed_peers(self, reach: Reach) -> None:
+        """Ask at the static peers within that reach, or that of an earlier role."""
+        self._reach = max(self._reach, reach)
+        wanted = {url.endpoint: url for url in self._peers.urls if url.reach <= self._reach}
+        self._peers.warn_of_unasked(self._reach)
         now = time.monotonic()
         for endpoint in self._seeded.keys() - wanted.keys():
             self._driver.perform(self.core.unseed(self._seeded.pop(endpoint)))
@@ -277,44 +284,46 @@ class Node:
         while True:
             await asyncio.sleep(LOOK_S)
             if self._peers.refresh():
-                self._seed_peers(open=False)
+                self._seed_peers(Reach.LOCAL)
             self._look_at_addresses()
 
     def _look_at_addresses(self) -> None:
         """Have static peers tell others where this process is, if it is open to them."""
-        if len(self.core.offers.control_ports) < 2 or not self._peers.are_any:
+        if Reach.PLAIN not in self.core.offers.control_ports or not self._peers.are_any:
             return
         # ifaddr takes a moment to import, and only this needs it here.
         from zmqkit.discovery.addresses import here, reachable
 
         try:
-            ours = here("lan")
+            ours = here(Reach.PLAIN)
         except OSError:
             ours = []
-        addresses = reachable((each.text for each in ours), "lan", ours)
-        shared = [each for each in addresses if "%" not in each][:PLACES_MAX]
+        addresses = reachable((each.text for each in ours), Reach.PLAIN, ours)
+        shared = [each for each in addresses if "%" not in each][
+            : self.core.limits.addresses_max
+        ]
         self._driver.perform(self.core.moved(tuple(shared), time.monotonic()))
 
-    async def _listen(self, *, open: bool) -> None:
+    async def _listen(self, reach: Reach) -> None:
         async with self._discovering:
-            await self._discover(open=open)
+            await self._discover(reach)
 
-    def _unwant(self, key: str, listener: Listener, open: bool) -> None:
-        self._listeners[key].remove((listener, open))
-        if not self._listeners[key]:
-            del self._listeners[key]
-        self._driver.perform(self.core.unwant(key, open=open))
+    def _unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
+        self._on_news[key].remove((on_news, reach))
+        if not self._on_news[key]:
+            del self._on_news[key]
+        self._driver.perform(self.core.unwant(key, reach))
 
-    async def _discover(self, *, open: bool) -> list[str]:
-        """The engines for a role, opened if need be: this machine's, and the LAN's if open."""
+    async def _discover(self, reach: Reach) -> list[Reach]:
+        """Whose engines are for a role, opened if need be: each that is within its reach."""
         # zeroconf takes 100 ms to import, and many programs never need it.
         from zmqkit.discovery.mdns import Mdns
 
-        scopes: list[Literal["loopback", "lan"]] = ["loopback", "lan"] if open else ["loopback"]
-        for scope in scopes:
-            if scope not in self._engines:
+        reaches = [each for each in Reach if each <= reach]
+        for each in reaches:
+            if each not in self._engines:
                 engine = Mdns(
-                    scope,
+                    each,
                     heard=self._heard,
                     known=self._known,
                     vanished=self._vanished,
@@ -322,8 +331,8 @@ class Node:
                     note=_note,
                 )
                 await engine.open()
-                self._engines[scope] = engine
-        return [*scopes]
+                self._engines[each] = engine
+        return reaches
 
     def _heard(self, record: Record, source: str) -> None:
         self._driver.perform(self.core.heard(record, source, time.monotonic()))
@@ -342,10 +351,10 @@ class Node:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
 
     def _tell(self, tell: Tell) -> None:
-        near = tell.news != "found" or is_loopback(parse_url(tell.endpoint).host)
-        for listener, open in self._listeners.get(tell.key, ()):
-            if (near or open) and tell.open in (None, open):
-                listener(tell)
+        at = reach_of_endpoint(tell.endpoint)
+        for on_news, reach in self._on_news.get(tell.key, ()):
+            if at <= reach and tell.reach in (None, reach):
+                on_news(tell)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

@@ -8,7 +8,7 @@ import os
 from zmqkit.environment import Environment, read_peers
 from zmqkit.errors import ConfigError
 from zmqkit.limits import PEERS_BYTES_MAX
-from zmqkit.model import Url, bracketed, is_loopback, parse_url
+from zmqkit.model import Address, Reach, Url, parse_url
 
 log = logging.getLogger("zmqkit")
 
@@ -41,14 +41,13 @@ class Peers:
         """Whether there are some, or may be when the file changes."""
         return bool(self._given or self._path)
 
-    def unasked(self, *, beyond: bool) -> list[str]:
-        """Those on other machines, as `host:port`, unless it goes beyond this one."""
-        urls = [] if beyond else self.urls
-        return [f"{bracketed(u.host)}:{u.port}" for u in urls if not is_loopback(u.host)]
+    def unasked(self, reach: Reach) -> list[str]:
+        """Those that are further away, as `host:port`."""
+        return [str(Address(url.host, url.port)) for url in self.urls if url.reach > reach]
 
-    def warn_of_unasked(self, *, beyond: bool) -> None:
+    def warn_of_unasked(self, reach: Reach) -> None:
         """Say once of each which is not asked, and what to do about it."""
-        for address in self.unasked(beyond=beyond):
+        for address in self.unasked(reach):
             if address not in self._warned:
                 self._warned.add(address)
                 log.warning(

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.pace import Pace
-from zmqkit.drivers.perform import Hands, ReceiveAll
-from zmqkit.roles.places import BoundPlace, LookingPlace, shown
+from zmqkit.drivers.perform import Hooks, ReceiveAll
+from zmqkit.roles.scheme import Binding, Lookup, shown
 
-Place = TypeVar("Place", BoundPlace, LookingPlace)
+Place = TypeVar("Place", Binding, Lookup)
 Command = Callable[..., list[Effect]]
 
 
@@ -28,7 +28,7 @@ class Plan(Generic[Place]):
     title: str
     place: Place
     core: Core
-    hands: Hands = field(default_factory=Hands)
+    hooks: Hooks = field(default_factory=Hooks)
     about: dict[str, object] = field(default_factory=dict)
     hear: Command | None = None
     receive_all: ReceiveAll | None = None
@@ -40,21 +40,21 @@ class Plan(Generic[Place]):
 
     def prepare(self, driver: object) -> None:
         """The link is open: have the core and the role know what they tell and ask."""
-        if isinstance(self.place, BoundPlace):
+        if isinstance(self.place, Binding):
             self.about.update(self.place.about())
         if self.opened is not None:
             self.opened(driver)
 
     def appear(self, hear: Callable[[Tell], None]) -> None:
         """Be announced, or look for others."""
-        if isinstance(self.place, BoundPlace):
+        if isinstance(self.place, Binding):
             self.place.announce()
         else:
             self.place.listen(hear)
 
     def withdraw(self) -> None:
         """Be announced no longer."""
-        if isinstance(self.place, BoundPlace):
+        if isinstance(self.place, Binding):
             self.place.withdraw()
 
 

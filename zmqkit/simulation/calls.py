@@ -12,7 +12,7 @@ from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import ClientLimits
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
@@ -47,9 +47,9 @@ class ClientRole(SeekingRole):
         items, size = window
         limits = ClientLimits(stream_items_max=items, stream_bytes_max=size)
         self.core: ClientCore = ClientCore(target, incarnation, limits)
-        hands = Hands(settle=partial(judge.settled, self))
+        hooks = Hooks(settle=partial(judge.settled, self))
         name, sought = f"client-{incarnation:x}", ("service", target)
-        super().__init__(process, name, self.core, sought, Profile.DATA, hands)
+        super().__init__(process, name, self.core, sought, Profile.DATA, hooks)
 
 
 class ServiceRole(BoundRole):
@@ -61,13 +61,13 @@ class ServiceRole(BoundRole):
         self.core: ServiceCore = core
         self._judge = judge
         self._results: list[Result] = []
-        hands = Hands(
+        hooks = Hooks(
             handle=self._handle,
             advance=self._advance,
             abort=self._abort,
             finished=self._finished,
         )
-        super().__init__(process, record, core, Profile.DATA, hands)
+        super().__init__(process, record, core, Profile.DATA, hooks)
 
     def rested(self, now: float) -> None:
         """What finished behind the last look is answered after the next."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from zmqkit.errors import AddressTaken
 from zmqkit.limits import CREDIT_PACKETS
 from zmqkit.links.profile import Profile
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.simulation.diary import summary, told
 from zmqkit.simulation.network import Arrival, Dialer, Host, Listener, Network
 from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
@@ -90,6 +90,11 @@ class SimulatedLink:
                 messages.append((peer, frames))
                 bytes_max -= sum(map(len, frames))
         return messages
+
+    def reach(self, peer: PeerId) -> Reach:
+        """That of the address it was connected to, or of the bound one that it came to."""
+        end = self.dialers.get(peer) or self.listeners[peer[0]]
+        return reach_of_endpoint(end.endpoint)
 
     def changes(self) -> list[tuple[PeerId, bool]]:
         """Connections that were made or broke, of those that are watched."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Protocol, TypeVar
 
 from zmqkit.core.effects import Core, Effect, Note, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.membership.wants import key_of
-from zmqkit.drivers.perform import Driver, Hands, ReceiveAll
+from zmqkit.drivers.perform import Driver, Hooks, ReceiveAll
 from zmqkit.links.profile import Profile
-from zmqkit.model import PeerId, Record, parse_url
+from zmqkit.model import Frames, PeerId, Reach, Record, parse_url
 from zmqkit.simulation.driver import SimulatedDriver
 from zmqkit.simulation.link import SimulatedLink
 from zmqkit.simulation.network import Host, Network
@@ -46,7 +46,7 @@ class Part:
         name: str,
         core: Core,
         profile: Profile,
-        hands: Hands,
+        hooks: Hooks,
         *,
         changed: Callable[[PeerId, bool, float], list[Effect]] | None = None,
         receive_all: ReceiveAll | None = None,
@@ -54,12 +54,12 @@ class Part:
         self.process = process
         self.name = name
         network = process.network
-        hands.note = self._note
+        hooks.note = self._note
         self.link = SimulatedLink(network, process.host, profile, self._wake, self.trace)
         driver = Driver(
             core,
             self.link,
-            hands,
+            hooks,
             changed=changed,
             receive_all=receive_all,
             clock=lambda: network.timeline.now,
@@ -88,9 +88,15 @@ class Control(Part):
 
     def __init__(self, process: Process, number: int) -> None:
         self.core = MembershipCore(number)
-        hands = Hands(tell=self._tell)
+        hooks = Hooks(tell=self._tell)
         super().__init__(
-            process, "control", self.core, Profile.CONTROL, hands, changed=self._changed
+            process,
+            "control",
+            self.core,
+            Profile.CONTROL,
+            hooks,
+            changed=self._changed,
+            receive_all=self._receive_all,
         )
 
     @property
@@ -98,11 +104,19 @@ class Control(Part):
         """Where it listens."""
         return self.link.listeners[0].endpoint
 
+    def _receive_all(
+        self, messages: Sequence[tuple[PeerId, Frames]], now: float
+    ) -> list[Effect]:
+        effects: list[Effect] = []
+        for peer, frames in messages:
+            effects += self.core.receive(peer, frames, now, self.link.reach(peer))
+        return effects
+
     def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
 
     def _tell(self, tell: Tell) -> None:
-        self.trace(f"tells {tell.news} {tell.incarnation:x} {tell.text}")
+        self.trace(f"tells {tell.news.value} {tell.incarnation:x} {tell.text}")
         for role in self.process.of(SeekingRole):
             if role.key == tell.key:
                 role.driver.command(partial(role.core.hear, tell))
@@ -139,9 +153,9 @@ class BoundRole(Role):
     """A role that others find: it listens where its record says."""
 
     def __init__(
-        self, process: Process, record: Record, core: RoleCore, profile: Profile, hands: Hands
+        self, process: Process, record: Record, core: RoleCore, profile: Profile, hooks: Hooks
     ) -> None:
-        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hands)
+        super().__init__(process, f"{record.role}-{record.incarnation:x}", core, profile, hooks)
         self.record = record
         self.leaving = False
 
@@ -150,7 +164,9 @@ class BoundRole(Role):
         super().start()
         self.link.bind(f"tcp://{self.record.addresses[0]}:{self.record.port}", (0, 0))
         control = self.process.control
-        control.driver.command(lambda now: control.core.offer(self.record, now, open=True))
+        control.driver.command(
+            lambda now: control.core.offer(self.record, now, self.process.reach)
+        )
 
     def close(self) -> None:
         """Close it, and be listed no longer."""
@@ -172,19 +188,19 @@ class SeekingRole(Role):
         core: SeekingCore,
         sought: tuple[str, str],
         profile: Profile,
-        hands: Hands,
+        hooks: Hooks,
         receive_all: ReceiveAll | None = None,
     ) -> None:
         """sought: the role of those it looks for, and their name or URL."""
-        super().__init__(process, name, core, profile, hands, receive_all=receive_all)
+        super().__init__(process, name, core, profile, hooks, receive_all=receive_all)
         self.role, self.target = sought
         self.key = self.target if "://" in self.target else key_of(*sought)
 
     def start(self) -> None:
         """Have membership look for them."""
         super().start()
-        control, open = self.process.control, self.process.open
-        control.driver.command(lambda now: control.core.want(self.key, now, open=open))
+        control, reach = self.process.control, self.process.reach
+        control.driver.command(lambda now: control.core.want(self.key, now, reach))
         if self.key == self.target:
             url = parse_url(self.target)
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
@@ -193,14 +209,14 @@ class SeekingRole(Role):
         """Close it; nobody is looked for on its behalf."""
         if not self.closed:
             super().close()
-            control, open = self.process.control, self.process.open
-            control.driver.command(lambda now: control.core.unwant(self.key, open=open))
+            control, reach = self.process.control, self.process.reach
+            control.driver.command(lambda now: control.core.unwant(self.key, reach))
 
 
 class Process:
     """One operating-system process.
 
-    open: it looks beyond its own machine. drivers: of closed roles too, whose users go on.
+    reach: how far it looks and is found. drivers: of closed roles too, whose users go on.
     """
 
     def __init__(
@@ -209,12 +225,11 @@ class Process:
         host: Host,
         number: int,
         trace: Callable[[str], None],
-        *,
-        open: bool,
+        reach: Reach,
     ) -> None:
         self.network = network
         self.host = host
-        self.open = open
+        self.reach = reach
         self.silent = False
         self.resumed_at = -inf
         self.roles: list[Role] = []

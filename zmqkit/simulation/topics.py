@@ -13,7 +13,7 @@ from zmqkit.core.topics.gathering import Gathering, Rows
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import Gap, SubscriberCore
-from zmqkit.drivers.perform import Hands
+from zmqkit.drivers.perform import Hooks
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
 from zmqkit.simulation.process import BoundRole, Process, SeekingRole
@@ -64,7 +64,7 @@ class PublisherRole(BoundRole):
     ) -> None:
         self.core: PublisherCore = core
         profile = Profile.TOPICS_WITH_CREDIT if core.audience.waits else Profile.TOPICS
-        super().__init__(process, record, core, profile, Hands())
+        super().__init__(process, record, core, profile, Hooks())
         self.style = style
         self.driver.pace = core.pace
         self.waiting: deque[Rows] = deque()
@@ -135,7 +135,7 @@ class SubscriberRole(SeekingRole):
             core,
             ("publisher", target),
             Profile.TOPICS,
-            Hands(),
+            Hooks(),
             receive_all=core.receive_all,
         )
         self.prefixes = dict.fromkeys(prefixes)

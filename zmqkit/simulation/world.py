@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.model import LOOPBACK, Record, parse_url
+from zmqkit.model import LOOPBACK, Record, parse_url, reach_of
 from zmqkit.simulation.calls import ClientRole, ServiceRole
 from zmqkit.simulation.feed import Feed, Reception
 from zmqkit.simulation.network import Host, Network, Weather
@@ -58,15 +58,13 @@ class World:
         """Start a process on the host of that name, or start it anew."""
         number = self._homes.setdefault(name, len(self._homes) + 1)
         host = Host(name, f"10.0.0.{number}" if self.plan.lan else LOOPBACK)
-        number, open = self._draw(), self.plan.lan
-        process = Process(self.network, host, number, self.timeline.note, open=open)
+        number, reach = self._draw(), reach_of(host.address)
+        process = Process(self.network, host, number, self.timeline.note, reach)
         port = self._port_of(host.address, name)
         process.control.link.bind(f"tcp://{host.address}:{port}", (0, 0))
         offers = process.control.core.offers
-        offers.control_ports.append(port)
-        if self.plan.lan:
-            offers.control_ports.append(port)
-            offers.addresses = (host.address,)
+        offers.control_ports[reach] = port
+        offers.hosts = (host.address,)
         self.processes[name] = process
         self.feed.join(process)
         self.timeline.note(f"{name} starts")
@@ -126,7 +124,7 @@ class World:
 
     def record(self, process: Process, name: str, role: str) -> Record:
         """What is announced of a role that a process is about to start."""
-        control_port = process.control.core.offers.control_ports[0]
+        [control_port] = process.control.core.offers.control_ports.values()
         address, number = process.host.address, process.control.core.process
         port = self._port_of(address, f"{process.host.name}/{role}/{name}")
         return Record(name, role, self._draw(), number, (address,), control_port, port)

@@ -3,7 +3,7 @@
 The msgpack part of such a packet is an array of columns, one item a message; the last column
 has the size of each row. The rows follow, one behind the other, each a msgpack value of its
 own. Whoever passes messages on reads the columns and cuts the rows; values are decoded only
-by who hands them to somebody: in one go, for that takes a tenth of the time.
+by who hooks them to somebody: in one go, for that takes a tenth of the time.
 
 A packet that mixes messages of several origins (what a router passes on) has two columns in
 front: of each message the incarnation of its client, and below which number all of that

@@ -12,7 +12,7 @@ from tests.packets import read, sent, settled
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import RAISED
-from zmqkit.core.effects import Disconnect, Note, Send, Settle
+from zmqkit.core.effects import Disconnect, News, Note, Send, Settle
 from zmqkit.errors import (
     CallCancelled,
     CallTimeout,
@@ -102,7 +102,7 @@ def test_a_new_connection_knows_of_no_pong(client: ClientCore) -> None:
     call(client)
     client.tick(PING_S)
     client.receive(peer(A), packets.pong(A, CLIENT, 1, [1]), PING_S)
-    client.hear(tell("lost", A), PING_S)
+    client.hear(tell(News.LOST, A), PING_S)
     up(client, A)
     assert (PING, [2, 2, [1]]) in [read(e) for e in client.tick(3 * PING_S)]
 
@@ -151,13 +151,13 @@ def test_nobody_there_ends_a_call_within_its_wait(client: ClientCore) -> None:
 
 
 def test_nobody_there_says_what_is(client: ClientCore) -> None:
-    client.hear(tell("hint", 0, text="the process there has: stock"), 0.0)
+    client.hear(tell(News.HINT, 0, text="the process there has: stock"), 0.0)
     call(client, wait_s=1.0)
     assert "stock" in str(error(client.tick(1.1)))
 
 
 def test_whoever_is_known_is_waited_for(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     call(client, timeout_s=2.0, wait_s=1.0)
     assert ends(client.tick(1.1)) == []
     found = error(client.tick(2.1))
@@ -165,9 +165,9 @@ def test_whoever_is_known_is_waited_for(client: ClientCore) -> None:
 
 
 def test_who_was_known_and_went_is_not_waited_for(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     call(client, wait_s=1.0)
-    client.hear(tell("gone", A), 0.5)
+    client.hear(tell(News.GONE, A), 0.5)
     assert isinstance(error(client.tick(1.1)), NoService)
 
 
@@ -215,7 +215,7 @@ def test_close_ends_calls_and_connections(client: ClientCore) -> None:
 
 def test_a_closed_client_hears_nothing(client: ClientCore) -> None:
     client.close()
-    assert client.hear(tell("found", A, HERE), 0.0) == []
+    assert client.hear(tell(News.FOUND, A, HERE), 0.0) == []
 
 
 def test_a_wait_for_instances_ends_with_the_client(client: ClientCore) -> None:
@@ -313,7 +313,7 @@ def test_what_is_for_somebody_else_is_counted(client: ClientCore) -> None:
 
 @pytest.mark.parametrize("credit", [0, -1])
 def test_no_credit_is_malformed(client: ClientCore, credit: int) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     client.receive(peer(A), packets.welcome(A, CLIENT, credit=credit), 0.0)
     assert client.stats()["malformed"] == {"credit": 1} and client.ready_count == 0
 

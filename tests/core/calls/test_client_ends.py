@@ -9,7 +9,7 @@ from tests.core.bench import CLIENT, call, peer, tell, up
 from tests.packets import sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
-from zmqkit.core.effects import Disconnect, Send
+from zmqkit.core.effects import Disconnect, News, Send
 from zmqkit.limits import LINGER_S
 from zmqkit.wire.packet import CANCEL
 from zmqkit.wire.rows import request_row
@@ -48,7 +48,7 @@ def test_a_stream_that_never_left_is_nobodys_business(client: ClientCore) -> Non
 def test_one_out_of_reach_is_not_told(client: ClientCore) -> None:
     up(client, A)
     sequence = stream(client)
-    client.hear(tell("lost", A), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
     assert sent(client.cancel(sequence, 0.0)) == []
 
 

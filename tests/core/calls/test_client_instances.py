@@ -9,7 +9,7 @@ from tests.core.bench import CLIENT, HERE, call, ends, error, kinds, note, peer,
 from tests.packets import read, sent
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED, RECALLED
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Settle
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
 from zmqkit.limits import HELLO_S, PING_S, ClientLimits
 from zmqkit.wire.encoding import encode
@@ -29,19 +29,19 @@ def client() -> ClientCore:
 
 
 def test_what_is_found_is_connected_and_greeted(client: ClientCore) -> None:
-    connect, hello = client.hear(tell("found", A, HERE), 0.0)
+    connect, hello = client.hear(tell(News.FOUND, A, HERE), 0.0)
     assert connect == Connect(peer(A), HERE)
     assert read(hello) == (HELLO, {"name": "orders"})
 
 
 def test_what_is_found_twice_is_connected_once(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
-    assert client.hear(tell("found", A, HERE), 1.0) == []
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
+    assert client.hear(tell(News.FOUND, A, HERE), 1.0) == []
 
 
 def test_what_is_found_elsewhere_is_connected_there(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
-    first, second, _ = client.hear(tell("found", A, THERE), 1.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
+    first, second, _ = client.hear(tell(News.FOUND, A, THERE), 1.0)
     assert [first, second] == [Disconnect(peer(A)), Connect(peer(A), THERE)]
 
 
@@ -51,7 +51,7 @@ def test_welcome_makes_an_instance_ready(client: ClientCore) -> None:
 
 
 def test_hello_is_repeated_until_welcome(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     assert client.deadline() == HELLO_S
     assert [read(e)[0] for e in client.tick(HELLO_S)] == [HELLO]
 
@@ -72,15 +72,15 @@ def test_a_stranger_that_says_anything_else_is_not_believed(client: ClientCore) 
 
 def test_too_many_instances_are_an_event() -> None:
     client = ClientCore("orders", CLIENT, ClientLimits(known_max=1))
-    client.hear(tell("found", A, HERE), 0.0)
-    assert client.hear(tell("found", B, THERE), 0.0) == [
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
+    assert client.hear(tell(News.FOUND, B, THERE), 0.0) == [
         Note("instances-full", {"name": "orders"})
     ]
 
 
 def test_a_wait_for_instances_ends_when_they_are_up(client: ClientCore) -> None:
     assert client.await_ready(1, "me", 5.0, 0.0) == []
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     effects = client.receive(peer(A), packets.welcome(A, CLIENT), 0.0)
     assert effects == [note("up", A, HERE), Settle([("me", 1, None)])]
 
@@ -99,35 +99,35 @@ def noted(effects: list[Effect]) -> list[Note]:
 
 
 def test_what_becomes_of_an_instance_is_told_to_the_log_once(client: ClientCore) -> None:
-    found = tell("found", A, HERE)
+    found = tell(News.FOUND, A, HERE)
     assert not noted(client.hear(found, 0.0))
     welcome = packets.welcome(A, CLIENT)
     for expected in ([note("up", A, HERE)], []):
         assert noted(client.receive(peer(A), welcome, 0.0)) == expected
-    for news in ("silent", "answering", "lost"):
-        for expected in ([note(news, A, HERE)], []):
+    for news in (News.SILENT, News.ANSWERING, News.LOST):
+        for expected in ([note(news.value, A, HERE)], []):
             assert noted(client.hear(tell(news, A), 0.0)) == expected
     client.hear(found, 0.0)
     assert noted(client.receive(peer(A), welcome, 0.0)) == [note("up", A, HERE)]
-    client.hear(tell("lost", A), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
     for expected in ([note("gone", A, HERE)], []):
-        assert noted(client.hear(tell("gone", A), 0.0)) == expected
+        assert noted(client.hear(tell(News.GONE, A), 0.0)) == expected
 
 
 def test_an_instance_that_closed_is_gone_once(client: ClientCore) -> None:
     up(client, A)
     call(client)
     client.receive(peer(A), packets.bye(A, CLIENT), 0.0)
-    assert noted(client.hear(tell("gone", A), 0.0)) == [note("gone", A)]
+    assert noted(client.hear(tell(News.GONE, A), 0.0)) == [note("gone", A)]
     answered = client.receive(peer(A), packets.reply(A, CLIENT, _1=42), 1.0)
     assert ends(answered) and not noted(answered)
 
 
 def test_a_silent_instance_is_not_chosen(client: ClientCore) -> None:
     up(client, A)
-    client.hear(tell("silent", A), 0.0)
+    client.hear(tell(News.SILENT, A), 0.0)
     assert sent(call(client)) == []
-    assert sent(client.hear(tell("answering", A), 0.0)) == [(REQUEST, [1])]
+    assert sent(client.hear(tell(News.ANSWERING, A), 0.0)) == [(REQUEST, [1])]
 
 
 def test_what_did_not_leave_for_a_silent_instance_goes_to_another(client: ClientCore) -> None:
@@ -136,22 +136,22 @@ def test_what_did_not_leave_for_a_silent_instance_goes_to_another(client: Client
     assert isinstance(send, Send)
     client.unsent(send.peer, send.frames, 0.0)
     up(client, B)
-    effects = client.hear(tell("silent", A), 0.0)
+    effects = client.hear(tell(News.SILENT, A), 0.0)
     assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
 
 
 def test_a_lost_instance_is_disconnected_and_its_calls_wait(client: ClientCore) -> None:
     up(client, A)
     call(client)
-    assert client.hear(tell("lost", A), 0.0) == [note("lost", A), Disconnect(peer(A))]
+    assert client.hear(tell(News.LOST, A), 0.0) == [note("lost", A), Disconnect(peer(A))]
     assert client.in_flight == 1
 
 
 def test_the_same_incarnation_is_asked_again(client: ClientCore) -> None:
     up(client, A)
     call(client)
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     effects = client.receive(peer(A), packets.welcome(A, CLIENT), 0.0)
     assert sent(effects) == [(REQUEST, [1])] and client.stats()["retries"] == 1
 
@@ -160,7 +160,7 @@ def test_an_idempotent_call_moves_when_its_instance_is_lost(client: ClientCore) 
     up(client, A, "add")
     call(client)
     up(client, B, "add")
-    effects = client.hear(tell("lost", A), 0.0)
+    effects = client.hear(tell(News.LOST, A), 0.0)
     assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
 
 
@@ -168,16 +168,16 @@ def test_a_call_that_must_not_move_ends_when_its_instance_is_gone(client: Client
     up(client, A)
     call(client)
     up(client, B)
-    client.hear(tell("lost", A), 0.0)
-    found = error(client.hear(tell("gone", A), 0.0))
+    client.hear(tell(News.LOST, A), 0.0)
+    found = error(client.hear(tell(News.GONE, A), 0.0))
     assert isinstance(found, PeerLost) and found.may_have_run
 
 
 def test_an_idempotent_call_ends_when_its_attempts_do(client: ClientCore) -> None:
     up(client, A, "add")
     call(client, attempts=1)
-    client.hear(tell("lost", A), 0.0)
-    assert isinstance(error(client.hear(tell("gone", A), 0.0)), PeerLost)
+    client.hear(tell(News.LOST, A), 0.0)
+    assert isinstance(error(client.hear(tell(News.GONE, A), 0.0)), PeerLost)
 
 
 def test_one_that_leaves_gets_nothing_new_and_finishes_what_it_has(client: ClientCore) -> None:
@@ -199,7 +199,7 @@ def test_what_got_lost_is_sent_again_even_to_one_that_leaves(client: ClientCore)
 
 
 def test_a_goodbye_before_welcome_waits_for_the_next(client: ClientCore) -> None:
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     assert client.receive(peer(A), packets.bye(A, CLIENT), 0.0) == []
     up(client, A)
     assert client.ready_count == 1
@@ -240,8 +240,8 @@ def test_a_refusal_by_one_that_has_the_call_no_more_says_nothing(
     up(client, A, "add")
     call(client)
     up(client, B, "add")
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     assert client.receive(peer(A), packets.error(A, CLIENT, code, 1), 0.0) == []
     assert client.in_flight == 1
 
@@ -250,8 +250,8 @@ def test_a_value_from_one_that_had_the_call_is_as_good(client: ClientCore) -> No
     up(client, A, "add")
     call(client)
     up(client, B, "add")
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     effects = client.receive(peer(A), packets.reply(A, CLIENT, _1=42), 0.0)
     assert ends(effects) == [("add", 42, None)]
 
@@ -279,7 +279,7 @@ def test_a_refusal_says_nothing_of_the_instance_before(client: ClientCore) -> No
     up(client, A, "add")
     call(client)
     up(client, B, "add")
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     found = error(client.receive(peer(B), packets.error(B, CLIENT, EXPIRED, 1), 0.0))
     assert isinstance(found, CallTimeout) and found.may_have_run
 
@@ -364,11 +364,11 @@ def test_instances_that_hang_make_room_for_others() -> None:
     """Sixteen of eighteen may: two that answer are enough."""
     client = ClientCore("orders", CLIENT, ClientLimits(instances_max=16))
     for incarnation in range(1, 19):
-        client.hear(tell("found", incarnation, f"{HERE}{incarnation}"), 0.0)
+        client.hear(tell(News.FOUND, incarnation, f"{HERE}{incarnation}"), 0.0)
     hang = sorted(instance.incarnation for instance in client.instances)
     assert len(hang) == 16
     for incarnation in hang:
-        client.hear(tell("silent", incarnation), 2.0)
+        client.hear(tell(News.SILENT, incarnation), 2.0)
         client.check()
     answering = {instance.incarnation for instance in client.instances} - set(hang)
     assert answering == set(range(1, 19)) - set(hang)

@@ -9,7 +9,7 @@ from tests.core.bench import CLIENT, HERE, call, ends, error, note, peer, tell, 
 from tests.packets import sent
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.outcome import LEAVING
-from zmqkit.core.effects import Connect, Disconnect, Send
+from zmqkit.core.effects import Connect, Disconnect, News, Send
 from zmqkit.errors import Busy, CallTimeout, PeerLost
 from zmqkit.limits import LINGER_S_MAX, PING_S, ClientLimits
 from zmqkit.model import Frames
@@ -35,7 +35,7 @@ def leave(client: ClientCore, *idempotent: str) -> None:
 
 def test_a_last_answer_is_taken_after_the_end(client: ClientCore) -> None:
     leave(client)
-    assert client.hear(tell("gone", A), 0.0) == [note("gone", A)]
+    assert client.hear(tell(News.GONE, A), 0.0) == [note("gone", A)]
     client.check()
     effects = client.receive(peer(A), REPLY, 1.0)
     assert ends(effects) == [("add", 42, None)] and Disconnect(peer(A)) in effects
@@ -46,7 +46,7 @@ def test_a_last_answer_is_taken_after_the_end(client: ClientCore) -> None:
 def test_so_is_one_that_comes_before_the_goodbye(client: ClientCore) -> None:
     up(client, A)
     call(client)
-    assert client.hear(tell("gone", A), 0.0) == [note("gone", A)]
+    assert client.hear(tell(News.GONE, A), 0.0) == [note("gone", A)]
     assert ends(client.receive(peer(A), REPLY, 1.0)) == [("add", 42, None)]
     client.check()
 
@@ -54,13 +54,13 @@ def test_so_is_one_that_comes_before_the_goodbye(client: ClientCore) -> None:
 def test_one_that_owes_nothing_is_forgotten_at_once(client: ClientCore) -> None:
     leave(client)
     client.receive(peer(A), REPLY, 0.0)
-    assert client.hear(tell("gone", A), 0.0) == [note("gone", A), Disconnect(peer(A))]
+    assert client.hear(tell(News.GONE, A), 0.0) == [note("gone", A), Disconnect(peer(A))]
     assert client.instances == []
 
 
 def test_it_is_not_waited_for_for_ever(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     early = LINGER_S_MAX - 0.1
     while client.deadline() < early:
         now = client.deadline()
@@ -73,7 +73,7 @@ def test_it_is_not_waited_for_for_ever(client: ClientCore) -> None:
 
 def test_a_call_whose_time_is_over_is_waited_for_no_longer(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     client.cancel(1, 1.0)
     assert Disconnect(peer(A)) in client.tick(1.0 + PING_S)
     client.check()
@@ -82,24 +82,24 @@ def test_a_call_whose_time_is_over_is_waited_for_no_longer(client: ClientCore) -
 def test_what_may_run_twice_moves_at_once(client: ClientCore) -> None:
     leave(client, "add")
     up(client, B, "add")
-    effects = client.hear(tell("gone", A), 0.0)
+    effects = client.hear(tell(News.GONE, A), 0.0)
     assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
     assert Disconnect(peer(A)) in effects
     client.check()
 
 
-@pytest.mark.parametrize("news", ["gone", "lost", "silent"])
-def test_further_news_of_it_changes_nothing(client: ClientCore, news: str) -> None:
+@pytest.mark.parametrize("news", [News.GONE, News.LOST, News.SILENT])
+def test_further_news_of_it_changes_nothing(client: ClientCore, news: News) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     assert client.hear(tell(news, A), 0.5) == []
     assert ends(client.receive(peer(A), REPLY, 1.0)) == [("add", 42, None)]
 
 
 def test_it_may_be_found_again(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
-    effects = client.hear(tell("found", A, f"{HERE}{A}"), 1.0)
+    client.hear(tell(News.GONE, A), 0.0)
+    effects = client.hear(tell(News.FOUND, A, f"{HERE}{A}"), 1.0)
     assert Connect(peer(A), f"{HERE}{A}") in effects
     client.check()
     effects = client.receive(peer(A), packets.welcome(A, CLIENT), 1.0)
@@ -108,7 +108,7 @@ def test_it_may_be_found_again(client: ClientCore) -> None:
 
 def test_its_connection_is_not_used_for_new_calls(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     assert call(client) == []
     up(client, B)
     assert [(i.incarnation, len(i.jobs)) for i in client.instances] == [(A, 1), (B, 1)]
@@ -116,21 +116,21 @@ def test_its_connection_is_not_used_for_new_calls(client: ClientCore) -> None:
 
 def test_one_that_was_silent_may_be_found_again(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("silent", A), 0.0)
-    client.hear(tell("gone", A), 0.0)
-    client.hear(tell("found", A, HERE), 1.0)
+    client.hear(tell(News.SILENT, A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 1.0)
     client.receive(peer(A), packets.welcome(A, CLIENT), 1.0)
     assert client.ready_count == 1
 
 
-@pytest.mark.parametrize("news", [("gone", A), ("found", B)])
+@pytest.mark.parametrize("news", [(News.GONE, A), (News.FOUND, B)])
 def test_one_that_left_gives_way_when_there_is_no_room(
-    news: tuple[str, int],
+    news: tuple[News, int],
 ) -> None:
     """To one that is found then, and to one that stood by."""
     client = ClientCore("orders", CLIENT, ClientLimits(instances_max=1))
     leave(client)
-    first = ("found", B) if news[0] == "gone" else ("gone", A)
+    first = (News.FOUND, B) if news[0] is News.GONE else (News.GONE, A)
     client.hear(tell(*first, HERE), 0.0)
     effects = client.hear(tell(*news, HERE), 0.0)
     assert isinstance(error(effects), PeerLost) and Connect(peer(B), HERE) in effects
@@ -145,7 +145,7 @@ def test_what_it_did_not_take_did_not_run_there(client: ClientCore) -> None:
     up(client, B)
     effects = client.receive(peer(A), packets.last_word(A, CLIENT), 0.0)
     assert [e.peer for e in effects if isinstance(e, Send)] == [peer(B)]
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     client.check()
     packet = packets.error(B, CLIENT, LEAVING, 1)
     client.receive(peer(B), packet, 0.0)
@@ -155,7 +155,7 @@ def test_what_it_did_not_take_did_not_run_there(client: ClientCore) -> None:
 
 def test_what_it_did_not_take_waits_for_another(client: ClientCore) -> None:
     leave(client)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     effects = client.receive(peer(A), packets.last_word(A, CLIENT), 0.0)
     assert effects == [Disconnect(peer(A))]
     up(client, B)

@@ -23,7 +23,7 @@ from zmqkit.core.calls.outcome import (
     RAISED,
     RECALLED,
 )
-from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Settle, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Settle, Tell
 from zmqkit.errors import CallTimeout, PeerError, PeerLost, RemoteError
 from zmqkit.limits import ClientLimits
 from zmqkit.wire.packet import NOTIFY, REQUEST, STREAM, unpack
@@ -105,11 +105,14 @@ class ClientMachine(RuleBasedStateMachine):
 
     @rule(incarnation=INSTANCES, port=st.integers(5000, 5001))
     def found(self, incarnation: int, port: int) -> None:
-        tell = Tell("found", "", incarnation, f"tcp://127.0.0.1:{port}")
+        tell = Tell(News.FOUND, "", incarnation, f"tcp://127.0.0.1:{port}")
         self.perform(self.core.hear(tell, self.now))
 
-    @rule(incarnation=INSTANCES, news=st.sampled_from(["lost", "gone", "silent", "answering"]))
-    def news(self, incarnation: int, news: str) -> None:
+    @rule(
+        incarnation=INSTANCES,
+        news=st.sampled_from([News.LOST, News.GONE, News.SILENT, News.ANSWERING]),
+    )
+    def news(self, incarnation: int, news: News) -> None:
         self.perform(self.core.hear(Tell(news, "", incarnation), self.now))
 
     @rule(incarnation=INSTANCES, credit=st.integers(1, 3), repeats=st.booleans())

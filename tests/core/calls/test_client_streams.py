@@ -10,7 +10,7 @@ from tests.packets import read, sent
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
-from zmqkit.core.effects import Effect, Send, Settle
+from zmqkit.core.effects import Effect, News, Send, Settle
 from zmqkit.errors import CallCancelled, CallTimeout, NoMethod, PeerLost, RemoteError
 from zmqkit.limits import PING_S, STREAM_BYTES, STREAM_ITEMS
 from zmqkit.model import Frames
@@ -129,10 +129,10 @@ def test_credit_for_an_instance_that_is_silent_leaves_when_it_answers(
     call = begun(client)
     quarter = STREAM_ITEMS // 4
     receive(client, items(1, *range(quarter)))
-    client.hear(tell("silent", A), 0.0)
+    client.hear(tell(News.SILENT, A), 0.0)
     drain(client, call)
     assert grants(client.flush(0.0)) == []
-    effects = client.hear(tell("answering", A), 1.0) + client.flush(1.0)
+    effects = client.hear(tell(News.ANSWERING, A), 1.0) + client.flush(1.0)
     assert grants(effects) == [[[1], [quarter + 1], [None]]]
 
 
@@ -203,8 +203,8 @@ def test_one_that_has_not_begun_is_asked_for_anew(client: ClientCore) -> None:
 
 def test_a_connection_made_anew_goes_on_where_it_was(client: ClientCore) -> None:
     begun(client)
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("found", A, HERE), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
     effects = receive(client, packets.welcome(A, CLIENT))
     assert grants(effects) == [[[1], [0], [1]]]
     assert STREAM not in kinds(effects)
@@ -214,8 +214,8 @@ def test_one_that_began_by_an_earlier_copy_does_not_move(client: ClientCore) -> 
     """Its later copy found no room, and then the first one's value came."""
     up(client, A, "count")
     call = stream(client)
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("found", A, f"{HERE}1"), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, f"{HERE}1"), 0.0)
     packet = packets.welcome(A, CLIENT, idempotent=["count"])
     for effect in client.receive(peer(A), packet, 0.0):
         if isinstance(effect, Send):
@@ -233,8 +233,8 @@ def test_one_that_has_begun_is_lost_with_its_instance(client: ClientCore) -> Non
     call = stream(client)
     up(client, B, "count")
     receive(client, items(0, "a"))
-    client.hear(tell("lost", A), 0.0)
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     client.check()
     assert drain(client, call) == ["a"]
     assert isinstance(call.error, PeerLost) and call.error.may_have_run
@@ -244,7 +244,7 @@ def test_one_that_has_not_begun_moves_if_it_may(client: ClientCore) -> None:
     up(client, A, "count")
     call = stream(client)
     up(client, B, "count")
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     client.check()
     receive(client, packets.items(B, CLIENT, 1, 0, "b"), incarnation=B)
     assert drain(client, call) == ["b"]
@@ -255,7 +255,7 @@ def test_one_that_moves_forgets_the_end_that_was_told_before(client: ClientCore)
     call = stream(client)
     receive(client, end(2))  # its values were lost
     up(client, B, "count")
-    client.hear(tell("gone", A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
     receive(client, packets.items(B, CLIENT, 1, 0, 1, 2, 3), incarnation=B)
     receive(client, packets.end(B, CLIENT, 1, 3), incarnation=B)
     assert drain(client, call) == [1, 2, 3] and call.over and call.error is None
@@ -265,7 +265,7 @@ def test_values_of_an_instance_that_had_it_are_passed_over(client: ClientCore) -
     up(client, A, "count")
     call = stream(client)
     up(client, B, "count")
-    client.hear(tell("lost", A), 0.0)
+    client.hear(tell(News.LOST, A), 0.0)
     up(client, A)
     assert sent(receive(client, items(0, "a"))) == []
     assert not call.values

@@ -10,10 +10,10 @@ from tests.packets import read
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Handle, Send
+from zmqkit.core.effects import Effect, Handle, News, Send
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import COMPRESS_BYTES_MIN, QUEUE_BYTES
-from zmqkit.model import Frames, leads_away
+from zmqkit.model import Frames, Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
@@ -47,21 +47,22 @@ def reply_after(hello: Frames) -> Send:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "away"),
+    ("endpoint", "reach"),
     [
-        (HERE, False), ("tcp://[::1]:5000", False), ("tcp://localhost:5000", False),
-        ("tcp://127.8.0.1:5000", False), ("memory://orders", False), (AWAY, True),
-        ("tcp://orders.example:5000", True), ("tcp://[fe80::1%eth0]:5000", True),
+        (HERE, Reach.LOCAL), ("tcp://[::1]:5000", Reach.LOCAL), (AWAY, Reach.PLAIN),
+        ("tcp://localhost:5000", Reach.LOCAL), ("tcp://127.8.0.1:5000", Reach.LOCAL),
+        ("memory://orders", Reach.LOCAL), ("orders", Reach.LOCAL),
+        ("tcp://orders.example:5000", Reach.PLAIN), ("tcp://[fe80::1%eth0]:5000", Reach.PLAIN),
     ],
 )  # fmt: skip
-def test_an_address_tells_whether_it_is_on_another_machine(endpoint: str, away: bool) -> None:
-    assert leads_away(endpoint) is away
+def test_an_address_tells_whether_it_is_on_another_machine(endpoint: str, reach: Reach) -> None:
+    assert reach_of_endpoint(endpoint) is reach
 
 
 @pytest.mark.parametrize("endpoint", [HERE, AWAY])
 def test_requests_are_compressed_on_their_way_to_another_machine(endpoint: str) -> None:
     client = ClientCore("orders", CLIENT)
-    _, hello = client.hear(tell("found", SERVICE, endpoint), 0.0)
+    _, hello = client.hear(tell(News.FOUND, SERVICE, endpoint), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert is_compressed(request) == (endpoint == AWAY)
@@ -72,8 +73,8 @@ def test_requests_are_compressed_on_their_way_to_another_machine(endpoint: str) 
 
 def test_an_instance_that_moves_to_this_machine_gets_requests_as_they_are() -> None:
     client = ClientCore("orders", CLIENT)
-    client.hear(tell("found", SERVICE, AWAY), 0.0)
-    client.hear(tell("found", SERVICE, HERE), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, HERE), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert not is_compressed(request)
@@ -81,7 +82,7 @@ def test_an_instance_that_moves_to_this_machine_gets_requests_as_they_are() -> N
 
 def test_a_compressed_request_that_did_not_leave_is_sent_again() -> None:
     client = ClientCore("orders", CLIENT)
-    client.hear(tell("found", SERVICE, AWAY), 0.0)
+    client.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
     client.receive(peer(SERVICE), packets.welcome(SERVICE, CLIENT), 0.0)
     [request] = call(client, LONG)
     assert isinstance(request, Send)
@@ -121,7 +122,7 @@ def test_a_bomb_is_counted_and_dropped() -> None:
 
 def test_a_subscribers_queue_counts_what_a_message_has_when_it_is_uncompressed() -> None:
     subscriber = SubscriberCore("weather", CLIENT, [""])
-    subscriber.hear(tell("found", SERVICE, AWAY), 0.0)
+    subscriber.hear(tell(News.FOUND, SERVICE, AWAY), 0.0)
     [source] = subscriber.sources.by_peer
     fields = {"token": 1, "waits": False}
     subscriber.receive(

@@ -18,12 +18,12 @@ from tests.core.membership.neighbours import (
     THEM,
     US,
 )
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY
 from zmqkit.limits import CLAIMS_MAX, GONE_S, RIVALS_MAX
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 
 HONEST = RECORD
 DEAD = 1
@@ -89,7 +89,7 @@ def found(network: Network) -> bool:
     """Whether the honest role is told as found, and nothing else was."""
     news = {(news, incarnation) for news, incarnation, _ in network.told}
     endpoints = {endpoint for _, _, endpoint in network.told}
-    return news == {("found", 0xA)} and endpoints == {FOUND.endpoint}
+    return news == {(News.FOUND, 0xA)} and endpoints == {FOUND.endpoint}
 
 
 @pytest.mark.parametrize("wanted_first", [True, False])
@@ -101,12 +101,12 @@ def test_forged_record_hides_nobody(
 ) -> None:
     network = Network(core)
     if wanted_first:
-        network.perform(core.want(key, 0.0, open=False))
+        network.perform(core.want(key, 0.0, Reach.LOCAL))
     for which in order:
         network.perform(core.heard([forged, HONEST][which], "mdns", network.now))
         network.wait(0.01)
     if not wanted_first:
-        network.perform(core.want(key, 0.0, open=False))
+        network.perform(core.want(key, 0.0, Reach.LOCAL))
     network.wait(5.0)
     assert found(network)
     assert core.neighbours[THEM].life is Life.ALIVE
@@ -117,7 +117,7 @@ def test_one_that_was_cut_off_is_found_again_whatever_was_forged_meanwhile(
     core: MembershipCore, forged: Record
 ) -> None:
     network = Network(core)
-    network.perform(core.want(ORDERS, 0.0, open=False))
+    network.perform(core.want(ORDERS, 0.0, Reach.LOCAL))
     network.perform(core.heard(HONEST, "mdns", 0.0))
     network.perform(core.heard(forged, "mdns", 0.0))
     network.told.clear()
@@ -125,7 +125,7 @@ def test_one_that_was_cut_off_is_found_again_whatever_was_forged_meanwhile(
     network.now += 3 * GONE_S
     network.perform(core.tick(network.now))
     network.wait(10.0)
-    assert [news for news, _, _ in network.told] == ["lost", "gone", "found"]
+    assert [news for news, _, _ in network.told] == [News.LOST, News.GONE, News.FOUND]
 
 
 def test_the_end_of_a_forged_record_is_not_that_of_the_role(core: MembershipCore) -> None:
@@ -134,20 +134,20 @@ def test_the_end_of_a_forged_record_is_not_that_of_the_role(core: MembershipCore
         core.heard(forged, "mdns", 0.0)
         if forged.label != HONEST.label:
             core.vanished(forged, "mdns")
-            assert core.sightings[THEM, 0xA].places() == [("127.0.0.1", 5000)]
+            assert core.roles[THEM, 0xA].addresses() == [("127.0.0.1", 5000)]
             core.check()
 
 
 def test_many_forged_records_are_not_kept_and_who_answered_is(core: MembershipCore) -> None:
     network = Network(core)
-    network.perform(core.want(ORDERS, 0.0, open=False))
+    network.perform(core.want(ORDERS, 0.0, Reach.LOCAL))
     network.perform(core.heard(HONEST, "mdns", 0.0))
     for n in range(1, 200):
         forged = replace(HONEST, name=f"other{n}", control_port=n)
         network.perform(core.heard(forged, "mdns", 0.0))
         network.perform(core.heard(replace(HONEST, process=FORGER + n), "mdns", 0.0))
-    assert len(core.sightings) <= RIVALS_MAX + 1
-    assert len(core.sightings[THEM, 0xA].claims) <= CLAIMS_MAX + 1
+    assert len(core.roles) <= RIVALS_MAX + 1
+    assert len(core.roles[THEM, 0xA].claims) <= CLAIMS_MAX + 1
     network.perform(core.disconnected(core.neighbours[THEM].peer, 0.0))
     network.now = 3 * GONE_S
     network.perform(core.tick(network.now))
@@ -157,7 +157,7 @@ def test_many_forged_records_are_not_kept_and_who_answered_is(core: MembershipCo
 
 def test_who_comes_behind_many_forged_records_is_found(core: MembershipCore) -> None:
     network = Network(core)
-    network.perform(core.want(ORDERS, 0.0, open=False))
+    network.perform(core.want(ORDERS, 0.0, Reach.LOCAL))
     for n in range(1, 200):
         forged = replace(HONEST, control_port=n)
         network.perform(core.heard(forged, "mdns", network.now))
@@ -175,7 +175,7 @@ def test_who_was_crowded_out_is_found_when_discovery_reminds_of_it(
     for n in range(1, RIVALS_MAX + 3):
         core.heard(replace(HONEST, process=FORGER + n, control_port=n), "mdns", 0.0)
     network = Network(core)
-    network.perform(core.want(ORDERS, 0.0, open=False))
+    network.perform(core.want(ORDERS, 0.0, Reach.LOCAL))
     assert THEM not in core.neighbours
     network.perform(core.reminded(HONEST, "mdns", 0.0))
     assert core.reminded(HONEST, "mdns", 0.0) == []
@@ -186,7 +186,7 @@ def test_who_was_crowded_out_is_found_when_discovery_reminds_of_it(
 def test_nobody_else_is_asked_once_a_process_said_that_the_role_is_its_own(
     core: MembershipCore,
 ) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(FORGED["another process"], "mdns", 0.0)
     core.heard(HONEST, "mdns", 0.0)
     assert core.neighbours.keys() == {THEM, FORGER}
@@ -203,23 +203,25 @@ def test_nobody_else_is_asked_once_a_process_said_that_the_role_is_its_own(
 def test_a_role_that_another_neighbour_was_said_to_have_is_told_where_it_answers(
     core: MembershipCore,
 ) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(HONEST, incarnation=0xB, process=FORGER), "mdns", 0.0)
     core.receive(peer_of(FORGER), packets.directory(FORGER, NEXT_ROW), 0.0)
-    assert tells(core.heard(replace(HONEST, process=FORGER), "mdns", 0.0)) == [("found", 0xA)]
+    assert tells(core.heard(replace(HONEST, process=FORGER), "mdns", 0.0)) == [
+        (News.FOUND, 0xA)
+    ]
     core.heard(replace(HONEST, control_port=5005), "mdns", 0.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
-    assert tells(effects) == [("gone", 0xA), ("found", 0xA)]
+    assert tells(effects) == [(News.GONE, 0xA), (News.FOUND, 0xA)]
     core.check()
 
 
 def test_who_claims_a_role_that_another_process_has_is_not_believed(
     core: MembershipCore,
 ) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(HONEST, incarnation=0xB, process=FORGER), "mdns", 0.0)
     core.heard(HONEST, "mdns", 0.0)
     core.receive(PEER, packets.directory(THEM, ROW), 0.0)
     effects = core.receive(peer_of(FORGER), packets.directory(FORGER, NEXT_ROW, ROW), 0.0)
-    assert tells(effects) == [("found", 0xB)] and core.malformed == {"conflict": 1}
+    assert tells(effects) == [(News.FOUND, 0xB)] and core.malformed == {"conflict": 1}
     core.check()

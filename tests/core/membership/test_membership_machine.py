@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests import packets
-from zmqkit.core.effects import Connect, Disconnect, Effect, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
+from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY, key_of
-from zmqkit.model import Record, parse_url
+from zmqkit.model import Reach, Record, parse_url
 
 PROCESSES = st.integers(1, 3)
 ROLES = st.integers(1, 6)
@@ -23,6 +23,7 @@ OTHERS = st.builds(lambda *row: [*row], PROCESSES, st.integers(1, 2), PLACES)
 ADDRESSES = st.sampled_from(
     [("127.0.0.1",), ("10.0.0.1",), ("10.0.0.1", "10.0.0.2"), ("10.0.0.3",)]
 )
+REACHES = st.sampled_from(Reach)
 SOURCES = st.sampled_from(["mdns:loopback", "mdns:lan"])
 
 
@@ -55,11 +56,11 @@ class MembershipMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.core = MembershipCore(99)
-        self.core.offers.control_ports += [5000, 5001]
+        self.core.offers.control_ports |= {Reach.LOCAL: 5000, Reach.PLAIN: 5001}
         self.now = 100.0
         self.connected: set[bytes] = set()
         self.wanted: list[tuple[str, bool]] = []
-        self.told: dict[tuple[str, int], str] = {}
+        self.told: dict[tuple[str, int], News] = {}
 
     def perform(self, effects: list[Effect]) -> None:
         """What a driver does, and a reader who believes each word."""
@@ -68,7 +69,7 @@ class MembershipMachine(RuleBasedStateMachine):
                 self.connected.add(effect.peer)
             elif isinstance(effect, Disconnect):
                 self.connected.remove(effect.peer)
-            elif isinstance(effect, Tell) and effect.news != "hint":
+            elif isinstance(effect, Tell) and effect.news is not News.HINT:
                 self.hear(effect)
             elif isinstance(effect, Send):
                 assert effect.peer in self.connected or effect.peer[0] in (0, 1)
@@ -76,29 +77,29 @@ class MembershipMachine(RuleBasedStateMachine):
     def hear(self, tell: Tell) -> None:
         pair = (tell.key, tell.incarnation)
         assert any(key == tell.key for key, _ in self.wanted)
-        if tell.news == "gone":
+        if tell.news is News.GONE:
             del self.told[pair]
-        elif tell.news == "found":
+        elif tell.news is News.FOUND:
             assert tell.endpoint
-            self.told[pair] = "found"
+            self.told[pair] = News.FOUND
         else:
             assert pair in self.told
             self.told[pair] = tell.news
 
     @precondition(lambda self: len(self.wanted) < 4)
-    @rule(key=KEYS, open=st.booleans())
-    def want(self, key: str, open: bool) -> None:
-        self.wanted.append((key, open))
-        self.perform(self.core.want(key, self.now, open=open))
+    @rule(key=KEYS, reach=REACHES)
+    def want(self, key: str, reach: Reach) -> None:
+        self.wanted.append((key, reach))
+        self.perform(self.core.want(key, self.now, reach))
         if key == URL:
             self.perform(self.core.seed(parse_url(URL), URL, "service", self.now))
 
     @precondition(lambda self: self.wanted)
     @rule(data=st.data())
     def unwant(self, data: st.DataObject) -> None:
-        key, open = data.draw(st.sampled_from(self.wanted))
-        self.wanted.remove((key, open))
-        self.perform(self.core.unwant(key, open=open))
+        key, reach = data.draw(st.sampled_from(self.wanted))
+        self.wanted.remove((key, reach))
+        self.perform(self.core.unwant(key, reach))
         if not any(key == each for each, _ in self.wanted):
             self.told = {pair: news for pair, news in self.told.items() if pair[0] != key}
 
@@ -134,23 +135,23 @@ class MembershipMachine(RuleBasedStateMachine):
         frames = packets.directory(process, *map(row, sorted(roles)), others=others)
         self.perform(self.core.receive(peer, frames, self.now))
 
-    @rule(role=ROLES, open=st.booleans())
-    def offer(self, role: int, open: bool) -> None:
+    @rule(role=ROLES, reach=REACHES)
+    def offer(self, role: int, reach: Reach) -> None:
         record = Record(name_of(role), "service", 100 + role, 99, (), 5000, 6000 + role)
-        self.perform(self.core.offer(record, self.now, open=open))
+        self.perform(self.core.offer(record, self.now, reach))
 
     @rule(role=ROLES)
     def retract(self, role: int) -> None:
         self.perform(self.core.retract(100 + role, self.now))
 
-    @rule(visitor=st.sampled_from([b"\0a", b"\0b", b"\1c"]), process=PROCESSES, places=PLACES)
-    def visited(self, visitor: bytes, process: int, places: list[object]) -> None:
+    @rule(asker=st.sampled_from([b"\0a", b"\0b", b"\1c"]), process=PROCESSES, places=PLACES)
+    def visited(self, asker: bytes, process: int, places: list[object]) -> None:
         frames = packets.hello(process, revision=len(places), places=places)
-        self.perform(self.core.receive(visitor, frames, self.now))
+        self.perform(self.core.receive(asker, frames, self.now))
 
-    @rule(visitor=st.sampled_from([b"\0a", b"\1c"]))
-    def pinged(self, visitor: bytes) -> None:
-        self.perform(self.core.receive(visitor, packets.ask(1), self.now))
+    @rule(asker=st.sampled_from([b"\0a", b"\1c"]))
+    def pinged(self, asker: bytes) -> None:
+        self.perform(self.core.receive(asker, packets.ask(1), self.now))
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), revision=st.integers(1, 2), token=st.integers(1, 5))
@@ -193,9 +194,9 @@ class MembershipMachine(RuleBasedStateMachine):
         assert {(key, role) for role, key in believed} == set(self.told)
 
     def teardown(self) -> None:
-        for key, open in self.wanted[:]:
-            self.wanted.remove((key, open))
-            self.perform(self.core.unwant(key, open=open))
+        for key, reach in self.wanted[:]:
+            self.wanted.remove((key, reach))
+            self.perform(self.core.unwant(key, reach))
         for role in range(1, 7):
             self.perform(self.core.retract(100 + role, self.now))
         self.core.check()

@@ -9,11 +9,11 @@ import pytest
 from tests import packets
 from tests.core.membership.neighbours import ORDERS, RECORD, US
 from zmqkit.core.effects import Connect, Disconnect, Effect
+from zmqkit.core.membership.interests import EVERYBODY, key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of, process_of
-from zmqkit.core.membership.wants import EVERYBODY, key_of
-from zmqkit.limits import EVASIVE_S, INSTANCES_MAX, PING_S, connections_max
-from zmqkit.model import Record
+from zmqkit.limits import EVASIVE_S, INSTANCES_MAX, PING_S, MembershipLimits, connections_max
+from zmqkit.model import Reach, Record
 
 MANY = 250
 FIRST = 1000
@@ -77,19 +77,19 @@ class Crowd:
 def test_a_client_is_connected_to_as_many_as_it_uses(wanted_first: bool) -> None:
     crowd = Crowd(MembershipCore(US))
     if wanted_first:
-        crowd.perform(crowd.core.want(ORDERS, 0.0, open=False))
+        crowd.perform(crowd.core.want(ORDERS, 0.0, Reach.LOCAL))
     crowd.hear_all()
     if not wanted_first:
-        crowd.perform(crowd.core.want(ORDERS, 0.0, open=False))
+        crowd.perform(crowd.core.want(ORDERS, 0.0, Reach.LOCAL))
     crowd.wait(5.0)
     assert len(crowd.open) == len(crowd.used()) == INSTANCES_MAX
-    crowd.perform(crowd.core.unwant(ORDERS, open=False))
+    crowd.perform(crowd.core.unwant(ORDERS, Reach.LOCAL))
     assert not crowd.open
 
 
 def test_others_have_a_turn_when_some_are_silent_or_gone() -> None:
     crowd = Crowd(MembershipCore(US))
-    crowd.perform(crowd.core.want(ORDERS, 0.0, open=False))
+    crowd.perform(crowd.core.want(ORDERS, 0.0, Reach.LOCAL))
     crowd.hear_all()
     used = crowd.used()
     crowd.dead = set(sorted(used)[:8])
@@ -106,7 +106,7 @@ def test_others_have_a_turn_when_some_are_silent_or_gone() -> None:
 def test_those_who_do_not_answer_give_way_until_one_does() -> None:
     crowd = Crowd(MembershipCore(US))
     crowd.dead = {FIRST + n for n in range(MANY - 1)}
-    crowd.perform(crowd.core.want(ORDERS, 0.0, open=False))
+    crowd.perform(crowd.core.want(ORDERS, 0.0, Reach.LOCAL))
     crowd.hear_all()
     crowd.wait(60.0)
     [used] = crowd.used() - crowd.dead
@@ -115,9 +115,9 @@ def test_those_who_do_not_answer_give_way_until_one_does() -> None:
 
 
 def test_nobody_is_connected_to_more_than_the_process_has_descriptors_for() -> None:
-    crowd = Crowd(MembershipCore(US, connections_max=10))
-    crowd.perform(crowd.core.want(EVERYBODY, 0.0, open=False))
-    crowd.perform(crowd.core.want(key_of("publisher", "orders"), 0.0, open=False))
+    crowd = Crowd(MembershipCore(US, MembershipLimits(connections_max=10)))
+    crowd.perform(crowd.core.want(EVERYBODY, 0.0, Reach.LOCAL))
+    crowd.perform(crowd.core.want(key_of("publisher", "orders"), 0.0, Reach.LOCAL))
     crowd.hear_all()
     crowd.wait(5.0)
     assert len(crowd.open) == 10
@@ -129,7 +129,7 @@ def test_not_everybody_uses_the_same_few() -> None:
         crowd = Crowd(MembershipCore(us * 0x9E3779B97F4A7C15 % (1 << 63)))
         for n in range(MANY):
             crowd.core.heard(record(n), "mdns", 0.0)
-        crowd.perform(crowd.core.want(ORDERS, 0.0, open=False))
+        crowd.perform(crowd.core.want(ORDERS, 0.0, Reach.LOCAL))
         used |= crowd.used()
     assert len(used) > MANY / 2
 

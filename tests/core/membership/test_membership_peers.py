@@ -10,12 +10,20 @@ import pytest
 from tests import packets
 from tests.core.bench import kinds, tells
 from tests.packets import read
-from zmqkit.core.effects import Connect, Disconnect, Effect
+from zmqkit.core.effects import Connect, Disconnect, Effect, News
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
-from zmqkit.core.membership.wants import key_of
-from zmqkit.limits import GONE_S, GREET_S, GREET_S_MAX, HELLO_S, RUMOUR_S, VISITOR_S
-from zmqkit.model import Record, parse_url
+from zmqkit.limits import (
+    GONE_S,
+    GREET_S,
+    GREET_S_MAX,
+    HELLO_S,
+    REFERRAL_S,
+    REGISTERED_S,
+    MembershipLimits,
+)
+from zmqkit.model import Reach, Record, parse_url, reach_of_endpoint
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 US, SHARED, THEM = 1, 7, 9
@@ -35,13 +43,13 @@ TOLD = [THEM, 1, [["127.0.0.1", 5000]]]
 @pytest.fixture
 def core() -> MembershipCore:
     core = MembershipCore(US)
-    core.offers.control_ports.append(5005)
+    core.offers.control_ports[Reach.LOCAL] = 5005
     return core
 
 
 def joined(core: MembershipCore, now: float = 0.0, *, url: str = THERE) -> None:
     """Have the shared peer as a neighbour."""
-    core.want(ORDERS, now, open=url != THERE)
+    core.want(ORDERS, now, reach_of_endpoint(url))
     core.seed(parse_url(url), "", "service", now)
     core.receive(b"s" + url.encode(), packets.directory(SHARED, control=4999), now)
     core.receive(STATIC, packets.directory(SHARED, control=4999, others=[]), now)
@@ -63,23 +71,23 @@ def test_a_static_peer_is_told_where_we_may_be_asked_and_asked_for_others(
     core: MembershipCore,
 ) -> None:
     joined(core)
-    core.offer(OWN, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
     [hello] = core.connected(STATIC, 0.0)
     assert read(hello) == (HELLO, {"revision": 1, "places": [["127.0.0.1", 5005]]})
 
 
 def test_nobody_else_is(core: MembershipCore) -> None:
-    core.offer(OWN, 0.0, open=False)
-    core.want(ORDERS, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns", 0.0)
     assert [read(e) for e in core.connected(PEER, 0.0)] == [(HELLO, {})]
-    assert core.offer(replace(OWN, incarnation=0xD), 0.0, open=False) == []
+    assert core.offer(replace(OWN, incarnation=0xD), 0.0, Reach.LOCAL) == []
 
 
 def test_one_that_only_serves_joins_a_static_peer_too(core: MembershipCore) -> None:
     core.seed(parse_url(THERE), "", "service", 0.0)
     assert core.receive(SEED, packets.directory(SHARED, control=4999), 0.0) == []
-    assert kinds(core.offer(OWN, 0.0, open=False)) == [HELLO]
+    assert kinds(core.offer(OWN, 0.0, Reach.LOCAL)) == [HELLO]
     effects = core.receive(SEED, packets.directory(SHARED, control=4999), 0.0)
     assert effects == [Disconnect(SEED), Connect(STATIC, THERE)]
     assert Disconnect(STATIC) in core.retract(OWN.incarnation, 1.0)
@@ -88,15 +96,15 @@ def test_one_that_only_serves_joins_a_static_peer_too(core: MembershipCore) -> N
 
 def test_a_static_peer_is_told_at_once_of_a_new_role(core: MembershipCore) -> None:
     joined(core)
-    assert kinds(core.offer(OWN, 0.5, open=False)) == [HELLO]
+    assert kinds(core.offer(OWN, 0.5, Reach.LOCAL)) == [HELLO]
     [gone] = core.retract(OWN.incarnation, 0.6)
     assert read(gone) == (HELLO, {"revision": 2, "places": []})
 
 
 def test_a_static_peer_is_told_at_once_of_new_addresses(core: MembershipCore) -> None:
     joined(core)
-    core.offers.control_ports.append(5006)
-    core.offer(OWN, 0.5, open=True)
+    core.offers.control_ports[Reach.LOCAL] = 5006
+    core.offer(OWN, 0.5, Reach.PLAIN)
     assert kinds(core.moved(("10.0.0.1",), 1.0)) == [HELLO]
     assert core.moved(("10.0.0.1",), 1.0) == []
 
@@ -116,8 +124,10 @@ def test_it_is_told_again_ever_more_slowly(core: MembershipCore) -> None:
 
 
 def test_those_who_share_a_peer_are_told_of_each_other(core: MembershipCore) -> None:
-    core.receive(b"\0a", packets.hello(5, revision=2, places=[["127.0.0.1", 5000]]), 0.0)
-    [answer] = core.receive(b"\0b", packets.hello(6, places=[]), 0.0)
+    core.receive(
+        b"\0a", packets.hello(5, revision=2, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL
+    )
+    [answer] = core.receive(b"\0b", packets.hello(6, places=[]), 0.0, Reach.LOCAL)
     kind, fields = read(answer)
     assert kind == WELCOME and isinstance(fields, dict)
     assert fields["others"] == [[5, 2, [["127.0.0.1", 5000]]]]
@@ -125,19 +135,19 @@ def test_those_who_share_a_peer_are_told_of_each_other(core: MembershipCore) -> 
 
 
 def test_who_does_not_ask_for_others_is_not_told_of_any(core: MembershipCore) -> None:
-    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0)
-    [answer] = core.receive(b"\0b", packets.hello(6), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL)
+    [answer] = core.receive(b"\0b", packets.hello(6), 0.0, Reach.LOCAL)
     fields = read(answer)[1]
     assert isinstance(fields, dict) and "others" not in fields and fields["revision"] == 0
 
 
 def test_loopback_is_passed_neither_to_nor_from_another_machine(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5006)
+    core.offers.control_ports[Reach.LOCAL] = 5006
     places = [["127.0.0.1", 5000], ["10.0.0.5", 5001]]
-    core.receive(b"\0a", packets.hello(5, places=places), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=places), 0.0, Reach.LOCAL)
     core.receive(b"\1c", packets.hello(6, places=[["127.0.0.1", 80], ["10.0.0.6", 5001]]), 0.0)
     [there] = core.receive(b"\1d", packets.hello(8, places=[]), 0.0)
-    [here] = core.receive(b"\0e", packets.hello(8, places=[]), 0.0)
+    [here] = core.receive(b"\0e", packets.hello(8, places=[]), 0.0, Reach.LOCAL)
     far = [5, 0, [["10.0.0.5", 5001]]], [6, 0, [["10.0.0.6", 5001]]]
     assert others(there) == [*far] and others(here) == [[5, 0, places], far[1]]
 
@@ -150,13 +160,13 @@ def others(effect: Effect) -> object:
 
 
 def test_who_is_known_by_multicast_is_told_of_too(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5006)
+    core.offers.control_ports[Reach.LOCAL] = 5006
     record = replace(RECORD, addresses=("10.0.0.5", "fe80::1%eth0"), control_port=5001)
     core.heard(record, "mdns:lan", 0.0)
     core.heard(replace(record, process=US, incarnation=0xC), "mdns:lan", 0.0)
     [told] = core.receive(b"\1a", packets.hello(5, places=[]), 0.0)
     assert others(told) == [[THEM, 5, [["10.0.0.5", 5001]]]]
-    core.want(ORDERS, 0.0, open=True)
+    core.want(ORDERS, 0.0, Reach.PLAIN)
     core.tick(1.0)
     core.tick(2.1)
     assert core.neighbours[THEM].life is Life.GONE
@@ -166,44 +176,46 @@ def test_who_is_known_by_multicast_is_told_of_too(core: MembershipCore) -> None:
 
 def test_who_visits_speaks_for_itself(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns:loopback", 0.0)
-    core.receive(b"\0a", packets.hello(THEM, revision=3, places=[["127.0.0.1", 80]]), 0.0)
-    [told] = core.receive(b"\0b", packets.hello(5, places=[]), 0.0)
+    core.receive(
+        b"\0a", packets.hello(THEM, revision=3, places=[["127.0.0.1", 80]]), 0.0, Reach.LOCAL
+    )
+    [told] = core.receive(b"\0b", packets.hello(5, places=[]), 0.0, Reach.LOCAL)
     assert others(told) == [[THEM, 3, [["127.0.0.1", 80]]]]
 
 
-def test_pongs_tell_visitors_that_others_came_and_went(core: MembershipCore) -> None:
+def test_pongs_tell_those_who_asked_that_others_came_and_went(core: MembershipCore) -> None:
     def revision(now: float) -> object:
         [pong] = core.receive(b"\0b", packets.ask(6), now)
         kind, meta = read(pong)
         assert kind == PONG and isinstance(meta, list)
         return meta[1]
 
-    core.receive(b"\0b", packets.hello(6, places=[]), 0.0)
+    core.receive(b"\0b", packets.hello(6, places=[]), 0.0, Reach.LOCAL)
     revisions = [revision(0.0)]
-    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0)
+    core.receive(b"\0a", packets.hello(5, places=[["127.0.0.1", 5000]]), 0.0, Reach.LOCAL)
     revisions.append(revision(0.0))
     for n in range(1, 11):
         core.tick(core.deadline())
         revision(float(n))
-    core.tick(VISITOR_S + 0.5)
-    revisions.append(revision(VISITOR_S + 0.5))
+    core.tick(REGISTERED_S + 0.5)
+    revisions.append(revision(REGISTERED_S + 0.5))
     assert len(set(revisions)) == 3
     core.check()
 
 
 def test_a_visit_that_makes_no_sense_is_counted(core: MembershipCore) -> None:
     for fields in ({"places": 1}, {"places": [["x", 1]]}, {"places": [], "revision": "x"}):
-        assert core.receive(b"\0a", packets.hello(5, **fields), 0.0) == []
-    assert core.receive(b"\0a", packets.hello(0, places=[]), 0.0) == []
+        assert core.receive(b"\0a", packets.hello(5, **fields), 0.0, Reach.LOCAL) == []
+    assert core.receive(b"\0a", packets.hello(0, places=[]), 0.0, Reach.LOCAL) == []
     assert core.malformed == {"places": 2, "hello": 2}
 
 
-def test_one_too_many_is_answered_and_told_of_nobody(
-    core: MembershipCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zmqkit.core.membership.visitor.PROCESSES_MAX", 0)
-    assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0)) == [WELCOME]
-    assert core.malformed == {"visitors-full": 1}
+def test_one_too_many_is_answered_and_told_of_nobody() -> None:
+    core = MembershipCore(US, MembershipLimits(processes_max=0))
+    assert kinds(core.receive(b"\0a", packets.hello(5, places=[]), 0.0, Reach.LOCAL)) == [
+        WELCOME
+    ]
+    assert core.malformed == {"registrations-full": 1}
 
 
 # Told
@@ -212,10 +224,10 @@ def test_one_too_many_is_answered_and_told_of_nobody(
 def test_who_is_told_of_is_asked_itself_and_found(core: MembershipCore) -> None:
     joined(core)
     assert tell(core, TOLD) == [Connect(PEER, HERE)]
-    assert not core.sightings
+    assert not core.roles
     found = core.receive(PEER, packets.directory(THEM, ROW), 0.1)
-    assert tells(found) == [("found", 0xA)]
-    assert core.sightings[THEM, 0xA].sources == {"hello", "peer"}
+    assert tells(found) == [(News.FOUND, 0xA)]
+    assert core.roles[THEM, 0xA].sources == {"hello", "peer"}
     core.check()
 
 
@@ -223,9 +235,9 @@ def test_who_has_nothing_that_is_wanted_is_let_go_and_remembered(core: Membershi
     joined(core)
     tell(core, TOLD)
     assert core.receive(PEER, packets.directory(THEM, STOCK), 0.1) == [Disconnect(PEER)]
-    assert core.sightings[THEM, 0xB].sources == {"peer"}
+    assert core.roles[THEM, 0xB].sources == {"peer"}
     assert tell(core, TOLD, now=1.0) == []
-    assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, open=False)
+    assert Connect(PEER, HERE) in core.want(key_of("service", "stock"), 2.0, Reach.LOCAL)
     core.check()
 
 
@@ -234,7 +246,7 @@ def test_who_has_a_new_role_is_asked_again(core: MembershipCore) -> None:
     tell(core, TOLD)
     core.receive(PEER, packets.directory(THEM), 0.1)
     assert tell(core, [THEM, 2, TOLD[2]], now=1.0) == [Connect(PEER, HERE)]
-    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 1.1)) == [("found", 0xA)]
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 1.1)) == [(News.FOUND, 0xA)]
 
 
 def test_another_process_than_we_were_told_of_is_not_believed(core: MembershipCore) -> None:
@@ -249,7 +261,7 @@ def test_who_is_told_of_elsewhere_is_asked_only_if_open(core: MembershipCore) ->
     joined(core)
     far = [THEM, 1, [["10.0.0.5", 5000]]]
     assert tell(core, far) == []
-    assert core.want(ORDERS, 1.0, open=True) == [Connect(PEER, "tcp://10.0.0.5:5000")]
+    assert core.want(ORDERS, 1.0, Reach.PLAIN) == [Connect(PEER, "tcp://10.0.0.5:5000")]
 
 
 def test_a_peer_elsewhere_is_not_believed_about_this_machine(core: MembershipCore) -> None:
@@ -258,10 +270,10 @@ def test_a_peer_elsewhere_is_not_believed_about_this_machine(core: MembershipCor
 
 
 def test_only_a_static_peer_is_believed_about_others(core: MembershipCore) -> None:
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("127.0.0.1",)), "mdns", 0.0)
     effects = core.receive(PEER, packets.directory(THEM, ROW, others=[[8, 1, TOLD[2]]]), 0.0)
-    assert tells(effects) == [("found", 0xA)] and len(effects) == 1
+    assert tells(effects) == [(News.FOUND, 0xA)] and len(effects) == 1
 
 
 def test_who_is_told_of_no_more_is_asked_and_not_cut_off(core: MembershipCore) -> None:
@@ -280,7 +292,7 @@ def test_who_died_and_is_told_of_no_more_is_forgotten(core: MembershipCore) -> N
     core.tick(1.0 + GONE_S + 0.02)
     assert core.neighbours[THEM].life is Life.GONE
     tell(core, now=3.0)
-    assert THEM not in core.neighbours and not core.sightings
+    assert THEM not in core.neighbours and not core.roles
 
 
 def test_who_died_is_tried_at_once_when_there_is_news_of_it(core: MembershipCore) -> None:
@@ -313,19 +325,19 @@ def test_what_a_peer_told_outlives_it_for_a_while(core: MembershipCore) -> None:
     core.receive(PEER, packets.directory(THEM, STOCK), 0.1)
     core.disconnected(STATIC, 1.0)
     core.tick(1.0 + GONE_S + 0.02)
-    assert SHARED not in core.neighbours and list(core.sightings) == [(THEM, 0xB)]
-    core.tick(1.0 + GONE_S + RUMOUR_S)
-    assert list(core.sightings) == [(THEM, 0xB)]
-    core.tick(1.1 + GONE_S + RUMOUR_S)
-    assert not core.sightings
+    assert SHARED not in core.neighbours and list(core.roles) == [(THEM, 0xB)]
+    core.tick(1.0 + GONE_S + REFERRAL_S)
+    assert list(core.roles) == [(THEM, 0xB)]
+    core.tick(1.1 + GONE_S + REFERRAL_S)
+    assert not core.roles
     core.check()
 
 
 def test_nobody_is_asked_when_nothing_is_wanted(core: MembershipCore) -> None:
     joined(core)
-    core.offer(OWN, 0.0, open=False)
+    core.offer(OWN, 0.0, Reach.LOCAL)
     tell(core, TOLD)
-    assert Disconnect(PEER) in core.unwant(ORDERS, open=False)
+    assert Disconnect(PEER) in core.unwant(ORDERS, Reach.LOCAL)
     core.check()
     assert tell(core, [THEM, 2, TOLD[2]], now=1.0) == []
-    assert core.want(ORDERS, 2.0, open=False)[-1] == Connect(PEER, HERE)
+    assert core.want(ORDERS, 2.0, Reach.LOCAL)[-1] == Connect(PEER, HERE)

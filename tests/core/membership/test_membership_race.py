@@ -8,12 +8,12 @@ import pytest
 
 from tests import packets
 from tests.core.bench import kinds, tells
-from zmqkit.core.effects import Connect, Disconnect, Tell
+from zmqkit.core.effects import Connect, Disconnect, News, Tell
+from zmqkit.core.membership.interests import key_of
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life
-from zmqkit.core.membership.wants import key_of
 from zmqkit.limits import GONE_S, HELLO_S, RACE_MAX, RACE_S
-from zmqkit.model import Record
+from zmqkit.model import Reach, Record
 from zmqkit.wire.packet import HELLO
 
 US, THEM, OTHERS = 1, 9, 8
@@ -22,7 +22,7 @@ RECORD = Record("orders", "service", 0xA, THEM, ("127.0.0.1",), 5000, 6000)
 ROW = ("orders", "service", 0xA, 6000)
 PEER = b"n" + THEM.to_bytes(8, "big")
 SECOND = PEER + b"\0\1"
-FOUND = Tell("found", ORDERS, 0xA, "tcp://127.0.0.1:6000")
+FOUND = Tell(News.FOUND, ORDERS, 0xA, "tcp://127.0.0.1:6000")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def core() -> MembershipCore:
 
 def several(core: MembershipCore, *addresses: str) -> None:
     """Want and hear the other process at these addresses."""
-    core.want(ORDERS, 0.0, open=True)
+    core.want(ORDERS, 0.0, Reach.PLAIN)
     core.heard(replace(RECORD, addresses=addresses), "mdns", 0.0)
 
 
@@ -73,7 +73,7 @@ def test_another_process_at_one_of_the_addresses_ends_nothing(core: MembershipCo
     effects = core.receive(PEER, packets.directory(OTHERS), 0.1)
     assert effects == [Disconnect(PEER), Connect(SECOND, "tcp://10.0.0.1:5000")]
     core.check()
-    assert tells(core.receive(SECOND, packets.directory(THEM, ROW), 0.2)) == [("found", 0xA)]
+    assert tells(core.receive(SECOND, packets.directory(THEM, ROW), 0.2)) == [(News.FOUND, 0xA)]
 
 
 def test_another_process_at_each_address_is_the_end(core: MembershipCore) -> None:

@@ -19,10 +19,10 @@ from tests.core.membership.neighbours import (
     THEM,
     US,
 )
-from zmqkit.core.effects import Connect, Disconnect
+from zmqkit.core.effects import Connect, Disconnect, News
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.limits import HELLO_S, HELLO_S_MAX, PING_S
-from zmqkit.model import parse_url
+from zmqkit.model import Reach, parse_url
 from zmqkit.wire.packet import HELLO, PONG, WELCOME
 
 URL = f"{HERE}/orders"
@@ -36,7 +36,7 @@ def core() -> MembershipCore:
 
 def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0.0) -> None:
     """Want, hear and reach the other process, which has these roles."""
-    core.want(ORDERS, now, open=False)
+    core.want(ORDERS, now, Reach.LOCAL)
     core.heard(RECORD, "mdns", now)
     core.receive(PEER, packets.directory(THEM, *(rows or (ROW,))), now)
     core.check()
@@ -46,7 +46,7 @@ def alive(core: MembershipCore, *rows: tuple[str, str, int, int], now: float = 0
 
 
 def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
+    core.want(URL, 0.0, Reach.LOCAL)
     assert core.seed(parse_url(URL), URL, "service", 0.0) == [Connect(SEED, HERE)]
     assert kinds(core.connected(SEED, 0.0)) == [HELLO]
     assert kinds(core.tick(HELLO_S)) == [HELLO]
@@ -57,7 +57,7 @@ def test_a_url_is_asked_until_it_answers(core: MembershipCore) -> None:
 
 def by_url(core: MembershipCore, now: float = 0.0) -> None:
     """Find a role by its URL, and reach its process."""
-    core.want(URL, now, open=False)
+    core.want(URL, now, Reach.LOCAL)
     core.seed(parse_url(URL), URL, "service", now)
     core.receive(SEED, packets.directory(THEM, ROW), now)
     core.receive(PEER, packets.directory(THEM, ROW), now)
@@ -65,23 +65,23 @@ def by_url(core: MembershipCore, now: float = 0.0) -> None:
 
 
 def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipCore) -> None:
-    core.want(URL, 0.0, open=False)
+    core.want(URL, 0.0, Reach.LOCAL)
     core.seed(parse_url(URL), URL, "service", 0.0)
-    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [("hint", 0)]
+    assert tells(core.receive(SEED, packets.directory(THEM), 0.0)) == [(News.HINT, 0)]
     assert core.deadline() <= HELLO_S_MAX
 
 
 def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
-    assert tells(effects) == [("gone", 0xA), ("found", 0xB)]
+    assert tells(effects) == [(News.GONE, 0xA), (News.FOUND, 0xB)]
     core.check()
 
 
 def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM), 10.0)
-    assert tells(effects)[-1] == ("gone", 0xA) and Connect(SEED, HERE) in effects
+    assert tells(effects)[-1] == (News.GONE, 0xA) and Connect(SEED, HERE) in effects
     core.check()
 
 
@@ -89,34 +89,34 @@ def test_a_url_is_asked_again_when_its_process_is_gone(core: MembershipCore) -> 
     by_url(core)
     core.disconnected(PEER, 10.0)
     effects = core.tick(12.0)
-    assert tells(effects) == [("gone", 0xA)] and Connect(SEED, HERE) in effects
+    assert tells(effects) == [(News.GONE, 0xA)] and Connect(SEED, HERE) in effects
     core.check()
 
 
 def test_a_peer_of_everybody_is_a_neighbour_whatever_it_has(core: MembershipCore) -> None:
     core.seed(parse_url(HERE), "", "service", 0.0)
     seed = b"s" + HERE.encode()
-    core.want(ORDERS, 0.0, open=False)
+    core.want(ORDERS, 0.0, Reach.LOCAL)
     effects = core.receive(seed, packets.directory(THEM), 0.0)
-    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.sightings
+    assert effects == [Disconnect(seed), Connect(PEER, HERE)] and not core.roles
     assert core.receive(PEER, packets.directory(THEM), 0.0) == []
-    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [("found", 0xA)]
+    assert tells(core.receive(PEER, packets.directory(THEM, ROW), 5.0)) == [(News.FOUND, 0xA)]
     core.check()
 
 
 def test_a_peer_of_everybody_is_asked_when_something_is_wanted(core: MembershipCore) -> None:
     core.seed(parse_url(HERE), "", "service", 0.0)
     assert core.deadline() == math.inf
-    assert kinds(core.want(ORDERS, 9.0, open=False)) == [HELLO]
+    assert kinds(core.want(ORDERS, 9.0, Reach.LOCAL)) == [HELLO]
 
 
 # Whatever is sent
 
 
 def test_whoever_asks_is_answered(core: MembershipCore) -> None:
-    core.offers.control_ports.append(5000)
-    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0)) == [WELCOME]
-    assert core.receive(b"\0x", packets.alive(THEM), 0.0) == []
+    core.offers.control_ports[Reach.LOCAL] = 5000
+    assert kinds(core.receive(b"\0x", packets.hello(THEM), 0.0, Reach.LOCAL)) == [WELCOME]
+    assert core.receive(b"\0x", packets.alive(THEM), 0.0, Reach.LOCAL) == []
     assert core.malformed == {"unexpected": 1}
 
 
@@ -129,16 +129,16 @@ def test_a_ping_is_answered(core: MembershipCore) -> None:
 
 @pytest.mark.parametrize("frames", [(b"x",), (b"x", b"y"), ()])
 def test_garbage_is_counted(core: MembershipCore, frames: tuple[bytes, ...]) -> None:
-    assert core.receive(b"\0x", frames, 0.0) == []
+    assert core.receive(b"\0x", frames, 0.0, Reach.LOCAL) == []
     assert sum(core.malformed.values()) == 1
 
 
 def test_a_directory_that_claims_anothers_role_is_counted(core: MembershipCore) -> None:
     alive(core)
     elsewhere = "tcp://127.0.0.1:5001/orders"
-    core.want(elsewhere, 0.0, open=False)
+    core.want(elsewhere, 0.0, Reach.LOCAL)
     core.seed(parse_url(elsewhere), elsewhere, "service", 0.0)
     core.receive(b"s" + elsewhere.encode(), packets.directory(OTHERS, ROW), 1.0)
     assert core.malformed == {"conflict": 1}
-    assert core.sightings[THEM, 0xA].record.process == THEM
+    assert core.roles[THEM, 0xA].record.process == THEM
     core.check()

@@ -7,17 +7,22 @@ import math
 import pytest
 
 from zmqkit.core.effects import Connect, Disconnect
-from zmqkit.core.membership.directory import Offers
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour, peer_of, process_of
-from zmqkit.limits import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX
+from zmqkit.core.membership.offers import Offers
+from zmqkit.limits import EVASIVE_S, HELLO_S, RACE_S, RETRY_S_MAX, MembershipLimits
+from zmqkit.model import Address
 
-NEAR, FAR, NEW = ("127.0.0.1", 5000), ("fe80::1%eth0", 5000), ("10.0.0.1", 5000)
+NEAR, FAR = Address("127.0.0.1", 5000), Address("fe80::1%eth0", 5000)
+NEW = Address("10.0.0.1", 5000)
 FIRST, SECOND = peer_of(9), peer_of(9, 1)
 
 
 @pytest.fixture
 def neighbour() -> Neighbour:
-    return Neighbour(Offers(1), 9, places=[NEAR, FAR])
+    return Neighbour(
+        Offers(1, KnownRoles(MembershipLimits()), MembershipLimits()), 9, addresses=[NEAR, FAR]
+    )
 
 
 def test_addresses_are_tried_in_turn_and_told_apart(neighbour: Neighbour) -> None:
@@ -36,8 +41,8 @@ def test_one_that_answered_has_one_connection(neighbour: Neighbour) -> None:
     neighbour.connect(0.0)
     neighbour.look_after(RACE_S)
     assert neighbour.answered_at(SECOND, 0.3) == [Disconnect(FIRST)]
-    assert (neighbour.peer, neighbour.place, neighbour.since) == (SECOND, FAR, 0.3)
-    assert neighbour.places == [FAR, NEAR]
+    assert (neighbour.peer, neighbour.address, neighbour.since) == (SECOND, FAR, 0.3)
+    assert neighbour.addresses == [FAR, NEAR]
     neighbour.check()
 
 
@@ -52,20 +57,20 @@ def test_what_gives_up_is_tried_again_after_a_tenth_of_the_time(neighbour: Neigh
 
 
 def test_roles_are_where_the_process_answered(neighbour: Neighbour) -> None:
-    neighbour.place = FAR
+    neighbour.address = FAR
     assert neighbour.endpoint(6000) == "tcp://[fe80::1%eth0]:6000"
 
 
 def test_a_new_address_is_tried_next_and_an_old_one_no_more(neighbour: Neighbour) -> None:
-    neighbour.take_places([NEW, FAR], 0.0)
-    assert neighbour.places == [NEW, FAR]
+    neighbour.take([NEW, FAR], 0.0)
+    assert neighbour.addresses == [NEW, FAR]
 
 
 def test_a_race_has_no_more_to_try_than_there_is(neighbour: Neighbour) -> None:
     neighbour.connect(0.0)
-    neighbour.take_places([NEAR], 0.1)
+    neighbour.take([NEAR], 0.1)
     assert (neighbour.untried, neighbour.race_at) == (1, RACE_S)
-    neighbour.take_places([], 0.1)
+    neighbour.take([], 0.1)
     assert (neighbour.untried, neighbour.race_at) == (0, math.inf)
 
 
@@ -105,7 +110,7 @@ def test_each_life_is_looked_after_in_time(
 
 
 def test_nothing_is_due_where_there_is_nothing_to_try(neighbour: Neighbour) -> None:
-    neighbour.places = []
+    neighbour.addresses = []
     assert neighbour.due_at() == math.inf
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.packets import read
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory
 from zmqkit.core.membership.seed import Seed, Seeds
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
@@ -68,7 +68,7 @@ def test_a_url_means_the_role_that_answers_there(seeds: Seeds) -> None:
 
 def test_a_url_that_means_none_gives_a_hint(seeds: Seeds) -> None:
     [hint] = answered(seeds, NONE)
-    assert isinstance(hint, Tell) and (hint.news, hint.key) == ("hint", KEY)
+    assert isinstance(hint, Tell) and (hint.news, hint.key) == (News.HINT, KEY)
 
 
 def test_a_peer_of_everybody_means_nothing_by_itself(seeds: Seeds) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zmqkit.core.effects import Effect, Send, Tell
+from zmqkit.core.effects import Effect, News, Send, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import EVERY_PEER, Frames, PeerId
 from zmqkit.wire import packet as wire
@@ -90,7 +90,7 @@ def bye(ends: object, *, source: int = PUBLISHER) -> Frames:
 
 
 def found(publisher: int = PUBLISHER, endpoint: str = ENDPOINT) -> Tell:
-    return Tell("found", "", publisher, endpoint)
+    return Tell(News.FOUND, "", publisher, endpoint)
 
 
 def made(*topics: str, waits: bool = False, latest: bool = False) -> SubscriberCore:

@@ -17,7 +17,7 @@ from tests.core.topics.publications import (
     peer_of,
     welcome,
 )
-from zmqkit.core.effects import Effect, Tell
+from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
@@ -49,7 +49,7 @@ def made(*, waits: bool) -> SubscriberCore:
     """A subscriber to t, u and v that has two publishers."""
     core = SubscriberCore("weather", 1, ["t", "u", "v"])
     for publisher in (PUBLISHER, OTHER):
-        core.hear(Tell("found", "", publisher, ENDPOINT), 0.0)
+        core.hear(Tell(News.FOUND, "", publisher, ENDPOINT), 0.0)
         core.receive(peer_of(publisher), welcome(1, waits=waits, source=publisher), 0.0)
     return core
 

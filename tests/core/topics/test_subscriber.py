@@ -22,7 +22,7 @@ from tests.core.topics.publications import (
     take_in,
     welcome,
 )
-from zmqkit.core.effects import Connect, Disconnect, Note, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, News, Note, Send, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import QUEUE_BYTES, QUEUE_MESSAGES, SubscriberLimits
 from zmqkit.model import Frames
@@ -167,8 +167,8 @@ def test_publishers_that_wait_are_read_in_turn() -> None:
     assert [body for _, _, body in read(core)] == ["a", "b"] * 3
 
 
-@pytest.mark.parametrize("news", ["lost", "gone"])
-def test_a_mark_of_a_publisher_that_is_out_of_reach_is_not_answered(news: str) -> None:
+@pytest.mark.parametrize("news", [News.LOST, News.GONE])
+def test_a_mark_of_a_publisher_that_is_out_of_reach_is_not_answered(news: News) -> None:
     core = made(waits=True)
     take_in(core, publish("t", 1, 1), mark(1))
     core.hear(Tell(news, "", PUBLISHER), 2.0)
@@ -202,16 +202,18 @@ def test_topics_that_are_subscribed_to_again_at_once_miss_nothing() -> None:
 def test_what_is_lost_with_a_connection_is_missing() -> None:
     core = made()
     take_in(core, publish("t", 1, 1))
-    assert core.hear(Tell("lost", "", PUBLISHER), 1.0) == []
+    assert core.hear(Tell(News.LOST, "", PUBLISHER), 1.0) == []
     assert core.hear(found(), 2.0)[0] == Connect(PEER, ENDPOINT)
     take_in(core, welcome(2), publish("t", 4, 4))
     assert core.gaps() == [(PUBLISHER, "t", 2)]
 
 
-@pytest.mark.parametrize("anew", ["underneath", "lost", "gone"])
-def test_what_is_lost_of_a_topic_first_heard_on_a_new_connection_is_missing(anew: str) -> None:
+@pytest.mark.parametrize("anew", [None, News.LOST, News.GONE])
+def test_what_is_lost_of_a_topic_first_heard_on_a_new_connection_is_missing(
+    anew: News | None,
+) -> None:
     core = made("t", "u")
-    if anew != "underneath":
+    if anew is not None:
         core.hear(Tell(anew, "", PUBLISHER), 1.0)
         core.hear(found(), 1.0)
     take_in(core, welcome(0), publish("t", 3, 3), publish("t", 5, 5))
@@ -223,7 +225,7 @@ def test_a_topic_subscribed_to_while_its_publisher_is_lost_misses_nothing_before
     None
 ):
     core = made("t")
-    core.hear(Tell("lost", "", PUBLISHER), 1.0)
+    core.hear(Tell(News.LOST, "", PUBLISHER), 1.0)
     core.unsubscribe(["t"])
     core.subscribe(["t"], 1.0)
     core.hear(found(), 1.0)
@@ -309,7 +311,7 @@ def test_close_drops_what_nobody_has_read(subscriber: SubscriberCore) -> None:
 @pytest.mark.parametrize("waits", [False, True])
 def test_news_that_mean_nothing_here_change_nothing(waits: bool) -> None:
     core = made(waits=waits)
-    for news in ("silent", "answering", "hint"):
+    for news in (News.SILENT, News.ANSWERING, News.HINT):
         assert core.hear(Tell(news, "", PUBLISHER), 1.0) == []
     assert core.stats()["publishers"] == 1
 
@@ -360,7 +362,7 @@ def test_who_says_bye_is_left_and_found_no_more() -> None:
     core = made()
     assert take_in(core, bye({})) == [Disconnect(PEER)]
     assert core.hear(found(), 1.0) == []
-    assert core.hear(Tell("gone", "", PUBLISHER), 2.0) == []
+    assert core.hear(Tell(News.GONE, "", PUBLISHER), 2.0) == []
     assert core.stats()["publishers"] == 0
     core.check()
 

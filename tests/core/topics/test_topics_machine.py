@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from tests.core.topics.publications import ENDPOINT, PEER, PUBLISHER
 from zmqkit.core.dispatch.connections import State
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import FOLLOW_STREAK, STALL_S, PublisherLimits, SubscriberLimits
@@ -168,7 +168,7 @@ class TopicsMachine(RuleBasedStateMachine):
     @rule(number=SUBSCRIBERS)
     def found(self, number: int) -> None:
         reader = self.readers[number]
-        tell = Tell("found", "", PUBLISHER, ENDPOINT)
+        tell = Tell(News.FOUND, "", PUBLISHER, ENDPOINT)
         self.perform(reader, reader.core.hear(tell, self.now))
 
     @rule(number=SUBSCRIBERS)
@@ -181,8 +181,8 @@ class TopicsMachine(RuleBasedStateMachine):
             self.publisher_reads(8)
             self.arrives_down(number, 8)
 
-    @rule(number=SUBSCRIBERS, news=st.sampled_from(["lost", "gone"]))
-    def news(self, number: int, news: str) -> None:
+    @rule(number=SUBSCRIBERS, news=st.sampled_from([News.LOST, News.GONE]))
+    def news(self, number: int, news: News) -> None:
         reader = self.readers[number]
         self.perform(reader, reader.core.hear(Tell(news, "", PUBLISHER), self.now))
 

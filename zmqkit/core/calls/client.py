@@ -30,7 +30,7 @@ from zmqkit.core.calls.outcome import (
 )
 from zmqkit.core.dispatch.connections import Event, State
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.core.effects import Effect, Note, Settle, Tell
+from zmqkit.core.effects import Effect, News, Note, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
@@ -194,7 +194,7 @@ class ClientCore:
         """Take membership's news of an instance."""
         if self._closed:
             return []
-        if tell.news == "hint":
+        if tell.news is News.HINT:
             self._hint = tell.text
             return []
         return self._instances.hear(tell, now) + self._go_on(now)

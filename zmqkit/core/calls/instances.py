@@ -13,9 +13,9 @@ from math import inf
 from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES, ClientLimits
-from zmqkit.model import leads_away
+from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.rows import GrantRow, request_columns
@@ -45,14 +45,14 @@ class Instances:
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of one instance."""
-        if tell.news == "found":
+        if tell.news is News.FOUND:
             return self._found(tell.incarnation, tell.endpoint, now)
         instance = self.connections.by_incarnation.get(tell.incarnation)
         if instance is not None and instance.state is State.LEFT:
             return []
-        if tell.news in ("silent", "answering"):
-            return self._hush(tell.incarnation, now, silent=tell.news == "silent")
-        if tell.news == "lost":
+        if tell.news in (News.SILENT, News.ANSWERING):
+            return self._hush(tell.incarnation, now, silent=tell.news is News.SILENT)
+        if tell.news is News.LOST:
             if instance is None or instance.state is State.LOST:
                 return []
             return self._lose(instance)
@@ -165,7 +165,7 @@ class Instances:
         self.connections.shift(instance, Event.FOUND)
         instance.hello_s = HELLO_S
         self.connections.open(instance, now)
-        instance.far = leads_away(instance.endpoint)
+        instance.reach = reach_of_endpoint(instance.endpoint)
         instance.outbox.clear()
         instance.pong_token = instance.untold_bytes = 0
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
@@ -255,13 +255,13 @@ class Instances:
             meta,
             rows,
             raw,
-            far=instance.far,
+            far=instance.reach > Reach.LOCAL,
         )
         return Send(instance.peer, frames)
 
     def _hello(self, instance: Instance) -> Send:
         fields: dict[str, object] = {"name": self._name}
-        if instance.far:
+        if instance.reach > Reach.LOCAL:
             fields["lz4"] = True
         return self.say(instance, wire.HELLO, fields)
 

@@ -14,7 +14,7 @@ from zmqkit.errors import (
     RemoteError,
     ZmqkitError,
 )
-from zmqkit.model import leads_away
+from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.wire.rows import ErrorRow
 
 Outcome = tuple[object, object, ZmqkitError | None]
@@ -99,7 +99,7 @@ def nobody(name: str, hint: str) -> NoService:
     remedy = "; start one with zmqkit.Service or `zmqkit serve`"
     if name.startswith("memory://"):
         remedy = "; bind a zmqkit.Service to it, in this process"
-    elif leads_away(name):
+    elif reach_of_endpoint(name) > Reach.LOCAL:
         remedy = (
             "; nobody answered there: check host and port, and that a service listens that is "
             "open to the network, with insecure=True, --insecure or ZMQKIT_INSECURE=1"

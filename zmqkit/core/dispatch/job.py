@@ -7,6 +7,7 @@ from math import inf
 
 from zmqkit.core.dispatch.connections import Connection
 from zmqkit.limits import BATCH_BYTES
+from zmqkit.model import Reach
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import REQUEST
 
@@ -88,17 +89,18 @@ class Job:
 class Instance(Connection):
     """One instance that jobs are given to: its connection, and what it has.
 
-    far: on another machine, so that packets are compressed both ways. credit: how many jobs it
-    takes at a time. idempotent: the methods that may run twice there. lacks: methods that it
-    is known not to have. jobs: all that were given to it and not settled. outbox: those of
-    them to send this turn. occupied: jobs that ended here while it may have them still, with
-    the ping token that was current when they were sent last. ping_at: when to ask what it
-    holds; infinity when nothing is owed either way. left_until: until when one that left is
-    listened to. pong_token: of the last answer to a ping that was read. read_below: above
-    each id whose large answer was read. untold_bytes: of such answers since it was told of all.
+    reach: how far its connection reaches; beyond this machine packets are compressed both ways.
+    credit: how many jobs it takes at a time. idempotent: the methods that may run twice there.
+    lacks: methods that it is known not to have. jobs: all that were given to it and not
+    settled. outbox: those of them to send this turn. occupied: jobs that ended here while it
+    may have them still, with the ping token that was current when they were sent last. ping_at:
+    when to ask what it holds; infinity when nothing is owed either way. left_until: until when
+    one that left is listened to. pong_token: of the last answer to a ping that was read.
+    read_below: above each id whose large answer was read. untold_bytes: of such answers since
+    it was told of all.
     """
 
-    far: bool = False
+    reach: Reach = Reach.LOCAL
     credit: int = 0
     idempotent: frozenset[str] = frozenset()
     lacks: set[str] = field(default_factory=set)

@@ -18,87 +18,82 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from zmqkit.core.effects import Effect
+from zmqkit.core.effects import Effect, News
 from zmqkit.core.membership.directory import (
     Directory,
-    Offers,
     hello,
     read_directory,
     read_ends,
     read_pong,
 )
-from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.neighbours import Neighbours, in_turn
-from zmqkit.core.membership.rumour import Rumours
-from zmqkit.core.membership.search import Search
-from zmqkit.core.membership.seed import Seed, Seeds
-from zmqkit.core.membership.sighting import (
+from zmqkit.core.membership.exchange import Referrals
+from zmqkit.core.membership.interests import Interests
+from zmqkit.core.membership.known import (
     HELLO,
     ITS_LIST,
     PEER,
     STATIC,
-    Place,
-    Role,
-    Sightings,
+    KnownRoles,
+    RoleId,
     near_first,
 )
-from zmqkit.core.membership.wants import Wants
-from zmqkit.limits import CONNECTIONS_MAX, PING_S, RUMOUR_S
-from zmqkit.model import Frames, PeerId, Record, Url
+from zmqkit.core.membership.neighbour import Life, Neighbour
+from zmqkit.core.membership.neighbours import Neighbours, in_turn
+from zmqkit.core.membership.offers import Offers
+from zmqkit.core.membership.room import Room
+from zmqkit.core.membership.search import Search
+from zmqkit.core.membership.seed import Seeds
+from zmqkit.limits import PING_S, MembershipLimits
+from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 
-UNLISTED_S = 5.0
-"""How long discovery's word of a role counts though its process does not list it: an older
-directory may still be under way when a new role is announced."""
+_DEFAULTS = MembershipLimits()
 
 
 class MembershipCore:
-    """The neighbours of one process, on behalf of all its roles.
+    """The neighbours of one process, on behalf of all its roles."""
 
-    connections_max: how many of them to be connected to at once; the others wait.
-    """
-
-    def __init__(self, process: int, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(self, process: int, limits: MembershipLimits = _DEFAULTS) -> None:
+        self.limits = limits
         self.process = process
-        self._connections_max = connections_max
-        self._some_wait = self._may_enter = False
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
-        self._known = Sightings()
-        self.offers = Offers(process, self._known)
-        self.sightings = self._known.by_role
+        self._known = KnownRoles(limits)
+        self.offers = Offers(process, self._known, limits)
+        self.roles = self._known.by_role
         self.seeds = Seeds(process)
-        self._wants = Wants(self._known, self.seeds)
-        self.search = Search(self._known, self._wants)
-        self._rumours = Rumours(process, self.malformed)
+        self._interests = Interests(self._known, self.seeds)
+        self.search = Search(self._known, self._interests)
+        self._referrals = Referrals(process, self.malformed, limits)
+        self._room = Room(self.neighbours, self._interests, limits.connections_max)
 
     # Commands
 
-    def want(self, key: str, now: float, *, open: bool) -> list[Effect]:
-        """Find and watch the instances of a key, beyond this machine only if open."""
-        self._wants.add(key, open=open)
+    def want(self, key: str, now: float, reach: Reach) -> list[Effect]:
+        """Find and watch the instances of a key within that reach."""
+        self._interests.add(key, reach)
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
-        self._make_room()
+        self._room.make()
         for process in in_turn(self._known.processes(), self.process):
             effects += self._reach(process, now)
         return effects + self._ask_around(now)
 
-    def unwant(self, key: str, *, open: bool) -> list[Effect]:
+    def unwant(self, key: str, reach: Reach) -> list[Effect]:
         """Undo one `want`; processes that nobody uses any more are left alone."""
-        if not self._wants.remove(key, open=open):
+        if not self._interests.remove(key, reach):
             return []
         effects = self.seeds.remove(key)
         for neighbour in self.neighbours.values():
             neighbour.untell(key)
         return effects + self._drop_unused()
 
-    def offer(self, record: Record, now: float, *, open: bool) -> list[Effect]:
-        """Tell whoever asks of a role of this process, beyond this machine only if open."""
-        self.offers.add(record, open=open)
-        if len(self.offers) == 1 and not self._wants:
+    def offer(self, record: Record, now: float, reach: Reach) -> list[Effect]:
+        """Tell whoever asks, within that reach, of a role of this process."""
+        self.offers.add(record, reach)
+        if len(self.offers) == 1 and not self._interests:
             return self.seeds.ask_all(now)
         return self.neighbours.greet_all(now)
 
@@ -107,11 +102,11 @@ class MembershipCore:
         told = self.offers.remove(incarnation)
         return told + self.neighbours.greet_all(now) + self._drop_unused()
 
-    def moved(self, addresses: tuple[str, ...], now: float) -> list[Effect]:
+    def moved(self, hosts: tuple[str, ...], now: float) -> list[Effect]:
         """Take the addresses of this host, which static peers tell others of."""
-        if addresses == self.offers.addresses:
+        if hosts == self.offers.hosts:
             return []
-        self.offers.addresses = addresses
+        self.offers.hosts = hosts
         return self.neighbours.greet_all(now) + self.readdressed(now)
 
     def readdressed(self, now: float) -> list[Effect]:
@@ -149,9 +144,9 @@ class MembershipCore:
         """A source withdrew a record: ask its process, or forget what nobody remembers."""
         return self._unheard((record.process, record.incarnation), source, record.label)
 
-    def _unheard(self, role: Role, source: str, label: str = "") -> list[Effect]:
-        sighting = self.sightings.get(role)
-        if sighting is None or source not in sighting.sources:
+    def _unheard(self, role: RoleId, source: str, label: str = "") -> list[Effect]:
+        entry = self.roles.get(role)
+        if entry is None or source not in entry.sources:
             return []
         if not self._known.unlearn(role, source, label=label):
             return self._erase(role)
@@ -176,26 +171,34 @@ class MembershipCore:
             return []
         effects = neighbour.broke(peer, now)
         self.neighbours.wake(neighbour)
-        self._make_room()
+        self._room.make()
         return effects
 
     # What the driver asks for
 
-    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Take one packet of a control connection. Never raises for what was sent."""
+    def receive(
+        self, peer: PeerId, frames: Frames, now: float, reach: Reach = Reach.PLAIN
+    ) -> list[Effect]:
+        """Take one packet of a control connection. Never raises for what was sent.
+
+        reach: how far the connection reaches; unless told, whoever it was may be anywhere.
+        """
         try:
             packet = wire.unpack(frames)
             if packet.kind == wire.HELLO:
-                if not self.offers.admit(peer, packet, now):
-                    self.malformed["visitors-full"] += 1
-                return [self.offers.welcome(peer, packet.source, self.neighbours.gone())]
+                if not self.offers.admit(peer, packet, now, reach):
+                    self.malformed["registrations-full"] += 1
+                gone = self.neighbours.gone()
+                return [self.offers.welcome(peer, reach, packet.source, gone)]
             if packet.kind == wire.PING:
-                return [self.offers.pong(peer, packet, now)]
+                return [self.offers.pong(peer, packet, now, reach)]
             neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
-                return self._seed_answered(seed, read_directory(packet), now)
+                directory = read_directory(packet)
+                seed.process, seed.control_port = directory.process, directory.control_port
+                return self._list(directory, seed.url.host, STATIC, now)
             if neighbour is not None and peer == neighbour.peer:
                 if packet.kind == wire.PONG:
                     return self._pong(neighbour, *read_pong(packet), now)
@@ -216,9 +219,9 @@ class MembershipCore:
         effects: list[Effect] = []
         for neighbour in self.neighbours.due(now):
             effects += self._look_after(neighbour, now)
-        self.offers.visitors.tick(now)
+        self.offers.registrations.tick(now)
         self.search.tick(now)
-        effects += self._untold(self._rumours.tick(now))
+        effects += self._untold(self._referrals.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
         effects += self._ask_around(now)
@@ -230,50 +233,49 @@ class MembershipCore:
 
     def deadline(self) -> float:
         """When `tick` is due next."""
-        if self._known.freed or (self._some_wait and self._may_enter):
+        if self._known.freed or self._room.is_due:
             return -inf
-        rumours_at = self._rumours.deadline(asks=bool(self._wants))
+        referrals_at = self._referrals.deadline(asks=bool(self._interests))
         seeds_at = self.seeds.deadline() if self._is_active() else inf
-        others_at = min(self.offers.visitors.deadline(), self.search.due_at)
-        return min(self.neighbours.deadline(), seeds_at, rumours_at, others_at)
+        others_at = min(self.offers.registrations.deadline(), self.search.due_at)
+        return min(self.neighbours.deadline(), seeds_at, referrals_at, others_at)
 
     def check(self) -> None:
         """Connections match lives, and what was told is known and wanted."""
         self._known.check()
-        self._rumours.check()
-        self.offers.visitors.check()
+        self._referrals.check()
+        self.offers.registrations.check()
         self.neighbours.check()
         told: set[tuple[int, str]] = set()
         for process, neighbour in self.neighbours.items():
             assert self.uses(process)
             for incarnation, key in neighbour.told:
-                assert key in self._wants and (process, incarnation) in self.sightings
+                assert key in self._interests and (process, incarnation) in self.roles
                 assert self._known.counts(process, incarnation)
             assert told.isdisjoint(neighbour.told)  # a role is told of at one place
             told.update(neighbour.told)
 
     # Neighbours
 
-    def _is_active(self, *, beyond: bool = False) -> bool:
-        """Whether static peers are needed: to find others, or to be found by them."""
-        if beyond:
-            return self._wants.beyond or bool(self.offers.places(beyond=True))
-        return bool(self._wants) or len(self.offers) > 0
+    def _is_active(self, reach: Reach = Reach.LOCAL) -> bool:
+        """Whether static peers are needed so far away: to find others, or to be found."""
+        if reach is Reach.LOCAL:
+            return bool(self._interests) or len(self.offers) > 0
+        return self._interests.reach >= reach or bool(self.offers.addresses(reach))
 
-    def uses(self, process: int) -> list[bool]:
-        """For each reason to watch a process, whether that reaches beyond this machine."""
-        uses = self._wants.opens(process)
-        uses += [open for open in self.seeds.opens(process) if self._is_active(beyond=open)]
-        if self._wants and self._rumours.asks(process):
-            uses.append(self._wants.beyond)
+    def uses(self, process: int) -> list[Reach]:
+        """For each reason to watch a process, how far it reaches."""
+        uses = self._interests.reaches(process)
+        uses += [reach for reach in self.seeds.reaches(process) if self._is_active(reach)]
+        if self._interests and self._referrals.asks(process):
+            uses.append(self._interests.reach)
         return uses
 
-    def _places(self, process: int, *, beyond: bool) -> list[Place]:
-        """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        known = self._known.places(process, beyond=beyond)
-        told = self._rumours.places(process, beyond=beyond)
-        answered = self.neighbours.answered(process, beyond=beyond)
-        return near_first({*known, *told, *answered, *self.seeds.places(process)})
+    def _addresses(self, process: int, reach: Reach) -> list[Address]:
+        """Where a process may be asked by those who reach so far, the nearest first."""
+        sources = (self._known, self._referrals, self.neighbours)
+        found = {each for source in sources for each in source.addresses(process, reach)}
+        return near_first(found | self.seeds.addresses(process))
 
     def _reach(self, process: int, now: float) -> list[Effect]:
         """Connect to a process if a role of it is wanted and an address may be used."""
@@ -281,57 +283,46 @@ class MembershipCore:
         neighbour = self.neighbours.get(process)
         if not uses:
             return self._drop(neighbour) if neighbour is not None else []
-        places = self._places(process, beyond=any(uses))
+        addresses = self._addresses(process, max(uses))
         away = neighbour is None or neighbour.life is Life.GONE
-        room = away and bool(places) and self._has_room(process)
+        room = away and bool(addresses) and self._has_room(process)
         if neighbour is None:
             if not room:
                 return []
             neighbour = self.neighbours[process] = Neighbour(self.offers, process)
         neighbour.asks_others = bool(self.seeds.peers(process))
-        effects = neighbour.take_places(places, now) + self.seeds.rest(process)
+        effects = neighbour.take(addresses, now) + self.seeds.rest(process)
         if room:
             neighbour.away_at, neighbour.given_up = now, False
             effects += neighbour.connect(now)
         self.neighbours.wake(neighbour)
-        return effects + self._wants.found(neighbour)
-
-    # How many at once
+        return effects + self._interests.found(neighbour)
 
     def _has_room(self, process: int) -> bool:
         """Whether to connect to one more process; if not, it waits."""
-        asked = bool(self.seeds.peers(process)) or self._rumours.asks(process)
-        wanted = asked or self._wants.has_room(process, self.neighbours.values())
-        room = wanted and self.neighbours.open_count() < self._connections_max
-        self._some_wait = self._some_wait or not room
-        return room
-
-    def _make_room(self) -> None:
-        """Somebody is not used any more, or does not answer: others may have a turn."""
-        self._wants.recount()
-        self._may_enter = True
+        asked = bool(self.seeds.peers(process)) or self._referrals.asks(process)
+        return self._room.takes(process, asked=asked)
 
     def _let_in(self, now: float) -> list[Effect]:
         """Connect to those who wait, as far as there is room now."""
-        if not (self._some_wait and self._may_enter):
+        if not self._room.opens():
             return []
-        self._some_wait = self._may_enter = False
         turns = in_turn(self._known.processes(), self.process)
         waiting = [each for each in turns if each not in self.neighbours]
         return [effect for each in waiting for effect in self._reach(each, now)]
 
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
         """Leave a process alone that nobody uses any more."""
-        self._make_room()
+        self._room.make()
         del self.neighbours[neighbour.process]
-        effects = neighbour.tell("gone") + neighbour.close()
+        effects = neighbour.tell(News.GONE) + neighbour.close()
         self._known.forget_word(neighbour.process)
-        self._rumours.release(neighbour.process)
-        self._rumours.lost(neighbour.process, -inf)
+        self._referrals.release(neighbour.process)
+        self._referrals.lost(neighbour.process, -inf)
         return effects + self.seeds.wake(neighbour.process)
 
     def _drop_unused(self) -> list[Effect]:
-        unused = [n for n in self.neighbours.values() if not self.uses(n.process)]
+        unused = [each for each in self.neighbours.values() if not self.uses(each.process)]
         return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
@@ -344,30 +335,30 @@ class MembershipCore:
         if neighbour.is_over(now):
             effects += self._gone(neighbour, now)
         if was_up and not neighbour.is_up:
-            self._make_room()
+            self._room.make()
         self.neighbours.wake(neighbour)
         return effects
 
     def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
         """Nobody answers there: tell, and try again while discovery still announces it."""
-        effects = neighbour.tell("gone") + neighbour.give_up(now)
+        effects = neighbour.tell(News.GONE) + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
         effects += self.seeds.wake(neighbour.process)
-        self._rumours.lost(neighbour.process, now + RUMOUR_S)
-        self._rumours.release(neighbour.process)
+        self._referrals.lost(neighbour.process, now + self.limits.referral_s)
+        self._referrals.release(neighbour.process)
         uses = self.uses(neighbour.process)
-        self._rumours.missed(neighbour.process, now, kept=bool(uses))
-        self._make_room()
+        self._referrals.missed(neighbour.process, now, kept=bool(uses))
+        self._room.make()
         if uses:
-            neighbour.take_places(self._places(neighbour.process, beyond=any(uses)), now)
+            neighbour.take(self._addresses(neighbour.process, max(uses)), now)
             self.neighbours.wake(neighbour)
         else:
             del self.neighbours[neighbour.process]
         return effects
 
-    def _erase(self, role: Role) -> list[Effect]:
+    def _erase(self, role: RoleId) -> list[Effect]:
         """Forget a role, and its process when that was its last; tell whoever used it."""
-        if role not in self.sightings:
+        if role not in self.roles:
             return []  # its process was forgotten meanwhile
         process, incarnation = role
         self._known.erase(role)
@@ -389,7 +380,7 @@ class MembershipCore:
         if refused:
             self.malformed[refused] += 1
             return []
-        if process in self._rumours:
+        if process in self._referrals:
             self._known.learn(record, PEER, now)
         effects: list[Effect] = []
         for rival in () if was_known else self._known.rivals(process, incarnation):
@@ -423,9 +414,9 @@ class MembershipCore:
     def _ask_around(self, now: float) -> list[Effect]:
         """Ask processes that others tell of which roles they have, a few at a time."""
         effects: list[Effect] = []
-        if not self._wants:
+        if not self._interests:
             return effects
-        for process in self._rumours.pick(now, beyond=self._wants.beyond):
+        for process in self._referrals.pick(now, self._interests.reach):
             neighbour = self.neighbours.get(process)
             if neighbour is not None and neighbour.life is Life.ALIVE:
                 effects.append(neighbour.greet(neighbour.peer))
@@ -437,23 +428,23 @@ class MembershipCore:
     def _welcomed(
         self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
     ) -> list[Effect]:
-        host = neighbour.attempts[peer][0]
-        if directory.process != neighbour.process:
-            # Its port belongs to another process now: the one we knew is not there.
+        address = neighbour.attempts[peer]
+        if directory.process != neighbour.process:  # its port belongs to another one now
             effects = neighbour.missed(peer, now)
             if not neighbour.attempts:
                 effects += self._gone(neighbour, now)
-            return effects + self._list(directory, host, HELLO, now)
+            return effects + self._list(directory, address.host, HELLO, now)
         effects = neighbour.answered_at(peer, now)
         self.neighbours.wake(neighbour)
         if peer != neighbour.peer:
             return effects  # it counts once it is the one in use
         neighbour.revision = directory.revision
-        self._rumours.answered(neighbour.process, now)
+        self._referrals.answered(neighbour.process, now)
         if neighbour.asks_others and directory.others is not None:
-            teller = neighbour.process
-            effects += self._untold(self._rumours.told(teller, host, directory.others, now))
-        return effects + self._list(directory, host, HELLO, now) + self._ask_around(now)
+            effects += self._untold(
+                self._referrals.told(neighbour.process, address.reach, directory.others, now)
+            )
+        return effects + self._list(directory, address.host, HELLO, now) + self._ask_around(now)
 
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
         """Believe what a process says of its own roles, as long as it is a neighbour."""
@@ -463,13 +454,13 @@ class MembershipCore:
             effects += self._own(record, source, now)
         effects += self.seeds.pick(directory)
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
-            sighting = self.sightings.get((process, incarnation))
-            if sighting is None:
+            entry = self.roles.get((process, incarnation))
+            if entry is None:
                 continue  # erased together with the one before
             # On one connection its words come in order, so what it listed there is over.
-            is_over = source == HELLO and HELLO in sighting.sources
+            is_over = source == HELLO and HELLO in entry.sources
             announced = self._known.unlearn((process, incarnation), *ITS_LIST)
-            if announced and not is_over and now - sighting.heard_at < UNLISTED_S:
+            if announced and not is_over and now - entry.heard_at < self.limits.unlisted_s:
                 young = True
             else:
                 effects += self._erase((process, incarnation))
@@ -480,10 +471,6 @@ class MembershipCore:
         elif young:
             neighbour.revision = -1  # so that the next pong makes us ask again
         return effects
-
-    def _seed_answered(self, seed: Seed, directory: Directory, now: float) -> list[Effect]:
-        self.seeds.answered(seed, directory)
-        return self._list(directory, seed.url.host, STATIC, now)
 
     def _pong(
         self, neighbour: Neighbour, token: int, revision: int, now: float
@@ -496,5 +483,4 @@ class MembershipCore:
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
         """It says that services of its own have ended."""
         theirs = ends.intersection(self._known.of(neighbour.process))
-        roles = [(neighbour.process, each) for each in theirs]
-        return [effect for role in roles for effect in self._erase(role)]
+        return [e for each in theirs for e in self._erase((neighbour.process, each))]

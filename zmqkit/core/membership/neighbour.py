@@ -16,9 +16,10 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
-from zmqkit.core.membership.directory import Offers, hello, ping
-from zmqkit.core.membership.sighting import Place, Sightings
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
+from zmqkit.core.membership.directory import hello, ping
+from zmqkit.core.membership.known import KnownRoles
+from zmqkit.core.membership.offers import Offers
 from zmqkit.limits import (
     EVASIVE_S,
     GONE_S,
@@ -26,12 +27,12 @@ from zmqkit.limits import (
     GREET_S_MAX,
     HELLO_S,
     PING_S,
-    RACE_MAX,
     RACE_S,
     RETRY_S_MAX,
 )
-from zmqkit.model import LOOPBACK, PeerId, Record, bracketed, is_loopback
+from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
 
+_NOWHERE = Address(LOOPBACK, 0)
 _NAMES = 1 << 16
 """How many connections to one process have names of their own."""
 
@@ -54,12 +55,12 @@ class Neighbour:
     """One process: where it is, how it lives, and what was told of its roles.
 
     offers: this process. asks_others: whether it is asked who else is there; again at greet_at.
-    places: addresses to try, the next one first. attempts: the connections that are open, the
-    one in use first if it is alive. place: where it answered, or was tried last. answered:
+    addresses: those to try, the next one first. attempts: the connections that are open, the
+    one in use first if it is alive. address: where it answered, or was tried last. answered:
     where it answered last, whatever records say since. told: for each incarnation and key that
     was announced as found, and not withdrawn since, the endpoint; empty to announce it again.
-    untried, race_at: how many places this round has yet to try, and when the next. next_at: of
-    a ping, a hello or the next round. since: its life began. away_at: since when it has not
+    untried, race_at: how many this round has yet to try, and when the next. next_at: of a ping,
+    a hello or the next round. since: its life began. away_at: since when it has not
     answered. given_up: nobody answered in the last round. wake_at: when the wheel has it looked
     after. doubted: the first ping whose answer ends the doubt, 0 when there is none. rival,
     judge_at: the connection that answered meanwhile, and when it takes the place of the one in
@@ -70,10 +71,10 @@ class Neighbour:
     process: int
     asks_others: bool = False
     life: Life = Life.GONE
-    places: list[Place] = field(default_factory=list)
-    attempts: dict[PeerId, Place] = field(default_factory=dict)
-    place: Place = (LOOPBACK, 0)
-    answered: set[Place] = field(default_factory=set)
+    addresses: list[Address] = field(default_factory=list)
+    attempts: dict[PeerId, Address] = field(default_factory=dict)
+    address: Address = _NOWHERE
+    answered: set[Address] = field(default_factory=set)
     silent: bool = False
     revision: int = -1
     token: int = 0
@@ -106,29 +107,29 @@ class Neighbour:
 
     def endpoint(self, port: int) -> str:
         """A port of the process at the address that answered."""
-        return f"tcp://{bracketed(self.place[0])}:{port}"
+        return Address(self.address.host, port).endpoint
 
-    def take_places(self, places: list[Place], now: float) -> list[Effect]:
+    def take(self, addresses: list[Address], now: float) -> list[Effect]:
         """Try these from now on, new ones first."""
-        fresh = [place for place in places if place not in self.places]
-        self.places = fresh + [place for place in self.places if place in places]
-        self.untried = min(self.untried, len(self.places))
+        fresh = [each for each in addresses if each not in self.addresses]
+        self.addresses = fresh + [each for each in self.addresses if each in addresses]
+        self.untried = min(self.untried, len(self.addresses))
         effects: list[Effect] = []
         if self.life is Life.ALIVE and not self.doubted:
             elsewhere = fresh and not set(fresh) <= set(self.attempts.values())
             effects = self.doubt(now) if elsewhere else []
         elif fresh and self.life is not Life.GONE and not self.rival:
-            self.untried = min(self.untried + len(fresh), len(self.places))
+            self.untried = min(self.untried + len(fresh), len(self.addresses))
             self.race_at = min(self.race_at, now + RACE_S)
         if not self.untried:
             self.race_at = math.inf
         return effects
 
-    def _line_up(self, now: float, first: list[Place]) -> None:
+    def _line_up(self, now: float, first: list[Address]) -> None:
         """Race these, and then all that are not being tried."""
         open = self.attempts.values()
-        race = first + [p for p in self.places if p not in open and p not in first]
-        self.places = race + [place for place in self.places if place not in race]
+        race = first + [a for a in self.addresses if a not in open and a not in first]
+        self.addresses = race + [each for each in self.addresses if each not in race]
         self.untried = len(race)
         self.race_at = now + RACE_S if race else math.inf
 
@@ -136,9 +137,9 @@ class Neighbour:
 
     def greet(self, peer: PeerId) -> Effect:
         """Ask it who it is, and who else is there."""
-        beyond = not is_loopback(self.attempts[peer][0])
-        visit = self.offers.visit(beyond=beyond) if self.asks_others else None
-        return hello(self.offers.process, peer, visit)
+        reach = self.attempts[peer].reach
+        registration = self.offers.registration(reach) if self.asks_others else None
+        return hello(self.offers.process, peer, registration)
 
     def greet_often(self, now: float) -> list[Effect]:
         """Tell it at once of what changed here, and a few times more in case that is lost."""
@@ -152,7 +153,7 @@ class Neighbour:
         """Begin a round of all addresses."""
         self._turn(Life.CONNECTING, now)
         self.tries = 0
-        self.untried = len(self.places)
+        self.untried = len(self.addresses)
         self.next_at = now + HELLO_S
         return self._try(now)
 
@@ -160,19 +161,19 @@ class Neighbour:
         """Try the next address; each has two chances to answer before its turn is over."""
         effects: list[Effect] = []
         was_used = self.life is not Life.CONNECTING
-        if len(self.attempts) >= RACE_MAX:
+        if len(self.attempts) >= self.offers.limits.attempts_max:
             effects.append(self._close([*self.attempts][was_used]))
         while (peer := peer_of(self.process, self.tries % _NAMES)) in self.attempts:
             self.tries += 1
-        host, port = place = self.attempts[peer] = self.places.pop(0)
-        self.places.append(place)
+        address = self.attempts[peer] = self.addresses.pop(0)
+        self.addresses.append(address)
         self.tries += 1
         self.untried -= 1
         self.race_at = now + RACE_S if self.untried else math.inf
         if not was_used:
-            self.place = place
+            self.address = address
             self.give_up_at = now + 2 * HELLO_S
-        return [*effects, Connect(peer, f"tcp://{bracketed(host)}:{port}")]
+        return [*effects, Connect(peer, address.endpoint)]
 
     def answered_at(self, peer: PeerId, now: float) -> list[Effect]:
         """The process itself answered on this connection: keep it and close all others.
@@ -190,17 +191,17 @@ class Neighbour:
             self.greet_s = GREET_S
             self.greet_at = now + GREET_S if self.asks_others else math.inf
             self.tell_again()
-        self.place = self.attempts[peer]
-        self.answered = {self.place}
-        if self.place in self.places:
-            self.places.remove(self.place)
-            self.places.insert(0, self.place)
+        self.address = self.attempts[peer]
+        self.answered = {self.address}
+        if self.address in self.addresses:
+            self.addresses.remove(self.address)
+            self.addresses.insert(0, self.address)
         return self._close_all_but(peer) + self._answered(now)
 
     def _answered(self, now: float) -> list[Effect]:
         was_silent, self.silent = self.silent, False
         self.pong_at = now
-        return self.tell("answering") if was_silent else []
+        return self.tell(News.ANSWERING) if was_silent else []
 
     def missed(self, peer: PeerId, now: float) -> list[Effect]:
         """Another process answered on this connection; `is_over` says if it was the last."""
@@ -229,7 +230,7 @@ class Neighbour:
         self.give_up_at = now + GONE_S
         self._settle()
         self._line_up(now, [])
-        return [*self.tell("lost"), *map(self.greet, self.attempts)]
+        return [*self.tell(News.LOST), *map(self.greet, self.attempts)]
 
     def give_up(self, now: float) -> list[Effect]:
         """Nobody answers: it is tried again after a tenth of the time it has been away."""
@@ -266,10 +267,10 @@ class Neighbour:
 
         Within this machine nothing moves.
         """
-        if self.life is not Life.ALIVE or self.rival or is_loopback(self.place[0]):
+        if self.life is not Life.ALIVE or self.rival or self.address.reach is Reach.LOCAL:
             return []
         if again or not self.doubted:
-            self._line_up(now, [self.place] if again else [])
+            self._line_up(now, [self.address] if again else [])
         self.doubted = self.doubted or self.token + 1
         return [self._ping(now)]
 
@@ -310,7 +311,7 @@ class Neighbour:
         if self.life is Life.ALIVE:
             return self._look_after_alive(now)
         if self.life is Life.GONE:
-            return self.connect(now) if self.places and now >= self.next_at else []
+            return self.connect(now) if self.addresses and now >= self.next_at else []
         if now - self.give_up_at > PING_S:
             # It was this process that slept, so the other has its chance yet.
             self.give_up_at = now + 2 * HELLO_S
@@ -338,7 +339,7 @@ class Neighbour:
             effects.append(self.greet(self.peer))
         if not self.silent and now >= self.pong_at + EVASIVE_S:
             self.silent = True
-            effects += [*self.tell("silent"), *self.doubt(now)]
+            effects += [*self.tell(News.SILENT), *self.doubt(now)]
         return effects
 
     def is_over(self, now: float) -> bool:
@@ -350,7 +351,7 @@ class Neighbour:
     def due_at(self) -> float:
         """When to look after it next; infinity when there is nothing to try."""
         if self.life is Life.GONE:
-            return self.next_at if self.places else math.inf
+            return self.next_at if self.addresses else math.inf
         if self.life is not Life.ALIVE:
             return min(self.next_at, self.race_at, self.give_up_at)
         at = min(self.next_at, self.greet_at, self.race_at, self.judge_at)
@@ -358,24 +359,25 @@ class Neighbour:
 
     # What is told of its roles
 
-    def tell(self, news: str) -> list[Effect]:
+    def tell(self, news: News) -> list[Effect]:
         """The same news of each of its roles, to everybody who was told of it."""
         return [Tell(news, key, incarnation) for incarnation, key in self.told]
 
-    def lists(self, record: Record, known: Sightings) -> bool:
+    def lists(self, record: Record, known: KnownRoles) -> bool:
         """Whether it answers, and has said itself what the record says: that is no news then.
 
         Else each of a thousand announced roles would have us look at all the thousand.
         """
-        places = {(host, record.control_port) for host in record.addresses}
-        return self.life is Life.ALIVE and known.is_listed(record) and places <= {*self.places}
+        addresses = {Address(host, record.control_port) for host in record.addresses}
+        is_known = known.is_listed(record) and addresses <= {*self.addresses}
+        return self.life is Life.ALIVE and is_known
 
     def part(self, incarnation: int) -> list[Effect]:
         """Tell that it has a role no more, whoever was told of that."""
         over = [pair for pair in self.told if pair[0] == incarnation]
         for pair in over:
             del self.told[pair]
-        return [Tell("gone", key, incarnation) for _, key in over]
+        return [Tell(News.GONE, key, incarnation) for _, key in over]
 
     def tell_again(self, key: str = "") -> None:
         """Have each role announced once more, under one key or all."""
@@ -396,7 +398,8 @@ class Neighbour:
         assert bool(self.rival) == (self.judge_at < math.inf)
         assert not self.rival or (self.doubted and self.rival in [*self.attempts][1:])
         assert self.life in (Life.ALIVE, Life.LOST) or not self.told
-        assert len(self.attempts) <= RACE_MAX and self.untried <= len(self.places)
+        assert len(self.attempts) <= self.offers.limits.attempts_max
+        assert self.untried <= len(self.addresses)
 
 
 def peer_of(process: int, attempt: int = 0) -> PeerId:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zmqkit.core.effects import Effect
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour, process_of
-from zmqkit.core.membership.sighting import Place, Sightings
 from zmqkit.core.timers import Wheel
-from zmqkit.model import PeerId, Record, is_loopback
+from zmqkit.model import Address, PeerId, Reach, Record
 
 
 class Neighbours(dict[int, Neighbour]):
@@ -21,7 +21,7 @@ class Neighbours(dict[int, Neighbour]):
         neighbour = self.get(process_of(peer))
         return neighbour if neighbour is not None and peer in neighbour.attempts else None
 
-    def vouch(self, record: Record, known: Sightings) -> bool:
+    def vouch(self, record: Record, known: KnownRoles) -> bool:
         """Whether its process, one of them, has said itself what the record says."""
         neighbour = self.get(record.process)
         return neighbour is not None and neighbour.lists(record, known)
@@ -43,11 +43,11 @@ class Neighbours(dict[int, Neighbour]):
                 due.append(neighbour)
         return due
 
-    def answered(self, process: int, *, beyond: bool) -> set[Place]:
-        """Where one answered last, elsewhere only if beyond; nothing if it is none of them."""
+    def addresses(self, process: int, reach: Reach) -> set[Address]:
+        """Where one answered last, within that reach; nothing if it is none of them."""
         neighbour = self.get(process)
-        places = neighbour.answered if neighbour is not None else set()
-        return {each for each in places if beyond or is_loopback(each[0])}
+        answered = neighbour.answered if neighbour is not None else set()
+        return {each for each in answered if each.reach <= reach}
 
     def open_count(self) -> int:
         """How many have connections open."""

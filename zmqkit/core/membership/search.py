@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import inf
 
-from zmqkit.core.effects import Effect, Tell
-from zmqkit.core.membership.sighting import Sightings
-from zmqkit.core.membership.wants import EVERYBODY, Wants
+from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.membership.interests import EVERYBODY, Interests
+from zmqkit.core.membership.known import KnownRoles
 from zmqkit.limits import EXPLAIN_S
-from zmqkit.model import Record, bracketed
+from zmqkit.model import Reach, Record
 
 _HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
 _START = {
@@ -29,17 +29,17 @@ class Search:
     due_at: when `tick` is due next.
     """
 
-    def __init__(self, known: Sightings, wants: Wants) -> None:
+    def __init__(self, known: KnownRoles, interests: Interests) -> None:
         self._known = known
-        self._wants = wants
-        self._told: dict[tuple[str, bool], str] = {}
+        self._interests = interests
+        self._told: dict[tuple[str, Reach], str] = {}
         self._seen = (0, 0)
         self._looked_at = -inf
         self.due_at = inf
 
     def flush(self, now: float) -> list[Effect]:
         """Tell what is new; whoever wants a name since the last time is told in any case."""
-        seen = (self._known.changes, self._wants.changes)
+        seen = (self._known.changes, self._interests.changes)
         if seen == self._seen:
             return []
         if seen[1] != self._seen[1]:
@@ -49,13 +49,13 @@ class Search:
             return []
         self._seen, self._looked_at, self.due_at = seen, now, inf
         effects: list[Effect] = []
-        pairs = [pair for pair in self._wants.pairs() if "://" not in pair[0]]
+        pairs = [pair for pair in self._interests.pairs() if "://" not in pair[0]]
         records = self._records({key for key, _ in pairs})
-        for key, open in pairs:
-            text = self._explain(key, records, open=open)
-            if self._told.get((key, open)) != text:
-                self._told[key, open] = text
-                effects.append(Tell("hint", key, text=text, open=open))
+        for key, reach in pairs:
+            text = self._explain(key, records, reach)
+            if self._told.get((key, reach)) != text:
+                self._told[key, reach] = text
+                effects.append(Tell(News.HINT, key, text=text, reach=reach))
         return effects
 
     def tick(self, now: float) -> None:
@@ -63,21 +63,21 @@ class Search:
         if now >= self.due_at:
             self.due_at = inf
 
-    def explain(self, key: str, *, open: bool) -> str:
+    def explain(self, key: str, reach: Reach) -> str:
         """Why nobody is found under a key, and what to do, for those who look that far."""
-        return self._explain(key, self._records({key}), open=open)
+        return self._explain(key, self._records({key}), reach)
 
     def _records(self, keys: set[str]) -> dict[str, list[Record]]:
         """What is known of the names in these keys, by name."""
         records: dict[str, list[Record]] = {key.partition("/")[2]: [] for key in keys}
-        for sighting in self._known.by_role.values():
-            record = sighting.record
+        for entry in self._known.by_role.values():
+            record = entry.record
             if record.name in records:
                 records[record.name].append(record)
         return records
 
-    def _explain(self, key: str, records: dict[str, list[Record]], *, open: bool) -> str:
-        if open:
+    def _explain(self, key: str, records: dict[str, list[Record]], reach: Reach) -> str:
+        if reach > Reach.LOCAL:
             where = "searched on this machine and on the network"
             elsewhere = f"on another machine with {_HOW_TO_OPEN} there too"
         else:
@@ -87,23 +87,22 @@ class Search:
             return f"{where}; start a service or publisher, {elsewhere}"
         role, _, name = key.partition("/")
         ours = [each for each in records[name] if each.role == role]
-        found = self._out_of_reach(ours, open=open) or _namesake(role, records[name])
+        found = self._out_of_reach(ours, reach) or _namesake(role, records[name])
         return f"{found}; {where}" if found else f"{where}; {_START[role]}, {elsewhere}"
 
-    def _out_of_reach(self, records: list[Record], *, open: bool) -> str:
+    def _out_of_reach(self, records: list[Record], reach: Reach) -> str:
         """What to say of those that were heard of: none answers, or none may be asked."""
         for record in records:
-            if places := self._known.places(record.process, beyond=open):
-                at = f"{bracketed(places[0][0])}:{places[0][1]}"
+            if addresses := self._known.addresses(record.process, reach):
                 return (
-                    f"one was heard of at {at} and does not answer there: it is gone, or a "
-                    "firewall is in between, see `zmqkit ls -v`"
+                    f"one was heard of at {addresses[0]} and does not answer there: it is "
+                    "gone, or a firewall is in between, see `zmqkit ls -v`"
                 )
         for record in records:
-            if places := self._known.places(record.process, beyond=True):
+            if addresses := self._known.addresses(record.process, max(Reach)):
                 return (
-                    f"one is on the network at {places[0][0]}, which this side may not use "
-                    f"without {_HOW_TO_OPEN}"
+                    f"one is on the network at {addresses[0].host}, which this side may not "
+                    f"use without {_HOW_TO_OPEN}"
                 )
         return ""
 

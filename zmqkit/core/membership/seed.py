@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from zmqkit.core.effects import Connect, Disconnect, Effect, Tell
+from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory, hello
-from zmqkit.core.membership.sighting import Place
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
-from zmqkit.model import PeerId, Url, is_loopback
+from zmqkit.model import Address, PeerId, Reach, Url
 
 
 @dataclass(slots=True, eq=False)
@@ -71,21 +70,17 @@ class Seeds:
         seed = self._by_peer.pop(b"s" + url.endpoint.encode(), None)
         return [Disconnect(seed.peer)] if seed is not None and seed.next_at < inf else []
 
-    def answered(self, seed: Seed, directory: Directory) -> None:
-        """A process answered at an address."""
-        seed.process, seed.control_port = directory.process, directory.control_port
-
     def peers(self, process: int) -> list[Seed]:
         """The peers of everybody that this process is."""
         return [seed for seed in self if not seed.key and seed.process == process]
 
-    def opens(self, process: int) -> list[bool]:
-        """For each peer of everybody that it is, whether it is beyond this machine."""
-        return [not is_loopback(seed.url.host) for seed in self.peers(process)]
+    def reaches(self, process: int) -> list[Reach]:
+        """For each peer of everybody that it is, how far one reaches for it."""
+        return [seed.url.reach for seed in self.peers(process)]
 
-    def places(self, process: int) -> set[Place]:
+    def addresses(self, process: int) -> set[Address]:
         """Where that peer of everybody may be asked on its control connection."""
-        return {(seed.url.host, seed.control_port) for seed in self.peers(process)}
+        return {Address(seed.url.host, seed.control_port) for seed in self.peers(process)}
 
     def keys_of(self, process: int, incarnation: int) -> list[str]:
         """The URLs that mean this role of a process."""
@@ -104,7 +99,7 @@ class Seeds:
             if meant and seed.incarnation not in listed:
                 seed.incarnation, why = directory.pick(seed.role, seed.url.name)
                 if not seed.incarnation:
-                    effects.append(Tell("hint", seed.key, text=why))
+                    effects.append(Tell(News.HINT, seed.key, text=why))
         return effects
 
     def rest(self, process: int) -> list[Effect]:

@@ -16,7 +16,7 @@ from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
 from zmqkit.core.membership.directory import directory_of
 from zmqkit.errors import UsageError
 from zmqkit.limits import TOPICS_MAX, SubscriberLimits
-from zmqkit.model import Frames, leads_away
+from zmqkit.model import Frames, Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
@@ -352,7 +352,7 @@ class Sources:
     def _hello(self, source: Source) -> Send:
         source.token += 1
         fields: dict[str, object] = {"token": source.token, "name": self.name}
-        if leads_away(source.endpoint):
+        if reach_of_endpoint(source.endpoint) > Reach.LOCAL:
             fields["lz4"] = True
         return self.say(source, wire.HELLO, fields)
 

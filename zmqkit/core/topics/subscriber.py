@@ -14,7 +14,7 @@ from itertools import islice
 from math import inf
 
 from zmqkit.core.dispatch.connections import State
-from zmqkit.core.effects import Effect, Note, Tell
+from zmqkit.core.effects import Effect, News, Note, Tell
 from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
 from zmqkit.core.topics.sources import Position, Source, Sources
 from zmqkit.limits import READS_S, SubscriberLimits
@@ -99,11 +99,11 @@ class SubscriberCore:
         """Take membership's news of a publisher."""
         if self._closed:
             return []
-        if tell.news == "found":
+        if tell.news is News.FOUND:
             return self.sources.found(tell.incarnation, tell.endpoint, now)
-        if tell.news == "lost":
+        if tell.news is News.LOST:
             return self.sources.lost(tell.incarnation)
-        if tell.news == "gone":
+        if tell.news is News.GONE:
             return self.sources.gone(tell.incarnation, now)
         return []
 

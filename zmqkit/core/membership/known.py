@@ -2,8 +2,9 @@
 
 Anybody may announce anything, so nothing that was heard replaces what somebody else said: a
 role is known by its process and its incarnation, each record of it by its source, its name and
-its port, and all places are asked. The process that answers and lists the role is the one that
-has it. Until then several may be said to have it; from then on the others count for nothing.
+its port, and all addresses are asked. The process that answers and lists the role is the one
+that has it. Until then several may be said to have it; from then on the others count for
+nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
-from zmqkit.limits import CLAIMS_MAX, RECORDS_MAX, RIVALS_MAX
-from zmqkit.model import Record, is_loopback
+from zmqkit.limits import MembershipLimits
+from zmqkit.model import Address, Reach, Record
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
@@ -21,23 +22,20 @@ ITS_LIST = (HELLO, STATIC, PEER)
 """What it said itself: on our own account, or when a static peer told of it, which outlives it
 as discovery's records do."""
 
-Place = tuple[str, int]
-"""Where a process may be asked: host and control port."""
+
+def near_first(addresses: Iterable[Address]) -> list[Address]:
+    """The addresses in order, the nearest first."""
+    return sorted(addresses, key=lambda each: (each.reach, each))
 
 
-def near_first(places: Iterable[Place]) -> list[Place]:
-    """The places in order, those on this machine first."""
-    return sorted(places, key=lambda place: (not is_loopback(place[0]), place))
-
-
-Role = tuple[int, int]
+RoleId = tuple[int, int]
 """A role object: its process and its incarnation."""
 Claim = tuple[str, str, int]
 """Who says something of a role: the source and, where that is discovery, label and port."""
 
 
 @dataclass(slots=True)
-class Sighting:
+class KnownRole:
     """One role object as its sources describe it.
 
     claims: what each says, the oldest first. since: when it became known. heard_at: when
@@ -70,18 +68,19 @@ class Sighting:
         """Who says anything."""
         return {source for source, _, _ in self.claims}
 
-    def places(self) -> list[Place]:
-        """Where its process may be asked, this machine first."""
-        places = {(h, r.control_port) for r in self.claims.values() for h in r.addresses}
-        return near_first(places)
+    def addresses(self) -> list[Address]:
+        """Where its process may be asked, the nearest first."""
+        return near_first(
+            {Address(h, r.control_port) for r in self.claims.values() for h in r.addresses}
+        )
 
-    def claim(self, record: Record, source: str) -> bool:
+    def claim(self, record: Record, source: str, claims_max: int) -> bool:
         """Keep what a source says, in place of the oldest hearsay if that is too much; whether
         it is new."""
         claim = _claim(record, source)
         is_new = self.claims.get(claim) != record
         hearsay = [each for each in self.claims if each[0] not in ITS_LIST]
-        if claim not in self.claims and claim[1] and len(hearsay) >= CLAIMS_MAX:
+        if claim not in self.claims and claim[1] and len(hearsay) >= claims_max:
             del self.claims[hearsay[0]]
         self.claims[claim] = record
         return is_new
@@ -92,7 +91,7 @@ def _claim(record: Record, source: str) -> Claim:
     return (source, "" if own else record.label, 0 if own else record.control_port)
 
 
-class Sightings:
+class KnownRoles:
     """Every role that is known of, by process and incarnation.
 
     changes: counts what was new, or was forgotten. owners: the process of each incarnation that
@@ -100,9 +99,10 @@ class Sightings:
     that others who were said to have them count again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: MembershipLimits) -> None:
+        self._limits = limits
         self.changes = 0
-        self.by_role: dict[Role, Sighting] = {}
+        self.by_role: dict[RoleId, KnownRole] = {}
         self.owners: dict[int, int] = {}
         self.freed: set[int] = set()
         self._by_process: dict[int, dict[int, None]] = {}
@@ -134,40 +134,40 @@ class Sightings:
         role = process, incarnation = record.process, record.incarnation
         if source in ITS_OWN_WORD and not self.counts(process, incarnation):
             return "conflict"
-        sighting = self.by_role.get(role)
-        if sighting is None:
-            if len(self.by_role) >= RECORDS_MAX:
+        entry = self.by_role.get(role)
+        if entry is None:
+            if len(self.by_role) >= self._limits.known_max:
                 return "records-full"
-            sighting = self.by_role[role] = Sighting({}, now, now)
+            entry = self.by_role[role] = KnownRole({}, now, now)
             self._by_process.setdefault(process, {})[incarnation] = None
             self._by_incarnation.setdefault(incarnation, {})[process] = None
-        self.changes += sighting.claim(record, source)
+        self.changes += entry.claim(record, source, self._limits.claims_max)
         if source in ITS_OWN_WORD:
             self.owners[incarnation] = process
         if source not in ITS_LIST:
-            sighting.heard_at = now
+            entry.heard_at = now
         return ""
 
     def has_heard(self, record: Record, source: str) -> bool:
         """Whether what a source says is kept."""
-        sighting = self.by_role.get((record.process, record.incarnation))
-        return sighting is not None and sighting.claims.get(_claim(record, source)) == record
+        entry = self.by_role.get((record.process, record.incarnation))
+        return entry is not None and entry.claims.get(_claim(record, source)) == record
 
     def surplus(self, record: Record) -> int:
         """The process that is to make room for the record's as one that has the role, or 0."""
         rivals = self.rivals(record.process, record.incarnation)
-        if len(rivals) < RIVALS_MAX:
+        if len(rivals) < self._limits.rivals_max:
             return 0
         owner = self.owners.get(record.incarnation)
         return next(each for each in rivals if each != owner)
 
     def is_listed(self, record: Record) -> bool:
         """Whether the process has said itself what the record says of the role."""
-        sighting = self.by_role.get((record.process, record.incarnation))
-        own = None if sighting is None else sighting.claims.get((HELLO, "", 0))
+        entry = self.by_role.get((record.process, record.incarnation))
+        own = None if entry is None else entry.claims.get((HELLO, "", 0))
         return own is not None and replace(own, addresses=record.addresses) == record
 
-    def unlearn(self, role: Role, *sources: str, label: str = "") -> bool:
+    def unlearn(self, role: RoleId, *sources: str, label: str = "") -> bool:
         """Drop what these sources said, of one label if given; whether anybody else still says
         something."""
         claims = self.by_role[role].claims
@@ -180,7 +180,7 @@ class Sightings:
         self._disown(role)
         return True
 
-    def erase(self, role: Role) -> None:
+    def erase(self, role: RoleId) -> None:
         """Forget a role of a process."""
         self.changes += 1
         del self.by_role[role]
@@ -189,12 +189,12 @@ class Sightings:
         _remove(self._by_incarnation, incarnation, process)
         self._disown(role)
 
-    def _disown(self, role: Role) -> None:
+    def _disown(self, role: RoleId) -> None:
         """See whether the process still says that the role is its own."""
         process, incarnation = role
-        sighting = self.by_role.get(role)
+        entry = self.by_role.get(role)
         if self.owners.get(incarnation) == process and (
-            sighting is None or sighting.sources.isdisjoint(ITS_OWN_WORD)
+            entry is None or entry.sources.isdisjoint(ITS_OWN_WORD)
         ):
             del self.owners[incarnation]
             if self.rivals(process, incarnation):
@@ -206,14 +206,14 @@ class Sightings:
             if not self.unlearn((process, incarnation), *ITS_OWN_WORD):
                 self.erase((process, incarnation))
 
-    def places(self, process: int, *, beyond: bool) -> list[Place]:
-        """Where a process may be asked, this machine first; elsewhere only if beyond."""
-        places = {
-            place
+    def addresses(self, process: int, reach: Reach) -> list[Address]:
+        """Where a process may be asked by those who reach so far, the nearest first."""
+        addresses = {
+            address
             for incarnation in self.of(process)
-            for place in self.by_role[process, incarnation].places()
+            for address in self.by_role[process, incarnation].addresses()
         }
-        return near_first(p for p in places if beyond or is_loopback(p[0]))
+        return near_first(each for each in addresses if each.reach <= reach)
 
     def unlisted(self, process: int, listed: Container[int]) -> list[int]:
         """The roles of a process that are not among those listed."""
@@ -221,19 +221,20 @@ class Sightings:
 
     def check(self) -> None:
         """All ways to look agree, and somebody says each thing."""
-        assert all(sighting.claims for sighting in self.by_role.values())
+        assert all(entry.claims for entry in self.by_role.values())
         roles = [(p, i) for p, incarnations in self._by_process.items() for i in incarnations]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
         roles = [(p, i) for i, processes in self._by_incarnation.items() for p in processes]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)
         assert all(map(len, self._by_process.values()))
-        assert all(0 < len(each) <= RIVALS_MAX + 1 for each in self._by_incarnation.values())
-        for (process, incarnation), sighting in self.by_role.items():
-            own = not sighting.sources.isdisjoint(ITS_OWN_WORD)
+        most = self._limits.rivals_max + 1
+        assert all(0 < len(each) <= most for each in self._by_incarnation.values())
+        for (process, incarnation), entry in self.by_role.items():
+            own = not entry.sources.isdisjoint(ITS_OWN_WORD)
             assert own == (self.owners.get(incarnation) == process)
             assert all(
                 (each.process, each.incarnation) == (process, incarnation)
-                for each in sighting.claims.values()
+                for each in entry.claims.values()
             )
 
 

@@ -1,4 +1,8 @@
-"""Where roles stand among the others: their links, and how they are announced or look."""
+"""What a URL's scheme, or a name, means: a role's link, and how it is announced or looks.
+
+Nothing else knows schemes: `tcp` and names go through the node, `memory` stays in the process.
+Another layer underneath enters here.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from zmqkit.core.effects import Tell
-from zmqkit.core.membership.wants import key_of
-from zmqkit.environment import check_open
+from zmqkit.core.effects import News, Tell
+from zmqkit.core.membership.interests import key_of
+from zmqkit.environment import check_reach
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
 from zmqkit.links import Link, memory
@@ -16,10 +20,19 @@ from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
-from zmqkit.model import LOOPBACK, Record, Url, bracketed, check_name, is_loopback, parse_url
+from zmqkit.model import (
+    LOOPBACK,
+    Address,
+    Reach,
+    Record,
+    Url,
+    check_name,
+    parse_url,
+    reach_of,
+)
 
 if TYPE_CHECKING:
-    from zmqkit.node.node import Listener, Node
+    from zmqkit.node.node import Node, OnNews
 
 _EVERYWHERE = ("*", "0.0.0.0", "::")
 """Hosts that stand for all interfaces, loopback among them."""
@@ -52,7 +65,7 @@ def draw_incarnation() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
 
 
-class BoundPlace:
+class Binding:
     """Where a role listens and how it is announced: its link, address and record."""
 
     def __init__(
@@ -74,14 +87,14 @@ class BoundPlace:
         self.endpoint = ""
         self.node: Node | None = None
         self._insecure = insecure
-        self._open = False
+        self._reach = Reach.LOCAL
         self._control_port = 0
         self._advertise = advertise
         self._url = parse_url(bind) if bind is not None else None
         if self._url is not None and self._url.scheme == "tcp" and self._url.name:
             raise ConfigError(f"bind={bind!r} has a name behind the port; leave it out")
         if self._url is not None and self._url.scheme == "tcp" and insecure is False:
-            check_open(self._url.host, f"bind={bind!r}", insecure=False)
+            check_reach(self._url.host, f"bind={bind!r}", Reach.LOCAL)
 
     def open(self) -> Link:
         """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
@@ -113,19 +126,16 @@ class BoundPlace:
             raise
 
     def _listen(self, node: Node) -> Link:
-        insecure = node.environment.insecure if self._insecure is None else self._insecure
-        host = self._url.host if self._url else "*" if insecure else LOOPBACK
-        check_open(host, f"bind to {host}", insecure=insecure)
+        reach = node.environment.reach(insecure=self._insecure)
+        host = self._url.host if self._url else LOOPBACK if reach is Reach.LOCAL else "*"
+        check_reach(host, f"bind to {host}", reach)
         host = LOOPBACK if host == "localhost" else host
-        if not is_loopback(host):
-            self._control_port = node.open_to_lan()
-            self._open = True
-        else:
-            self._control_port = node.control_port
+        self._reach = reach_of(host)
+        self._control_port = node.open_control(self._reach)
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
-            bound = link.bind(f"tcp://{bracketed(host)}:{port}", node.environment.ports)
+            bound = link.bind(Address(host, port).endpoint, node.environment.ports)
             self.endpoint = self._usable(bound)
             if host not in (*_EVERYWHERE, LOOPBACK):
                 # Peers on this machine come by its loopback, whatever the address is.
@@ -144,11 +154,11 @@ class BoundPlace:
         from zmqkit.discovery.addresses import best, here
 
         try:
-            ours = here("lan")
+            ours = here(Reach.PLAIN)
         except OSError:
             ours = []
         host = self._advertise or best(ours, 6 if url.host == "::" else 4)
-        return f"tcp://{bracketed(host)}:{url.port}"
+        return Address(host, url.port).endpoint
 
     def about(self) -> dict[str, object]:
         """What a WELCOME tells beside the core's own fields."""
@@ -166,7 +176,7 @@ class BoundPlace:
                 self.name, self._role, self.incarnation, self.node.process, addresses,
                 self._control_port, port,
             )  # fmt: skip
-            self.node.announce(record, open=self._open)
+            self.node.announce(record, self._reach)
 
     def withdraw(self) -> None:
         """Have others find it no longer; those that use it may go on until `release`."""
@@ -182,7 +192,7 @@ class BoundPlace:
             release_node(node)
 
 
-class LookingPlace:
+class Lookup:
     """Where a role looks for those of another kind: by name, or at a URL."""
 
     def __init__(
@@ -202,15 +212,15 @@ class LookingPlace:
         self.node: Node | None = None
         self._key = self.name if self.url is not None else key_of(role, name)
         self._insecure = insecure
-        self._open = False
-        self._listener: Listener | None = None
+        self._reach = Reach.LOCAL
+        self._on_news: OnNews | None = None
         self._wanted = False
         self._told = 0
         if self.url is not None and self.url.scheme == "tcp":
             if self.url.port == 0 or self.url.host == "*":
                 raise ConfigError(f"{name!r}: to connect, it needs a host and a port")
             if insecure is False:
-                check_open(self.url.host, repr(name), insecure=False)
+                check_reach(self.url.host, repr(name), Reach.LOCAL)
 
     def open(self) -> Link:
         """The link for the role's connections."""
@@ -219,10 +229,10 @@ class LookingPlace:
             topics = self._profile is not Profile.DATA
             return MemoryLink(draw_incarnation(), topics=topics)
         node = self.node = acquire_node()
-        self._open = node.environment.insecure if self._insecure is None else self._insecure
+        self._reach = node.environment.reach(insecure=self._insecure)
         if self.url is not None:
             try:
-                check_open(self.url.host, repr(self.name), insecure=self._open)
+                check_reach(self.url.host, repr(self.name), self._reach)
             except ConfigError:
                 self.release()
                 raise
@@ -232,12 +242,12 @@ class LookingPlace:
             self.release()
             raise
 
-    def listen(self, listener: Listener) -> None:
-        """Have the listener called, on any thread, with the news of instances."""
-        self._listener = listener
+    def listen(self, on_news: OnNews) -> None:
+        """Have it called, on any thread, with the news of instances."""
+        self._on_news = on_news
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection: the publisher tells of that.
-            listener(Tell("found", self._key, 0, self.url.endpoint))
+            on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
         elif self.node is not None:
             self._want(self.url)
         else:
@@ -257,27 +267,27 @@ class LookingPlace:
             self._unwant()
             self.node = None
             release_node(node)
-        elif self._listener is not None:
+        elif self._on_news is not None:
             memory.unwatch(self.name, self._look)
 
     def _want(self, url: Url | None) -> None:
-        assert self.node is not None and self._listener is not None
+        assert self.node is not None and self._on_news is not None
         self._wanted = True
-        self.node.want(self._key, self._listener, role=self._role, open=self._open, url=url)
+        self.node.want(self._key, self._on_news, role=self._role, reach=self._reach, url=url)
 
     def _unwant(self) -> None:
-        if self._wanted and self.node is not None and self._listener is not None:
+        if self._wanted and self.node is not None and self._on_news is not None:
             self._wanted = False
-            self.node.unwant(self._key, self._listener, open=self._open)
+            self.node.unwant(self._key, self._on_news, self._reach)
 
     def _look(self) -> None:
         """Tell of who owns a memory address now."""
-        assert self._listener is not None
+        assert self._on_news is not None
         owner = memory.owner(self.name)
         if self._told and self._told != owner:
-            self._listener(Tell("gone", self._key, self._told))
+            self._on_news(Tell(News.GONE, self._key, self._told))
         if owner and owner != self._told:
-            self._listener(Tell("found", self._key, owner, self.name))
+            self._on_news(Tell(News.FOUND, self._key, owner, self.name))
         self._told = owner
 
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from tests import packets
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
-from zmqkit.core.membership.wants import EVERYBODY
-from zmqkit.model import Record, parse_url
-from zmqkit.node.listing import Listing, StaticPeer, listings, static_peers
+from zmqkit.limits import MembershipLimits
+from zmqkit.model import Reach, Record, parse_url
+from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 
 RECORD = Record("orders", "service", 0xABCD1234 << 32, 7, ("127.0.0.1",), 5001, 5002)
 
@@ -45,7 +46,7 @@ def test_what_nobody_asked_is_listed_as_heard(core: MembershipCore) -> None:
 def test_the_state_is_that_of_the_process(
     life: Life, silent: bool, state: str, core: MembershipCore
 ) -> None:
-    core.want(EVERYBODY, 11.0, open=False)
+    core.want(EVERYBODY, 11.0, Reach.LOCAL)
     neighbour = core.neighbours[7]
     neighbour.life, neighbour.silent = life, silent
     assert [row.state for row in listings(core, 12.0)] == [state]
@@ -61,7 +62,7 @@ def test_rows_are_in_the_order_of_their_names() -> None:
 
 def test_what_is_on_another_machine_says_why_it_is_not_asked() -> None:
     core = MembershipCore(1)
-    core.want(EVERYBODY, 0.0, open=False)
+    core.want(EVERYBODY, 0.0, Reach.LOCAL)
     core.heard(replace(RECORD, addresses=("10.0.0.5", "fe80::1%eth0")), "mdns:lan", 0.0)
     [row] = listings(core, 0.0)
     assert (row.state, row.why) == ("heard", "not asked: it is on another machine")
@@ -70,7 +71,7 @@ def test_what_is_on_another_machine_says_why_it_is_not_asked() -> None:
 
 def test_each_state_says_why_it_is_not_chosen(core: MembershipCore) -> None:
     peer = peer_of(7)
-    core.want(EVERYBODY, 11.0, open=False)
+    core.want(EVERYBODY, 11.0, Reach.LOCAL)
     assert why(core, 11.5) == "no answer yet, after 0.5 s, at 127.0.0.1:5001"
     row = ("orders", "service", RECORD.incarnation, 5002)
     core.receive(peer, packets.directory(7, row, control=5001), 12.0)
@@ -91,7 +92,7 @@ def why(core: MembershipCore, now: float) -> str:
 
 
 def test_one_that_is_tried_again_is_gone_until_it_answers(core: MembershipCore) -> None:
-    core.want(EVERYBODY, 11.0, open=False)
+    core.want(EVERYBODY, 11.0, Reach.LOCAL)
     core.tick(12.1)
     core.tick(13.0)
     assert core.neighbours[7].life is Life.CONNECTING
@@ -102,7 +103,7 @@ def test_one_that_is_tried_at_each_address_in_turn_is_listed_at_one(
     core: MembershipCore,
 ) -> None:
     core.heard(replace(RECORD, addresses=("127.0.0.2",)), "mdns:lan", 10.0)
-    core.want(EVERYBODY, 11.0, open=True)
+    core.want(EVERYBODY, 11.0, Reach.PLAIN)
     listed = set()
     now = 11.0
     while now < 60.0:
@@ -115,7 +116,7 @@ def test_one_that_is_tried_at_each_address_in_turn_is_listed_at_one(
 
 def test_the_address_in_use_is_told_apart(core: MembershipCore) -> None:
     core.heard(replace(RECORD, addresses=("127.0.0.1", "10.0.0.5")), "mdns:lan", 10.0)
-    core.want(EVERYBODY, 11.0, open=True)
+    core.want(EVERYBODY, 11.0, Reach.PLAIN)
     core.receive(peer_of(7), packets.directory(7, control=5001), 11.0)
     core.heard(RECORD, "mdns:lan", 11.0)
     [row] = listings(core, 11.0)
@@ -126,7 +127,7 @@ def test_static_peers_have_rows_of_their_own() -> None:
     core = MembershipCore(1)
     for port in (1, 2):
         core.seed(parse_url(f"tcp://127.0.0.1:{port}"), "", "service", 0.0)
-    core.want(EVERYBODY, 0.0, open=False)
+    core.want(EVERYBODY, 0.0, Reach.LOCAL)
     core.seed(parse_url("tcp://127.0.0.1:3/orders"), "tcp://127.0.0.1:3/orders", "service", 0.0)
     core.receive(b"stcp://127.0.0.1:2", packets.directory(7, control=2), 0.0)
     core.receive(peer_of(7), packets.directory(7, control=2), 0.0)
@@ -134,13 +135,13 @@ def test_static_peers_have_rows_of_their_own() -> None:
         StaticPeer("127.0.0.1:1", "", "nobody answers"),
         StaticPeer("127.0.0.1:2", "0000000000000007", "up"),
     ]
-    core.unwant(EVERYBODY, open=False)
+    core.unwant(EVERYBODY, Reach.LOCAL)
     assert [row.state for row in static_peers(core)] == ["nobody answers"] * 2
 
 
 def test_one_that_waits_for_room_says_so() -> None:
-    core = MembershipCore(1, connections_max=0)
+    core = MembershipCore(1, MembershipLimits(connections_max=0))
     core.heard(RECORD, "mdns:loopback", 10.0)
-    core.want(EVERYBODY, 10.0, open=False)
+    core.want(EVERYBODY, 10.0, Reach.LOCAL)
     [row] = listings(core, 11.0)
     assert row.why == "not asked now: as many others are in use as are used at once"

@@ -16,7 +16,7 @@ from tests.roles.kit import Kit, until
 from zmqkit.discovery import addresses
 from zmqkit.discovery.addresses import Here
 from zmqkit.model import parse_url
-from zmqkit.roles.places import BoundPlace
+from zmqkit.roles.scheme import Binding
 
 SHORT_S = 0.1
 
@@ -73,7 +73,7 @@ def test_endpoint_of_all_interfaces_can_be_used_by_others(
 ) -> None:
     ours = [Here(ip_interface(each), 2) for each in interfaces]
     monkeypatch.setattr(addresses, "here", lambda scope: ours)
-    place = BoundPlace("service", "orders", bind, advertise, insecure=True)
+    place = Binding("service", "orders", bind, advertise, insecure=True)
     link = place.open()  # it is not announced, so nobody is told of it
     try:
         port = parse_url(place.endpoint).port

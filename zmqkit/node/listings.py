@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zmqkit.core.membership.known import KnownRole, near_first
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.core.membership.sighting import Place, Sighting, near_first
-from zmqkit.model import bracketed, is_loopback
+from zmqkit.model import Address, Reach
 
 _STATES = {
     Life.CONNECTING: "connecting",
@@ -54,7 +54,7 @@ class StaticPeer:
 
 def listings(core: MembershipCore, now: float) -> list[Listing]:
     """A row for each role that is known, by name and label."""
-    rows = [_listing(sighting, core, now) for sighting in core.sightings.values()]
+    rows = [_listing(entry, core, now) for entry in core.roles.values()]
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
@@ -77,35 +77,31 @@ def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer
     return StaticPeer(address, f"{process:016x}", state)
 
 
-def _listing(sighting: Sighting, core: MembershipCore, now: float) -> Listing:
-    record = sighting.record
+def _listing(entry: KnownRole, core: MembershipCore, now: float) -> Listing:
+    record = entry.record
     neighbour = core.neighbours.get(record.process)
-    places = near_first(sighting.places() if neighbour is None else neighbour.places)
+    addresses = near_first(entry.addresses() if neighbour is None else neighbour.addresses)
     alive = neighbour is not None and neighbour.life is Life.ALIVE
     return Listing(
         name=record.name,
         role=record.role,
         label=record.label,
-        address=_address(record.port, neighbour, places),
-        age_s=round(max(0.0, now - sighting.since), 3),
+        address=_address(record.port, neighbour, addresses),
+        age_s=round(max(0.0, now - entry.since), 3),
         state=_state(neighbour),
-        why=_why(neighbour, places, now, core.uses(record.process)),
+        why=_why(neighbour, addresses, now, core.uses(record.process)),
         process=f"{record.process:016x}",
-        sources=tuple(sorted(sighting.sources)),
-        asked_at=tuple(_text(place) for place in places),
-        in_use=_text(neighbour.place) if neighbour is not None and alive else "",
+        sources=tuple(sorted(entry.sources)),
+        asked_at=tuple(map(str, addresses)),
+        in_use=str(neighbour.address) if neighbour is not None and alive else "",
     )
 
 
-def _address(port: int, neighbour: Neighbour | None, places: list[Place]) -> str:
+def _address(port: int, neighbour: Neighbour | None, addresses: list[Address]) -> str:
     """Where the role listens, at the host that answers or is tried, else the first there is."""
     if neighbour is not None and not neighbour.given_up:
         return neighbour.endpoint(port)
-    return f"tcp://{bracketed(places[0][0])}:{port}" if places else ""
-
-
-def _text(place: Place) -> str:
-    return f"{bracketed(place[0])}:{place[1]}"
+    return Address(addresses[0].host, port).endpoint if addresses else ""
 
 
 def _state(neighbour: Neighbour | None) -> str:
@@ -118,16 +114,19 @@ def _state(neighbour: Neighbour | None) -> str:
     return _STATES[neighbour.life]
 
 
-def _why(neighbour: Neighbour | None, places: list[Place], now: float, uses: list[bool]) -> str:
+def _why(
+    neighbour: Neighbour | None, addresses: list[Address], now: float, uses: list[Reach]
+) -> str:
     """What keeps a role from being chosen, in words."""
     state = _state(neighbour)
-    where = ", ".join(map(_text, places)) or "no address"
+    where = ", ".join(map(str, addresses)) or "no address"
     if neighbour is None:
-        near = any(is_loopback(host) for host, _ in places)
-        if any(uses) or (uses and near):
+        nearest = min((each.reach for each in addresses), default=max(Reach))
+        if uses and max(uses) >= nearest:
             return "not asked now: as many others are in use as are used at once"
+        here = nearest is Reach.LOCAL
         return (
-            f"not asked: {'nobody here looks for it' if near else 'it is on another machine'}"
+            f"not asked: {'nobody here looks for it' if here else 'it is on another machine'}"
         )
     if state == "evasive":
         return f"connected, and silent for {now - neighbour.pong_at:.0f} s"

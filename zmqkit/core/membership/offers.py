@@ -1,0 +1,151 @@
+"""What this process tells others of its roles: its answers on the control connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zmqkit.core.effects import Effect, Send
+from zmqkit.core.membership.directory import read_registration, say
+from zmqkit.core.membership.exchange import (
+    Contact,
+    Registrations,
+    at_first_hand,
+    means_one_host,
+    rows_of,
+)
+from zmqkit.core.membership.known import KnownRoles
+from zmqkit.limits import MembershipLimits
+from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record, reach_of
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed
+from zmqkit.wire.packet import Packet
+
+
+class Offers:
+    """The roles of one process, and what each of those who ask is told of them.
+
+    control_ports: where it can be asked, for each reach. hosts: addresses of this host beyond
+    loopback, best first, as its driver knows them. registrations: of those who asked for
+    others. callers: whoever said something, with the reach of that connection, the one silent
+    for longest first.
+    """
+
+    def __init__(self, process: int, known: KnownRoles, limits: MembershipLimits) -> None:
+        self.limits = limits
+        self.process = process
+        self._known = known
+        self.control_ports: dict[Reach, int] = {}
+        self.hosts: tuple[str, ...] = ()
+        self.registrations = Registrations(limits)
+        self.callers: dict[PeerId, Reach] = {}
+        self._own: dict[int, tuple[Record, Reach]] = {}
+        self._revision = 0
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def add(self, record: Record, reach: Reach) -> None:
+        """List a role, for those who are within its reach."""
+        self._own[record.incarnation] = (record, reach)
+        self._revision += 1
+
+    def remove(self, incarnation: int) -> list[Effect]:
+        """List a role no longer; of a service that ended everybody is told at once.
+
+        A publisher has told its subscribers itself, behind all that it published.
+        """
+        if incarnation not in self._own:
+            return []
+        record, reach = self._own.pop(incarnation)
+        self._revision += 1
+        told = self.callers.items() if record.role == "service" else ()
+        return [
+            say(peer, wire.BYE, self.process, [incarnation])
+            for peer, theirs in told
+            if theirs <= reach
+        ]
+
+    def admit(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> bool:
+        """Take a hello; false when there is no room for one who may be asked as well."""
+        contact = read_registration(packet)
+        self._called(peer, reach)
+        return contact is None or self.registrations.admit(peer, contact.seen_from(reach), now)
+
+    def _called(self, peer: PeerId, reach: Reach) -> None:
+        self.callers.pop(peer, None)
+        self.callers[peer] = reach
+        if len(self.callers) > self.limits.callers_max:
+            del self.callers[next(iter(self.callers))]
+
+    def addresses(self, reach: Reach) -> list[Address]:
+        """Where this process may be asked, as it says over a connection of that reach."""
+        told: dict[Address, None] = {}
+        for within, port in self.control_ports.items():
+            roles = [record for record, theirs in self._own.values() if theirs >= within]
+            if within >= reach and roles:
+                told.update((Address(host, port), None) for host in self._hosts(roles, within))
+        return [*told][: self.limits.addresses_max]
+
+    def _hosts(self, roles: list[Record], reach: Reach) -> list[str]:
+        """Where others find these roles, of which one may name an address of its own."""
+        if reach is Reach.LOCAL:
+            return [LOOPBACK]
+        given = [each for record in roles for each in record.addresses]
+        ours = self.hosts if any(not record.addresses for record in roles) else ()
+        shared = [a for a in given if means_one_host(a) and reach_of(a) is reach]
+        return [*shared, *ours]
+
+    def registration(self, reach: Reach) -> dict[str, object]:
+        """What a HELLO carries that asks for others as well."""
+        return {"revision": self._revision, "places": rows_of(self.addresses(reach))}
+
+    def welcome(
+        self, peer: PeerId, reach: Reach, asker: int = 0, gone: Iterable[int] = ()
+    ) -> Send:
+        """The directory, for one whose connection reaches so far.
+
+        Whoever is registered is told of others as well, but for those known to be gone.
+        """
+        roles = [
+            [record.name, record.role, record.incarnation, record.port]
+            for record, theirs in self._own.values()
+            if theirs >= reach
+        ]
+        fields: dict[str, object] = {
+            "process": self.process,
+            "control": self.control_ports.get(reach, 0),
+            "revision": self._revision_for(peer),
+            "roles": roles,
+        }
+        if peer in self.registrations:
+            but = {self.process, asker, *gone}
+            fields["others"] = [each.row() for each in self._others(but, reach)]
+        return say(peer, wire.WELCOME, self.process, fields)
+
+    def _others(self, but: set[int], reach: Reach) -> list[Contact]:
+        """Whom to tell of: those who speak for themselves, then who is known otherwise."""
+        found = self.registrations.others(reach)
+        for process in self._known.processes():
+            if process not in found:
+                told = at_first_hand(self._known, process).seen_from(reach)
+                if told.addresses:
+                    found[process] = told
+        return [each for process, each in found.items() if process not in but][
+            : self.limits.processes_max
+        ]
+
+    def pong(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> Send:
+        """The answer to a ping; its revision tells whether the directory changed."""
+        self.registrations.heard(peer, now)
+        self._called(peer, reach)
+        meta = packet.meta
+        if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
+            raise Malformed("ping")
+        return say(peer, wire.PONG, self.process, [meta[0], self._revision_for(peer)])
+
+    def _revision_for(self, peer: PeerId) -> int:
+        """Changes with what this peer is told, and when it is not registered any more."""
+        if peer not in self.registrations:
+            return self._revision
+        others_revision = 1 + self.registrations.revision + self._known.changes
+        return self._revision + (others_revision << 32)
