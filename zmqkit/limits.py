@@ -328,6 +328,37 @@ class MembershipLimits:
                 raise ConfigError(f"limit {name} is {getattr(self, name)}; {most} at most")
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class DiscoveryLimits:
+    """How much discovery knows, and how often it looks, asks and repeats."""
+
+    records_max: int = RECORDS_MAX
+    """Records that are known; the one not confirmed for longest makes room."""
+    announced_max: int = 1000
+    """Roles of this process that are announced."""
+    incomplete_max: int = 1000
+    """Instances of which something is missing that is asked for."""
+    completing_max: int = 32
+    """Those of them that are asked for at the same time."""
+    complete_after_s: float = 0.1
+    """How long what is missing may come by itself before it is asked for."""
+    complete_s: float = 2.0
+    """How long it is waited for then."""
+    query_s: float = 5.0
+    """Between two queries of its own, where there are few peers."""
+    repeat_s: float = 60.0
+    """Between two announcements of a role, on the average, where there are few peers."""
+    watch_s: float = 1.0
+    """Between two looks at the addresses of this host."""
+    watch_longest_s: float = 16.0
+    """The same while they change with each look."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit under which nothing works."""
+        names = [each.name for each in fields(self) if each.name.endswith("_s")]
+        _check(self, dict.fromkeys(names, 0))
+
+
 _MOST = {
     "own_max": ROLES_MAX,
     "processes_max": PROCESSES_MAX,
@@ -338,6 +369,7 @@ _MOST = {
 
 def _check(
     limits: ClientLimits
+    | DiscoveryLimits
     | MembershipLimits
     | PublisherLimits
     | ServiceLimits

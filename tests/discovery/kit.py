@@ -11,6 +11,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from zmqkit.discovery.mdns import Mdns
 from zmqkit.discovery.sieve import TYPE
+from zmqkit.limits import DiscoveryLimits
 from zmqkit.model import LOOPBACK, Reach, Record
 from zmqkit.wire.announcement import encode, instance
 
@@ -23,7 +24,7 @@ class Peer:
     renewals: how often it said that addresses changed.
     """
 
-    def __init__(self, mine: str) -> None:
+    def __init__(self, mine: str, **limits: float) -> None:
         self.mine = mine
         self.records: dict[int, Record] = {}
         self.told: list[tuple[str, object]] = []
@@ -36,6 +37,7 @@ class Peer:
             vanished=self.vanished,
             renewed=self.renewed,
             note=self.note,
+            limits=DiscoveryLimits(**limits),
         )
         self._news = asyncio.Event()
 
@@ -101,9 +103,9 @@ def run(scene: Coroutine[object, object, None]) -> None:
 
 
 @asynccontextmanager
-async def peers(mine: str, count: int) -> AsyncIterator[list[Peer]]:
-    """This many engines, open."""
-    found = [Peer(mine) for _ in range(count)]
+async def peers(mine: str, count: int, **limits: float) -> AsyncIterator[list[Peer]]:
+    """This many engines, open, with these limits."""
+    found = [Peer(mine, **limits) for _ in range(count)]
     try:
         for each in found:
             await each.engine.open()

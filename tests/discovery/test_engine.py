@@ -19,6 +19,9 @@ from zmqkit.model import Reach
 
 pytestmark = pytest.mark.slow
 
+OFTEN = {"watch_s": 0.05, "watch_longest_s": 0.05}
+"""How often they are looked at."""
+
 
 class Interfaces:
     """What a host has, as the test wants it: loopback under changing numbers, or nothing."""
@@ -36,11 +39,9 @@ class Interfaces:
 
 @pytest.fixture
 def interfaces(monkeypatch: pytest.MonkeyPatch) -> Interfaces:
-    """The interfaces that are looked at, and that often."""
+    """The interfaces that are looked at."""
     interfaces = Interfaces()
     monkeypatch.setattr(mdns, "here", interfaces)
-    monkeypatch.setattr(mdns, "WATCH_S", 0.05)
-    monkeypatch.setattr(mdns, "WATCH_S_MAX", 0.05)
     return interfaces
 
 
@@ -48,7 +49,7 @@ def test_roles_wait_for_an_interface(mine: str, interfaces: Interfaces) -> None:
     interfaces.now = []
 
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, **OFTEN) as (left, right):
             ours, withdrawn = record(f"{mine}1"), record(f"{mine}2")
             for each in (ours, withdrawn):
                 await left.engine.announce(each)
@@ -67,7 +68,7 @@ def test_new_engine_announces_and_knows_what_the_one_before_did(
     mine: str, interfaces: Interfaces
 ) -> None:
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, **OFTEN) as (left, right):
             ours, theirs, gone = (record(f"{mine}{n}") for n in range(3))
             await left.engine.announce(ours)
             for each in (theirs, gone):
@@ -99,7 +100,7 @@ def test_new_engine_announces_and_knows_what_the_one_before_did(
 
 def test_engine_stays_while_there_is_no_interface(mine: str, interfaces: Interfaces) -> None:
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, **OFTEN) as (left, right):
             interfaces.now = []
             await left.until(lambda: left.events() == ["mdns.failed"])
             ours = record(mine)
@@ -111,11 +112,7 @@ def test_engine_stays_while_there_is_no_interface(mine: str, interfaces: Interfa
     run(scene())
 
 
-def test_announcements_are_repeated(
-    mine: str, interfaces: Interfaces, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mdns, "REPEAT_S", 0.1)
-
+def test_announcements_are_repeated(mine: str, interfaces: Interfaces) -> None:
     class Listener(RecordUpdateListener):
         """Hears without asking."""
 
@@ -125,7 +122,10 @@ def test_announcements_are_repeated(
                     peer.tell("repeated", update)
 
     async def scene() -> None:
-        async with peers(mine, 1) as (peer_of_ours,), Stranger() as other:
+        async with (
+            peers(mine, 1, repeat_s=0.1, **OFTEN) as (peer_of_ours,),
+            Stranger() as other,
+        ):
             nonlocal peer
             peer = peer_of_ours
             await peer.engine.announce(record(mine))
@@ -172,7 +172,7 @@ def test_engine_that_cannot_start_says_so_once_and_starts_later(
 
 def test_failed_change_leaves_the_engine_before(mine: str, interfaces: Interfaces) -> None:
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, **OFTEN) as (left, right):
             with no_more_descriptors():
                 interfaces.replace()
                 await left.until(lambda: "mdns.failed" in left.events())

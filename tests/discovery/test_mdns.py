@@ -8,8 +8,6 @@ from dataclasses import replace
 import pytest
 
 from tests.discovery.kit import Peer, Stranger, info, peers, record, run
-from zmqkit.discovery import known, mdns
-from zmqkit.discovery.mdns import query_s
 from zmqkit.model import Record
 
 pytestmark = pytest.mark.slow
@@ -100,12 +98,10 @@ def test_goodbyes_are_the_last_word_even_right_after_the_announcement(mine: str)
     ],
 )
 def test_what_cannot_be_used_is_noted_and_dropped(
-    mine: str, changes: dict[str, object], event: str, monkeypatch: pytest.MonkeyPatch
+    mine: str, changes: dict[str, object], event: str
 ) -> None:
-    monkeypatch.setattr(known, "COMPLETE_S", 0.1)
-
     async def scene() -> None:
-        async with peers(mine, 1) as (peer,), Stranger() as other:
+        async with peers(mine, 1, complete_s=0.1) as (peer,), Stranger() as other:
             bad, good = record(f"{mine}bad"), record(f"{mine}good")
             for each in (info(bad, **changes), info(good)):
                 await other.announce(each)
@@ -127,14 +123,10 @@ def test_what_an_instance_lacks_is_asked_for(mine: str) -> None:
     run(scene())
 
 
-def test_own_query_finds_who_was_announced_unheard(
-    mine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_query_finds_who_was_announced_unheard(mine: str) -> None:
     # The browser itself asks but three times within these seconds.
-    monkeypatch.setattr(mdns, "QUERY_S", 0.1)
-
     async def scene() -> None:
-        async with peers(mine, 1) as (peer,), Stranger() as other:
+        async with peers(mine, 1, query_s=0.1) as (peer,), Stranger() as other:
             for n in range(5):
                 unheard = record(f"{mine}{n}")
                 other.registry.async_add(info(unheard))
@@ -143,13 +135,9 @@ def test_own_query_finds_who_was_announced_unheard(
     run(scene())
 
 
-def test_what_is_known_is_told_again_now_and_then_and_on_request(
-    mine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mdns, "QUERY_S", 0.1)
-
+def test_what_is_known_is_told_again_now_and_then_and_on_request(mine: str) -> None:
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, query_s=0.1) as (left, right):
             ours, other = record(mine), record(f"{mine}other")
             for each in (ours, other):
                 await left.engine.announce(each)
@@ -185,12 +173,9 @@ def test_error_in_a_callback_does_not_end_the_hearing(mine: str) -> None:
     run(scene())
 
 
-def test_tables_are_bounded(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "RECORDS_MAX", 1)
-    monkeypatch.setattr(mdns, "ANNOUNCED_MAX", 2)
-
+def test_tables_are_bounded(mine: str) -> None:
     async def scene() -> None:
-        async with peers(mine, 2) as (left, right):
+        async with peers(mine, 2, records_max=1, announced_max=2) as (left, right):
             first, second, third = (record(f"{mine}{n}") for n in range(3))
             for each in (first, second):
                 await left.engine.announce(each)
@@ -203,7 +188,8 @@ def test_tables_are_bounded(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run(scene())
 
 
-def test_own_queries_are_fewer_among_many() -> None:
+def test_own_queries_are_fewer_among_many(mine: str) -> None:
+    query_s = Peer(mine).engine.query_s
     assert [query_s(peers) for peers in (0, 50, 100, 1000)] == [5.0, 5.0, 10.0, 100.0]
 
 

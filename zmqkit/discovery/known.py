@@ -12,17 +12,14 @@ from zeroconf.asyncio import AsyncServiceInfo
 
 from zmqkit.discovery.addresses import Here, reachable
 from zmqkit.discovery.sieve import TYPE, is_instance
-from zmqkit.limits import RECORDS_MAX
+from zmqkit.limits import DiscoveryLimits
 from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import decode
 
 OnEvent = Callable[[str, Mapping[str, object]], None]
 """Takes what was dropped or failed: an event and its fields."""
 
-COMPLETE_AFTER_S = 0.1
-COMPLETE_S = 2.0
-COMPLETING_MAX = 32
-INCOMPLETE_MAX = 1000
+_DEFAULTS = DiscoveryLimits()
 
 
 class Known:
@@ -38,8 +35,10 @@ class Known:
         heard: Callable[[Record], None],
         vanished: Callable[[Record], None],
         note: OnEvent,
+        limits: DiscoveryLimits = _DEFAULTS,
     ) -> None:
         self._reach = reach
+        self._limits = limits
         self._heard = heard
         self._vanished = vanished
         self._note = note
@@ -100,8 +99,8 @@ class Known:
         """
         while True:
             await self._some_incomplete.wait()
-            await asyncio.sleep(COMPLETE_AFTER_S)
-            names = list(islice(self._incomplete, COMPLETING_MAX))
+            await asyncio.sleep(self._limits.complete_after_s)
+            names = list(islice(self._incomplete, self._limits.completing_max))
             await asyncio.gather(*(self._complete(zeroconf, name) for name in names))
             for name in names:
                 self._incomplete.pop(name, None)
@@ -110,8 +109,8 @@ class Known:
 
     async def _complete(self, zeroconf: Zeroconf, name: str) -> None:
         try:
-            info = AsyncServiceInfo(TYPE, name)
-            if await info.async_request(zeroconf, COMPLETE_S * 1000, DNSQuestionType.QM):
+            info, within_ms = AsyncServiceInfo(TYPE, name), self._limits.complete_s * 1000
+            if await info.async_request(zeroconf, within_ms, DNSQuestionType.QM):
                 self._take(info)
             else:
                 self._note("mdns.unresolved", {"instance": name})
@@ -119,10 +118,11 @@ class Known:
             self._note("mdns.failed", {"instance": name, "error": repr(error)})
 
     def _postpone(self, name: str) -> None:
-        if name not in self._incomplete and len(self._incomplete) >= INCOMPLETE_MAX:
+        incomplete = self._incomplete
+        if name not in incomplete and len(incomplete) >= self._limits.incomplete_max:
             self._note("mdns.busy", {"instance": name})
             return
-        self._incomplete[name] = None
+        incomplete[name] = None
         self._some_incomplete.set()
 
     def _take(self, info: AsyncServiceInfo) -> None:
@@ -147,7 +147,7 @@ class Known:
         answers may come in parts.
         """
         before = self._records.pop(name, None)
-        if before is None and len(self._records) >= RECORDS_MAX:
+        if before is None and len(self._records) >= self._limits.records_max:
             oldest = next(iter(self._records))
             self._note("mdns.evicted", {"instance": oldest})
             self._forget(oldest)

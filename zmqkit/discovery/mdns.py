@@ -31,15 +31,13 @@ from collections.abc import Callable
 from zmqkit.discovery.addresses import Here, here
 from zmqkit.discovery.engine import Engine
 from zmqkit.discovery.known import Known, OnEvent
+from zmqkit.limits import DiscoveryLimits
 from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import encode
 
-QUERY_S = 5.0
-REPEAT_S = 60.0
 LEVEL_PEERS = 50
-WATCH_S = 1.0
-WATCH_S_MAX = 16.0
-ANNOUNCED_MAX = 1000
+
+_DEFAULTS = DiscoveryLimits()
 
 _WORDS = {Reach.LOCAL: "loopback", Reach.PLAIN: "lan"}
 """How people are told which engine heard something."""
@@ -65,17 +63,20 @@ class Mdns:
         vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
         note: OnEvent,
+        limits: DiscoveryLimits = _DEFAULTS,
     ) -> None:
         source = f"mdns:{_WORDS[reach]}"
         self._renewed = renewed
         self._known_still: Callable[[Record], None] = lambda record: known(record, source)
         self._reach = reach
+        self._limits = limits
         self._note: OnEvent = lambda event, fields: note(event, {"source": source, **fields})
         self._known = Known(
             reach,
             heard=lambda record: heard(record, source),
             vanished=lambda record: vanished(record, source),
             note=self._note,
+            limits=limits,
         )
         self._server = f"zmqkit-{secrets.token_hex(4)}.local."
         self._changing = asyncio.Lock()
@@ -113,7 +114,7 @@ class Mdns:
             if not self._tasks:
                 return
             if record.incarnation not in self._announced and (
-                len(self._announced) >= ANNOUNCED_MAX
+                len(self._announced) >= self._limits.announced_max
             ):
                 self._note("mdns.full", {"label": record.label})
                 return
@@ -142,11 +143,12 @@ class Mdns:
                 await engine.close(farewell=True)
 
     async def _watch_forever(self) -> None:
-        pause_s = WATCH_S
+        least_s, most_s = self._limits.watch_s, self._limits.watch_longest_s
+        pause_s = least_s
         while True:
             await asyncio.sleep(pause_s)
             renewed = await self._look()
-            pause_s = min(2 * pause_s, WATCH_S_MAX) if renewed else WATCH_S
+            pause_s = min(2 * pause_s, most_s) if renewed else least_s
             self._repeat(pause_s)
 
     async def _look(self) -> bool:
@@ -187,24 +189,23 @@ class Mdns:
         if before is not None:
             self._renewed()
 
+    def query_s(self, peers: int) -> float:
+        """Seconds between queries, each of which carries every known peer: bytes stay level."""
+        return self._limits.query_s * excess(peers)
+
     async def _ask_forever(self) -> None:
         while True:
-            await asyncio.sleep(query_s(len(self._known)) * random.uniform(0.6, 1.0))
+            await asyncio.sleep(self.query_s(len(self._known)) * random.uniform(0.6, 1.0))
             if self._engine is not None:
                 self._engine.ask()
             self.remind("")
 
     def _repeat(self, passed_s: float) -> None:
-        """Repeat some announcements, each about once in REPEAT_S; among many, less often."""
-        chance = passed_s / (REPEAT_S * excess(len(self._known)))
+        """Repeat some announcements, each about once in `repeat_s`; among many, less often."""
+        chance = passed_s / (self._limits.repeat_s * excess(len(self._known)))
         for incarnation in self._announced:
             if self._engine is not None and random.random() < chance:
                 self._engine.repeat(incarnation)
-
-
-def query_s(peers: int) -> float:
-    """Seconds between own queries: each carries every known peer, so the bytes stay level."""
-    return QUERY_S * excess(peers)
 
 
 def excess(peers: int) -> float:
