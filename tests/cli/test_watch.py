@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from zmqkit.cli import watch as watch_module
 from zmqkit.cli.watch import Watch, change_line, changes
 from zmqkit.node.listings import Listing
 
@@ -20,14 +19,9 @@ SILENT = replace(ONE, state="evasive", why="connected, and silent for 2 s")
 Lists = list[list[Listing]]
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "SETTLE_S", 0)
-
-
 def watch(lists: Lists, draw: Callable[[list[Listing]], list[str]] | None) -> None:
     """Watch these lists, one look each."""
-    watching = Watch(lambda: lists[0], threading.Event(), draw)
+    watching = Watch(lambda: lists[0], threading.Event(), draw, settle_s=0)
     for _ in range(len(lists)):
         watching.run(0)
         lists.pop(0)

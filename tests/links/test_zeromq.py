@@ -18,7 +18,6 @@ import zmq
 
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import CREDIT, PACKET_BYTES_MAX
-from zmqkit.links import zeromq
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId, Reach
@@ -167,16 +166,15 @@ def test_close_does_not_wait_for_nobody(context: Context) -> None:
 
 
 def test_an_end_does_not_wait_for_ever_for_one_who_does_not_read(
-    raw: zmq.Socket[bytes], monkeypatch: pytest.MonkeyPatch
+    raw: zmq.Socket[bytes],
 ) -> None:
     own: Context = zmq.Context()
-    far = ZeromqLink(own, Profile.DATA)
+    far = ZeromqLink(own, Profile.DATA, 0.1)
     raw.rcvhwm = 1
     raw.connect(far.bind(ANYWHERE, ANY_PORT))
     raw.send(b"hello")
     [(peer, _)] = received(far, 1)
     assert all(far.send(peer, (bytes(1 << 20),)) for _ in range(64))
-    monkeypatch.setattr(zeromq, "LINGER_S_MAX", 0.1)
     far.close(math.inf)
     end = threading.Thread(target=own.term, daemon=True)
     end.start()

@@ -9,7 +9,6 @@ import pytest
 
 from tests.roles.fakes import FakeClient, FakeService
 from tests.roles.kit import BOUND_S, Kit, until
-from zmqkit.blocking import runner
 from zmqkit.limits import TURN_MESSAGES
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
@@ -100,11 +99,9 @@ def asked(fake_client: FakeClient, service: Any, *requests: tuple[int, str, obje
     fake_client.send_requests(service.incarnation, columns, rows)
 
 
-@pytest.fixture
-def always_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every handler passes for one that is quick."""
-    monkeypatch.setattr(runner, "QUICK_S", BOUND_S)
-    monkeypatch.setattr(runner, "QUICK_RUNS_MIN", 0)
+def always_quick(service: Any) -> None:
+    """Every handler of the service passes for one that is quick."""
+    service._runner.quick_s, service._runner.quick_runs_min = BOUND_S, 0
 
 
 def watched(service: Any) -> None:
@@ -124,19 +121,19 @@ def often_watched(service: Any, fake_client: FakeClient) -> None:
     until(holds)
 
 
-@pytest.mark.usefixtures("always_quick")
 def test_answers_of_quick_handlers_leave_together(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     service = blocking.serving(double)
+    always_quick(service)
     watched(service)
     asked(fake_client, service, (1, "double", 1), (2, "double", 2), (3, "double", 3))
     assert fake_client.reply() == (wire.REPLY, [[1, 2, 3], [2, 4, 6]])
 
 
-@pytest.mark.usefixtures("always_quick")
 def test_so_many_answers_wait_and_no_more(blocking: Kit, fake_client: FakeClient) -> None:
     service = blocking.serving(double)
+    always_quick(service)
     watched(service)
     asked(fake_client, service, *((n, "double", n) for n in range(1, TURN_MESSAGES + 3)))
     _, (first, _) = fake_client.reply()
@@ -144,12 +141,12 @@ def test_so_many_answers_wait_and_no_more(blocking: Kit, fake_client: FakeClient
     assert (len(first), len(second)) == (TURN_MESSAGES, 2)
 
 
-@pytest.mark.usefixtures("always_quick")
 def test_an_answer_does_not_wait_for_another_method(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     gate = blocking.gate()
     service = blocking.serving(gate.hold, double)
+    always_quick(service)
     watched(service)
     asked(fake_client, service, (1, "double", 1), (2, "hold", 2))
     assert fake_client.reply() == (wire.REPLY, [[1], [2]])
@@ -175,24 +172,24 @@ def sometimes(gate: Any) -> Callable[[int], object]:
     return sometimes
 
 
-@pytest.mark.usefixtures("always_quick")
 def test_an_answer_that_waits_for_one_that_takes_long_is_sent_by_the_keeper(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     gate = blocking.gate()
     service = blocking.serving(sometimes(gate), double)
+    always_quick(service)
     often_watched(service, fake_client)
     asked(fake_client, service, (1, "sometimes", 1), (2, "sometimes", 2))
     gate.came()
     assert fake_client.reply() == (wire.REPLY, [[1], [1]])
 
 
-@pytest.mark.usefixtures("always_quick")
 def test_no_answer_waits_while_the_keeper_drives(
     blocking: Kit, fake_client: FakeClient
 ) -> None:
     first, second = blocking.gate(), blocking.gate()
     service = blocking.serving(sometimes(second))
+    always_quick(service)
     service.handler(first.hold)
     asked(fake_client, service, (1, "hold", 1))
     first.came()

@@ -45,6 +45,8 @@ class Runner:
         self._todo: deque[Request] = deque()
         self._steps: deque[StreamRequest] = deque()
         self._generators: dict[int, StreamRequest] = {}
+        self.quick_s = QUICK_S
+        self.quick_runs_min = QUICK_RUNS_MIN
         self._quick_runs: dict[str, int] = {}
         self._begun: Request | None = None
 
@@ -70,6 +72,12 @@ class Runner:
         self.stopping = True
         self._driver.wake()
         self._seated(self._drain, until, until)
+
+    def _quick_run(self, method: str, took_s: float) -> int:
+        """Count how many runs of the method on end have been quick."""
+        runs = self._quick_runs.get(method, 0) + 1 if took_s < self.quick_s else 0
+        self._quick_runs[method] = runs
+        return runs
 
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf
@@ -161,9 +169,11 @@ class Runner:
             request = self._begun = todo[0]
             answer = self._run(run_plain, request)
             now = time.monotonic()
-            runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
+            runs = (
+                self._quick_runs.get(request.method, 0) + 1 if now - begun < self.quick_s else 0
+            )
             self._quick_runs[request.method] = runs
-            holds = runs > QUICK_RUNS_MIN and driver.watched and not self.stopping
+            holds = runs > self.quick_runs_min and driver.watched and not self.stopping
             held = driver.locked(self._answered, request, answer, now, held if holds else -1)
             begun = now
 
@@ -197,12 +207,14 @@ class Runner:
         while not (request.cancelled or driver.retired):
             answer = self._run(next_value, request)
             now = time.monotonic()
-            runs = self._quick_runs.get(request.method, 0) + 1 if now - begun < QUICK_S else 0
+            runs = (
+                self._quick_runs.get(request.method, 0) + 1 if now - begun < self.quick_s else 0
+            )
             self._quick_runs[request.method] = runs
             if answer is None or not is_value(answer):
                 driver.locked(self._tell, request, answer)
                 return
-            held = held + 1 if runs > QUICK_RUNS_MIN and driver.watched else TURN_MESSAGES
+            held = held + 1 if runs > self.quick_runs_min and driver.watched else TURN_MESSAGES
             over = now >= until
             if not driver.locked(self._yielded, request, answer, now, held, over):
                 return

@@ -16,7 +16,6 @@ from zmqkit.node.listings import Listing
 LOOK_S = 0.5
 """How often to look, beside whenever there is news: silence is none."""
 
-SETTLE_S = 0.05
 """How long to wait before each look: who is new is asked and answers meanwhile."""
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
@@ -37,10 +36,14 @@ class Watch:
         look: Callable[[], list[Listing]],
         news: threading.Event,
         draw: Callable[[list[Listing]], list[str]] | None,
+        *,
+        settle_s: float = 0.05,
     ) -> None:
+        """settle_s: how long news that come together may take before there is a look."""
         self._look = look
         self._news = news
         self._draw = draw
+        self._settle_s = settle_s
         self._on_terminal = draw is not None and sys.stdout.isatty()
         self._before: list[Listing] = []
         self._drawn: list[str] = []
@@ -49,7 +52,7 @@ class Watch:
         """Show changes for so many seconds, without an end for None."""
         end_at = inf if for_s is None else time.monotonic() + for_s
         while True:
-            threading.Event().wait(SETTLE_S)
+            threading.Event().wait(self._settle_s)
             self._show(self._look())
             left_s = end_at - time.monotonic()
             if left_s <= 0:

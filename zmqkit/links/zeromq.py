@@ -94,10 +94,16 @@ class ZeromqLink:
     socket that was sent to, or not drained to its end, is looked at again before any wait.
     """
 
-    def __init__(self, context: zmq.Context[Socket], profile: Profile) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[Socket],
+        profile: Profile,
+        linger_s_max: float = LINGER_S_MAX,
+    ) -> None:
         check_spare(ROLE_DESCRIPTORS, "a role")
         self._context = context
         self._profile = profile
+        self._linger_s_max = linger_s_max
         self._kinds = KINDS[profile]
         self._selector = selectors.DefaultSelector()
         self.descriptors: tuple[int, ...] = (self.fileno(),)
@@ -344,7 +350,7 @@ class ZeromqLink:
             self._selector.unregister(port.monitor_fd)
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
-        port.socket.close(linger=int(min(linger_s, LINGER_S_MAX) * 1000))
+        port.socket.close(linger=int(min(linger_s, self._linger_s_max) * 1000))
 
 
 def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
