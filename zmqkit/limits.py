@@ -334,6 +334,8 @@ class DiscoveryLimits:
 
     records_max: int = RECORDS_MAX
     """Records that are known; the one not confirmed for longest makes room."""
+    claims_max: int = CLAIMS_MAX
+    """Processes that are known to announce one instance name."""
     announced_max: int = 1000
     """Roles of this process that are announced."""
     incomplete_max: int = 1000

@@ -234,3 +234,27 @@ def test_record_that_nobody_would_accept_is_an_error(mine: str) -> None:
                 await peer.engine.announce(replace(record(mine), port=0))
 
     run(scene())
+
+
+def test_another_process_with_the_name_of_an_instance_does_not_replace_it(mine: str) -> None:
+    honest = record(mine)
+    forged = [replace(honest, process=honest.process ^ n) for n in (1, 2)]
+
+    async def scene() -> None:
+        async with peers(mine, 1, claims_max=2) as (peer,), Stranger() as other:
+            await other.announce(info(forged[0]))
+            await peer.hears(forged[0])
+            await other.engine.async_update_service(info(honest))
+            await peer.hears(honest)
+            assert peer.events() == ["heard mdns:loopback"] * 2
+            peer.reminders.clear()
+            peer.engine.remind(mine)
+            assert peer.reminders == [forged[0], honest]
+            await other.engine.async_update_service(info(forged[1]))
+            await peer.hears(forged[1])
+            assert peer.events()[2:] == ["vanished mdns:loopback", "heard mdns:loopback"]
+            peer.reminders.clear()
+            peer.engine.remind(mine)
+            assert peer.reminders == [honest, forged[1]]
+
+    run(scene())

@@ -20,6 +20,7 @@ OnEvent = Callable[[str, Mapping[str, object]], None]
 """Takes what was dropped or failed: an event and its fields."""
 
 _DEFAULTS = DiscoveryLimits()
+_Role = tuple[int, int, str]
 
 
 class Known:
@@ -43,7 +44,7 @@ class Known:
         self._vanished = vanished
         self._note = note
         self._ours: list[Here] = []
-        self._records: dict[str, Record] = {}
+        self._records: dict[str, dict[_Role, Record]] = {}
         self._incomplete: dict[str, None] = {}
         self._some_incomplete = asyncio.Event()
         self._unfit = 0
@@ -62,7 +63,8 @@ class Known:
 
     def records(self, name: str) -> list[Record]:
         """What is known of a name, or of all if it is empty."""
-        return [each for each in self._records.values() if name in ("", each.name)]
+        told = (each for told in self._records.values() for each in told.values())
+        return [each for each in told if name in ("", each.name)]
 
     def unfit(self, count: int) -> None:
         """Count records that the sieve took out; noted whenever they have doubled."""
@@ -143,31 +145,34 @@ class Known:
     def _keep(self, name: str, record: Record) -> None:
         """Pass the record on when it is news. The one not confirmed for longest makes room.
 
+        Several processes may announce one instance name, of which all but one are wrong, and
+        the last to speak is not the right one: so what each says stays until the name is gone.
+
         That some addresses are missing is no news: over IPv4 those of a link have no scope, and
         answers may come in parts.
         """
-        before = self._records.pop(name, None)
-        if before is None and len(self._records) >= self._limits.records_max:
+        told = self._records.pop(name, None)
+        if told is None and len(self._records) >= self._limits.records_max:
             oldest = next(iter(self._records))
             self._note("mdns.evicted", {"instance": oldest})
             self._forget(oldest)
+        told = self._records[name] = told or {}
+        before = told.pop(_role(record), None)
         if before is not None:
             still = reachable(before.addresses, self._reach, self._ours)
             if set(record.addresses) < set(still):
                 record = replace(record, addresses=still)
-        self._records[name] = record
-        if before == record:
-            return
-        if before is not None and _role(before) != _role(record):
-            self._vanished(before)
-        self._heard(record)
+        elif len(told) >= self._limits.claims_max:
+            self._vanished(told.pop(next(iter(told))))
+        told[_role(record)] = record
+        if before != record:
+            self._heard(record)
 
     def _forget(self, name: str) -> None:
         self._incomplete.pop(name, None)
-        record = self._records.pop(name, None)
-        if record is not None:
+        for record in self._records.pop(name, {}).values():
             self._vanished(record)
 
 
-def _role(record: Record) -> tuple[int, int, str]:
+def _role(record: Record) -> _Role:
     return record.process, record.incarnation, record.name
