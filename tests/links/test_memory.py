@@ -38,6 +38,19 @@ def test_end_is_told_when_the_other_closes(links: list[MemoryLink]) -> None:
     assert not near.send(b"far", (b"x",))
 
 
+def test_who_never_asks_for_changes_keeps_few(links: list[MemoryLink]) -> None:
+    far = MemoryLink(4, packets_max=10)
+    links.append(far)
+    far.bind(PLACE, (0, 0))
+    for number in range(20):
+        near = MemoryLink(5 + number)
+        near.connect(b"far", PLACE)
+        near.close(0)
+    changes = far.changes()
+    assert len(changes) == 10
+    assert not changes[-1][1]
+
+
 def test_owner_of_an_address_is_known_while_it_is_bound(links: list[MemoryLink]) -> None:
     assert memory.owner(PLACE) == 0
     links[1].bind(PLACE, (0, 0))

@@ -38,7 +38,8 @@ class MemoryLink:
         self._packets_max = packets_max
         self._prefixes: dict[PeerId, set[bytes]] = {}
         self._inbox: deque[tuple[PeerId, Frames]] = deque()
-        self._changes: deque[tuple[PeerId, bool]] = deque()
+        # Roles never ask for them: so no more are kept than may wait of anything else.
+        self._changes: deque[tuple[PeerId, bool]] = deque(maxlen=packets_max)
         self._ends: dict[PeerId, tuple[MemoryLink, PeerId]] = {}
         self._names: list[str] = []
         self._waker, self._wake_end = os.pipe()
@@ -157,7 +158,7 @@ class MemoryLink:
         return Reach.LOCAL
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Ends that were joined or taken apart."""
+        """Ends that were joined or taken apart, the last `packets_max` of them."""
         with _lock:
             changes = list(self._changes)
             self._changes.clear()
