@@ -1,6 +1,6 @@
 """Peer-to-peer messaging for Python: call by name on a LAN, no broker, no addresses.
 
-The blocking roles are here; `zmqkit.asyncio` has the same names for event loops.
+This package has the blocking roles; `zmqkit.asyncio` has the same names for event loops.
 """
 
 from zmqkit.blocking.client import Client

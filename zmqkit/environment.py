@@ -1,4 +1,4 @@
-"""How the environment changes a few defaults. Pure: it arrives as a mapping."""
+"""Reads the defaults that environment variables change. Pure: they arrive as a mapping."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from zmqkit.model import LOOPBACK, Reach, parse_url, reach_of
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """What ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE say.
+    """The values of ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE."""
 
-    peers: `host:port` of processes to ask beside discovery. peers_file: a file with more of
-    them, or nothing. ports: lowest and highest port to bind, (0, 0) for any. insecure: reach
-    and be reached beyond this machine in plain text.
-    """
-
+    # `host:port` of processes to ask, beside discovery.
     peers: tuple[str, ...] = ()
+    # The path of a file with more peers, or an empty text.
     peers_file: str = ""
+    # The lowest and the highest port to bind; (0, 0) for any.
     ports: tuple[int, int] = (0, 0)
+    # Reach and be reached beyond this machine, in plain text.
     insecure: bool = False
 
     def reach(self, *, insecure: bool | None = None) -> Reach:
-        """How far a role may reach that was given this option, or None to follow these."""
+        """Return how far a role may reach; None for `insecure` follows the environment."""
         wanted = self.insecure if insecure is None else insecure
         return Reach.PLAIN if wanted else Reach.LOCAL
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
-    """The settings in the environment; ConfigError names the variable and the remedy."""
+    """Return the settings; a ConfigError names the wrong variable and the remedy."""
     peers = tuple(p.strip() for p in environ.get("ZMQKIT_PEERS", "").split(",") if p.strip())
     for peer in peers:
         _check_peer(peer, "ZMQKIT_PEERS")
@@ -47,9 +46,9 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
 
 
 def read_peers(text: str, path: str) -> tuple[str, ...]:
-    """The static peers in a file's text: `host:port` a line, `#` begins a comment.
+    """Return the static peers in a file's text: a `host:port` a line, comments after `#`.
 
-    Raises ConfigError with the path, the line, what stands there and what should.
+    Raises a ConfigError with the path, the line, the wrong text and the right form.
     """
     peers: dict[str, None] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -87,7 +86,7 @@ def _ports(text: str) -> tuple[int, int]:
 
 
 def check_reach(host: str, what: str, reach: Reach) -> None:
-    """Refuse a host that is further away than this."""
+    """Raise ConfigError for a host that is further away than `reach` allows."""
     if reach_of(host) > reach:
         raise ConfigError(
             f"{what} reaches beyond this machine; pass insecure=True, or --insecure, or set "

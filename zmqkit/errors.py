@@ -1,8 +1,9 @@
-"""What can go wrong, by whose fault it is.
+"""The errors that zmqkit raises, by whose fault they are.
 
-`UsageError` is the caller's fault, `ConfigError` is found before any I/O, `PeerError` is the
-other side's. All carry `may_have_run`: it is false only if the request cannot have reached a
-handler, so it says whether a call that is not idempotent may be repeated.
+A `UsageError` is the caller's fault. A `ConfigError` is a UsageError that is found before any
+I/O. A `PeerError` is the fault of the other side. Each error has `may_have_run`. It is false
+only if the request cannot have reached a handler; then a call that is not idempotent may be
+repeated.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ from __future__ import annotations
 class ZmqkitError(Exception):
     """The base of every error that zmqkit raises.
 
-    may_have_run: false only if the request cannot have reached a handler, as when nothing was
-    sent.
+    may_have_run: false only if the request cannot have reached a handler, for example because
+    it was not sent.
     """
 
     may_have_run = False
 
 
 class UsageError(ZmqkitError):
-    """The caller used a role wrongly: after close, after fork, with what cannot travel."""
+    """The caller used a role wrongly: after close or fork, or with what cannot travel."""
 
 
 class ConfigError(UsageError):
-    """An option, URL or environment variable is wrong; nothing was opened yet."""
+    """An option, a URL or an environment variable is wrong; nothing was opened yet."""
 
 
 class AddressTaken(ConfigError):
-    """Another listens at the address, or at all ports that may be used."""
+    """Another socket uses the address, or all ports that may be used are taken."""
 
 
 class QueueFull(ZmqkitError):
-    """This side's own queue is at its limit; the message was not accepted."""
+    """The queue on this side is at its limit; the message was not accepted."""
 
 
 class PeerError(ZmqkitError):
@@ -43,11 +44,11 @@ class PeerError(ZmqkitError):
 
 
 class NoService(PeerError):
-    """Nobody served the name within `wait_s`."""
+    """No service of that name could be called within `wait_s`."""
 
 
 class NoMethod(PeerError):
-    """The service is there and has no method of that name."""
+    """The service was reached, but has no method of that name."""
 
 
 class BadArguments(PeerError):
@@ -63,18 +64,18 @@ class CallTimeout(PeerError):
 
 
 class CallCancelled(PeerError):
-    """The call was given up by this side (cancelled or closed) before its reply came."""
+    """This side gave the call up (cancelled it or closed) before the reply came."""
 
 
 class PeerLost(PeerError):
-    """The instance that held the call is gone and the call must not move to another."""
+    """The instance that held the call is gone, and the call must not move to another."""
 
 
 class RemoteError(PeerError):
     """The handler raised.
 
-    type: the exception's qualified name on the other side, such as `ValueError`.
-    message: its text. traceback: the remote traceback as text, may be empty.
+    type: the qualified name of the exception on the other side, such as `ValueError`. message:
+    the text of the exception. traceback: the remote traceback as text; it may be empty.
     """
 
     def __init__(self, type: str, message: str, traceback: str = "") -> None:

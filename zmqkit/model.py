@@ -10,16 +10,16 @@ from typing import NamedTuple
 from zmqkit.errors import ConfigError, UsageError
 
 PeerId = bytes
-"""Names one connection of a link: a routing id where accepted, a key where made."""
+"""Names one connection of a link: by routing id if it was accepted, by key if it was made."""
 
 EVERY_PEER: PeerId = b"\x00"
-"""All subscribers of an address bound to publish, together: the link filters by topic."""
+"""Stands for all subscribers of a publishing address; the link filters by topic."""
 
 Frames = tuple["bytes | memoryview", ...]
-"""One message as the link carries it: for what is ours one frame, two with a raw body."""
+"""One message as the link carries it; ours have one frame, or two with a raw body."""
 
 NAME_BYTES_MAX = 54
-"""A name, a dash and eight hexadecimal digits fit in one DNS label of 63 bytes."""
+"""A name, a dash and eight hexadecimal digits then fit in one DNS label of 63 bytes."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,55 +27,49 @@ LOOPBACK = "127.0.0.1"
 class Reach(IntEnum):
     """How far a role, a connection or an address reaches, the nearest first.
 
-    What may reach far may reach near as well. LOCAL: within this machine. PLAIN: over the
-    network too, on request, in plain text.
+    What may reach far may also reach near.
     """
 
-    LOCAL = 0
-    PLAIN = 1
+    LOCAL = 0  # within this machine
+    PLAIN = 1  # over the network too, on request, in plain text
 
 
 class Address(NamedTuple):
-    """Host and port, of a control connection unless it is said otherwise."""
+    """The host and port of a control connection, unless stated otherwise."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        """As it stands in a URL: IPv6 in brackets."""
+        """Return the address as a URL has it, with IPv6 in brackets."""
         return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def endpoint(self) -> str:
-        """As ZeroMQ writes it."""
+        """The address as ZeroMQ writes it."""
         return f"tcp://{self}"
 
     @property
     def reach(self) -> Reach:
-        """How far whoever uses it has to reach."""
+        """How far a role has to reach to use this."""
         return reach_of(self.host)
 
 
 @dataclass(slots=True, frozen=True)
 class Record:
-    """What a process says of one of its roles: who it is and where it listens.
-
-    incarnation, process: 64-bit numbers drawn anew for each role object and each process.
-    addresses: IP addresses as text, scope included (`fe80::1%eth0`); best first.
-    control_port: the process's control connection. port: the role's own data socket.
-    """
+    """What a process says of one of its roles: its name and number, and where it listens."""
 
     name: str
     role: str
-    incarnation: int
-    process: int
-    addresses: tuple[str, ...]
-    control_port: int
-    port: int
+    incarnation: int  # 64 bits, drawn anew for each role object
+    process: int  # 64 bits, drawn anew for each process
+    addresses: tuple[str, ...]  # IP addresses as text, with scope (`fe80::1%eth0`); best first
+    control_port: int  # of the control connection of the process
+    port: int  # of the role's own data socket
 
     @property
     def label(self) -> str:
-        """The instance's name on the network: `NAME-8hex`."""
+        """The name of this instance on the network: `NAME-8hex`."""
         return f"{self.name}-{self.incarnation >> 32:08x}"
 
 
@@ -95,17 +89,17 @@ class Url:
 
     @property
     def reach(self) -> Reach:
-        """How far whoever uses it has to reach."""
+        """How far a role has to reach to use this."""
         return Reach.LOCAL if self.scheme == "memory" else reach_of(self.host)
 
 
 def bracketed(host: str) -> str:
-    """The host as it stands in a URL: IPv6 in brackets."""
+    """Return the host as a URL has it, with IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def check_name(name: str) -> str:
-    """The name itself when it can be announced; a `UsageError` that says why when it cannot."""
+    """Return the name if it can be announced; otherwise raise a UsageError that says why."""
     if not isinstance(name, str) or not name:
         raise UsageError(f"a name must be text of at least one character, not {name!r}")
     size = len(name.encode(errors="surrogatepass"))
@@ -128,8 +122,8 @@ def _looks_like_an_address(name: str) -> bool:
 def parse_url(text: str) -> Url:
     """Read `tcp://host:port[/name]` or `memory://name`.
 
-    Port 0 or `*` asks for any free port, host `*` for all interfaces (only where it binds).
-    Raises ConfigError naming the value and a right example.
+    Port 0 or `*` asks for any free port. Host `*` asks for all interfaces, and only makes sense
+    to bind. Raises a ConfigError that names the value and shows the right form.
     """
     scheme, separator, rest = text.partition("://") if type(text) is str else ("", "", "")
     place, _, name = rest.partition("/")
@@ -149,7 +143,7 @@ def parse_url(text: str) -> Url:
 
 
 def reach_of(host: str) -> Reach:
-    """How far whoever uses a host has to reach, as far as its address tells."""
+    """Return how far a role has to reach to use a host, as far as its address tells."""
     if host == "localhost":
         return Reach.LOCAL
     try:
@@ -160,7 +154,7 @@ def reach_of(host: str) -> Reach:
 
 
 def reach_of_endpoint(endpoint: str) -> Reach:
-    """The same for an endpoint; what is none of TCP is within this machine."""
+    """Return how far a role has to reach to use an endpoint; without TCP, it is local."""
     scheme, _, place = endpoint.partition("://")
     host = place.rpartition(":")[0].removeprefix("[").removesuffix("]")
     return reach_of(host) if scheme == "tcp" else Reach.LOCAL

@@ -1,7 +1,8 @@
-"""The asyncio roles: the same names as in zmqkit, verbs that wait are `async def`.
+"""The asyncio roles: the same names as in zmqkit; verbs that wait are `async def`.
 
 A role belongs to the event loop on which it is first used. Plain handlers run on that loop, so
-they should be quick; `thread=True` moves a slow one off it, `async def` handlers may wait.
+they should be quick. `thread=True` runs a slow plain handler in a thread instead. Handlers that
+are `async def` may wait.
 """
 
 from zmqkit.asyncio.client import Client

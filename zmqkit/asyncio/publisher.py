@@ -22,10 +22,11 @@ from zmqkit.roles.scheme import Binding
 
 
 class Batch:
-    """Messages that leave together: those of a topic in one packet, at 64 KiB or at the end.
+    """Gathers messages that leave together, those of one topic in one packet.
 
-    It belongs to one task. Order holds for each topic in it; what is published directly
-    before they leave is before them.
+    The messages leave when a packet is full, at 64 KiB, and at the end of the batch. Those of
+    one topic stay in order. A message that is published directly leaves before the messages
+    that the batch holds then. A batch belongs to one task.
     """
 
     def __init__(self, send: Callable[[Gathering], Awaitable[None]]) -> None:
@@ -34,7 +35,7 @@ class Batch:
         self._is_open = False
 
     async def publish(self, topic: str, body: object) -> None:
-        """Publish with the others of the batch. Raises UsageError as the publisher does."""
+        """Add a message to the batch. Raises UsageError as `Publisher.publish` does."""
         if not self._gathering.quick(topic, body):
             await self._publish(topic, body)
 
@@ -60,13 +61,13 @@ class Batch:
 
 
 class Publisher(BoundShown, Role):
-    """Sends messages by topic to all subscribers of its name, who find it by themselves.
+    """Sends messages by topic to all subscribers of its name, which find it by themselves.
 
-    name: what subscribers look up. policy: `drop` never waits, so a subscriber that does not
-    keep up loses messages, counted at its side; `block` waits for the slowest, and no longer
-    than `stall_s` for one that is stuck. bind, insecure and advertise are those of a Service.
-    Raises UsageError or ConfigError for a wrong value. It can be found once it is opened: by
-    its `async with` block, or else by the first verb.
+    name: what subscribers look up. policy: `drop` never waits. A subscriber that does not keep
+    up then loses messages, and counts what it lost. `block` waits for the slowest subscriber,
+    but no longer than `stall_s` for a stuck one. bind, insecure and advertise: as for a
+    Service. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
+    publisher once it is opened: by its `async with` block, or else by the first verb.
     """
 
     _kind = "zmqkit.asyncio.Publisher"
@@ -100,30 +101,32 @@ class Publisher(BoundShown, Role):
         )
 
     async def publish(self, topic: str, body: object) -> None:
-        """Send a message to every subscriber of the topic, with all others of this turn.
+        """Send a message to every subscriber of the topic, with the others of this turn.
 
-        A turn ends by itself where a packet is full, at 64 KiB or 30,000 messages; once eight
-        have followed each other within 20 µs some leave together, 0.2 ms later or, when nobody
-        publishes, some 1 ms. topic: text without NUL, 256 bytes
-        at most. Raises UsageError for what cannot travel.
+        The messages of one turn of the event loop leave together at its end. They leave sooner,
+        and other tasks have their turn, when a packet is full: at 64 KiB or 30,000 messages.
+        After eight messages that followed each other within 20 µs, several turns leave together
+        0.2 ms later, or about 1 ms later when no more are published. topic: text without NUL,
+        256 bytes at most. Raises UsageError for a message that cannot travel.
         """
         # After each flush a topic has no room, and only a flush can block the publisher.
         if not self._quick(topic, body):
             await self._publish(topic, body)
 
     def batch(self) -> Batch:
-        """A context manager in which `publish` gathers beyond the end of a turn.
+        """Return a context manager whose `publish` gathers beyond the end of a turn.
 
         `async with publisher.batch() as batch: await batch.publish(topic, body)`
         """
         return Batch(self._send)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
-        """Wait until `count` subscribers have joined; gives how many have.
+        """Wait until `count` subscribers have joined; return how many have.
 
-        It waits for ever unless `timeout_s` bounds it. All that is published from then on is
-        sent to them: their subscriptions are in place. One that has just closed counts until
-        that is heard of; to wait for a certain new one, use that subscriber's own `ready`.
+        `timeout_s` of None waits for ever. The subscriptions of those that joined are in place,
+        so they are sent all that is published from then on. A subscriber that has just closed
+        counts until the publisher hears of it. To wait for a certain new subscriber, use the
+        `ready` of that subscriber.
         """
         check_count(count)
         self._life.open()
@@ -132,13 +135,14 @@ class Publisher(BoundShown, Role):
         return wait.joined
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = handed_over + queued + dropped, always."""
+        """Return counters; accepted = handed_over + queued + dropped, always."""
         return self._core.stats()
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Wait up to `timeout_s` until all subscribers have received everything, and let go.
+        """Wait up to `timeout_s` until all subscribers have received all, then close.
 
-        Gives how many had not, as far as is known; what is under way to them may still leave.
+        Returns how many subscribers had not, as far as the publisher knows. What is under way
+        to them may still arrive.
         """
         core = self._core
         return await self._life.close(
@@ -158,7 +162,7 @@ class Publisher(BoundShown, Role):
             await asyncio.sleep(0)  # a loop that publishes is no reason for others to wait
 
     async def _send(self, gathering: Gathering) -> None:
-        """Send what a batch gathered, waiting for room where there is none."""
+        """Send what a batch gathered; wait for room where there is none."""
         packets = deque(gathering.take())
         try:
             while packets:
@@ -169,7 +173,7 @@ class Publisher(BoundShown, Role):
             gathering.give_back(packets)  # of a wait that was ended
 
     async def _wait_for_room(self) -> None:
-        """Wait until the slowest subscriber is near enough, or is excluded."""
+        """Wait until the slowest subscriber has caught up enough, or is excluded."""
         self._life.open().soon()
         while self._core.blocked:  # another task may be sooner
             await self._life.wait(lambda: not self._core.blocked, inf)

@@ -1,9 +1,9 @@
 """What every asyncio role has in common: one loop, one clock, one life.
 
-Theory of operation. A role is made, opened and closed, each once. Making it checks its options,
-and nothing else. Its `async with` block opens it, or else the first verb that needs that: from
-then on it belongs to the running loop, listens and is announced, or looks for others. Closing
-ends all waits; to use it after that is a UsageError.
+Theory of operation. A role is made, opened and closed, each once. Making a role only checks its
+options. Its `async with` block opens it, or else the first verb that needs it open. An open
+role belongs to the loop that ran then. It listens and is announced, or it looks for others.
+Closing ends all waits; to use a closed role is a UsageError.
 """
 
 from __future__ import annotations
@@ -32,13 +32,11 @@ Given = TypeVar("Given")
 
 
 class Life(Generic[Place]):
-    """A role's life: its core on its loop, from the first use to its close.
-
-    driver: None before it is opened and once it is closed.
-    """
+    """The life of a role from its first use to its close: its core on its loop."""
 
     def __init__(self, plan: Plan[Place]) -> None:
         self.plan: Plan[Place] = plan
+        # None before the role is opened and after it is closed.
         self.driver: AioDriver | None = None
         self.process = current_process()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -46,14 +44,16 @@ class Life(Generic[Place]):
 
     @property
     def closed(self) -> bool:
-        """Whether no verb works any more."""
+        """Return whether the role is closed or about to be: no verb works any more."""
         return self._closing is not None
 
     # Opening
 
     def open(self) -> AioDriver:
-        """The driver, made on the running loop at the first use; UsageError elsewhere, and once
-        the role is closed."""
+        """Return the driver, which the first use makes on the running loop.
+
+        Raises UsageError on another loop, and once the role is closed.
+        """
         driver = self.driver
         if driver is not None and self._closing is None and driver.is_here():
             return driver
@@ -88,19 +88,19 @@ class Life(Generic[Place]):
     # Commands
 
     def command(self, command: Command, *values: object) -> None:
-        """Have the core do this now, and perform what follows."""
+        """Have the core run this command now, and perform its effects."""
         driver = self.open()
         driver.perform(command(*values, monotonic()))
 
     def submit(self, submit: Callable[..., Given], *values: object) -> Given:
-        """What a command gives that leaves with all others of this turn."""
+        """Run a command and return what it returns; what it sends leaves with this turn."""
         driver = self.open()
         given = submit(*values, monotonic())
         driver.gathered()
         return given
 
     def post(self, gather: Callable[..., bool], *values: object) -> bool:
-        """Have something gather, by the core's pace; whether so much did that it has left."""
+        """Have a message gather; return whether what gathers became full, and so has left."""
         driver, pace = self.driver, self.plan.pace
         if driver is None or self._closing is not None or not driver.is_here():
             driver = self.open()
@@ -112,35 +112,35 @@ class Life(Generic[Place]):
         return full
 
     def end(self, command: Command, *values: object) -> None:
-        """Have the core end something, unless the role is closed, which ended it."""
+        """Have the core run a command that ends something; a closed role has ended all."""
         if self.driver is not None:
             self.driver.perform(command(*values, monotonic()))
 
     def perform(self, effects: list[Effect]) -> None:
-        """Perform what follows from a part of a command; the caller is inside of one."""
+        """Perform effects of a part of a command; the caller is inside of that command."""
         if self.driver is not None:
             self.driver.perform(effects)
 
     def soon(self) -> None:
-        """Have what the core gathered leave at the end of this turn."""
+        """Send what the core gathered at the end of this turn."""
         if self.driver is not None:
             self.driver.soon()
 
     def on_loop(self, work: Callable[..., object], *values: object) -> bool:
-        """Have the loop do this, from any thread; false where no loop can."""
+        """Have the loop run `work`, from any thread; return false where no loop can."""
         if self._loop is None or self.process.forked:
             return False
-        with suppress(RuntimeError):  # it is closed
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(work, *values)
             return True
         return False
 
     def hear(self, tell: Tell) -> None:
-        """Take the node's news, from its thread to the loop."""
+        """Take news from the node on its thread, and pass it to the loop."""
         self.on_loop(self.take, tell)
 
     def take(self, tell: Tell) -> None:
-        """Take the node's news, on the loop."""
+        """Take news from the node, on the loop."""
         driver = self.driver
         if driver is not None and self.plan.hear is not None:
             if self.plan.receive_all is None:  # what is to be read may wait where it is
@@ -152,7 +152,10 @@ class Life(Generic[Place]):
     def ask(
         self, submit: Callable[..., Given], *values: object
     ) -> tuple[asyncio.Future[Any], Given]:
-        """Submit these values with a future and the time; the way of every call."""
+        """Submit these values with a future and the time.
+
+        Returns the future, and what `submit` returned. Every call takes this way.
+        """
         driver = self.driver
         if driver is None or self._closing is not None or not driver.is_here():
             driver = self.open()
@@ -162,12 +165,12 @@ class Life(Generic[Place]):
         return future, given
 
     async def wait(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until it is done, or the time `until`."""
+        """Wait until `done` returns true, or until the time `until`."""
         if self.driver is not None:
             await self.driver.drive_until(done, until)
 
     def is_past(self, until: float) -> bool:
-        """Whether that time has come."""
+        """Return whether the time `until` has come."""
         return monotonic() >= until
 
     # Closing
@@ -184,12 +187,12 @@ class Life(Generic[Place]):
         over: Callable[[], Awaitable[object]] | None = None,
         says: Callable[[int], str] | None = None,
     ) -> int:
-        """End the role, once; gives how much was `left` as its core was closed.
+        """End the role, once; return how much was `left` when its core was closed.
 
-        leave: the core's command to begin with. drained: whether there is no more to wait for.
-        linger_s: how long the link may send what it has, of the time left. over: what ends
-        behind the core. says: what the log has of what was left. A second call waits for the
-        first and gives 0.
+        leave: the core's first command. drained: returns whether there is nothing to wait for.
+        linger_s: takes the time that is left and returns how long the link may still send.
+        over: is awaited after the core is closed. says: returns the text that the log shows
+        about what was left. A second call waits for the first and returns 0.
         """
         if self._closing is not None:
             await asyncio.wait([self._closing])  # however it ended
@@ -207,7 +210,7 @@ class Life(Generic[Place]):
                 self.plan.withdraw()
                 if drained is not None:
                     await driver.drive_until(drained, until)
-            finally:  # when it is cancelled, too
+            finally:  # also when the close itself is cancelled
                 lingers = linger_s(until - monotonic()) if linger_s is not None else 0.0
                 count = await self._let_go(driver, left, close, over, lingers)
             if count and says is not None:
@@ -215,7 +218,7 @@ class Life(Generic[Place]):
             return count
 
         self._closing = asyncio.ensure_future(finish())
-        return await asyncio.shield(self._closing)  # who ends the wait ends no close
+        return await asyncio.shield(self._closing)  # a cancelled wait cancels no close
 
     async def _let_go(
         self,
@@ -239,7 +242,7 @@ class Life(Generic[Place]):
 
 
 def _settle(outcomes: Sequence[Outcome]) -> None:
-    """End the futures of these waits."""
+    """Give each waiting future its value or error."""
     future: Any
     for future, value, error in outcomes:
         if future.done():
@@ -251,7 +254,7 @@ def _settle(outcomes: Sequence[Outcome]) -> None:
 
 
 async def _in_thread(work: Callable[[], None]) -> None:
-    """Wait for what would block the loop, on a thread that ends with it."""
+    """Run blocking work in a thread of its own, and wait until the thread has ended."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
@@ -269,11 +272,11 @@ async def _in_thread(work: Callable[[], None]) -> None:
 
 
 class Role(Shown, ABC):
-    """A role: it opens with its block, and closes with that."""
+    """A role, which opens at the start of its `async with` block and closes at its end."""
 
     @abstractmethod
     async def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; gives how much was left."""
+        """Close the role; return how much was left."""
 
     async def __aenter__(self) -> Self:
         self._life.open()

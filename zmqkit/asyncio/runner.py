@@ -1,4 +1,4 @@
-"""Runs what an asyncio service accepted: on its loop, in tasks, or in threads."""
+"""Runs the requests of an asyncio service: on its loop, in tasks, or in threads."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ from zmqkit.roles.streams import (
 
 
 class Runner:
-    """Requests under way, and generators.
+    """Runs requests and generators, and keeps those that are under way.
 
-    threads: of how many the handlers that want one make use. What ends while the core has it
-    parked is kept in `_over` until the core asks for more of it.
+    threads: how many threads there are for handlers that want one.
     """
 
     def __init__(self, core: ServiceCore, handlers: Handlers, threads: int, name: str) -> None:
@@ -42,10 +41,11 @@ class Runner:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._results: list[Result] = []
         self._waiting: dict[int, asyncio.Future[None]] = {}
+        # Generators that ended while the core had them parked, until the core asks for more.
         self._over: dict[int, Answer | None] = {}
 
     def hooks(self) -> Hooks:
-        """What the driver asks for."""
+        """Return the functions that the driver calls."""
         return Hooks(
             handle=self._handle,
             advance=self._advance,
@@ -59,11 +59,11 @@ class Runner:
         self._loop = driver.loop
 
     def stop(self) -> None:
-        """Answer nothing any more; the core is about to be closed."""
+        """Answer no more requests; the core is about to be closed."""
         self._driver = None
 
     async def close(self) -> None:
-        """Wait a moment for what was cancelled, and let the threads end."""
+        """Wait a moment for the tasks that were cancelled, and let the threads end."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=LEAVE_S)
         self._threads.close()
@@ -74,7 +74,7 @@ class Runner:
         """Run plain handlers now and answer them together; start the others."""
         driver = self._driver
         if driver is None:
-            return  # closed since an interrupt
+            return  # it was closed after an interrupt
         at = 0
         while at < len(requests):
             request = requests[at]
@@ -86,8 +86,8 @@ class Runner:
             try:
                 answer = run_plain(handler, request)
             except KeyboardInterrupt as interrupt:
-                # It ends the loop, once the driver's step is over. Should the loop run again,
-                # the caller is told and what is left has its turn.
+                # The interrupt ends the loop, once the driver's step is over. Should the loop
+                # run again, the caller gets an answer and the requests left have their turn.
                 call_soon = driver.loop.call_soon
                 call_soon(_interrupt, interrupt)
                 call_soon(self._answered, request, error_answer(interrupt))
@@ -102,14 +102,14 @@ class Runner:
                 requests, at = self._core.postpone(requests[at:]), 0
 
     def _finished(self) -> list[Effect]:
-        """What follows from what handlers finished in this turn."""
+        """Give the core the answers of this turn, and return its effects."""
         if not self._results:
             return []
         results, self._results = self._results, []
         return self._core.handled(results, time.monotonic())
 
     def _advance(self, requests: list[StreamRequest]) -> None:
-        """Run generators on, each in a task of its own from its beginning to its end."""
+        """Run generators on; each has one task from its beginning to its end."""
         assert self._loop is not None
         for request in requests:
             if request.ticket in self._waiting:
@@ -121,7 +121,7 @@ class Runner:
                 self._start(request, self._stream(handler, request))
 
     def _abort(self, requests: list[Request]) -> None:
-        """Cancel the tasks of these requests; plain generators see it at their next value."""
+        """Cancel the tasks of these requests; plain generators stop at their next value."""
         for request in requests:
             task = self._tasks.get(request.ticket)
             handler = self._handlers.by_name[request.method]
@@ -136,11 +136,11 @@ class Runner:
     def _start(self, request: Request, work: Coroutine[object, object, None]) -> None:
         assert self._loop is not None
         task = self._loop.create_task(work)
-        if not task.done():  # as one may be that the loop begins at once
+        if not task.done():  # a loop may begin a task at once, and end it
             self._tasks[request.ticket] = task
 
     def _never_began(self, request: Request, task: asyncio.Task[None]) -> None:
-        """A task that was cancelled before its first step ran nothing that answers."""
+        """Answer for a task that was cancelled before its first step."""
         if self._tasks.get(request.ticket) is task:
             answer = error_answer(asyncio.CancelledError())
             if isinstance(request, StreamRequest):
@@ -166,8 +166,10 @@ class Runner:
         return await self._threads.run(run_plain, handler, request)
 
     def _answered(self, request: Request, answer: Answer) -> None:
-        """A task's answer leaves at the end of the turn, with all else finished by then; a
-        large one at once, or it is known at once that it waits."""
+        """Take a task's answer; it leaves at the end of the turn with all others of the turn.
+
+        The core gets a large answer at once: it sends the answer or has it wait.
+        """
         self._tasks.pop(request.ticket, None)
         if not self._results and self._loop is not None:
             self._loop.call_soon(self._finish)
@@ -181,7 +183,7 @@ class Runner:
             self._driver.soon()
 
     def _is_abandoned(self, raised: BaseException) -> bool:
-        """Whether a task ends because its loop is gone, and nobody waits."""
+        """Return whether a task ends because its loop is gone, and nobody waits."""
         assert self._loop is not None
         return isinstance(raised, GeneratorExit) and not self._loop.is_running()
 
@@ -201,7 +203,7 @@ class Runner:
             await self._end(handler, request, error)
 
     async def _send_values(self, handler: Handler, request: StreamRequest) -> Answer | None:
-        """Until the generator ends, raises, or is unwanted; gives what it raised."""
+        """Send values until the generator ends, raises or is unwanted; return its error."""
         until = time.monotonic() + STEP_S
         while not request.cancelled:
             answer = await self._next(handler, request)
@@ -224,7 +226,7 @@ class Runner:
         return await self._threads.run(next_value, handler, request)
 
     async def _pause(self, request: StreamRequest) -> None:
-        """Wait for credit, and for this stream's turn."""
+        """Wait for credit and for the turn of this stream."""
         if self._driver is not None and self._loop is not None:
             waiting = self._waiting[request.ticket] = self._loop.create_future()
             self._perform(self._core.paused(request, time.monotonic()))
@@ -249,12 +251,12 @@ class Runner:
     def _ended(self, request: StreamRequest, error: Answer | None) -> None:
         self._tasks.pop(request.ticket, None)
         if self._waiting.pop(request.ticket, None) is not None:
-            self._over[request.ticket] = error  # it was cancelled from within while parked
+            self._over[request.ticket] = error  # cancelled from within while it was parked
         else:
             self._perform(self._core.ended(request, error, time.monotonic()))
 
     def _perform(self, effects: list[Effect]) -> None:
-        """Have the driver do this, and send the answers of plain handlers that it let run."""
+        """Have the driver perform effects; send the answers of plain handlers that this ran."""
         if self._driver is not None:
             self._driver.perform(effects)
             if self._results:
@@ -266,7 +268,7 @@ def _interrupt(interrupt: KeyboardInterrupt) -> None:
 
 
 def _ended_by(handler: Handler, request: Request, raised: BaseException) -> Answer:
-    """What ended a task as an answer; the log has it unless it came from outside."""
+    """Return what ended a task as an answer; log it unless it came from outside."""
     task = asyncio.current_task()
     if is_interrupt(raised) or (task is not None and task.cancelling()):
         return error_answer(raised)

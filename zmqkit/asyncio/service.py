@@ -20,10 +20,10 @@ class Service(Registers, BoundShown, Role):
 
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
     `memory://name`. concurrency: how many handlers may be under way at once. insecure: be
-    reachable from other machines, in plain text. advertise: the address to announce to them,
-    for containers. Raises UsageError or ConfigError for a wrong value. It can be found once it
-    is opened: by its `async with` block, or else by `start` or `serve`; add its
-    handlers before.
+    reachable from other machines, in plain text. advertise: the address that other machines are
+    told, for containers. Raises UsageError or ConfigError for a wrong value. Clients can find
+    the service once it is opened: by its `async with` block, or else by `start` or `serve`. Add
+    the handlers before that.
     """
 
     _kind = "zmqkit.asyncio.Service"
@@ -58,9 +58,9 @@ class Service(Registers, BoundShown, Role):
         )
 
     async def start(self) -> None:
-        """Listen and be announced, if that was not done.
+        """Listen and announce the service, unless that was done already.
 
-        Raises AddressTaken when another listens there.
+        Raises AddressTaken when the address is in use.
         """
         self._life.open()
 
@@ -76,18 +76,21 @@ class Service(Registers, BoundShown, Role):
             self._stopped.clear()
 
     def stop(self) -> None:
-        """Have `serve` return; from any thread."""
+        """Have `serve` return; any thread may call this."""
         if not self._life.on_loop(self._stopped.set):
             self._stopped.set()
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        """Return the counters.
+
+        Always accepted = delivered + failed + expired + dropped + in flight.
+        """
         return self._core.stats()
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Take no new requests, finish those taken within `timeout_s`, and let go.
+        """Take no new requests, finish the accepted ones within `timeout_s`, then close.
 
-        Gives how many accepted requests were left unanswered.
+        Returns how many accepted requests were left unanswered.
         """
         core = self._core
         return await self._life.close(

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Stream(AsyncIterator[Any]):
-    """The values that a service's generator gives, in order and each once; see `Client.stream`.
+    """The values of a service's generator, in order and each once; see `Client.stream`.
 
-    Used as an iterator, by one task at a time. Whoever stops early closes it, or leaves that to
-    the end of an `async with` block or of the object's life: its generator is closed then. So
-    it is when a task that waits for a value is cancelled.
+    Only one task at a time may iterate over a stream. A reader that stops early calls `close`.
+    The end of an `async with` block, or of the object's life, closes the stream too. So does
+    cancelling a task that waits for a value. The service then closes the generator.
     """
 
     def __init__(self, life: Life[Lookup], core: ClientCore, call: StreamCall) -> None:
@@ -45,11 +45,14 @@ class Stream(AsyncIterator[Any]):
         return bytes(value) if type(value) is memoryview and call.options.copy else value
 
     async def close(self) -> None:
-        """Want no more of it: the service closes the generator. Nothing follows; may repeat."""
+        """Give up the stream: the service closes the generator, and no value follows.
+
+        It does no harm to close a stream again.
+        """
         self._give_up()
 
     async def aclose(self) -> None:
-        """The same as `close`, by the name that `contextlib.aclosing` uses."""
+        """Do the same as `close`; `contextlib.aclosing` uses this name."""
         self._give_up()
 
     async def __aenter__(self) -> Self:
@@ -64,13 +67,13 @@ class Stream(AsyncIterator[Any]):
         self._give_up()
 
     def __del__(self) -> None:
-        # On any thread, and perhaps when the loop is gone.
+        # This may run on any thread, and after the loop is gone.
         life, call = self._life, self._call
         if not call.over:
             life.on_loop(life.end, self._core.cancel, call.sequence)
 
     async def _wait(self) -> None:
-        """Wait for something to come, or for the end."""
+        """Wait for a value, or for the end of the stream."""
         if self._call.listener is not None:
             raise UsageError("another task waits for this stream; read it in one alone")
         future, _ = self._life.ask(self._core.listen, self._call)
@@ -81,7 +84,7 @@ class Stream(AsyncIterator[Any]):
             raise
 
     def _give_up(self) -> None:
-        """Cancel the call if it goes on, and forget what came."""
+        """Cancel the call if it goes on, and drop the values that came."""
         call = self._call
         if not call.over:
             self._life.end(self._core.cancel, call.sequence)

@@ -19,14 +19,15 @@ from zmqkit.roles.scheme import Lookup, draw_incarnation
 
 
 class Subscriber(Role):
-    """Receives messages by topic from every publisher of a name, wherever these are.
+    """Receives messages by topic from every publisher of a name, wherever they are.
 
     name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
-    topics; all topics unless told. latest: keep the latest message of each topic alone. copy:
-    with False, a long bytes body is a read-only memoryview of what arrived. on_gap: called with
-    a Gap, by the task that reads, before its next message. insecure: use publishers on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value. It subscribes
-    once it is opened: by its `async with` block, or else by the first verb.
+    topics; by default all topics. latest: keep only the latest message of each topic.
+    copy=False: a long bytes body is a read-only memoryview of what arrived. on_gap: a function
+    that is called with a Gap, by the task that reads, before its next message. insecure: use
+    publishers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
+    value. The subscriber subscribes once it is opened: by its `async with` block, or else by
+    the first verb.
     """
 
     _kind = "zmqkit.asyncio.Subscriber"
@@ -60,7 +61,7 @@ class Subscriber(Role):
         self._stopping = False
 
     def __aiter__(self) -> Self:
-        """Messages as they come, until `stop` or `close`."""
+        """Iterate over messages as they come, until `stop` or `close`."""
         self._life.open()
         return self
 
@@ -72,7 +73,7 @@ class Subscriber(Role):
                 raise StopAsyncIteration
 
     async def receive(self, timeout_s: float | None = None) -> Message | None:
-        """The next message; None when none came in time, or after `stop`."""
+        """Return the next message, or None when none came in time or `stop` was called."""
         until = end_of(timeout_s)
         for message in self._reader.messages:
             return message
@@ -85,7 +86,10 @@ class Subscriber(Role):
     async def listen(
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
-        """Call back with each message until `stop`, or for `timeout_s`; awaits the callback."""
+        """Call `callback` with each message, until `stop` or for `timeout_s`.
+
+        An awaitable that the callback returns is awaited.
+        """
         check_callback(callback)
         life, until = self._life, end_of(timeout_s)
         life.open()
@@ -95,29 +99,29 @@ class Subscriber(Role):
                 if called is not None and inspect.isawaitable(called):
                     await called
                 if self._stopping or life.is_past(until):
-                    break  # the rest is the next reader's
+                    break  # the next reader gets the rest
             if life.is_past(until) or not await self._reach(until):
                 return
 
     def stop(self) -> None:
-        """Have one who iterates, listens or waits for a message return; from any thread.
+        """Have a reader that iterates, listens or waits for a message return.
 
-        A loop is given the rest of the packet in hand before it ends. Each stop ends one
-        reader; `close` ends all.
+        Any thread may call this. A loop gets the rest of the packet in hand before it ends.
+        Each `stop` ends one reader; `close` ends all.
         """
         self._stopping = True
         self._life.on_loop(self._life.soon)
 
     async def subscribe(self, *topics: str) -> None:
-        """Receive topics with these beginnings too."""
+        """Receive also the topics that begin with one of these."""
         self._life.command(self._core.subscribe, topics)
 
     async def unsubscribe(self, *topics: str) -> None:
-        """Receive topics with these beginnings no longer; what came already is kept."""
+        """Stop receiving these beginnings of topics; messages that came already are kept."""
         self._life.command(lambda now: self._core.unsubscribe(topics))
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
-        """Wait until `count` publishers have all subscriptions; gives how many have."""
+        """Wait until `count` publishers have all subscriptions; return how many have."""
         check_count(count)
         core, life = self._core, self._life
         life.open()
@@ -125,19 +129,22 @@ class Subscriber(Role):
         return core.up_count
 
     def publishers(self) -> list[dict[str, object]]:
-        """The publishers in use: label, address, state (`up` has all subscriptions)."""
+        """Return a row for each publisher in use: label, address, state.
+
+        A publisher whose state is `up` has all subscriptions.
+        """
         return self._reader.rows()
 
     def stats(self) -> dict[str, object]:
-        """Counters; received = delivered + queued + dropped, always."""
+        """Return counters; received = delivered + queued + dropped, always."""
         return self._reader.stats()
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; gives how many messages nobody has read, which are dropped."""
+        """Close, and return how many messages nobody has read; those are dropped."""
         return await self._life.close(timeout_s, self._reader.left, self._reader.close)
 
     async def _reach(self, until: float) -> bool:
-        """Take messages ahead, waiting for some; false when there will be none."""
+        """Take messages into hand, and wait for some; false when none will come."""
         life = self._life
         while not (self._stopping or life.closed):
             driver = life.open()

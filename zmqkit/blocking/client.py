@@ -16,7 +16,7 @@ from zmqkit.wire.encoding import Buffer
 
 
 class BoundClient:
-    """A client's calls with options of their own; see `options`."""
+    """The calls of a client with options of their own; see `options`."""
 
     _kind = "zmqkit.Client"
 
@@ -31,20 +31,20 @@ class BoundClient:
         return shown(self._kind, life.plan.place.name, limits, "closed" if life.closed else "")
 
     def options(self, **changes: object) -> BoundClient:
-        """The same client with other timeout_s, wait_s, priority, attempts, headers or copy.
+        """Return this client with other timeout_s, wait_s, priority, attempts, headers or copy.
 
-        priority: 0 to 9, 9 first. attempts: how many instances a call may try. headers: a
-        mapping that travels along. copy=False: a bytes reply of 4096 bytes or more is a
-        read-only memoryview of what arrived. Raises UsageError for a wrong one.
+        priority: 0 to 9; the service runs 9 first. attempts: how many instances a call may try.
+        headers: a mapping that travels with each call. copy=False: a bytes reply of 4096 bytes
+        or more is a read-only memoryview of what arrived. Raises UsageError for a wrong option.
         """
         return BoundClient(self._life, self._core, self._options.changed(changes))
 
     def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
-        """What the service's method gives for these arguments.
+        """Call the service's method with these arguments and return its value.
 
         Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy, PeerLost or
-        QueueFull, and UsageError for what cannot travel; `error.may_have_run` says whether it
-        may have run.
+        QueueFull. Raises UsageError for arguments that cannot travel. `error.may_have_run` says
+        whether the method may have run.
         """
         core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
@@ -52,21 +52,22 @@ class BoundClient:
         return bytes(value) if type(value) is memoryview and options.copy else value
 
     def stream(self, method: str, /, *args: object, **kwargs: object) -> Stream:
-        """The values that the service's method gives one by one, as they come.
+        """Return an iterator over the values that the service's method yields, as they come.
 
-        Asked for at once. `timeout_s` bounds the wait for the first value, from now on, and
-        then each wait for the next. Iterating raises what `call` does, after the values that
-        came before it; PeerLost if the instance is lost once it has begun. Leaving the loop
-        early, or `close`, ends the generator. A plain method is a stream of one value.
+        The client sends the request at once. `timeout_s` bounds the wait for the first value,
+        counted from now, and then each wait for the next value. Iterating raises the errors of
+        `call`, after the values that came before the error. It raises PeerLost if the instance
+        is lost after the stream has begun. Leaving the loop early, or `close`, ends the
+        generator. A plain method is a stream of one value.
         """
         body, raw = call_body(method, args, kwargs, self._options)
         return self._life.submit(self._stream, method, body, raw)
 
     def notify(self, method: str, /, *args: object, **kwargs: object) -> None:
-        """Send a one-way message; it is repeated until it has run or time is over.
+        """Send a one-way message; the client repeats it until it has run or time is over.
 
-        Returns at once. Those that follow each other closely leave together. What became of it
-        is in `stats` and in the log.
+        Returns at once. Messages that follow each other closely leave together. `stats` and the
+        log tell what became of the message.
         """
         body, raw = call_body(method, args, kwargs, self._options)
         self._life.post(self._core.notify, method, body, raw, self._options)
@@ -77,12 +78,12 @@ class BoundClient:
 
 
 class Client(BoundClient, Role):
-    """Calls the service of a name, wherever its instances are, or the one at a URL.
+    """Calls the service of a name, wherever its instances are, or the service at a URL.
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
-    take. wait_s: how long it waits for a first instance. insecure: use instances on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value. It looks for
-    instances once it is opened: by its `with` block, or else by the first verb.
+    take. wait_s: how long a call waits for a first instance. insecure: use instances on other
+    machines, in plain text. Raises UsageError or ConfigError for a wrong value. The client
+    looks for instances once it is opened: by its `with` block, or else by the first verb.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Client(BoundClient, Role):
         super().__init__(life, core, options)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
-        """Wait until `count` instances can be called; gives how many can be."""
+        """Wait until `count` instances can be called; return how many can be."""
         check_count(count)
         limit_s = seconds_of(timeout_s)
         ready = self._life.ask(self._await_ready, self._core.give_up, count, limit_s)
@@ -108,17 +109,23 @@ class Client(BoundClient, Role):
         return ready
 
     def instances(self) -> list[dict[str, object]]:
-        """The instances in use: label, address, state (`up` is chosen), outstanding calls."""
+        """Return a row for each instance in use: label, address, state, outstanding.
+
+        Calls go to instances whose state is `up`. outstanding: calls that the instance has.
+        """
         return self._life.look(lambda: instance_rows(self.name, self._core.instances))
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        """Return the counters.
+
+        Always accepted = delivered + failed + expired + dropped + in flight.
+        """
         return self._life.look(self._core.stats)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Wait up to `timeout_s` for what is in flight, and let go.
+        """Wait up to `timeout_s` for the calls in flight, then close the client.
 
-        Gives how many calls were left unsettled; they end with CallCancelled.
+        Returns how many calls were left unsettled; those end with CallCancelled.
         """
         core, life = self._core, self._life
         return life.close(

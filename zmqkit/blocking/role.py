@@ -1,10 +1,10 @@
 """What every blocking role has in common: one lock, one clock, one life.
 
-Theory of operation. A role is made, opened and closed, each once. Making it checks its options,
-and nothing else. Its `with` block opens it, or else the first verb that needs that: it listens
-and is announced, or looks for others, and the process's node drives it whenever no thread does.
-Closing ends all waits; to use it after that is a UsageError. So it is to use a role that an
-interrupt broke (see `drivers/blocking.py`), but for `stats` and `close`.
+Theory of operation. A role is made, opened and closed, each once. Making a role only checks its
+options. Its `with` block opens it, or else the first verb that needs it open. An open role
+listens and is announced, or it looks for others. The process's node drives it whenever no
+thread does. Closing ends all waits; to use a closed role is a UsageError. So is the use of a
+role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and `close`.
 """
 
 from __future__ import annotations
@@ -34,17 +34,15 @@ Given = TypeVar("Given")
 
 
 class Life(Generic[Place]):
-    """A role's life: its core behind its lock, from the first use to its close.
-
-    lock: held while a thread decides or sends, never while it
-    waits. closed: no verb works any more; it becomes so under the lock.
-    """
+    """The life of a role from its first use to its close: its core behind its lock."""
 
     def __init__(self, plan: Plan[Place]) -> None:
         self.plan: Plan[Place] = plan
+        # Held while a thread decides or sends, never while it waits.
         self.lock = threading.Lock()
         self.process = current_process()
         self.driver: BlockingDriver | None = None
+        # True once no verb works any more; it is set under the lock if the role was open.
         self.closed = False
         self._keeper: Node | None = None
         self._changing = threading.Lock()
@@ -52,7 +50,7 @@ class Life(Generic[Place]):
     # Opening
 
     def open(self) -> BlockingDriver:
-        """The driver, made at the first use; UsageError once the role is closed."""
+        """Return the driver, which the first use makes; UsageError once the role is closed."""
         self.process.check()
         if self.closed:
             raise self._is_closed()
@@ -94,17 +92,17 @@ class Life(Generic[Place]):
     # Commands
 
     def look(self, question: Callable[[], Given]) -> Given:
-        """What the core answers; it may be asked at any time of the role's life."""
+        """Ask the core under the lock and return its answer; works at any time."""
         self.process.check()
         with self.lock:
             return question()
 
     def command(self, command: Command, *values: object) -> None:
-        """Have the core do this now, and perform what follows."""
+        """Have the core run this command now, and perform its effects."""
         self._locked(lambda driver, now: driver.command(command(*values, now), now))
 
     def submit(self, submit: Callable[..., Given], *values: object) -> Given:
-        """What a command gives that goes on."""
+        """Run a command whose outcome comes later, such as a stream; return what it returns."""
 
         def work(driver: BlockingDriver, now: float) -> Given:
             given = submit(*values, now)
@@ -124,7 +122,7 @@ class Life(Generic[Place]):
         return driver.locked(check_and_work)
 
     def post(self, command: Command, *values: object) -> None:
-        """Have the core do something that nobody waits for: what follows may gather."""
+        """Have the core run a command that nobody waits for; what it sends may gather."""
         driver = self.driver or self.open()
         if driver.process.forked:
             driver.process.check()  # before the lock, which may be held for ever in a child
@@ -141,7 +139,7 @@ class Life(Generic[Place]):
                 raise
 
     def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
-        """What a look at the core gives; what follows from having looked is performed."""
+        """Run a decision under the lock; perform its effects and return its value."""
         self.process.check()
         driver = self.driver
         assert driver is not None
@@ -157,8 +155,10 @@ class Life(Generic[Place]):
         return driver.locked(decide)
 
     def try_command(self, command: Command, *values: object) -> bool:
-        """The same as `command` for a finalizer, which may run in the middle of the role's own
-        work: false if it would have to wait for the lock."""
+        """Do what `command` does, but return false if the lock is held.
+
+        It is for a finalizer, which may run in the middle of the role's own work.
+        """
         driver = self.driver
         if driver is None or self.process.forked:
             return True
@@ -173,12 +173,12 @@ class Life(Generic[Place]):
         return True
 
     def perform(self, effects: list[Effect]) -> None:
-        """Perform what follows from a part of a command; the caller is inside of one."""
+        """Perform effects of a part of a command; the caller is inside of that command."""
         if self.driver is not None:
             self.driver.driver.perform(effects)
 
     def hear(self, tell: Tell) -> None:
-        """Take the node's news, on any thread."""
+        """Take news from the node, on any thread."""
         driver = self.driver
         assert driver is not None and self.plan.hear is not None
         with self.lock:  # on the node's thread, where no interrupt comes
@@ -196,11 +196,12 @@ class Life(Generic[Place]):
         give_up: Callable[[object, float], list[Effect]],
         *values: object,
     ) -> object:
-        """The outcome of what is submitted with these values, a waiter and the time.
+        """Submit these values with a waiter and the time; wait for the outcome and return it.
 
-        UsageError once the role is closed, and for whom it ends: `give_up` tells the core.
-        The way of every call, so it is written out. Threads that one packet has released come
-        back at about the same time: all but the last give way, and the last sends for all.
+        Raises the outcome's error, or UsageError once the role is closed. If the wait ends
+        early, `give_up` tells the core. Every call takes this way, so the steps are written out
+        here. Threads that one packet has released come back at about the same time. All but the
+        last thread give way, and the last one sends for all of them.
         """
         driver = self.driver or self.open()
         if driver.process.forked:
@@ -242,7 +243,11 @@ class Life(Generic[Place]):
         listen: Callable[[object, float], None],
         give_up: Callable[[object, float], list[Effect]],
     ) -> Given:
-        """What `take` gives; it says whether to flush. A waiter listens while it is None."""
+        """Return the value that `take` returns, and wait while it returns None.
+
+        take: returns the value and whether to flush. listen: has the core end the wait once
+        there is something to take. give_up: tells the core that the wait ended early.
+        """
         self.process.check()
         driver = self.driver
         assert driver is not None
@@ -251,7 +256,7 @@ class Life(Generic[Place]):
             while True:
                 with self.lock:
                     if waiter is not None:
-                        driver.is_last()  # of those just released, this one is back
+                        driver.is_last()  # this released thread is back
                     taken = take()  # not guarded: `give_up` ends all that this may cut short
                     if taken is None:
                         waiter = Waiter()
@@ -263,7 +268,7 @@ class Life(Generic[Place]):
                 assert waiter is not None
                 driver.wait(waiter)
         except UsageError:
-            raise  # whoever else reads it goes on
+            raise  # another thread that reads the stream goes on
         except BaseException:
             self._give_up(waiter, give_up)
             raise
@@ -277,14 +282,14 @@ class Life(Generic[Place]):
         driver.join(waiter)
 
     def end(self, give_up: Callable[[object, float], list[Effect]]) -> None:
-        """Give up what nobody waits for just now; the role may be closed already."""
+        """Run `give_up` where no thread waits; the role may be closed already."""
         self.process.check()
         self._give_up(None, give_up)
 
     def _give_up(
         self, waiter: Waiter | None, give_up: Callable[[object, float], list[Effect]]
     ) -> None:
-        """Wait no more, and have the core know."""
+        """End the wait, and have `give_up` tell the core."""
         driver = self.driver
         assert driver is not None
 
@@ -300,17 +305,17 @@ class Life(Generic[Place]):
         driver.locked(leave)
 
     def wait(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until it is done, or the time `until`."""
+        """Wait until `done` returns true, or until the time `until`."""
         self.process.check()
         if self.driver is not None:
             self.driver.drive_until(done, until)
 
     def is_past(self, until: float) -> bool:
-        """Whether that time has come."""
+        """Return whether the time `until` has come."""
         return time.monotonic() >= until
 
     def wake(self) -> None:
-        """Have whoever waits look again. A signal's handler may call it: it takes no lock."""
+        """Have waiting threads look again; takes no lock, so a signal's handler may call it."""
         if self.driver is not None and not self.closed:
             self.driver.wake()
 
@@ -328,13 +333,14 @@ class Life(Generic[Place]):
         over: Callable[[int], object] | None = None,
         says: Callable[[int], str] | None = None,
     ) -> int:
-        """End the role, once; gives how much was `left` as its core was closed.
+        """End the role, once; return how much was `left` when its core was closed.
 
-        leave: the core's command to begin with. drain: what may go on until the time is over.
-        linger_s: how long the link may send what it has, of the time left. over: what ends
-        behind the core. says: what the log has of what was left. A second call waits for the
-        first and gives 0. As the interpreter ends, all other threads stand still for ever,
-        whatever they hold, and the system takes back what is open.
+        leave: the core's first command. drain: works or waits on, until the time it is given.
+        linger_s: takes the time that is left and returns how long the link may still send.
+        over: is called after the core is closed. says: returns the text that the log shows
+        about what was left. A second call waits for the first and returns 0. While the
+        interpreter ends, `close` does nothing: all other threads stand still for ever, whatever
+        they hold, and the system takes back what is open.
         """
         self.process.check()
         until = end_of(timeout_s)
@@ -345,7 +351,7 @@ class Life(Generic[Place]):
             if self.closed or driver is None:
                 self.closed = True
                 return 0
-            driver.attentive = True  # those that wait look again
+            driver.attentive = True  # waiting threads look again
             if leave is not None and not driver.broken:
                 self.command(leave)
             self.plan.withdraw()
@@ -369,7 +375,7 @@ class Life(Generic[Place]):
         left: Callable[[], int],
         close: Callable[[], list[Effect]],
     ) -> int:
-        """Close the core, and have all threads leave."""
+        """Close the core, and have all threads leave; return how much was left."""
         count = 0
 
         def shut() -> list[Effect]:
@@ -395,11 +401,11 @@ class Life(Generic[Place]):
 
 
 class Role(Shown, ABC):
-    """A role: it opens with its block, and closes with that."""
+    """A role, which opens at the start of its `with` block and closes at its end."""
 
     @abstractmethod
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; gives how much was left."""
+        """Close the role; return how much was left."""
 
     def __enter__(self) -> Self:
         self._life.open()

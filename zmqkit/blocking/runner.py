@@ -1,4 +1,4 @@
-"""Runs what a blocking service accepted: in the thread that serves, or in a pool."""
+"""Runs the requests of a blocking service: in the thread that serves, or in a pool."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Given = TypeVar("Given")
 
 
 class Runner:
-    """Requests in hand, and generators under way; they run in so many threads of a pool, or, if
-    there are none, in the one that serves.
+    """Holds the requests in hand and the generators under way, and runs them.
 
-    stopping: whoever serves is to return.
+    threads: how many threads the pool has. With 0 there is no pool, and the handlers run in the
+    thread that serves.
     """
 
     def __init__(self, core: ServiceCore, handlers: Handlers, threads: int, name: str) -> None:
-        self.stopping = False
+        self.stopping = False  # true: the serving thread is to return
         self._core = core
         self._handlers = handlers
         self._threads = threads
@@ -51,7 +51,7 @@ class Runner:
         self._begun: Request | None = None
 
     def hooks(self) -> Hooks:
-        """What the driver asks for."""
+        """Return the functions that the driver calls."""
         return Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
 
     def begin(self, driver: BlockingDriver) -> None:
@@ -63,12 +63,12 @@ class Runner:
             self._pool = ThreadPoolExecutor(self._threads, self._name)
 
     def serve(self, until: float) -> None:
-        """Wait for requests and run them; UsageError while another thread does."""
+        """Wait for requests and run them; UsageError while another thread serves."""
         if not self._seated(self._serve, until):
             raise UsageError("another thread serves already; use concurrency= for more at once")
 
     def drain(self, until: float) -> None:
-        """Answer what was accepted, while time is left, in place of whoever serves."""
+        """Answer the accepted requests while time is left, in place of the serving thread."""
         self.stopping = True
         self._driver.wake()
         self._seated(self._drain, until, until)
@@ -82,9 +82,10 @@ class Runner:
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf
     ) -> bool:
-        """Work as the one thread that may; false if another one stays for too long.
+        """Take the seat and work; return false if another thread keeps the seat for too long.
 
-        An interrupt may come when the seat is taken already, so whoever took it is known.
+        Only the thread in the seat may work. An interrupt may come right after the seat was
+        taken, so the seat records who took it.
         """
         me, seat = object(), self._seat
         try:
@@ -93,7 +94,7 @@ class Runner:
                 return False
             work(until)
         finally:
-            if seat == {"taken": me}:  # nothing is called, where one may come
+            if seat == {"taken": me}:  # no call between, in which an interrupt may come
                 self.stopping = False
                 del seat["taken"]
                 self._driver.wake()
@@ -111,28 +112,32 @@ class Runner:
             driver.check_open()
 
     def _drain(self, until: float) -> None:
-        """Answer what was accepted.
+        """Answer the accepted requests, except after an interrupt.
 
-        Not after an interrupt: what waits for the one place that it holds moves on sooner.
+        The interrupted request holds the one place. The requests that wait for that place move
+        on sooner if nothing is answered.
         """
 
         def due() -> bool:
             return bool(self._todo or self._steps) or not self._core.in_flight
 
         while self._core.in_flight and time.monotonic() < until and self._begun is None:
-            self.stopping = False  # a stop is for whoever serves
+            self.stopping = False  # `stop` is meant for the thread that serves
             self._driver.drive_until(due, until)
             self._work(until)
             if self._steps:
                 self._step(self._steps[0])
 
     def close(self, *, wait: bool) -> None:
-        """Close all generators, and the pool; wait for its threads, or leave them to run on."""
+        """Close the pool and all generators.
+
+        wait: wait for the pool's threads; otherwise they run on.
+        """
         if self._pool is not None:
             self._pool.shutdown(wait=wait, cancel_futures=True)
         for ticket in list(self._generators):
             request = self._generators.pop(ticket, None)
-            if request is not None:  # a thread of the pool was not sooner
+            if request is not None:  # unless a thread of the pool took it first
                 close_generator(request)
 
     def _handle(self, requests: list[Request]) -> None:
@@ -144,7 +149,7 @@ class Runner:
                 self._pool.submit(self._answer, request)
 
     def _advance(self, requests: list[StreamRequest]) -> None:
-        """The same for generators."""
+        """Run generators in the pool, or leave them to the serving thread."""
         for request in requests:
             self._generators[request.ticket] = request
             if self._pool is None:
@@ -158,11 +163,10 @@ class Runner:
     def _work(self, until: float) -> None:
         """Run the requests in hand; the answers of quick handlers leave together.
 
-        Each stays in hand until it is answered, so an interrupt leaves it there, and begun.
-
-        An answer waits only for another request of the same method, which was quick many times
-        in a row and just now. Should it take longer this time, the keeper sends what waits, so
-        none waits while the keeper does not look often.
+        A request stays in hand until it is answered. So an interrupt leaves it in hand, and
+        begun. An answer waits only if the next request is of the same method, and that method
+        was quick many times in a row and just now. Should the method take longer this time, the
+        keeper sends the answers that wait. So no answer waits while the keeper looks seldom.
         """
         driver, todo, begun, held = self._driver, self._todo, time.monotonic(), 0
         while todo and begun < until and not (self.stopping or driver.retired):
@@ -178,7 +182,10 @@ class Runner:
             begun = now
 
     def _answered(self, request: Request, answer: Answer, now: float, held: int) -> int:
-        """Give an answer; it leaves with those held, unless it may wait: how many are held."""
+        """Give the core an answer, and send it with those held unless it may wait.
+
+        Returns how many answers are held now. held: how many were held, or -1 to send at once.
+        """
         driver, todo = self._driver, self._todo
         if driver.retired:
             return 0
@@ -198,7 +205,8 @@ class Runner:
     def _step(self, request: StreamRequest) -> None:
         """Run a generator on for a moment, or as far as its caller's credit reaches.
 
-        Its values leave at once, unless it was quick many times in a row: see `_work`.
+        Its values leave at once, unless the generator was quick many times in a row: see
+        `_work`.
         """
         driver, begun, held = self._driver, time.monotonic(), 0
         until = begun + STEP_S
@@ -240,7 +248,7 @@ class Runner:
         return True
 
     def _tell(self, request: Request, answer: Answer | None) -> None:
-        """Give the last that there is of a request."""
+        """Tell the core that a request is over, with its last answer if there is one."""
         driver, now = self._driver, time.monotonic()
         self._forget(request)
         if isinstance(request, StreamRequest):
@@ -251,7 +259,7 @@ class Runner:
             driver.command(self._core.handled([(request, answer)], now), now)
 
     def _forget(self, request: Request) -> None:
-        """Have a request in hand no longer."""
+        """Remove a request from the requests in hand."""
         self._begun = None
         for hand in (self._todo, self._steps):
             if hand and hand[0] is request:
@@ -261,9 +269,9 @@ class Runner:
         return work(self._handlers.by_name[request.method], request)
 
     def _tell_of_interrupted(self) -> None:
-        """Answer what was interrupted, now that this program goes on nevertheless.
+        """Answer the request that was interrupted, as this program went on after that.
 
-        Had it ended, callers would turn to other instances, as far as that is safe.
+        Had the program ended, callers would turn to other instances, as far as that is safe.
         """
         request = self._begun
         if request is not None:

@@ -17,9 +17,9 @@ class Service(Registers, BoundShown, Role):
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
     `memory://name`. concurrency: how many handlers run at once; above 1 they run in a pool of
     threads. insecure: be reachable from other machines, in plain text. advertise: the address
-    to announce to them, for containers. Raises UsageError or ConfigError for a wrong value. It
-    can be found once it is opened: by its `with` block, or else by `start` or `serve`; add its
-    handlers before.
+    that other machines are told, for containers. Raises UsageError or ConfigError for a wrong
+    value. Clients can find the service once it is opened: by its `with` block, or else by
+    `start` or `serve`. Add the handlers before that.
     """
 
     _kind = "zmqkit.Service"
@@ -54,31 +54,37 @@ class Service(Registers, BoundShown, Role):
         )
 
     def start(self) -> None:
-        """Listen and be announced, if that was not done.
+        """Listen and announce the service, unless that was done already.
 
-        Requests wait until a thread serves. Raises AddressTaken when another listens there.
+        Requests wait until a thread serves. Raises AddressTaken when the address is in use.
         """
         self._life.open()
 
     def serve(self, timeout_s: float | None = None) -> None:
-        """Answer calls until `stop`, or for `timeout_s`; one thread at a time."""
+        """Answer calls until `stop`, or for `timeout_s`.
+
+        Only one thread may serve at a time; UsageError while another thread does.
+        """
         until = end_of(timeout_s)
         self._life.open()
         self._runner.serve(until)
 
     def stop(self) -> None:
-        """Have `serve` return when it is done with the request at hand; from any thread."""
+        """Have `serve` return after the request at hand; any thread may call this."""
         self._runner.stopping = True
         self._life.wake()
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        """Return the counters.
+
+        Always accepted = delivered + failed + expired + dropped + in flight.
+        """
         return self._life.look(self._core.stats)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Take no new requests, finish those taken within `timeout_s`, and let go.
+        """Take no new requests, finish the accepted ones within `timeout_s`, then close.
 
-        Gives how many accepted requests were left unanswered.
+        Returns how many accepted requests were left unanswered.
         """
         core, runner = self._core, self._runner
         return self._life.close(

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Stream(Iterator[Any]):
-    """The values that a service's generator gives, in order and each once; see `Client.stream`.
+    """The values of a service's generator, in order and each once; see `Client.stream`.
 
-    Used as an iterator, by one thread at a time. Whoever stops early closes it, or leaves that
-    to the end of a `with` block or of the object's life: its generator is closed then.
+    Only one thread at a time may iterate over a stream. A reader that stops early calls
+    `close`. The end of a `with` block, or of the object's life, closes the stream too. The
+    service then closes the generator.
     """
 
     def __init__(self, life: Life[Lookup], core: ClientCore, call: StreamCall) -> None:
@@ -36,7 +37,10 @@ class Stream(Iterator[Any]):
         return bytes(value) if type(value) is memoryview and self._call.options.copy else value
 
     def close(self) -> None:
-        """Want no more of it: the service closes the generator. Nothing follows; may repeat."""
+        """Give up the stream: the service closes the generator, and no value follows.
+
+        It does no harm to close a stream again.
+        """
         self._life.end(self._give_up)
 
     def __enter__(self) -> Self:
@@ -51,15 +55,16 @@ class Stream(Iterator[Any]):
         self.close()
 
     def __del__(self) -> None:
-        # Maybe in the middle of this client's own work, on any thread: never wait for the lock.
+        # This may run on any thread, in the middle of this client's own work: never wait for
+        # the lock.
         if not hasattr(self, "_call"):
-            return  # an interrupt came while it was made
+            return  # an interrupt came while the stream was made
         call = self._call
         if not (call.over or self._life.try_command(self._core.cancel, call.sequence)):
             self._core.abandon(call.sequence)
 
     def _take(self) -> tuple[object, bool] | None:
-        """The next value, and whether that is worth credit; None while there is none."""
+        """Return the next value and whether credit is owed; None while there is no value."""
         call = self._call
         if call.values:
             return self._core.take(call), self._core.owes_credit
@@ -69,13 +74,13 @@ class Stream(Iterator[Any]):
         raise error or StopIteration
 
     def _listen(self, waiter: object, now: float) -> None:
-        """Begin to wait for something to come."""
+        """Have the core end the waiter's wait when a value or the end comes."""
         if self._call.listener is not None:
             raise UsageError("another thread waits for this stream; read it in one alone")
         self._core.listen(self._call, waiter, now)
 
     def _give_up(self, waiter: object, now: float) -> list[Effect]:
-        """Cancel the call if it goes on, and forget what came."""
+        """Cancel the call if it goes on, and drop the values that came."""
         call = self._call
         effects = [] if call.over else self._core.cancel(call.sequence, now)
         call.values.clear()

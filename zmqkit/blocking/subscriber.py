@@ -19,14 +19,15 @@ from zmqkit.roles.scheme import Lookup, draw_incarnation
 
 
 class Subscriber(Role):
-    """Receives messages by topic from every publisher of a name, wherever these are.
+    """Receives messages by topic from every publisher of a name, wherever they are.
 
     name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
-    topics; all topics unless told. latest: keep the latest message of each topic alone. copy:
-    with False, a long bytes body is a read-only memoryview of what arrived. on_gap: called with
-    a Gap, by the thread that reads, before its next message. insecure: use publishers on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value. It subscribes
-    once it is opened: by its `with` block, or else by the first verb.
+    topics; by default all topics. latest: keep only the latest message of each topic.
+    copy=False: a long bytes body is a read-only memoryview of what arrived. on_gap: a function
+    that is called with a Gap, by the thread that reads, before its next message. insecure: use
+    publishers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
+    value. The subscriber subscribes once it is opened: by its `with` block, or else by the
+    first verb.
     """
 
     _kind = "zmqkit.Subscriber"
@@ -61,12 +62,12 @@ class Subscriber(Role):
         self._stopping = False
 
     def __iter__(self) -> Iterator[Message]:
-        """Messages as they come, until `stop` or `close`."""
+        """Iterate over messages as they come, until `stop` or `close`."""
         self._life.open()
-        return chain.from_iterable(self._hands())  # in C, but for a packet at a time
+        return chain.from_iterable(self._hands())  # in C, but for one step a packet
 
     def receive(self, timeout_s: float | None = None) -> Message | None:
-        """The next message; None when none came in time, or after `stop`."""
+        """Return the next message, or None when none came in time or `stop` was called."""
         until = end_of(timeout_s)
         for message in self._reader.messages:
             return message
@@ -79,7 +80,7 @@ class Subscriber(Role):
     def listen(
         self, callback: Callable[[Message], object], timeout_s: float | None = None
     ) -> None:
-        """Call back with each message until `stop`, or for `timeout_s`."""
+        """Call `callback` with each message, until `stop` or for `timeout_s`."""
         check_callback(callback)
         if is_async(callback):
             raise UsageError(
@@ -92,29 +93,29 @@ class Subscriber(Role):
             for message in self._reader.messages:
                 callback(message)
                 if self._stopping or life.is_past(until):
-                    break  # the rest is the next reader's
+                    break  # the next reader gets the rest
             if life.is_past(until) or not self._reach(until):
                 return
 
     def stop(self) -> None:
-        """Have one who iterates, listens or waits for a message return; from any thread.
+        """Have a reader that iterates, listens or waits for a message return.
 
-        A loop is given the rest of the packet in hand before it ends. Each stop ends one
-        reader; `close` ends all.
+        Any thread may call this. A loop gets the rest of the packet in hand before it ends.
+        Each `stop` ends one reader; `close` ends all.
         """
         self._stopping = True
         self._life.wake()
 
     def subscribe(self, *topics: str) -> None:
-        """Receive topics with these beginnings too."""
+        """Receive also the topics that begin with one of these."""
         self._life.command(self._core.subscribe, topics)
 
     def unsubscribe(self, *topics: str) -> None:
-        """Receive topics with these beginnings no longer; what came already is kept."""
+        """Stop receiving these beginnings of topics; messages that came already are kept."""
         self._life.command(lambda now: self._core.unsubscribe(topics))
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
-        """Wait until `count` publishers have all subscriptions; gives how many have."""
+        """Wait until `count` publishers have all subscriptions; return how many have."""
         check_count(count)
         core, life = self._core, self._life
         life.open()
@@ -122,25 +123,28 @@ class Subscriber(Role):
         return core.up_count
 
     def publishers(self) -> list[dict[str, object]]:
-        """The publishers in use: label, address, state (`up` has all subscriptions)."""
+        """Return a row for each publisher in use: label, address, state.
+
+        A publisher whose state is `up` has all subscriptions.
+        """
         return self._life.look(self._reader.rows)
 
     def stats(self) -> dict[str, object]:
-        """Counters; received = delivered + queued + dropped, always."""
+        """Return counters; received = delivered + queued + dropped, always."""
         return self._life.look(self._reader.stats)
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Let go; gives how many messages nobody has read, which are dropped."""
+        """Close, and return how many messages nobody has read; those are dropped."""
         return self._life.close(timeout_s, self._reader.left, self._reader.close)
 
     def _hands(self) -> Iterator[Iterator[Message]]:
         while True:
-            yield self._reader.messages  # what one reader leaves there is the next one's
+            yield self._reader.messages  # the next reader gets what this one leaves
             if not self._reach(inf):
                 return
 
     def _reach(self, until: float) -> bool:
-        """Take messages ahead, waiting for some; false when there will be none."""
+        """Take messages into hand, and wait for some; false when none will come."""
         life = self._life
         while not (self._stopping or life.closed):
             gaps, taken = life.decide(self._reader.look)

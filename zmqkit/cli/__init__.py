@@ -1,1 +1,1 @@
-"""The command line: one file for each group of commands, the rest of zmqkit beneath it."""
+"""The command line: a module for each command, and modules that the commands share."""

@@ -1,4 +1,4 @@
-"""`zmqkit call`: one call, or one for each line of standard input; values as they come."""
+"""`zmqkit call`: make one call, or one for each line of standard input; print the values."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from zmqkit.cli.stdin import standard_input
 from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 
 _ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
-"""How a token begins that is not an unknown option: -5 is a number, -vv a known one."""
+"""How a token begins that is no unknown option: -5 is a number, -vv a known option."""
 
 _KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 
 
 class Values(click.Command):
-    """A command whose arguments may be negative numbers; other unknown options are refused."""
+    """A command whose arguments may be negative numbers. It refuses other unknown options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line, in which `-5` is a number and `-x` a mistake."""
+        """Read a command line in which `-5` is a number and `-x` a mistake."""
         known = {name for each in self.get_params(ctx) for name in each.opts}
         for token in args[: args.index("--")] if "--" in args else args:
             name = token.partition("=")[0]
@@ -38,7 +38,7 @@ class Values(click.Command):
 
 @dataclass(slots=True)
 class Arguments:
-    """What a call takes, read from the command line."""
+    """The arguments of a call, read from the command line."""
 
     args: list[object] = field(default_factory=list)
     kwargs: dict[str, object] = field(default_factory=dict)
@@ -151,7 +151,10 @@ def command(
 
 
 def parse(text: str) -> object:
-    """The value that the text means as JSON, NaN and Infinity included, or the text itself."""
+    """Return the value that the text means as JSON, or the text itself if it is not JSON.
+
+    NaN and Infinity count as JSON.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -159,7 +162,7 @@ def parse(text: str) -> object:
 
 
 def _read(arguments: tuple[str, ...]) -> Arguments:
-    """The arguments of a call, standard input among them where one is a lone dash."""
+    """Return the arguments of a call. A lone dash stands for standard input."""
     if arguments.count("-") > 1:
         raise click.UsageError("standard input can be read once; use - once")
     read = Arguments()
@@ -175,7 +178,7 @@ def _read(arguments: tuple[str, ...]) -> Arguments:
 
 
 def _by_line(arguments: tuple[str, ...], lines: BinaryIO) -> Iterator[Arguments]:
-    """The arguments of each call: the given ones and then a line, as soon as it is there."""
+    """Yield the arguments of each call: the given ones and a line, as soon as it is there."""
     for line in lines:
         read = _read(arguments)
         read.args.append(_decoded(line))
@@ -183,7 +186,7 @@ def _by_line(arguments: tuple[str, ...], lines: BinaryIO) -> Iterator[Arguments]
 
 
 def _decoded(data: bytes) -> object:
-    """Bytes from outside as an argument: without the last line end, if they are text at all."""
+    """Return bytes from outside as an argument. Text loses its last line end."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""`zmqkit demo`: the main job at work, with one of the workers killed."""
+"""`zmqkit demo`: show the main job at work while one of the workers is killed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def command(*, path: str | None, as_json: bool) -> int:
 
 
 def report(file: Path, result: Result) -> list[str]:
-    """The run as a table for people, with the verdict above it."""
+    """Return the run as lines for people: the verdict, then a table."""
     verdict = "ok: no call was lost and every word was counted right"
     if not result.ok:
         what = "calls were lost" if result.lost else "the counts differ from those made here"
@@ -88,14 +88,14 @@ def report(file: Path, result: Result) -> list[str]:
 
 
 class Progress:
-    """A line on standard error that follows a run, where that is a terminal."""
+    """A line on standard error that follows a run. It is shown only on a terminal."""
 
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty()
         self._next_at = 0.0
 
     def show(self, result: Result) -> None:
-        """Draw the line anew, now and then."""
+        """Draw the line again, unless it was drawn a moment ago."""
         if not self._shown or time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _REDRAW_S
@@ -111,14 +111,14 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Leave nothing of the line behind."""
+        """Erase the line."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
 
 def _own_text() -> Path:
-    """The text that comes with Python; ConfigError where it was left out."""
+    """Return the text that comes with Python. Raise ConfigError if this Python lacks it."""
     found = importlib.util.find_spec("pydoc_data.topics")
     if found is None or not found.origin or not Path(found.origin).exists():
         raise ConfigError("this Python came without pydoc_data; give a text as PATH")

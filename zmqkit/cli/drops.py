@@ -1,4 +1,4 @@
-"""What a reader loses because it is slow, told while it happens and in total at the end."""
+"""Tell how many messages a slow reader loses: while it happens, and in total at the end."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Self
 from zmqkit.cli.output import several, tell
 
 TELL_S = 1.0
-"""How long to be silent after a look, whatever is dropped meanwhile."""
+"""How long to wait between two looks, whatever is dropped meanwhile."""
 
 _REMEDY = "the reader was too slow; read faster, use --latest, or name fewer topics"
 
 
 class Drops:
-    """While it is entered, tells on standard error of messages that were dropped.
+    """While the context is entered, tells on standard error of messages that were dropped.
 
-    count: gives how many were, since the beginning. A thread looks, since the one that prints
-    waits for the reader.
+    count: returns how many messages were dropped since the beginning.
+    A thread of its own looks, since the thread that prints waits for the reader.
     """
 
     def __init__(self, count: Callable[[], int]) -> None:
@@ -29,7 +29,7 @@ class Drops:
         self._teller = threading.Thread(target=self._run, name="drops", daemon=True)
 
     def look(self) -> None:
-        """Tell how many were dropped since the last look, if any were."""
+        """Tell how many messages were dropped since the last look, if any were."""
         total = self._count()
         if total > self._told:
             tell(f"dropped: {several(total - self._told, 'message')}, {_REMEDY}")

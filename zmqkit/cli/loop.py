@@ -1,4 +1,4 @@
-"""The event loop that commands run on: uvloop's where it is installed, else asyncio's own."""
+"""The event loop that commands run on: uvloop's if it is installed, else asyncio's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Given = TypeVar("Given")
 
 
 def on_loop(work: Coroutine[Any, Any, Given]) -> Given:
-    """What the coroutine gives when it has run to its end."""
+    """Run the coroutine to its end and return its result."""
     new_loop = asyncio.new_event_loop
     try:
         import uvloop

@@ -1,4 +1,4 @@
-"""`zmqkit ls`: who is there."""
+"""`zmqkit ls`: list the services and publishers that are there."""
 
 from __future__ import annotations
 
@@ -108,9 +108,10 @@ def command(
 
 @contextmanager
 def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
-    """This process's node while it looks for everybody; `news` is set when there is some.
+    """Enter with this process's node while it looks for everybody.
 
-    Beyond this machine it looks only if insecure.
+    news: set whenever there is news.
+    insecure: whether the node looks beyond this machine. If false, ZMQKIT_INSECURE decides.
     """
     node = nodes.acquire()
 
@@ -126,7 +127,10 @@ def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
 
 
 def lines(found: list[Listing], *, verbose: bool) -> list[str]:
-    """The rows as a table, each with its details below it if verbose; nothing for none."""
+    """Return the rows as a table, or no lines if there are no rows.
+
+    verbose: whether each row has its details below it.
+    """
     if not found:
         return []
     rows = [(r.name, r.role, r.address, duration(r.age_s), r.state) for r in found]
@@ -138,7 +142,7 @@ def lines(found: list[Listing], *, verbose: bool) -> list[str]:
 
 
 def details(listing: Listing) -> list[str]:
-    """What there is to say of one role beside its row, indented."""
+    """Return what there is to say of one role below its row, indented."""
     others = [place for place in listing.asked_at if place != listing.in_use]
     asked = [f"{listing.in_use} (in use)"] if listing.in_use else []
     said = {

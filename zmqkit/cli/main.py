@@ -1,4 +1,4 @@
-"""`zmqkit`: finds the command, runs it, and turns what went wrong into a line and a code."""
+"""`zmqkit`: find the command, run it, and turn an error into a line and an exit code."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ _COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for; each takes -v, as `zmqkit` itself does."""
+    """Imports a command when it is asked for.
+
+    Each command takes -v, as `zmqkit` itself does.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
+        """Return the names of all commands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name."""
+        """Return the command of this name, or None if there is none."""
         if cmd_name not in _COMMANDS:
             return None
         command = importlib.import_module(_COMMANDS[cmd_name]).command
@@ -44,16 +47,16 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; Abort when it is interrupted."""
+        """Run the command. Raise Abort if it is interrupted."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            # Not left to click, which would write an empty line into files too.
+            # If click handled the interrupt, it would write an empty line into files too.
             raise click.Abort from error
 
 
 def verbose() -> click.Option:
-    """The option -v, which the commands share."""
+    """Return the option -v, which the commands share."""
     return click.Option(
         ["-v", "--verbose"],
         count=True,
@@ -64,7 +67,10 @@ def verbose() -> click.Option:
 
 
 def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> int:
-    """Log as much as so many -v ask for; gives their number."""
+    """Log to standard error, the more the higher `count` is. Return `count`.
+
+    count: how many times -v was given. Zero logs nothing more than usual.
+    """
     if not count:
         return count
     handler = logging.StreamHandler()
@@ -105,7 +111,7 @@ def cli(context: click.Context) -> None:
 
 
 def _show_version(context: click.Context) -> None:
-    # It takes 20 ms to import and is wanted here alone.
+    # The import takes 20 ms, and only this function needs it.
     from importlib import metadata
 
     try:
@@ -121,7 +127,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; gives its exit code, after a line about what went wrong."""
+    """Run a command line and return its exit code. If it failed, write a line that says why."""
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
     if logging.lastResort is not None:
@@ -136,12 +142,12 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         if sys.stderr.isatty():
-            tell("")  # behind the ^C that it shows
+            tell("")  # ends the line in which the terminal shows ^C
         say_error("interrupted")
         return INTERRUPTED
     except ZmqkitError as error:
         return _failed(error)
-    except OSError as error:  # a full disk, for one
+    except OSError as error:  # a full disk, for example
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower() or type(error).__name__
         say_error(f"{place}{reason}; -v shows where")
@@ -155,7 +161,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _usage_text(error: click.ClickException) -> str:
-    """What is wrong with the command line, and where the remedy stands."""
+    """Return what is wrong with the command line, and which help tells the remedy."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
@@ -174,7 +180,7 @@ def _failed(error: ZmqkitError) -> int:
 
 
 def _remedy(error: ZmqkitError) -> str:
-    """What to do on the command line, where the error itself does not say."""
+    """Return what to do on the command line, if the error itself does not say it."""
     if isinstance(error, RemoteError) and not _is_verbose():
         return "; -v shows where, over there"
     return ""

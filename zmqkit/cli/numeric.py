@@ -8,12 +8,12 @@ import click
 
 
 class Number(click.FloatRange):
-    """A number within a range, in which NaN is not."""
+    """A number within a range. NaN is never within a range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number; BadParameter names what is none."""
+        """Return the number. Raise BadParameter, with the value, for anything else."""
         number = float(super().convert(value, param, ctx))
         if number != number:
             self.fail(f"{value!r} is not a number", param, ctx)

@@ -1,4 +1,7 @@
-"""What becomes of one-way messages: the counters say how many were done, the log why not."""
+"""The outcome of one-way messages.
+
+Counters say how many ran, the log says why others failed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ log = logging.getLogger("zmqkit")
 
 
 class Failures(logging.Filter):
-    """Keeps from the log why the first message failed, for the one line that people get.
+    """Keeps the reason why the first message failed, for the one line that people get.
 
-    With -v the log shows it all the same.
+    The reason comes from the log. With -v the log shows it as well.
     """
 
     def __init__(self) -> None:
@@ -22,7 +25,7 @@ class Failures(logging.Filter):
         self.first = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged; what it says of a message is kept."""
+        """Return whether to log the record. Keep what it says of a failed message."""
         match record.args:
             case ("notify-failed", {"error": str(text)}):
                 self.first = self.first or text
@@ -30,7 +33,7 @@ class Failures(logging.Filter):
         return True
 
     def check(self, client: zmqkit.Client, timeout_s: float) -> None:
-        """Raise when a message was not acknowledged: refused, or in vain till the end."""
+        """Raise PeerError if a message failed, or CallTimeout if one is not done in time."""
         stats = client.stats()
         done, sent = stats["delivered"], stats["accepted"]
         if stats["failed"]:

@@ -1,4 +1,4 @@
-"""What the commands write: values as text or JSON, tables, and colour where somebody looks."""
+"""The output of the commands: values as text or JSON, tables, and colour on a terminal."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ import click
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
-"""What moves the cursor, ends a line, or turns the direction of text."""
+"""Characters that move the cursor, end a line, or turn the direction of text."""
 
 _OF_TEXT = "\n\t"
-"""What text of several lines is made of."""
+"""Control characters that text of several lines may have."""
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def coloured(stream: IO[Any]) -> bool:
-    """Whether colour is welcome: a terminal, and neither NO_COLOR nor a dumb one."""
+    """Return whether to write colours.
+
+    The stream must be a terminal. NO_COLOR must not be set, and TERM must not be "dumb".
+    """
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and stream.isatty()
 
 
 def styled(text: str, stream: IO[Any], **style: Any) -> str:
-    """The text in a style of `click.style`, or as it is where colour is not welcome."""
+    """Return the text in a style of `click.style`, or unchanged if colours are not wanted."""
     return click.style(text, **style) if style and coloured(stream) else text
 
 
@@ -48,7 +51,7 @@ def tell(text: str) -> None:
 
 
 def tell_lines(text: str) -> None:
-    """Write text of several lines to standard error, each of them escaped."""
+    """Write text of several lines to standard error, with each line escaped."""
     _write(sys.stderr, escaped(text, but=_OF_TEXT))
 
 
@@ -59,14 +62,15 @@ def say_error(text: str) -> None:
 
 
 def draw(lines: Sequence[str]) -> None:
-    """Write lines, escaped already, to a terminal that is cleared first."""
+    """Clear a terminal and write lines to it. The caller has escaped them already."""
     _write(sys.stdout, _HOME_AND_CLEAR + "\n".join(lines))
 
 
 def escaped(text: str, *, but: str = "") -> str:
-    """The text with control characters, but for these, as in a Python literal.
+    """Return the text with its control characters written as in a Python literal.
 
-    So it stays a line, and whoever sent it can neither forge others nor steer a terminal.
+    So the text stays one line. Its sender can neither forge other lines nor steer a terminal.
+    but: control characters that stay as they are.
     """
     return _CONTROL.sub(
         lambda found: found[0] if found[0] in but else repr(found[0])[1:-1], text
@@ -74,19 +78,19 @@ def escaped(text: str, *, but: str = "") -> str:
 
 
 class Escaping(logging.Formatter):
-    """Writes a log entry as a line, escaped, and a traceback as lines of its own."""
+    """Writes a log entry as one escaped line, and its traceback as lines of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The entry without its traceback."""
+        """Return the entry without its traceback."""
         return escaped(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """The entry, and its traceback if it has one."""
+        """Return the entry, with its traceback if it has one."""
         return escaped(super().format(record), but=_OF_TEXT)
 
 
 def say_json(value: object) -> None:
-    """Write a value as one line of JSON, without control characters where it is a terminal."""
+    """Write a value as one line of JSON. On a terminal it has no control characters."""
     text = to_json(value)
     if sys.stdout.isatty():
         text = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -94,10 +98,11 @@ def say_json(value: object) -> None:
 
 
 def say_value(value: object, *, as_json: bool) -> None:
-    """Write a value: text plainly, bytes unchanged, the rest as JSON.
+    """Write a value: text plainly, bytes unchanged, everything else as JSON.
 
-    On a terminal bytes are base64 and control characters are escaped, but for those that make
-    lines of a text. A number that JSON does not have is written as `zmqkit call` reads it.
+    On a terminal, bytes are written as base64. Control characters of a text are escaped there,
+    except those that make its lines. A number that JSON does not have is written as `zmqkit
+    call` reads it.
     """
     if isinstance(value, bytes) and not as_json and not sys.stdout.isatty():
         sys.stdout.flush()
@@ -115,15 +120,16 @@ def say_value(value: object, *, as_json: bool) -> None:
 
 
 def to_json(value: object) -> str:
-    """The value as one line of JSON; what that does not have becomes text.
+    """Return the value as one line of JSON. A value that JSON does not have becomes text.
 
-    Bytes become base64, points in time ISO 8601, and numbers NaN, Infinity or -Infinity.
+    Bytes become base64. Points in time become ISO 8601. Numbers that JSON does not have become
+    NaN, Infinity or -Infinity.
     """
     return json.dumps(_jsonable(value), ensure_ascii=False, allow_nan=False)
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines, in columns as wide as their widest cell."""
+    """Return the rows as lines. Each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -132,12 +138,12 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def several(number: object, noun: str) -> str:
-    """So many of something: `1 call`, `1,000 calls`."""
+    """Return a number with its noun: `1 call`, `1,000 calls`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: `4 s`, `12 min`, `3 h`, `2 d`."""
+    """Return a length of time for people: `4 s`, `12 min`, `3 h`, `2 d`."""
     for unit, unit_s, below in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172800)):
         if seconds < below:
             return f"{int(seconds / unit_s)} {unit}"
@@ -145,14 +151,14 @@ def duration(seconds: float) -> str:
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write a line; what the stream's encoding cannot carry is escaped."""
+    """Write a line. Escape what the stream's encoding cannot carry."""
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
 
 
 def _jsonable(value: object) -> object:
-    """The value with what JSON does not have replaced by text."""
+    """Return the value with text in place of everything that JSON does not have."""
     if isinstance(value, dict):
         return {_key(key): _jsonable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -171,7 +177,7 @@ def _key(key: object) -> str:
 
 
 def _constant(value: float) -> str:
-    """A number that JSON does not have, as JavaScript and Python's json write it."""
+    """Return a number that JSON does not have, as JavaScript and Python's json write it."""
     return json.dumps(value)
 
 

@@ -110,7 +110,7 @@ def command(
 
 
 def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:
-    """The bodies, no more of them a second than that."""
+    """Yield the bodies, at most `hz` of them a second. None sets no limit."""
     begun = time.monotonic()
     for number, body in enumerate(bodies):
         if hz is not None:
@@ -119,10 +119,14 @@ def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:
 
 
 def _bodies(text: str | None, *, raw: bool, again: bool) -> Iterator[object]:
-    """What to publish: standard input by lines or whole, or the text, again and again."""
+    """Return the bodies to publish.
+
+    text: a body. None stands for each line of standard input, "-" for all of standard input.
+    again: whether a single body is returned again and again.
+    """
     if text is None:
         return _lines(standard_input(), raw=raw)
-    given = text.encode(errors="surrogateescape")  # what is no UTF-8 is bytes, as in a pipe
+    given = text.encode(errors="surrogateescape")  # text that is not UTF-8 stays bytes
     return _one(given if text != "-" else standard_input(), raw=raw, again=again)
 
 
@@ -132,7 +136,7 @@ def _lines(stream: BinaryIO, *, raw: bool) -> Iterator[object]:
 
 
 def _one(source: bytes | BinaryIO, *, raw: bool, again: bool) -> Iterator[object]:
-    """A body, once or again and again; a stream is read when it is wanted."""
+    """Yield one body, once or again and again. Read a stream only when its body is wanted."""
     if isinstance(source, bytes):
         body = _meaning(source, raw=raw)
     else:
@@ -142,7 +146,7 @@ def _one(source: bytes | BinaryIO, *, raw: bool, again: bool) -> Iterator[object
 
 
 def _meaning(data: bytes, *, raw: bool) -> object:
-    """Bytes from outside as a body: what they mean as JSON, text, or themselves."""
+    """Return bytes from outside as a body: what they mean as JSON, text, or themselves."""
     if raw:
         return data
     try:

@@ -10,15 +10,15 @@ from zmqkit.cli.output import escaped, several
 RATE_S = 1.0
 
 _SILENT_TOPICS_MAX = 100
-"""So many topics are still listed when nothing of them came."""
+"""At most so many topics stay listed when no message of them came."""
 
 
 @dataclass(slots=True)
 class Rate:
-    """What came of a topic. hz: a second; None for a time too short to say."""
+    """How many messages of a topic came, and in what time."""
 
     topic: str
-    hz: float | None
+    hz: float | None  # messages a second; None if the time was too short to say
     messages: int
     seconds: float
 
@@ -32,14 +32,14 @@ class Rate:
 
 
 class Rates:
-    """Counts messages from `now` on, the first among them, a second at a time.
+    """Counts the messages of each second from `now` on.
 
-    due_at: when the second is over, and `take` due. Topics stay in the list when nothing more
-    comes of them, except where there are very many.
+    The first message counts too. A topic stays in the list when no more messages of it come,
+    except where there are very many topics.
     """
 
     def __init__(self, now: float) -> None:
-        self.due_at = now + RATE_S
+        self.due_at = now + RATE_S  # when the second is over and `take` is due
         self._begun_at = now
         self._counts: Counter[str] = Counter()
 
@@ -48,7 +48,10 @@ class Rates:
         self._counts[topic] += 1
 
     def take(self, now: float) -> list[Rate]:
-        """What came since the last time, most first; before it is due, no rates but counts."""
+        """Return what came of each topic since the last call, most messages first.
+
+        Before `due_at` the result has counts but no rates.
+        """
         passed_s, is_whole = now - self._begun_at, now >= self.due_at
         rows = self._counts.most_common()
         self._counts = Counter(

@@ -1,4 +1,4 @@
-"""`zmqkit serve`: functions of any module, or an object's methods, as a service."""
+"""`zmqkit serve`: serve the functions of any module, or the methods of an object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRAIN_S = 10.0
 
 @dataclass(slots=True, frozen=True)
 class Options:
-    """How a service is made of a target; None takes what zmqkit takes."""
+    """Options of a service that is made of a target. None leaves the choice to zmqkit."""
 
     name: str | None
     bind: str | None
@@ -37,7 +37,7 @@ class Options:
 
     @property
     def given(self) -> bool:
-        """Whether there is any."""
+        """Whether any option is given."""
         return self != Options(None, None, None, None, frozenset())
 
 
@@ -99,7 +99,10 @@ def command(
 
 
 def build(target: Target, options: Options) -> AnyService:
-    """The service of a target: on an event loop where a function needs one, else blocking."""
+    """Return the service of a target.
+
+    It runs on an event loop if one of the target's functions needs that, and blocks otherwise.
+    """
     if target.service is not None:
         if options.given:
             raise UsageError(f"{target.name!r} is a Service; set its options where it is made")
@@ -137,7 +140,10 @@ def _check_idempotent(target: Target, names: frozenset[str]) -> None:
 
 
 def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
-    """Serve in this thread until told to stop; gives how many requests were left."""
+    """Serve in this thread until told to stop.
+
+    Return how many requests were left unanswered.
+    """
     service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -147,7 +153,7 @@ def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
 
 
 async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) -> int:
-    """Serve on this loop until told to stop; gives how many requests were left."""
+    """Serve on this loop until told to stop. Return how many requests were left unanswered."""
     await service.start()
     if until_eof:
         _at_eof(service.stop)
@@ -157,8 +163,8 @@ async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) ->
 
 
 def where(name: str, endpoint: str) -> str:
-    """The line that says where a service listens, and what to do for other machines."""
-    # ZeroMQ writes an IPv4 address as one mapped into IPv6; people do not.
+    """Return the line that says where a service listens, and how to open it to others."""
+    # ZeroMQ writes an IPv4 address as one mapped into IPv6. People write it plainly.
     endpoint = re.sub(r"\[::ffff:([\d.]+)\]", r"\1", endpoint)
     line = f"serving {name!r} at {endpoint}"
     url = parse_url(endpoint)
@@ -170,11 +176,14 @@ def where(name: str, endpoint: str) -> str:
 
 
 def _at_eof(stop: Callable[[], None]) -> None:
-    """Call `stop` when standard input ends, as it does when the process that gave it dies."""
+    """Call `stop` when standard input ends.
+
+    Standard input also ends when the process that feeds it dies.
+    """
     descriptor = standard_input().fileno()
 
     def read() -> None:
-        # Not through sys.stdin, whose lock would be held while the interpreter shuts down.
+        # A read through sys.stdin would hold its lock while the interpreter shuts down.
         while os.read(descriptor, 4096):
             pass
         stop()

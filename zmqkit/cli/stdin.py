@@ -9,7 +9,7 @@ import click
 
 
 def standard_input() -> BinaryIO:
-    """What the command is given to read, as bytes; wrong usage where it was started without."""
+    """Return standard input as a stream of bytes. Raise click.UsageError if it is closed."""
     if sys.stdin is None:
         raise click.UsageError("standard input is closed; give a pipe or file, or </dev/null")
     return sys.stdin.buffer

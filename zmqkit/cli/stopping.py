@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do to a service: the first ends it well, the next one at once."""
+"""What SIGINT and SIGTERM do to a service: the first one ends it well, the next one at once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _AGAIN_S = 0.1
 
 
 class Stopping:
-    """While it is entered, signals end a service.
+    """While the context is entered, signals end a service.
 
-    The first has the service stop, and says so where requests are still to be finished. The
-    next ends the process. Two at once are one: `timeout`, for one, sends them to its child and
-    to the child's group.
+    The first signal stops the service. If requests are still to be finished, a line says so.
+    The next signal ends the process. Two signals at the same time count as one: `timeout`, for
+    example, sends a signal to its child and to the child's group.
     """
 
     def __init__(self, service: AnyService) -> None:
@@ -60,7 +60,10 @@ class Stopping:
             _end(number)
 
     def _tell(self) -> None:
-        """Say what is to be finished; in a thread, for the signal may come under the lock."""
+        """Say how many requests are still to be finished.
+
+        A thread does so, because a signal may come while the service's lock is held.
+        """
         self._news.wait()
         requests = self._service.stats()["in_flight"]
         if requests and not self._over:
@@ -68,7 +71,7 @@ class Stopping:
 
 
 def _end(number: int) -> None:
-    """End the process here and now, whatever its threads do."""
+    """End the process at once, whatever its threads do."""
     if number == signal.SIGINT:
         try:
             say_error("interrupted")

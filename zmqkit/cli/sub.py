@@ -21,7 +21,7 @@ from zmqkit.cli.searched import searched
 from zmqkit.core.membership.interests import key_of
 
 MOMENT_S = 1.0
-"""How long to wait for a publisher before saying that none is there."""
+"""How long to wait for a publisher before a line says that none is there."""
 
 
 @click.command("sub", short_help="Print the messages of a name.")
@@ -82,7 +82,10 @@ def command(
 
 
 class Wait:
-    """Waits for messages, so long for each, and says whether anybody is there to send any."""
+    """Waits for messages, and says whether any publisher is there to send some.
+
+    timeout_s: how long to wait for each message; None waits without a limit.
+    """
 
     def __init__(
         self, subscriber: zmqkit.Subscriber, timeout_s: float | None, *, insecure: bool
@@ -93,14 +96,14 @@ class Wait:
         self._told = False
 
     def next(self) -> zmqkit.Message:
-        """The next message; CallTimeout when none came in time."""
+        """Return the next message. Raise CallTimeout if none came in time."""
         message = self.subscriber.receive(self.timeout_s)
         if message is None:
             raise self.in_vain()
         return message
 
     def in_vain(self) -> zmqkit.CallTimeout:
-        """The error that says so, and who is there."""
+        """Return the error that says that no message came, and which publishers are there."""
         up = [row for row in self.subscriber.publishers() if row["state"] == "up"]
         who = "no publisher is there" if self._told else self._nobody()
         who = f"{len(up)} publishers are there" if up else who
@@ -109,9 +112,10 @@ class Wait:
 
     @contextmanager
     def told_after(self, moment_s: float) -> Iterator[None]:
-        """Meanwhile say on standard error after a moment if nobody is there by then.
+        """While the context is entered, say on standard error if no publisher is there by then.
 
-        Not where the end comes as soon, which says the same.
+        It says so once `moment_s` is over. It says nothing if the wait ends as soon, since the
+        error then says the same.
         """
         if self.timeout_s is not None and self.timeout_s <= moment_s:
             yield
@@ -155,7 +159,7 @@ def _print_messages(wait: Wait, count: int | None, *, raw: bool, as_json: bool) 
 
 
 def _print_raw(body: object) -> None:
-    """The body, and a line's end."""
+    """Write the body and a line end."""
     if isinstance(body, bytes) and not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(body + b"\n")
@@ -165,9 +169,9 @@ def _print_raw(body: object) -> None:
 
 
 def _print_rates(wait: Wait, count: int | None, *, as_json: bool) -> None:
-    """Every second, how many messages of each topic came; `count` is of those in all.
+    """Print every second how many messages of each topic came.
 
-    The first message starts the clock.
+    count: how many messages to count in all. The first message starts the clock.
     """
     message: zmqkit.Message | None = wait.next()
     now = last_at = time.monotonic()
@@ -197,7 +201,7 @@ def _print_rows(rows: list[Rate], *, as_json: bool) -> None:
 
 
 def _dropped(subscriber: zmqkit.Subscriber) -> int:
-    """How many messages made room for others before they were read."""
+    """Return how many messages made room for others before they were read."""
     dropped = subscriber.stats()["dropped"]
     assert isinstance(dropped, dict)
     return int(dropped.get("full", 0))

@@ -1,4 +1,4 @@
-"""What `zmqkit serve` serves: the public functions of a module, or the methods of an object."""
+"""Find what `zmqkit serve` serves: a module's public functions, or an object's methods."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATA = (
     str, bytes, bytearray, memoryview, int, float, complex, list, tuple, dict, set, frozenset,
     type(None),
 )  # fmt: skip
-"""Types whose methods nobody means to serve."""
+"""Types of plain data. Nobody means to serve their methods."""
 
 AnyService = zmqkit.Service | zmqkit_asyncio.Service
 
@@ -34,7 +34,7 @@ class Target:
 
     @property
     def waits(self) -> bool:
-        """Whether it needs an event loop: a function is `async def`."""
+        """Whether the target needs an event loop: one of its functions is `async def`."""
         functions = self.methods.values()
         return any(
             inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
@@ -43,9 +43,9 @@ class Target:
 
 
 def load(text: str) -> Target:
-    """Import `MODULE[:OBJECT]` and find what can be served.
+    """Import `MODULE[:OBJECT]` and return what can be served.
 
-    Raises UsageError when it is not there or has nothing to serve, ZmqkitError when the module
+    Raises UsageError if it is not there or has nothing to serve, and ZmqkitError if the module
     itself fails.
     """
     name, colon, path = text.partition(":")
@@ -70,7 +70,10 @@ def load(text: str) -> Target:
 
 
 def _import(name: str) -> ModuleType:
-    """The module, looked for in the current directory first, as `python -m` does."""
+    """Return the module, by its name.
+
+    The current directory is searched first, unless sys.path has it already.
+    """
     if not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"{name!r} is not a module's name; for shop.py write shop")
     if os.getcwd() not in sys.path and "" not in sys.path:
@@ -88,7 +91,10 @@ def _import(name: str) -> ModuleType:
 
 
 def _methods(found: object, label: str) -> Iterator[tuple[str, Function]]:
-    """Name and function of all that is public: of a module, a function itself, an object."""
+    """Yield name and function of each public function of a module or method of an object.
+
+    A function yields itself, under `label`. A class is called, and the object's methods count.
+    """
     if inspect.ismodule(found):
         yield from _of_module(found)
     elif inspect.isclass(found):
@@ -100,7 +106,10 @@ def _methods(found: object, label: str) -> Iterator[tuple[str, Function]]:
 
 
 def _of_module(module: ModuleType) -> Iterator[tuple[str, Function]]:
-    """What `__all__` lists or, without it, what the module defines: never its imports."""
+    """Yield the functions that `__all__` lists.
+
+    Without it, yield those that the module defines.
+    """
     listed = getattr(module, "__all__", None)
     for name in dir(module) if listed is None else listed:
         each = getattr(module, name, None)
@@ -110,7 +119,7 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Function]]:
 
 
 def _of_object(found: object) -> Iterator[tuple[str, Function]]:
-    """Its methods; properties are not looked at, since that would run them."""
+    """Yield an object's methods. Properties are left out, since looking at one runs it."""
     for name in dir(found):
         if name.startswith("_") or isinstance(inspect.getattr_static(found, name), property):
             continue
@@ -128,6 +137,6 @@ def _instance(kind: type) -> object:
 
 
 def _some(found: object) -> str:
-    """A few public names, to help whoever mistyped one."""
+    """Return a few public names, to help a user who mistyped one."""
     names = [name for name in dir(found) if not name.startswith("_")]
     return ", ".join(names[:10]) + (", …" if len(names) > 10 else "") or "none"

@@ -1,4 +1,4 @@
-"""A list that is watched: drawn anew on a terminal, and elsewhere one line for each change."""
+"""Watch a list: redraw it on a terminal, or write one line for each change elsewhere."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from zmqkit.cli.output import draw, escaped, say, say_json
 from zmqkit.node.listings import Listing
 
 LOOK_S = 0.5
-"""How often to look, beside whenever there is news: silence is none."""
+"""How often to look when there is no news. That a role went silent makes no news."""
 
-"""How long to wait before each look: who is new is asked and answers meanwhile."""
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 Change = tuple[str, Listing]
-"""What happened, `added`, `changed` or `removed`, and to whom."""
+"""What happened (`added`, `changed` or `removed`), and to which role."""
 
 
 class Watch:
     """Shows what changes in a list until its time is over or it is interrupted.
 
-    look: gives the list. news: set when it may have changed. draw: the list as lines for
-    people; without it changes are written as JSON.
+    look: returns the list.
+    news: set when the list may have changed.
+    draw: returns the list as lines for people. If it is None, changes are written as JSON.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Watch:
         *,
         settle_s: float = 0.05,
     ) -> None:
-        """settle_s: how long news that come together may take before there is a look."""
+        """settle_s: the wait before each look; meanwhile a new role is asked and answers."""
         self._look = look
         self._news = news
         self._draw = draw
@@ -49,7 +49,7 @@ class Watch:
         self._drawn: list[str] = []
 
     def run(self, for_s: float | None) -> None:
-        """Show changes for so many seconds, without an end for None."""
+        """Show changes for `for_s` seconds, or without an end if that is None."""
         end_at = inf if for_s is None else time.monotonic() + for_s
         while True:
             threading.Event().wait(self._settle_s)
@@ -72,7 +72,7 @@ class Watch:
         self._before = rows
 
     def _redraw(self, lines: Sequence[str]) -> None:
-        """Draw from the top, as much as fits, if anything is different."""
+        """Draw the lines from the top, as many as fit, if anything is different."""
         columns, height = shutil.get_terminal_size()
         fitting = [escaped(line)[:columns] for line in lines[: height - 1]]
         if fitting != self._drawn:
@@ -81,7 +81,7 @@ class Watch:
 
 
 def changes(before: list[Listing], after: list[Listing]) -> list[Change]:
-    """What came, changed and went between two lists; that time passed is no change."""
+    """Return what came, changed and went between two lists. Time that passed is no change."""
     old = {(row.process, row.label): row for row in before}
     new = {(row.process, row.label): row for row in after}
     found: list[Change] = [("removed", row) for key, row in old.items() if key not in new]
@@ -94,12 +94,12 @@ def changes(before: list[Listing], after: list[Listing]) -> list[Change]:
 
 
 def _lasting(row: Listing) -> tuple[object, ...]:
-    """What of a row does not change by itself."""
+    """Return the parts of a row that do not change by themselves."""
     return (row.name, row.role, row.address, row.state)
 
 
 def change_line(change: str, listing: Listing) -> str:
-    """A change as a line for people."""
+    """Return a change as a line for people."""
     words = (_SIGNS[change], listing.name, listing.role, listing.address, listing.state)
     why = f" ({listing.why})" if listing.why and change != "removed" else ""
     return " ".join(words) + why

@@ -1,4 +1,7 @@
-"""What a core asks of its driver: plain values, one per packet, never one per message."""
+"""Effects: what a core asks its driver to do.
+
+An effect is a plain value. There is one for each packet, not one for each message in it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from zmqkit.model import Frames, PeerId, Reach
 
 @dataclass(slots=True)
 class Send:
-    """Hand the frames to the peer; the driver answers `unsent` when it cannot."""
+    """Send the frames to the peer; the driver calls `unsent` when it cannot."""
 
     peer: PeerId
     frames: Frames
@@ -22,7 +25,7 @@ class Send:
 
 @dataclass(slots=True)
 class Connect:
-    """Open a connection to `endpoint` that is known as `peer` from now on."""
+    """Open a connection to `endpoint`; the core calls it `peer` from now on."""
 
     peer: PeerId
     endpoint: str
@@ -30,7 +33,7 @@ class Connect:
 
 @dataclass(slots=True)
 class Disconnect:
-    """Close the connection known as `peer`; what it holds after `linger_s` is dropped."""
+    """Close the connection called `peer`; packets not sent within `linger_s` are dropped."""
 
     peer: PeerId
     linger_s: float = 0.0
@@ -38,23 +41,24 @@ class Disconnect:
 
 @dataclass(slots=True)
 class Settle:
-    """End waits: for each, the waiter given at submission, its value, or its error."""
+    """End waits, each with a value or an error."""
 
+    # The waiter that the core was given with the command, the value, and the error if any.
     outcomes: list[tuple[object, object, ZmqkitError | None]]
 
 
 @dataclass(slots=True)
 class Handle:
-    """Run the handlers; the driver answers `handled` for each request, in any order."""
+    """Run the handlers; the driver calls `handled` for each request, in any order."""
 
     requests: list[Request]
 
 
 @dataclass(slots=True)
 class Advance:
-    """Run these streams' generators on while `goes_on` says so, and close the cancelled ones.
+    """Run these streams' generators while `goes_on` is true, and close the cancelled ones.
 
-    The driver answers `yielded` for each value, and then `paused` or `ended` for each stream.
+    The driver calls `yielded` for each value, and then `paused` or `ended` for each stream.
     """
 
     requests: list[StreamRequest]
@@ -62,57 +66,54 @@ class Advance:
 
 @dataclass(slots=True)
 class Abort:
-    """Tell the running handlers that nobody waits for them any more."""
+    """Tell the running handlers of these requests that their clients no longer wait."""
 
     requests: list[Request]
 
 
 @dataclass(slots=True)
 class Note:
-    """Something worth a log line: an event's name and its fields."""
+    """Write a line to the log: the name of an event, and its fields."""
 
     event: str
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
 class News(Enum):
-    """What became of an instance.
+    """What became of an instance."""
 
-    FOUND: it can be reached at `endpoint`, or can be anew. SILENT: it is connected and does not
-    answer. ANSWERING: it does again. LOST: its connection broke a moment ago. GONE: it is not
-    there. HINT: nothing is found, and `text` says why.
-    """
-
+    # It can be reached at `endpoint`, for the first time or again.
     FOUND = "found"
+    # It is connected and does not answer.
     SILENT = "silent"
+    # It was silent, and answers again.
     ANSWERING = "answering"
+    # Its connection broke a moment ago.
     LOST = "lost"
+    # It is not there any more.
     GONE = "gone"
+    # Nothing was found; `text` says why.
     HINT = "hint"
 
 
 @dataclass(slots=True)
 class Tell:
-    """Membership's news for the roles that want `key`, of one instance.
-
-    reach: whom a hint is for, those who look as far as that; everybody unless told.
-    """
+    """Give membership's news of one instance to the roles that want `key`."""
 
     news: News
     key: str
     incarnation: int = 0
     endpoint: str = ""
     text: str = ""
+    # A hint with a reach is for the roles that look exactly so far; None is for all roles.
     reach: Reach | None = None
 
 
 @dataclass(slots=True)
 class Watch:
-    """Have membership watch the process behind a control connection for this role.
+    """Have membership watch the process behind a control connection for this role."""
 
-    url: where that connection is, and the name of the role meant there.
-    """
-
+    # Where that connection is, and the name of the role that is meant there.
     url: str
 
 
@@ -120,22 +121,22 @@ Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note 
 
 
 class Core(Protocol):
-    """What every core offers its driver."""
+    """The methods that every core offers to its driver."""
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Take one message; decide what follows. Never raises for what a peer sent."""
+        """Take one message and decide what follows. Never raises for what a peer sent."""
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Learn that a Send found no route or no room."""
+        """Learn that the driver could not send these frames: no route, or no room."""
 
     def tick(self, now: float) -> list[Effect]:
-        """Do what is due; called when `deadline()` has passed."""
+        """Do what is due; the driver calls this when `deadline()` has passed."""
 
     def flush(self, now: float) -> list[Effect]:
-        """Send what this turn gathered, one packet a peer."""
+        """Send what this turn gathered, as one packet for each peer."""
 
     def deadline(self) -> float:
-        """When `tick` is due next, absolute; infinity when idle."""
+        """Return when `tick` is due next, as a point in time; infinity when idle."""
 
     def check(self) -> None:
         """Assert the invariants."""

@@ -1,4 +1,7 @@
-"""A waiting line with ten priorities: 9 leaves first, first come first served within one."""
+"""A waiting line with ten priorities.
+
+Items of priority 9 leave first. Within a priority, items leave in the order they came.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,13 @@ Item = TypeVar("Item")
 
 
 class Line(Generic[Item]):
-    """Items by key and priority; joining, leaving early and being served are O(1).
-
-    count: how many wait, the same as `len()`.
-    """
+    """Items by key and priority; joining, leaving early and being served are O(1)."""
 
     __slots__ = ("_rows", "count")
 
     def __init__(self) -> None:
         self._rows = [OrderedDict[object, Item]() for _ in range(PRIORITY_MAX + 1)]
+        # How many items wait. It equals `len()`, and is cheaper to read.
         self.count = 0
 
     def __len__(self) -> int:
@@ -31,19 +32,19 @@ class Line(Generic[Item]):
             yield from row.values()
 
     def join(self, key: object, priority: int, item: Item) -> None:
-        """Stand at the end of the priority's row; the key must not be in line."""
+        """Put an item at the end of its priority's row; its key must not be in line yet."""
         self._rows[priority][key] = item
         self.count += 1
 
     def leave(self, key: object, priority: int) -> bool:
-        """Step out of the line; false if the key was not in it."""
+        """Take an item out of the line; return False if its key was not in line."""
         if self._rows[priority].pop(key, None) is None:
             return False
         self.count -= 1
         return True
 
     def serve(self) -> Item | None:
-        """Remove and give who is next; None when nobody waits."""
+        """Remove the next item and return it; None when no item waits."""
         if not self.count:
             return None
         self.count -= 1

@@ -1,11 +1,12 @@
-"""When what nobody waits for gathers: once it comes closely, again and again.
+"""When messages that nobody waits for gather: once they follow each other closely.
 
 Theory of operation. A message that leaves alone costs several microseconds, most of them for
-handing it to the link. So once FOLLOW_STREAK of them have come within FOLLOW_S of each other,
-not counting what sending took, the next ones gather. What gathers is due when it is full, or
-HOLD_S after the first of it; then whoever comes next sends it, or the driver's thread does if
-nobody comes. Should fewer have gathered than come within FOLLOW_S of each other, the next one
-leaves alone again.
+handing it to the link. So once FOLLOW_STREAK messages have come within FOLLOW_S of each other,
+the next messages gather. The time that sending takes does not count.
+
+Gathered messages are due when they fill a packet, or HOLD_S after the first of them came. The
+next caller then sends them. If no caller comes, the driver's thread sends them. If fewer have
+gathered than would come within FOLLOW_S of each other, the next message leaves alone again.
 """
 
 from __future__ import annotations
@@ -16,23 +17,21 @@ from zmqkit.limits import FOLLOW_S, FOLLOW_STREAK, HOLD_S
 
 
 class Pace:
-    """How closely the commands of one role follow each other.
-
-    due_at: when what gathers is to leave, infinity while nothing gathers.
-    """
+    """How closely the messages of one role follow each other."""
 
     __slots__ = ("_last_at", "_streak", "due_at", "follow_s", "hold_s")
 
     def __init__(self, follow_s: float = FOLLOW_S, hold_s: float = HOLD_S) -> None:
-        """Messages within `follow_s` of each other gather, for `hold_s`."""
+        """Messages within `follow_s` of each other gather, for `hold_s` at most."""
         self.follow_s = follow_s
         self.hold_s = hold_s
+        # When the gathered messages are to leave; infinity while no message gathers.
         self.due_at = inf
         self._last_at = -inf
         self._streak = 0
 
     def gathers(self, now: float) -> bool:
-        """One more comes; whether it is to wait for others."""
+        """Take note of a new message; return whether it is to wait for others."""
         if self.due_at < inf:
             return True
         follows = now - self._last_at < self.follow_s
@@ -44,15 +43,18 @@ class Pace:
         return True
 
     def sent(self, now: float) -> None:
-        """Something was sent until now, which took its time: that is not the commands' own."""
+        """Take note that a send ended now; its time does not count as a pause of the caller."""
         self._last_at = max(self._last_at, now)
 
     def fill(self) -> None:
-        """What gathers is full, and due."""
+        """Make the gathered messages due at once, for they fill a packet."""
         self.due_at = -inf
 
     def left(self, count: int, now: float) -> None:
-        """So many that gathered are leaving, or nothing; that takes the sender a moment."""
+        """Take note that `count` gathered messages leave now; does nothing if none gather.
+
+        Sending them takes the caller a moment, which does not count as a pause either.
+        """
         if self.due_at == inf:
             return
         age_s = now - (self.due_at - self.hold_s)

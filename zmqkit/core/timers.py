@@ -1,4 +1,4 @@
-"""One shared wheel of deadlines: a list a slot, a heap of slots, no timer per request."""
+"""One shared wheel of deadlines: a heap of time slots, and a list of keys for each slot."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SLOTS_PER_S = 64
 
 
 class Wheel:
-    """Keys with deadlines; due ones are given out no earlier and at most 1/64 s late.
+    """Keys with deadlines; `due` returns a key no earlier, and at most 1/64 s late.
 
-    A key is not taken back: whoever gets one that means nothing any more lets it pass.
+    A key cannot be removed early. The caller ignores a key that means nothing any more.
     """
 
     __slots__ = ("_heap", "_slots")
@@ -24,7 +24,7 @@ class Wheel:
         return sum(map(len, self._slots.values()))
 
     def add(self, key: int, at: float) -> None:
-        """Remember `key` until `at`."""
+        """Keep `key` until its deadline `at`."""
         slot = int(at * _SLOTS_PER_S) + 1
         keys = self._slots.get(slot)
         if keys is None:
@@ -33,12 +33,12 @@ class Wheel:
         keys.append(key)
 
     def due(self, now: float) -> list[int]:
-        """Remove and give the keys whose deadline has passed."""
+        """Remove and return the keys whose deadlines have passed."""
         keys: list[int] = []
         while self._heap and self._heap[0] <= now * _SLOTS_PER_S:
             keys.extend(self._slots.pop(heappop(self._heap)))
         return keys
 
     def deadline(self) -> float:
-        """When `due` has something to give next; infinity when nothing is kept."""
+        """Return when `due` next has keys to return; infinity when no key is kept."""
         return self._heap[0] / _SLOTS_PER_S if self._heap else math.inf

@@ -1,1 +1,1 @@
-"""The demo: three processes count the words of a text together, and one of them is killed."""
+"""The demo: three processes count the words of a text together. One of them is killed."""

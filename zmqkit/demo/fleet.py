@@ -1,4 +1,4 @@
-"""Service processes that are started together, may be killed, and always end with us."""
+"""Service processes that start together, may be killed, and always end with this process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _PORT = re.compile(r"tcp://\S*:(\d+)")
 class Fleet:
     """Processes that each run `zmqkit serve` with the same arguments.
 
-    They stop when their standard input ends, so they end with this process however it ends;
-    those that are left when the context is left are killed after END_S.
+    Each process stops when its standard input ends. So it ends with this process, however this
+    process ends. When the context is left, the processes have END_S to stop and are then
+    killed.
     """
 
     def __init__(self, *arguments: str) -> None:
@@ -33,16 +34,16 @@ class Fleet:
         return [process.pid for process in self._processes]
 
     def add(self) -> None:
-        """Start one more."""
+        """Start one more process."""
         pipe = subprocess.PIPE
-        # Ctrl-C is for this process; the others end when their input does.
+        # Ctrl-C is for this process only. The others end when their input does.
         process = subprocess.Popen(
             self._command, stdin=pipe, stdout=pipe, text=True, start_new_session=True
         )
         self._processes.append(process)
 
     def check(self) -> None:
-        """Raise ZmqkitError if one ended by itself; it said why on standard error."""
+        """Raise ZmqkitError if a process ended by itself. It said why on standard error."""
         for process in self._processes:
             if process.poll() is not None:
                 raise ZmqkitError(
@@ -50,12 +51,15 @@ class Fleet:
                 )
 
     def ports(self) -> dict[str, int]:
-        """The port on which each listens, as its first line says, and its pid."""
+        """Return the port on which each process listens, with the process's id.
+
+        The first line that a process writes names the port.
+        """
         lines = {_stream(process.stdout).readline(): process.pid for process in self._processes}
         return {port: pid for line, pid in lines.items() for port in _PORT.findall(line)}
 
     def kill(self, pid: int) -> None:
-        """End one by SIGKILL, at once."""
+        """End a process at once, by SIGKILL."""
         next(process for process in self._processes if process.pid == pid).kill()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""One run of the demo: start, discover, call, kill half-way, compare."""
+"""One run of the demo: start, discover, call, kill a process half-way, compare the counts."""
 
 from __future__ import annotations
 
@@ -19,46 +19,41 @@ from zmqkit.errors import NoService, UsageError, ZmqkitError
 PROCESSES = 3
 OUTSTANDING = 48
 CALLS = 10_000
-"""About how many calls a long text is cut into; they take a few seconds."""
+"""About how many calls a long text makes. They take a few seconds."""
 CHUNK_CHARS = 64, 1 << 18
 CHUNKS_MIN = 2 * OUTSTANDING
-"""With fewer the process that is killed half-way might have had nothing left to do."""
+"""With fewer, the process killed half-way might have had nothing left to do."""
 TIMEOUT_S = 10.0
 FOUND_S = 20.0
 LOOK_S = 0.2
 TOP = 20
 STEPS = 100
-"""Into how many steps, of which each is published, a run is divided at most."""
+"""A run has at most so many steps. The publisher publishes each."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run.
-
-    found_s: from the start of the first process until the client was connected with all three.
-    calls_s: from the first call until the last was answered. latencies_s: of each answered
-    call, sorted. lost: calls without an answer. errors: what those ended in. published: steps
-    of the progress. watched: those that another process received, in order.
-    """
+    """What came of a run."""
 
     chars: int
     pids: list[int] = field(default_factory=list)
     killed: int = 0
+    # From the start of the first process until the client was connected with all three.
     found_s: float = 0.0
     calls: int = 0
     done: int = 0
     retries: int = 0
-    calls_s: float = 0.0
-    latencies_s: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    published: int = 0
-    watched: list[object] = field(default_factory=list)
+    calls_s: float = 0.0  # from the first call until the last one ended
+    latencies_s: list[float] = field(default_factory=list)  # of each answered call, sorted
+    errors: list[str] = field(default_factory=list)  # of the calls without an answer
+    published: int = 0  # steps of the progress
+    watched: list[object] = field(default_factory=list)  # steps another process received
     counted: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost and the words were counted right."""
+        """Whether no call and no step was lost and the words were counted right."""
         return not self.lost and self.counted == self.expected and not self.missed
 
     @property
@@ -73,16 +68,16 @@ class Result:
 
     @property
     def calls_per_s(self) -> float:
-        """Calls a second."""
+        """How many calls ended per second."""
         return self.done / self.calls_s if self.calls_s else 0.0
 
     def percentile_s(self, percent: int) -> float:
-        """The latency that so many in a hundred calls did not exceed."""
+        """Return the latency that `percent` percent of the calls did not exceed."""
         sample = self.latencies_s
         return sample[(len(sample) - 1) * percent // 100] if sample else 0.0
 
     def summary(self) -> dict[str, object]:
-        """The run for programs, in the keys of `zmqkit demo --json`."""
+        """Return the run for programs, with the keys of `zmqkit demo --json`."""
         return {
             "ok": self.ok,
             "pids": self.pids,
@@ -101,13 +96,14 @@ class Result:
 
 
 Watch = Callable[[Result], None]
-"""Is called with the unfinished result whenever there is news."""
+"""The run calls it with the unfinished result whenever there is news."""
 
 
 async def run(text: str, watch: Watch) -> Result:
-    """Have the words of a text counted by processes of their own, and one of them killed.
+    """Have processes of their own count the words of a text, and kill one of them.
 
-    Raises UsageError, before it starts any, for a text that is too short for that.
+    watch: called with the unfinished result whenever there is news.
+    Raises UsageError, before any process starts, for a text that is too short for that.
     """
     chunks = pieces(text)
     result = Result(len(text))
@@ -134,7 +130,7 @@ async def run(text: str, watch: Watch) -> Result:
 
 
 def pieces(text: str) -> list[str]:
-    """The text as chunks, each for a call; UsageError if there are too few to prove a thing."""
+    """Return the text as chunks, one for each call. Raise UsageError if there are too few."""
     low, high = CHUNK_CHARS
     chunks = [*cut(text, min(max(low, len(text) // CALLS), high))]
     if len(chunks) < CHUNKS_MIN:
@@ -160,7 +156,10 @@ async def _assemble(fleet: Fleet, client: Client, result: Result, watch: Watch) 
 
 
 class _Work:
-    """The calls of a run: OUTSTANDING at a time, one process killed when half are answered."""
+    """The calls of a run.
+
+    OUTSTANDING calls are under way at a time. When half are done, one process is killed.
+    """
 
     def __init__(
         self,
@@ -213,7 +212,7 @@ class _Work:
             self._watch(result)
 
     def _kill(self) -> None:
-        """SIGKILL the process that has most calls in flight."""
+        """Kill the process that has most calls in flight, by SIGKILL."""
         busiest = max(self._client.instances(), key=_outstanding)
         self._result.killed = self._ports[str(busiest["address"]).rpartition(":")[2]]
         self._fleet.kill(self._result.killed)

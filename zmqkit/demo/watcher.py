@@ -1,4 +1,4 @@
-"""A process that subscribes to the run's progress, as anybody on the network might."""
+"""A process that subscribes to the run's progress, as any process on the network might."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ END_S = 3.0
 
 
 class Watcher:
-    """`zmqkit sub` of a name in a process of its own; it ends after so many messages."""
+    """A process that runs `zmqkit sub` for a name. It ends after `count` messages."""
 
     def __init__(self, name: str, count: int) -> None:
         self._process = subprocess.Popen(
@@ -21,11 +21,14 @@ class Watcher:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for this process, which ends that one
+            start_new_session=True,  # Ctrl-C is for this process, which ends the other
         )
 
     async def received(self) -> list[object]:
-        """The bodies of what it received, once it has ended; it is given END_S."""
+        """Return the bodies of the messages that the process received.
+
+        The process has END_S to end. Then it is killed.
+        """
         return await asyncio.to_thread(self._read)
 
     def _read(self) -> list[object]:

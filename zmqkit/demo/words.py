@@ -1,4 +1,4 @@
-"""Words of a text, and cutting it so that none is torn."""
+"""Count the words of a text, and cut a text so that no word is torn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _BETWEEN = re.compile(r"[\W\d_]")
 
 
 def count(text: str) -> dict[str, int]:
-    """How often each word occurs; a word is a run of letters, lower-cased."""
+    """Return how often each word occurs. A word is a run of letters, in lower case."""
     return dict(Counter(word.lower() for word in _WORD.findall(text)))
 
 
 def cut(text: str, chars: int) -> Iterator[str]:
-    """The text in pieces of at least `chars` characters, each cut where no word is."""
+    """Yield the text in pieces of at least `chars` characters. No cut goes through a word.
+
+    Only the last piece may be shorter.
+    """
     begin = 0
     while begin < len(text):
         found = _BETWEEN.search(text, begin + chars)

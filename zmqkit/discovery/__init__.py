@@ -1,1 +1,1 @@
-"""How processes find each other: hints of who is where, never proof that anybody lives."""
+"""How processes find each other: hints of where a process is, never proof that it is alive."""

@@ -1,4 +1,4 @@
-"""Which addresses this host has, and which of those heard lead to a host as near."""
+"""The addresses of this host, and which addresses of other hosts can be reached from it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from zmqkit.wire.announcement import ADDRESSES_MAX
 
 @dataclass(slots=True, frozen=True)
 class Here:
-    """One address of this host, with its network and the index of its interface."""
+    """One address of this host, with its network and its interface."""
 
     address: IPv4Interface | IPv6Interface
-    index: int
+    index: int  # of the interface
 
     @property
     def text(self) -> str:
-        """The address alone."""
+        """The address as text, without its network."""
         return str(self.address.ip)
 
     @property
     def of_a_link(self) -> bool:
-        """Whether the address is one of IPv6 that holds on its own link alone."""
+        """Whether this is an IPv6 address that is valid on its own link only."""
         return self.address.version == 6 and self.address.ip.is_link_local
 
     @property
@@ -38,7 +38,7 @@ class Here:
 
 
 def here(reach: Reach) -> list[Here]:
-    """This host's addresses of that reach that can be used now, those of a link alone last."""
+    """Return the addresses of this host in that reach that can be used now, link-local last."""
     if reach is Reach.LOCAL:
         return [Here(ip_interface(f"{LOOPBACK}/8"), 1)]
     found = [
@@ -54,8 +54,11 @@ def here(reach: Reach) -> list[Here]:
 
 
 def _settled(place: Here) -> bool:
-    """Whether the address can be bound. One of IPv6 is first tried for duplicates, for a second
-    or two after its interface came up."""
+    """Whether the address can be bound.
+
+    The system checks an IPv6 address for duplicates first, for a second or two after its
+    interface came up.
+    """
     if place.address.version == 4:
         return True
     try:
@@ -67,9 +70,10 @@ def _settled(place: Here) -> bool:
 
 
 def best(ours: Iterable[Here], version: int) -> str:
-    """The address by which programs elsewhere name this host; for version 4, one of IPv4.
+    """Return the address by which programs on other machines can name this host.
 
-    Loopback where there is none: an address of a link means nothing elsewhere.
+    version: 4 for an IPv4 address, 6 for an address of either kind. A link-local IPv6 address
+    does not count: it means nothing on other machines. Returns loopback when none is left.
     """
     ours = list(ours)
     found = reachable((each.text for each in ours), Reach.PLAIN, ours)
@@ -78,10 +82,11 @@ def best(ours: Iterable[Here], version: int) -> str:
 
 
 def reachable(addresses: Iterable[str], reach: Reach, ours: Iterable[Here]) -> tuple[str, ...]:
-    """Those addresses of that reach that lead to a host, best first.
+    """Return the addresses in that reach that can be reached from this host, best first.
 
-    Those of our own networks come first, IPv4 before IPv6, then link-local ones, then the rest.
-    A link-local address of IPv6 leads nowhere unless it says of which link, and that is ours.
+    Addresses in the networks of this host come first, then link-local ones, then the rest; in
+    each group IPv4 comes before IPv6. A link-local IPv6 address counts only if it names its
+    link, and this host is on that link.
     """
     ours = list(ours)
     networks = [each.address.network for each in ours]

@@ -1,8 +1,9 @@
-"""One run of zeroconf, on the addresses that this host had when it began.
+"""One run of zeroconf, on the addresses that this host had when the run began.
 
-An engine is never mended. What zeroconf misses when an interface is replaced, or lost and back
-with the same address, is its membership of the multicast group: it compares addresses. So when
-anything changed an engine gives way to another one, which inherits what was heard.
+An engine is never repaired. When an interface is replaced, or lost and back with the same
+address, the old socket has left the multicast group. Zeroconf does not notice, because it only
+compares addresses. So whenever anything changed, a new engine takes over. It inherits what the
+old engine heard.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ from zmqkit.wire.announcement import ADDRESSES_MAX, encode, instance
 ASK_S = 1.0
 START_S = 1.0
 BUFFER_BYTES = 1 << 20
-"""For all who are there answer a newcomer at once. It is not always granted in full."""
+"""The receive buffer: all processes answer a newcomer at once. The system may grant less."""
 
 IP_MULTICAST_ALL = 49
-"""Linux, <linux/in.h>; Python does not name it."""
+"""A socket option of Linux, from <linux/in.h>; Python has no name for it."""
 
 
 class Engine:
-    """Announces and hears within one reach until it is closed; `start` makes one.
-
-    server: the host's name on the network. ours: the addresses that it works with.
-    """
+    """Announces records and hears those of others, within one reach, until it is closed."""
 
     def __init__(
         self, reach: Reach, server: str, ours: list[Here], known: Known, note: OnEvent
     ) -> None:
+        """server: the host's name on the network. ours: the addresses to work with.
+
+        The engine does nothing before `start`.
+        """
         self._reach = reach
         self._server = server
         self._ours = ours
@@ -52,8 +54,9 @@ class Engine:
         self._sending: dict[int, asyncio.Future[None]] = {}
 
     async def start(self, before: Engine | None) -> None:
-        """Announce and hear from now on; what the engine before has heard is known.
+        """Announce and hear from now on.
 
+        before: the engine whose cache the new one inherits.
         Raises OSError, RuntimeError or zeroconf's Error where that is impossible.
         """
         self._zeroconf = await self._run(unicast=False)
@@ -69,11 +72,11 @@ class Engine:
         ]
 
     def ask(self) -> None:
-        """Ask who is there, unless somebody who knows no more than we do just has."""
+        """Ask who is there, unless another process that knows no more has just asked."""
         self._ask(self._browser)
 
     async def announce(self, record: Record) -> None:
-        """Tell everybody of the record, or that it changed; the first packet leaves at once."""
+        """Announce a record, or that it changed; the first packet leaves at once."""
         info, before = self._info(record), self._announced.get(record.incarnation)
         try:
             if before is not None:
@@ -90,21 +93,24 @@ class Engine:
         self._follow(record.incarnation, sending)
 
     def repeat(self, incarnation: int) -> None:
-        """Tell of a record once more, for those who missed it."""
+        """Announce a record once more, for processes that missed it."""
         info = self._announced.get(incarnation)
         if info is not None:
             zeroconf = self._zeroconf.zeroconf
             zeroconf.async_send(zeroconf.generate_service_broadcast(info, None))
 
     async def withdraw(self, incarnation: int) -> None:
-        """Tell everybody that the record is gone; does nothing if it was not announced."""
+        """Announce that a record is gone; does nothing if it was not announced."""
         info = self._announced.pop(incarnation, None)
         if info is not None:
             self._unqueue(info)
             self._follow(incarnation, await self._zeroconf.async_unregister_service(info))
 
     def tell_all(self, other: Zeroconf, links: Container[int | None]) -> None:
-        """Have another one know all that was heard, but for addresses of other links."""
+        """Copy what was heard to another zeroconf, except for addresses of other links.
+
+        links: the indices of the links to keep.
+        """
         heard = self._zeroconf.zeroconf.cache
         other.cache.async_add_records(
             record
@@ -114,7 +120,10 @@ class Engine:
         )
 
     async def close(self, *, farewell: bool) -> None:
-        """Let go of sockets and tasks; with a farewell, which takes 0.25 s, withdraw all."""
+        """Close sockets and end tasks.
+
+        farewell: also withdraw every record, which takes 0.25 s.
+        """
         zeroconf = self._zeroconf.zeroconf
         await self._browser.async_cancel()
         announcing = self._announced.keys() & self._sending.keys()
@@ -134,7 +143,7 @@ class Engine:
     async def _run(self, *, unicast: bool) -> AsyncZeroconf:
         """Run zeroconf; with `unicast` it only asks, from ports of its own.
 
-        Its start is shielded: one that was cancelled could not be closed any more.
+        The start is shielded: after a cancelled start zeroconf could not be closed any more.
         """
         interfaces = list(dict.fromkeys(each.interface for each in self._ours))
         zeroconf = AsyncZeroconf(interfaces=interfaces, unicast=unicast)
@@ -145,7 +154,7 @@ class Engine:
             await asyncio.wait([started])
             await zeroconf.async_close()
             raise
-        with suppress(OSError):  # a system that grants less may refuse to grant anything
+        with suppress(OSError):  # a system with a lower limit may grant nothing at all
             for reader in zeroconf.zeroconf.engine.readers:
                 reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         return zeroconf
@@ -154,7 +163,7 @@ class Engine:
         """Keep the two reaches apart, so that neither hears what is meant for the other.
 
         A wildcard socket hears each group that any program joined on any interface, and unicast
-        from anywhere. Elsewhere than on Linux the filter by address has to do.
+        from anywhere. On other systems than Linux, only the filter by address keeps them apart.
         """
         if sys.platform != "linux":
             return
@@ -175,7 +184,8 @@ class Engine:
     async def _ask_as_newcomer(self) -> None:
         """Ask who is there from ports of our own, and hear the answers that come back.
 
-        Asked as QU: other questions are taken for copies of those that somebody just asked.
+        The question is of type QU. Any other question could be taken for a copy of one that
+        another process just asked.
         """
         try:
             asker = await self._run(unicast=True)
@@ -197,7 +207,7 @@ class Engine:
             self._failed("ask", error)
 
     def _info(self, record: Record) -> AsyncServiceInfo:
-        """What zeroconf announces of the record."""
+        """Return what zeroconf announces of a record."""
         properties = encode(record)
         given = [each for each in record.addresses if reach_of(each) is self._reach]
         addresses = [LOOPBACK] if self._reach is Reach.LOCAL else given
@@ -214,8 +224,8 @@ class Engine:
     def _unqueue(self, info: AsyncServiceInfo) -> None:
         """Drop the answers about an instance that zeroconf has yet to send.
 
-        Sent behind a goodbye they would bring it back to life in every cache: the goodbye's
-        repeats no longer help, being taken for copies.
+        If they were sent behind a goodbye, they would bring the instance back to life in every
+        cache. The repeats of the goodbye would not help, because they are taken for copies.
         """
         zeroconf = self._zeroconf.zeroconf
         stale = (info.dns_pointer(), info.dns_service(), info.dns_text())

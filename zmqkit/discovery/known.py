@@ -1,4 +1,4 @@
-"""The records that one mDNS engine has heard, made of what its browser sees."""
+"""The records that mDNS engines of one reach have heard, made of what their browsers see."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import decode
 
 OnEvent = Callable[[str, Mapping[str, object]], None]
-"""Takes what was dropped or failed: an event and its fields."""
+"""A callback that takes what was dropped or failed: the event's name and its fields."""
 
 _DEFAULTS = DiscoveryLimits()
 _Role = tuple[int, int, str]
 
 
 class Known:
-    """The table behind `Mdns`: passes on each record that is news, and the end of each.
+    """The table behind `Mdns`: passes on each record that is new, has changed or has ended.
 
-    Whatever the network says, nothing here raises: what cannot be used is noted and dropped.
+    No packet from the network makes it raise: what cannot be used is noted and dropped.
     """
 
     def __init__(
@@ -44,30 +44,31 @@ class Known:
         self._vanished = vanished
         self._note = note
         self._ours: list[Here] = []
+        # By the instance's name, the one not confirmed for longest first; then by who says it.
         self._records: dict[str, dict[_Role, Record]] = {}
         self._incomplete: dict[str, None] = {}
         self._some_incomplete = asyncio.Event()
-        self._unfit = 0
+        self._unfit = 0  # how many records the sieve took out
 
     def __len__(self) -> int:
         return len(self._records)
 
     def reset(self) -> None:
-        """Forget everything without a word."""
+        """Forget everything, and tell nothing of it."""
         self._records.clear()
         self._incomplete.clear()
 
     def move(self, ours: Iterable[Here]) -> None:
-        """Judge addresses by those that this host has now."""
+        """Take the addresses of this host, by which those of other hosts are judged."""
         self._ours = list(ours)
 
     def records(self, name: str) -> list[Record]:
-        """What is known of a name, or of all if it is empty."""
+        """Return the records of a name, or all records if it is empty."""
         told = (each for told in self._records.values() for each in told.values())
         return [each for each in told if name in ("", each.name)]
 
     def unfit(self, count: int) -> None:
-        """Count records that the sieve took out; noted whenever they have doubled."""
+        """Count records that the sieve took out; note it whenever their number has doubled."""
         before, self._unfit = self._unfit, self._unfit + count
         if self._unfit.bit_length() > before.bit_length():
             self._note("mdns.unfit", {"records": self._unfit})
@@ -79,7 +80,7 @@ class Known:
         name: str,
         state_change: ServiceStateChange,
     ) -> None:
-        """Take what a browser saw; it calls by these names."""
+        """Take what a browser saw. The browser passes these arguments by name."""
         if not is_instance(name):
             return  # the sieve takes it out, and counts it
         try:
@@ -95,9 +96,9 @@ class Known:
             self._note("mdns.failed", {"instance": name, "error": repr(error)})
 
     async def complete_forever(self, zeroconf: Zeroconf) -> None:
-        """Ask for what incomplete instances lack, a bounded number at a time.
+        """Ask for what incomplete instances lack, a bounded number of them at a time.
 
-        The rest of a burst usually brings it, so a moment passes first.
+        It waits a moment first, because the rest of a burst usually brings what is missing.
         """
         while True:
             await self._some_incomplete.wait()
@@ -128,7 +129,7 @@ class Known:
         self._some_incomplete.set()
 
     def _take(self, info: AsyncServiceInfo) -> None:
-        """Keep what a complete instance says, or drop it and say why."""
+        """Keep the record of a complete instance, or drop it and note why."""
         addresses = reachable(info.parsed_scoped_addresses(), self._reach, self._ours)
         if not addresses:
             everywhere = info.parsed_addresses()
@@ -143,13 +144,14 @@ class Known:
         self._keep(info.name, record)
 
     def _keep(self, name: str, record: Record) -> None:
-        """Pass the record on when it is news. The one not confirmed for longest makes room.
+        """Keep a record, and pass it on if it is new or has changed.
 
-        Several processes may announce one instance name, of which all but one are wrong, and
-        the last to speak is not the right one: so what each says stays until the name is gone.
+        The instance that was not confirmed for longest makes room. Several processes may
+        announce the same instance, and at most one of them is right, which need not be the
+        last. So what each of them says is kept until the instance is withdrawn.
 
-        That some addresses are missing is no news: over IPv4 those of a link have no scope, and
-        answers may come in parts.
+        A record does not count as changed if it only lacks some addresses: over IPv4 link-local
+        addresses come without a scope, and answers may come in parts.
         """
         told = self._records.pop(name, None)
         if told is None and len(self._records) >= self._limits.records_max:

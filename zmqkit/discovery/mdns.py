@@ -1,24 +1,28 @@
 """Who is there, by DNS-SD over multicast DNS: one engine for this machine, or one for the LAN.
 
-Theory of operation. An announcement goes out at once, without probing: an instance's name holds
-a random number, so it is unique. A browser collects what others announce. It stops asking soon
-after its start, so a query of our own goes out every few seconds and finds who was announced
-while a cable was cut; what is known rides along, and nobody repeats that. Announcements are
-repeated about once a minute, at random, so that they never come all at once.
+Theory of operation. An announcement goes out at once, without probing: the name of an instance
+holds a random number, so it is unique. A browser collects what others announce. The browser
+stops asking soon after its start. So a query of our own goes out every few seconds, which finds
+processes that were announced while a cable was cut. The query lists the instances that are
+known, so that nobody repeats them. Announcements are repeated about once a minute, at random
+times, so that they never come all at once.
 
 A newcomer asks from ports of its own (RFC 6762, section 6.7), and the answers come straight
-back. Those by multicast wait for a second when somebody just had the same, and those by unicast
-to port 5353 reach any one process of a machine.
+back. Other ways are worse. An answer by multicast waits for a second if the same answer has
+just been sent. An answer by unicast to port 5353 reaches only one process of a machine, which
+may be any of them.
 
-Nobody tells a program that interfaces came, went or were replaced, so this host's addresses are
-looked at every second. Whenever they are not what they were, a new engine takes over: that
-makes us a newcomer, with new addresses. A host without any has no engine until it gets one.
-Where interfaces change all the time this happens less and less often.
+The system does not tell a program that interfaces came, went or were replaced. So the addresses
+of this host are looked at every second. Whenever they have changed, a new engine takes over,
+which is a newcomer with the new addresses. If interfaces change all the time, the addresses are
+looked at less and less often. A host without any address has no engine until it gets one.
 
-The loopback engine uses the loopback interface alone, the LAN engine all others: a role open to
-the LAN is announced by both under one name, and two hosts that claim one name would flush each
-other from every cache. A record is a hint: neither does it prove that a peer lives, nor its end
-that the peer died.
+The loopback engine uses only the loopback interface, the LAN engine all others. Both announce a
+role that is open to the LAN, under one name. On shared interfaces they would be two hosts that
+claim one name, and would flush each other from every cache.
+
+A record is a hint: it does not prove that a peer is alive, and its end does not prove that the
+peer died.
 """
 
 from __future__ import annotations
@@ -40,18 +44,21 @@ LEVEL_PEERS = 50
 _DEFAULTS = DiscoveryLimits()
 
 _WORDS = {Reach.LOCAL: "loopback", Reach.PLAIN: "lan"}
-"""How people are told which engine heard something."""
+"""The name of each engine in sources and messages."""
 
 
 class Mdns:
     """Announces roles and hears those of others, within one reach, on the running event loop.
 
-    heard: gets each record that is new or has changed, our own among them, and its source:
-    `mdns:loopback` or `mdns:lan`. known: gets each that has not, now and then: whoever had no
-    room for it when it was heard may have some. vanished: gets one that was withdrawn or
-    expired, and the source. renewed: is called when addresses of this host changed. note: gets
-    what was dropped or failed, as `mdns.malformed` and the like with fields. All five are
-    called on the loop and must not wait.
+    It calls five callbacks on the loop, which must not wait. A source is `mdns:loopback` or
+    `mdns:lan`.
+
+    heard: gets each record that is new or has changed, our own among them, and its source.
+    known: gets each record that is known, and its source, every few seconds: the caller may
+    have had no room for it when it was heard.
+    vanished: gets each record that was withdrawn or has expired, and its source.
+    renewed: is called when addresses of this host changed.
+    note: gets what was dropped or failed: an event such as `mdns.malformed`, and its fields.
     """
 
     def __init__(
@@ -87,7 +94,7 @@ class Mdns:
         self._announced: dict[int, Record] = {}
 
     async def open(self) -> None:
-        """Start to listen and to ask. Where that is impossible it is noted, and tried again."""
+        """Start to listen and to ask. If that is impossible, note it, and keep trying."""
         if self._tasks:
             return
         self._known.reset()
@@ -98,17 +105,17 @@ class Mdns:
         await self._look()
 
     def remind(self, name: str) -> None:
-        """Pass on once more what is known of a name, or of all if it is empty."""
+        """Pass on the known records of a name once more, or all records if it is empty."""
         for record in self._known.records(name):
             self._known_still(record)
 
     async def announce(self, record: Record) -> None:
-        """Tell everybody of the record, or that it changed; the first packet leaves at once.
+        """Announce a record, or that it changed; the first packet leaves at once.
 
-        Within this machine that is at 127.0.0.1, beyond it at those of the record's addresses
-        that are not loopback or, without any, at all that this host has. Without a
-        network it waits for one. Does nothing while closed. Raises ValueError for a record that
-        cannot be announced.
+        Within this machine the record is announced at 127.0.0.1. On the LAN it is announced at
+        those of its addresses that are not loopback; if it has none, at all addresses of this
+        host. Without a network, the announcement waits for one. Does nothing while closed.
+        Raises ValueError for a record that cannot be announced.
         """
         async with self._changing:
             if not self._tasks:
@@ -124,14 +131,14 @@ class Mdns:
                 await self._engine.announce(record)
 
     async def withdraw(self, incarnation: int) -> None:
-        """Tell everybody that the record is gone; does nothing if it was not announced."""
+        """Announce that a record is gone; does nothing if it was not announced."""
         async with self._changing:
             record = self._announced.pop(incarnation, None)
             if record is not None and self._engine is not None:
                 await self._engine.withdraw(incarnation)
 
     async def close(self) -> None:
-        """Withdraw everything and let go of sockets and tasks, in about a quarter second."""
+        """Withdraw every record, close sockets and end tasks, in about a quarter second."""
         async with self._changing:
             tasks, engine = self._tasks, self._engine
             self._tasks, self._engine, self._ours, self._failure = [], None, None, ""
@@ -152,9 +159,9 @@ class Mdns:
             self._repeat(pause_s)
 
     async def _look(self) -> bool:
-        """Have an engine for the addresses that this host has now; whether there is a new one.
+        """Start a new engine if the addresses of this host changed; return whether it did.
 
-        While it has none, the engine before is kept for what it heard.
+        While this host has no address, the old engine is kept for what it heard.
         """
         async with self._changing:
             try:
@@ -174,8 +181,7 @@ class Mdns:
             return True
 
     async def _renew(self, ours: list[Here]) -> None:
-        """Let a new engine take over. Where that is impossible it raises, and
-        the one before stays."""
+        """Let a new engine take over. If it cannot start, raise, and keep the old engine."""
         before = self._engine
         engine = Engine(self._reach, self._server, ours, self._known, self._note)
         self._known.move(ours)
@@ -190,7 +196,11 @@ class Mdns:
             self._renewed()
 
     def query_s(self, peers: int) -> float:
-        """Seconds between queries, each of which carries every known peer: bytes stay level."""
+        """Return the seconds between own queries when this many peers are known.
+
+        A query lists every known peer. So with more peers queries are less frequent, and the
+        bytes for each second stay the same.
+        """
         return self._limits.query_s * excess(peers)
 
     async def _ask_forever(self) -> None:
@@ -201,7 +211,10 @@ class Mdns:
             self.remind("")
 
     def _repeat(self, passed_s: float) -> None:
-        """Repeat some announcements, each about once in `repeat_s`; among many, less often."""
+        """Repeat some announcements: each about once in `repeat_s`, among many more seldom.
+
+        passed_s: the time since the last call.
+        """
         chance = passed_s / (self._limits.repeat_s * excess(len(self._known)))
         for incarnation in self._announced:
             if self._engine is not None and random.random() < chance:
@@ -209,5 +222,5 @@ class Mdns:
 
 
 def excess(peers: int) -> float:
-    """How many times more peers there are than may all speak at the usual pace; at least 1."""
+    """Return the factor by which to slow down: `peers` divided by LEVEL_PEERS, at least 1."""
     return max(1.0, peers / LEVEL_PEERS)

@@ -1,9 +1,10 @@
-"""Takes out of zeroconf's cache what zeroconf could not write again.
+"""Takes out of zeroconf's cache the records that zeroconf could not write again.
 
-Each query lists the pointers that are known, and zeroconf repeats them as it read them: bytes
-that are no UTF-8 three times as long, a dot inside a label as its end. A label that is too long
-by then raises in every later query, zeroconf's own among them, for as long as its record lives;
-one that is empty garbles the query. So one forged packet would have a process find nobody new.
+Each query lists the pointers that are known. Zeroconf writes them as it read them: bytes that
+are not UTF-8 become three times as long, and a dot inside a label becomes the end of the label.
+A label that is then too long raises in every later query, also in zeroconf's own, for as long
+as its record lives. An empty label garbles the query. So one forged packet would be enough to
+keep a process from finding anybody new.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ _LABEL = re.compile(r"[^.]+-[0-9a-f]{8}")
 
 
 class Sieve(RecordUpdateListener):
-    """Listens to one zeroconf. dropped: gets how many records a packet had that are unfit."""
+    """Listens to one zeroconf, and removes unfit records from its cache."""
 
     def __init__(self, zeroconf: Zeroconf, dropped: Callable[[int], None]) -> None:
+        """dropped: gets the number of unfit records in a packet, if there are any."""
         self._zeroconf = zeroconf
         self._dropped = dropped
         self._unfit: set[Any] = set()
@@ -32,11 +34,11 @@ class Sieve(RecordUpdateListener):
     def async_update_records(
         self, zc: Zeroconf, now: float, records: list[RecordUpdate]
     ) -> None:
-        """Note what is unfit; it enters the cache after this."""
+        """Remember the unfit records. They enter the cache only after this call."""
         self._unfit |= {each.new for each in records if not _is_fit(each)}
 
     def async_update_records_complete(self) -> None:
-        """Take what is unfit out of the cache, before anybody asks again."""
+        """Remove the unfit records from the cache, before the next query is written."""
         if self._unfit:
             unfit, self._unfit = self._unfit, set()
             cache = self._zeroconf.cache
@@ -45,14 +47,14 @@ class Sieve(RecordUpdateListener):
 
 
 def is_instance(name: str) -> bool:
-    """Whether a name can be that of an instance: one label such as ours, before our type."""
+    """Whether a name can be an instance's: one label of our form, and then our service type."""
     label, dot, rest = name.partition(".")
     ours = dot + rest.lower() == f".{TYPE}" and _LABEL.fullmatch(label) is not None
     return ours and label.isprintable() and _fits(label)
 
 
 def _is_fit(update: RecordUpdate) -> bool:
-    """Whether the names that a pointer or a service record leads to can be written."""
+    """Whether the name that a pointer or a service record leads to can be written again."""
     alias, server = (getattr(update.new, each, None) for each in ("alias", "server"))
     if alias is not None:
         return update.new.name.lower() != TYPE or is_instance(alias)

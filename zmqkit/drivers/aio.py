@@ -20,10 +20,9 @@ from zmqkit.limits import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
 class AioDriver:
     """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 
-    awake: a wait may begin awake, which pays where somebody waits for an answer. holds: whether
-    what this turn gathered waits for further turns, until the core is due or somebody flushes.
-    sent: told when a flush is over.
-    flush_due: this turn is going to end with a flush.
+    awake: a wait may begin awake, which pays where somebody waits for an answer. holds: returns
+    whether what this turn gathered waits for further turns, until the core is due or somebody
+    flushes. sent: is called with the time after each flush.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class AioDriver:
         self._process = current_process()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self.flush_due = False
+        self.flush_due = False  # true: this turn is going to end with a flush
         self._room = 0
         self._busy = BusyPoll(wanted=awake)
         self._holds = holds
@@ -54,33 +53,34 @@ class AioDriver:
         loop.add_reader(driver.link.fileno(), self._read)
         if holds is not None:
             atexit.register(self._exit)
-        self.soon()  # of what came while the link was made its descriptor may not tell
+        self.soon()  # the descriptor may not tell of what came while the link was made
 
     def is_here(self) -> bool:
-        """Whether the caller runs on this driver's loop, in the process that it was made in.
+        """Return whether the caller runs on this driver's loop, in the driver's own process.
 
-        Asked at every call, so not by `asyncio.get_running_loop`: until Python 3.12 that makes
-        a system call.
+        Every call asks this, so it does not use `asyncio.get_running_loop`, which makes a
+        system call before Python 3.12.
         """
         here = get_ident() == self._thread and not self._process.forked
         return here and self.loop.is_running()
 
     def perform(self, effects: list[Effect]) -> None:
-        """Carry out what a command of the core asked for, and look around after it."""
+        """Perform the effects of a command, and flush at the end of this turn."""
         self.driver.perform(effects)
         self.soon()
 
     def soon(self) -> None:
-        """Send what gathers in this turn of the loop at its end."""
+        """Send what gathers in this turn of the loop when the turn ends."""
         if not self.flush_due and not self._closed:
             self.flush_due = True
             self._room = TURN_MESSAGES
             self.loop.call_soon(self._flush)
 
     def gathered(self) -> None:
-        """One more message waits in the core for the end of the turn.
+        """Count one more message that waits in the core for the end of the turn.
 
-        A long turn sends what it has now and then, so that the other side need not wait for it.
+        A long turn sends what it has now and then, so that the other side need not wait for the
+        end of the turn.
         """
         self._room -= 1
         if self._room <= 0:
@@ -91,7 +91,7 @@ class AioDriver:
                 self.soon()
 
     def close(self) -> None:
-        """Stop driving, and tell those whose wait is over by that; the link stays open."""
+        """Stop driving, and end the waits that are over now; the link stays open."""
         self._closed = True
         atexit.unregister(self._exit)
         self.loop.remove_reader(self.driver.link.fileno())
@@ -100,7 +100,7 @@ class AioDriver:
         self._tell()
 
     async def drive_until(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done`, which is asked after each turn, or the time `until`."""
+        """Wait until `done` returns true, or until the time `until`; asks after each turn."""
         if done():
             return
         reached = asyncio.Event()
@@ -114,10 +114,10 @@ class AioDriver:
             del self._after[reached]
 
     def _read(self) -> None:
-        """Drain within the budget; what this wakes has its turn before the flush.
+        """Drain within the budget; the tasks that this wakes have their turn before the flush.
 
-        A role with handlers has sent the answers of the plain ones, and the others come with
-        a turn of their own: it need not be kept from sleep by one more.
+        A role with handlers has sent the answers of its plain handlers by then. The others
+        answer in turns of their own, so the role may sleep without another turn.
         """
         now = time.monotonic()
         if self._closed or not self.driver.pump(now):
@@ -147,14 +147,14 @@ class AioDriver:
             self._rest(now)
 
     def _rest(self, now: float) -> None:
-        """There is nothing to do: sleep, or stay awake for a moment if that pays."""
+        """Sleep, as there is nothing to do, or stay awake for a moment if that pays."""
         self._busy.begin(now)
         if self._busy.pays:
             self.loop.call_soon(self._stay_awake)
         self._look_around()
 
     def _look_around(self) -> None:
-        """Know when to do what is due, and tell those whose wait is over."""
+        """Set the timer for what is due next, and end the waits that are over."""
         self._arm()
         self._tell()
 
@@ -164,15 +164,15 @@ class AioDriver:
                 reached.set()
 
     def _exit(self) -> None:
-        """The process ends, and so has the loop, unless another thread still runs it."""
+        """Flush as the process ends, unless another thread still runs the loop."""
         if not self.loop.is_running() and not self._process.forked:
             self.driver.flush(time.monotonic())
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.
 
-        It looks at everybody's descriptors in between, at a price: a turn of it costs as much
-        as several looks at the link alone.
+        Between the calls of this function the loop looks at all of its descriptors. A turn of
+        the loop costs as much as several looks at the link alone.
         """
         if self.flush_due or self._closed:
             return
@@ -188,7 +188,7 @@ class AioDriver:
             self.loop.call_soon(self._stay_awake)
 
     def _arm(self) -> None:
-        """Keep the one timer no later than the core's deadline; an early one does no harm."""
+        """Keep the one timer no later than the core's deadline; an early timer does no harm."""
         at = self.driver.core.deadline()
         if at < self._timer_at:
             if self._timer is not None:
@@ -202,6 +202,6 @@ class AioDriver:
         self._timer_at = math.inf
         if not self._closed:
             now = time.monotonic()
-            self.driver.pump(now)  # a packet may have come in time
+            self.driver.pump(now)  # a packet may have come in time for the deadline
             self.driver.tick(now)
             self.soon()

@@ -1,16 +1,17 @@
-"""The blocking driver: whichever thread waits in a verb drives; the others wait for it.
+"""The blocking driver: one of the threads that wait in a verb drives; the others wait for it.
 
-Theory of operation. All of a role's state is behind one lock that is held only while a thread
-drains, decides or sends, never while it waits. Of the threads that wait, one leads: it waits on
-the link's descriptor and settles the waits of all. When its own wait is over it passes the
-lead on to one of the others. When nobody leads for some 20 ms, the process's keeper thread
-drives until somebody does again. A thread that settles something for the resting leader, or
-brings its deadline forward, wakes it through a pipe.
+Theory of operation. One lock guards all of a role's state. A thread holds the lock only while
+it drains, decides or sends, never while it waits. One of the threads that wait leads: it waits
+on the link's descriptor and settles the waits of all. When its own wait is over, it passes the
+lead on to one of the others. When no thread leads for some 20 ms, the process's keeper thread
+drives until a thread leads again. A thread that settles something for the resting leader, or
+brings the leader's deadline forward, wakes the leader through a pipe.
 
-What the handler of a signal raises, Ctrl-C above all, may come between any two steps of the
-main thread. While that waits it holds no lock: it leaves, and all goes on. What comes under the
-lock, which is held for microseconds, cuts a decision short, and nobody can tell how far that
-went. So it breaks the role: `fail` has every thread learn that, and no core is ready for it.
+A signal's handler may raise between any two steps of the main thread; Ctrl-C does. A thread
+that waits holds no lock, so it just leaves, and all goes on. Under the lock, which is held for
+microseconds, such an interrupt cuts a decision short, and nobody can tell how far the decision
+went. No core can go on from there. So the interrupt breaks the role, and `fail` tells every
+thread.
 """
 
 from __future__ import annotations
@@ -41,30 +42,24 @@ _REST_MS_MAX = int(REST_S_MAX * 1000)
 
 
 class Waiter:
-    """One thread's wait for one outcome.
+    """One thread's wait for one outcome."""
 
-    gate: what it waits at while another thread leads. nominated: it was woken to take the lead.
-    timeout_ms: how long it may rest first if it leads. sequence: of the call that it waits for,
-    0 before that is sent. Each begins with what stands here, so that none costs a function.
-    """
-
+    # These defaults of the class spare each wait the call of an `__init__`.
     done = False
     value: object = None
     error: ZmqkitError | None = None
-    gate: _thread.LockType | None = None
-    nominated = False
-    timeout_ms = 0
-    sequence = 0
+    gate: _thread.LockType | None = None  # the thread waits at it while another thread leads
+    nominated = False  # the thread was woken to take the lead
+    timeout_ms = 0  # how long the thread may rest first, if it leads
+    sequence = 0  # of the call that the thread waits for; 0 before the call is sent
 
 
 class BlockingDriver:
     """Drives a core from the threads that use its role.
 
-    lock: the role's. awake: a wait may begin awake, which pays where somebody waits for an
-    answer. pace: the core's, if something may gather in it that nobody waits for. attentive:
-    the leader wants to look around after each command of another thread. watched: the keeper is
-    about to look whether a thread drives, within KEEPER_S. retired: nobody drives any more.
-    broken: that is so because of an interrupt.
+    lock: the lock of the role. awake: a wait may begin awake, which pays where somebody waits
+    for an answer. pace: the pace of the core, if messages may gather in it that nobody waits
+    for.
     """
 
     def __init__(
@@ -80,11 +75,11 @@ class BlockingDriver:
         self._pace = pace or Pace()
         self._flusher = Flusher(self.lock, self._flush_due)
         self._news = threading.Condition(self.lock)
-        self.retired = False
-        self.broken = False
+        self.retired = False  # true: no thread drives any more
+        self.broken = False  # true: retired because of an interrupt
         self.turns = 0
-        self.attentive = False
-        self.watched = False
+        self.attentive = False  # true: the leader looks around after each command of others
+        self.watched = False  # true: the keeper looks within KEEPER_S whether a thread drives
         self._released = 0
         self._busy = BusyPoll(wanted=awake)
         self.process = current_process()
@@ -102,7 +97,7 @@ class BlockingDriver:
 
     @property
     def led(self) -> bool:
-        """Whether a thread drives."""
+        """Whether a thread leads, and so drives."""
         return self._leader is not None
 
     def check_open(self) -> None:
@@ -115,22 +110,22 @@ class BlockingDriver:
             raise UsageError("the role is closed; make a new one")
 
     def locked(self, work: Callable[..., Given], *values: object) -> Given:
-        """Do this under the lock; what cuts it short breaks the role."""
+        """Do this work under the lock; an exception that cuts it short breaks the role."""
         with self.lock:
             return self.guarded(work, *values)
 
     def guarded(self, work: Callable[..., Given], *values: object) -> Given:
-        """The same for a caller that holds the lock."""
+        """Do what `locked` does, for a caller that holds the lock."""
         try:
             return work(*values)
         except ZmqkitError:
-            raise  # of a core that refused
+            raise  # the core refused the command
         except BaseException:
             self.fail()
             raise
 
     def fail(self) -> None:
-        """Have all threads leave, as this one was interrupted under the lock."""
+        """Break the role and have all threads leave: one was interrupted under the lock."""
         self.broken = self.retired = True
         for follower in list(self._followers):
             self._release(follower)
@@ -138,7 +133,7 @@ class BlockingDriver:
         self._news.notify_all()
 
     def command(self, effects: list[Effect], now: float) -> None:
-        """Perform a command's effects, send what it gathered; the caller holds the lock."""
+        """Perform a command's effects, and send what gathered. The caller holds the lock."""
         if effects:
             self.driver.perform(effects)
         self._released = 0
@@ -155,8 +150,8 @@ class BlockingDriver:
     def post(self, effects: list[Effect], now: float) -> None:
         """Perform a command that nobody waits for, or see that what gathers leaves in time.
 
-        To look around takes longer than to send does, so that is done now and then; what comes
-        meanwhile is seen at the next look, or by the keeper. The caller holds the lock.
+        A look at the link takes longer than sending, so this looks only now and then. The next
+        look, or the keeper, sees what comes meanwhile. The caller holds the lock.
         """
         if now < self._pace.due_at < inf:
             if not self._flusher.awake:
@@ -174,15 +169,16 @@ class BlockingDriver:
             self.wake()
 
     def is_last(self) -> bool:
-        """Whether no other thread that was just released is about to come with a command.
+        """Return whether all other threads that were just released are back.
 
-        If one is, let it come and have all of them leave together. The caller holds the lock.
+        If some are not, the caller lets them come, so that their commands leave together. The
+        caller holds the lock.
         """
         self._released -= 1
         return self._released <= 0
 
     def turn(self) -> float:
-        """Drain, decide and send; gives when it began. The caller holds the lock."""
+        """Drain, decide and send; return when this began. The caller holds the lock."""
         self.turns += 1
         now = time.monotonic()
         self.driver.pump(now)
@@ -193,8 +189,7 @@ class BlockingDriver:
         return now
 
     def join(self, waiter: Waiter) -> None:
-        """Lead, or follow whoever leads, until the outcome is there: `wait` does what this
-        decides. The caller holds the lock."""
+        """Have the waiter lead, or follow the leader, in `wait`. The caller holds the lock."""
         if waiter.done:
             return
         if self._leader is not None:
@@ -208,20 +203,20 @@ class BlockingDriver:
     def wait(self, waiter: Waiter) -> None:
         """Drive, or wait for the thread that drives, until the outcome is there.
 
-        Whoever is interrupted, here or in `join` or between them, is to `leave`.
+        A thread that is interrupted in `join`, here or in between has to call `leave`.
         """
         while not waiter.done:
             if self.retired and not waiter.done:
-                self.check_open()  # it is broken
+                self.check_open()  # raises, as the role is broken
             if waiter.gate is None:
                 self._lead(waiter.timeout_ms, lambda: waiter.done, inf)
             else:
                 self._follow(waiter, waiter.gate)
-        if self._leader is waiter:  # another thread settled it before it could drive
+        if self._leader is waiter:  # another thread settled the wait before it could drive
             self.locked(self.leave, waiter)
 
     def leave(self, waiter: object) -> None:
-        """Give a wait up, and the lead with it. The caller holds the lock."""
+        """Give up a wait, and the lead if it has that. The caller holds the lock."""
         if isinstance(waiter, Waiter):
             self._followers.pop(waiter, None)
         if self._leader is waiter:
@@ -230,7 +225,7 @@ class BlockingDriver:
             self._pass_on()
 
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
-        """Drive until `done`, or the time `until`; at once over when another thread drives."""
+        """Drive until `done` or the time `until`; return at once if another thread drives."""
         me = object()
         try:
             timeout_ms = self.locked(self._take_lead, me, done, until)
@@ -247,8 +242,10 @@ class BlockingDriver:
         return self._timeout_ms(until)
 
     def _lead(self, timeout_ms: int, done: Callable[[], bool], until: float) -> None:
-        """Rest without the lock, turn with it; the way of every call, so the lock is taken
-        once a round."""
+        """Rest without the lock and take a turn with it, again and again.
+
+        Every call takes this way, so it takes the lock only once a round.
+        """
         while True:
             for descriptor, _ in self._rest(timeout_ms):
                 if descriptor == self._wake_read:
@@ -265,7 +262,7 @@ class BlockingDriver:
                     raise
 
     def _rest(self, timeout_ms: int) -> list[tuple[int, int]]:
-        """Wait for something to look at, awake for a moment if that pays."""
+        """Wait for a descriptor to be readable; stay awake for a moment if that pays."""
         poll = self._poll.poll
         busy = self._busy
         now = time.monotonic()
@@ -283,7 +280,7 @@ class BlockingDriver:
         return ready
 
     def _drop_lead(self) -> None:
-        """Let another waiting thread drive; the caller holds the lock."""
+        """Let another waiting thread drive. The caller holds the lock."""
         self._leader = None
         self._resting = False
         if self._followers:
@@ -304,9 +301,10 @@ class BlockingDriver:
                     self._news.wait(min(left_s, REST_S_MAX))
 
     def retire(self, close: Callable[[], list[Effect]], until: float) -> None:
-        """Close the core, and have no thread drive any more; those that wait leave by `until`.
+        """Close the core, stop all driving, and wait until `until` for the leader to leave.
 
-        In one step under the lock: whoever comes later is told, whoever came before is settled.
+        This is one step under the lock. A thread that comes later learns that the role is
+        closed; the wait of a thread that came before is settled.
         """
         with self._news:
             self.driver.perform(close())
@@ -318,7 +316,7 @@ class BlockingDriver:
                 self._news.wait(min(until - time.monotonic(), REST_S_MAX))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """End these threads' waits; the caller holds the lock."""
+        """End the waits of these threads. The caller holds the lock."""
         self._released += len(outcomes)
         for waiter, value, error in outcomes:
             assert isinstance(waiter, Waiter)
@@ -333,14 +331,14 @@ class BlockingDriver:
     def wake(self) -> None:
         """Have the leading thread look around at once."""
         try:
-            self._waker.write(b"\0")  # does nothing if it was woken often enough
+            self._waker.write(b"\0")  # does nothing if the pipe is full
         except ValueError:
-            return  # closed: nobody drives any more
+            return  # the pipe is closed: no thread drives any more
 
     def step(self) -> float | None:
-        """Drive once on behalf of nobody; None when a thread leads or holds the lock.
+        """Drive once for the keeper; return None when a thread leads or holds the lock.
 
-        Gives when to do so next at the latest, minus infinity for at once.
+        Otherwise returns when to do so next at the latest; minus infinity means at once.
         """
         if not self.lock.acquire(blocking=False):
             return None
@@ -354,13 +352,13 @@ class BlockingDriver:
             self.lock.release()
 
     def close(self) -> None:
-        """Give the pipe back; the role is retired, its core and link are closed."""
+        """Close the pipe, after the role was retired and its core and link were closed."""
         self._flusher.close()
         os.close(self._wake_read)
         self._waker.close()
 
     def _flush_due(self, now: float) -> bool:
-        """Send what gathers if it is due; whether anything gathers. With the lock."""
+        """Send what gathers if it is due; return whether to look again. Needs the lock."""
         if self.retired or self._pace.due_at == inf:
             return False
         if now >= self._pace.due_at:
@@ -368,9 +366,9 @@ class BlockingDriver:
         return True
 
     def _follow(self, waiter: Waiter, gate: _thread.LockType) -> None:
-        """Wait until the outcome is there or the lead is free; take that, or pass it on."""
+        """Wait until the outcome is there or the lead is free; take the lead, or pass it on."""
         while not gate.acquire(timeout=REST_S_MAX):
-            pass  # a signal's handler runs in between
+            pass  # a signal's handler may run in between
         if not self.retired and (waiter.nominated or not waiter.done):
             self.locked(self._follow_on, waiter)
 
@@ -382,7 +380,7 @@ class BlockingDriver:
             self.join(waiter)
 
     def _pass_on(self) -> None:
-        """Have one of the followers take the lead; it passes it on when its wait is over."""
+        """Have one of the followers take the lead; it passes the lead on when it is done."""
         follower = next(iter(self._followers), None)
         if follower is not None:
             follower.nominated = True
@@ -394,7 +392,7 @@ class BlockingDriver:
         follower.gate.release()
 
     def _watch(self) -> select.poll:
-        """What the leader rests on: the link, and the pipe that wakes it."""
+        """Return a poll of what the leader rests on: the link, and the pipe that wakes it."""
         self._watched = self.driver.link.descriptors
         poll = select.poll()
         for descriptor in (*self._watched, self._wake_read):
@@ -402,7 +400,7 @@ class BlockingDriver:
         return poll
 
     def _timeout_ms(self, until: float) -> int:
-        """How long the leader may rest; milliseconds, rounded up."""
+        """Return how many milliseconds, rounded up, the leader may rest."""
         if self.driver.link.pending():
             self._rest_until = -inf
             return 0

@@ -1,17 +1,18 @@
-"""Whether the next wait begins awake: after a short one it does, for a moment.
+"""Decides whether the next wait begins awake: after a short wait it does, for a moment.
 
-To be woken costs a thread more than a whole small call: the kernel's way from one processor to
-the other, and caches that others have filled meanwhile. Whoever looks again and again is there
-at once. It pays where answers come that soon, so it is done for no longer than that, and only
-after a wait that was over as soon: a role that waits longer sleeps, and costs nothing. Between
-two looks everybody else who wants the processor has it; libzmq's thread, which brings the
-answer, is one of them.
+To be woken costs a thread more than a whole small call: the kernel has to reach another
+processor, and other threads have filled the caches meanwhile. A thread that stays awake and
+looks again and again sees the answer at once. That pays where answers come soon. So a wait
+stays awake for a moment only, and only after a wait that was over as soon. A role that waits
+longer sleeps, and costs nothing. Between two looks a waiting thread gives the processor to all
+others; libzmq's thread, which brings the answer, is one of them.
 
-Others may also want it for longer. The kernel prefers those who slept, so whoever gave way has
-the processor back a time slice later, long after the answer came. A wait that did not have it
-back within BUSY_POLL_S goes to sleep, and so do those of the next CROWDED_S. A process bound to
-one processor may share it with the other side, which cannot answer then: there two waits in a
-row tell of it that lost the processor for SHARED_S, more than libzmq's own thread takes.
+Other threads may want the processor for longer. The kernel prefers threads that slept, so a
+thread that gave way gets the processor back a time slice later, long after the answer came. A
+wait that did not get it back within BUSY_POLL_S goes to sleep. So do the waits of the next
+CROWDED_S. A process bound to one processor may share it with the other side, which cannot
+answer while the wait stays awake. Two waits in a row that lost the processor for SHARED_S, more
+than libzmq's own thread takes, are the sign of that.
 """
 
 from __future__ import annotations
@@ -31,12 +32,7 @@ _LOST_MAX = 2
 
 
 class BusyPoll:
-    """What one driver learnt from its last wait.
-
-    pays: whether that was over within BUSY_POLL_S; never where only one processor may be used,
-    which the other side may need, nor where it is not wanted. until: how long the wait at hand
-    may stay awake, on the monotonic clock.
-    """
+    """What one driver learnt from its last wait."""
 
     __slots__ = ("_awake_s", "_away_s_max", "_crowded_until", "_lost", "_may", "pays", "until")
 
@@ -48,10 +44,11 @@ class BusyPoll:
         alone: bool | None = None,
         awake_s: float = BUSY_POLL_S,
     ) -> None:
-        """`count`: how many processors may be used, if not as many as this process may.
+        """Begin with no wait that paid.
 
-        alone: whether its threads are bound to one, if not as they are. awake_s: for how long
-        a wait may stay awake.
+        count: how many processors there are to use; None asks the system. wanted: waits may
+        stay awake at all. alone: whether the threads are bound to one processor; None asks the
+        system. awake_s: how long a wait may stay awake.
         """
         self._may = wanted and (processors() if count is None else count) > 1
         alone = bound() == 1 if alone is None else alone
@@ -59,15 +56,18 @@ class BusyPoll:
         self._awake_s = awake_s
         self._crowded_until = -inf
         self._lost = 0
+        # Whether the last wait was over in time. Never true if it is not wanted, nor with a
+        # single processor, which the other side may need.
         self.pays = False
+        # Until when the wait at hand may stay awake, on the monotonic clock.
         self.until = 0.0
 
     def begin(self, now: float) -> None:
-        """A wait begins."""
+        """Begin a wait."""
         self.until = now + self._awake_s
 
     def gave_way(self, begun: float, now: float) -> None:
-        """Others had the processor from `begun` until now: if that was long, sleep."""
+        """Take note that others had the processor since `begun`; if that was long, sleep."""
         if now - begun > self._away_s_max:
             self.until = begun
             self._lost += 1
@@ -75,7 +75,7 @@ class BusyPoll:
                 self._crowded_until = now + CROWDED_S
 
     def end(self, now: float) -> None:
-        """It is over, for something came."""
+        """End the wait, as something came."""
         if self.pays and now < self.until:
             self._lost = 0
         self.pays = self._may and now < self.until and now >= self._crowded_until

@@ -1,9 +1,10 @@
-"""A thread that sends what gathers in a role while nobody comes to do so.
+"""A thread that sends what gathers in a role while no other thread comes to send it.
 
-It is started by the first message that gathers, and woken by one that gathers while it sleeps;
-from then on it looks every `hold_s` until nothing gathers any more. So a loop that publishes
-pays for neither a timer nor a wake-up a message, and what it leaves behind is sent as soon as
-the interpreter lets another thread run. At the end of the process what gathers is sent, too.
+The first message that gathers starts the thread. A message that gathers while the thread sleeps
+wakes it. From then on the thread looks every HOLD_S, until nothing gathers any more. So a loop
+that publishes pays neither for a timer nor for a wake-up with each message. What the loop
+leaves behind is sent as soon as the interpreter lets another thread run. At the end of the
+process, too, what gathers is sent.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from zmqkit.limits import CLOSE_S, HOLD_S
 
 
 class Flusher:
-    """One role's thread of that kind. awake: it looks, or is about to."""
+    """The flushing thread of one role."""
 
     def __init__(self, lock: threading.Lock, flush: Callable[[float], bool]) -> None:
-        """`flush`: sends what is due, with the lock; returns whether anything gathers."""
-        self.awake = False
+        """`flush`: called with the lock; sends what is due, returns whether to look again."""
+        self.awake = False  # true: the thread looks, or is about to
         self._lock = lock
         self._flush = flush
         self._wakes: SimpleQueue[bool] = SimpleQueue()
@@ -32,7 +33,7 @@ class Flusher:
         self._process = current_process()
 
     def wake(self) -> None:
-        """Have it look, as something gathers; the caller holds the lock."""
+        """Have the thread look, as something gathers. The caller holds the lock."""
         if not self._started:
             atexit.register(self._exit)
             with suppress(RuntimeError):  # no thread can start while the process ends
@@ -52,10 +53,10 @@ class Flusher:
                 pass
 
     def _looks(self) -> bool:
-        """Look once, in a moment; whether to look again."""
+        """Look once, after HOLD_S; return whether to look again."""
         time.sleep(HOLD_S)
         if not self._lock.acquire(blocking=False):
-            return True  # whoever has it is sending, or publishes on
+            return True  # the thread that has the lock sends, or publishes more
         try:
             self.awake = self._flush(time.monotonic())
             return self.awake
@@ -63,7 +64,7 @@ class Flusher:
             self._lock.release()
 
     def _exit(self) -> None:
-        """The process ends; a thread that has the lock by now may never give it back."""
+        """Flush as the process ends; a thread that holds the lock now may never release it."""
         if not self._process.forked and self._lock.acquire(timeout=CLOSE_S):
             try:
                 self._flush(time.monotonic() + HOLD_S)  # when all that gathers is due

@@ -1,7 +1,7 @@
 """Tells a forked child from its parent without a system call.
 
-ZeroMQ sockets, threads and event loops do not survive fork(), so a role made before it refuses
-to work in the child.
+ZeroMQ sockets, threads and event loops do not survive fork(). So a role that was made before
+fork() refuses to work in the child.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from zmqkit.errors import UsageError
 
 
 class Process:
-    """A process, as long as it is not a forked child of the one that asks.
-
-    forked: true in a child, for what was made before it.
-    """
+    """The process in which something was made."""
 
     __slots__ = ("forked",)
 
     def __init__(self) -> None:
-        self.forked = False
+        self.forked = False  # true in a forked child of that process
 
     def check(self) -> None:
         """Raise UsageError in a forked child."""
@@ -34,7 +31,7 @@ _current = Process()
 
 
 def current_process() -> Process:
-    """This process, to be kept by what is made in it."""
+    """Return this process; what is made in it keeps the result, to notice a fork."""
     return _current
 
 

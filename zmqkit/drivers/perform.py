@@ -1,4 +1,4 @@
-"""What all drivers share: effects out to a link, packets in from it."""
+"""What all drivers share: performing the effects of a core and feeding it packets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ReceiveAll = Callable[[Sequence[tuple[PeerId, Frames]], float], list[Effect]]
 _PUMPS_MAX = 100
 
 _LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
-"""Events that tell of a message which nobody else learns of: Python shows warnings unasked."""
+"""Events of lost messages that no caller learns of: logged as warnings, which Python shows."""
 
 
 def _nobody(effect: object) -> None:
@@ -49,31 +49,32 @@ def _log(note: Note) -> None:
 
 @dataclass(slots=True)
 class Hooks:
-    """What a role does for its driver with the effects that leave core and link.
+    """The functions of a role that perform the effects which are not for the link."""
 
-    settle: end these waits. handle: run these requests' handlers, or have them run; each ends
-    in the core's `handled`. advance: the same for generators, see `Advance`. abort: tell the
-    running ones that nobody waits. finished: give the core what handlers finished by now, and
-    get what follows. watch: have membership watch the process at a URL. tell: pass membership's
-    news on. note: log an event.
-    """
-
+    # Ends these waits.
     settle: Callable[[Sequence[Outcome]], None] = _nobody
+    # Runs the handlers of these requests, or has them run; each ends in the core's `handled`.
     handle: Callable[[list[Request]], None] = _nobody
+    # Runs these generators on, see `Advance`.
     advance: Callable[[list[StreamRequest]], None] = _nobody
+    # Tells the running handlers of these requests that nobody waits for them.
     abort: Callable[[list[Request]], None] = _nobody
+    # Has membership watch the process at a URL.
     watch: Callable[[str], None] = _nobody
+    # Passes membership's news on.
     tell: Callable[[Tell], None] = _nobody
+    # Logs an event.
     note: Callable[[Note], None] = _log
+    # Gives the core what handlers have finished by now, and returns the core's effects.
     finished: Callable[[], list[Effect]] | None = None
 
 
 class Driver:
-    """One core on one link. One thread at a time; whoever drives holds the role's lock.
+    """Drives one core on one link, one thread at a time; that thread holds the role's lock.
 
-    hooks: the role's part. changed: told of connections made and broken, where the core wants
-    to know. receive_all: the core's way to take all that came at once, if it has one. clock:
-    what tells the time.
+    hooks: the functions of the role. changed: is told of connections made and broken, if the
+    core wants to know. receive_all: the core's function that takes all packets at once, if it
+    has one. clock: returns the time.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Driver:
         self._lacking: dict[PeerId, Connect] = {}
 
     def _connect(self, effect: Connect) -> None:
-        """Open a connection, or warn that there are no descriptors: it is tried again with what
-        the core sends there."""
+        """Open a connection, or warn that there are no descriptors left.
+
+        The driver tries again when the core next sends to that peer.
+        """
         try:
             self.link.connect(effect.peer, effect.endpoint)
         except ConfigError as error:
@@ -108,7 +111,7 @@ class Driver:
             self._lacking.pop(effect.peer, None)
 
     def perform(self, effects: list[Effect]) -> None:
-        """Carry out effects in order, and what follows from those that fail."""
+        """Perform effects in order, and then the effects that follow from failed sends."""
         for effect in effects:
             if type(effect) is Send:
                 if not self.link.send(effect.peer, effect.frames):
@@ -144,7 +147,7 @@ class Driver:
                 _nobody(effect)
 
     def pump(self, now: float) -> bool:
-        """Feed the core what has arrived; whether anything came."""
+        """Feed the core what has arrived; return whether anything came."""
         messages = self.link.receive(DRAIN_PACKETS, DRAIN_BYTES)
         if self._receive_all is not None:
             self.perform(self._receive_all(messages, now))
@@ -163,25 +166,25 @@ class Driver:
         return came
 
     def catch_up(self, now: float) -> None:
-        """Feed the core all that has arrived, within reason: news of a peer comes behind it."""
+        """Feed the core all that has arrived, within reason, before it hears news of a peer."""
         for _ in range(_PUMPS_MAX):
             if not self.pump(now):
                 return
 
     def finish(self, now: float) -> None:
-        """Give the core what handlers finished by now, and send it."""
+        """Give the core what handlers have finished by now, and send the answers."""
         assert self._finished is not None
         while effects := self._finished():
             self.perform(effects)
         self.flush(now)
 
     def tick(self, now: float) -> None:
-        """Have the core do what is due."""
+        """Have the core do what is due, if anything is."""
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
             self.flush(now)
 
     def flush(self, now: float) -> None:
-        """Send what the core gathered."""
+        """Send what the core has gathered."""
         while effects := self.core.flush(now):
             self.perform(effects)

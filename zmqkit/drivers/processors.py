@@ -1,4 +1,4 @@
-"""How many processors this process may use: in a container mostly fewer than there are."""
+"""Tells how many processors this process may use: in a container often not all there are."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ _ROOT = "/sys/fs/cgroup"
 
 
 def processors() -> int:
-    """How many threads of this process and its peers may run at the same time; at least 1.
+    """Return how many threads of this process and its peers can run at once; at least 1.
 
-    Its cgroups may limit the processor time: a process that has used up its quota stands still
-    until the next period begins. To which processors it is bound says nothing of those whom it
-    talks to, so all of the machine count; see `bound`.
+    The cgroups of a process may limit its processor time. A process that has used up its quota
+    stands still until the next period begins. To which processors this process is bound says
+    nothing about its peers, so all processors of the machine count; see `bound`.
     """
     return max(1, int(min(os.cpu_count() or 1, quota(_text))))
 
 
 def bound() -> int:
-    """How many processors this process is bound to, mostly all that there are."""
+    """Return how many processors this process is bound to; mostly all that there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def quota(read: Read) -> float:
-    """How many processors the cgroups of this process pay for; infinity if they set no limit.
+    """Return how many processors the cgroups of this process allow; infinity for no limit.
 
-    The limit of each cgroup above holds too. A container often sees its own alone, at the root.
+    The limit of each cgroup above applies too. A container often sees only its own cgroup, at
+    the root.
     """
     limits = [inf]
     with suppress(OSError):
@@ -48,13 +49,13 @@ def quota(read: Read) -> float:
 
 
 def _upwards(path: str) -> Iterator[str]:
-    """A cgroup and all above it; the root is empty."""
+    """Yield the path of a cgroup and of all cgroups above it; the root is empty."""
     for each in (PurePosixPath(path), *PurePosixPath(path).parents):
         yield str(each).rstrip("/")
 
 
 def _limit(read: Read, path: str) -> float:
-    """What a `cpu.max` says: microseconds, or `max`, in each period."""
+    """Return the processors that a `cpu.max` allows: microseconds, or `max`, in each period."""
     with suppress(OSError, ValueError):
         time_us, period_us = read(path).split()
         if time_us != "max":
@@ -63,7 +64,7 @@ def _limit(read: Read, path: str) -> float:
 
 
 def _limit_v1(read: Read, path: str) -> float:
-    """The same in the two files of version 1, where -1 stands for no limit."""
+    """Return the processors that the two files of version 1 allow; there -1 means no limit."""
     with suppress(OSError, ValueError):
         time_us = int(read(f"{path}/cpu.cfs_quota_us"))
         if time_us > 0:

@@ -1,4 +1,4 @@
-"""How frames get from one peer to another: the seam between patterns and transports."""
+"""Links carry frames from one peer to another: the seam between patterns and transports."""
 
 from __future__ import annotations
 
@@ -8,50 +8,69 @@ from zmqkit.model import Frames, PeerId, Reach
 
 
 class Link(Protocol):
-    """Frames between peers. One thread at a time; nothing here ever waits.
+    """A link carries frames between peers.
 
-    A bound address gives its peers ids of its own that begin with the number of the bind; a
-    connection is known by the id that its owner chose. Of a link for topics, what binds sends
-    to EVERY_PEER and receives from it: messages reach those who subscribed to their beginning,
-    with a frame of 01 and that beginning, which 00 and the same takes back; both arrive as
-    messages, and so does the end of a connection, as the end of what it subscribed to.
+    One thread uses it at a time, and no method ever waits.
 
-    descriptors: of which one becomes readable when `receive` or `changes` may have something;
-    another tuple when they change.
+    A link that binds an address gives the peers that connect to it ids of its own. Such an id
+    begins with the number of the bind. A connection that the link opens has the id that the
+    caller of `connect` chose.
+
+    On a link for topics, the side that binds sends to EVERY_PEER and receives from EVERY_PEER.
+    A message reaches the peers that subscribed to its beginning. A peer subscribes with a frame
+    of 01 and that beginning; a frame of 00 and the same beginning takes it back. The side that
+    binds receives both frames as messages. When a connection ends, it also receives the end of
+    that connection's subscriptions as messages.
     """
 
+    # At least one of these is readable when `receive` or `changes` may return something. When
+    # they change, this becomes another tuple.
     descriptors: tuple[int, ...]
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Listen, on a port of the range where the endpoint leaves it open; gives the address.
+        """Listen at the endpoint and return the address.
 
-        Raises AddressTaken, or ConfigError when the address cannot be had at all.
+        ports: the first and the last port to try, where the endpoint leaves its port open.
+        Raises AddressTaken if the address is in use, and ConfigError if it cannot be had at
+        all.
         """
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
-        """Open a connection known as `peer`, in place of one of that name."""
+        """Open a connection known as `peer`. Close the connection that had this name before."""
 
     def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
-        """Close the connection; what it still holds after `linger_s` is dropped."""
+        """Close the connection. What it still holds after `linger_s` is dropped."""
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Hand over one message; false when there is no route or no room."""
+        """Hand over one message. Return false if there is no route to the peer or no room."""
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
-        """What has arrived, within the budget."""
+        """Return the messages that have arrived, within the budget."""
 
     def reach(self, peer: PeerId) -> Reach:
-        """How far a peer's connection reaches, as the address tells that it was opened to, or
-        the bound one that it came to."""
+        """Return how far the connection of a peer reaches.
+
+        The answer follows from the address that the connection was opened to, or from the bound
+        address that the peer connected to.
+        """
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Connections that were made (true) or broke (false) since the last look."""
+        """Return the connections that were made (true) or broke (false) since the last call."""
 
     def pending(self) -> bool:
-        """Whether more has arrived of which the descriptor may not tell: ask before waiting."""
+        """Return whether more has arrived that the descriptors may not show.
+
+        Ask before you wait.
+        """
 
     def fileno(self) -> int:
-        """A descriptor that stands for all of these and stays the same until `close`."""
+        """Return a descriptor that stands for all descriptors.
+
+        It stays the same until `close`.
+        """
 
     def close(self, linger_s: float) -> None:
-        """Close everything; what was handed over may still leave for `linger_s` seconds."""
+        """Close everything.
+
+        Messages handed over before may still leave for `linger_s` seconds.
+        """

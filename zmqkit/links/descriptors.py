@@ -1,4 +1,4 @@
-"""Whether this process may open more, found out before libzmq does: that ends the process."""
+"""Find out whether this process may open more descriptors. Without one, libzmq aborts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from zmqkit.errors import ConfigError
 
 
 def check_spare(count: int, what: str) -> None:
-    """Raise ConfigError unless so many descriptors can be opened, for a thing of that name.
+    """Raise ConfigError unless this process can open `count` more descriptors.
 
-    Some are opened and closed again. libzmq aborts where it misses one within.
+    what: the thing that needs them, as the error names it.
+    The function opens so many descriptors and closes them again. libzmq aborts the process if
+    it lacks a descriptor internally.
     """
     held: list[int] = []
     try:

@@ -1,4 +1,4 @@
-"""Frames within one process: bounded queues between objects, no sockets, no copies."""
+"""A link within one process: bounded queues between objects, without sockets or copies."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ _numbers = itertools.count(1)
 class MemoryLink:
     """A `Link` to `memory://NAME` addresses of this process.
 
-    `join`, `part`, `put` and `subscribe` are for the link at the other end, under the one lock.
+    The link at the other end calls `join`, `part`, `put` and `subscribe`. It holds the one lock
+    of all memory links while it does so.
     """
 
     def __init__(
         self, identity: int, *, topics: bool = False, packets_max: int = 2 * CREDIT
     ) -> None:
-        """`identity` is what `owner` tells of the addresses bound here; not 0.
+        """Make a link that has no addresses and no connections yet.
 
-        topics: who binds publishes to all who connect, by topic. packets_max: how many of what
-        this end sends may wait at the other.
+        identity: what `owner` returns for the addresses that this link binds; not 0.
+        topics: the link that binds publishes to all links that connect, by topic.
+        packets_max: how many packets that this link sent may wait at the other end.
         """
         self.identity = identity
         self._topics = topics
@@ -49,7 +51,7 @@ class MemoryLink:
         self._closed = False
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Own the address `memory://NAME`; AddressTaken when another link does."""
+        """Own the address `memory://NAME`. Raise AddressTaken if another link owns it."""
         with _lock:
             if endpoint in _bound:
                 raise AddressTaken(f"{endpoint} is bound already in this process")
@@ -59,7 +61,7 @@ class MemoryLink:
         return endpoint
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
-        """Join two queues; where nobody is bound, sends say so."""
+        """Join two queues. If no link has bound the address, `send` will return false."""
         self.disconnect(peer)
         with _lock:
             other = _bound.get(endpoint)
@@ -71,7 +73,7 @@ class MemoryLink:
             self._changed(peer, up=True)
 
     def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
-        """Take the two queues apart; what was sent is in the other one already."""
+        """Take the two queues apart. Messages sent before are in the other queue already."""
         with _lock:
             other = self._ends.pop(peer, None)
             self._prefixes.pop(peer, None)
@@ -81,9 +83,10 @@ class MemoryLink:
                 other[0].part(other[1])
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Put the frames in the other end's queue; false when it is gone or full.
+        """Put the frames in the other end's queue. Return false if that end is gone or full.
 
-        Who publishes puts them in the queues that subscribed to their beginning and have room.
+        A link that publishes puts the frames in each queue that subscribed to their beginning
+        and has room.
         """
         with _lock:
             if self._topics and peer == EVERY_PEER and peer not in self._ends:
@@ -101,17 +104,17 @@ class MemoryLink:
             return end[0].put(end[1], frames, self._packets_max)
 
     def join(self, peer: PeerId, other: MemoryLink, theirs: PeerId) -> None:
-        """Know an end that has connected here."""
+        """Remember a link that has connected here."""
         self._ends[peer] = (other, theirs)
 
     def part(self, peer: PeerId) -> None:
-        """Know an end that has disconnected no longer."""
+        """Forget a link that has disconnected."""
         self._ends.pop(peer, None)
         self._unsubscribe(peer)
         self._changed(peer, up=False)
 
     def put(self, peer: PeerId, frames: Frames, packets_max: float) -> bool:
-        """Take the frames in; false when so many packets wait already."""
+        """Take the frames in. Return false if `packets_max` packets are waiting already."""
         if len(self._inbox) >= packets_max:
             return False
         self._inbox.append((peer, frames))
@@ -119,30 +122,34 @@ class MemoryLink:
         return True
 
     def subscribe(self, peer: PeerId, frames: Frames, packets_max: int) -> bool:
-        """Take what a subscriber sent: like ZeroMQ, tell of it as everybody's, and once."""
+        """Take the frames that a subscriber sent. Return false if there is no room for them.
+
+        As in ZeroMQ, the frames arrive as messages of EVERY_PEER. A subscription that another
+        connection shares is not told again.
+        """
         first, prefix = bytes(frames[0][:1]), bytes(frames[0][1:])
         if first not in (b"\x00", b"\x01"):
             return self.put(EVERY_PEER, frames, packets_max)
         prefixes = self._prefixes.setdefault(peer, set())
         if (prefix in prefixes) == (first == b"\x01"):
-            return True  # as it is already
+            return True  # nothing changes
         if not self._shared(peer, prefix) and not self.put(EVERY_PEER, frames, packets_max):
             return False
         (prefixes.add if first == b"\x01" else prefixes.remove)(prefix)
         return True
 
     def _unsubscribe(self, peer: PeerId) -> None:
-        """Tell that all subscriptions of a connection end; of that there is always room."""
+        """Tell that all subscriptions of a connection end. There is always room for that."""
         for prefix in self._prefixes.pop(peer, ()):
             if not self._shared(peer, prefix):
                 self.put(EVERY_PEER, (b"\x00" + prefix,), inf)
 
     def _shared(self, peer: PeerId, prefix: bytes) -> bool:
-        """Whether another connection has the same subscription."""
+        """Return whether another connection has the same subscription."""
         return any(prefix in each for p, each in self._prefixes.items() if p != peer)
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
-        """What has arrived, within the budget."""
+        """Return the messages that have arrived, within the budget."""
         with _lock:
             messages: list[tuple[PeerId, Frames]] = []
             while self._inbox and len(messages) < packets_max and bytes_max > 0:
@@ -154,22 +161,25 @@ class MemoryLink:
         return messages
 
     def reach(self, peer: PeerId) -> Reach:
-        """All is within this process."""
+        """Return LOCAL: every peer is within this process."""
         return Reach.LOCAL
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Ends that were joined or taken apart, the last `packets_max` of them."""
+        """Return which peers were joined (true) or taken apart (false) since the last call.
+
+        Of more than `packets_max` changes the last ones.
+        """
         with _lock:
             changes = list(self._changes)
             self._changes.clear()
         return changes
 
     def pending(self) -> bool:
-        """Whether more is queued than the last budget allowed."""
+        """Return whether messages are left in the queue."""
         return bool(self._inbox)
 
     def fileno(self) -> int:
-        """The reading end of a pipe that holds a byte while something is queued."""
+        """Return the reading end of a pipe that holds a byte while something is queued."""
         return self._waker
 
     def close(self, linger_s: float) -> None:
@@ -205,13 +215,16 @@ class MemoryLink:
 
 
 def owner(endpoint: str) -> int:
-    """The identity of the link of this process that owns the address now; 0 for none."""
+    """Return the identity of the link that owns the address now, or 0 if no link does."""
     link = _bound.get(endpoint)
     return link.identity if link is not None else 0
 
 
 def watch(endpoint: str, callback: Callable[[], None]) -> None:
-    """Have the callback called, on any thread, whenever the address is bound or given back."""
+    """Call `callback` whenever a link binds the address or gives it back.
+
+    The call may come on any thread.
+    """
     with _lock:
         _watchers.setdefault(endpoint, []).append(callback)
 

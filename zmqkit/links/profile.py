@@ -1,4 +1,4 @@
-"""What the sockets of a link are for, and so of which kinds they are and with which options."""
+"""Profiles: the purposes of a link's sockets, which decide their kinds and options."""
 
 from __future__ import annotations
 
@@ -9,62 +9,63 @@ import zmq
 from zmqkit.limits import CREDIT, CREDIT_PACKETS, PACKET_BYTES_MAX
 
 _SEND_BUFFER_BYTES = 208 << 10
-"""What TCP keeps of a stream of packets. Left to itself Linux lets it grow to megabytes, which
-no cache holds; Linux doubles what is asked for, and by default allows no more. To limit what is
-received in the same way halves the rate of bodies of 1 MiB."""
+"""How much of a stream of packets TCP may keep for sending. Without a limit, Linux lets this
+buffer grow to megabytes, which no cache holds. Linux doubles the number asked for, and by
+default it allows no larger number. A limit for the receiving side would halve the rate of
+bodies of 1 MiB."""
 
 
 class Profile(Enum):
-    """What the sockets of a link are for; their kinds and options follow from it.
+    """The purpose of a link's sockets. Their kinds and options follow from it."""
 
-    DATA: many messages behind finite marks. CONTROL: few, and the connection's life matters.
-    TOPICS: who binds publishes to all who connect, by topic. TOPICS_WITH_CREDIT: the same, and
-    what credit lets through is never dropped.
-    """
-
-    DATA = "data"
-    CONTROL = "control"
-    TOPICS = "topics"
-    TOPICS_WITH_CREDIT = "topics with credit"
+    DATA = "data"  # many messages; the high-water marks are finite
+    CONTROL = "control"  # few messages; whether the connection lives matters
+    TOPICS = "topics"  # the side that binds publishes to all that connect, by topic
+    TOPICS_WITH_CREDIT = "topics with credit"  # as TOPICS; what credit allows is never dropped
 
 
 _COMMON = {
     zmq.LINGER: 0,  # close() says how long; libzmq's own default is for ever
-    zmq.MAXMSGSIZE: PACKET_BYTES_MAX,  # refused by size, before memory is taken
+    zmq.MAXMSGSIZE: PACKET_BYTES_MAX,  # libzmq refuses a larger one before it takes memory
     zmq.IPV6: 1,
-    zmq.CONNECT_TIMEOUT: 1000,  # else a heal waits for TCP's SYN back-off, 11 s after a minute
-    zmq.HANDSHAKE_IVL: 3000,  # no half-open handshake for 30 s
+    # Without it, a connection after a cut waits for TCP's SYN back-off: 11 s after a minute.
+    zmq.CONNECT_TIMEOUT: 1000,
+    zmq.HANDSHAKE_IVL: 3000,  # else a half-open handshake lasts for 30 s
     zmq.RECONNECT_IVL: 100,
     zmq.RECONNECT_IVL_MAX: 1000,
 }
 
 _OPTIONS = {
     Profile.DATA: {
-        # Finite marks, above the window of CREDIT messages, so that TCP slows a flood and a
-        # ROUTER never drops. No heartbeats here: with a full receive queue they abort libzmq.
+        # The marks are finite and above the window of CREDIT messages. So TCP slows a flood,
+        # and a ROUTER never drops. This profile has no heartbeats: with a full receive queue
+        # they abort libzmq.
         zmq.SNDHWM: 2 * CREDIT,
         zmq.RCVHWM: 2 * CREDIT,
     },
     Profile.CONTROL: {
-        # Heartbeats find a silent cut in 2 to 4 s, which TCP alone does not in a minute. They
-        # are safe only because this queue has no mark; it stays short for it carries little.
+        # Heartbeats find a silent cut in 2 to 4 s. TCP alone does not find it in a minute.
+        # Heartbeats are safe here only because the receive queue has no mark. It stays short,
+        # since a control link carries little.
         zmq.HEARTBEAT_IVL: 1000,
         zmq.HEARTBEAT_TIMEOUT: 3000,
         zmq.HEARTBEAT_TTL: 3000,
         zmq.RCVHWM: 0,
         zmq.SNDHWM: 2 * CREDIT,
-        zmq.IMMEDIATE: 1,  # nothing is parked for an address where nobody answers
+        zmq.IMMEDIATE: 1,  # libzmq parks nothing for an address where nobody answers
     },
-    # Whoever does not read loses what is beyond the mark, and counts it. No heartbeats here
-    # either. Without XPUB_NODROP, by which one full subscriber would stop the others.
+    # A subscriber that does not read loses the messages beyond the mark, and counts them. This
+    # profile has no heartbeats either. It leaves XPUB_NODROP off, since with that option one
+    # full subscriber would stop the others.
     Profile.TOPICS: {
         zmq.SNDHWM: 2 * CREDIT,
         zmq.RCVHWM: 2 * CREDIT,
         zmq.SNDBUF: _SEND_BUFFER_BYTES,
     },
-    # A window, what gathered when it was full, and what is no message fit below the mark. Twice
-    # that, since libzmq learns what was taken from a queue only after half of its mark. A mark
-    # is never changed later: a queue that was full then stays so, and libzmq can crash.
+    # Below the mark there is room for a window, for what gathered while the window was full,
+    # and for packets that are no messages. The mark is twice that, since libzmq learns only
+    # after half of the mark what was taken from a queue. A mark is never changed later: a queue
+    # that was full would stay full, and libzmq can crash.
     Profile.TOPICS_WITH_CREDIT: {
         zmq.SNDHWM: 2 * CREDIT_PACKETS,
         zmq.RCVHWM: 2 * CREDIT,
@@ -74,12 +75,12 @@ _OPTIONS = {
 
 
 def options_of(profile: Profile) -> dict[zmq.SocketOption, int]:
-    """The options of every socket of such a link."""
+    """Return the options of every socket of a link with this profile."""
     return {**_COMMON, **_OPTIONS[profile]}
 
 
 def packets_max(profile: Profile) -> int:
-    """How many packets of one that binds may wait for a peer; of bytes there is no limit."""
+    """Return how many packets of a link that binds may wait for a peer. Bytes have no limit."""
     return _OPTIONS[profile][zmq.SNDHWM]
 
 
@@ -89,4 +90,4 @@ KINDS = {
     Profile.TOPICS: (zmq.XPUB, zmq.XSUB),
     Profile.TOPICS_WITH_CREDIT: (zmq.XPUB, zmq.XSUB),
 }
-"""Who binds, who connects."""
+"""The kind of the socket that binds, and of the sockets that connect."""

@@ -1,4 +1,4 @@
-"""Frames over ZeroMQ and TCP: ROUTER where it binds, one DEALER for each connection."""
+"""A link over ZeroMQ and TCP: a ROUTER or XPUB for each bind, a DEALER or XSUB to each peer."""
 
 from __future__ import annotations
 
@@ -28,38 +28,40 @@ _POLLIN = int(zmq.POLLIN)
 _RCVMORE = int(zmq.RCVMORE)
 _COPY_BYTES_MAX = 1 << 17
 _SEND_COPY_BYTES_MAX = 1 << 17
-"""To copy so much takes less time than to be told, in a thread, that libzmq is done with it."""
+"""Up to this size a copy takes less time than a notice, in a thread, that libzmq is done."""
 _FRAMES_MAX = 16
 _LEARNED_BYTES = 31 << 20
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
-# zmq_socket_monitor(3): the event's number and a value, in the machine's own order. pyzmq's
-# reader of it brings asyncio along, a third of what `import zmqkit` takes.
+# zmq_socket_monitor(3): the event's number and a value, in the machine's byte order. pyzmq's
+# own reader imports asyncio, which takes a third of the time of `import zmqkit`.
 _EVENT = Struct("=hi")
 
 Socket = zmq.Socket[Any]
 
-is_unchanging(zmq.Frame)  # what arrived, if it is passed on
+is_unchanging(zmq.Frame)  # a frame that arrived may be passed on without a copy
 
-# Without the wrapper in Python, which is there for options that only draft sockets have.
+# This skips pyzmq's wrapper in Python, which serves options that only draft sockets have.
 _send: Callable[..., Any] = zmq.backend.Socket.send
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory of large frames for those that follow, up to 64 MiB.
+    """Have glibc keep the memory of large frames for later frames, up to 64 MiB.
 
-    Given back to the kernel, it comes anew page by page, which takes half as long as receiving
-    what is put there. glibc learns how much to keep from the largest block that was mapped and
-    freed; nobody writes to this one, so it takes no memory. Elsewhere it does nothing.
+    Memory that glibc returns to the kernel comes back page by page. That takes half as long as
+    receiving the data that goes there. glibc learns how much to keep from the largest block
+    that was mapped and freed. Nobody writes to the block made here, so it takes no memory. With
+    other C libraries the function has no effect.
     """
     bytes(_LEARNED_BYTES)
 
 
 def _uncopied(data: bytes | memoryview) -> Any:
-    """What to send so that nothing is copied: the received frame itself if it is viewed whole.
+    """Return what to send so that pyzmq copies nothing.
 
-    Of other memory pyzmq has to be told, by a thread of its own, when libzmq is done with it.
+    That is the received frame itself if `data` views all of it. For other memory, a thread of
+    pyzmq's own has to learn when libzmq is done with it.
     """
     viewed: Any = data.obj if type(data) is memoryview else None
     return viewed if type(viewed) is zmq.Frame and len(viewed) == len(data) else data
@@ -67,11 +69,9 @@ def _uncopied(data: bytes | memoryview) -> Any:
 
 @dataclass(slots=True, eq=False)
 class _Port:
-    """One socket: a bound ROUTER (peer ids begin with `prefix`) or a peer's DEALER.
+    """One socket: bound, or connected to a peer.
 
-    reach: of what it is bound or connected to. full: it is known to have more, so that it pays
-    to read on until the error at the end. large: its last raw body was, and so is the next one
-    probably.
+    The ids of a bound ROUTER's peers begin with `prefix`. Other sockets have an empty prefix.
     """
 
     socket: Socket
@@ -80,9 +80,9 @@ class _Port:
     fd: int
     prefix: bytes
     peer: PeerId
-    reach: Reach
-    full: bool = False
-    large: bool = False
+    reach: Reach  # of the address that it is bound or connected to
+    full: bool = False  # it is known to have more, so reading goes on until there is no more
+    large: bool = False  # its last raw body was large, so the next probably is too
     monitor: Socket | None = None
     monitor_fd: int = -1
 
@@ -90,8 +90,8 @@ class _Port:
 class ZeromqLink:
     """A `Link` over ZeroMQ's tcp transport.
 
-    The descriptor of a ZeroMQ socket tells of changes only, and a send can swallow one, so a
-    socket that was sent to, or not drained to its end, is looked at again before any wait.
+    The descriptor of a ZeroMQ socket shows only changes, and a send can swallow a change. So
+    the link looks again, before any wait, at each socket that it sent to or did not drain.
     """
 
     def __init__(
@@ -114,14 +114,20 @@ class ZeromqLink:
         self._changes: list[tuple[PeerId, bool]] = []
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Listen on a TCP endpoint; port 0 takes one of the range, any free one for (0, 0)."""
+        """Listen on a TCP endpoint and return the address.
+
+        ports: if the endpoint's port is 0, the first and the last port to try; (0, 0) takes any
+        free port.
+        """
         socket = self._socket(self._kinds[0])
         if self._kinds[0] == zmq.ROUTER:
-            # An unknown peer is an error, not silence. Peers get ids from libzmq: nobody can
-            # claim another's, so a reconnection is never refused for it.
+            # A send to an unknown peer fails, instead of being dropped silently. libzmq chooses
+            # the ids of peers, so no peer can claim the id of another, and libzmq never refuses
+            # a reconnection for that.
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         base, _, port = endpoint.rpartition(":")
-        # Only where it is meant: an IPv4 address would be reported as one mapped into IPv6.
+        # IPv6 is on only where it is meant. Else libzmq reports an IPv4 address as one mapped
+        # into IPv6.
         socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
         choices: list[int | str] = [port]
         if port in ("0", "*"):
@@ -141,7 +147,7 @@ class ZeromqLink:
         raise _refused(tried, error) from error
 
     def bind_also(self, endpoint: str) -> None:
-        """Have the socket of the last `bind` listen at one more address, port given."""
+        """Have the socket of the last `bind` listen at one more address, with a given port."""
         last = self._bound[-1] if self._bound else self._peers[EVERY_PEER]
         try:
             last.socket.bind(endpoint)
@@ -149,7 +155,7 @@ class ZeromqLink:
             raise _refused(f"{endpoint}, for peers on this machine", error) from error
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
-        """Open a DEALER to the endpoint; it reconnects by itself until `disconnect`."""
+        """Open a socket to the endpoint. It reconnects by itself until `disconnect`."""
         self.disconnect(peer)
         check_spare(CONNECTION_DESCRIPTORS, f"a connection to {endpoint}")
         socket = self._socket(self._kinds[1])
@@ -175,7 +181,10 @@ class ZeromqLink:
             self._recount()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Hand the frames to libzmq; false for no such peer, no connection or a full queue."""
+        """Hand the frames to libzmq.
+
+        Return false for an unknown peer, no connection or a full queue.
+        """
         port = self._peers.get(peer)
         try:
             if port is None:
@@ -197,10 +206,10 @@ class ZeromqLink:
         return True
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
-        """Whole messages from all sockets, until none is left or the budget is used up.
+        """Return whole messages from all sockets, until none is left or the budget is used up.
 
-        From one that has just become readable it takes the first alone, which is mostly all
-        there is: whoever waits for it need not wait for a look at whether there are more.
+        From a socket that has just become readable, it takes only the first message. Mostly
+        there is no other, and the waiting caller need not wait for the check.
         """
         messages: list[tuple[PeerId, Frames]] = []
         if self._only is not None:
@@ -217,16 +226,20 @@ class ZeromqLink:
         return messages
 
     def reach(self, peer: PeerId) -> Reach:
-        """That of the address it was connected to, or of the bound one that it came to."""
+        """Return how far a peer's connection reaches.
+
+        The answer follows from the address that it was opened to, or from the bound address
+        that the peer connected to.
+        """
         return (self._peers.get(peer) or self._bound[peer[0]]).reach
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Handshakes made and connections broken, on a control link."""
+        """Return handshakes made (true) and connections broken (false), on a control link."""
         changes, self._changes = self._changes, []
         return changes
 
     def pending(self) -> bool:
-        """Whether a socket that was sent to, or not drained to its end, has something."""
+        """Return whether a socket that was sent to, or not drained, has something to read."""
         hot = self._hot
         while hot:
             port = next(iter(hot))
@@ -237,13 +250,13 @@ class ZeromqLink:
         return False
 
     def fileno(self) -> int:
-        """The descriptor of a selector over all sockets."""
+        """Return the descriptor of a selector over all sockets."""
         descriptor = self._selector.fileno()
         assert isinstance(descriptor, int)
         return descriptor
 
     def close(self, linger_s: float) -> None:
-        """Close all sockets; libzmq keeps sending in the background, for `linger_s` or less."""
+        """Close all sockets. libzmq keeps sending in the background, for at most `linger_s`."""
         for port in [*self._bound, *self._peers.values()]:
             self._close_port(port, linger_s)
         self._bound.clear()
@@ -254,8 +267,8 @@ class ZeromqLink:
         try:
             socket = self._context.socket(kind)
         except BaseException as error:
-            # An interrupt leaves a socket that only the traceback knows; the context's end
-            # would wait for it.
+            # After an interrupt, only the traceback refers to the socket. The context would
+            # wait for that socket when it ends.
             clear_frames(error.__traceback__)
             raise
         for option, value in options_of(self._profile).items():
@@ -263,7 +276,7 @@ class ZeromqLink:
         return socket
 
     def _add_bound(self, socket: Socket, reach: Reach) -> None:
-        """Keep a bound socket: one that publishes has all its peers in one."""
+        """Keep a bound socket. A socket that publishes has all its peers as EVERY_PEER."""
         if self._kinds[0] == zmq.ROUTER:
             self._bound.append(self._watch(socket, bytes((len(self._bound),)), b"", reach))
         else:
@@ -281,7 +294,8 @@ class ZeromqLink:
         ports = [*self._bound, *self._peers.values()]
         alone = len(ports) == 1 and self._profile is not Profile.CONTROL
         self._only = ports[0] if alone else None
-        # A descriptor of its own wakes whoever waits sooner than one for many.
+        # The socket's own descriptor wakes a waiting thread sooner than the selector's.
+
         self.descriptors = (ports[0].fd if alone else self.fileno(),)
 
     def _find_hot(self) -> None:
@@ -299,7 +313,10 @@ class ZeromqLink:
         packets_max: int,
         bytes_max: int,
     ) -> int:
-        """Receive until the socket is empty or the budget is used up; gives what is left."""
+        """Receive until the socket is empty or the budget is used up.
+
+        Return how many bytes of the budget are left.
+        """
         receive, get, prefix, peer = port.receive, port.get, port.prefix, port.peer
         self._hot[port] = None
         try:
@@ -310,9 +327,9 @@ class ZeromqLink:
                 bytes_max -= len(frame)
                 frames: Frames = (frame,)
                 while get(_RCVMORE):
-                    # A second frame is a raw body. Who sends more is not of ours; read it
-                    # whole, so that none of them is taken for another peer's packet, but keep
-                    # no more than it takes to see that.
+                    # A second frame is a raw body. A peer that sends more frames does not speak
+                    # this protocol. Read all of them, so that none is taken for another peer's
+                    # packet, but keep only as many as it takes to see that.
                     body = self._receive_body(port)
                     bytes_max -= len(body)
                     if len(frames) < _FRAMES_MAX:
@@ -326,7 +343,7 @@ class ZeromqLink:
         return bytes_max
 
     def _receive_body(self, port: _Port) -> memoryview:
-        """The next frame of a message, uncopied if it is probably large: the last one was."""
+        """Return the next frame of a message. Do not copy it if the last body was large."""
         keep_freed_memory()
         if not port.large:
             body = memoryview(port.receive(_NOBLOCK))
@@ -354,7 +371,10 @@ class ZeromqLink:
 
 
 def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
-    """What to raise where nobody can listen; pyzmq's own text has the address again."""
+    """Return the error for an address where this process cannot listen.
+
+    pyzmq's own text would repeat the address.
+    """
     kind = AddressTaken if error.errno == zmq.EADDRINUSE else ConfigError
     reason = zmq.strerror(error.errno or 0).lower()
     return kind(f"cannot listen on {place}: {reason}; choose another port")

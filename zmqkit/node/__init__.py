@@ -1,1 +1,1 @@
-"""What a process has once: its control connection, discovery's engines, the keeper."""
+"""What each process has once: its control connection, discovery's engines, the keeper."""

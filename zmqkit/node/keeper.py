@@ -1,8 +1,9 @@
-"""The keeper: drives the blocking roles that no thread drives, from the process's own loop.
+"""The keeper: drives the blocking roles that no thread drives, from the node's event loop.
 
-It looks every KEEPER_S, less often while nothing happens. A role without a leading thread whose
-turns did not advance since the last look is adopted: its descriptor and deadline are watched
-until a thread leads again. A role in a tight loop always advances and never meets the keeper.
+The keeper looks at the roles every KEEPER_S, and less often while nothing happens. It adopts a
+role that has no leading thread and took no turn since the last look. The keeper watches the
+descriptor and the deadline of an adopted role until a thread leads it again. A role that is
+used in a tight loop always takes turns, so the keeper never adopts it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from zmqkit.limits import KEEPER_S, KEEPER_S_MAX
 @dataclass(slots=True, eq=False)
 class _Kept:
     driver: BlockingDriver
-    turns: int = -1
+    turns: int = -1  # of the driver, at the last look
     adopted: bool = False
     timer: asyncio.TimerHandle | None = None
 
 
 class Keeper:
-    """Steps in for the threads of blocking roles; lives on one event loop."""
+    """Drives blocking roles while no thread does. Its methods run on one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -39,7 +40,7 @@ class Keeper:
         self._look_again(KEEPER_S)
 
     def release(self, driver: BlockingDriver) -> None:
-        """Leave a role alone, before it is closed."""
+        """Look after a role no longer, because it is about to be closed."""
         kept = self._kept.pop(driver, None)
         if kept is not None:
             self._give_back(kept)
@@ -59,9 +60,11 @@ class Keeper:
             turns, led = kept.driver.turns, kept.driver.led
             if turns != kept.turns:
                 active = True
-                self._give_back(kept)  # a thread drove it, and may have left something
+                self._give_back(kept)  # a thread drove it since the last look
                 if not led:
-                    kept.driver.step()  # one that only publishes seldom looks around
+                    # The thread may have left something: if it only publishes, it seldom looks
+                    # at what arrived.
+                    kept.driver.step()
                     turns = kept.driver.turns
             elif not led and not kept.adopted:
                 self._adopt(kept)
@@ -85,7 +88,7 @@ class Keeper:
             self._loop.remove_reader(kept.driver.driver.link.fileno())
 
     def _step(self, kept: _Kept) -> None:
-        """Drive once; give the role back if a thread is there."""
+        """Drive a role once, or give it back if a thread drives it."""
         if kept.timer is not None:
             kept.timer.cancel()
             kept.timer = None

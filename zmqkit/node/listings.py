@@ -1,4 +1,4 @@
-"""Who is there, for people: what membership knows, one row for each role."""
+"""What membership knows, for people to read: one row for each role."""
 
 from __future__ import annotations
 
@@ -20,46 +20,45 @@ _STATES = {
 
 @dataclass(slots=True, frozen=True)
 class Listing:
-    """One role as it is seen from here.
-
-    label: `NAME-8hex`, as on the network. age_s: since when it is known. state: `up` when its
-    process answers, `evasive` when that is connected and silent, `connecting`, `lost`, `gone`,
-    or `heard` when nobody asked it. why: what keeps it from being chosen, empty when it is up.
-    process: 16 hexadecimal digits. sources: who told of it: `mdns:…`, `static` for an address
-    given by hand, `peer` for a static peer that told of its process, `hello` for that itself.
-    asked_at: where its process may be asked, `host:port`; in_use: where it answers.
-    """
+    """One role as this process sees it."""
 
     name: str
     role: str
-    label: str
-    address: str
-    age_s: float
+    label: str  # `NAME-8hex`, as on the network
+    address: str  # the endpoint where the role listens; empty when no address is known
+    age_s: float  # for how long the role is known
+    # `up` when its process answers, `evasive` when that is connected and silent, `connecting`,
+    # `lost`, `gone`, or `heard` when this process did not ask it.
     state: str
-    why: str = ""
-    process: str = ""
+    why: str = ""  # what keeps the role from being chosen; empty when it is up
+    process: str = ""  # 16 hexadecimal digits
+    # Who told of the role: `mdns:…`; `static` for an address given by hand; `peer` for a static
+    # peer that told of the role's process; `hello` for that process itself.
     sources: tuple[str, ...] = ()
-    asked_at: tuple[str, ...] = ()
-    in_use: str = ""
+    asked_at: tuple[str, ...] = ()  # where its process may be asked, each as `host:port`
+    in_use: str = ""  # where its process answers, as `host:port`; empty when it does not
 
 
 @dataclass(slots=True, frozen=True)
 class StaticPeer:
-    """One address given for everybody. state: `up`, or why nobody there is of use."""
+    """One address that was given by hand for all roles."""
 
-    address: str
-    process: str
-    state: str
+    address: str  # `host:port`
+    process: str  # 16 hexadecimal digits; empty when no process answered
+    state: str  # `up`, or why there is no process of use
 
 
 def listings(core: MembershipCore, now: float) -> list[Listing]:
-    """A row for each role that is known, by name and label."""
+    """Return a row for each role that is known, in the order of name, role and label."""
     rows = [_listing(entry, core, now) for entry in core.roles.values()]
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
 def static_peers(core: MembershipCore, unasked: Iterable[str] = ()) -> list[StaticPeer]:
-    """A row for each address given for everybody, those behind that are not to be asked."""
+    """Return a row for each static peer.
+
+    unasked: addresses that are not asked because of their reach; their rows come last.
+    """
     asked = [
         _static_peer(seed.url.endpoint.removeprefix("tcp://"), seed.process, core)
         for seed in core.seeds
@@ -98,7 +97,7 @@ def _listing(entry: KnownRole, core: MembershipCore, now: float) -> Listing:
 
 
 def _address(port: int, neighbour: Neighbour | None, addresses: list[Address]) -> str:
-    """Where the role listens, at the host that answers or is tried, else the first there is."""
+    """Return where a role listens, at the host that answers or is tried, else the nearest."""
     if neighbour is not None and not neighbour.given_up:
         return neighbour.endpoint(port)
     return Address(addresses[0].host, port).endpoint if addresses else ""
@@ -117,7 +116,7 @@ def _state(neighbour: Neighbour | None) -> str:
 def _why(
     neighbour: Neighbour | None, addresses: list[Address], now: float, uses: list[Reach]
 ) -> str:
-    """What keeps a role from being chosen, in words."""
+    """Return in words what keeps a role from being chosen; empty if nothing does."""
     state = _state(neighbour)
     where = ", ".join(map(str, addresses)) or "no address"
     if neighbour is None:

@@ -1,7 +1,8 @@
-"""What a process has once: control connection, membership, discovery, keeper, one thread.
+"""What each process has once: control connection, membership, discovery, keeper, one thread.
 
-Made by the first role that needs it and gone with the last. Its thread runs an event loop of
-its own, never the user's. Roles post commands to it; it tells them what became of instances.
+The first role that needs the node makes it; the last role that leaves it closes it. The node's
+thread runs an event loop of its own, never the user's. Roles post commands to the node, and the
+node tells them what became of the instances that they want.
 """
 
 from __future__ import annotations
@@ -60,12 +61,15 @@ _DESCRIPTORS = 1024
 
 
 class Node:
-    """This process among the others. Every public method may be called from any thread."""
+    """This process among other processes. Every public method may be called from any thread."""
 
     def __init__(
         self, environment: Environment, limits: MembershipLimits | None = None
     ) -> None:
-        """`limits`: of membership, if not those that the descriptors of this process allow."""
+        """limits: of membership; by default those that this process's descriptors allow.
+
+        Raises ConfigError when too few descriptors or no port is free.
+        """
         check_spare(NODE_DESCRIPTORS, "the first role of a process")
         if limits is None:
             limits = MembershipLimits(connections_max=connections_max(_descriptors()))
@@ -108,14 +112,17 @@ class Node:
         self._thread.start()
 
     def open_control(self, reach: Reach) -> int:
-        """Have a control connection for all within that reach; returns its port.
+        """Open the control connection for peers within that reach, and return its port.
 
         Raises ConfigError when no port is free.
         """
         return self.ask(lambda: self._open_control(reach))
 
     def admit(self) -> None:
-        """Have room for one more role that others find; UsageError when there are too many."""
+        """Reserve room for one more role that others can find.
+
+        Raises UsageError when this process has too many of them.
+        """
         with self._lock:
             if self._roles >= self.core.limits.own_max:
                 raise UsageError(
@@ -125,20 +132,20 @@ class Node:
             self._roles += 1
 
     def dismiss(self) -> None:
-        """Have room for another in place of one that was admitted."""
+        """Give back the room of a role that was admitted."""
         with self._lock:
             self._roles -= 1
 
     def announce(self, record: Record, reach: Reach) -> None:
-        """Let others within that reach find a role."""
+        """Let other processes within that reach find a role."""
         self._post(self._announce, record, reach)
 
     def withdraw(self, incarnation: int) -> None:
-        """Announce a role no longer; whoever asks this process still hears of it."""
+        """Announce a role no longer. Processes that ask this one are still told of it."""
         self._post(lambda: self._spawn(self._withdraw(incarnation)))
 
     def retract(self, incarnation: int) -> None:
-        """Tell nobody of a role any more: those that used it learn that it is gone."""
+        """Tell no process of a role any more. Processes that used it learn that it is gone."""
         self._post(
             lambda: self._driver.perform(self.core.retract(incarnation, time.monotonic()))
         )
@@ -146,39 +153,39 @@ class Node:
     def want(
         self, key: str, on_news: OnNews, *, role: str, reach: Reach, url: Url | None = None
     ) -> None:
-        """Call it, on the node's thread, with the news of a key's instances.
+        """Find the instances of a key, and call `on_news` with all news of them.
 
-        role: theirs. reach: how far away they may be. url: where to ask when the key is not a
-        name.
+        on_news: called on the node's thread. role: the kind of role of the instances. reach:
+        how far away they may be. url: where to ask, if the key is not a name.
         """
         self._post(self._want, key, on_news, role, reach, url)
 
     def unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
-        """Call it no longer."""
+        """Undo one `want`: `on_news` is called no longer."""
         self._post(self._unwant, key, on_news, reach)
 
     def listings(self) -> list[Listing]:
-        """A row for each role that somebody here wants or discovery told of."""
+        """Return a row for each role that a role here wants or discovery told of."""
         return self.ask(lambda: listings(self.core, time.monotonic()))
 
     def static_peers(self) -> list[StaticPeer]:
-        """A row for each address that was given for everybody."""
+        """Return a row for each static peer."""
         return self.ask(lambda: static_peers(self.core, self._peers.unasked(self._reach)))
 
     def explain(self, key: str, reach: Reach) -> str:
-        """Why nobody is found under a key: where was searched, and what was seen instead."""
+        """Return why nothing is found under a key: where was searched, and what was seen."""
         return self.ask(lambda: self.core.search.explain(key, reach))
 
     def keep(self, driver: BlockingDriver) -> None:
-        """Drive a blocking role whenever no thread does."""
+        """Drive a blocking role whenever no thread does, from now on."""
         self._post(self._keeper.keep, driver)
 
     def let_go(self, driver: BlockingDriver) -> None:
-        """Stop driving a blocking role; it is left alone when this returns."""
+        """Stop driving a blocking role. Once this returns, the node does not touch it."""
         self.ask(lambda: self._keeper.release(driver))
 
     def ask(self, question: Callable[[], Value]) -> Value:
-        """The answer to a question that is put on the node's thread."""
+        """Call `question` on the node's thread. Returns its result, or raises its exception."""
         answer: Future[Value] = Future()
 
         def put() -> None:
@@ -191,7 +198,7 @@ class Node:
         return answer.result()
 
     def close(self) -> None:
-        """Say goodbye and give everything back, in about half a second."""
+        """Withdraw all roles and release all resources, in about half a second."""
         done = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
         try:
             done.result(_CLOSE_S)
@@ -199,7 +206,7 @@ class Node:
             log.warning("discovery did not close within %s s", _CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_S)
-        self._link.close(LINGER_S)  # its last words may be on their way
+        self._link.close(LINGER_S)  # the last packets may still be on their way
         self._loop.close()
         self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
 
@@ -263,7 +270,7 @@ class Node:
         self._spawn(self._listen(reach))
 
     def _seed_peers(self, reach: Reach) -> None:
-        """Ask at the static peers within that reach, or that of an earlier role."""
+        """Ask the static peers within that reach, or within the reach of an earlier role."""
         self._reach = max(self._reach, reach)
         wanted = {url.endpoint: url for url in self._peers.urls if url.reach <= self._reach}
         self._peers.warn_of_unasked(self._reach)
@@ -288,7 +295,7 @@ class Node:
             self._look_at_addresses()
 
     def _look_at_addresses(self) -> None:
-        """Have static peers tell others where this process is, if it is open to them."""
+        """Let static peers tell other machines where this process is, if it is open to them."""
         if Reach.PLAIN not in self.core.offers.control_ports or not self._peers.are_any:
             return
         # ifaddr takes a moment to import, and only this needs it here.
@@ -315,7 +322,7 @@ class Node:
         self._driver.perform(self.core.unwant(key, reach))
 
     async def _discover(self, reach: Reach) -> list[Reach]:
-        """Whose engines are for a role, opened if need be: each that is within its reach."""
+        """Open an engine for each reach within that one, and return these reaches."""
         # zeroconf takes 100 ms to import, and many programs never need it.
         from zmqkit.discovery.mdns import Mdns
 
@@ -381,7 +388,7 @@ _users = 0
 
 
 def acquire() -> Node:
-    """The node of this process; made anew for the first user and in a forked child."""
+    """Return the node of this process. It is made for the first user, and in a forked child."""
     global _node, _users
     with _lock:
         if _node is None or _node.owner.forked:
@@ -391,7 +398,7 @@ def acquire() -> Node:
 
 
 def release(node: Node) -> None:
-    """Give the node back; the last user closes it."""
+    """Give the node back. The last user closes it."""
     global _node, _users
     with _lock:
         if node is not _node or node.owner.forked:
@@ -400,11 +407,11 @@ def release(node: Node) -> None:
         if _users:
             return
         _node = None
-    node.close()  # what it waits for is not waited for by those who begin anew
+    node.close()  # without the lock, so that a new node can be made meanwhile
 
 
 def _descriptors() -> int:
-    """How many descriptors this process may have; the system's usual number if it says none."""
+    """Return how many descriptors this process may open; _DESCRIPTORS if that is unknown."""
     try:
         import resource  # which Windows does not have
     except ImportError:

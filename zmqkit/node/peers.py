@@ -1,4 +1,4 @@
-"""Static peers of a process: those of its environment, and those of a file that may change."""
+"""Static peers of a process: those in its environment, and those in a file that may change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zmqkit.model import Address, Reach, Url, parse_url
 log = logging.getLogger("zmqkit")
 
 Stamp = tuple[int, int, int]
-"""Of one state of a file: when it changed, its size, its number."""
+"""One state of a file: when it changed in nanoseconds, its size in bytes, its inode number."""
 
 
 class Peers:
-    """The static peers as they are now; raises ConfigError when the file is wrong at first."""
+    """The static peers as they are now. Raises ConfigError when the file is wrong at first."""
 
     def __init__(self, environment: Environment) -> None:
         self._given = environment.peers
@@ -32,21 +32,21 @@ class Peers:
 
     @property
     def urls(self) -> list[Url]:
-        """Where to ask."""
+        """The URL of each static peer."""
         peers = dict.fromkeys((*self._given, *self._of_file))
         return [parse_url(f"tcp://{peer}") for peer in peers]
 
     @property
     def are_any(self) -> bool:
-        """Whether there are some, or may be when the file changes."""
+        """Whether there are static peers, or may be when the file changes."""
         return bool(self._given or self._path)
 
     def unasked(self, reach: Reach) -> list[str]:
-        """Those that are further away, as `host:port`."""
+        """Return the static peers beyond that reach, each as `host:port`."""
         return [str(Address(url.host, url.port)) for url in self.urls if url.reach > reach]
 
     def warn_of_unasked(self, reach: Reach) -> None:
-        """Say once of each which is not asked, and what to do about it."""
+        """Log once, for each static peer beyond that reach, that it is not asked and why."""
         for address in self.unasked(reach):
             if address not in self._warned:
                 self._warned.add(address)
@@ -58,9 +58,9 @@ class Peers:
                 )
 
     def refresh(self) -> bool:
-        """Read the file again if it changed; whether the peers did.
+        """Read the file again if it changed; return whether the peers in it changed.
 
-        What cannot be used is logged once, and what was good last stays.
+        A file that cannot be used is logged once, and the peers last read from it stay.
         """
         if not self._path:
             return False

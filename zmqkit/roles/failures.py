@@ -1,6 +1,7 @@
-"""What a handler raised: an answer for its caller, and an error in the service's log.
+"""Turns what a handler raised into an answer for its caller and an entry in the log.
 
-Arguments that the handler does not take are its caller's fault: they are answered, not logged.
+Arguments that the handler does not take are the caller's fault. The service answers them and
+does not log them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ _SIGNATURE_CHARS_MAX = 200
 _OPTIONS = tuple(field.name for field in fields(CallOptions) if field.init)
 
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What moves the cursor, or turns the direction of what follows; the line end is not in it."""
+"""Characters that move the cursor or turn the direction of text; without the line end."""
 
 
 def failed(function: Callable[..., object], request: Request, error: BaseException) -> Answer:
-    """What a handler raised as an answer, once the log has it."""
+    """Log what a handler raised, and return it as an answer.
+
+    Arguments that the handler does not take are answered as BadArguments and not logged.
+    """
     if isinstance(error, TypeError) and not _has_entered(error):
         reason = _misfit(function, request)
         if reason:
@@ -41,12 +45,12 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
 
 
 def error_answer(error: BaseException) -> Answer:
-    """What ended a handler from outside as an answer: its type, its text, its traceback."""
+    """Return what ended a handler from outside as an answer: type, text and traceback."""
     return _answer(error, _traceback_of(error))
 
 
 def _has_entered(error: TypeError) -> bool:
-    """Whether the traceback leads beyond this package, which calls the handlers."""
+    """Return whether the handler had begun: the traceback leads out of this package."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -54,9 +58,10 @@ def _has_entered(error: TypeError) -> bool:
 
 
 def _misfit(function: Callable[..., object], request: Request) -> str:
-    """Why the function does not take the request's arguments; empty if it does, or who knows.
+    """Return why the function does not take the request's arguments.
 
-    A function in C may have begun before it raised, and not all of them have a signature.
+    Returns an empty text if the function takes them, or if that cannot be known. A function in
+    C may have begun before it raised, and not every such function has a signature.
     """
     try:
         signature = inspect.signature(function)
@@ -78,7 +83,7 @@ def _names_of(signature: inspect.Signature) -> str:
 
 
 def _hint(signature: inspect.Signature, request: Request) -> str:
-    """Where an option belongs that was given as an argument."""
+    """Return a hint if the caller passed an option of the client as an argument."""
     given = [
         f"{name}={value!r}" if type(value) in (bool, int, float) else f"{name}=..."
         for name, value in request.kwargs.items()
@@ -103,9 +108,10 @@ def _answer(error: BaseException, text: str) -> Answer:
 
 
 def _log(method: str, error: BaseException, text: str) -> None:
-    """Log the traceback so that nothing in it, the caller's text above all, begins a line.
+    """Log the traceback, indented and escaped so that none of its text can begin a log line.
 
-    The record has the exception too, for handlers of the log that look for it.
+    The text may come from the caller. The record holds the exception too, for log handlers that
+    look for it.
     """
     if not log.isEnabledFor(logging.ERROR):
         return
@@ -129,5 +135,5 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text without what UTF-8 cannot carry."""
+    """Return the text with what UTF-8 cannot carry escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -32,9 +32,10 @@ AnyFunction = TypeVar("AnyFunction", bound=Function)
 def call_body(
     method: str, args: tuple[object, ...], kwargs: dict[str, object], options: CallOptions
 ) -> tuple[bytes, Buffer | None]:
-    """A call encoded: its msgpack row, and its raw body when its only argument is one.
+    """Encode a call; return its msgpack row and its raw body.
 
-    Raises UsageError for what cannot travel, by type or by size.
+    There is a raw body only if the call's only argument is one. Raises UsageError for arguments
+    that cannot travel because of their type or size.
     """
     if type(method) is not str:
         raise UsageError(f"a method's name is text, not {method!r}")
@@ -53,36 +54,33 @@ def call_body(
 
 
 def is_raw(value: object) -> TypeGuard[Buffer]:
-    """Whether the value, alone, travels raw: a long bytes value, or any memoryview."""
+    """Return whether a lone value travels raw: a long bytes value, or any memoryview."""
     kind = type(value)
     return kind is memoryview or (kind is bytes and len(value) >= RAW_BYTES_MIN)  # type: ignore[arg-type]  # bytes
 
 
 @dataclass(slots=True, frozen=True)
 class Handler:
-    """A function that answers one method.
-
-    waits: it is `async def`. thread: run it in one. copy: it takes a long bytes argument as
-    bytes, not as a view of what arrived. streams: it is a generator.
-    """
+    """A function that answers one method."""
 
     function: Function
-    waits: bool
-    thread: bool
-    copy: bool
-    streams: bool
+    waits: bool  # The function is `async def`.
+    thread: bool  # The function runs in a thread.
+    copy: bool  # A long bytes argument becomes bytes; otherwise it is a view of what arrived.
+    streams: bool  # The function is a generator.
 
 
 class Handlers:
-    """A service's methods: name to handler, and name to whether it is idempotent.
+    """The methods of a service, by name.
 
-    idempotent: those that give one value. streams: the generators. plain: none may be `async
-    def` or want a thread of its own.
+    plain: no handler may be `async def` or ask for a thread.
     """
 
     def __init__(self, *, plain: bool) -> None:
         self._plain = plain
         self.by_name: dict[str, Handler] = {}
+        # Whether a method is idempotent: first the methods that return one value, then the
+        # generators.
         self.idempotent: dict[str, bool] = {}
         self.streams: dict[str, bool] = {}
 
@@ -95,7 +93,11 @@ class Handlers:
         copy: bool,
         thread: bool = False,
     ) -> Function:
-        """Register a function; UsageError for what cannot be called or is there already."""
+        """Register a function and return it.
+
+        Raises UsageError for what is no function, for a name that has a handler already and for
+        a wrong option.
+        """
         if not callable(function):
             raise UsageError(f"a handler is a function, not {function!r}")
         method = name or getattr(function, "__name__", "")
@@ -124,7 +126,7 @@ class Handlers:
 
 
 class Registers:
-    """What registers handlers: the `handler` of both services."""
+    """The `handler` method of both services, which registers handlers."""
 
     _handlers: Handlers
 
@@ -164,13 +166,12 @@ class Registers:
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
-        A generator streams its values to the caller.
-
-        idempotent: running it twice does no harm, so a call whose instance died may move to
-        another. copy=False: take a single bytes argument of 4096 bytes or more as a read-only
-        memoryview of what arrived, which saves copying it. thread: run a slow plain function
-        in a thread, off the loop. That and `async def` are for zmqkit.asyncio: zmqkit raises
-        UsageError for them.
+        A generator streams its values to the caller. name: the method's name, if it is not the
+        function's. idempotent: to run the function twice does no harm, so a call whose instance
+        died may move to another instance. copy=False: a single bytes argument of 4096 bytes or
+        more is a read-only memoryview of what arrived, which saves a copy. thread: run a slow
+        plain function in a thread, off the loop. `thread` and `async def` are for
+        zmqkit.asyncio; zmqkit raises UsageError for them.
         """
 
         def add(function: AnyFunction) -> AnyFunction:
@@ -181,7 +182,7 @@ class Registers:
 
 
 current: ContextVar[CoreRequest] = ContextVar("zmqkit-request")
-"""The request that `current_request` gives."""
+"""The request that `current_request` returns."""
 
 
 class Request:
@@ -197,39 +198,40 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The message id, 32 hexadecimal digits, the same on each attempt."""
+        """The id of the message: 32 hexadecimal digits, the same on each attempt."""
         return self._request.id
 
     @property
     def method(self) -> str:
-        """The method's name."""
+        """The name of the method."""
         return self._request.method
 
     @property
     def headers(self) -> dict[str, object]:
-        """What the caller gave as headers, trace context among them."""
+        """The headers that the caller sent; they may hold a trace context."""
         return dict(self._request.headers or {})
 
     @property
     def priority(self) -> int:
-        """0 to 9; 9 is served first."""
+        """The priority, 0 to 9; the service runs 9 first."""
         return self._request.priority
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller has given up, so that the result will be thrown away."""
+        """Whether the caller has given up; the result will then be thrown away."""
         return self._request.cancelled
 
     def time_left_s(self) -> float:
-        """Seconds until the caller gives up; 0.0 when it has.
+        """Return the seconds until the caller gives up; 0.0 once it has.
 
-        In a generator until it gives up for want of a first value; infinity after that.
+        In a generator these are the seconds until the caller gives up waiting for the first
+        value; after the first value they are infinite.
         """
         return max(0.0, self._request.deadline_at - time.monotonic())
 
 
 def current_request() -> Request:
-    """The request that the calling handler works on; UsageError outside of a handler."""
+    """Return the request that the calling handler works on; UsageError outside a handler."""
     try:
         return Request(current.get())
     except LookupError as error:
@@ -237,7 +239,7 @@ def current_request() -> Request:
 
 
 def run_plain(handler: Handler, request: CoreRequest) -> Answer:
-    """Run a plain handler here and now; its value, or what it raised, as an answer."""
+    """Run a plain handler in this thread; return its value or its error as an answer."""
     token = current.set(request)
     args = request.args
     try:
@@ -253,7 +255,7 @@ def run_plain(handler: Handler, request: CoreRequest) -> Answer:
 
 
 async def run_waiting(handler: Handler, request: CoreRequest) -> Answer:
-    """Run an `async def` handler; its value, or what it raised, as an answer."""
+    """Run an `async def` handler; return its value or its error as an answer."""
     current.set(request)
     args = request.args
     try:
@@ -265,16 +267,17 @@ async def run_waiting(handler: Handler, request: CoreRequest) -> Answer:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether it is a KeyboardInterrupt where Python raises it: for this program, not a caller.
+    """Return whether the error is a KeyboardInterrupt in the main thread.
 
-    In other threads, where it would end no program, it is an error as others are.
+    Python raises it there, to end this program, so it is no answer for a caller. In any other
+    thread it would not end the program, and is an error like any other.
     """
     main = threading.main_thread().ident
     return isinstance(error, KeyboardInterrupt) and threading.get_ident() == main
 
 
 def value_answer(value: object, where: str = "the reply") -> Answer:
-    """A handler's value as an answer; UsageError when it cannot travel."""
+    """Return a handler's value as an answer; UsageError when the value cannot travel."""
     if is_raw(value):
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
@@ -287,7 +290,7 @@ def value_answer(value: object, where: str = "the reply") -> Answer:
 
 
 def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:
-    """What `instances()` gives: a row each, for people and programs."""
+    """Return the rows of `instances()`, one for each instance."""
     return [
         {
             "label": f"{name}-{instance.incarnation >> 32:08x}",
@@ -300,15 +303,15 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
 
 
 def _state(instance: Instance) -> str:
-    """The word for where an instance stands, as `ls` has it."""
+    """Return the word for the state of an instance, as `ls` shows it."""
     evasive = instance.silent and instance.state is State.UP
     return "evasive" if evasive else instance.state.value
 
 
 def seconds_of(timeout_s: float | None) -> float:
-    """How long a wait of `timeout_s` may be; infinity for None and for ages.
+    """Return how many seconds a wait may last; infinity for None and for ages.
 
-    Raises UsageError for what is not a number.
+    Raises UsageError for a value that is not a number.
     """
     if timeout_s is None:
         return inf
@@ -318,17 +321,17 @@ def seconds_of(timeout_s: float | None) -> float:
 
 
 def end_of(timeout_s: float | None) -> float:
-    """The point in time when a wait of `timeout_s` is over, which is checked as above."""
+    """Return when a wait of `timeout_s` is over; checks the value as `seconds_of` does."""
     return time.monotonic() + seconds_of(timeout_s)
 
 
 def check_count(count: object) -> None:
-    """Raise UsageError for what cannot be a number of others to wait for."""
+    """Raise UsageError unless `count` is a number of peers to wait for: 1 or more."""
     if type(count) is not int or count < 1:
         raise UsageError(f"count is {count!r}; use a whole number, 1 or more")
 
 
 def check_concurrency(concurrency: object) -> None:
-    """Raise UsageError for what cannot be a number of handlers at once."""
+    """Raise UsageError unless this is a number of handlers at once: 1 or more."""
     if type(concurrency) is not int or concurrency < 1:
         raise UsageError(f"concurrency is {concurrency!r}; use 1 or more")

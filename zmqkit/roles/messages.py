@@ -21,8 +21,8 @@ Policy = Literal["drop", "block"]
 class Message(NamedTuple):
     """One message as a subscriber reads it.
 
-    sequence: its number in its topic, from its publisher. publisher: the label of that one,
-    `NAME-8hex`, which another object of the same name does not have.
+    sequence: the number that the publisher gave the message within its topic. publisher: the
+    publisher's label, `NAME-8hex`; another publisher of the same name has another label.
     """
 
     topic: str
@@ -32,7 +32,7 @@ class Message(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Messages of a topic that were published and did not arrive: whose, and how many."""
+    """A number of messages that a publisher sent on a topic and that did not arrive."""
 
     topic: str
     publisher: str
@@ -40,14 +40,14 @@ class Gap(NamedTuple):
 
 
 class _Row(tuple[object, ...]):
-    """Made from an iterable of its items, and by C alone: see `_Received`."""
+    """A tuple that C code alone makes from an iterable of its items: see `_Received`."""
 
     __slots__ = ()
     __new__ = tuple.__new__
 
 
 class _Received(_Row, Message):
-    """A Message, made in half of the time: NamedTuple has a `__new__` in Python."""
+    """A Message that is made in half the time, as NamedTuple has a `__new__` in Python."""
 
     __slots__ = ()
 
@@ -60,10 +60,7 @@ _Received.__doc__ = Message.__doc__
 
 
 class Reader:
-    """What a subscriber reads: the messages of one packet are in hand, the others in its core.
-
-    messages: those in hand that were not given yet, whoever iterates.
-    """
+    """Reads for a subscriber: holds the messages of one packet; its core holds the others."""
 
     def __init__(
         self,
@@ -73,6 +70,7 @@ class Reader:
         copy: bool,
         on_gap: Callable[[Gap], object] | None,
     ) -> None:
+        # The messages in hand that no reader has taken yet; all readers share this iterator.
         self.messages: Iterator[Message] = iter(())
         self._core = core
         self._label = name_of(name)
@@ -83,7 +81,10 @@ class Reader:
         core.held = self._bodies_left
 
     def look(self) -> tuple[tuple[list[Gap], bool], list[Effect]]:
-        """Gaps to `tell` of, or whether messages are in hand now; and what follows."""
+        """Take a packet into hand if none is there and there are no gaps to tell.
+
+        Returns the gaps to `tell` of and whether messages are in hand; and the effects.
+        """
         gaps = [
             Gap(topic, label_of(self._label, publisher), missing)
             for publisher, topic, missing in self._core.gaps()
@@ -96,28 +97,28 @@ class Reader:
         return (gaps, delivery is not None), effects
 
     def tell(self, gaps: list[Gap]) -> None:
-        """Tell the user of gaps, if that is wanted."""
+        """Call the user's `on_gap` with each gap, if the user passed one."""
         if self._on_gap is not None:
             for gap in gaps:
                 self._on_gap(gap)
 
     def left(self) -> int:
-        """How many messages nobody has read; none is in hand any more."""
+        """Return how many messages nobody has read, and drop those in hand."""
         self._unread = len(list(self._bodies))
         return self._core.queued + self._unread
 
     def close(self) -> list[Effect]:
-        """Close the core, once it is known what is `left`."""
+        """Close the core; `left` has to be called before."""
         return self._core.close(self._unread)
 
     def stats(self) -> dict[str, object]:
-        """The counters: what is in hand is not delivered yet."""
+        """Return the counters; messages in hand count as queued, not as delivered."""
         core, held = self._core, self._bodies_left()
         counts = {"delivered": core.delivered - held, "queued": core.queued + held}
         return {**core.stats(), **counts}
 
     def rows(self) -> list[dict[str, object]]:
-        """What `publishers()` gives: a row each, for people and programs."""
+        """Return the rows of `publishers()`, one for each publisher."""
         return [
             {
                 "label": label_of(self._label, source.publisher),
@@ -131,12 +132,12 @@ class Reader:
         return length_hint(self._bodies)
 
     def _take(self, delivery: Delivery) -> None:
-        """Hold the messages of one packet, once all before them were given."""
+        """Hold the messages of one packet; all messages in hand before are taken."""
         bodies = delivery.bodies
         if self._copy and type(bodies[0]) is memoryview:
             bodies = [bytes(bodies[0])]
         self._bodies = iter(bodies)
-        # In C from here on: whoever iterates pays for no call of Python a message.
+        # C code makes the messages from here on: iterating calls no Python function a message.
         self.messages = map(
             _Received,
             zip(
@@ -150,30 +151,31 @@ class Reader:
 
 
 def label_of(name: str, incarnation: int) -> str:
-    """What a publisher is called in messages and lists."""
+    """Return the label of a publisher in messages and lists: `NAME-8hex`."""
     return f"{name}-{incarnation >> 32:08x}"
 
 
 class JoinWait:
-    """A wait until so many subscribers have joined; it ends when the publisher closes.
-
-    joined: how many had at the last look before that.
-    """
+    """A wait until `count` subscribers have joined; it also ends when the publisher closes."""
 
     def __init__(self, core: PublisherCore, count: int) -> None:
         self._core = core
         self._count = count
+        # How many had joined at the last look before the publisher began to close.
         self.joined = core.joined_count
 
     def is_over(self) -> bool:
-        """Whether enough have joined, or nobody else will."""
+        """Return whether enough subscribers have joined, or no others will."""
         if not self._core.leaving:
             self.joined = self._core.joined_count
         return self._core.leaving or self.joined >= self._count
 
 
 def check_policy(policy: object, stall_s: object) -> bool:
-    """Whether the publisher waits for its subscribers; UsageError for a wrong policy."""
+    """Return whether the publisher waits for its subscribers.
+
+    Raises UsageError for a wrong policy or a wrong `stall_s`.
+    """
     if policy not in get_args(Policy):
         raise UsageError(f"policy is {policy!r}; use 'drop' or 'block'")
     if type(stall_s) not in (int, float) or not stall_s > 0:  # type: ignore[operator]  # a number
@@ -191,23 +193,23 @@ def check_reader(latest: object, copy: object, on_gap: object) -> None:
 
 
 def check_callback(callback: object) -> None:
-    """Raise UsageError for what a subscriber cannot call with each message."""
+    """Raise UsageError unless a subscriber can call this with each message."""
     if not callable(callback):
         raise UsageError(f"the callback is {callback!r}; use a function that takes a Message")
 
 
 def is_async(function: object) -> bool:
-    """Whether what it gives is to be awaited."""
+    """Return whether the function is `async def`, so that its result is to be awaited."""
     called = getattr(function, "__call__", None)  # noqa: B004 - of an object that is callable
     return iscoroutinefunction(function) or iscoroutinefunction(called)
 
 
 def name_of(name: str) -> str:
-    """The name behind a URL, for labels, or the name itself."""
+    """Return the name at the end of a URL, for labels, or the checked name itself."""
     return name.rpartition("/")[2] if "://" in name else check_name(name)
 
 
 def unserved(count: int) -> str:
-    """What a publisher says of subscribers that its end came too soon for."""
+    """Return what the log says of subscribers that had not received everything."""
     subscribers = "a subscriber" if count == 1 else f"{count} subscribers"
     return f"before {subscribers} had received everything"

@@ -1,4 +1,4 @@
-"""What roles of both sides have in common: what they are opened with, and what they show."""
+"""What blocking and asyncio roles share: what a role is opened with, and what it shows."""
 
 from __future__ import annotations
 
@@ -17,49 +17,52 @@ Command = Callable[..., list[Effect]]
 
 @dataclass(slots=True)
 class Plan(Generic[Place]):
-    """What a role is opened with.
+    """What a role is opened with."""
 
-    title: what messages call it. about: what its core tells of its place, if others find it.
-    hear: takes the news of those that it looks for. receive_all: see Driver. pace, holds: when
-    what gathers leaves. opened: told of the driver. awake: somebody waits for answers. kept:
-    the node drives a blocking one inside one process, too, as what it awaits comes unasked.
-    """
-
+    # What messages call the role.
     title: str
     place: Place
     core: Core
     hooks: Hooks = field(default_factory=Hooks)
+    # What the core tells peers of the role's place, if others can find the role.
     about: dict[str, object] = field(default_factory=dict)
+    # Takes the news of the peers that the role looks for.
     hear: Command | None = None
+    # See Driver.
     receive_all: ReceiveAll | None = None
+    # These two decide when what gathers leaves.
     pace: Pace = field(default_factory=Pace)
     holds: Callable[[float], bool] | None = None
+    # Is called with the driver once the link is open.
     opened: Callable[[Any], object] | None = None
+    # Somebody waits for answers.
     awake: bool = True
+    # The node drives a blocking role at a `memory://` address, too, as what the role awaits
+    # comes unasked.
     kept: bool = False
 
     def prepare(self, driver: object) -> None:
-        """The link is open: have the core and the role know what they tell and ask."""
+        """Tell the core of its place and the role of its driver, once the link is open."""
         if isinstance(self.place, Binding):
             self.about.update(self.place.about())
         if self.opened is not None:
             self.opened(driver)
 
     def appear(self, hear: Callable[[Tell], None]) -> None:
-        """Be announced, or look for others."""
+        """Announce the role, or have it look for others."""
         if isinstance(self.place, Binding):
             self.place.announce()
         else:
             self.place.listen(hear)
 
     def withdraw(self) -> None:
-        """Be announced no longer."""
+        """Stop announcing the role."""
         if isinstance(self.place, Binding):
             self.place.withdraw()
 
 
 class Shown:
-    """What a role tells of itself."""
+    """The name and the `repr` of a role."""
 
     _kind: ClassVar[str]
     _life: Any
@@ -69,13 +72,13 @@ class Shown:
 
     @property
     def name(self) -> str:
-        """The name that it serves, publishes, calls or listens to; or a URL."""
+        """The name that the role serves, publishes, calls or listens to; or a URL."""
         name: str = self._life.plan.place.name
         return name
 
 
 class BoundShown(Shown):
-    """What a role tells of itself that others find."""
+    """The name, number and address of a role that others can find."""
 
     def __repr__(self) -> str:
         state = "closed" if self._life.closed else self.endpoint or "not started"
@@ -83,16 +86,16 @@ class BoundShown(Shown):
 
     @property
     def incarnation(self) -> int:
-        """The number that tells this object from all others of its name."""
+        """The number that distinguishes this object from all others of its name."""
         incarnation: int = self._life.plan.place.incarnation
         return incarnation
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, as another program reaches it; empty before it is opened.
+        """The endpoint at which other programs reach the role; empty before it is opened.
 
-        When it listens on all interfaces, it is the address that is advertised, or the best one
-        that this machine had then.
+        If the role listens on all interfaces, this is the address that it advertises. Without
+        `advertise`, it is the best address that this machine had when the role was opened.
         """
         endpoint: str = self._life.plan.place.endpoint
         return endpoint

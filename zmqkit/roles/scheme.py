@@ -1,7 +1,7 @@
-"""What a URL's scheme, or a name, means: a role's link, and how it is announced or looks.
+"""Turns a URL or a name into a role's link, and announces the role or looks for others.
 
-Nothing else knows schemes: `tcp` and names go through the node, `memory` stays in the process.
-Another layer underneath enters here.
+No other module knows schemes. `tcp` and names go through the node; `memory` stays within the
+process. A further transport is added here.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from zmqkit.node.node import Node, OnNews
 
 _EVERYWHERE = ("*", "0.0.0.0", "::")
-"""Hosts that stand for all interfaces, loopback among them."""
+"""Hosts that mean all interfaces, loopback included."""
 
 
 def check_insecure(insecure: object) -> None:
-    """Raise UsageError for what does not say whether the network may be used in plain text."""
+    """Raise UsageError unless `insecure` is True, False or None."""
     if insecure is not None and type(insecure) is not bool:
         raise UsageError(
             f"insecure is {insecure!r}; use True or False, or None to follow ZMQKIT_INSECURE"
@@ -47,7 +47,7 @@ def check_insecure(insecure: object) -> None:
 
 
 def check_advertise(address: object) -> None:
-    """Raise ConfigError for what others cannot reach a role at."""
+    """Raise ConfigError unless other machines can reach a role at this IP address, or None."""
     try:
         host = str(address).partition("%")[0]
         if address is None or (type(address) is str and not ip_address(host).is_unspecified):
@@ -61,12 +61,12 @@ def check_advertise(address: object) -> None:
 
 
 def draw_incarnation() -> int:
-    """A number that no other role object has."""
+    """Return a random number that no other role object has."""
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
 
 
 class Binding:
-    """Where a role listens and how it is announced: its link, address and record."""
+    """The place where a role listens; opens its link and announces its address."""
 
     def __init__(
         self,
@@ -97,7 +97,10 @@ class Binding:
             check_reach(self._url.host, f"bind={bind!r}", Reach.LOCAL)
 
     def open(self) -> Link:
-        """Listen; ConfigError when the address cannot be had. `announce` makes it known."""
+        """Listen, and return the link; `announce` makes the role known.
+
+        Raises ConfigError when the address cannot be had.
+        """
         url = self._url
         if url is not None and url.scheme == "memory":
             check_spare(NODE_DESCRIPTORS + ROLE_DESCRIPTORS, "a role and what keeps it going")
@@ -138,7 +141,7 @@ class Binding:
             bound = link.bind(Address(host, port).endpoint, node.environment.ports)
             self.endpoint = self._usable(bound)
             if host not in (*_EVERYWHERE, LOOPBACK):
-                # Peers on this machine come by its loopback, whatever the address is.
+                # Peers on this machine connect over loopback, whatever the address is.
                 link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
         except BaseException:
             link.close(0)
@@ -146,11 +149,11 @@ class Binding:
         return link
 
     def _usable(self, bound: str) -> str:
-        """The endpoint as another program can use it: a bound one may mean all interfaces."""
+        """Return an endpoint for other programs to use: `bound` may mean all interfaces."""
         url = parse_url(bound)
         if url.host not in _EVERYWHERE:
             return bound
-        # ifaddr takes a moment to import, and only what is open to the network needs it here.
+        # Importing ifaddr takes a moment, and only roles open to the network need it here.
         from zmqkit.discovery.addresses import best, here
 
         try:
@@ -161,14 +164,14 @@ class Binding:
         return Address(host, url.port).endpoint
 
     def about(self) -> dict[str, object]:
-        """What a WELCOME tells beside the core's own fields."""
+        """Return the fields that a WELCOME has beside those of the core."""
         if self.node is None:
             return {}
         row = [self.name, self._role, self.incarnation, parse_url(self.endpoint).port]
         return {"process": self.node.process, "control": self._control_port, "roles": [row]}
 
     def announce(self) -> None:
-        """Have others find the role by its name."""
+        """Announce the role, so that others find it by its name."""
         if self.node is not None:
             addresses = (self._advertise,) if self._advertise else ()
             port = parse_url(self.endpoint).port
@@ -179,12 +182,12 @@ class Binding:
             self.node.announce(record, self._reach)
 
     def withdraw(self) -> None:
-        """Have others find it no longer; those that use it may go on until `release`."""
+        """Stop announcing the role; peers that use it may go on until `release`."""
         if self.node is not None:
             self.node.withdraw(self.incarnation)
 
     def release(self) -> None:
-        """Be gone for those that used it too, and give the node back."""
+        """Tell peers that used the role that it is gone, and give the node back."""
         node, self.node = self.node, None
         if node is not None:
             node.retract(self.incarnation)
@@ -193,7 +196,7 @@ class Binding:
 
 
 class Lookup:
-    """Where a role looks for those of another kind: by name, or at a URL."""
+    """The place where a role looks for peers: by name, or at a URL."""
 
     def __init__(
         self,
@@ -223,7 +226,7 @@ class Lookup:
                 check_reach(self.url.host, repr(name), Reach.LOCAL)
 
     def open(self) -> Link:
-        """The link for the role's connections."""
+        """Open and return the link for the role's connections."""
         if self.url is not None and self.url.scheme == "memory":
             check_spare(NODE_DESCRIPTORS + ROLE_DESCRIPTORS, "a role and what keeps it going")
             topics = self._profile is not Profile.DATA
@@ -243,10 +246,10 @@ class Lookup:
             raise
 
     def listen(self, on_news: OnNews) -> None:
-        """Have it called, on any thread, with the news of instances."""
+        """Have `on_news` called with the news of instances, on any thread."""
         self._on_news = on_news
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
-            # A socket for topics takes no control connection: the publisher tells of that.
+            # A socket for topics takes no control connection; the publisher tells of its own.
             on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
         elif self.node is not None:
             self._want(self.url)
@@ -255,13 +258,13 @@ class Lookup:
             self._look()
 
     def watch(self, url: str) -> None:
-        """Have the node watch the process there, in place of one before it."""
+        """Have the node watch the process at this URL, in place of the process before."""
         if self.node is not None:
             self._unwant()
             self._want(parse_url(url))
 
     def release(self) -> None:
-        """Stop listening and give the node back; the link is closed before."""
+        """Stop listening for news and give the node back; the link has to be closed before."""
         node = self.node
         if node is not None:
             self._unwant()
@@ -281,7 +284,7 @@ class Lookup:
             self.node.unwant(self._key, self._on_news, self._reach)
 
     def _look(self) -> None:
-        """Tell of who owns a memory address now."""
+        """Tell the role who owns the memory address now, if that has changed."""
         assert self._on_news is not None
         owner = memory.owner(self.name)
         if self._told and self._told != owner:
@@ -292,20 +295,20 @@ class Lookup:
 
 
 def shown(kind: str, name: str, *states: str) -> str:
-    """How a role shows itself: `<zmqkit.Client 'orders', closed>`."""
+    """Return the `repr` of a role, such as `<zmqkit.Client 'orders', closed>`."""
     return f"<{', '.join((f'{kind} {name!r}', *filter(None, states)))}>"
 
 
 def acquire_node() -> Node:
-    """The node of this process, to be given back with `release_node`."""
-    # A node brings asyncio along, half the time that `import zmqkit` would take.
+    """Return the node of this process; give it back with `release_node`."""
+    # A node imports asyncio, which would be half of the time that `import zmqkit` takes.
     from zmqkit.node import node
 
     return node.acquire()
 
 
 def release_node(used: Node) -> None:
-    """Give the node back; the last user closes it."""
+    """Give the node back; the node closes when its last user gives it back."""
     from zmqkit.node import node
 
     node.release(used)

@@ -1,4 +1,4 @@
-"""What the blocking and the asyncio service share of streams: generators, a value at a time."""
+"""Runs the generators of blocking and asyncio services, one value at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _WHERE = "the value"
 
 
 def is_value(answer: Answer | None) -> bool:
-    """Whether a generator gave a value, and neither ended nor raised."""
+    """Return whether a generator yielded a value, and neither ended nor raised."""
     return answer is not None and answer.kind == REPLY
 
 
 def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
-    """Run a plain generator on; its next value, what it raised, or None at its end.
+    """Run a plain generator to its next value; return the value or its error as an answer.
 
-    It is closed when its value cannot travel.
+    Returns None when the generator has ended. Closes the generator when its value cannot
+    travel.
     """
     token = current.set(request)
     try:
@@ -43,7 +44,7 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
 
 
 async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | None:
-    """The same for an `async def` generator."""
+    """Do what `next_value` does for an `async def` generator."""
     current.set(request)
     try:
         if request.running is None:
@@ -57,7 +58,7 @@ async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | Non
 
 
 def close_generator(request: StreamRequest) -> None:
-    """End a generator where it stands; what it does about that is its own business."""
+    """Close a generator where it stands; log what it raises then."""
     if request.running is None:
         return
     token, generator = current.set(request), _plain(request)
@@ -67,14 +68,14 @@ def close_generator(request: StreamRequest) -> None:
         if is_interrupt(error):
             raise
         if isinstance(error, ValueError) and getgeneratorstate(generator) != GEN_CLOSED:
-            return  # another thread runs it, and closes it as soon as it gives a value
+            return  # another thread runs it, and closes it as soon as it yields a value
         _complain(request, error)
     finally:
         current.reset(token)
 
 
 async def close_waiting(request: StreamRequest) -> None:
-    """The same for an `async def` generator."""
+    """Do what `close_generator` does for an `async def` generator."""
     if request.running is None:
         return
     try:

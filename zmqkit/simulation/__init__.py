@@ -1,1 +1,1 @@
-"""The project's own simulation: real cores in virtual time, on a network out of a seed."""
+"""The project's own simulation: real cores in virtual time, on a network driven by a seed."""

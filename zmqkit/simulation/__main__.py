@@ -1,6 +1,6 @@
 """`python -m zmqkit.simulation --seed N --trace` replays a run and prints its diary.
 
-With `--record FILE` it writes what each core did, a step a line; see `recording`.
+With `--record FILE` it also writes what each core did, one step a line; see `recording`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zmqkit.simulation.simulation import replay, run
 
 
 def main(arguments: list[str]) -> int:
-    """Run one seed, or many from there on; 1 if an invariant broke."""
+    """Run one seed, or as many as `--count` says. Return 1 if an invariant broke, else 0."""
     parser = argparse.ArgumentParser(prog="python -m zmqkit.simulation")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")

@@ -1,4 +1,4 @@
-"""Clients and services under the simulated driver; handlers take virtual time."""
+"""Clients and services under the simulated driver. Their handlers take virtual time."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from zmqkit.simulation.streams import Generator
 
 
 class Judge(Protocol):
-    """Whoever knows how calls are to end, and says what handlers answer."""
+    """A judge knows how calls must end. It also decides what handlers answer."""
 
     def settled(self, role: ClientRole, outcomes: Sequence[Outcome]) -> None:
         """Judge the ends of calls."""
 
     def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
-        """Judge a run; gives how long it takes, and its answer."""
+        """Judge a run of a handler. Return how many seconds it takes, and its answer."""
 
     def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
-        """Judge the beginning of a generator, and make it."""
+        """Judge the start of a generator, and make the generator."""
 
 
 class ClientRole(SeekingRole):
-    """One client: calls to a name, or to whoever is behind a URL."""
+    """One client: it calls the services of a name, or the service behind a URL."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ClientRole(SeekingRole):
 
 
 class ServiceRole(BoundRole):
-    """One service: what its quick handlers answer leaves at the end of the turn."""
+    """One service. Answers of its quick handlers leave at the end of the turn."""
 
     def __init__(
         self, process: Process, record: Record, core: ServiceCore, judge: Judge
@@ -70,7 +70,7 @@ class ServiceRole(BoundRole):
         super().__init__(process, record, core, Profile.DATA, hooks)
 
     def rested(self, now: float) -> None:
-        """What finished behind the last look is answered after the next."""
+        """Have another turn if a handler finished after the driver last collected answers."""
         if self._results:
             self.driver.wake()
 
@@ -99,4 +99,4 @@ class ServiceRole(BoundRole):
             stream.running.go_on()
 
     def _abort(self, requests: list[Request]) -> None:
-        """Nothing to do: generators see it at their next step."""
+        """Do nothing: generators notice the end at their next step."""

@@ -1,4 +1,4 @@
-"""Messages as the diary of a world tells them, in a few words each."""
+"""Describe messages for the diary of a world, in a few words each."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KINDS = {
 
 
 def summary(frames: Frames) -> str:
-    """A message between processes, or of a call: its kind and its bytes."""
+    """Return the kind and the bytes of a message between processes, or of a call."""
     first = frames[0] if frames else b""
     kind = _KINDS.get(first[3], "?") if len(first) > 3 else "?"
     return f"{kind} {bytes(first[34:]).hex() if len(first) < 200 else len(first)}"
 
 
 def told(frames: Frames) -> str:
-    """What a publisher or a subscriber sends: its topic too."""
+    """Return what a publisher or a subscriber sends, with its topic."""
     frame = bytes(frames[0]) if frames else b""
     end = frame.find(b"\0") or _PRIVATE_BYTES
     if frame[:1] == publication.TALK:

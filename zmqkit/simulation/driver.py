@@ -1,8 +1,8 @@
 """The simulated driver: turns in virtual time, at moments and in an order that chance decides.
 
-In a turn a role does what its user asked for, reads what has arrived and does what is due; then
-it sends what gathered, and its core is checked. A process that is stopped, or silent because a
-handler holds the interpreter, takes no turns.
+In a turn a role does what its user asked for, reads what has arrived and does what is due. Then
+it sends what has gathered, and the driver checks its core. A process takes no turns while it is
+stopped, or while it is silent because a handler holds the interpreter.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ TURN_S = 0.002
 SPIN_MAX = 50
 
 Event = Callable[[float], object]
-"""Something that happens in a turn, at that time."""
+"""Something that happens in a turn. It is called with the time of the turn."""
 
 
 class SimulatedDriver:
-    """Drives a core when its process has a turn for it; `rested` is called after each.
+    """A driver that gives its core turns while the process takes turns.
 
-    paused: whether the process takes no turns now. pace: the core's, if commands of it may
-    gather.
+    paused: returns whether the process takes no turns now.
+    rested: called after each turn.
     """
 
     def __init__(
         self, driver: Driver, timeline: Timeline, paused: Callable[[], bool], rested: Event
     ) -> None:
         self.driver = driver
-        self.pace = Pace()
+        self.pace = Pace()  # a role whose commands may gather puts its core's pace here
         self.closed = False
         self._paused = paused
         self._timeline = timeline
@@ -45,36 +45,36 @@ class SimulatedDriver:
         self._spins = 0
 
     def perform(self, effects: list[Effect]) -> None:
-        """Carry out what a command of the core asked for; within a turn."""
+        """Carry out effects that a command of the core returned. Call it within a turn."""
         self.driver.perform(effects)
 
     def command(self, command: Callable[[float], list[Effect]]) -> None:
-        """Have a command of the core carried out in the next turn, unless it is closed then."""
+        """Carry out a command of the core in the next turn, unless it is closed by then."""
         self.post(partial(self._perform, command))
 
     def post(self, event: Event) -> None:
-        """Have something done in the next turn."""
+        """Call `event` in the next turn."""
         self._events.append(event)
         self.wake()
 
     def later(self, delay_s: float, event: Event) -> None:
-        """Have something done in a turn after a while; 0 is the next turn."""
+        """Call `event` in a turn after `delay_s`; 0 means the next turn."""
         if delay_s <= 0.0:
             self.post(event)
         else:
             self._timeline.after(delay_s, lambda: self.post(event))
 
     def wake(self) -> None:
-        """Have a turn soon."""
+        """Take a turn soon."""
         self._wake_at(self._timeline.now + self._timeline.random.uniform(0.0, TURN_S))
 
     def run_on(self) -> None:
-        """Have a turn at once, after a pause."""
+        """Take a turn at once, after a pause."""
         self._turn_at = inf
         self._wake_at(self._timeline.now)
 
     def close(self) -> None:
-        """Close the link, and drive no more; what users posted happens all the same."""
+        """Close the link and stop driving the core. Events that users posted still happen."""
         self.closed = True
         self.driver.link.close(0.0)
 
@@ -105,7 +105,7 @@ class SimulatedDriver:
             wake_at = core.deadline()
         self._spins = self._spins + 1 if idle and wake_at <= now else 0
         assert self._spins < SPIN_MAX, "a core is due for ever"
-        # A generator that goes on at once does so: many small packets fill a lane.
+        # A generator that goes on at once has its turn now, so many small packets fill a lane.
         wake_at = now if self._events or pending() else wake_at
         if wake_at < inf:
             self._wake_at(max(now + 1e-6, wake_at))

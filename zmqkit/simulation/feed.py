@@ -1,4 +1,4 @@
-"""Discovery in virtual time: news of roles that comes late, or never, as multicast's does."""
+"""Discovery in virtual time. As with multicast, news of roles comes late or never."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SOURCE = "mdns"
 
 @dataclass(slots=True)
 class Reception:
-    """How news travels. late_s: least and most. deaf: the chance that one is never heard."""
+    """How news travels."""
 
-    late_s: tuple[float, float] = (0.001, 0.05)
-    deaf: float = 0.0
+    late_s: tuple[float, float] = (0.001, 0.05)  # the least and the most delay
+    deaf: float = 0.0  # the chance that a process never hears a piece of news
 
 
 @dataclass(slots=True, eq=False)
 class Feed:
-    """Who announced what, and which process has heard of it."""
+    """The records that are announced, and which process has heard of each."""
 
     timeline: Timeline
     reception: Reception
@@ -32,13 +32,16 @@ class Feed:
     heard: dict[Process, dict[int, Record]] = field(default_factory=dict)
 
     def join(self, process: Process) -> None:
-        """Have a process hear what is announced, and what was."""
+        """Have a process hear what is announced from now on, and what was announced before."""
         self.heard[process] = {}
         for record in list(self.records.values()):
             self._send(process, record)
 
     def leave(self, process: Process) -> None:
-        """Tell a process nothing any more. What it announced stays: nobody hears of a death."""
+        """Tell a process nothing any more.
+
+        What the process announced stays announced, since nobody hears of a death.
+        """
         self.heard.pop(process, None)
 
     def announce(self, record: Record) -> None:
@@ -48,13 +51,13 @@ class Feed:
             self._send(process, record)
 
     def withdraw(self, incarnation: int) -> None:
-        """Let every process hear that a role is no more."""
+        """Let every process hear that a role is gone."""
         self.records.pop(incarnation, None)
         for process in list(self.heard):
             self._somewhen(process, self._vanish(process, incarnation))
 
     def complete(self) -> None:
-        """Let every process hear at last of what is announced, and forget what is not."""
+        """Let every process hear of all that is announced, and forget all that is not."""
         self.reception = Reception()
         for process, heard in self.heard.items():
             for record in self.records.values():

@@ -1,4 +1,4 @@
-"""Packets that nobody should have sent: noise, half-truths and lies about their sender."""
+"""Packets that nobody should send: noise, half-truths and lies about the sender."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ODD: tuple[object, ...] = (
     None, True, -1, 0, 2**64 - 1, 0.5, "x", b"\xff", [], [[]], [[1]], [[1], [2]], [1, 2], {},
     {"credit": 0}, {1: 2}, ["p", 1, []], [1, "p", [None]], [1, 1, list(range(50))],
     [1, 1, [1], 0, [[1, 9, 0]]], [[1], [2], [0]], [[1], [0], [None]],
-    # The columns of requests, streams, answers, values and ends, their rows below.
+    # The columns of requests, streams, answers, values and ends. Their rows stand below.
     [[0], [5], ["add"], [4], [9]], [[1], [-1], ["add"], [4], [4]],
     [[-1], [5], ["add"], [4], [4]],
     [[1, 1], [5, 5], ["add"] * 2, [4, 4], [4, 4]],
@@ -30,13 +30,13 @@ _ROWS = (
 
 
 def noise(random: Random) -> bytes:
-    """Bytes at random, sometimes behind our magic."""
+    """Return random bytes, sometimes behind the protocol's magic."""
     body = random.randbytes(random.choice((0, 1, 33, 34, 35, 80)))
     return b"\0\x5a\x01" + body if random.random() < 0.5 else body
 
 
 def lie(random: Random, target: int = 0) -> Frames:
-    """A packet of ours by somebody who does not exist."""
+    """Return a packet of this protocol from a sender that does not exist."""
     kind = random.choice(sorted(wire.KINDS))
     source = random.getrandbits(63) | 1
     meta = encode(random.choice(_ODD))
@@ -47,7 +47,7 @@ def lie(random: Random, target: int = 0) -> Frames:
 
 
 def spoil(random: Random, frames: Frames) -> Frames:
-    """A packet with some bytes of its first frame changed, lost or added."""
+    """Return a packet with some bytes of its first frame changed, lost or added."""
     spoilt = bytearray(frames[0])
     for _ in range(random.randint(1, 4)):
         at = random.randrange(len(spoilt) + 1)
@@ -62,7 +62,7 @@ def spoil(random: Random, frames: Frames) -> Frames:
 
 
 def frames(random: Random, target: int = 0) -> Frames:
-    """One message of garbage, of one frame or more."""
+    """Return one message of garbage, of any number of frames."""
     made = random.choice(((noise(random),), lie(random, target), spoil(random, lie(random))))
     return made if random.random() < 0.9 else random.choice(((), made + made))
 
@@ -83,12 +83,18 @@ def inject(random: Random, network: Network, connection: Connection) -> None:
 
 
 def behind(random: Random, made: Frames, *before: bytes) -> Frames:
-    """The same, mostly behind what stands before a packet on a connection for topics."""
+    """Return the message, mostly with one of the given beginnings in front.
+
+    On a connection for topics, such a beginning stands before a packet.
+    """
     if not made or random.random() < 0.2:
         return made
     return (random.choice(before) + bytes(made[0]), *made[1:])
 
 
 def is_word_of_a_stranger(made: Frames) -> bool:
-    """Whether it is a WELCOME: at the end of a connection of our own that is not garbage."""
+    """Return whether the message is a WELCOME.
+
+    At the end of a connection that the process opened itself, a WELCOME is not garbage.
+    """
     return 0 < len(made) <= 2 and bytes(made[0][3:4]) == bytes((wire.WELCOME,))

@@ -1,4 +1,4 @@
-"""A link in virtual time: dialers and listeners of a simulated network behind `Link`."""
+"""A link in virtual time: a `Link` in front of dialers and listeners of a simulated network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
 
 
 class SimulatedLink:
-    """A `Link` of a host. It has no descriptors: `wake` is called when something arrives.
+    """A `Link` of a host. It has no descriptors; it calls `wake` when something arrives.
 
-    trace: writes what it carries into a diary. dialers, listeners: its ends in the network.
+    trace: writes what the link carries into a diary.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class SimulatedLink:
         trace: Callable[[str], None],
     ) -> None:
         self.descriptors: tuple[int, ...] = ()
-        self.dialers: dict[PeerId, Dialer] = {}
-        self.listeners: list[Listener] = []
+        self.dialers: dict[PeerId, Dialer] = {}  # the connections that it opened
+        self.listeners: list[Listener] = []  # the addresses that it bound
         self._network = network
         self._host = host
         self._watched = profile is Profile.CONTROL
@@ -44,7 +44,7 @@ class SimulatedLink:
         self._changes: list[tuple[Dialer, bool]] = []
 
     def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
-        """Own the address; AddressTaken when another link does."""
+        """Own the address and return it. Raise AddressTaken if another link owns it."""
         network, host = self._network, self._host
         if endpoint in network.listeners:
             raise AddressTaken(f"{endpoint} is bound already in this network")
@@ -59,7 +59,7 @@ class SimulatedLink:
         return endpoint
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
-        """Dial, now and whenever the connection breaks, until `disconnect`."""
+        """Dial now, and again whenever the connection breaks, until `disconnect`."""
         self.disconnect(peer)
         kind = TopicDialer if self._topics else Dialer
         watch = self._change if self._watched else None
@@ -67,13 +67,13 @@ class SimulatedLink:
         self.dialers[peer] = self._network.connect(dialer)
 
     def disconnect(self, peer: PeerId, linger_s: float = 0.0) -> None:
-        """Dial no more; what was under way may get lost."""
+        """Stop dialing. Packets that are under way may get lost."""
         dialer = self.dialers.pop(peer, None)
         if dialer is not None:
             dialer.close()
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Hand over one message; false when there is no route or no room."""
+        """Hand over one message. Return false if there is no route or no room."""
         self._trace(f"> {self._told(frames)}")
         dialer = self.dialers.get(peer)
         if dialer is not None:
@@ -82,7 +82,7 @@ class SimulatedLink:
         return any(sent)
 
     def receive(self, packets_max: int, bytes_max: int) -> list[tuple[PeerId, Frames]]:
-        """What has arrived, within the budget."""
+        """Return the messages that have arrived, within the budget."""
         messages: list[tuple[PeerId, Frames]] = []
         while self._inbox and len(messages) < packets_max and bytes_max > 0:
             for peer, frames in self._inbox.popleft()():
@@ -92,25 +92,32 @@ class SimulatedLink:
         return messages
 
     def reach(self, peer: PeerId) -> Reach:
-        """That of the address it was connected to, or of the bound one that it came to."""
+        """Return how far a peer's connection reaches.
+
+        The answer follows from the address that it was opened to, or from the bound address
+        that the peer connected to.
+        """
         end = self.dialers.get(peer) or self.listeners[peer[0]]
         return reach_of_endpoint(end.endpoint)
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Connections that were made or broke, of those that are watched."""
+        """Return which watched connections were made (true) or broke (false)."""
         changes, self._changes = self._changes, []
         return [(d.peer, up) for d, up in changes if self.dialers.get(d.peer) is d]
 
     def pending(self) -> bool:
-        """Whether something has arrived."""
+        """Return whether something has arrived or changed."""
         return bool(self._inbox or self._changes)
 
     def fileno(self) -> int:
-        """There is none: virtual time stands still while anybody waits."""
+        """Return -1.
+
+        No descriptor is needed, since virtual time stands still while anybody waits.
+        """
         return -1
 
     def close(self, linger_s: float) -> None:
-        """Break all connections and give the addresses back; last words may arrive."""
+        """Break all connections and give the addresses back. Last messages may still arrive."""
         for peer in list(self.dialers):
             self.disconnect(peer)
         while self.listeners:

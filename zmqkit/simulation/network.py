@@ -1,9 +1,10 @@
 """A network in virtual time: connections like ZeroMQ's over TCP, under every fault but lies.
 
-Packets of one connection arrive in order or not at all; those of different connections overtake
-each other. A dialer connects again by itself, and what was under way when a connection broke is
-lost, or read late by the side that listens. Hosts that are cut from each other keep what they
-send until the cut heals; connections that are watched break first, as heartbeats would have it.
+Packets of one connection arrive in order or not at all. Packets of different connections may
+overtake each other. A dialer connects again by itself. When a connection breaks, the packets
+under way are lost, or the listening side reads them late. Hosts that are cut from each other
+keep what they send until the cut heals. Watched connections break before that, as heartbeats
+would break them.
 """
 
 from __future__ import annotations
@@ -24,49 +25,40 @@ REDIAL_S_MAX = 1.0
 
 @dataclass(slots=True)
 class Weather:
-    """How a network treats packets.
+    """How a network treats packets."""
 
-    delay_s: least and most. loss, duplicate: chances for each packet. room: packets that one
-    direction of a connection holds. parks: a dialer without a connection keeps what is sent.
-    lingers: the chance that what a closed address sent last arrives.
-    """
-
-    delay_s: tuple[float, float] = (0.0002, 0.002)
-    loss: float = 0.0
-    duplicate: float = 0.0
-    room: int = 1000
-    parks: bool = True
-    lingers: float = 0.8
+    delay_s: tuple[float, float] = (0.0002, 0.002)  # the least and the most
+    loss: float = 0.0  # the chance of each packet to be lost
+    duplicate: float = 0.0  # the chance of each packet to arrive twice
+    room: int = 1000  # packets that one direction of a connection holds
+    parks: bool = True  # a dialer without a connection keeps what is sent
+    lingers: float = 0.8  # the chance that the last packets of a closed address arrive
 
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """A machine with one process. stopped: it runs nothing, not even its heartbeats."""
+    """A machine with one process."""
 
     name: str
     address: str
-    stopped: bool = False
+    stopped: bool = False  # it runs nothing, not even its heartbeats
     alive: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """One direction of a connection. load: packets sent and not yet handled.
+    """One direction of a connection."""
 
-    room: packets that it holds, 0 for as many as the weather allows. once: no packet of it
-    arrives twice.
-    """
-
-    load: int = 0
-    room: int = 0
-    once: bool = False
-    clear_at: float = 0.0
-    drains: bool = False
-    held: list[Frames] = field(default_factory=list)
+    load: int = 0  # packets sent and not yet handled
+    room: int = 0  # packets that it holds; 0 for as many as the weather allows
+    once: bool = False  # no packet of it arrives twice
+    clear_at: float = 0.0  # when the last packet sent arrives
+    drains: bool = False  # its packets arrive although the connection broke
+    held: list[Frames] = field(default_factory=list)  # what a cut holds back
 
 
 Arrival = Callable[[], list[tuple[PeerId, Frames]]]
-"""Something that has arrived: gives what its receiver is to read, once it does so."""
+"""Something that has arrived. The receiver calls it to read, and it returns the messages."""
 
 Take = Callable[[Arrival], None]
 """Keeps what arrives until it is read."""
@@ -77,10 +69,7 @@ Watch = Callable[[PeerId, bool], None]
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A live connection; `peer` is what the listening side calls it.
-
-    severed: an address of it is gone, so nothing passes any more and nobody is told.
-    """
+    """A connection. The listening side calls it `peer`."""
 
     dialer: Dialer
     listener: Listener
@@ -88,13 +77,13 @@ class Connection:
     there: Lane = field(default_factory=Lane)
     back: Lane = field(default_factory=Lane)
     alive: bool = True
-    severed: bool = False
+    severed: bool = False  # an address of it is gone: nothing passes, and nobody is told
     epoch: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Dialer:
-    """One end that connects, and connects again whenever the connection broke."""
+    """An end that connects, and connects again whenever the connection broke."""
 
     network: Network
     host: Host
@@ -108,7 +97,7 @@ class Dialer:
     closed: bool = False
 
     def send(self, frames: Frames) -> bool:
-        """Hand over one message; false when there is no route or no room."""
+        """Hand over one message. Return false if there is no route or no room."""
         if self.connection is not None:
             return self.network.carry(self.connection, frames, back=False)
         if self.watch is not None or not self.network.weather.parks:
@@ -119,17 +108,17 @@ class Dialer:
         return True
 
     def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
-        """What to read of a message that has arrived."""
+        """Return what to read of a message that has arrived."""
         connection.back.load -= 1
         return [] if self.closed else [(self.peer, frames)]
 
     def opened(self, connection: Connection) -> None:
-        """Send along a new connection what was parked."""
+        """Send the parked messages along a new connection."""
         while self.parked:
             self.network.carry(connection, self.parked.popleft(), back=False)
 
     def close(self) -> None:
-        """Connect no more; what is under way is dropped."""
+        """Stop connecting. Packets that are under way are dropped."""
         self.closed = True
         if self.connection is not None:
             self.network.break_(self.connection)
@@ -137,36 +126,36 @@ class Dialer:
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """One bound address and the connections to it; number: of the bind, begins their names."""
+    """One bound address and the connections to it."""
 
     network: Network
     host: Host
     endpoint: str
     take: Take
-    number: int = 0
+    number: int = 0  # of the bind; the names of its connections begin with it
     connections: dict[PeerId, Connection] = field(default_factory=dict)
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Hand over one message; false when there is no route or no room."""
+        """Hand over one message. Return false if there is no route or no room."""
         connection = self.connections.get(peer)
         return connection is not None and self.network.carry(connection, frames, back=True)
 
     def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
-        """What to read of a message that has arrived."""
+        """Return what to read of a message that has arrived."""
         connection.there.load -= 1
         return [(connection.peer, frames)]
 
     def accept(self, dialer: Dialer, peer: PeerId) -> Connection:
-        """Have one more connection, under a name that nobody had before."""
+        """Add a connection under a name that no connection had before, and return it."""
         connection = self.connections[peer] = Connection(dialer, self, peer)
         return connection
 
     def ended(self, connection: Connection) -> None:
-        """A connection broke."""
+        """Forget a connection that broke."""
         self.connections.pop(connection.peer, None)
 
     def close(self) -> None:
-        """Unbind, and break the connections; what was sent last may arrive all the same."""
+        """Unbind and break the connections. The last packets sent may still arrive."""
         if self.network.listeners.get(self.endpoint) is self:
             del self.network.listeners[self.endpoint]
         for connection in list(self.connections.values()):
@@ -191,28 +180,28 @@ class Network:
 
     @property
     def connections(self) -> list[Connection]:
-        """The live ones, oldest first."""
+        """The live connections, oldest first."""
         return list(self._connections)
 
     # What processes do
 
     def bind(self, listener: L) -> L:
-        """Have connections made to a listener, at an address that nobody has."""
+        """Let dialers connect to a listener. Its address must be free."""
         assert listener.endpoint not in self.listeners
         self.listeners[listener.endpoint] = listener
         return listener
 
     def connect(self, dialer: D) -> D:
-        """Have a dialer make its connection, now or once somebody is there."""
+        """Have a dialer make its connection, now or as soon as its address is bound."""
         self._later(self.weather.delay_s, lambda: self._dial(dialer))
         return dialer
 
     def carry(
         self, connection: Connection, frames: Frames, *, back: bool, sure: bool = False
     ) -> bool:
-        """Send one message along a connection; false when the lane is full.
+        """Send one message along a connection. Return false if the lane is full.
 
-        sure: it is not refused, and lost only with the connection.
+        sure: the message is not refused, and it is lost only together with the connection.
         """
         lane = connection.back if back else connection.there
         if not sure and lane.load >= (lane.room or self.weather.room):
@@ -246,7 +235,7 @@ class Network:
         self._stall(c for c in self._connections if self.is_cut(c))
 
     def heal(self, a: Host, b: Host) -> None:
-        """Let pass again what was held back."""
+        """Let packets pass between two hosts again, those that were held back too."""
         self._cuts.discard(frozenset((a.name, b.name)))
         for connection in self.connections:
             self._revive(connection)
@@ -258,7 +247,7 @@ class Network:
             self._revive(connection)
 
     def readdress(self, host: Host, address: str) -> None:
-        """Give a host another address instead of the one that it has."""
+        """Give a host another address in place of its present one."""
         before, host.address = host.address, address
         for listener in [x for x in self.listeners.values() if x.host is host]:
             del self.listeners[listener.endpoint]
@@ -269,7 +258,7 @@ class Network:
         self._stall(c for c in self._connections if c.severed)
 
     def stop(self, host: Host) -> None:
-        """Stop a process: its kernel still takes packets, nothing answers heartbeats."""
+        """Stop a process. Its kernel still takes packets, but nothing answers heartbeats."""
         host.stopped = True
         self._stall(c for c in self._connections if host in (c.dialer.host, c.listener.host))
 
@@ -280,7 +269,10 @@ class Network:
             self._revive(connection)
 
     def kill(self, host: Host) -> None:
-        """End a process; the kernel closes its sockets, and whoever can hear it learns that."""
+        """End a process.
+
+        Its kernel closes the sockets, and every peer that is not cut off learns that.
+        """
         host.alive = host.stopped = False
         for listener in [x for x in self.listeners.values() if x.host is host]:
             del self.listeners[listener.endpoint]
@@ -291,14 +283,14 @@ class Network:
                     self._later((0.001, 0.006), partial(self.break_, connection))
 
     def break_(self, connection: Connection) -> None:
-        """Lose a connection; the side that dialed notices and dials again."""
+        """Break a connection. The side that dialed notices and dials again."""
         if not connection.alive:
             return
         connection.alive = False
         del self._connections[connection]
         connection.listener.ended(connection)
-        # What the kernel of the listening side holds already is still read, after the new
-        # connection's first packets perhaps.
+        # The listening side may still read what its kernel holds already, perhaps after the
+        # first packets of the new connection.
         connection.there.drains = self.timeline.random.random() < 0.5
         dialer = connection.dialer
         dialer.connection = None
@@ -308,12 +300,12 @@ class Network:
             self._later((0.02, 0.2), lambda: self._dial(dialer))
 
     def is_cut(self, connection: Connection) -> bool:
-        """Whether nothing passes between its two hosts."""
+        """Return whether nothing passes between the two hosts of a connection."""
         pair = frozenset((connection.dialer.host.name, connection.listener.host.name))
         return connection.severed or pair in self._cuts
 
     def lingers(self) -> bool:
-        """Whether what a closed address sent last arrives."""
+        """Decide by chance whether the last packets of a closed address arrive."""
         return self.timeline.random.random() < self.weather.lingers
 
     # Inside
@@ -323,7 +315,7 @@ class Network:
         return self.is_cut(connection) or any(h.stopped or not h.alive for h in hosts)
 
     def _stall(self, connections: Iterator[Connection]) -> None:
-        """Break the watched ones if they are stalled for as long as heartbeats allow."""
+        """Break the watched connections if they stay stalled as long as heartbeats allow."""
         for connection in list(connections):
             connection.epoch += 1
             if connection.dialer.watch is not None:
@@ -335,7 +327,10 @@ class Network:
             self.break_(connection)
 
     def _revive(self, connection: Connection) -> None:
-        """Deliver what a cut held back, to a stopped process too: its kernel takes it."""
+        """Deliver what a cut held back.
+
+        A stopped process gets it too, since its kernel takes it.
+        """
         hosts = (connection.dialer.host, connection.listener.host)
         if self.is_cut(connection):
             return

@@ -1,12 +1,13 @@
-"""What must hold of all calls of a world, whatever befalls it; `Broken` says what did not.
+"""What must hold of all calls of a world, whatever befalls it. `Broken` says what did not hold.
 
 Each call settles exactly once and in time. A handler that is not idempotent runs at most once
-for an id in the whole world, any handler at most once for an id in one service that remembers
-it. A delivered value is that call's own. What ended with may_have_run=False never ran and never
-will.
+for an id in the whole world. Any handler runs at most once for an id in one service that
+remembers the id. A delivered value is that call's own. A call that ended with
+may_have_run=False never ran and never will.
 
-Of a stream a prefix is read of what one run of its generator gives, each value once and in
-order; all of it if it ends by itself. Each wait for a value ends in time.
+A reader of a stream reads a prefix of the values of one run of its generator, each value once
+and in order. It reads all of them if the stream ends by itself. Each wait for a value ends in
+time.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ EARLY_S = 0.005
 METHODS = {
     "add": False, "price": True, "slow": False, "slow-price": True, "boom": False, "blob": True,
 }  # fmt: skip
-"""What each simulated service offers, and whether it is idempotent."""
+"""The methods of each simulated service, and whether each is idempotent."""
 
 NOWHERE = "nowhere"
-"""A method that nobody has."""
+"""A method that no service has."""
 
 _NIL = b"\xc0"
 
 
 class Broken(AssertionError):
-    """An invariant does not hold; the text says which, and for what."""
+    """An invariant does not hold. The text says which invariant, and for what."""
 
 
 def expect(holds: object, invariant: str, *about: object) -> None:
@@ -64,7 +65,7 @@ def expect(holds: object, invariant: str, *about: object) -> None:
 
 @dataclass(slots=True, eq=False)
 class Called:
-    """One call as the world remembers it. void: its caller crashed, so nobody waits."""
+    """One call as the world remembers it."""
 
     token: int
     role: ClientRole
@@ -78,30 +79,33 @@ class Called:
     ran_at: float = -inf
     settled_at: float = inf
     error: ZmqkitError | None = None
-    void: bool = False
-    reader: Reader | None = None
+    void: bool = False  # its caller crashed, so nobody waits for it
+    reader: Reader | None = None  # reads the stream, if the call asked for one
 
     def __str__(self) -> str:
         return f"({self.method} {self.token} of {self.role.name}, id {self.sequence})"
 
     @property
     def ended(self) -> bool:
-        """Whether its client has settled it; a stream's reader may have some to read yet."""
+        """Whether the client has settled the call.
+
+        The reader of a stream may still have values to read.
+        """
         return self.settled_at < inf or (self.reader is not None and self.reader.call.over)
 
     @property
     def left(self) -> bool:
-        """Whether it is a stream whose reader went away."""
+        """Whether the call is a stream whose reader went away."""
         return self.reader is not None and self.reader.gone
 
     @property
     def failure(self) -> ZmqkitError | None:
-        """What it ended with, once it has ended."""
+        """The error that the call ended with, if it has ended and failed."""
         return self.reader.error if self.reader is not None else self.error
 
     @property
     def value(self) -> object:
-        """What its reply must be."""
+        """The value that the reply must have."""
         if self.oneway:
             return None
         if self.method == "blob":
@@ -110,7 +114,7 @@ class Called:
 
 
 class Oracle:
-    """Knows every call of the world and judges what becomes of it."""
+    """An oracle knows every call of the world and judges what becomes of each."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -134,7 +138,7 @@ class Oracle:
         raw: bool = False,
         headers: dict[str, object] | None = None,
     ) -> Called:
-        """Make a call, with a number in it that tells it from all others."""
+        """Make a call. Its argument is a number that no other call has."""
         now = self.timeline.now
         token = len(self.calls) + 1
         body_raw = token.to_bytes(8, "big") * (RAW_BYTES_MIN // 8) if raw else None
@@ -154,7 +158,7 @@ class Oracle:
         return called
 
     def stream(self, role: ClientRole, method: str, options: CallOptions) -> Called:
-        """Ask for a stream, with a number in it that tells it from all others."""
+        """Ask for a stream. Its argument is a number that no other call has."""
         token = len(self.calls) + 1
         deadline_at = self.timeline.now + options.timeout_s
         called = Called(token, role, 0, method, deadline_at, None, PRIORITY, oneway=False)
@@ -199,7 +203,7 @@ class Oracle:
                 self._judge(called, error)
 
     def _woken(self, role: ClientRole, reader: Reader, now: float) -> None:
-        """Somebody waited for a value of a stream, or for its end."""
+        """Judge the end of a reader's wait, for a value or for the end of the stream."""
         expect(reader.role is role, "a client wakes its own readers", role.name)
         expect(reader.call.values or reader.call.over, "a wait ends for a reason", role.name)
         due_at = max(reader.waits_until, role.process.resumed_at) + SLACK_S
@@ -210,7 +214,7 @@ class Oracle:
         role.driver.post(reader.read_on)
 
     def _read(self, called: Called, now: float) -> None:
-        """Judge what was read of a stream, to its end or to where its reader left."""
+        """Judge what was read of a stream, up to its end or to where its reader left."""
         reader = called.reader
         assert reader is not None
         error = called.error = reader.error
@@ -230,7 +234,7 @@ class Oracle:
             expect(boom == (error is not None), "what it raised arrives", called, repr(error))
         self.ends["streamed" if error is None else type(error).__name__] += 1
         if error is not None:
-            called.deadline_at = min(called.deadline_at, now)  # that of a wait was judged
+            called.deadline_at = min(called.deadline_at, now)  # the wait was judged already
             self._judge(called, error)
         if values and error is not None:
             assert isinstance(error, PeerError)
@@ -254,21 +258,24 @@ class Oracle:
             expect(not error.may_have_run, "nobody there means it did not run", called)
 
     def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
-        """Judge a run and answer it."""
+        """Judge a run of a handler. Return how many seconds it takes, and its answer."""
         called = self._run(role, request)
         if called is None:
             return 0.0, Answer(wire.REPLY, encode("stranger"))
         return self._duration(called), _answer(called, request)
 
     def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
-        """Judge the beginning of a generator, and make it."""
+        """Judge the start of a generator, and make the generator."""
         called = self._run(role, request)
         token = 0 if called is None else called.token
         expect(called is None or request.args == [token], "arguments travel", called)
         return Generator(role, role.core, request, token, self._pause)
 
     def _run(self, role: ServiceRole, request: Request) -> Called | None:
-        """The call that a service runs now; None for a stranger's, out of garbage."""
+        """Return the call that a service runs now.
+
+        Return None for a stranger's call, made of garbage.
+        """
         self.runs += 1
         called = self.calls.get((request.client, request.sequence))
         if called is None:
@@ -304,7 +311,7 @@ class Oracle:
     # Ends
 
     def void(self, roles: list[ClientRole]) -> None:
-        """These clients crashed: nobody waits for their calls."""
+        """Note that these clients crashed: nobody waits for their calls."""
         for called in self.calls.values():
             if called.role in roles and called.settled_at == inf:
                 called.void = True
@@ -312,7 +319,7 @@ class Oracle:
                     called.reader.gone = True
 
     def judge_client(self, role: ClientRole) -> None:
-        """A client's counters are those of its calls."""
+        """Judge whether a client's counters agree with its calls."""
         stats = role.core.stats()
         mine = [called for called in self.calls.values() if called.role is role]
         ended = [called for called in mine if called.ended]
@@ -330,7 +337,10 @@ class Oracle:
         expect(sum(dropped.values()) == len(cancelled), "dropped counts", role.name, stats)
 
     def judge_all(self) -> None:
-        """Every call has ended, and what a stream gave was read, unless its reader crashed."""
+        """Judge that every call has ended.
+
+        The values of a stream must have been read too, unless its reader crashed.
+        """
         for called in self.calls.values():
             dead = called.ended and not called.role.process.host.alive
             expect(called.void or dead or called.settled_at < inf, "a call settles", called)

@@ -1,4 +1,4 @@
-"""One process of a world: membership and roles, each with a link and a driver of its own."""
+"""One process of a world: membership and roles. Each has a link and a driver of its own."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ R = TypeVar("R", bound="Role")
 
 
 class RoleCore(Core, Protocol):
-    """What the cores of roles offer beside."""
+    """What the cores of roles offer in addition."""
 
     def close(self) -> list[Effect]:
-        """Say goodbye, and have all waits end."""
+        """Say goodbye, and end all waits."""
 
 
 class SeekingCore(RoleCore, Protocol):
-    """What the cores of roles that look for others offer beside."""
+    """What the cores of roles that look for others offer in addition."""
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news."""
 
 
 class Part:
-    """A core that is driven on a link of its own.
+    """A core with a link of its own and a driver that drives it.
 
-    To simulate one more role, make its core and one of these, and a user that commands it.
+    To simulate another kind of role, make its core, a part for it, and a user that commands it.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Part:
         self.process.trace(f"{self.name} {text}")
 
     def rested(self, now: float) -> None:
-        """Look around after a turn."""
+        """Do what is to be done after a turn. Subclasses override it."""
 
     def _wake(self) -> None:
         self.driver.wake()
@@ -101,7 +101,7 @@ class Control(Part):
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The address where it listens."""
         return self.link.listeners[0].endpoint
 
     def _receive_all(
@@ -123,21 +123,21 @@ class Control(Part):
 
 
 class Role(Part):
-    """What users make: a part that its process has until it is closed."""
+    """A part that a user makes. Its process lists it until it is closed."""
 
     core: RoleCore
 
     @property
     def closed(self) -> bool:
-        """Whether it does nothing any more."""
+        """Whether the role is closed."""
         return self.driver.closed
 
     def start(self) -> None:
-        """Have the process have it."""
+        """Add the role to the roles of its process."""
         self.process.roles.append(self)
 
     def close(self) -> None:
-        """Close core and link, in a turn; to do so twice is to do it once."""
+        """Close the core and the link, within a turn. A second call does nothing."""
         if not self.closed:
             self.driver.perform(self.core.close())
             self.core.check()
@@ -145,12 +145,12 @@ class Role(Part):
             self.process.roles.remove(self)
 
     def close_soon(self) -> None:
-        """Close it in a turn of its own."""
+        """Close the role in a turn of its own."""
         self.driver.post(lambda now: self.close())
 
 
 class BoundRole(Role):
-    """A role that others find: it listens where its record says."""
+    """A role that others find. It listens at the address in its record."""
 
     def __init__(
         self, process: Process, record: Record, core: RoleCore, profile: Profile, hooks: Hooks
@@ -160,7 +160,7 @@ class BoundRole(Role):
         self.leaving = False
 
     def start(self) -> None:
-        """Listen, and be listed by the process."""
+        """Listen, and have membership offer the role."""
         super().start()
         self.link.bind(f"tcp://{self.record.addresses[0]}:{self.record.port}", (0, 0))
         control = self.process.control
@@ -169,7 +169,7 @@ class BoundRole(Role):
         )
 
     def close(self) -> None:
-        """Close it, and be listed no longer."""
+        """Close the role, and have membership offer it no longer."""
         if not self.closed:
             super().close()
             control, incarnation = self.process.control, self.record.incarnation
@@ -177,7 +177,7 @@ class BoundRole(Role):
 
 
 class SeekingRole(Role):
-    """A role that looks for those of a name, or for whoever is behind a URL."""
+    """A role that looks for the roles of a name, or for the role behind a URL."""
 
     core: SeekingCore
 
@@ -191,13 +191,16 @@ class SeekingRole(Role):
         hooks: Hooks,
         receive_all: ReceiveAll | None = None,
     ) -> None:
-        """sought: the role of those it looks for, and their name or URL."""
+        """Make a role that is not started yet.
+
+        sought: the kind of role that it looks for, and their name or URL.
+        """
         super().__init__(process, name, core, profile, hooks, receive_all=receive_all)
         self.role, self.target = sought
         self.key = self.target if "://" in self.target else key_of(*sought)
 
     def start(self) -> None:
-        """Have membership look for them."""
+        """Have membership look for the roles."""
         super().start()
         control, reach = self.process.control, self.process.reach
         control.driver.command(lambda now: control.core.want(self.key, now, reach))
@@ -206,7 +209,7 @@ class SeekingRole(Role):
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
 
     def close(self) -> None:
-        """Close it; nobody is looked for on its behalf."""
+        """Close the role. Membership looks for nobody on its behalf any more."""
         if not self.closed:
             super().close()
             control, reach = self.process.control, self.process.reach
@@ -216,7 +219,7 @@ class SeekingRole(Role):
 class Process:
     """One operating-system process.
 
-    reach: how far it looks and is found. drivers: of closed roles too, whose users go on.
+    reach: how far the process looks for others and is found by them.
     """
 
     def __init__(
@@ -233,17 +236,18 @@ class Process:
         self.silent = False
         self.resumed_at = -inf
         self.roles: list[Role] = []
+        # The drivers of closed roles stay in the list, since their users go on.
         self.drivers: list[SimulatedDriver] = []
         self._trace = trace
         self.control = Control(self, number)
 
     @property
     def paused(self) -> bool:
-        """Whether nothing in it takes turns now."""
+        """Whether nothing in the process takes turns now."""
         return self.silent or self.host.stopped or not self.host.alive
 
     def of(self, kind: type[R]) -> list[R]:
-        """Its roles of one kind, oldest first."""
+        """Return the process's roles of one kind, oldest first."""
         return [role for role in self.roles if isinstance(role, kind)]
 
     def trace(self, text: str) -> None:

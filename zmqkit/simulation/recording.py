@@ -1,7 +1,7 @@
-"""All that went into the cores of a run and what came out, to compare a core with what it was.
+"""Record what went into the cores of a run and what came out, to compare versions of a core.
 
-Record a seed before a change and after it: the first step that differs is where a core, given
-the same, did something else. What it did from there on follows from that.
+Record a seed before a change and again after it. At the first step that differs, a core got the
+same input and did something else. All later differences follow from that step.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ _ASKED_ONLY = {"check", "deadline", "stats"}
 _SHORT_BYTES = 64
 
 Step = list[object]
-"""A core, what it was told to do, with what, and its answer: plain values, as JSON has them."""
+"""A core, its method, the arguments and options, and the answer, as values that JSON has."""
 
 
 class Recording:
-    """The steps of all cores, in order. What is no value is known by its type and a number."""
+    """The steps of all cores, in order.
+
+    An object that is no value is known by type and number.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
@@ -38,7 +41,10 @@ class Recording:
         self._inside = False
 
     def wrap(self, name: str, method: Callable[..., object]) -> Callable[..., object]:
-        """A method that records each call of it which is not a core's own."""
+        """Return the method with recording added.
+
+        Calls that a core makes itself are not recorded.
+        """
 
         def recorded(core: object, *arguments: object, **options: object) -> object:
             if self._inside:
@@ -49,14 +55,14 @@ class Recording:
                 answer = method(core, *arguments, **options)
             finally:
                 self._inside = False
-            # At once, for drivers add to lists of effects.
+            # The step is recorded at once, because drivers add to lists of effects.
             self.steps.append([*step, self.plain(answer)])
             return answer
 
         return recorded
 
     def plain(self, value: object) -> object:
-        """The same in values that JSON has."""
+        """Return the value in terms of values that JSON has."""
         if value is None or isinstance(value, bool | int | float | str):
             return value
         if isinstance(value, bytes | bytearray | memoryview):
@@ -77,7 +83,7 @@ class Recording:
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """Record what all cores do meanwhile, those that are made meanwhile."""
+    """Record the cores that are made while the context is entered."""
     record = Recording()
     before = {(core, name): method for core in CORES for name, method in _methods(core)}
     for (core, name), method in before.items():

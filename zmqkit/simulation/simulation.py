@@ -1,4 +1,4 @@
-"""One seed, one world: users at work, faults, an end to them, and what must hold then.
+"""One seed, one world: users at work, faults, the end of the faults, and what must hold then.
 
 `python -m zmqkit.simulation --seed N --trace` replays a run and prints its diary.
 """
@@ -28,20 +28,20 @@ CALM_S = 10.0
 TRY_S = 4.0
 IDLE_S = FORGET_CLIENT_S * 1.5
 WINDOWS = ((1, 500), (8, 2000), (STREAM_ITEMS, STREAM_BYTES))
-"""What streams may have under way: values, and bytes of them."""
+"""How many values a stream may have under way, and how many bytes of them."""
 IDLE_EVERY = 5
-"""Each so manieth seed goes on until windows must be empty: it takes as long as the rest."""
+"""One seed in so many goes on until windows must be empty, which takes as long as the rest."""
 
 
 @dataclass(slots=True)
 class Run:
-    """What became of a seed. broken: the invariant that did not hold, or nothing."""
+    """What became of a seed."""
 
     seed: int
     digest: str
     ends: Counter[str]
     runs: int
-    broken: str
+    broken: str  # the invariant that did not hold; empty if all held
     lines: list[str]
 
 
@@ -49,7 +49,7 @@ class Simulation:
     """A world of one seed, from its plan to its end."""
 
     def __init__(self, seed: int, *, keep: bool = False) -> None:
-        """`keep` keeps the diary."""
+        """Plan the world of a seed. `keep` keeps the lines of the diary."""
         self.seed = seed
         self.world = World(seed, keep=keep)
         self.random = self.world.random
@@ -72,7 +72,7 @@ class Simulation:
         self.storming = True
 
     def run(self) -> None:
-        """Live through it all; Broken when an invariant does not hold."""
+        """Run the world from start to end. Raise Broken if an invariant does not hold."""
         for name in self.hosts:
             self._start(name)
         self._fault_later()
@@ -110,7 +110,10 @@ class Simulation:
         )
 
     def _faults(self) -> list[Callable[[], None]]:
-        """What may happen in this world: some kinds of faults, none of others."""
+        """Return the faults that may happen in this world.
+
+        Some kinds are in the list, others are not.
+        """
         kinds: list[Callable[[], None]] = [
             self._crash, self._pause, self._cut, self._break, self._leave, self._hang_up,
             self._inject,
@@ -132,7 +135,7 @@ class Simulation:
         return process
 
     def _seed(self, process: Process) -> None:
-        """Give the process addresses of others, as ZMQKIT_PEERS does, or one that all share."""
+        """Tell the process addresses of others, as ZMQKIT_PEERS does, or one that all share."""
         shared = [self.world.url_of(self.hosts[0])] if self.hub else []
         for url in shared or self.world.control_urls(but=process):
             self.world.seed(process, url)
@@ -277,7 +280,7 @@ class Simulation:
     # The end
 
     def _calm(self) -> None:
-        """All heals, everybody is there again, and whoever waits has an end."""
+        """End all faults, start every process again, and judge that every call has ended."""
         world = self.world
         world.oracle.stormy = False
         for name in self.hosts:
@@ -295,7 +298,7 @@ class Simulation:
         world.oracle.judge_all()
 
     def _try(self) -> None:
-        """New calls succeed, whoever makes them."""
+        """Judge that new calls succeed for every client."""
         world = self.world
         world.oracle.slow = False
         judge_topics = self.topics.judge()
@@ -316,7 +319,7 @@ class Simulation:
         judge_topics()
 
     def _idle(self) -> None:
-        """What idles keeps nothing of calls."""
+        """Judge that idle services keep nothing of calls."""
         self.world.run(IDLE_S)
         for process in self.world.processes.values():
             for role in process.of(ServiceRole):
@@ -326,7 +329,7 @@ class Simulation:
                 expect(stats["clients"] == 0, "idle, no window is left", role.name, stats)
 
     def _close(self) -> None:
-        """What is closed holds nothing."""
+        """Close all roles, and judge that nothing is left of them."""
         world = self.world
         for process in world.processes.values():
             for role in process.of(ClientRole):
@@ -347,7 +350,10 @@ class Simulation:
 
 
 def run(seed: int, *, keep: bool = False) -> Run:
-    """Live through one seed; gives what became of it, its diary too if it is to be kept."""
+    """Run the world of one seed and return what became of it.
+
+    keep: whether the result has the lines of the diary.
+    """
     simulation = Simulation(seed, keep=keep)
     broken = ""
     try:
@@ -365,7 +371,7 @@ def run(seed: int, *, keep: bool = False) -> Run:
 
 
 def _place(error: BaseException) -> str:
-    """Where an assertion failed."""
+    """Return the function and the line where an assertion failed."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -375,5 +381,5 @@ def _place(error: BaseException) -> str:
 
 
 def replay(seed: int) -> str:
-    """The command that runs a seed again and prints its diary."""
+    """Return the command that runs a seed again and prints its diary."""
     return f"python -m zmqkit.simulation --seed {seed} --trace"

@@ -1,7 +1,7 @@
-"""Both ends of simulated streams: a generator that takes its time, and whoever reads it.
+"""Both ends of simulated streams: a generator that takes its time, and a reader.
 
-Each value says which stream it is of, which run of it, and its number. So a reader sees whether
-it was given a prefix of what one run of the generator gives, each value once and in order.
+Each value names its stream, the run of the generator, and its own number. So a reader sees
+whether it got a prefix of the values of one run, each value once and in order.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
 
 STREAMS = {"count": False, "tell": True, "count-boom": False}
-"""What each simulated service streams, and whether it is idempotent."""
+"""The streams of each simulated service, and whether each is idempotent."""
 
 LENGTH_MAX = 60
 _NIL = b"\xc0"
 
 
 def length(token: int) -> int:
-    """How many values the stream with that number in it has."""
+    """Return how many values the stream with this number as its argument has."""
     return token * 7919 % LENGTH_MAX
 
 
 class Generator:
-    """A simulated handler: gives some values at a time, after a while, as far as it may."""
+    """A simulated handler. After a while it yields some values, as many as it may."""
 
     def __init__(
         self,
@@ -87,10 +87,7 @@ class Generator:
 
 
 class Reader:
-    """Whoever iterates over a stream: at a pace of its own, and perhaps not to the end.
-
-    run: the instance whose values it reads. waits_until: when its present wait must be over.
-    """
+    """A reader of a stream. It reads at a pace of its own, and perhaps not to the end."""
 
     def __init__(
         self,
@@ -102,12 +99,16 @@ class Reader:
         *,
         eager: bool,
     ) -> None:
-        """eager: it reads to the end, at once."""
+        """Make a reader of the values of `call`.
+
+        finished: called when the stream is over, or when the reader leaves it.
+        eager: whether it reads to the end without pauses.
+        """
         self.role = role
         self._core = core
         self.call = call
         self.values: list[object] = []
-        self.waits_until = inf
+        self.waits_until = inf  # when its present wait must be over
         self.gone = False
         self._random = random
         self._finished = finished
@@ -117,11 +118,14 @@ class Reader:
 
     @property
     def error(self) -> ZmqkitError | None:
-        """Why nothing more comes, if not because it is complete."""
+        """Why nothing more comes. None if the stream is complete or goes on."""
         return self.call.error
 
     def read_on(self, now: float) -> None:
-        """Take what is here, at its pace; then wait for more, unless it is over."""
+        """Take the values that are here, at the reader's pace.
+
+        Then wait, unless the stream is over.
+        """
         role, core, call = self.role, self._core, self.call
         self.waits_until = inf
         if self.gone:
@@ -143,12 +147,12 @@ class Reader:
             self.waits_until = now + call.options.timeout_s if begun else call.deadline_at
 
     def read(self) -> list[list[object]]:
-        """The values that were read: method, number of the stream, instance, number."""
+        """Return the values that were read: method, number of the stream, instance, number."""
         return [_decoded(value) for value in self.values]
 
 
 def _decoded(value: object) -> list[object]:
-    """A value as it was given; those that travel raw are padded."""
+    """Return a value as the generator made it. Values that travel raw are padded."""
     if isinstance(value, memoryview):
         value = decode(bytes(value).rstrip(_NIL))
     assert isinstance(value, list)

@@ -1,11 +1,16 @@
 """Connections for topics in virtual time: XPUB where it binds, XSUB where it dials.
 
-As libzmq has them. XSUB takes every subscription, and sends all of them again by itself, in the
-order of their bytes and before anything else, when it has dialled anew. XPUB tells of a prefix
-when the first of its connections subscribes to it, and when the last has ended that or broke,
-which it notices late, and behind a cut not at all. What nobody wants, or has no room for, it
-drops without a word. TCP loses and repeats nothing on a live connection: so subscriptions are
-sure to arrive while it lives. All else may get lost as in any weather, which stands for breaks.
+They behave as libzmq's do.
+
+An XSUB takes every subscription. When it has dialed again, it sends all of them again by
+itself, in the order of their bytes and before anything else.
+
+An XPUB tells of a prefix when the first of its connections subscribes to it. It tells of the
+end when the last such connection has ended its subscription or broke. It notices a break late,
+and behind a cut not at all. It silently drops what nobody wants, and what it has no room for.
+
+TCP loses and repeats nothing on a live connection, so a subscription is sure to arrive while
+the connection lives. Other packets may get lost as in any weather, which stands for breaks.
 """
 
 from __future__ import annotations
@@ -25,24 +30,24 @@ _HELLO = TALK + (wire.FIRST + wire.HELLO).to_bytes(4, "big")
 
 
 def subscription(frames: Frames) -> tuple[bytes, bytes]:
-    """What XPUB and XSUB read: SUBSCRIBE or UNSUBSCRIBE and a prefix; nothing for all else."""
+    """Return what XPUB and XSUB read: SUBSCRIBE or UNSUBSCRIBE, and a prefix.
+
+    For all other messages both parts are empty.
+    """
     frame = bytes(frames[0]) if len(frames) == 1 else b""
     return (frame[:1], frame[1:]) if frame[:1] in (SUBSCRIBE, UNSUBSCRIBE) else (b"", b"")
 
 
 @dataclass(eq=False)
 class TopicDialer(Dialer):
-    """One end that subscribes.
-
-    dials: how many connections it has had. asked: by which of them it said HELLO last.
-    """
+    """An end that dials and subscribes."""
 
     subscribed: dict[bytes, None] = field(default_factory=dict)
-    dials: int = 0
-    asked: int = 0
+    dials: int = 0  # how many connections it has had
+    asked: int = 0  # the number of the connection on which it last said HELLO
 
     def send(self, frames: Frames) -> bool:
-        """Hand over one message; a subscription is always taken."""
+        """Hand over one message. A subscription is always taken."""
         verb, prefix = subscription(frames)
         if not verb:
             if frames[0][:5] == _HELLO:
@@ -59,7 +64,10 @@ class TopicDialer(Dialer):
         return True
 
     def opened(self, connection: Connection) -> None:
-        """Subscribe anew if it is not the first connection, and send what was parked."""
+        """Send the parked messages.
+
+        Subscribe again before that, unless it is the first connection.
+        """
         self.dials += 1
         if self.dials > 1:
             for prefix in sorted(self.subscribed):
@@ -73,19 +81,15 @@ class TopicDialer(Dialer):
 
 @dataclass(eq=False)
 class TopicListener(Listener):
-    """One bound address that publishes.
+    """One bound address that publishes."""
 
-    room: packets that each
-    connection holds, 0 for as many as the weather allows. pipes: the prefixes of each
-    connection that is not known to have ended. refused: messages that found no room.
-    """
-
-    room: int = 0
+    room: int = 0  # packets that each connection holds; 0 for as many as the weather allows
+    # The prefixes of each connection that is not known to have ended.
     pipes: dict[PeerId, dict[bytes, None]] = field(default_factory=dict)
-    refused: int = 0
+    refused: int = 0  # messages that found no room
 
     def accept(self, dialer: Dialer, peer: PeerId) -> Connection:
-        """Have one more connection, which is subscribed to nothing yet."""
+        """Add a connection that is subscribed to nothing yet, and return it."""
         connection = super().accept(dialer, peer)
         self.pipes[peer] = {}
         connection.back.room = self.room
@@ -93,7 +97,10 @@ class TopicListener(Listener):
         return connection
 
     def ended(self, connection: Connection) -> None:
-        """A connection broke: notice it in a while, once nothing is cut any more."""
+        """Note that a connection broke.
+
+        The socket notices after a while, once nothing is cut.
+        """
         super().ended(connection)
 
         def look() -> None:
@@ -106,7 +113,7 @@ class TopicListener(Listener):
         timeline.after(timeline.random.uniform(0.0, NOTICE_S), look)
 
     def send(self, peer: PeerId, frames: Frames) -> bool:
-        """Send one message to whoever has subscribed to a beginning of it."""
+        """Send one message to each connection that has subscribed to a beginning of it."""
         if peer != EVERY_PEER:
             return False
         frame = bytes(frames[0])
@@ -120,13 +127,13 @@ class TopicListener(Listener):
     # What the socket does when it is read
 
     def read(self, connection: Connection, frames: Frames) -> list[tuple[PeerId, Frames]]:
-        """What to read of a message that has arrived, which may be nothing."""
+        """Return what to read of a message that has arrived, which may be nothing."""
         connection.there.load -= 1
         admitted = self._admit(connection.peer, frames)
         return [(EVERY_PEER, frames)] if admitted else []
 
     def end(self, peer: PeerId) -> list[tuple[PeerId, Frames]]:
-        """Give a connection up; what the socket tells of that."""
+        """Forget a connection, and return what the socket tells of that."""
         prefixes = self.pipes.pop(peer, {})
         ended = [prefix for prefix in prefixes if not self._holds(prefix)]
         return [(EVERY_PEER, (UNSUBSCRIBE + prefix,)) for prefix in ended]

@@ -1,4 +1,4 @@
-"""Virtual time: what is to happen, in order, with the chance of one seed."""
+"""Virtual time: the events that are due, in order, and the random numbers of one seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ START_AT = 1000.0
 class Timeline:
     """A clock that stands still while something happens, and a diary of what happened.
 
-    The same seed gives the same diary; `digest` is what to compare.
+    The same seed makes the same diary. Compare diaries by their `digest`.
     """
 
     def __init__(self, seed: int, *, keep: bool = False) -> None:
-        """`keep` keeps the diary's lines beside their digest."""
+        """Start the clock. `keep` keeps the lines of the diary beside their digest."""
         self.now = START_AT
         self.random = Random(seed)
         self.lines: list[str] = []
@@ -29,15 +29,15 @@ class Timeline:
 
     @property
     def digest(self) -> str:
-        """Stands for everything that was noted so far."""
+        """A hash of everything that was noted so far."""
         return self._hash.hexdigest()
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        """Have something happen at a point in time; at the earliest now."""
+        """Call `action` at a point in time, now at the earliest."""
         heappush(self._heap, (max(when, self.now), next(self._numbers), action))
 
     def after(self, delay_s: float, action: Callable[[], None]) -> None:
-        """Have something happen in a while."""
+        """Call `action` after `delay_s`."""
         self.at(self.now + delay_s, action)
 
     def run_until(self, end_at: float) -> None:

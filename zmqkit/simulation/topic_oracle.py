@@ -1,9 +1,10 @@
-"""What must hold of all messages of a world; `Broken` says what did not.
+"""What must hold of all messages of a world. `Broken` says what did not hold.
 
-A subscriber reads, of each topic of each publisher, a part of what was published there, in
-order, nothing twice and nothing unwanted. What it does not read in between it is told to be
-missing, or its counters say that it was dropped. Whoever has joined has all its subscriptions.
-A publisher that waits is free in time, and loses nothing while nothing breaks.
+Of each topic of each publisher, a subscriber reads a part of what was published there. It reads
+in order, nothing twice and nothing unwanted. If it skips messages in between, it is told that
+they are missing, or its counters say that they were dropped. A subscriber that has joined has
+all its subscriptions in place. A publisher that waits is free again in time. It loses nothing
+while nothing breaks.
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ _LONG_EVERY = 16
 
 @dataclass(slots=True, eq=False)
 class Published:
-    """What one publisher has published: the tokens of each topic, in order.
-
-    heard_at: when somebody told it last of reading.
-    """
+    """What one publisher has published."""
 
     role: PublisherRole
     heavy: bool
     stall_s: float = STALL_S
-    heard_at: float = -inf
-    topics: dict[str, list[int]] = field(default_factory=dict)
+    heard_at: float = -inf  # when a subscriber last told it of reading
+    topics: dict[str, list[int]] = field(default_factory=dict)  # each topic's tokens, in order
 
     @property
     def waits_for_all(self) -> bool:
-        """Whether it waits, and never had to give up on anybody."""
+        """Whether the publisher waits for subscribers and has never given up on one."""
         core = self.role.core
         return core.audience.waits and not core.counts["exclusions"]
 
     @property
     def may_lose(self) -> bool:
-        """Whether something may be missing though no connection broke."""
+        """Whether messages may be missing although no connection broke."""
         return not self.waits_for_all and self.role.topics.refused > 0
 
     def body(self, token: int) -> object:
-        """What stands for a token: something small, or long enough to be compressed, or so
-        large that a few of them fill a window."""
+        """Return the body that stands for a token.
+
+        The body is small, or long enough to be compressed, or so large that a few fill a
+        window.
+        """
         if self.heavy:
             return _HEAVY[: HEAVY_BYTES - token]
         return f"{token} " * _LONG_CHARS if token % _LONG_EVERY == 0 else ["token", token]
@@ -60,24 +61,20 @@ class Published:
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """How far a subscriber has read a topic of a publisher.
+    """How far a subscriber has read a topic of a publisher."""
 
-    floor: the number up to which messages may be from before its subscription was in place.
-    sure: it has read one above the floor, so that everything behind is accounted for. absent:
-    numbers that were passed over, of those that are accounted for; possible: of all. missing:
-    what it was told.
-    """
-
+    # Messages up to this number may be from before the subscription was in place.
     floor: float = inf
+    # It has read a message above the floor, so all later messages must be accounted for.
     sure: bool = False
-    last: int = 0
-    count: int = 0
-    absent: int = 0
-    possible: int = 0
-    missing: int = 0
+    last: int = 0  # the number of the last message that it read
+    count: int = 0  # messages that it read
+    absent: int = 0  # messages passed over above the floor, which must be accounted for
+    possible: int = 0  # all messages passed over
+    missing: int = 0  # messages that it was told to be missing
 
     def read(self, sequence: int, count: int) -> None:
-        """Count the messages of a delivery, and what was passed over before it."""
+        """Count the messages of a delivery, and the messages passed over before it."""
         if self.last:
             passed = sequence - self.last - 1
             self.possible += passed
@@ -87,7 +84,7 @@ class Track:
 
 
 class TopicOracle:
-    """Knows every message of the world and judges what becomes of it."""
+    """An oracle that knows every message of the world and judges what becomes of it."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -99,19 +96,19 @@ class TopicOracle:
         self._token = 0
 
     def add(self, role: PublisherRole, *, heavy: bool, stall_s: float) -> None:
-        """A publisher that starts."""
+        """Note a publisher that starts."""
         incarnation = role.record.incarnation
         self.published[incarnation] = Published(role, heavy, stall_s)
 
     def enter(self, role: SubscriberRole) -> None:
-        """A subscriber that starts."""
+        """Note a subscriber that starts."""
         self.tracks[role] = {}
         self.subscribers[role.core.incarnation] = role
 
     # What publishers do
 
     def publish(self, role: PublisherRole, topic: str) -> object:
-        """Note the next message of a topic; gives its body."""
+        """Note the next message of a topic and return its body."""
         self._token += 1
         self.counts["published"] += 1
         known = self.published[role.record.incarnation]
@@ -122,7 +119,10 @@ class TopicOracle:
         return known.body(self._token)
 
     def _judge_subscriptions(self, role: PublisherRole, subscriber: SubscriberRole) -> None:
-        """Whoever is up at a publisher, by the connection that it has, has all its prefixes."""
+        """Judge that a subscriber that is up at a publisher has all its prefixes there.
+
+        Only the connection that it has now counts.
+        """
         dialer = subscriber.connection(role.record.incarnation)
         if dialer is None or dialer.connection is None:
             return
@@ -134,7 +134,7 @@ class TopicOracle:
             )  # fmt: skip
 
     def _judge_joined(self, role: PublisherRole, incarnation: int) -> None:
-        """Whoever a publisher counts as joined has all prefixes, unless they changed since."""
+        """Judge that a joined subscriber has all its prefixes, unless they changed since."""
         subscriber = self.subscribers[incarnation]
         prefixes = {prefix.encode() for prefix in subscriber.prefixes}
         own = private(incarnation)
@@ -145,7 +145,7 @@ class TopicOracle:
         )  # fmt: skip
 
     def moved(self, role: PublisherRole) -> None:
-        """A publisher that waits is free again in time."""
+        """Judge that a publisher that waits is free again in time."""
         now, known = self.timeline.now, self.published[role.record.incarnation]
         listeners = role.core.audience.listeners
         known.heard_at = max([known.heard_at, *(each.read_at for each in listeners.values())])
@@ -166,10 +166,11 @@ class TopicOracle:
     # What subscribers do
 
     def changed(self, role: SubscriberRole, incarnation: int, *, up: bool) -> None:
-        """A subscriber has all subscriptions at a publisher, or no longer.
+        """Note that a subscriber has all subscriptions at a publisher, or no longer has them.
 
-        What was published from then on, and no earlier, is sure to be accounted for. When the
-        connection is made anew that goes on for topics of which it has read something since.
+        Messages published from then on must be accounted for, and no earlier ones. When a
+        connection is made again, this holds without a break for the topics that the subscriber
+        has read since.
         """
         for (publisher, topic), track in self._tracks(role, incarnation).items():
             if publisher != incarnation:
@@ -181,7 +182,10 @@ class TopicOracle:
                 track.floor = track.floor if track.sure else inf
 
     def forget(self, role: SubscriberRole, prefix: str) -> None:
-        """A subscriber ends a subscription: what it is not sent is not missing."""
+        """Note that a subscriber ends a subscription.
+
+        Messages that it is not sent are not missing.
+        """
         for incarnation in self.published:
             self._tracks(role, incarnation)
         for (_, topic), track in self.tracks[role].items():
@@ -189,7 +193,7 @@ class TopicOracle:
                 track.sure, track.floor = False, inf
 
     def miss(self, role: SubscriberRole, gaps: list[Gap]) -> None:
-        """Take what a subscriber is told to be missing."""
+        """Take the gaps that a subscriber is told of."""
         for incarnation, topic, count in gaps:
             role.process.trace(f"{role.name} misses {count} of {topic} of {incarnation:x}")
             self.counts["missing"] += count
@@ -242,13 +246,13 @@ class TopicOracle:
         expect(read + lost <= published, "nothing is lost twice", role.name, stats)
 
     def dropped(self, role: SubscriberRole) -> int:
-        """How many messages a subscriber has dropped, for any reason."""
+        """Return how many messages a subscriber has dropped, for any reason."""
         dropped = role.core.stats()["dropped"]
         assert isinstance(dropped, dict)
         full, sources = dropped.get("full", 0), role.core.sources
         waited_for = all(known.waits_for_all for known in self.published.values())
         if not (self.quiet and waited_for and sources.up_count == len(sources.by_peer)):
-            role.full = None  # nobody waits for one that has not joined
+            role.full = None  # no publisher waits for a subscriber that has not joined
         elif role.full is None:
             role.full = None if role.core.has_messages else full
         else:
@@ -256,7 +260,7 @@ class TopicOracle:
         return sum(dropped.values())
 
     def _judge_account(self, role: SubscriberRole, about: str) -> None:
-        """What was passed over was told to be missing, or was dropped."""
+        """Judge that messages passed over were told to be missing, or were dropped."""
         tracks = self.tracks[role].values()
         spare = self.dropped(role)
         for track in tracks:
@@ -266,16 +270,16 @@ class TopicOracle:
     # Ends
 
     def judge_up(self, role: SubscriberRole, publishers: list[PublisherRole]) -> None:
-        """A subscriber has all subscriptions at each of these publishers."""
+        """Judge that a subscriber has all subscriptions at exactly these publishers."""
         wanted = {publisher.record.incarnation for publisher in publishers}
         expect(wanted == set(role.up), "healed, subscribers are up", role.name, role.up, wanted)
 
     def judge_reached(
         self, role: SubscriberRole, publishers: list[PublisherRole], topics: list[str]
     ) -> None:
-        """A subscriber has read the last message of each topic that it wants.
+        """Judge that a subscriber has read the last message of each topic that it wants.
 
-        Whoever wants the latest alone may have read that of one of the publishers only.
+        A subscriber with `latest` may have read the last message of only one of the publishers.
         """
         for topic in topics:
             behind: list[str] = []
@@ -295,10 +299,13 @@ class TopicOracle:
         return self._tracks(role, incarnation).setdefault((incarnation, topic), Track())
 
     def _tracks(self, role: SubscriberRole, incarnation: int) -> dict[tuple[int, str], Track]:
-        """All of a subscriber, those of each topic of a publisher among them."""
+        """Return all tracks of a subscriber.
+
+        If topics of the given publisher have no track yet, they get one.
+        """
         tracks = self.tracks[role]
         known = self.published.get(incarnation)
-        # One that was published first since all subscriptions were in place has no floor.
+        # A topic that is new since all subscriptions were in place has 0 as its floor.
         floor = 0 if incarnation in role.up else inf
         for topic in known.topics if known is not None else ():
             if (incarnation, topic) not in tracks:
@@ -307,10 +314,10 @@ class TopicOracle:
 
 
 def _same(sent: object, came: object) -> bool:
-    """Whether a body came as it was sent.
+    """Return whether a body came as it was sent.
 
-    A heavy one is nothing but zeros, and most come as views of the very bytes that were sent;
-    to compare those would take most of the time of a world.
+    A heavy body is nothing but zeros. Most heavy bodies come as views of the same bytes that
+    were sent. To compare those would take most of the time of a world.
     """
     if type(sent) is memoryview and type(came) is memoryview:
         return len(sent) == len(came) and (sent.obj is came.obj or bytes(sent) == bytes(came))

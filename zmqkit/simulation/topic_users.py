@@ -1,4 +1,4 @@
-"""Publish-subscribe in the world of one seed: who publishes and reads, and what befalls."""
+"""Publish-subscribe in the world of one seed: users that publish and read, and their faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class TopicUsers:
     """Publishers and subscribers on the hosts of a world, from its plan to its end."""
 
     def __init__(self, world: World, seed: int, hosts: list[str]) -> None:
-        """Three worlds of four have some; the others are as if there were none."""
+        """Plan the users.
+
+        Three worlds of four have some; the others run as if there were none.
+        """
         self.world = world
         self.oracle = TopicOracle(world.timeline)
         self.random = Random(f"topics {seed}")
@@ -49,7 +52,10 @@ class TopicUsers:
         self.lossy = world.plan.weather.loss > 0.0
 
     def faults(self, others: list[Callable[[], None]]) -> list[Callable[[], None]]:
-        """What may befall this world: others' faults too, unless it is quiet."""
+        """Return the faults of this world.
+
+        others: the faults of other users. A quiet world has none of them.
+        """
         kinds = [self._withdraw, self._change, self._rest, self._swap]
         own = [k for k in kinds for _ in range(self.random.choice((0, 0, 1, 1, 2)))]
         if self.oracle.quiet:
@@ -59,7 +65,7 @@ class TopicUsers:
     # Users
 
     def start(self, process: Process) -> None:
-        """Start what is to be on a host, once its process has started."""
+        """Start the users of a host, once its process has started."""
         self.world.timeline.after(0.0, lambda: self._start(process))
 
     def _start(self, process: Process) -> None:
@@ -71,7 +77,7 @@ class TopicUsers:
                 self._subscriber(process)
 
     def publisher(self, process: Process, name: str) -> PublisherRole:
-        """Start a publisher, and somebody who publishes."""
+        """Start a publisher, and a user who publishes."""
         random, world = self.random, self.world
         record = world.record(process, name, "publisher")
         waits = random.random() < self.waits
@@ -82,7 +88,7 @@ class TopicUsers:
         self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
 
         role.start()
-        # Not before the process lists it.
+        # It is announced only after the process lists it.
         process.control.driver.post(lambda now: world.feed.announce(record))
         self._publish_later(role)
         return role
@@ -90,7 +96,7 @@ class TopicUsers:
     def subscriber(
         self, process: Process, target: str, prefixes: list[str], *, latest: bool = False
     ) -> SubscriberRole:
-        """Start a subscriber of a name or a URL, and somebody who reads."""
+        """Start a subscriber of a name or a URL, and a user who reads."""
         world = self.world
         incarnation = world.random.getrandbits(63) | 1
         core = SubscriberCore(target, incarnation, prefixes, latest=latest)
@@ -133,7 +139,7 @@ class TopicUsers:
         return [r for p in self.world.processes.values() for r in p.of(SubscriberRole)]
 
     def _withdraw(self) -> None:
-        """A publisher leaves; another of its name starts there in a while."""
+        """Have a publisher leave. After a while another of its name starts there."""
         roles = self._all_publishers()
         if roles:
             role = self.random.choice(roles)
@@ -151,7 +157,7 @@ class TopicUsers:
             self.publisher(role.process, role.record.name)
 
     def _change(self) -> None:
-        """A subscriber subscribes to more, or to less for a while."""
+        """Have a subscriber subscribe to more, or to less for a while."""
         roles = self._all_subscribers()
         if roles:
             role = self.random.choice(roles)
@@ -172,7 +178,7 @@ class TopicUsers:
         role.driver.later(delay, lambda now: self._toggle(role, prefix, now))
 
     def _rest(self) -> None:
-        """Somebody stops reading for a while."""
+        """Have a subscriber's user stop reading for a while."""
         roles = self._all_subscribers()
         if roles:
             role = self.random.choice(roles)
@@ -180,7 +186,7 @@ class TopicUsers:
             role.rests_until = self.world.timeline.now + duration_s
 
     def _swap(self) -> None:
-        """A subscriber closes, and another starts."""
+        """Have a subscriber close, and start another."""
         roles = self._all_subscribers()
         if roles:
             role = self.random.choice(roles)
@@ -190,7 +196,7 @@ class TopicUsers:
     # The end
 
     def calm(self) -> None:
-        """Every publisher is there again, and whoever reads does so without a pause."""
+        """Start missing publishers again, and let all subscribers read without a pause."""
         for role in self._all_subscribers():
             role.rests_until = self.world.timeline.now
             role.pace_s = 0.0
@@ -201,7 +207,10 @@ class TopicUsers:
                     self.publisher(process, name)
 
     def judge(self) -> Callable[[], None]:
-        """Publish to everybody; gives what judges whether it arrives, in some seconds."""
+        """Publish to all subscribers.
+
+        Return a function that judges whether everything arrived. Call it some seconds later.
+        """
         publishers, subscribers = self._all_publishers(), self._all_subscribers()
         for subscriber in subscribers:
             self.oracle.judge_up(subscriber, self._publishers_of(subscriber, publishers))
@@ -222,7 +231,7 @@ class TopicUsers:
     def _publishers_of(
         self, subscriber: SubscriberRole, publishers: list[PublisherRole]
     ) -> list[PublisherRole]:
-        """Those that a subscriber is to find."""
+        """Return the publishers that a subscriber must find."""
         place, _, name = subscriber.target.rpartition("/")
         found = [role for role in publishers if role.record.name == name]
         if not place:
@@ -230,14 +239,14 @@ class TopicUsers:
         return [role for role in found if role.process.control.endpoint == place]
 
     def close(self) -> None:
-        """Have everybody leave."""
+        """Have all publishers and subscribers leave."""
         for subscriber in self._all_subscribers():
             subscriber.close_soon()
         for publisher in self._all_publishers():
             self._leave(publisher)
 
     def judge_closed(self) -> None:
-        """Nobody is subscribed to anything any more."""
+        """Judge that every publisher whose host is alive is closed."""
         for known in self.oracle.published.values():
             if known.role.process.host.alive:
                 left = known.role.core.audience.listeners

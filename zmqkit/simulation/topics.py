@@ -21,24 +21,24 @@ from zmqkit.simulation.subscriptions import TopicDialer, TopicListener
 
 SINGLE, CLOSELY, GATHERED, BATCHED = "single", "closely", "gathered", "batched"
 STYLES = (SINGLE, CLOSELY, GATHERED, BATCHED)
-"""How a user publishes: at once; in a loop, where it gathers; as asyncio does, by the end of
-the turn; or in a batch."""
+"""How a user publishes: each message at once; in a loop, where messages gather; as asyncio
+does, by the end of the turn; or in a batch."""
 
 
 class TopicJudge(Protocol):
-    """Whoever knows what is to be read, and what may be missing."""
+    """A judge that knows what must be read, and what may be missing."""
 
     def publish(self, role: PublisherRole, topic: str) -> object:
-        """Note the next message of a topic; gives its body."""
+        """Note the next message of a topic and return its body."""
 
     def moved(self, role: PublisherRole) -> None:
         """Look at a publisher after a turn."""
 
     def changed(self, role: SubscriberRole, incarnation: int, *, up: bool) -> None:
-        """Note that a subscriber has all subscriptions at a publisher, or no longer."""
+        """Note that a subscriber has all subscriptions at a publisher, or no longer does."""
 
     def miss(self, role: SubscriberRole, gaps: list[Gap]) -> None:
-        """Take what a subscriber is told to be missing."""
+        """Take the gaps that a subscriber is told of."""
 
     def read(self, role: SubscriberRole, delivery: Delivery) -> None:
         """Judge what a subscriber reads."""
@@ -48,11 +48,7 @@ class TopicJudge(Protocol):
 
 
 class PublisherRole(BoundRole):
-    """One publisher, and somebody who publishes.
-
-    waiting: packets of a batch that wait for room. blocked_at: since when. joined: who had when
-    the judge looked last.
-    """
+    """One publisher, and its user, who publishes."""
 
     def __init__(
         self,
@@ -67,9 +63,9 @@ class PublisherRole(BoundRole):
         super().__init__(process, record, core, profile, Hooks())
         self.style = style
         self.driver.pace = core.pace
-        self.waiting: deque[Rows] = deque()
-        self.blocked_at = inf
-        self.joined: set[int] = set()
+        self.waiting: deque[Rows] = deque()  # packets of a batch that wait for room
+        self.blocked_at = inf  # since when the publisher waits
+        self.joined: set[int] = set()  # the subscribers joined when the judge last looked
         self._judge = judge
 
     @property
@@ -80,7 +76,7 @@ class PublisherRole(BoundRole):
         return listener
 
     def publish(self, topics: Iterable[str], now: float) -> None:
-        """Publish a message for each of these topics, or up to where it has to wait."""
+        """Publish a message for each of these topics. Stop where the publisher has to wait."""
         if self.closed or self.waiting:
             return
         gathering = Gathering()
@@ -100,25 +96,19 @@ class PublisherRole(BoundRole):
         self._send_waiting(now)
 
     def rested(self, now: float) -> None:
-        """Have the judge look; whoever waits may go on."""
+        """Have the judge look. Go on with waiting packets if there is room."""
         self._judge.moved(self)
         if self.waiting and not self.core.blocked:
             self.driver.post(self._send_waiting)
 
     def _send_waiting(self, now: float) -> None:
-        """Send what waits, packet by packet, as long as there is room."""
+        """Send the packets that wait, one by one, as long as there is room."""
         while self.waiting and not self.core.blocked and not self.closed:
             self.driver.perform(self.core.send([self.waiting.popleft()], now))
 
 
 class SubscriberRole(SeekingRole):
-    """One subscriber, and somebody who reads.
-
-    pace_s: at most so long between two deliveries. prefixes: in force. changed: they were not
-    always. kept: those that were, until everything from before is read. up: for each
-    publisher where it has all subscriptions, the number of dials when it said HELLO. full: how
-    many messages it had dropped when it had joined everywhere and read all; None before.
-    """
+    """One subscriber, and its user, who reads."""
 
     def __init__(
         self,
@@ -138,20 +128,25 @@ class SubscriberRole(SeekingRole):
             Hooks(),
             receive_all=core.receive_all,
         )
-        self.prefixes = dict.fromkeys(prefixes)
-        self.changed = False
+        self.prefixes = dict.fromkeys(prefixes)  # those in force
+        self.changed = False  # whether the prefixes in force have ever changed
+        # How many messages it had dropped when it had joined everywhere and read all; None
+        # before that.
         self.full: int | None = None
+        # The prefixes that ended. They are kept until all messages from before are read.
         self.kept: dict[str, None] = {}
         self.latest = False
-        self.pace_s = 0.0
+        self.pace_s = 0.0  # the longest pause between two deliveries
         self.rests_until = -inf
         self.random = Random(core.incarnation)
+        # For each publisher where it has all subscriptions: the number of the connection on
+        # which it said HELLO.
         self.up: dict[int, int] = {}
         self._judge = judge
         self._reads = False
 
     def rested(self, now: float) -> None:
-        """Have the judge look; whoever reads may have something to read."""
+        """Have the judge look. Read soon if there are messages."""
         self._look_at_sources()
         if self.core.has_messages and not self._reads:
             self._reads = True
@@ -163,7 +158,7 @@ class SubscriberRole(SeekingRole):
         self.driver.perform(self.core.subscribe([prefix], now))
 
     def unsubscribe(self, prefix: str) -> None:
-        """Subscribe to one prefix less."""
+        """End the subscription to a prefix."""
         if self.core.has_messages:
             self.kept[prefix] = None
         self.prefixes.pop(prefix, None)
@@ -171,11 +166,14 @@ class SubscriberRole(SeekingRole):
         self.driver.perform(self.core.unsubscribe([prefix]))
 
     def wants(self, topic: str) -> bool:
-        """Whether a topic that is read was wanted when it came."""
+        """Return whether the subscriber wanted a topic when its message came."""
         return topic.startswith((*self.prefixes, *self.kept))
 
     def connection(self, incarnation: int) -> TopicDialer | None:
-        """The connection to a publisher that it is up at, if it is the one HELLO went."""
+        """Return the connection to a publisher at which the subscriber is up.
+
+        Return None unless it is the connection on which HELLO was said.
+        """
         source = self.core.sources.connections.by_incarnation.get(incarnation)
         dialer = self.link.dialers.get(source.peer) if source is not None else None
         if not isinstance(dialer, TopicDialer) or dialer.connection is None:
@@ -183,7 +181,7 @@ class SubscriberRole(SeekingRole):
         return dialer if self.up.get(incarnation) == dialer.dials else None
 
     def _read(self, now: float) -> None:
-        """Read one delivery, and be told first of what is missing."""
+        """Read one delivery. Before it, take the gaps that the core tells."""
         self._reads = False
         if self.closed:
             return
@@ -201,7 +199,7 @@ class SubscriberRole(SeekingRole):
         self.driver.perform(effects)
 
     def _look_at_sources(self) -> None:
-        """Notice where subscriptions came to be in place, or no longer are."""
+        """Tell the judge where subscriptions have come to be in place, and where no longer."""
         sources = self.core.sources.connections.by_incarnation
         now_up = {i: s.peer for i, s in sources.items() if s.state is State.UP}
         for incarnation in [*self.up]:

@@ -1,4 +1,4 @@
-"""A world of processes: started, stopped, crashed and paused in virtual time."""
+"""A world of processes. They start, stop, crash and pause in virtual time."""
 
 from __future__ import annotations
 
@@ -21,26 +21,21 @@ LEAVE_S = 1.0
 
 @dataclass(slots=True)
 class Plan:
-    """What a world is like.
-
-    lan: hosts have addresses of their own, else all are on loopback. ports_stay: a process that
-    restarts, and a service that starts anew, listens where it did. concurrency: of a service.
-    window: values and bytes of a stream that clients let be under way.
-    """
+    """What a world is like."""
 
     weather: Weather = field(default_factory=Weather)
     reception: Reception = field(default_factory=Reception)
-    lan: bool = False
-    ports_stay: bool = False
-    concurrency: int = 2
-    window: tuple[int, int] = (8, 2000)
+    lan: bool = False  # hosts have addresses of their own; otherwise all are on loopback
+    ports_stay: bool = False  # a process or role that starts again listens where it did before
+    concurrency: int = 2  # of each service
+    window: tuple[int, int] = (8, 2000)  # values and bytes of a stream that may be under way
 
 
 class World:
-    """Processes that find and call each other, and an oracle that watches."""
+    """Processes that find and call each other, and an oracle that watches them."""
 
     def __init__(self, seed: int, plan: Plan | None = None, *, keep: bool = False) -> None:
-        """`keep` keeps the diary's lines for people to read."""
+        """Make a world without processes. `keep` keeps the diary's lines for people to read."""
         self.plan = plan or Plan()
         self.timeline = Timeline(seed, keep=keep)
         self.random = self.timeline.random
@@ -55,7 +50,7 @@ class World:
     # Processes
 
     def start(self, name: str) -> Process:
-        """Start a process on the host of that name, or start it anew."""
+        """Start a process on the host of that name, for the first time or again."""
         number = self._homes.setdefault(name, len(self._homes) + 1)
         host = Host(name, f"10.0.0.{number}" if self.plan.lan else LOOPBACK)
         number, reach = self._draw(), reach_of(host.address)
@@ -71,7 +66,7 @@ class World:
         return process
 
     def crash(self, name: str) -> None:
-        """Kill a process: it settles, withdraws and closes nothing."""
+        """Kill a process. It settles, withdraws and closes nothing."""
         process = self.processes.pop(name)
         self.timeline.note(f"{name} crashes")
         self.oracle.void(process.of(ClientRole))
@@ -79,7 +74,7 @@ class World:
         self.network.kill(process.host)
 
     def pause(self, name: str, *, silent: bool) -> None:
-        """Stop a process, or have a handler of its hold the interpreter."""
+        """Stop a process. If `silent`, a handler holds its interpreter instead."""
         process = self.processes[name]
         self.timeline.note(f"{name} pauses {silent}")
         if silent:
@@ -88,7 +83,7 @@ class World:
             self.network.stop(process.host)
 
     def resume(self, name: str) -> None:
-        """Let it run on."""
+        """Let a paused process run on."""
         process = self.processes.get(name)
         if process is not None and process.paused:
             self.timeline.note(f"{name} resumes")
@@ -97,7 +92,10 @@ class World:
             process.run_on()
 
     def readdress(self, name: str) -> None:
-        """Give the host of a process another address, which it notices and announces."""
+        """Give the host of a process another address.
+
+        The process notices it and announces it.
+        """
         process = self.processes[name]
         before, self._homes[name] = process.host.address, max(self._homes.values()) + 100
         address = f"10.0.0.{self._homes[name]}"
@@ -107,7 +105,7 @@ class World:
         control.driver.command(control.core.readdressed)
         for record in [*self.feed.records.values()]:
             if record.process == control.core.process:
-                # What is remembered of the old address is not out of date yet.
+                # What others remember of the old address is not out of date yet.
                 self.feed.announce(replace(record, addresses=(before, address)))
 
     # Roles
@@ -123,19 +121,23 @@ class World:
         return role
 
     def record(self, process: Process, name: str, role: str) -> Record:
-        """What is announced of a role that a process is about to start."""
+        """Return the record of a role that a process is about to start."""
         [control_port] = process.control.core.offers.control_ports.values()
         address, number = process.host.address, process.control.core.process
         port = self._port_of(address, f"{process.host.name}/{role}/{name}")
         return Record(name, role, self._draw(), number, (address,), control_port, port)
 
     def seed(self, process: Process, url: str) -> None:
-        """Give a process the address of another, as ZMQKIT_PEERS does."""
+        """Give a process the address of another process, as ZMQKIT_PEERS does."""
         core, address = process.control.core, parse_url(url)
         process.control.driver.command(lambda now: core.seed(address, "", "service", now))
 
     def leave(self, role: ServiceRole) -> None:
-        """Stop a service as users do: say so, finish what it has for a second, close."""
+        """Stop a service as its users do.
+
+        The service says that it leaves. It finishes its requests, for one second at most, and
+        closes.
+        """
         role.leaving = True
         process = role.process
         end_at = self.timeline.now + LEAVE_S
@@ -169,7 +171,10 @@ class World:
         role.driver.post(close)
 
     def control_urls(self, *, but: Process, offering: str = "") -> list[str]:
-        """Where other processes listen, those only that offer a name if one is given."""
+        """Return where the other processes listen.
+
+        offering: if it is given, only the processes with a service of that name count.
+        """
         return [
             process.control.endpoint
             for process in self.processes.values()
@@ -186,7 +191,7 @@ class World:
         wait_s: float = 5.0,
         **options: object,
     ) -> Called:
-        """Make a call now, in a turn of its process."""
+        """Make a call now, and have its process take a turn."""
         called = self.oracle.call(role, method, timeout_s=timeout_s, wait_s=wait_s, **options)  # type: ignore[arg-type]  # the oracle's own options
         role.driver.wake()
         return called
@@ -200,7 +205,7 @@ class World:
         wait_s: float = 5.0,
         attempts: int = 3,
     ) -> Called:
-        """Ask for a stream now, in a turn of its process, and have somebody read it."""
+        """Ask for a stream now, and have a reader read it."""
         options = CallOptions(timeout_s, wait_s, attempts=attempts)
         called = self.oracle.stream(role, method, options)
         assert called.reader is not None
@@ -214,7 +219,10 @@ class World:
         role.driver.command(lambda now: role.core.cancel(called.sequence, now))
 
     def url_of(self, name: str) -> str:
-        """Where the process of that name listens, or did, where ports stay."""
+        """Return where the process of that name listens.
+
+        If ports stay, it is also where a crashed process listened.
+        """
         address = f"10.0.0.{self._homes[name]}" if self.plan.lan else LOOPBACK
         return f"tcp://{address}:{self._ports[name]}"
 
@@ -225,7 +233,7 @@ class World:
         self.timeline.run_until(self.timeline.now + duration_s)
 
     def heal(self) -> None:
-        """End every fault: what is cut heals, what is paused runs on, all is heard of."""
+        """End every fault. Cuts heal, paused processes run on, and all news is heard."""
         self.timeline.note("all heals")
         weather = self.plan.weather
         weather.loss = weather.duplicate = 0.0
@@ -245,7 +253,7 @@ class World:
         return self.random.getrandbits(63) | 1
 
     def _port_of(self, address: str, place: str) -> int:
-        """A free port: the same for a place each time where ports stay."""
+        """Return a free port. Where ports stay, a place gets the same port each time."""
         port = self._ports.get(place, 0)
         if not port or not self.plan.ports_stay or self._is_taken(address, port):
             self._port += 1
@@ -257,6 +265,6 @@ class World:
 
 
 def about(record: Record) -> dict[str, object]:
-    """What a role says of itself and its process in WELCOME."""
+    """Return what a role says of itself and its process in WELCOME."""
     row = [record.name, record.role, record.incarnation, record.port]
     return {"process": record.process, "control": record.control_port, "roles": [row]}

@@ -1,4 +1,4 @@
-"""What a role says of itself in the TXT record of its DNS-SD instance (RFC 6763, section 6).
+"""What a role announces in the TXT record of its DNS-SD instance (RFC 6763, section 6).
 
     txtvers  1
     id       the process, 16 hexadecimal digits
@@ -7,8 +7,8 @@
     ports    data:5557, the role's own socket; the SRV record's port is the control connection
     n        the full name
 
-Other keys are passed over: later versions add some. What is malformed is a `ValueError` that
-says why, so that whoever listens can count it and drop it.
+The decoder ignores other keys, since later versions add some. For a malformed record it raises
+a `ValueError` with the reason. The listener can count the reason and drop the record.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ _PORTS = re.compile(rb"[a-z]{1,16}:[0-9]{1,5}(?:,[a-z]{1,16}:[0-9]{1,5})*")
 
 
 def instance(record: Record) -> str:
-    """The record's label as one label of DNS: a dot would end it, so each becomes a dash."""
+    """Return the record's label as one DNS label.
+
+    A dot would end a DNS label, so each dot becomes a dash.
+    """
     return record.label.replace(".", "-")
 
 
 def encode(record: Record) -> dict[str, bytes]:
-    """The TXT properties that announce the record.
+    """Return the TXT properties that announce the record.
 
     Raises ValueError for a record that `decode` would refuse.
     """
@@ -60,12 +63,13 @@ def decode(
     addresses: Sequence[str],
     control_port: int,
 ) -> Record:
-    """The record that an instance announces.
+    """Return the record that an instance announces.
 
-    label: the instance's name without the service type. properties: its TXT record; where keys
-    differ in case alone, the first counts. addresses: best first. control_port: that of its SRV
-    record.
-    Raises ValueError with the reason for whatever is malformed, and nothing else.
+    label: the instance's name without the service type.
+    properties: the instance's TXT record. Where keys differ in case alone, the first counts.
+    addresses: the addresses of the host, best first.
+    control_port: the port in the instance's SRV record.
+    Raises ValueError with the reason for malformed input, and no other exception.
     """
     items = _items(properties)
     if items.get(b"txtvers") != VERSION:
@@ -85,7 +89,7 @@ def decode(
 
 
 def _items(properties: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
-    """The properties under lower-case keys, once their sizes are known to be right."""
+    """Check the sizes of the properties and return them under lower-case keys."""
     items: dict[bytes, bytes] = {}
     total = 0
     for key, value in properties.items():
@@ -103,14 +107,17 @@ def _items(properties: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
 
 
 def _value(items: Mapping[bytes, bytes], key: bytes) -> bytes:
-    """The key's value, which must be there."""
+    """Return the value of a key. Raise ValueError if the key is missing."""
     if key not in items:
         raise ValueError(f"key {key.decode()!r} is missing")
     return items[key]
 
 
 def _text(items: Mapping[bytes, bytes], key: bytes, pattern: re.Pattern[bytes]) -> str:
-    """The key's value as text, which must match the whole pattern."""
+    """Return the value of a key as text.
+
+    Raises ValueError if the key is missing or its value does not match the whole pattern.
+    """
     value = _value(items, key)
     if not pattern.fullmatch(value):
         raise ValueError(f"{key.decode()} is malformed: {value!r}")
@@ -118,7 +125,7 @@ def _text(items: Mapping[bytes, bytes], key: bytes, pattern: re.Pattern[bytes]) 
 
 
 def _name(items: Mapping[bytes, bytes]) -> str:
-    """The full name, fit to be announced."""
+    """Return the full name. Raise ValueError if no role may announce it."""
     value = _value(items, b"n")
     try:
         return check_name(value.decode())
@@ -129,7 +136,7 @@ def _name(items: Mapping[bytes, bytes]) -> str:
 
 
 def _data_port(ports: str) -> int:
-    """The port called `data` in a list such as `data:5557,other:5558`."""
+    """Return the port called `data` from a list such as `data:5557,other:5558`."""
     for each in ports.split(","):
         name, _, number = each.partition(":")
         if name == "data":
@@ -138,14 +145,14 @@ def _data_port(ports: str) -> int:
 
 
 def _port(number: int) -> int:
-    """The number itself when it can be connected to."""
+    """Return the port number. Raise ValueError if nobody can connect to it."""
     if not 0 < number < 65536:
         raise ValueError(f"port {number} is not within 1-65535")
     return number
 
 
 def _addresses(addresses: Sequence[str]) -> tuple[str, ...]:
-    """The addresses when each is that of a host."""
+    """Return the addresses. Raise ValueError unless each is the address of a host."""
     if not 0 < len(addresses) <= ADDRESSES_MAX:
         raise ValueError(f"{len(addresses)} addresses; from 1 to {ADDRESSES_MAX} are accepted")
     for each in addresses:

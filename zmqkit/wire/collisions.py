@@ -1,11 +1,13 @@
-"""Dicts of many keys, built only if their int keys do not collide beyond measure.
+"""Build dicts of many keys, but refuse int keys that collide too often.
 
-Where an int stands in a dict follows from its value, so a sender can choose ints that all walk
-past each other: the time to insert them grows with the square of their number. Where str and
-bytes stand, no sender knows. A dict of at most `FEW` keys is built without a look: whatever its
-keys, it takes some ten times what it should at worst. For more, the walks are followed before
-any key is inserted, with a byte for each place. They may have `_STEPS_MAX` steps for each key,
-on the average, in each table that the dict grows through. Random ints need less than one,
+The value of an int decides where a dict stores it. A sender can therefore choose ints that all
+collide, and the time to insert them then grows with the square of their number. No sender can
+predict where a dict stores str and bytes.
+
+A dict of at most `FEW` keys is built without a check. At worst it takes some ten times as long
+as it should. For a larger dict, `build` simulates the insertion first, with one byte for each
+place of the table. The search for free places may take `_STEPS_MAX` steps for each key, on
+average, in each table that the dict grows through. Random ints need less than one step,
 multiples of a power of two up to 25.
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 FEW = 512
-"""A dict of so many keys is built without a look at whether they collide."""
+"""A dict of at most so many keys is built without a check for collisions."""
 
 _STEPS_MAX = 32
 _FIRST_PLACES = 2 * FEW
@@ -24,21 +26,22 @@ _KINDS = frozenset({str, bytes, int})
 
 
 class Colliding(ValueError):
-    """Many keys of one dict that take long to insert, repeat, or are not str, bytes or int."""
+    """The keys of a large dict collide too often, repeat, or are not str, bytes or int."""
 
 
 def check(keys: Sequence[object]) -> None:
-    """Raise Colliding for different keys that `build` refuses."""
+    """Raise Colliding if `build` would refuse these keys. The keys must differ."""
     if len(keys) > FEW and _hold_ints(keys):
         for _ in _growth(keys):
             pass
 
 
 def build(pairs: Sequence[tuple[object, object]]) -> dict[object, object]:
-    """The dict of these pairs. Colliding if there are many that take long to insert.
+    """Return the dict of these pairs.
 
-    Of many, with ints among them, no key may repeat: the tables that were looked at would be
-    others than those that the dict grows through.
+    Raises Colliding if there are many pairs and their keys collide too often. If there are more
+    than `FEW` pairs and ints are among their keys, no key may repeat. With repeated keys the
+    dict would grow through other tables than those that were checked.
     """
     if len(pairs) <= FEW:
         return dict(pairs)
@@ -55,7 +58,7 @@ def build(pairs: Sequence[tuple[object, object]]) -> dict[object, object]:
 
 
 def _hold_ints(keys: Sequence[object]) -> bool:
-    """Whether ints are among the keys. Colliding if something is that may be no key."""
+    """Return whether ints are among the keys. Raise Colliding for a key of a forbidden type."""
     kinds = set(map(type, keys))
     if not kinds <= _KINDS:
         raise Colliding
@@ -63,10 +66,12 @@ def _hold_ints(keys: Sequence[object]) -> bool:
 
 
 def _growth(keys: Sequence[object]) -> Iterator[int]:
-    """How many of the keys may be inserted, table by table; at last all.
+    """Yield how many of the keys may be inserted, table by table. The last is their total.
 
-    CPython fills two thirds of a table, then goes on with one of twice the size, into which it
-    first inserts what it has. Keys may be chosen so that they collide in one of them only.
+    Raises Colliding for a table in which the keys collide too often.
+    CPython fills two thirds of a table. Then it takes a table of twice the size and first
+    inserts there what it has. A sender may choose keys that collide in only one of these
+    tables.
     """
     if _follow_each_other(keys):
         yield len(keys)
@@ -82,13 +87,16 @@ def _growth(keys: Sequence[object]) -> Iterator[int]:
 
 
 def _follow_each_other(keys: Sequence[object]) -> bool:
-    """Whether they are successive ints, of which each finds its place free."""
+    """Return whether the keys are successive ints. Each of those finds its place free."""
     first = keys[0]
     return type(first) is int and keys == list(range(first, first + len(keys)))
 
 
 def _walk(hashes: Sequence[int], places: int) -> None:
-    """Take the places that CPython's dict would. Colliding once the way there is too long."""
+    """Take the places that CPython's dict would take.
+
+    Raises Colliding if the search for free places is too long.
+    """
     taken = bytearray(places)
     mask = places - 1
     left = _STEPS_MAX * len(hashes)

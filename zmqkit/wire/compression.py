@@ -1,12 +1,13 @@
-"""lz4 on the msgpack part of a packet, where that makes it shorter.
+"""Compress the msgpack part of a packet with lz4 where that makes it shorter.
 
     offset  bytes  field
     0       4      bytes of the msgpack part before
     4              the msgpack part as one lz4 block
 
-A block, not a frame: it is shorter and faster, and the frame's own fields would repeat what
-the header and these four bytes say. What does not shrink costs little to find out, since lz4
-passes over such data in ever longer steps, so nothing is probed or remembered.
+The format is an lz4 block, not an lz4 frame. A block is shorter and faster, and the fields of a
+frame would repeat what the header and these four bytes say. Data that does not shrink costs
+little time, since lz4 passes over such data in ever longer steps. So nothing here samples the
+data or remembers earlier results.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from zmqkit.wire.encoding import Buffer, Malformed
 
 _SIZE_BYTES = 4
 _RATIO_MAX = 255
-"""No byte of an lz4 block stands for more than so many."""
+"""Each byte of an lz4 block stands for at most so many bytes of data."""
 
 
 def compress(part: bytes) -> bytes | None:
-    """The part in its shorter form; None where it is short already or does not shrink."""
+    """Return the compressed part, or None if the part is short already or does not shrink."""
     size = len(part)
     if size < COMPRESS_BYTES_MIN:
         return None
@@ -33,10 +34,11 @@ def compress(part: bytes) -> bytes | None:
 
 
 def decompress(part: Buffer) -> bytes:
-    """The part that `compress` was given. Malformed for whatever it cannot have made.
+    """Return the part that `compress` was given.
 
-    The size that is claimed is checked before so much memory is taken: against the limit of a
-    packet, and against what a block of this length can hold.
+    Raises Malformed for bytes that `compress` cannot have made. The claimed size is checked
+    before the memory is allocated. It may exceed neither the limit of a packet nor what a block
+    of this length can hold.
     """
     size = int.from_bytes(part[:_SIZE_BYTES], "big")
     if not 0 < size <= min(PACKET_BYTES_MAX, _RATIO_MAX * (len(part) - _SIZE_BYTES)):

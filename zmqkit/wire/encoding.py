@@ -1,8 +1,8 @@
-"""Bodies as msgpack: the types that may travel, encoded and decoded within limits.
+"""Encode and decode bodies as msgpack, within limits.
 
-May travel: None, bool, int (-2**63 to 2**64-1), float, str, bytes, list, tuple (arrives as
-list), dict with str, bytes or int keys, and aware datetime (arrives in UTC). Anything else is
-refused here, before the codec sees it, so that every codec refuses alike.
+These types may travel: None, bool, int (-2**63 to 2**64-1), float, str, bytes, list, tuple
+(arrives as list), dict with str, bytes or int keys, and aware datetime (arrives in UTC). This
+module refuses all other types before the codec sees them, so every codec refuses the same.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ _UNCHANGING: set[type] = {bytes}
 
 
 def packer(*, fast: bool) -> Callable[[object], bytes]:
-    """The msgpack encoder: msgspec's, which needs half the time, if `fast` and it is there.
+    """Return a msgpack encoder.
 
-    Both write the same bytes for all that may travel. One for all values: msgpack's `packb`
-    builds a new one each time, which is four times slower.
+    If `fast` is true and msgspec is installed, it is msgspec's, which needs half the time. Both
+    encoders write the same bytes for all types that may travel. The encoder serves all values:
+    msgpack's `packb` builds a new one for each value, which is four times slower.
     """
     pack: Callable[[object], bytes] = msgpack.Packer().pack
     if fast:
@@ -52,49 +53,54 @@ def packer(*, fast: bool) -> Callable[[object], bytes]:
 
 
 pack_plain = packer(fast=True)
-"""Encodes what is known to be plain: lists of numbers, say."""
+"""Encodes values that are known to be plain, for example lists of numbers."""
 
 
 class Malformed(ValueError):
-    """Bytes from outside that are not what they claim; the text is the reason to count."""
+    """Bytes from outside are not what they claim to be. The text is a reason to count."""
 
 
 def encode(value: object, where: str = "value") -> bytes:
-    """The value as msgpack. UsageError names what cannot travel and where it stands."""
+    """Return the value as msgpack.
+
+    Raises UsageError, which names the part that cannot travel and where it stands.
+    """
     if type(value) not in SCALARS:
         _check(value, where, DEPTH_MAX)
     return encode_checked(value, where)
 
 
 def check(value: object, where: str) -> None:
-    """Raise UsageError if the value is, or holds, what may not travel."""
+    """Raise UsageError if the value is of a type that may not travel, or contains one."""
     if type(value) not in SCALARS:
         _check(value, where, DEPTH_MAX)
 
 
 def encode_checked(value: object, where: str = "value") -> bytes:
-    """The value as msgpack when its types are known to be right already.
+    """Return the value as msgpack. The caller knows already that its types may travel.
 
-    Raises UsageError, which says where, for an int beyond 64 bits and text that is not Unicode.
+    Raises UsageError for an int beyond 64 bits and for text that is not Unicode. It says where
+    in the value that part stands.
     """
     try:
         return pack_plain(value)
     except TypeError:
-        return _encode_with_datetimes(value, where)  # the one type left of those checked
+        return _encode_with_datetimes(value, where)  # the only checked type that is left
     except (ValueError, OverflowError) as error:
         raise _cannot_travel(value, where, error) from error
 
 
 def is_unchanging(kind: type) -> None:
-    """Know that what read-only views of such objects show never changes.
+    """Register a type whose read-only views show memory that never changes.
 
-    A view of anything else may be read-only while others write to what it shows.
+    A view of an object of any other type may be read-only while other code writes to its
+    memory.
     """
     _UNCHANGING.add(kind)
 
 
 def raw_of(value: Buffer) -> Buffer:
-    """A raw value as it travels; what may change under a view is copied.
+    """Return a raw value as it travels. If the memory under a view may change, it is copied.
 
     Raises UsageError for a view with gaps.
     """
@@ -107,20 +113,21 @@ def raw_of(value: Buffer) -> Buffer:
 
 
 def decode(data: Buffer) -> object:
-    """The value that `data` holds, whole. Malformed if it is anything but one msgpack value.
+    """Return the value that `data` holds. Raise Malformed for anything but one msgpack value.
 
-    A decoder takes a pointer for each item that a list claims, before any has come; of lists
-    that wait for their items it holds one in another, 1,024 deep at most. Short ones take no
-    harmful amount. With longer ones, claims are walked before any list is built, unless all of
-    them together are small: memory taken stays in proportion to the bytes that arrived, by
-    80 at worst, for small dicts.
+    Memory: a decoder allocates a pointer for each item that a list claims, before any item has
+    come. Lists that wait for their items nest at most 1,024 deep. Short lists allocate no
+    harmful amount. For longer lists the claims are checked before any list is built, unless all
+    of them together are small. So the memory stays in proportion to the bytes that arrived: 80
+    times as much at worst, for small dicts.
 
-    Time stays in proportion as well: a dict of many keys is built after a look at whether ints
-    among them collide. That takes 5 to 15 times as long, 26 at worst; small dicts as before.
+    Time: a dict of many keys is built after a check whether its int keys collide. Such a dict
+    takes 5 to 15 times as long, 26 times at worst. Small dicts take no longer.
 
-    By msgpack, be msgspec there or not: that reads records in 0.6 of the time, bare numbers and
-    bytes in 1.1 to 1.2, and it accepts lists as keys, as tuples, and rounds nanoseconds up. To
-    look for those afterwards takes what it gained.
+    msgpack decodes even where msgspec is installed. msgspec reads records in 0.6 of the time,
+    bare numbers and bytes in 1.1 to 1.2. It also accepts lists as keys, which become tuples,
+    and it rounds nanoseconds up. A check for those afterwards would take the time that msgspec
+    gains.
     """
     try:
         size = len(data)
@@ -147,7 +154,7 @@ def decode(data: Buffer) -> object:
         return _unpack(data, object_pairs_hook=collisions.build)
     except Exception as error:
         # msgpack raises ValueError, TypeError (unhashable key), OverflowError (timestamps),
-        # MemoryError and its own kinds; all mean the same here: not ours.
+        # MemoryError and its own kinds. All mean the same here: the bytes are malformed.
         raise Malformed(f"msgpack: {type(error).__name__}") from error
 
 
@@ -168,12 +175,12 @@ def _unpack(
 
 
 def array(items: Sequence[bytes]) -> bytes:
-    """One msgpack array of values that are encoded already."""
+    """Return one msgpack array of values that are encoded already."""
     return array_head(len(items)) + b"".join(items)
 
 
 def array_head(count: int) -> bytes:
-    """What stands before so many values that make one msgpack array."""
+    """Return the head of a msgpack array of `count` values."""
     if count < 16:
         return bytes((0x90 | count,))
     if count < 1 << 16:
@@ -182,10 +189,10 @@ def array_head(count: int) -> bytes:
 
 
 def _is_harmless(data: Buffer) -> bool:
-    """Whether all lists together take memory in proportion, whatever length each claims.
+    """Return whether all lists together take memory in proportion, whatever lengths they claim.
 
-    Each byte that looks like a list's header may claim as many items as there are bytes; to
-    count those bytes is fast.
+    Each byte that looks like the head of a list may claim as many items as there are bytes.
+    Counting those bytes is fast.
     """
     size = len(data)
     if size > _SEARCHED_BYTES_MAX:
@@ -196,7 +203,7 @@ def _is_harmless(data: Buffer) -> bool:
 
 
 def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
-    """What to say of a value of right types that the codec refused."""
+    """Return the error for a value that the codec refused although its types may travel."""
     for place, found in _scalars(value, where):
         if type(found) is int and not -(1 << 63) <= found < 1 << 64:
             text = shorten(f"{found:#x}")
@@ -213,7 +220,7 @@ def _cannot_travel(value: object, where: str, error: Exception) -> UsageError:
 
 
 def _scalars(value: object, where: str) -> Iterator[tuple[str, object]]:
-    """All that a value is or holds, with its place."""
+    """Yield each scalar that the value is or contains, with its place."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield f"a key of {where}", key
@@ -226,7 +233,7 @@ def _scalars(value: object, where: str) -> Iterator[tuple[str, object]]:
 
 
 def shorten(text: str) -> str:
-    """The text as it stands in an error: its beginning, if it is long."""
+    """Return the text for an error message: only its beginning, if it is long."""
     return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
 
 
@@ -247,7 +254,7 @@ def _encode_with_datetimes(value: object, where: str) -> bytes:
 
 
 def _check(value: object, where: str, depth: int) -> None:
-    """Walk lists and dicts; whole rows of scalars are passed at the speed of C."""
+    """Raise UsageError for what may not travel. Rows of scalars are checked at C speed."""
     kind = type(value)
     if kind in SCALARS:
         return
@@ -272,7 +279,10 @@ def _check(value: object, where: str, depth: int) -> None:
 
 
 def _check_collisions(value: dict[object, object], where: str) -> None:
-    """Refuse what `decode` would, on whose side the messages beside this one would be lost."""
+    """Raise UsageError for a dict that the receiver's `decode` would refuse.
+
+    The receiver would also lose the other messages of the same packet.
+    """
     if len(value) <= FEW:
         return
     try:

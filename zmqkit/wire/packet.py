@@ -1,8 +1,8 @@
-"""One ZeroMQ frame per packet, a fixed header and a msgpack part; a long raw body is a second.
+"""One packet: a frame with a fixed header and a msgpack part, and a second for a long raw body.
 
     offset  bytes  field
     0       1      00: end of the topic (publish-subscribe puts its topic in front)
-    1       1      5A: ours
+    1       1      5A: the mark of this protocol
     2       1      version, 1
     3       1      kind
     4       1      encoding: 0 msgpack, 1 msgpack and a raw body in a second frame
@@ -10,12 +10,12 @@
                    several origins; the others are 0
     6       4      bytes of the first value of the msgpack part, before it was compressed
     10      8      source: incarnation of the sender
-    18      8      target: incarnation of the receiver, 0 for whoever listens
+    18      8      target: incarnation of the receiver, 0 for every receiver
     26      8      settled: every sequence number of the source below this is settled
 
-A packet is read in three steps: the header; the first value, which says what everybody on the
-way may know; what follows it, which stays bytes until somebody wants values (see `rows`).
-docs/wire.md is normative.
+A packet is read in three steps. First comes the header. Next comes the first value, which every
+process on the way may read. What follows stays bytes until somebody wants its values (see
+`rows`). docs/wire.md is normative.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import Buffer, Malformed, decode
 
 HEADER = Struct(">IHIQQQ")
-"""The first four bytes, encoding and flags, and the numbers."""
+"""The first four bytes; encoding and flags; meta bytes, source, target and settled."""
 FIRST = 0x00_5A_01_00
-"""The first four bytes of a packet, but for its kind."""
+"""The first four bytes of a packet, as a number to which the kind is added."""
 
 SEQUENCE_MAX = (1 << 64) - 2
-"""The highest sequence number: "below which number" can be said of it, in 64 bits."""
+"""The highest sequence number. `settled` is one more at most and still fits in 64 bits."""
 
 MSGPACK, WITH_RAW, LZ4, MIXED = 0x00_00, 0x01_00, 0x00_01, 0x00_02
-"""Encoding and flags as one number; LZ4 and MIXED may be added to either of the first two."""
+"""Encoding and flags as one number. LZ4 and MIXED may be added to either of the first two."""
 
 _HEADER_BYTES = HEADER.size
 _read_header = HEADER.unpack_from
@@ -59,22 +59,17 @@ _INT = frozenset({int})
 
 @dataclass(slots=True)
 class Packet:
-    """A packet as it is read: the header's fields, its first value, and what follows as bytes.
-
-    meta: the first value, None where there is none. rows: what follows it. raw: a view of what
-    arrived, not a copy. size: the bytes of all three, uncompressed. is_mixed: its messages are
-    of several origins.
-    """
+    """A packet as it is read: the header's fields, its first value, and the rest as bytes."""
 
     kind: int
     source: int
     target: int
     settled: int
-    meta: object
-    rows: Buffer = b""
-    raw: memoryview | None = None
-    size: int = field(default=0, compare=False)
-    is_mixed: bool = False
+    meta: object  # the first value; None if there is none
+    rows: Buffer = b""  # what follows the first value
+    raw: memoryview | None = None  # a view of the frame that arrived, not a copy
+    size: int = field(default=0, compare=False)  # bytes of these three, uncompressed
+    is_mixed: bool = False  # whether its messages are of several origins
 
 
 def pack(
@@ -89,9 +84,12 @@ def pack(
     far: bool = False,
     is_mixed: bool = False,
 ) -> Frames:
-    """The frames for these fields; `meta` and `rows` are msgpack already, `raw` is not touched.
+    """Return the frames of a packet with these fields.
 
-    far: the receiver is on another machine, so that a shorter packet is worth some time.
+    meta, rows: encoded as msgpack already.
+    raw: sent as it is.
+    far: the receiver is on another machine, so a shorter packet is worth some time.
+    is_mixed: the messages are of several origins.
     """
     encoding = MSGPACK if raw is None else WITH_RAW
     if is_mixed:
@@ -104,10 +102,11 @@ def pack(
 
 
 def unpack(frames: Frames, at: int = 0, *, may_mix: bool = False) -> Packet:
-    """Read a packet that begins at a byte of the first frame, behind its topic if it has one.
+    """Read a packet that begins at the byte `at` of the first frame.
 
-    may_mix: whether its messages may be of several origins. Malformed, with the reason, for
-    whatever is not one of ours.
+    at: the length of the topic, if one stands in front of the packet.
+    may_mix: whether the messages of the packet may be of several origins.
+    Raises Malformed, with the reason, for anything that is not a packet of this protocol.
     """
     if not frames:
         raise Malformed("frames")
@@ -144,7 +143,7 @@ def _first_fault(first: int) -> str:
 
 
 def _second_frame(frames: Frames, encoding: int) -> memoryview | None:
-    """The raw body, which is there if the header says so."""
+    """Return the raw body if the header says that there is one, else None."""
     if encoding & ~(WITH_RAW | LZ4 | MIXED):
         raise Malformed("encoding")
     with_raw = bool(encoding & WITH_RAW)
@@ -154,7 +153,7 @@ def _second_frame(frames: Frames, encoding: int) -> memoryview | None:
 
 
 def sequences_of(value: object, count_max: int) -> list[int]:
-    """A list of at most `count_max` sequence numbers, else Malformed."""
+    """Return a list of at most `count_max` sequence numbers. Else raise Malformed."""
     if (
         type(value) is not list
         or len(value) > count_max
@@ -166,9 +165,10 @@ def sequences_of(value: object, count_max: int) -> list[int]:
 
 
 def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:
-    """What the BYE of a service that has closed says was taken, else Malformed.
+    """Return which requests a closed service had taken, as its BYE says. Else raise Malformed.
 
-    All numbers below the first, and those in the set, which has at most `count_max`.
+    The service took all sequence numbers below the first part of the result, and those in the
+    set. The set has at most `count_max` numbers.
     """
     if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
         raise Malformed("bye")
@@ -176,7 +176,7 @@ def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:
 
 
 def fields_of(packet: Packet) -> dict[str, object]:
-    """The map that a HELLO or WELCOME carries, else Malformed."""
+    """Return the map that a HELLO or WELCOME carries. Raise Malformed if it carries none."""
     if type(packet.meta) is not dict:
         raise Malformed("fields")
     return cast("dict[str, object]", packet.meta)

@@ -1,9 +1,9 @@
-"""Publish-subscribe on the wire: a topic in front of the packet, by which ZeroMQ filters.
+"""Publish-subscribe on the wire. ZeroMQ filters by the topic in front of the packet.
 
     to subscribers    topic, then a packet, which begins with the NUL that ends the topic
-    to one, or all    NUL and its incarnation, or 0, then a packet
-    to the publisher  01 and a prefix subscribes, 00 and a prefix ends that,
-                      02 and a packet talks
+    to a subscriber   NUL and its incarnation (0 for all of them), then a packet
+    to the publisher  01 and a prefix to subscribe, 00 and a prefix to unsubscribe,
+                      02 and a packet to talk to the publisher
 
 The field `settled` of a PUBLISH packet is the number of its first message in its topic.
 """
@@ -22,7 +22,7 @@ from zmqkit.wire.packet import Packet
 SUBSCRIBE, UNSUBSCRIBE, TALK = b"\x01", b"\x00", b"\x02"
 
 EVERYBODY = 0
-"""In place of a subscriber's incarnation: all that are there."""
+"""Stands in place of a subscriber's incarnation for all subscribers."""
 
 _NUL = b"\x00"
 _FIRST = wire.FIRST + wire.PUBLISH
@@ -35,14 +35,17 @@ _ID_BYTES = 8
 
 
 def check_topic(topic: object) -> bytes:
-    """A topic as it travels; UsageError for what cannot be one."""
+    """Return a topic as it travels. Raise UsageError for anything that cannot be a topic."""
     if not isinstance(topic, str) or not topic:
         raise UsageError(f"a topic is text of at least one character, not {topic!r}")
     return check_prefix(topic)
 
 
 def check_prefix(prefix: object) -> bytes:
-    """The beginning of topics as it travels, "" for all; UsageError for what cannot be one."""
+    """Return the beginning of topics as it travels; "" stands for all topics.
+
+    Raises UsageError for anything that cannot be the beginning of a topic.
+    """
     if type(prefix) is not str:
         raise _no_text(prefix)
     try:
@@ -62,7 +65,7 @@ def check_prefix(prefix: object) -> bytes:
 
 
 def _no_text(prefix: object) -> UsageError:
-    """What to say of a topic that is no plain text."""
+    """Return the error for a topic that is not plain text."""
     if isinstance(prefix, str):
         kind = type(prefix).__name__
         shown = shorten(str.__repr__(prefix))
@@ -71,7 +74,7 @@ def _no_text(prefix: object) -> UsageError:
 
 
 def private(subscriber: int) -> bytes:
-    """The topic of what is meant for one subscriber, or for EVERYBODY."""
+    """Return the topic of packets for one subscriber, or for EVERYBODY."""
     return _NUL + subscriber.to_bytes(_ID_BYTES, "big")
 
 
@@ -84,9 +87,10 @@ def publication(
     *,
     far: bool = False,
 ) -> Frames:
-    """A packet of `count` messages of one topic; bodies: msgpack, many values in a row each.
+    """Return a packet of `count` messages of one topic.
 
-    far: somebody on another machine is to receive it.
+    bodies: msgpack. Each buffer may hold many values in a row.
+    far: at least one receiver is on another machine.
     """
     rows = array_head(count)
     if far:
@@ -99,14 +103,17 @@ def publication(
 
 
 def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
-    """The frame of a packet of one message."""
+    """Return the frame of a packet of one message."""
     head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
     return b"%b%b\x91%b" % (topic, head, body)
 
 
 def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> bytes | None:
-    """The msgpack body of a packet of one message, not decoded, if the packet is just the one
-    that is to follow in its topic; None for any other, which `read` is for."""
+    """Return the msgpack body of a packet of one message, not decoded.
+
+    The packet must be the next of its topic and of this source. For any other packet the result
+    is None, and the caller uses `read`.
+    """
     if len(frames) != 1:
         return None
     frame = frames[0]
@@ -124,27 +131,27 @@ def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> byte
 
 
 def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
-    """A packet of one message whose body travels as it is."""
+    """Return a packet of one message whose body travels as it is."""
     head, body = wire.pack(wire.PUBLISH, source, 0, sequence, b"", b"\x91\xc0", raw)
     return (topic + bytes(head), body)
 
 
 def to_subscriber(kind: int, source: int, subscriber: int, meta: object) -> Frames:
-    """A packet for one subscriber, or for EVERYBODY."""
+    """Return a packet for one subscriber, or for EVERYBODY."""
     [frame] = wire.pack(kind, source, subscriber, 0, encode(meta))
     return (private(subscriber) + bytes(frame),)
 
 
 def to_publisher(kind: int, source: int, target: int, meta: object) -> Frames:
-    """A packet from a subscriber."""
+    """Return a packet from a subscriber to its publisher."""
     [frame] = wire.pack(kind, source, target, 0, encode(meta))
     return (TALK + bytes(frame),)
 
 
 def read(frames: Frames) -> tuple[bytes, Packet]:
-    """Topic and packet of what a publisher sent; Malformed for what is not one.
+    """Return the topic and the packet that a publisher sent. Raise Malformed for anything else.
 
-    A private topic is given as NUL and the incarnation it names.
+    A private topic is returned as NUL and the incarnation that it names.
     """
     head = frames[0] if frames else b""
     if type(head) is not bytes:
@@ -157,7 +164,10 @@ def read(frames: Frames) -> tuple[bytes, Packet]:
 
 
 def ends_of(packet: Packet) -> dict[str, int]:
-    """What a BYE says of topics: the number of each one's next message; else Malformed."""
+    """Return the number of each topic's next message, as a BYE tells it.
+
+    Raises Malformed for anything else.
+    """
     ends = wire.fields_of(packet).get("next")
     if type(ends) is not dict or len(ends) > ENDS_MAX:
         raise Malformed("ends")
@@ -168,7 +178,7 @@ def ends_of(packet: Packet) -> dict[str, int]:
 
 
 def bodies_of(packet: Packet) -> list[object]:
-    """The bodies of a PUBLISH packet, at least one; Malformed otherwise."""
+    """Return the bodies of a PUBLISH packet, at least one. Raise Malformed otherwise."""
     bodies = decode(packet.rows)
     if packet.meta is not None or type(bodies) is not list or not bodies:
         raise Malformed("bodies")

@@ -1,14 +1,15 @@
-"""Packets of many messages: columns that everybody on the way reads, and rows that stay bytes.
+"""Packets of many messages: columns that every process on the way reads, and rows of bytes.
 
-The msgpack part of such a packet is an array of columns, one item a message; the last column
-has the size of each row. The rows follow, one behind the other, each a msgpack value of its
-own. Whoever passes messages on reads the columns and cuts the rows; values are decoded only
-by who hooks them to somebody: in one go, for that takes a tenth of the time.
+The msgpack part of such a packet is an array of columns, with one item for each message. The
+last column has the size of each row. The rows follow, one behind the other. Each row is a
+msgpack value of its own. A process that passes messages on reads the columns and cuts the rows.
+Only the final receiver decodes the values, all in one go, which takes a tenth of the time.
 
-A packet that mixes messages of several origins (what a router passes on) has two columns in
-front: of each message the incarnation of its client, and below which number all of that
-client's is settled. Its rows are decoded one by one: in one go, a row of two values beside an
-empty one would have one client's arguments run as another's call.
+A packet from a router mixes messages of several origins. It has two columns in front. The first
+has the incarnation of each message's client. The second has a number below which all requests
+of that client are settled. Its rows are decoded one by one. If they were decoded in one go, a
+row of two values beside an empty row would have one client's arguments run as another client's
+call.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ from zmqkit.wire.encoding import (
 from zmqkit.wire.packet import SEQUENCE_MAX, STREAM, Packet
 
 Head = tuple[int, int, str, int]
-"""A request as everybody may read it: sequence, time left in ms, method, priority."""
+"""The part of a request that all may read: sequence, time left in ms, method, priority."""
 
 Arguments = tuple["dict[str, object] | None", list[object], dict[str, object]]
-"""A request's row as values: headers, positional and keyword arguments. It comes as a list."""
+"""A request's row: headers, positional and keyword arguments. It arrives as a list."""
+
 
 Window = tuple[int, int]
-"""What the caller of a stream grants: values, and bytes of them."""
+"""What the caller of a stream grants: a number of values, and a number of their bytes."""
 
 ErrorRow = tuple[int, str, str, str, str, bool]
 """sequence, code, type, message, traceback, may_have_run."""
@@ -47,13 +49,14 @@ ItemRow = tuple[int, int, int, object]
 """sequence, the value's number in its stream, the bytes charged for it, the value."""
 
 EndRow = tuple[int, int, "ErrorRow | None"]
-"""sequence, how many values there were, what ended the stream if not its own end."""
+"""sequence, how many values the stream had, the error that ended it (None at its own end)."""
 
 GrantRow = tuple[int, int, "int | None"]
-"""sequence, how many values were taken, from which number to send again."""
+"""sequence, how many values the caller took, the number to send again from (or None)."""
 
 CHARGE_BYTES = 128
-"""What an answer or a value of a stream is charged beside the bytes of its row."""
+"""The charge for an answer or a value of a stream, added to the bytes of its row."""
+
 
 _NONE = (None,)
 _INT = frozenset({int})
@@ -62,21 +65,18 @@ _PRIORITIES = frozenset(range(PRIORITY_MAX + 1))
 
 
 class Rows:
-    """The rows of a packet, as bytes until somebody wants values.
-
-    data: all of them, one behind the other. sizes: the bytes of each, a raw body included,
-    which is there beside a single row alone. origins: of each message its client, and below
-    which number all of that one's is settled; None if all are the packet's source's.
-    """
+    """The rows of a packet, as bytes until somebody wants their values."""
 
     __slots__ = ("data", "origins", "raw", "sizes")
 
     def __init__(
         self, packet: Packet, sizes: list[int], origins: list[tuple[int, int]] | None
     ) -> None:
-        self.data = data = packet.rows
-        self.raw = raw = packet.raw
-        self.sizes = sizes
+        self.data = data = packet.rows  # all rows, one behind the other
+        self.raw = raw = packet.raw  # only a packet of a single row has a raw body
+        self.sizes = sizes  # the bytes of each row, its raw body included
+        # Each message's client, and the number below which all of that client's requests are
+        # settled. None if all messages are of the packet's source.
         self.origins = origins
         if sum(sizes) != len(data):
             raise Malformed("rows")
@@ -89,14 +89,14 @@ class Rows:
         return len(self.sizes)
 
     def pieces(self) -> list[Buffer]:
-        """Each row as the bytes that came, to be passed on."""
+        """Return each row as the bytes that came, to be passed on."""
         if len(self.sizes) == 1:
             return [self.data]
         ends = list(accumulate(self.sizes))
         return [self.data[end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
 
     def values(self) -> list[object]:
-        """Each row decoded. Malformed if a single one is not one msgpack value."""
+        """Return each row decoded. Raise Malformed unless each row is one msgpack value."""
         if len(self.sizes) == 1:
             return [decode(self.data)]
         if self.origins is not None:
@@ -115,9 +115,10 @@ def request_row(
     args: Sequence[object],
     kwargs: dict[str, object],
 ) -> bytes:
-    """One request's row: headers, arguments.
+    """Return the row of one request: its headers and its arguments.
 
-    headers: checked before. Raises UsageError for arguments, or a method, that cannot travel.
+    headers: the caller has checked them already.
+    Raises UsageError for arguments, or a method, that cannot travel.
     """
     if not method.isascii():
         encode_checked(method, "the method")
@@ -132,10 +133,10 @@ def request_row(
         return pack_plain(row)
     except (TypeError, ValueError, OverflowError):
         try:
-            return encode_checked(row)  # knows more types
+            return encode_checked(row)  # it encodes more types
         except UsageError:
             for value, where in ((args, "args"), (kwargs, "kwargs")):
-                encode_checked(value, where)  # knows what to say
+                encode_checked(value, where)  # its error names the place
             raise
 
 
@@ -147,7 +148,10 @@ def request_columns(
     rows: Sequence[bytes],
     window: Window | None = None,
 ) -> bytes:
-    """The columns of a REQUEST or NOTIFY packet, or with one window for all of a STREAM."""
+    """Return the columns of a REQUEST or NOTIFY packet, or of a STREAM packet.
+
+    window: what the caller of the streams grants, for all of a STREAM packet alike; else None.
+    """
     sizes = tuple(map(len, rows))
     if window is None:
         return pack_plain((sequences, lefts_ms, methods, priorities, sizes))
@@ -156,10 +160,10 @@ def request_columns(
 
 
 def read_requests(packet: Packet) -> tuple[list[Head], Rows]:
-    """The messages of a REQUEST or NOTIFY packet, else Malformed."""
+    """Return the messages of a REQUEST or NOTIFY packet. Raise Malformed for anything else."""
     columns, rows = _read(packet, 5)
     sequences, lefts, methods, priorities, _ = columns
-    if len(sequences) == 1:  # a call alone pays for no walk along columns
+    if len(sequences) == 1:  # a single call need not pay for loops over columns
         left_ms, method, priority = lefts[0], methods[0], priorities[0]
         if type(left_ms) is not int or type(method) is not str:
             raise Malformed("request")
@@ -170,13 +174,13 @@ def read_requests(packet: Packet) -> tuple[list[Head], Rows]:
 
 
 def sequences_in(packet: Packet) -> list[int]:
-    """The sequence numbers in a packet of requests of our own."""
+    """Return the sequence numbers in a packet of requests that this process packed itself."""
     (sequences, *_), _ = _read(packet, 6 if packet.kind == STREAM else 5)
     return cast("list[int]", sequences)
 
 
 def read_streams(packet: Packet) -> tuple[list[Head], list[Window], Rows]:
-    """The messages of a STREAM packet, else Malformed."""
+    """Return the messages of a STREAM packet. Raise Malformed for anything else."""
     columns, rows = _read(packet, 6)
     for window in columns[4]:
         if type(window) is not list or [type(limit) for limit in window] != [int, int]:
@@ -187,9 +191,9 @@ def read_streams(packet: Packet) -> tuple[list[Head], list[Window], Rows]:
 
 
 def arguments_of(rows: Rows) -> list[Arguments | None]:
-    """What the rows of requests hold; None in place of one that cannot be read.
+    """Return the arguments in each row of requests, or None for a row that cannot be read.
 
-    A raw body is the last positional argument, as a view of what arrived.
+    A raw body is the last positional argument, as a view of the frame that arrived.
     """
     try:
         found = rows.values()
@@ -211,8 +215,10 @@ def _readable_arguments(piece: Buffer) -> object:
 
 
 def _check_arguments(values: list[object]) -> None:
-    """Malformed unless each is headers, positional and keyword arguments: the way of every
-    request, so no function is called for a single one."""
+    """Raise Malformed unless each value is headers, positional and keyword arguments.
+
+    Every request passes through here, so the loop calls no function for a single request.
+    """
     for value in values:
         if type(value) is not list or len(value) != 3:
             raise Malformed("request")
@@ -240,13 +246,16 @@ def _heads(columns: list[list[object]]) -> list[Head]:
 
 
 def answer_columns(sequences: Sequence[int], rows: Sequence[bytes]) -> bytes:
-    """The columns of a REPLY or ERROR packet."""
+    """Return the columns of a REPLY or ERROR packet."""
     return pack_plain((sequences, tuple(map(len, rows))))
 
 
 def read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:
-    """The sequence numbers and values of a REPLY packet, and the numbers of those values that
-    cannot be read; else Malformed. A raw value is a view of what arrived."""
+    """Return the sequence numbers and values of a REPLY packet, and the numbers it cannot read.
+
+    The last list has the sequence numbers of the values that cannot be read. A raw value is a
+    view of the frame that arrived. Raises Malformed for anything but a REPLY packet.
+    """
     (sequences, _), rows = _read(packet, 2)
     if rows.raw is not None:
         return sequences, [rows.raw], []  # type: ignore[return-value]  # numbers, as was seen
@@ -269,7 +278,7 @@ def _readable(sequences: list[int], rows: Rows) -> tuple[list[int], list[object]
 
 
 def read_errors(packet: Packet) -> list[ErrorRow]:
-    """The messages of an ERROR packet, else Malformed."""
+    """Return the messages of an ERROR packet. Raise Malformed for anything else."""
     (sequences, _), rows = _read(packet, 2)
     errors = zip(cast("list[int]", sequences), rows.values(), strict=True)
     return [_error(sequence, value) for sequence, value in errors]
@@ -281,12 +290,15 @@ def read_errors(packet: Packet) -> list[ErrorRow]:
 def item_columns(
     sequences: Sequence[int], numbers: Sequence[int], rows: Sequence[bytes]
 ) -> bytes:
-    """The columns of an ITEM packet."""
+    """Return the columns of an ITEM packet."""
     return pack_plain((sequences, numbers, [*map(len, rows)]))
 
 
 def read_items(packet: Packet) -> list[ItemRow]:
-    """The values of an ITEM packet, else Malformed; a raw one as a view of what arrived."""
+    """Return the values of an ITEM packet. Raise Malformed for anything else.
+
+    A raw value is a view of the frame that arrived.
+    """
     (sequences, numbers, _), rows = _read(packet, 3)
     _check_numbers(numbers)
     values = rows.values() if rows.raw is None else [rows.raw]
@@ -298,12 +310,12 @@ def read_items(packet: Packet) -> list[ItemRow]:
 def end_columns(
     sequences: Sequence[int], counts: Sequence[int], rows: Sequence[bytes]
 ) -> bytes:
-    """The columns of an END packet."""
+    """Return the columns of an END packet."""
     return pack_plain((sequences, counts, [*map(len, rows)]))
 
 
 def read_ends(packet: Packet) -> list[EndRow]:
-    """The streams that an END packet ends, else Malformed."""
+    """Return the streams that an END packet ends. Raise Malformed for anything else."""
     (sequences, counts, _), rows = _read(packet, 3)
     _check_numbers(counts)
     ends = zip(cast("list[int]", sequences), counts, rows.values(), strict=True)
@@ -314,7 +326,7 @@ def read_ends(packet: Packet) -> list[EndRow]:
 
 
 def read_grants(packet: Packet) -> list[GrantRow]:
-    """The rows of a GRANT packet, which has columns alone, else Malformed."""
+    """Return the rows of a GRANT packet, which has only columns. Raise Malformed otherwise."""
     sequences, taken, missing = _columns(packet.meta, 3)
     _check_numbers(taken)
     _check_numbers([number for number in missing if number is not None])
@@ -322,7 +334,10 @@ def read_grants(packet: Packet) -> list[GrantRow]:
 
 
 def read_progress(value: object, count_max: int) -> list[tuple[int, int, int]]:
-    """What a PONG says of streams: sequence, values sent, values taken; else Malformed."""
+    """Return what a PONG says of streams: for each the sequence, values sent and values taken.
+
+    Raises Malformed for anything else.
+    """
     if type(value) is not list or len(value) > count_max:
         raise Malformed("progress")
     for row in value:
@@ -336,15 +351,18 @@ def read_progress(value: object, count_max: int) -> list[tuple[int, int, int]]:
 
 
 def with_origins(columns: bytes, origins: Sequence[tuple[int, int]]) -> bytes:
-    """The columns of a packet that mixes origins: of each message its client, and below which
-    number all of that one's is settled, in front of the others."""
+    """Return the columns of a packet that mixes origins. The origins stand in front.
+
+    origins: the client of each message, and the number below which all of that client's
+    requests are settled.
+    """
     read = decode(columns)
     assert type(read) is list
     return pack_plain([*zip(*origins, strict=True), *read])
 
 
 def _read(packet: Packet, count: int) -> tuple[list[list[object]], Rows]:
-    """The columns, and the rows that the last of them cuts."""
+    """Return the columns of a packet, and its rows, cut by the sizes in the last column."""
     origins = None
     if packet.is_mixed:
         clients, settled, *columns = _columns(packet.meta, count + 2, sequences_at=2)
@@ -361,7 +379,10 @@ def _read(packet: Packet, count: int) -> tuple[list[list[object]], Rows]:
 
 
 def _columns(meta: object, count: int, sequences_at: int = 0) -> list[list[object]]:
-    """Columns of equal length, at least one row, one of them sequence numbers."""
+    """Return `count` columns of equal length, with at least one row. Raise Malformed otherwise.
+
+    sequences_at: which of the columns has the sequence numbers.
+    """
     if type(meta) is not list or len(meta) != count or type(meta[0]) is not list:
         raise Malformed("columns")
     rows = len(meta[0])

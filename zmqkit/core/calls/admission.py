@@ -1,4 +1,4 @@
-"""Which requests a service takes, and what it answers to those that it does not."""
+"""Which requests a service accepts, and how it answers the others."""
 
 from __future__ import annotations
 
@@ -19,24 +19,27 @@ _SHOWN_CHARS = 100
 
 
 class Methods:
-    """Names, and whether a request for one may run twice; both maps may grow later."""
+    """The methods of a service, and which of them are idempotent.
+
+    Both maps say of each method whether a request for it may run twice; both may grow later.
+    """
 
     def __init__(self, plain: Mapping[str, bool], streams: Mapping[str, bool]) -> None:
         self.plain = plain
         self.streams = streams
 
     def repeats(self, name: str) -> bool:
-        """Whether a request for it may run twice."""
+        """Return whether a request for this method may run twice."""
         return self.plain.get(name, False) or self.streams.get(name, False)
 
     def idempotent(self) -> list[str]:
-        """All whose requests may run twice."""
+        """Return the methods whose requests may run twice."""
         return [name for name in (*self.plain, *self.streams) if self.repeats(name)]
 
     def refusal(self, name: str, *, streams: bool) -> Answer | None:
-        """Why a request for it is not accepted, as an answer; None when it is.
+        """Return the refusal of a request for this method; None if the service has the method.
 
-        streams: whether many values are asked for. Who asks so takes one as well.
+        streams: the client asks for a stream. It may do so for a method with one value too.
         """
         if name in self.streams and not streams:
             text = f"{name!r} gives many values; ask for them with client.stream({name!r}, ...)"
@@ -52,10 +55,7 @@ class Methods:
 
 
 class Admission:
-    """Tells new requests from those that came before, within the limits of a service.
-
-    leaving: it takes no new ones any more.
-    """
+    """Decides which requests are new, and whether the limits of the service admit them."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Admission:
         counts: Counter[str],
         limits: ServiceLimits,
     ) -> None:
+        # The service accepts no new requests any more.
         self.leaving = False
         self._offered = offered
         self._work = work
@@ -83,9 +84,9 @@ class Admission:
         readable: bool,
         streams: bool = False,
     ) -> bool:
-        """Answer an id that was here before or is refused; false for one that is to run.
+        """Answer a request that came before or is refused; return False if it is to run.
 
-        readable: whether its arguments are there, as values.
+        readable: whether its arguments could be decoded.
         """
         sequence, method = head[0], head[2]
         known = self._known(window, head)
@@ -106,7 +107,7 @@ class Admission:
         return True
 
     def takes(self, window: RequestWindow, count: int, size: int) -> bool:
-        """Whether so many more requests, of so many bytes together, are within the limits."""
+        """Return whether the limits admit `count` more requests of `size` bytes together."""
         limits, work = self._limits, self._work
         return not self.leaving and (
             len(window.held) + count <= limits.client_requests_max
@@ -115,9 +116,10 @@ class Admission:
         )
 
     def _known(self, window: RequestWindow, head: Head) -> list[Answer] | None:
-        """What to answer to an id that was here before; None for one that is to run after all.
+        """Return the answers to a request that came before; None if it is not known.
 
-        That is one that never was here, and one that is forgotten and may run twice.
+        A request counts as new if its id never came, or if its id is forgotten and its method
+        is idempotent. The list is empty if there is nothing to answer now.
         """
         sequence, method = head[0], head[2]
         if window.is_settled(sequence) or sequence in window.held:
@@ -132,7 +134,7 @@ class Admission:
     def _refusal(
         self, window: RequestWindow, sequence: int, method: str, size: int, *, streams: bool
     ) -> Answer | None:
-        """Why a new request is not accepted, as an answer; None when it is."""
+        """Return the refusal of a new request; None when it is accepted."""
         forgotten = sequence < window.forgotten_below  # and may run twice
         if self.leaving:
             return refuse(LEAVING, may_have_run=forgotten)

@@ -1,4 +1,4 @@
-"""What a service answers beside its handlers' values, and how answers become packets."""
+"""The answers that a service gives without a handler, and how answers become packets."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _TEXTS = {
 }
 
 DONE = Answer(wire.REPLY, b"\xc0")
-"""Acknowledges a one-way message whose handler has run: None, as msgpack."""
+"""Acknowledges a one-way message whose handler has run. The row is None as msgpack."""
 
 CANCELLED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the call was cancelled", "", True]))
-"""Stands where an answer was, so that a late copy of a cancelled request does not run."""
+"""Retained for a cancelled request, so that a late copy of the request does not run."""
 
 CLOSED = Answer(wire.ERROR, encode([FORGOTTEN, "", "the service was closed", "", True]))
-"""What ends a stream that its service does not finish."""
+"""Ends a stream that its service does not finish because it was closed."""
 
 
 def refuse(code: str, text: str = "", *, may_have_run: bool = False) -> Answer:
-    """A refusal for one of the reasons that travel; what is forgotten may have run."""
+    """Return a refusal with this code. A request with the code FORGOTTEN may have run."""
     row = [code, "", text or _TEXTS[code], "", may_have_run or code == FORGOTTEN]
     return Answer(wire.ERROR, encode(row))
 
 
 LOST = refuse(FORGOTTEN)
-"""Says that a stream is no longer known."""
+"""Says that the answer to an id, or its stream, is no longer known."""
 
 
 class Outbox:
-    """A service's answers on their way out: those of a turn leave in one packet a client.
+    """A service's answers on their way out: the answers of a turn share packets by client.
 
-    Those for which there is no room among what was sent and is not read wait in the windows of
-    their clients. waiting: these clients.
+    The limits bound how many bytes were sent to a client and are not read yet. A large answer
+    that finds no room within these limits waits in the client's window.
     """
 
     __slots__ = ("_answers", "_counted_min", "_counts", "_incarnation", "_windows", "waiting")
@@ -54,8 +54,10 @@ class Outbox:
         windows: RequestWindows,
         counted_bytes_min: int = COUNTED_BYTES_MIN,
     ) -> None:
+        # The clients whose windows have answers that wait.
         self.waiting: dict[int, None] = {}
         self._counted_min = counted_bytes_min
+        # Whether an answer of this turn is large enough to be counted as unread.
         self._counts = False
         self._incarnation = incarnation
         self._windows = windows
@@ -65,7 +67,7 @@ class Outbox:
         return bool(self._answers)
 
     def add(self, client: int, sequence: int, answer: Answer) -> None:
-        """Have an answer leave with the next `take`, unless it is to wait."""
+        """Have an answer leave with the next `take`, unless it then has to wait."""
         if answer.size >= self._counted_min:
             self._counts = True
         answers = self._answers.get(client)
@@ -75,7 +77,7 @@ class Outbox:
             answers.append((sequence, answer))
 
     def take(self) -> list[Effect]:
-        """What is not to wait, in packets, to the clients that are still known."""
+        """Return this turn's answers as packets to known clients, but for those that wait."""
         leaving, self._answers = self._answers, {}
         counts, self._counts = self._counts, False
         effects: list[Effect] = []
@@ -93,7 +95,10 @@ class Outbox:
         return effects
 
     def go_on(self, *, everything: bool = False) -> list[Effect]:
-        """What waited and may be sent now; at the end everything."""
+        """Return the waiting answers that now have room, as packets.
+
+        everything: return all of them, whether there is room or not.
+        """
         for client in list(self.waiting):
             window = self._windows.by_client.get(client)
             if window is not None:
@@ -115,7 +120,10 @@ class Outbox:
     def _admitted(
         self, window: RequestWindow, answers: list[tuple[int, Answer]]
     ) -> list[tuple[int, Answer]]:
-        """Those that leave now, counted as unread; the others wait behind those that do."""
+        """Return the answers that leave now; have the others wait.
+
+        Large answers that leave count as unread. Behind a waiting answer, they all wait.
+        """
         admitted: list[tuple[int, Answer]] = []
         for sequence, answer in answers:
             if answer.size < self._counted_min:
@@ -134,7 +142,10 @@ Part = tuple[int, bytes, bytes, "Buffer | None"]
 
 
 def packets(answers: list[tuple[int, Answer]]) -> list[Part]:
-    """The answers in packets: one for each kind, more by size, a raw body alone."""
+    """Return the answers as packets: at least one for each kind, more if they are large.
+
+    An answer with a raw body has a packet of its own.
+    """
     if len(answers) == 1:
         [(sequence, answer)] = answers
         row = answer.row

@@ -1,4 +1,4 @@
-"""A call, and the options that it is made with."""
+"""Calls, and the options that they are made with."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from zmqkit.wire.encoding import Buffer, encode
 
 @dataclass(slots=True, frozen=True)
 class CallOptions:
-    """How a call is made; see `Client.options`. UsageError for a wrong one.
+    """How a call is made; `Client.options` tells of each option.
 
-    The headers are copied. copy: whether a long bytes reply is bytes, not a view of what
-    arrived. patience_s: how long it waits while nobody is known.
+    Raises UsageError for a wrong value. The headers are copied.
     """
 
     timeout_s: float = TIMEOUT_S
@@ -33,7 +32,9 @@ class CallOptions:
     priority: int = PRIORITY
     attempts: int = ATTEMPTS
     headers: Mapping[str, object] = field(default_factory=dict)
+    # A long bytes reply is copied to bytes; otherwise it is a view of what arrived.
     copy: bool = True
+    # How long the call waits while no instance is known: `wait_s`, or `timeout_s` if shorter.
     patience_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class CallOptions:
         object.__setattr__(self, "patience_s", min(self.wait_s, self.timeout_s))
 
     def changed(self, changes: Mapping[str, object]) -> CallOptions:
-        """These options with some of them changed; UsageError for one that does not exist."""
+        """Return these options with some changed; UsageError for an unknown option."""
         names = [f.name for f in fields(self) if f.init]
         unknown = changes.keys() - set(names)
         if unknown:
@@ -70,7 +71,7 @@ class CallOptions:
 
 
 class Call(Job):
-    """A job with the options that it was made with; nobody waits for a one-way message."""
+    """A job with the options of its call and a waiter; a one-way message has no waiter."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Call(Job):
         waiter: object,
         now: float,
     ) -> None:
-        # As a job is made, written out: each call is.
+        # Written out instead of calling Job.__init__: every call passes here.
         self.sequence = sequence
         self.method = method
         self.priority = options.priority
@@ -94,10 +95,10 @@ class Call(Job):
         self.waiter = waiter
 
     def finish(self, error: ZmqkitError | None) -> Outcome:
-        """End; tells whoever waits."""
+        """End the call; return the outcome for its waiter."""
         return (self.waiter, None, error)
 
     @property
     def give_up_at(self) -> float:
-        """When it ends if nobody is known who could run it."""
+        """When the call ends if no instance is known that could run it."""
         return self.deadline_at - self.options.timeout_s + self.options.patience_s

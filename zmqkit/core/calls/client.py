@@ -1,8 +1,7 @@
-"""The client's side of request-reply: gives calls to instances, settles each of them once.
+"""The client's side of request-reply: gives calls to instances and settles each call once.
 
-A call is a job with somebody who waits. `Dispatcher` has it in line or at an instance,
-`Connections` has the instances as they come and go. A call ends once: delivered, failed,
-expired or dropped.
+A call is a job with a waiter. `Dispatcher` keeps the call in line or at an instance, and
+`Connections` keeps the instances. A call ends once: delivered, failed, expired or dropped.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ _DEFAULTS = ClientLimits()
 
 
 class ClientCore:
-    """Calls to one name, over the instances that membership tells of.
+    """Makes calls to one name, over the instances that membership tells of.
 
-    `abandon` is the one command that any thread may give at any time, without a lock.
+    Only `abandon` may be called by any thread at any time, without a lock.
     """
 
     def __init__(self, name: str, incarnation: int, limits: ClientLimits = _DEFAULTS) -> None:
@@ -93,7 +92,7 @@ class ClientCore:
         *,
         oneway: bool = False,
     ) -> int:
-        """Accept a call; returns its sequence number. `flush` sends what a turn submitted.
+        """Accept a call and return its sequence number; `flush` sends the calls of a turn.
 
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
@@ -109,7 +108,7 @@ class ClientCore:
     def notify(
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions, now: float
     ) -> list[Effect]:
-        """Accept a call that nobody waits for; it gathers if it follows others closely.
+        """Accept a one-way message; it gathers with others if it follows them closely.
 
         Then `pace` says when `flush` is due. Raises QueueFull as `submit` does.
         """
@@ -126,9 +125,9 @@ class ClientCore:
         options: CallOptions,
         now: float,
     ) -> StreamCall:
-        """Accept a call for a stream; the values gather in what it returns.
+        """Accept a call for a stream; its values gather in the call that this returns.
 
-        Its deadline is that of the first value. Raises QueueFull as `submit` does.
+        The deadline is that of the first value. Raises QueueFull as `submit` does.
         """
         dispatcher = self._dispatcher
         if dispatcher.line.count >= self.limits.waiting_calls_max:
@@ -139,20 +138,20 @@ class ClientCore:
         return call
 
     def take(self, call: StreamCall) -> object:
-        """The stream's next value, of which there must be one; `flush` grants credit for it."""
+        """Return the next value of a stream, which must have one; `flush` grants its credit."""
         value = call.take()
         self._streams.taken(call)
         return value
 
     @property
     def owes_credit(self) -> bool:
-        """Whether the services of streams are due credit, which `flush` grants."""
+        """Whether streams are due credit, which `flush` grants to their services."""
         return self._streams.owes_credit
 
     def listen(self, call: StreamCall, listener: object, now: float) -> None:
-        """End the listener's wait once there is a value, the stream is over or time is.
+        """End the listener's wait once a value comes, the stream is over, or time runs out.
 
-        There must be no value, and more to come.
+        The stream must have no value now, and must not be over.
         """
         call.listener = listener
         if call.begun:
@@ -160,7 +159,7 @@ class ClientCore:
             self._dispatcher.look(call.deadline_at)
 
     def cancel(self, sequence: int, now: float) -> list[Effect]:
-        """Give a call up: its waiter ends with CallCancelled and the service is told."""
+        """Give a call up: its wait ends with CallCancelled, and the service is told."""
         call = self._dispatcher.jobs.get(sequence)
         if call is None:
             return []
@@ -170,28 +169,28 @@ class ClientCore:
         return self._settle([outcome]) + told + self._go_on(now)
 
     def give_up(self, waiter: object, now: float) -> list[Effect]:
-        """Cancel whatever this waiter waits for; it may be nothing."""
+        """Cancel whatever this waiter waits for, if anything."""
         self._connections.await_no_more(waiter)
         calls = self._dispatcher.jobs.values()
         theirs = (c.sequence for c in calls if isinstance(c, Call) and c.waiter is waiter)
         return self.cancel(next(theirs, 0), now)
 
     def abandon(self, sequence: int) -> None:
-        """Give a stream up at the next tick."""
+        """Give a stream up at the next `tick`."""
         self._abandoned.append(sequence)
 
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
     ) -> list[Effect]:
-        """End the wait once `count` instances may be chosen, or when time is over.
+        """End the wait once `count` instances are ready, or after `timeout_s`.
 
-        The wait's value is how many there are then.
+        The value of the wait is how many instances are ready then.
         """
         self._connections.await_ready(count, waiter, now + timeout_s)
         return self._go_on(now)
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
-        """Take membership's news of an instance."""
+        """Take membership's news of an instance and decide what follows."""
         if self._closed:
             return []
         if tell.news is News.HINT:
@@ -200,7 +199,7 @@ class ClientCore:
         return self._instances.hear(tell, now) + self._go_on(now)
 
     def close(self) -> list[Effect]:
-        """End every call that is not settled and close every connection."""
+        """End every call that is not settled, and close every connection."""
         self._closed = True
         calls = list(self._dispatcher.jobs.values())
         told = self._instances.cancel([call for call in calls if call.streams])
@@ -212,7 +211,7 @@ class ClientCore:
         return [*self._settle(outcomes), *told, *disconnects]
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
         return {**self._dispatcher.stats(), "malformed": dict(self.malformed)}
 
     @property
@@ -222,12 +221,12 @@ class ClientCore:
 
     @property
     def ready_count(self) -> int:
-        """How many instances are chosen for calls now."""
+        """How many instances may get calls now."""
         return len(self._connections.ready)
 
     @property
     def instances(self) -> list[Instance]:
-        """The instances that are connected, or were and may return."""
+        """The instances that are connected, or were connected and may return."""
         return list(self._connections.by_incarnation.values())
 
     # What the driver asks for
@@ -253,9 +252,9 @@ class ClientCore:
             return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """A packet did not leave: its calls go back into the outbox, to be sent shortly.
+        """Learn that a packet did not leave; its calls return to the outbox to be sent soon.
 
-        Whatever else was in one is said again with the next ping.
+        What a packet without calls says is said again with the next ping.
         """
         instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
         if instance is not None and packet.kind in (wire.REQUEST, wire.NOTIFY, wire.STREAM):
@@ -263,7 +262,7 @@ class ClientCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Expire calls, greet again, ask what is held, give up those that left."""
+        """Expire calls, greet again, ping instances, and give up instances that left."""
         given_up: list[Effect] = []
         while self._abandoned:
             given_up += self.cancel(self._abandoned.popleft(), now)
@@ -275,7 +274,7 @@ class ClientCore:
         return given_up + effects + self._instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
-        """One packet for each instance that was given calls since the last flush."""
+        """Return packets with the calls of this turn, and with the grants of streams."""
         if self.pace.due_at < inf:
             self.pace.left(self._dispatcher.next - self._flushed, now)
         self._flushed = self._dispatcher.next
@@ -285,19 +284,19 @@ class ClientCore:
         return effects
 
     def deadline(self) -> float:
-        """When `tick`, and `flush` after it, are due next."""
+        """Return when `tick`, and `flush` after it, are due next."""
         dispatcher, due_at = self._dispatcher, self._connections.due_at
         return min(dispatcher.look_at, dispatcher.care_at, due_at, self.pace.due_at)
 
     def check(self) -> None:
-        """Each call is in one place, the counters balance, and only what is up is chosen."""
+        """Assert that the instances, the calls and the streams are consistent."""
         self._instances.check()
         self._streams.check()
 
     # Packets in
 
     def _replaced(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        """Another incarnation listens where this one did: it welcomes what is not for it."""
+        """Give the instance up: another incarnation answers there, with its WELCOME."""
         if packet.kind != wire.WELCOME:
             raise Malformed("source")
         return self._instances.replaced(instance, now) + self._go_on(now)
@@ -317,7 +316,7 @@ class ClientCore:
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         was_up = instance.state is State.UP
-        # One that has not said WELCOME says BYE again after it.
+        # An instance that has not said WELCOME yet says BYE again after it.
         self._connections.shift(instance, Event.BYE)
         if packet.meta is not None:
             below, taken = wire.last_word(packet.meta, self.limits.calls_max)
@@ -329,9 +328,9 @@ class ClientCore:
     def _last_word(
         self, instance: Instance, below: int, taken: frozenset[int], now: float
     ) -> list[Effect]:
-        """Take an instance's last word, behind all that it answered: which ids it had taken.
+        """Take an instance's last word, which follows its answers: the ids that it had taken.
 
-        The others did not run there and will not, whatever their methods do.
+        Other ids did not run there and never will, so their calls may move.
         """
         movable: list[Job] = []
         outcomes: list[Outcome] = []
@@ -404,7 +403,7 @@ class ClientCore:
         return self._settle(outcomes) + self._go_on(now)
 
     def _another(self, call: Job, instance: Instance, code: str, now: float) -> bool:
-        """Let another instance have what this one refused; False if the refusal is the end."""
+        """Move a call that an instance refused; return False if the refusal ends the call."""
         if code == NO_METHOD:
             if not self._dispatcher.lacks(call, instance):
                 return False
@@ -424,7 +423,7 @@ class ClientCore:
         return self._streamed(instance, self._streams.end(instance, read_ends(packet)), now)
 
     def _streamed(self, instance: Instance, arrivals: Arrivals, now: float) -> list[Effect]:
-        """End the streams that are complete, and say which ones nobody reads."""
+        """End the complete streams, and tell the instance which streams nobody reads."""
         for call in arrivals.done:
             assert call.end is not None
             row = call.end[1]
@@ -444,24 +443,24 @@ class ClientCore:
     # Ends of calls
 
     def _end(self, call: Job, count: str, error: ZmqkitError | None) -> Outcome:
-        """End a call that was answered or ran out of time."""
+        """End a call that was answered or ran out of time; return its outcome."""
         self._dispatcher.settle(call, count)
         return _outcome(call, error)
 
     def _drop(self, call: Job, reason: str, text: str) -> Outcome:
-        """End a call that this side gave up."""
+        """End a call that this side gave up; return its outcome."""
         error = CallCancelled(text, may_have_run=call.may_have_run)
         self._dispatcher.drop(call, reason)
         return _outcome(call, error)
 
     def _expire(self, call: Job) -> Outcome:
-        """End a call whose time is over, or whose patience with nobody there."""
+        """End a call whose deadline passed, or whose patience ended with no instance known."""
         if not (call.may_have_run or self._connections.known):
             return self._end(call, "failed", nobody(self.name, self._hint))
         return self._end(call, "expired", timed_out(call))
 
     def _settle(self, outcomes: list[Outcome]) -> list[Effect]:
-        """Ends for those that wait; a failed one-way message has nobody but the log."""
+        """Settle calls that have a waiter; failed one-way messages only reach the log."""
         waited = [outcome for outcome in outcomes if outcome[0] is not None]
         effects: list[Effect] = [Settle(waited)] if waited else []
         if len(waited) < len(outcomes):
@@ -473,12 +472,12 @@ class ClientCore:
         return effects
 
     def _awaited_over(self, now: float) -> list[Outcome]:
-        """The waits for a number of instances that are over; the value is the number."""
+        """Return the outcomes of `await_ready` that are over; each value is a count."""
         count = self.ready_count
         return [(waiter, count, None) for waiter in self._connections.awaited_over(now)]
 
     def _go_on(self, now: float) -> list[Effect]:
-        """End what has nobody to run it, give waiting calls to instances with credit, send."""
+        """End orphans, give waiting calls to instances with credit, and send."""
         orphans, self._instances.orphans = self._instances.orphans, []
         over = [self._end(call, "failed", lost(call)) for call in orphans]
         if self._dispatcher.line.count:

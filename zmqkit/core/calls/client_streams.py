@@ -1,10 +1,16 @@
-"""A client's streams: their values go to whoever waits, and what is missing is asked for.
+"""A client's streams: values go to whoever waits for them; the client asks for missing ones.
 
-The caller grants a window of values and bytes when it asks, and moves it on by saying how many
-values were taken: whenever that is a quarter of the window more than the service knows. What
-arrives is numbered, so what is missing is noticed: by the next value, by the end, which says
-how many there were, or by a pong, which says how many were sent. It is asked for once, and
-again with each pong until it is there.
+The client grants a window of values and bytes when it makes the call. It moves the window on by
+telling the service how many values were taken. It does so whenever a quarter of the window was
+taken that the service does not know of.
+
+Values are numbered, so the client notices a missing value. It learns of it from
+
+- the next value;
+- the end, which says how many values there were;
+- a pong, which says how many values were sent.
+
+The client asks for a missing value once, and again after each pong until the value has come.
 """
 
 from __future__ import annotations
@@ -26,18 +32,11 @@ from zmqkit.wire.rows import EndRow, ErrorRow, GrantRow, ItemRow
 
 
 class StreamCall(Call):
-    """A call that brings many values.
-
-    values: those that arrived and were not taken, with their sizes. have, taken, told: how many
-    arrived, were taken, and of how many taken ones the service was told. listener: who waits
-    for the next. end: how many there are in all, and what ended them, once that is known. over:
-    nothing more comes; `error` says why, if not because it is complete. asked: which number
-    was asked for last. missing: to be asked for with the next grant. window: how
-    many values may be under way, and bytes of them.
-    """
+    """A call whose result is a stream of values."""
 
     kind = STREAM
     streams = True
+    # How many values, and how many bytes of values, may be under way.
     window = (STREAM_ITEMS, STREAM_BYTES)
 
     def __init__(
@@ -51,27 +50,37 @@ class StreamCall(Call):
         now: float,
     ) -> None:
         super().__init__(sequence, method, row, raw, options, waiter, now)
+        # The values that arrived and were not taken, each with its size.
         self.values: deque[tuple[int, object]] = deque()
+        # How many values arrived.
         self.have = 0
+        # How many values were taken.
         self.taken = 0
+        # Of how many taken values the service was told.
         self.told = 0
+        # Who waits for the next value.
         self.listener: object = None
+        # Once known: how many values there are in all, and the error that ended them, if any.
         self.end: tuple[int, ErrorRow | None] | None = None
+        # No more values come. `error` says why; it is None if the stream is complete.
         self.over = False
         self.error: ZmqkitError | None = None
+        # The number of the missing value that was asked for last.
         self.asked = -1
+        # The next grant is to ask for the missing values.
         self.missing = False
+        # The bytes of the taken values that the service was not told of.
         self._untold_bytes = 0
 
     def restart(self) -> None:
-        """Know nothing of what the instance before may have said."""
+        """Prepare for another instance: forget what the previous one said of the stream."""
         super().restart()
         self.end = None
         self.asked = -1
         self.missing = False
 
     def take(self) -> object:
-        """The next value that arrived; there must be one."""
+        """Return the next value that arrived; there must be one."""
         size, value = self.values.popleft()
         self.taken += 1
         self._untold_bytes += size
@@ -79,20 +88,20 @@ class StreamCall(Call):
 
     @property
     def owes_credit(self) -> bool:
-        """Whether so much was taken that the service is to be told."""
+        """Whether enough was taken since the last grant that the service is to be told."""
         items_max, bytes_max = self.window
         return not self.over and (
             4 * (self.taken - self.told) >= items_max or 4 * self._untold_bytes >= bytes_max
         )
 
     def tell(self) -> GrantRow:
-        """A row of GRANT: the service learns what was taken, and from where to send again."""
+        """Return a row of GRANT: how many values were taken, and from which one to resend."""
         self.told, self._untold_bytes = self.taken, 0
         missing, self.missing = self.have if self.missing else None, False
         return (self.sequence, self.taken, missing)
 
     def lacks(self, number: int) -> bool:
-        """Whether values below that number are missing and were not asked for yet."""
+        """Note that values below `number` exist; return True if some must be asked for now."""
         if self.have >= number or self.asked == self.have:
             return False
         self.asked = self.have
@@ -100,32 +109,32 @@ class StreamCall(Call):
         return True
 
     def add(self, size: int, value: object) -> Outcome:
-        """Take the next value in; tells whoever waits for it."""
+        """Add the next value; return the outcome for the listener, if there is one."""
         self.values.append((size, value))
         self.have += 1
         self.begun = True
         return self.wake()
 
     def wake(self) -> Outcome:
-        """End the wait for a value; there may be none."""
+        """End the wait for a value; return the outcome for the listener, if there is one."""
         listener, self.listener = self.listener, None
         if self.begun:
             self.deadline_at = inf
         return (listener, None, None)
 
     def finish(self, error: ZmqkitError | None) -> Outcome:
-        """Nothing more comes; the values that are here can still be taken."""
+        """End the stream; the values that arrived can still be taken."""
         self.over, self.error = True, error
         return self.wake()
 
     def answer(self, value: object) -> list[Outcome]:
-        """Take the one value of a method that returns no more, and end; tells who waits."""
+        """Add the one value of a method that is no stream, and end; return the outcomes."""
         outcome = self.add(0, value)
         self.over = True
         return [outcome] if outcome[0] is not None else []
 
     def check(self) -> None:
-        """What is here was neither taken nor too much."""
+        """Assert that the values here were not taken and fit the window."""
         assert self.told <= self.taken <= self.have
         assert len(self.values) == self.have - self.taken <= self.window[0]
         assert self.begun == (self.have > 0)
@@ -133,18 +142,18 @@ class StreamCall(Call):
 
 @dataclass(slots=True)
 class Arrivals:
-    """What a packet brought. waits: those that are over. done: streams that are complete.
+    """What a packet of stream values or ends brought."""
 
-    strangers: streams that the client gave up and their service does not know of it.
-    """
-
+    # The outcomes of the waits for a value that are over.
     waits: list[Outcome] = field(default_factory=list)
+    # The streams that are complete.
     done: list[StreamCall] = field(default_factory=list)
+    # The numbers of calls that have ended here, while the instance still sends for them.
     strangers: list[int] = field(default_factory=list)
 
 
 class ClientStreams:
-    """The streams among a client's calls, and the credit that their services are due."""
+    """The streams among a client's calls, and the credit that it owes to their services."""
 
     def __init__(self, dispatcher: Dispatcher, malformed: Counter[str]) -> None:
         self._dispatcher = dispatcher
@@ -153,11 +162,11 @@ class ClientStreams:
 
     @property
     def owes_credit(self) -> bool:
-        """Whether `grants` has something to send."""
+        """Whether some streams are due a grant."""
         return bool(self._due)
 
     def take_in(self, instance: Instance, rows: Iterable[ItemRow]) -> Arrivals:
-        """Take values of streams: the next of each, never one twice and none after a gap."""
+        """Take values of streams; only the next value of each stream is kept."""
         arrivals = Arrivals()
         for sequence, number, size, value in rows:
             call = self._find(instance, sequence, arrivals)
@@ -169,9 +178,9 @@ class ClientStreams:
                 self._malformed["credit"] += 1
             else:
                 if not call.begun:
-                    call.copies = call.copies or 1  # an earlier one of those that came back
+                    call.copies = call.copies or 1  # a packet that was taken back did arrive
                     if call in instance.outbox:
-                        instance.outbox.remove(call)  # it need not be asked for again
+                        instance.outbox.remove(call)  # the call need not be sent again
                 wait = call.add(size, value)
                 if wait[0] is not None:
                     arrivals.waits.append(wait)
@@ -180,7 +189,7 @@ class ClientStreams:
         return arrivals
 
     def end(self, instance: Instance, rows: Iterable[EndRow]) -> Arrivals:
-        """Take ends of streams: each is over once all of its values are here."""
+        """Take ends of streams; a stream is complete once all of its values are here."""
         arrivals = Arrivals()
         for sequence, count, error in rows:
             call = self._find(instance, sequence, arrivals)
@@ -197,12 +206,12 @@ class ClientStreams:
         return arrivals
 
     def taken(self, call: StreamCall) -> None:
-        """Grant credit for what was taken, if it is enough, with the next flush."""
+        """Grant credit for the taken values with the next flush, if there are enough."""
         if call.owes_credit:
             self._due[call.sequence] = call
 
     def ask_again(self, jobs: Iterable[Job]) -> list[Job]:
-        """Ask for what is missing of those that have begun; returns the others."""
+        """Ask for the missing values of the jobs that have begun; return the other jobs."""
         others: list[Job] = []
         for job in jobs:
             if isinstance(job, StreamCall) and job.begun:
@@ -213,7 +222,11 @@ class ClientStreams:
         return others
 
     def progress(self, instance: Instance, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Take what a pong says: how many values were sent before it, how many grants came."""
+        """Take what a pong says of streams.
+
+        rows: for each stream its number, how many values were sent before the pong, and of how
+        many taken values the service knows.
+        """
         for sequence, sent, taken in rows:
             call = instance.jobs.get(sequence)
             if isinstance(call, StreamCall):
@@ -222,7 +235,7 @@ class ClientStreams:
                     self._due[sequence] = call
 
     def grants(self, now: float) -> dict[Instance, list[GrantRow]]:
-        """The credit that may leave now; a pong shows which did not arrive."""
+        """Return the grants that may leave now, by instance; a pong shows which got lost."""
         rows: dict[Instance, list[GrantRow]] = {}
         later: dict[int, StreamCall] = {}
         for call in self._due.values():
@@ -237,11 +250,11 @@ class ClientStreams:
         return rows
 
     def clear(self) -> None:
-        """Owe nobody credit any more."""
+        """Owe no service credit any more."""
         self._due.clear()
 
     def check(self) -> None:
-        """Each stream has what it must; one that has begun is not asked for anew."""
+        """Assert that each stream is consistent, and that none which has begun is sent anew."""
         for call in self._dispatcher.jobs.values():
             if isinstance(call, StreamCall):
                 call.check()
@@ -252,7 +265,10 @@ class ClientStreams:
                 )
 
     def _find(self, instance: Instance, sequence: int, arrivals: Arrivals) -> StreamCall | None:
-        """The stream that this instance has; None for what is not its business (any more)."""
+        """Return the stream that this instance has under the number; None if it has none.
+
+        If the call has ended here, its number joins the strangers.
+        """
         call = self._dispatcher.jobs.get(sequence)
         if call is None and 0 < sequence < self._dispatcher.next:
             if sequence not in arrivals.strangers:
@@ -262,7 +278,7 @@ class ClientStreams:
         return None
 
     def _ask(self, call: StreamCall, number: int) -> None:
-        """Have values below that number sent again, unless they were asked for already."""
+        """Have missing values below `number` sent again, unless they were asked for already."""
         if call.lacks(number):
             self._dispatcher.counts["retries"] += 1
             self._due[call.sequence] = call

@@ -1,9 +1,11 @@
-"""The instances that a client uses as they come and go, and what it says to them.
+"""The instances that a client uses, and the packets that the client sends to them.
 
-A client closes the connection of an instance that was lost, whose calls stay with it in case it
-returns. That an instance has closed is told by another connection than its answers come by, and
-may overtake them. So the client goes on listening to one that left until its last word (BYE),
-which says what it had taken, for LINGER_S_MAX at most.
+When an instance is lost, the client closes the connection. The instance keeps its calls in case
+it returns, except those that may move.
+
+When an instance closes, membership tells the client so. This news may overtake the instance's
+last answers, which come by another connection. So the client goes on listening to an instance
+that left, for LINGER_S_MAX at most, until its last word (BYE) says which calls it had taken.
 """
 
 from __future__ import annotations
@@ -22,11 +24,7 @@ from zmqkit.wire.rows import GrantRow, request_columns
 
 
 class Instances:
-    """A client's connections, and the way of its packets to them.
-
-    orphans: calls whose instance does not return and that must not move. Whoever owns this ends
-    them before it is done.
-    """
+    """A client's connections, and the packets that leave by them."""
 
     def __init__(self, name: str, incarnation: int, limits: ClientLimits) -> None:
         self.connections: Connections[Instance] = Connections(
@@ -36,6 +34,8 @@ class Instances:
             known_max=limits.known_max,
         )
         self.dispatcher = Dispatcher(self.connections, limits.calls_max)
+        # Calls that must not move, and whose instance will not return. The client core ends
+        # them before its command returns.
         self.orphans: list[Job] = []
         self._name = name
         self._incarnation = incarnation
@@ -44,7 +44,7 @@ class Instances:
     # News
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
-        """Take membership's news of one instance."""
+        """Take membership's news of one instance and decide what follows."""
         if tell.news is News.FOUND:
             return self._found(tell.incarnation, tell.endpoint, now)
         instance = self.connections.by_incarnation.get(tell.incarnation)
@@ -60,7 +60,7 @@ class Instances:
         return self._ended(instance, now) if instance is not None else []
 
     def replaced(self, instance: Instance, now: float) -> list[Effect]:
-        """Another incarnation listens where this one did."""
+        """Give an instance up, for another incarnation listens at its endpoint."""
         self._forget(instance.incarnation, now)
         return [
             Note("replaced", {"name": self._name, "endpoint": instance.endpoint}),
@@ -70,13 +70,13 @@ class Instances:
         ]
 
     def part(self, instance: Instance, now: float) -> list[Effect]:
-        """Forget an instance that left, if it owes nothing or has had its time."""
+        """Forget an instance that left, if it has no calls or its time to answer is over."""
         if instance.state is not State.LEFT or (instance.jobs and now < instance.left_until):
             return []
         return self._give_up(instance) + self._connect(now)
 
     def tick(self, now: float) -> list[Effect]:
-        """Greet again, ask what is held, forget those that left."""
+        """Greet again, ask instances what they hold, and forget those that left."""
         effects: list[Effect] = []
         for instance in list(self.connections.by_incarnation.values()):
             effects += self.part(instance, now)
@@ -91,7 +91,7 @@ class Instances:
         return [Disconnect(peer, linger_s) for peer in peers]
 
     def check(self) -> None:
-        """Each call is in one place, and what is not lost is connected."""
+        """Assert that each call is in one place, and only lost instances are not connected."""
         self.connections.check()
         self.dispatcher.check()
         assert not self.orphans
@@ -100,7 +100,7 @@ class Instances:
             assert is_open == (instance.state is not State.LOST)
 
     def _found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
-        """An instance can be reached at `endpoint`, for the first time or anew."""
+        """Use an instance that can be reached at `endpoint`, for the first time or again."""
         if not self.connections.learn(incarnation, endpoint):
             return [Note("instances-full", {"name": self._name})]
         instance = self.connections.by_incarnation.get(incarnation)
@@ -114,7 +114,7 @@ class Instances:
         return [*effects, *self._open(instance, now)]
 
     def _hush(self, incarnation: int, now: float, *, silent: bool) -> list[Effect]:
-        """A process fell silent, so its instance is not chosen, or it answers again."""
+        """Note that a process fell silent, and gets no new calls, or that it answers again."""
         known = self.connections.by_incarnation.get(incarnation)
         changed = known is not None and known.silent is not silent
         instance = self.connections.hush(incarnation, silent=silent)
@@ -126,14 +126,14 @@ class Instances:
         return [note, *self._connect(now)]
 
     def _lose(self, instance: Instance) -> list[Effect]:
-        """The instance's process is out of reach; it may return."""
+        """Disconnect an instance whose process is out of reach; it may return."""
         effects = self._disconnect(instance)
         self.connections.shift(instance, Event.LOST)
         self.dispatcher.move(_movable(instance))
         return [self.note("lost", instance), *effects]
 
     def _ended(self, instance: Instance, now: float) -> list[Effect]:
-        """The instance has closed; what it answered last may follow if it was not lost."""
+        """Note that an instance has closed; its last answers may follow if it was not lost."""
         note = self.note("gone", instance)
         if self.connections.shift(instance, Event.GONE) is State.OVER:
             return [note, *self._give_up(instance), *self._connect(now)]
@@ -150,7 +150,7 @@ class Instances:
     # Connections
 
     def _connect(self, now: float) -> list[Effect]:
-        """Connect to more instances, and to others in place of those that are of no use."""
+        """Connect to more instances, and to others in place of those that left or are deaf."""
         begun, spare = self.connections.best(lambda instance: not instance.jobs)
         effects: list[Effect] = []
         for instance in spare:
@@ -161,7 +161,7 @@ class Instances:
         return effects
 
     def _open(self, instance: Instance, now: float) -> list[Effect]:
-        """Connect and say hello; WELCOME makes it ready."""
+        """Connect to an instance and greet it; its WELCOME will make it ready."""
         self.connections.shift(instance, Event.FOUND)
         instance.hello_s = HELLO_S
         self.connections.open(instance, now)
@@ -171,12 +171,12 @@ class Instances:
         return [Connect(instance.peer, instance.endpoint), self._hello(instance)]
 
     def _disconnect(self, instance: Instance) -> list[Effect]:
-        """Close the connection; the instance keeps its calls."""
+        """Close the connection of an instance, which keeps its calls."""
         instance.ping_at = inf
         return [Disconnect(instance.peer)] if self.connections.close(instance) else []
 
     def _give_up(self, instance: Instance) -> list[Effect]:
-        """The instance will not return: its calls move, or are orphans."""
+        """Give up an instance that will not return: its calls move, or become orphans."""
         effects = self._disconnect(instance)
         self.connections.remove(instance)
         self.dispatcher.move(_movable(instance))
@@ -184,7 +184,7 @@ class Instances:
         return effects
 
     def note(self, what: str, instance: Instance) -> Note:
-        """A line for the log: what became of an instance."""
+        """Return a line for the log that says what became of an instance."""
         label = f"{instance.incarnation >> 32:08x}"
         fields = {"name": self._name, "instance": label, "endpoint": instance.endpoint}
         return Note(f"instance-{what}", fields)
@@ -192,21 +192,22 @@ class Instances:
     # Packets out
 
     def say(self, instance: Instance, kind: int, meta: object) -> Send:
-        """A packet to an instance."""
+        """Return a packet to an instance."""
         return self._packet(instance, kind, encode(meta))
 
     def flush(self, now: float) -> list[Effect]:
-        """One packet for each instance that was given calls since the last flush."""
+        """Return packets with the calls that may leave the instances' outboxes now."""
         parcels = self.dispatcher.flush(now)
         return [self._calls(*parcel, now) for parcel in parcels] if parcels else []
 
     def have_read(
         self, instance: Instance, sequence: int, size: int, now: float
     ) -> list[Effect]:
-        """Count what was read of an instance's answers, the last of them to that id, and say so
-        if that is much: it may wait for that with the next.
+        """Count `size` bytes of answers read from an instance; tell it if they are many.
 
-        Any packet says so if nothing below is open, and is cheaper than a ping.
+        sequence: the highest id that they answer. The instance may hold back its next answers
+        until it is told. If no lower id is open, any packet tells it, and costs less than a
+        ping; otherwise a ping tells it.
         """
         instance.untold_bytes += size
         instance.read_below = max(instance.read_below, sequence + 1)
@@ -218,7 +219,7 @@ class Instances:
         return [self._ping(instance)]
 
     def cancel(self, calls: list[Job]) -> list[Effect]:
-        """Tell the instances that may have these calls, which are about to end, of that."""
+        """Return packets that cancel these calls at the instances that may have them."""
         sequences: dict[Instance, list[int]] = {}
         for call in calls:
             instance = call.instance
@@ -229,7 +230,7 @@ class Instances:
         ]
 
     def grant(self, grants: dict[Instance, list[GrantRow]]) -> list[Effect]:
-        """Tell instances how far their streams are read."""
+        """Return packets that tell instances how many values of their streams were taken."""
         return [
             self.say(instance, wire.GRANT, [list(column) for column in zip(*rows, strict=True)])
             for instance, rows in grants.items()
@@ -243,7 +244,7 @@ class Instances:
         rows: bytes = b"",
         raw: Buffer | None = None,
     ) -> Send:
-        """A packet that also says below which number all is settled."""
+        """Return a packet, which also says below which number all ids are settled."""
         settled = self.dispatcher.settled_below()
         if settled >= instance.read_below:
             instance.untold_bytes = 0
@@ -266,8 +267,11 @@ class Instances:
         return self.say(instance, wire.HELLO, fields)
 
     def _ping(self, instance: Instance) -> Send:
-        """Ask what is held; say which ids are open, so that the others may be forgotten, and
-        what was read."""
+        """Return a ping, which asks an instance what it holds.
+
+        It says which ids are open, so that the service may forget its answers to the others. It
+        names the last pong that was read, so that the service knows what was read before it.
+        """
         dispatcher = self.dispatcher
         told: list[object] = [instance.ping_token, dispatcher.next, list(dispatcher.jobs)]
         if instance.pong_token:
@@ -275,7 +279,7 @@ class Instances:
         return self.say(instance, wire.PING, told)
 
     def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
-        if len(calls) == 1 and kind != wire.STREAM:  # a call alone pays for no list
+        if len(calls) == 1 and kind != wire.STREAM:  # a single call pays for no list
             [call] = calls
             left_ms, row = max(1, int((call.deadline_at - now) * 1000)), call.row
             columns = request_columns(
@@ -302,5 +306,5 @@ def _instance(incarnation: int, endpoint: str) -> Instance:
 
 
 def _movable(instance: Instance) -> list[Job]:
-    """The calls of an instance that may go elsewhere."""
+    """Return the calls of an instance that may move to another instance."""
     return [call for call in instance.jobs.values() if call.may_move]

@@ -1,4 +1,4 @@
-"""How a call ends: the outcome given to its waiter, and the errors that travel with codes."""
+"""How a call ends: the outcome for its waiter, and the error that each wire code stands for."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.wire.rows import ErrorRow
 
 Outcome = tuple[object, object, ZmqkitError | None]
-"""The waiter given at submission, the value, the error."""
+"""The waiter that came with the call, its value, and its error if it failed."""
 
 RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = (
     "raised", "no-method", "bad-arguments", "busy", "leaving", "recalled",
     "expired", "forgotten",
 )  # fmt: skip
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
-"""Codes that say: refused before it ran, so another instance may try."""
+"""Codes that say that the call was refused before it ran; another instance may try it."""
 
 
 def concerns(call: Job, instance: Instance, code: str) -> bool:
-    """Whether an error is about the call as it stands.
+    """Whether an instance's error settles or moves the call.
 
-    A refusal by one that has it no more says nothing; that a handler raised is a result.
+    It does if the instance has the call now. An instance that had it before can no longer
+    refuse the call; but if its handler raised, that is a result.
     """
     late = code == RAISED and call.exposed and not call.begun
     return call.instance is instance or late
 
 
 def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
-    """The error that an ERROR message of the call's present instance stands for.
+    """Return the error that an ERROR row of the call's instance stands for.
 
-    That it did not run there says nothing of the instances that had it before.
+    An instance that had the call before may have run it; then `may_have_run` is true as well.
     """
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
@@ -61,7 +62,7 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
 
 
 def lost(call: Job) -> PeerLost:
-    """The end of a call whose instance is gone and that must not move."""
+    """Return the error of a call whose instance is gone and that must not move."""
     if call.begun:
         return PeerLost(
             f"the instance that streamed {call.method!r} is gone; what came until then was all",
@@ -75,14 +76,15 @@ def lost(call: Job) -> PeerLost:
 
 
 def unreadable_reply(call: Job) -> PeerError:
-    """The end of a call whose reply came and cannot be decoded."""
+    """Return the error of a call whose reply came and cannot be decoded."""
     return PeerError(f"the reply to {call.method!r} cannot be read", may_have_run=True)
 
 
 def timed_out(call: Job) -> CallTimeout:
-    """The end of a call whose deadline passed.
+    """Return the error of a call whose deadline passed.
 
-    To wait longer is no remedy where the one that had it is gone and nobody came in its place.
+    If the call's instance was lost and no other took the call, the error does not advise a
+    longer time-out, for that would not help.
     """
     missed = "no further value" if call.begun else "no reply"
     text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
@@ -95,7 +97,7 @@ def timed_out(call: Job) -> CallTimeout:
 
 
 def nobody(name: str, hint: str) -> NoService:
-    """The end of a call that found no instance; the hint is membership's explanation."""
+    """Return the error of a call that found no instance; hint: membership's explanation."""
     remedy = "; start one with zmqkit.Service or `zmqkit serve`"
     if name.startswith("memory://"):
         remedy = "; bind a zmqkit.Service to it, in this process"

@@ -1,9 +1,9 @@
-"""Requests as a service has them: of one value, or of many.
+"""Requests as a service holds them: for one value, or for a stream of values.
 
-The caller of a stream grants a window: so many values, and so many bytes of them, may be under
-way that it has not taken. The service keeps each value until it is taken, so that a lost one is
-sent again from here, and runs the generator on only while the window has room. So what is kept
-is bounded by the window and one value more.
+The client of a stream grants a window: how many values, and how many bytes of values, may be
+under way that it has not taken. The service keeps each value until the client has taken it, so
+that it can send a lost value again. The service runs the generator only while the window has
+room. So it keeps at most the window and one value more.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ _NO_ERROR = encode(None)
 
 @dataclass(slots=True)
 class Request:
-    """One request as its handler sees it. `cancelled` is set when the caller gave up.
+    """One request that a service has accepted."""
 
-    size: the bytes of it that came.
-    """
-
+    # The number that the service gave it when it was accepted.
     ticket: int
+    # The client's incarnation, and the number that the client gave the request.
     client: int
     sequence: int
     method: str
@@ -36,57 +35,60 @@ class Request:
     priority: int
     deadline_at: float
     oneway: bool
+    # How many bytes of it came.
     size: int = 0
+    # The client gave the call up.
     cancelled: bool = False
 
     @property
     def id(self) -> str:
-        """The message id as 32 hexadecimal digits, the same on each attempt."""
+        """The id of the call as 32 hexadecimal digits; it is the same on each attempt."""
         return f"{self.client:016x}{self.sequence:016x}"
 
 
 @dataclass(slots=True, eq=False)
 class StreamRequest(Request):
-    """A request whose generator gives values one by one.
+    """A request for a stream, whose generator yields the values one by one."""
 
-    sent: how many it gave. taken: how many of them the caller took; `kept` has those above.
-    begun: its generator may have been started, so it is to be closed. running: whatever the
-    driver runs it with.
-    """
-
+    # The window that the client granted: values, and bytes of values, that it has not taken.
     items_max: int = 1
     bytes_max: int = 1
+    # How many values the generator has yielded.
     sent: int = 0
+    # How many values the client has taken.
     taken: int = 0
+    # The values that the client has not taken, and their bytes.
     kept: deque[Answer] = field(default_factory=deque)
     kept_bytes: int = 0
+    # The generator may have been started, so it has to be closed in the end.
     begun: bool = False
+    # The generator, once it was started. The core does not use it.
     running: object = None
 
     @property
     def has_room(self) -> bool:
-        """Whether the window has room for a value."""
+        """Whether the window has room for another value."""
         return len(self.kept) < self.items_max and self.kept_bytes < self.bytes_max
 
     @property
     def goes_on(self) -> bool:
-        """Whether the generator may give another value now."""
+        """Whether the generator may yield another value now."""
         return self.has_room and not self.cancelled
 
     def keep(self, value: Answer) -> None:
-        """Take the generator's next value."""
+        """Keep the next value that the generator yielded."""
         self.kept.append(value)
         self.kept_bytes += value.size
         self.sent += 1
 
     def trim(self, taken: int) -> None:
-        """Let go of the values below number `taken`: the caller has used them."""
+        """Drop the values below number `taken`, for the client has taken them."""
         while self.taken < taken:
             self.kept_bytes -= self.kept.popleft().size
             self.taken += 1
 
     def check(self) -> None:
-        """What is kept is what was sent and not taken, and within the window but for one."""
+        """Assert that all untaken values are kept, and fit the window but for one value."""
         assert self.taken + len(self.kept) == self.sent
         assert self.kept_bytes == sum(value.size for value in self.kept)
         assert len(self.kept) <= self.items_max
@@ -94,16 +96,15 @@ class StreamRequest(Request):
 
 
 class Ended(Answer):
-    """The end of a stream as it is retained, with the values that were not taken by then.
-
-    first: the number of the first of these. count: how many there were in all.
-    """
+    """The end of a stream as it is retained, with the values that were not taken by then."""
 
     __slots__ = ("count", "first", "values")
 
     def __init__(self, count: int, values: Sequence[Answer], error: Answer | None) -> None:
         super().__init__(END, _NO_ERROR if error is None else error.row)
+        # How many values the stream had in all.
         self.count = count
+        # The number of the first value in `values`.
         self.first = count - len(values)
         self.values = list(values)
         self.size += sum(value.size for value in values)
@@ -113,4 +114,4 @@ RequestWindow = Window[Request]
 """The reply window of one client of a service."""
 
 RequestWindows = Windows[Request]
-"""Those of all its clients."""
+"""The reply windows of all clients of a service."""

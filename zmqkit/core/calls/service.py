@@ -1,9 +1,11 @@
-"""The service's side of request-reply: runs each id at most once, answers duplicates alike.
+"""The service's side of request-reply: runs each id at most once, and answers duplicates alike.
 
-A request is accepted, waits in line by priority, runs within the bound of concurrency, and ends
-once: delivered, failed, expired or dropped. Its answer is retained in the client's window until
-the client says that it is settled, so a request that comes again is answered, not run again. So
-is a refusal: an id that was refused once is never accepted, for its call may have moved on.
+A request is accepted, waits in line by priority, runs when concurrency allows it, and ends
+once: delivered, failed, expired or dropped.
+
+The service retains each answer in the client's window until the client says that the id is
+settled. So a request that comes again is answered and does not run again. A refusal is retained
+likewise: an id that was refused once is never accepted, for its call may have moved on.
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ _NONE: Mapping[str, bool] = {}
 _LIMITS = ServiceLimits()
 
 Result = tuple[Request, Answer]
-"""A request that its handler is done with, and what to answer."""
+"""A request that its handler has finished, and the answer."""
 
 
 class ServiceCore:
-    """Requests to one service object, from any number of clients."""
+    """Runs requests to one service object, from any number of clients."""
 
     def __init__(
         self,
@@ -46,15 +48,18 @@ class ServiceCore:
         *,
         limits: ServiceLimits = _LIMITS,
     ) -> None:
-        """`methods` and `streams`, which give many values, may grow later.
+        """Begin without clients.
 
-        Both map a name to whether it is idempotent.
+        methods: by name, whether the method is idempotent. It returns one value.
+        streams: the same for methods that return a stream of values. Both maps may grow later.
+        concurrency: how many requests may run at a time.
         """
         self.incarnation = incarnation
         self.methods = methods
         self._offered = Methods(methods, streams)
         self.concurrency = concurrency
         self._limits = limits
+        # What each WELCOME also says.
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
@@ -65,6 +70,7 @@ class ServiceCore:
         self._admission = Admission(
             self._offered, self._work, self._streams, self._outbox, self.counts, limits
         )
+        # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
         self._receivers: dict[int, Callable[[RequestWindow, Packet, float], list[Effect]]] = {
@@ -81,7 +87,7 @@ class ServiceCore:
     # Commands and answers to effects
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
-        """Take the handlers' answers, which leave with the next `flush`, and go on."""
+        """Take the handlers' answers, which leave with the next `flush`; run more requests."""
         work, windows = self._work, self._windows.by_client
         running = work.running
         delivered = 0
@@ -106,7 +112,7 @@ class ServiceCore:
                 else:
                     delivered += 1
                     if request.oneway:
-                        answer = DONE  # what it gave goes nowhere
+                        answer = DONE  # nobody wants its value
                 if not settled:
                     window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
@@ -114,12 +120,14 @@ class ServiceCore:
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
     def postpone(self, requests: list[Request]) -> list[Request]:
-        """Take back requests that are not begun, as far as their clients do not read; gives
-        the others."""
+        """Take back requests whose clients do not read answers; return the others.
+
+        requests: given to the driver and not begun by a handler.
+        """
         return self._work.postpone(requests) if self._outbox.waiting else requests
 
     def running(self) -> list[Request]:
-        """What was given to handlers and has neither been answered nor taken back."""
+        """Return the requests given to handlers and neither answered nor taken back."""
         return list(self._work.running.values())
 
     def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
@@ -128,18 +136,18 @@ class ServiceCore:
         return []
 
     def paused(self, request: StreamRequest, now: float) -> list[Effect]:
-        """Take a stream back that does not go on, or that gave way to others."""
+        """Take back a stream whose generator has to stop, or that gives way to others."""
         self._streams.paused(request)
         return self._work.dispatch(now, self.concurrency)
 
     def ended(self, request: StreamRequest, error: Answer | None, now: float) -> list[Effect]:
-        """Take the end of a stream: its own, or what its generator raised."""
+        """Take the end of a stream: its generator returned, or raised an error."""
         self._streams.ended(request, error)
         self._make_room()
         return self._work.dispatch(now, self.concurrency)
 
     def leave(self) -> list[Effect]:
-        """Say BYE to each client: no new requests from here on, the old ones are finished."""
+        """Say BYE to each client: accepted requests are finished, no new ones are accepted."""
         self._admission.leaving = True
         return [
             *map(self._bye, self._windows),
@@ -147,9 +155,10 @@ class ServiceCore:
         ]
 
     def close(self) -> list[Effect]:
-        """Drop every request that is not answered; those that never ran may run elsewhere.
+        """Drop every request that is not answered.
 
-        The last packet to each client says which those are.
+        The last packet to each client says which ids were taken. The others did not run here,
+        so they may run at another instance.
         """
         self._closed = True
         effects = [*self._outbox.take(), *self._outbox.go_on(everything=True)]
@@ -164,7 +173,7 @@ class ServiceCore:
         return effects
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = delivered + failed + expired + dropped + in flight, always."""
+        """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
         return {
             "accepted": self._work.ticket,
             **{name: self.counts[name] for name in _COUNTS},
@@ -186,7 +195,7 @@ class ServiceCore:
 
     @property
     def owes(self) -> bool:
-        """Whether a client has not said of each answer that it needs it no more."""
+        """Whether an answer is retained that its client may still need."""
         return self._windows.budget.bytes > 0
 
     # What the driver asks for
@@ -217,12 +226,12 @@ class ServiceCore:
             return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Nothing to do: answers are retained, and the client asks for what it misses."""
+        """Count the packet. Answers are retained, and the client asks for what it misses."""
         self.counts["unsent"] += 1
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Forget clients that were silent for long; nobody reads their streams."""
+        """Forget clients that were silent for long, and cancel their streams."""
         if now < self._windows.sweep_at:
             return []
         effects = [
@@ -237,7 +246,10 @@ class ServiceCore:
         return effects + self._work.dispatch(now, self.concurrency)
 
     def flush(self, now: float) -> list[Effect]:
-        """The answers of this turn, one packet to each client; free the settled ones after."""
+        """Return the answers of this turn as packets; if there are none, the streams' packets.
+
+        If there is nothing to send at all, drop the answers to settled ids.
+        """
         if self._outbox:
             effects = self._outbox.take()
             if (
@@ -252,11 +264,11 @@ class ServiceCore:
         return self._release()
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """Return when `tick` is due next."""
         return self._windows.sweep_at
 
     def check(self) -> None:
-        """The counters balance, and an id is held, answered or settled, never two of them."""
+        """Assert that the counters balance, and that no id is both held and answered."""
         self._work.check(self.concurrency)
         self._streams.check()
         self._windows.check()
@@ -270,9 +282,9 @@ class ServiceCore:
         return [welcome, self._bye(window)] if self._admission.leaving else [welcome]
 
     def _request(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
-        """Accept each new id; answer or ignore the others. Those that may run now do.
+        """Accept each new id, and answer or ignore the others. Run requests at once if allowed.
 
-        The way of almost every request, so it is written out.
+        Almost every request passes here, so this is written out for speed.
         """
         effects = self._release() if self._outbox.waiting or self._work.stalled else []
         oneway = packet.kind == wire.NOTIFY
@@ -289,7 +301,7 @@ class ServiceCore:
             or client in work.stalled
             or (len(heads) > 1 and len({head[3] for head in heads}) > 1)
         ):
-            room = 0  # in line, for one might overtake another
+            room = 0  # they wait in line, for one might overtake another
         for head, size, values in zip(heads, sizes, arguments, strict=True):
             sequence, left_ms, method, priority = head
             is_new = (
@@ -324,7 +336,7 @@ class ServiceCore:
         return effects + work.dispatch(now, self.concurrency)
 
     def _stream(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
-        """Accept each new id; a method that gives one value is a request as any other."""
+        """Accept each new id. A method that returns one value is run as a plain request."""
         heads, windows, rows = read_streams(packet)
         requests = zip(heads, windows, rows.sizes, arguments_of(rows), strict=True)
         for head, granted, size, values in requests:
@@ -359,7 +371,7 @@ class ServiceCore:
         if meta[3:]:
             window.unread.read(meta[3])
         effects = [*self._outbox.take(), *self._go_on(), *self._streams.take()]
-        # Nobody waits for a one-way message, so that its sender's time is over ends none.
+        # Nobody waits for a one-way message, so the end of its sender's time cancels nothing.
         held = window.held
         unwanted = [n for n in window.settled_among(held) if not held[n].oneway]
         run, wait = list(window.waiting), list[int]()
@@ -370,7 +382,7 @@ class ServiceCore:
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
         window.unread.pong(meta[0])
-        # What a pong does not name has been answered before it, and what it counts was sent.
+        # What the pong does not name was answered before it, and what it counts was sent.
         return [
             *effects,
             pong,
@@ -378,25 +390,25 @@ class ServiceCore:
         ]
 
     def _release(self) -> list[Effect]:
-        """Free what is settled, and send what waited for that."""
+        """Drop answers to settled ids, and send answers that waited for room."""
         for window in self._stale:
             window.free()
         self._stale.clear()
         return self._go_on() if self._outbox.waiting or self._work.stalled else []
 
     def _go_on(self) -> list[Effect]:
-        """Send what waited, as far as there is room; and have more run with the next packet."""
+        """Send waiting answers as far as there is room; put stalled requests back in line."""
         effects = self._outbox.go_on()
         self._work.resume()
         return effects
 
     def _cancel(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
-        """Drop these, if any; as each packet, it may say that answers were read."""
+        """Cancel the named requests, if any. Like each packet, it may settle ids."""
         sequences = wire.sequences_of(packet.meta, self._limits.credit)
         return [*self._release(), *self._give_up(window, sequences, now)]
 
     def _recall(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
-        """Give back what has not begun; refused once, it will not run here."""
+        """Give back requests that have not begun; refused once, they never run here."""
         sequences = wire.sequences_of(packet.meta, self._limits.credit)
         self._work.give_back(window, sequences)
         return self._outbox.take()
@@ -420,7 +432,7 @@ class ServiceCore:
         return self._packet(window, wire.BYE, encode(None))
 
     def _farewell(self, window: RequestWindow) -> Send:
-        """Say which ids may have run or were refused: all below a number, and these."""
+        """Return a BYE that says which ids were taken: all below a number, and a list."""
         below, has_begun = window.forgotten_below, self._work.has_begun
         taken = [number for number in window.answers if not window.is_settled(number)]
         taken += [number for number, request in window.held.items() if has_begun(request)]
@@ -429,6 +441,6 @@ class ServiceCore:
         return self._packet(window, wire.BYE, encode([below, taken]))
 
     def _tell_away(self, client: int, meta: object) -> Send:
-        """A BYE to a client that is remembered no more, and may be there."""
+        """Return a BYE to a client that was forgotten and may still be there."""
         frames = wire.pack(wire.BYE, self.incarnation, client, 0, encode(meta))
         return Send(self._windows.away[client], frames)

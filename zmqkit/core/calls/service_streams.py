@@ -1,12 +1,12 @@
 """All streams of a service: which run, which wait for credit, and what is to be sent.
 
-A stream that is not ended is in line, runs, or is parked until its caller grants credit. It
-takes a place among the running only while its generator is run on, so one that waits for a slow
-caller keeps nobody else from being served.
+A stream that has not ended is in line, runs, or is parked until its client grants credit. It
+takes a place among the running requests only while its generator runs. So a stream that waits
+for a slow client keeps no other request from being served.
 
-What is due of a stream is one number: that of the first value to send. New values set it, and a
-caller that misses some sets it back; so nothing is sent twice in one turn, however often it is
-asked for. The end follows the values, once per turn in which anything is due.
+Of each stream, one number is remembered: that of the first value to send. A new value sets it.
+A client that misses values sets it back. So nothing is sent twice in one turn, however often
+the client asks for it. The end follows the values, once in each turn in which anything is due.
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.rows import GrantRow, end_columns, item_columns
 
 _Value = tuple[int, int, Answer]
-"""A stream's sequence number, the value's number, the value."""
+"""The stream's sequence number, the number of the value, and the value."""
 
 
 class Streams:
-    """Runs and parks the streams among a service's work, and knows what is due of each.
-
-    due: for each client the streams of which something is to be sent, and from which number on.
-    """
+    """Runs and parks the streams among a service's work, and knows what is due of each."""
 
     def __init__(
         self,
@@ -46,17 +43,18 @@ class Streams:
         self._windows = windows
         self._work = work
         self._outbox = outbox
+        # For each client, the streams with values to send, and the number of the first value.
         self.due: dict[int, dict[int, int]] = {}
 
     @property
     def is_full(self) -> bool:
-        """Whether there are as many as may be."""
+        """Whether there are as many streams as the limits allow."""
         return len(self._work.streams) >= self._limits.streams_max
 
-    # What generators give
+    # What generators yield
 
     def yielded(self, request: StreamRequest, value: Answer) -> None:
-        """Keep a value and have it leave with the next `take`."""
+        """Keep a value, and have it leave with the next `take`."""
         if request.ticket in self._work.running and not request.cancelled:
             if not request.sent:
                 request.deadline_at = float("inf")  # it has begun, so it expires no more
@@ -64,12 +62,12 @@ class Streams:
             request.keep(value)
 
     def paused(self, request: StreamRequest) -> None:
-        """Put a stream that stopped for the others in line again, or park it for credit."""
+        """Put a paused stream back in line, or park it until its client grants credit."""
         if self._work.running.pop(request.ticket, None) is not None:
             self._wait(request)
 
     def ended(self, request: StreamRequest, error: Answer | None) -> None:
-        """Take the end of a generator: its own, or what it raised."""
+        """Take the end of a generator: it returned, or it raised an error."""
         work = self._work
         if work.running.pop(request.ticket, None) is None:
             return  # closed meanwhile
@@ -82,10 +80,10 @@ class Streams:
         window.retain(request.sequence, Ended(request.sent, request.kept, error))
         self._send(request.client, request.sequence, request.sent)
 
-    # What callers say
+    # What clients say
 
     def granted(self, window: RequestWindow, grants: Sequence[GrantRow]) -> None:
-        """Let go of what was taken, go on where there is room, send again what is missed."""
+        """Drop taken values, let streams with room go on, and send missing values again."""
         for sequence, taken, _ in grants:
             request = window.held.get(sequence)
             if isinstance(request, StreamRequest) and taken > request.sent:
@@ -104,7 +102,7 @@ class Streams:
                 self.send_again(window, sequence, missing)
 
     def send_again(self, window: RequestWindow, sequence: int, number: int) -> None:
-        """Have the values from that number on leave once more, as far as they are kept."""
+        """Have the values from `number` on leave once more, as far as they are kept."""
         request = window.held.get(sequence)
         if isinstance(request, StreamRequest) or isinstance(
             window.answers.get(sequence), Ended
@@ -112,7 +110,7 @@ class Streams:
             self._send(window.client, sequence, number)
 
     def progress(self, window: RequestWindow) -> list[list[int]]:
-        """For each stream of the client: its number, how many were sent, how many taken."""
+        """Return for each stream of the client: its number, and the values sent and taken."""
         return [
             [request.sequence, request.sent, request.taken]
             for request in window.held.values()
@@ -120,7 +118,7 @@ class Streams:
         ]
 
     def abandoned(self, now: float) -> Iterator[tuple[RequestWindow, int]]:
-        """The streams of clients that were silent for so long that nobody will read them."""
+        """Yield the streams of clients that were silent for `forget_client_s`."""
         for request in list(self._work.streams.values()):
             window = self._windows.by_client[request.client]
             if now - window.heard_at >= self._limits.forget_client_s:
@@ -129,7 +127,7 @@ class Streams:
     # Packets out
 
     def take(self) -> list[Effect]:
-        """What is due, in packets: for each client its values, and then the ends."""
+        """Return what is due as packets: for each client the values, then the ends."""
         due, self.due = self.due, {}
         effects: list[Effect] = []
         for client, numbers in due.items():
@@ -151,7 +149,7 @@ class Streams:
         return effects
 
     def close(self) -> list[Effect]:
-        """Tell the callers of all that have begun that nothing more comes."""
+        """Tell the clients of all streams that have begun that no more values come."""
         effects = self.take()
         for request in self._work.streams.values():
             if request.begun:
@@ -161,7 +159,7 @@ class Streams:
         return effects
 
     def check(self) -> None:
-        """Each is held, and parked only without room; each keeps what it must and no more."""
+        """Assert that each stream is held, keeps what it must, and is parked only if full."""
         for ticket, request in self._work.streams.items():
             window = self._windows.by_client[request.client]
             assert window.held[request.sequence] is request
@@ -170,7 +168,7 @@ class Streams:
         assert len(self._work.streams) <= self._limits.streams_max
 
     def _wait(self, request: StreamRequest) -> None:
-        """Stand in line to go on, or to be closed; without room, wait for credit."""
+        """Put a stream in line, to go on or to be closed; park it if its window is full."""
         if request.has_room or request.cancelled:
             self._work.queue.join(request.ticket, request.priority, request)
         else:
@@ -219,7 +217,7 @@ class Streams:
 
 
 def _values(window: RequestWindow, sequence: int, number: int) -> list[_Value]:
-    """The values of a stream from that number on, as far as they are kept."""
+    """Return the values of a stream from `number` on, as far as they are kept."""
     request, answer = window.held.get(sequence), window.answers.get(sequence)
     if isinstance(request, StreamRequest):
         first, kept = request.taken, list(request.kept)
@@ -232,7 +230,7 @@ def _values(window: RequestWindow, sequence: int, number: int) -> list[_Value]:
 
 
 def _groups(values: list[_Value]) -> Iterator[list[_Value]]:
-    """The values as packets have them, in order: as many as a batch holds, a raw one alone."""
+    """Yield the values of each packet, in order: a batch, or one value with a raw body."""
     group: list[_Value] = []
     size = 0
     for each in values:

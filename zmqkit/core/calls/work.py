@@ -1,8 +1,10 @@
 """The requests that a service holds: each waits in line or runs until it is done or dropped.
 
-A stream may be parked as well: it waits for its caller's credit, and comes in line again. So
-does a request whose client has answers that wait to be sent: none is run that adds to them,
-nor before there is room for many, for then all of the client's come in line again.
+A stream may also be parked: it waits for its client's credit, and then goes back in line.
+
+A request may also be stalled: its client has answers that wait to be sent, and the request must
+not add to them. When there is room for many answers, all stalled requests of the client go back
+in line together.
 """
 
 from __future__ import annotations
@@ -20,13 +22,7 @@ from zmqkit.wire.rows import Arguments, Head
 
 
 class Work:
-    """The line of requests, those that run, and how many of either were given up.
-
-    running: by ticket, a number that each accepted request is given. streams: those that give
-    many values. parked: those of them that wait for credit. stalled: by client, those that wait
-    until its answers are sent and it has read of them. held_count, held_bytes: how many
-    there are, and of how many bytes.
-    """
+    """The requests that wait, run, are parked or are stalled, and how many were dropped."""
 
     def __init__(
         self,
@@ -36,11 +32,16 @@ class Work:
         limits: ServiceLimits,
     ) -> None:
         self.queue: Line[Request] = Line()
+        # By ticket: the requests given to the driver, which runs them.
         self.running: dict[int, Request] = {}
+        # By ticket: all held requests for streams, and those of them that wait for credit.
         self.streams: dict[int, StreamRequest] = {}
         self.parked: dict[int, StreamRequest] = {}
+        # By client, then by ticket: the requests that wait until the client has read answers.
         self.stalled: dict[int, dict[int, Request]] = {}
+        # The ticket of the last accepted request, which is also how many were accepted.
         self.ticket = 0
+        # How many requests are held, and how many bytes of them came.
         self.held_count = 0
         self.held_bytes = 0
         self.dropped: Counter[str] = Counter()
@@ -58,8 +59,11 @@ class Work:
         limits: tuple[int, int] | None,
         now: float,
     ) -> None:
-        """Put a request of that size in line; one for a stream with its window of values and
-        bytes."""
+        """Accept a request of `size` bytes and put it in line.
+
+        limits: the window that the client grants to a stream, in values and in bytes; None if
+        the request is for one value.
+        """
         sequence, left_ms, method, priority = head
         headers, args, kwargs = arguments
         self.ticket = ticket = self.ticket + 1
@@ -82,7 +86,7 @@ class Work:
         self.queue.join(ticket, priority, request)
 
     def dispatch(self, now: float, concurrency: int) -> list[Effect]:
-        """Start what concurrency allows; what expired in line is told so and not run."""
+        """Start as many requests as concurrency allows; refuse those that expired in line."""
         requests: list[Request] = []
         streams: list[StreamRequest] = []
         expired = False
@@ -124,7 +128,7 @@ class Work:
         return effects
 
     def _leave(self, request: Request) -> None:
-        """Have a request wait no more, wherever it does."""
+        """Take a request out of the line, or out of the stalled requests."""
         if not self.queue.leave(request.ticket, request.priority):
             self.stalled.get(request.client, {}).pop(request.ticket, None)
 
@@ -132,7 +136,10 @@ class Work:
         self.stalled.setdefault(request.client, {})[request.ticket] = request
 
     def postpone(self, requests: list[Request]) -> list[Request]:
-        """Take back those that did not begin and whose client has answers that wait."""
+        """Stall the requests whose clients have answers that wait; return the others.
+
+        requests: given to the driver and not begun by a handler.
+        """
         kept: list[Request] = []
         for request in requests:
             window = self._windows.by_client.get(request.client)
@@ -144,22 +151,22 @@ class Work:
         return kept
 
     def resume(self) -> None:
-        """Put those in line again whose clients have read enough for some to be answered."""
+        """Put stalled requests back in line if their clients have read enough answers."""
         for client in list(self.stalled):
             if self._windows.has_much_room(self._windows.by_client[client]):
                 self.rejoin(client)
 
     def rejoin(self, client: int) -> None:
-        """Put a client's requests in line again."""
+        """Put the stalled requests of a client back in line."""
         for ticket, request in self.stalled.pop(client, {}).items():
             self.queue.join(ticket, request.priority, request)
 
     def count(self, what: str) -> None:
-        """Count a request that was released."""
+        """Count a released request under `what`."""
         self._counts[what] += 1
 
     def abort(self, window: RequestWindow, sequences: Iterable[int]) -> list[Effect]:
-        """Nobody waits for these any more: drop what waits in line, tell what runs."""
+        """Cancel requests: drop those that wait, and tell the handlers of those that run."""
         aborted: list[Request] = []
         for sequence in sequences:
             request = window.held.get(sequence)
@@ -169,7 +176,7 @@ class Work:
             if request.ticket in self.running:
                 aborted.append(request)
             elif isinstance(request, StreamRequest) and request.begun:
-                # Its generator is closed when it is its turn, with which it ends.
+                # When its turn comes, its generator is closed, and the stream ends.
                 if self.parked.pop(request.ticket, None):
                     self.queue.join(request.ticket, request.priority, request)
             else:
@@ -178,7 +185,7 @@ class Work:
         return [Abort(aborted)] if aborted else []
 
     def give_back(self, window: RequestWindow, sequences: Iterable[int]) -> None:
-        """Refuse what waits in line, for its client knows another instance that is idle."""
+        """Refuse requests that have not begun, for their client knows an idle instance."""
         for sequence in sequences:
             request = window.held.get(sequence)
             if request is None or self.has_begun(request):
@@ -192,14 +199,14 @@ class Work:
                 self._outbox.add(window.client, sequence, refusal)
 
     def release(self, window: RequestWindow, request: Request) -> None:
-        """Hold a request no longer."""
+        """Stop holding a request."""
         del window.held[request.sequence]
         self.held_count -= 1
         self.held_bytes -= request.size
         self.streams.pop(request.ticket, None)
 
     def drop(self, window: RequestWindow, request: Request, reason: str) -> None:
-        """Hold a request no longer for which nobody waits; a late copy of it does not run."""
+        """Stop holding a request that nobody waits for; a late copy of it does not run."""
         self.release(window, request)
         self.dropped[reason] += 1
         if not window.is_settled(request.sequence):
@@ -207,21 +214,21 @@ class Work:
 
     @property
     def waiting_count(self) -> int:
-        """How many are in line, or wait for their client to read."""
+        """How many requests wait in line or are stalled."""
         return len(self.queue) + sum(map(len, self.stalled.values()))
 
     def held(self) -> Iterator[Request]:
-        """All requests, client by client."""
+        """Yield all held requests, client by client."""
         for window in self._windows:
             yield from window.held.values()
 
     def has_begun(self, request: Request) -> bool:
-        """Whether one that is held has run in part."""
+        """Return whether a held request runs, or has run in part."""
         begun = isinstance(request, StreamRequest) and request.begun
         return begun or request.ticket in self.running
 
     def close(self) -> list[Effect]:
-        """Drop every request."""
+        """Drop every request; return an Abort for those that have begun."""
         stopped = [request for request in self.held() if self.has_begun(request)]
         self.dropped["closed"] += self.held_count
         for request in stopped:
@@ -235,7 +242,7 @@ class Work:
         return [Abort(stopped)] if stopped else []
 
     def check(self, concurrency: int) -> None:
-        """The counters balance, and what is held waits, runs or is parked."""
+        """Assert that the counters balance, and that each request waits, runs or is parked."""
         counts = self._counts
         ended = counts["delivered"] + counts["failed"] + counts["expired"]
         ended += sum(self.dropped.values())

@@ -1,22 +1,26 @@
 """The instances of one name: where each of them is, and whether it can be used.
 
-Theory of operation. Membership tells of instances by number: `found` at an endpoint, `silent`
-and `answering`, `lost`, `gone`. Each has a connection of its own, on which it is greeted
-(HELLO, with back-off) until it answers (WELCOME), and on which it says that it is leaving
-(BYE). `LIFE` has the state that follows from each event in each state; whatever differs between
-patterns (a client closes the socket of a lost instance, a subscriber keeps that of a publisher;
-a client listens to one that left) is done by whoever owns the table.
+Theory of operation. Membership tells of an instance by its incarnation: `found` at an endpoint,
+`silent`, `answering`, `lost` or `gone`. Each instance has a connection of its own. On it, the
+instance is greeted (HELLO, with back-off) until it answers (WELCOME). When the instance leaves,
+it says so on that connection (BYE). `LIFE` holds the state that follows from each event in each
+state.
+
+Some things differ between patterns. A client closes the socket of a lost instance and listens
+to an instance that left; a subscriber keeps the socket of a lost publisher. The owner of the
+connections does these things.
 
     OPENING  connecting; WELCOME has not come since the last greeting
-    UP       answers; it is chosen for new work unless its process is silent
-    LEAVING  said BYE: it finishes what it has
-    LEFT     closed, and not lost: what it said last may still be under way
+    UP       it answers, and gets new work unless its process is silent
+    LEAVING  it said BYE and finishes what it has
+    LEFT     it closed and was not lost; its last packets may still be under way
     LOST     out of reach; it may return
-    OVER     forgotten: what is known of it is that it may be found again
+    OVER     given up; if it is found again, it begins anew
 
-More instances may be known than are connected. Which ones are connected is decided by a
-rendezvous hash, and those whose process is silent come last. A connected one that is silent, or
-never answers, gives way to a known one that is not, once nothing is under way to it.
+More instances may be known than are connected. A rendezvous hash decides which ones to connect
+to, and instances whose process is silent come last. A connected instance that is silent, or
+never answers, gives way to a known instance that is not silent. It does so only when no work is
+under way to it.
 """
 
 from __future__ import annotations
@@ -32,11 +36,11 @@ from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import PeerId
 
 _DEAF_S = 4 * HELLO_S
-"""An instance whose back-off came this far has not answered three greetings."""
+"""An instance whose back-off has grown to this did not answer its first two greetings."""
 
 
 class State(Enum):
-    """Where an instance stands; the module's theory says what each means."""
+    """The state of an instance; the text at the top of the module says what each means."""
 
     OPENING = "opening"
     UP = "up"
@@ -47,19 +51,21 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What may happen to an instance.
+    """What may happen to an instance."""
 
-    FOUND: it can be reached, for the first time, anew or elsewhere. WELCOME: it answered.
-    RENEWED: it is to answer once more, for what it was told has changed. BYE: it takes nothing
-    new. LOST: it is out of reach. GONE: it has closed. OVER: it is given up.
-    """
-
+    # It can be reached: for the first time, again, or at another endpoint.
     FOUND = auto()
+    # It answered a greeting.
     WELCOME = auto()
+    # What it was told has changed, so it is greeted again and has to answer again.
     RENEWED = auto()
+    # It takes no new work.
     BYE = auto()
+    # It is out of reach.
     LOST = auto()
+    # It has closed.
     GONE = auto()
+    # It is given up.
     OVER = auto()
 
 
@@ -79,30 +85,29 @@ LIFE: Mapping[State, Mapping[Event, State]] = {
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One instance and the connection to it.
-
-    silent: its process does not answer, though its connection stands. sends: whether something
-    may be sent there, not while nobody listens. hello_at: when to greet it again while it does
-    not answer. hello_s: after how long then.
-    """
+    """One instance and the connection to it."""
 
     incarnation: int
     peer: PeerId
     endpoint: str
     state: State = State.OPENING
+    # Its process does not answer, though its connection stands.
     silent: bool = False
+    # Whether work may be sent to it: it is chosen, or it is leaving.
     sends: bool = False
+    # When to greet it again if it does not answer.
     hello_at: float = inf
+    # The back-off: the time between two greetings.
     hello_s: float = HELLO_S
 
     @property
     def chosen(self) -> bool:
-        """Whether new work may be given to it."""
+        """Whether the instance may get new work."""
         return self.state is State.UP and not self.silent
 
     @property
     def is_deaf(self) -> bool:
-        """Whether there is reason to use another one in its place."""
+        """Whether another instance should be used in its place, for it does not answer."""
         return self.silent or (self.state is State.OPENING and self.hello_s >= _DEAF_S)
 
 
@@ -110,12 +115,7 @@ C = TypeVar("C", bound=Connection)
 
 
 class Connections(Generic[C]):
-    """What is known of the instances of a name, and the connections to some of them.
-
-    known: the endpoint of each that membership told of and did not take back. ready: those that
-    are chosen for new work, least recently used first. due_at: when `unanswered` or
-    `awaited_over` has something to return next; it may be too early and never too late.
-    """
+    """What is known of the instances of a name, and the connections to some of them."""
 
     def __init__(
         self,
@@ -125,12 +125,20 @@ class Connections(Generic[C]):
         connections_max: int,
         known_max: int,
     ) -> None:
-        """`incarnation` is that of the role that uses them; `make` is given that of another
-        one and its endpoint."""
+        """Begin without instances.
+
+        incarnation: that of the role which uses these connections.
+        make: makes a connection from an instance's incarnation and endpoint.
+        """
+        # When `unanswered` or `awaited_over` next has something to return. It may be too
+        # early, never too late.
         self.due_at = inf
+        # The endpoint of each instance that membership told of and did not take back.
         self.known: dict[int, str] = {}
         self.by_incarnation: dict[int, C] = {}
+        # The connections that are open.
         self.by_peer: dict[PeerId, C] = {}
+        # The connections that are chosen for new work, least recently used first.
         self.ready: list[C] = []
         self._incarnation = incarnation
         self._make = make
@@ -142,19 +150,19 @@ class Connections(Generic[C]):
     # News
 
     def learn(self, incarnation: int, endpoint: str) -> bool:
-        """Know where an instance is; False when there are too many."""
+        """Remember where an instance is; return False when too many are known already."""
         if incarnation not in self.known and len(self.known) >= self._known_max:
             return False
         self.known[incarnation] = endpoint
         return True
 
     def forget(self, incarnation: int) -> None:
-        """Know no more where an instance is; its connection stays as it is."""
+        """Forget where an instance is; its connection stays as it is."""
         self.known.pop(incarnation, None)
         self._silent.discard(incarnation)
 
     def hush(self, incarnation: int, *, silent: bool) -> C | None:
-        """Learn that a process fell silent, or answers again; returns its connection."""
+        """Note that a process fell silent or answers again; return its connection if any."""
         if silent and incarnation in self.known:
             self._silent.add(incarnation)
         else:
@@ -166,7 +174,7 @@ class Connections(Generic[C]):
         return connection
 
     def shift(self, connection: C, event: Event) -> State:
-        """Have an event happen to an instance; returns the state that follows."""
+        """Apply an event to an instance; return its new state."""
         opening = connection.state is State.OPENING
         state = connection.state = LIFE[connection.state][event]
         if event is Event.WELCOME:
@@ -179,28 +187,28 @@ class Connections(Generic[C]):
     # Connections
 
     def open(self, connection: C, now: float) -> None:
-        """Use a connection that was just made and greeted."""
+        """Note that the connection is opened and greeted now."""
         self.by_peer[connection.peer] = connection
         self.greeted(connection, now)
 
     def greeted(self, connection: C, now: float) -> None:
-        """A greeting leaves; the next one is due if nothing answers it."""
+        """Note that a greeting leaves now; another is due if the instance does not answer."""
         self.greet_at(connection, now + connection.hello_s)
 
     def greet_at(self, connection: C, at: float) -> None:
-        """Have a connection greeted at a point in time, if it does not answer before."""
+        """Have a connection greeted at `at`, unless the instance answers before."""
         connection.hello_at = at
         self.due_at = min(self.due_at, connection.hello_at)
 
     def close(self, connection: C) -> bool:
-        """Hear no more of a connection, which is to be closed; False if it was not open."""
+        """Stop using a connection, which the caller closes; return False if it was not open."""
         return self.by_peer.pop(connection.peer, None) is not None
 
     def best(self, is_idle: Callable[[C], bool]) -> tuple[list[C], list[C]]:
-        """Choose which of the known instances to connect to; returns those that begin, and
-        those that have to make room for them.
+        """Choose which of the known instances to connect to.
 
-        is_idle: whether nothing is under way to a connected one.
+        is_idle: says of a connection whether no work is under way to it.
+        Returns the new connections, and the old ones that have to make room for them.
         """
         connected = self.by_incarnation
         room = max(0, self._connections_max - len(connected))
@@ -215,11 +223,11 @@ class Connections(Generic[C]):
         return [self._begin(i) for i in others[:room] + better[: len(spare)]], spare
 
     def add(self, connection: C) -> None:
-        """Have one more connection."""
+        """Keep a new connection."""
         self.by_incarnation[connection.incarnation] = connection
 
     def remove(self, connection: C) -> None:
-        """Give an instance up; its connection is closed."""
+        """Give an instance up; the caller closes its connection."""
         if connection.state is not State.OVER:
             self.shift(connection, Event.OVER)
         del self.by_incarnation[connection.incarnation]
@@ -234,7 +242,7 @@ class Connections(Generic[C]):
         self.due_at = inf
 
     def unanswered(self, now: float) -> list[C]:
-        """The connections that are to be greeted again; each is with twice its back-off."""
+        """Return the connections to greet again now; each one's back-off is doubled."""
         if now < self.due_at:
             return []
         due = [
@@ -248,19 +256,19 @@ class Connections(Generic[C]):
         self._reckon()
         return due
 
-    # Waits for a number of them
+    # Waits for a number of instances
 
     def await_ready(self, count: int, waiter: object, until: float) -> None:
-        """Have `awaited_over` tell the waiter once so many are chosen."""
+        """Have `awaited_over` return the waiter once `count` are ready, or at `until`."""
         self._awaited.append((count, until, waiter))
         self.due_at = min(self.due_at, until)
 
     def await_no_more(self, waiter: object) -> None:
-        """The waiter has given up."""
+        """Forget a waiter, which has given up."""
         self._awaited = [wait for wait in self._awaited if wait[2] is not waiter]
 
     def awaited_over(self, now: float) -> list[object]:
-        """The waiters whose wait is over, for there are enough or it is late."""
+        """Return the waiters that have enough ready instances, or whose time is over."""
         if not self._awaited:
             return []
         count = len(self.ready)
@@ -271,7 +279,7 @@ class Connections(Generic[C]):
         return [waiter for _, _, waiter in over]
 
     def check(self) -> None:
-        """Only what can be used is chosen, and both ways to look agree."""
+        """Assert that only usable instances are ready, and that both maps agree."""
         for incarnation, connection in self.by_incarnation.items():
             assert connection.incarnation == incarnation
             assert connection.state is not State.OVER
@@ -287,7 +295,7 @@ class Connections(Generic[C]):
         assert due_at <= self.due_at
 
     def _choose(self, connection: C) -> None:
-        """Have a connection among those that are chosen, or not."""
+        """Keep `sends` and `ready` in step with the state of a connection."""
         chosen = connection.chosen
         connection.sends = chosen or connection.state is State.LEAVING
         if chosen != (connection in self.ready):

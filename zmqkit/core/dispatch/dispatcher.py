@@ -1,18 +1,20 @@
 """Jobs on their way: each stands in line, or belongs to exactly one instance, until settled.
 
-A job waits in line by priority until an instance is up and has credit. It is sent again
+A job waits in line by priority until an instance is up and has credit. A job is sent again
 
 - when its instance's connection is opened anew and the same incarnation answers, or
-- when an answer to a ping that was sent after the job does not name it;
+- when a ping was sent after the job, and the answer to that ping does not name the job.
 
-never by a bare timer. Jobs, pings and answers share one connection in order, so a job that the
-answer to a ping does not name, and whose own answer did not come before, did not arrive. It
-moves to another instance if it was never sent, was refused unrun, or may run twice there.
+A timer alone never sends a job again. Jobs, pings and answers share one connection and keep
+their order. So a job did not arrive if the answer to a later ping does not name it and its own
+answer did not come before. A job moves to another instance if it was never sent, if it was
+refused before it ran, or if it may run twice.
 
-An instance may still be busy with a job that ended here, by time-out say. So that counts among
-what it has until an answer to a ping no longer names it, or a hanging instance, which answers
-pings, would be given every second job for ever. Of what it has not begun, an instance gives
-back what an idle one could do at once.
+A job may end on this side, by time-out for example, while its instance is still busy with it.
+Such a job counts as one of the instance's until an answer to a ping no longer names it.
+Otherwise an instance that hangs and still answers pings would be given every second job for
+ever. When another instance is idle, a busy instance is asked to give back jobs that it has not
+begun.
 """
 
 from __future__ import annotations
@@ -33,26 +35,27 @@ _PING_S_MIN = 0.05
 _COUNTS = ("delivered", "failed", "expired", "retries", "duplicates")
 
 Parcel = tuple[Instance, int, list[Job]]
-"""What leaves together: to whom, in which kind of packet, and the jobs in it."""
+"""One packet of jobs: the instance that it goes to, its kind, and the jobs in it."""
 
 
 class Dispatcher:
     """Unsettled jobs by sequence number, where each of them is, and the counters.
 
-    accepted = delivered + failed + expired + dropped + in flight, at any moment. next: the
-    number of the next job; all below were accepted. look_at: no job is due before it. It may be
-    too early and never too late, so a job that is settled in time costs nothing: all are looked
-    at once in the shortest time-out, and never more often than each `_LOOK_S`. care_at: when
-    to look after the instances next.
+    At any moment: accepted = delivered + failed + expired + dropped + in flight.
     """
 
     def __init__(self, connections: Connections[Instance], jobs_max: int) -> None:
-        """`jobs_max`: how many there are at most, in line and at all instances."""
+        """jobs_max: how many jobs there are at most, in line and at all instances together."""
         self.connections = connections
         self.line: Line[Job] = Line()
         self.jobs: dict[int, Job] = {}
+        # The number of the next job. All lower numbers were accepted.
         self.next = 1
+        # No job is due before this time. It may be too early, never too late. So a job that is
+        # settled in time needs no timer: `due` looks at all jobs together, about once in the
+        # shortest time-out and at most once in `_LOOK_S`.
         self.look_at = inf
+        # When to look after the instances next.
         self.care_at = inf
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
@@ -62,7 +65,7 @@ class Dispatcher:
     # Jobs in
 
     def add(self, job: Job, now: float) -> None:
-        """Accept a job with the number `next`; `flush` sends it, if it need not wait."""
+        """Accept a job whose number is `next`; `flush` sends it if it need not wait in line."""
         self.jobs[job.sequence] = job
         self.next = job.sequence + 1
         if job.deadline_at < self.look_at:
@@ -74,11 +77,11 @@ class Dispatcher:
             self._wait(job)
 
     def look(self, at: float) -> None:
-        """Look at the jobs at `at` at the latest."""
+        """Have `due` look at the jobs at `at`, or earlier."""
         self.look_at = min(self.look_at, at)
 
     def fill(self, now: float) -> None:
-        """Give waiting jobs, highest priority first, to instances with credit."""
+        """Assign waiting jobs, highest priority first, to instances with credit."""
         ready = self.connections.ready
         passed: list[Job] = []
         while self.line.count and any(len(i.jobs) + len(i.occupied) < i.credit for i in ready):
@@ -89,16 +92,17 @@ class Dispatcher:
             if instance is not None:
                 self._assign(job, instance, now)
             else:
-                passed.append(job)  # those with room have refused it
+                passed.append(job)  # the instances with room have refused it
         for job in passed:
             self.line.join(job.sequence, job.priority, job)
 
     # Jobs out
 
     def take(self, instance: Instance, sequences: Sequence[int]) -> list[Job | None]:
-        """Settle what an instance answers; a job for each number, None where it has none.
+        """Settle the jobs that an instance answers.
 
-        The way of almost every job, so no function is called for a single one.
+        Returns a job for each number, in order; None where the answer is a duplicate. Almost
+        every job passes here, so the usual path calls no function for a single job.
         """
         theirs = {} if instance.outbox else instance.jobs
         if len(sequences) == 1 and (job := theirs.pop(sequences[0], None)) is not None:
@@ -121,19 +125,19 @@ class Dispatcher:
         return taken
 
     def settle(self, job: Job, count: str) -> None:
-        """End a job that was answered or ran out of time, and count it as that."""
+        """End a job that was answered or ran out of time, and count it under `count`."""
         self.remove(job)
         self.counts[count] += 1
 
     def drop(self, job: Job, reason: str) -> None:
-        """End a job that this side gave up, and count it under the reason."""
+        """End a job that this side gave up, and count it as dropped for the reason."""
         self.remove(job)
         self.dropped[reason] += 1
 
     def remove(self, job: Job) -> None:
-        """Take a job that ends out of its place. What it may occupy there still counts.
+        """Take a job that ends out of the line, or from its instance.
 
-        An interrupt on the way leaves it unsettled, to be ended once more.
+        If an interrupt stops this halfway, the job is still unsettled and can be ended again.
         """
         if job.instance is None:
             self.line.leave(job.sequence, job.priority)
@@ -142,7 +146,7 @@ class Dispatcher:
         del self.jobs[job.sequence]
 
     def abandon(self, job: Job, now: float) -> None:
-        """Know that a job's instance may have it still, for it ends here without an answer."""
+        """Note that a job ends without an answer: its instance may still be busy with it."""
         instance = job.instance
         if instance is None or not job.copies:
             return
@@ -154,9 +158,10 @@ class Dispatcher:
         self.care(instance.ping_at)
 
     def due(self, now: float, *, alone: bool) -> list[Job]:
-        """The jobs whose time is over, at most `_LOOK_S` late.
+        """Return the jobs whose time is over, at most `_LOOK_S` late.
 
-        alone: nobody is known, so that what never left is due when its patience ends.
+        alone: no instance is known. Then a job that cannot have run is due when its patience
+        ends.
         """
         if now < self.look_at:
             return []
@@ -174,7 +179,7 @@ class Dispatcher:
     # Jobs from one place to another
 
     def move(self, jobs: Iterable[Job]) -> None:
-        """Take jobs from their instances and put them in line again."""
+        """Take jobs from their instances and put them back in line."""
         for job in jobs:
             self._unassign(job)
             if job.copies:
@@ -187,10 +192,11 @@ class Dispatcher:
     def refused(
         self, job: Job, instance: Instance, now: float, *, free: bool, waits: bool
     ) -> bool:
-        """Let another instance have what this one refused; False if the refusal is the end.
+        """Move a job that an instance refused; return False if it has to end instead.
 
-        The one that refused never accepts this id again, so it did not run and will not. free:
-        it costs no attempt. waits: the job waits if no other one has room for it now.
+        The instance never accepts this id again, so the job did not run there and will not.
+        free: the move costs no attempt.
+        waits: the job may wait in line if no other instance has room for it now.
         """
         job.refused_by = (*job.refused_by, instance.incarnation)
         if job.attempts <= 0 and not free:
@@ -209,7 +215,7 @@ class Dispatcher:
         return True
 
     def lacks(self, job: Job, instance: Instance) -> bool:
-        """Know that an instance does not have a job's method; whether another one may."""
+        """Note that an instance lacks a job's method; return whether another may have it."""
         if len(instance.lacks) < LACKS_MAX:
             instance.lacks.add(job.method)
         tried = (instance.incarnation, *job.refused_by)
@@ -221,9 +227,10 @@ class Dispatcher:
     # Instances
 
     def resume(self, instance: Instance, now: float) -> list[Job]:
-        """Use an instance that answered anew: whatever it may have of ours is sent again.
+        """Use an instance that answered on a new connection; send its jobs again.
 
-        Returns those that have begun, for which the caller is to ask: they must not begin anew.
+        Returns the jobs that have begun. They are not sent again, for they must not begin
+        twice: the caller asks the instance for the missing parts of their results.
         """
         begun = [job for job in instance.jobs.values() if job.begun]
         instance.outbox = [job for job in instance.jobs.values() if not job.begun]
@@ -236,10 +243,11 @@ class Dispatcher:
     def held(
         self, instance: Instance, token: int, held: Sequence[int], running: int
     ) -> tuple[list[Job], list[int]]:
-        """Take an instance's answer to a ping: what it has, of which the first ones run.
+        """Take an instance's answer to the ping `token`.
 
-        Returns the jobs that did not arrive there, and the numbers of those that it should
-        give back, for another instance has nothing to do.
+        held: the numbers of the jobs that it has; the first `running` of them have begun.
+        Returns the jobs that did not arrive there, and the numbers of the jobs that it should
+        give back because another instance is idle.
         """
         instance.lacks.clear()
         named = frozenset(held)
@@ -254,7 +262,7 @@ class Dispatcher:
         return lost, waiting[: self._surplus(instance)] if waiting else []
 
     def to_ping(self, now: float) -> list[Instance]:
-        """The instances that are to be asked now what they hold."""
+        """Return the instances that are to be pinged now, which asks them what they hold."""
         if now < self.care_at:
             return []
         self.care_at = inf
@@ -275,23 +283,25 @@ class Dispatcher:
         return due
 
     def ask(self, instance: Instance, now: float) -> None:
-        """An instance is pinged, which tells it what was read."""
+        """Note that an instance is pinged; the ping also tells it which answers were read."""
         instance.ping_token += 1
         instance.pinged_at = now
         instance.untold_bytes = 0
 
     def care(self, at: float) -> None:
-        """Look after the instances at `at` at the latest."""
+        """Have `to_ping` look after the instances at `at`, or earlier."""
         self.care_at = min(self.care_at, at)
 
     def take_back(self, instance: Instance, sequences: list[int], now: float) -> None:
-        """Have the jobs of a packet that found no room leave again shortly."""
+        """Send the jobs of a packet that found no room again, `_RETRY_S` from now."""
         instance.give_back(sequences, now + _RETRY_S)
         self.care(instance.blocked_until)
 
     def flush(self, now: float) -> list[Parcel]:
-        """What is to leave now: one packet for each instance with jobs in its outbox, more
-        where a batch is full."""
+        """Empty the outboxes of all instances that can be sent to; return the packets.
+
+        There is one packet for an instance, or more when a batch is full.
+        """
         parcels: list[Parcel] = []
         for instance in self.connections.by_incarnation.values():
             if instance.outbox and instance.sends and now >= instance.blocked_until:
@@ -306,7 +316,7 @@ class Dispatcher:
     # The whole
 
     def settled_below(self) -> int:
-        """The lowest sequence number that is not settled."""
+        """Return the lowest sequence number that is not settled."""
         lowest = self._lowest
         while lowest < self.next and lowest not in self.jobs:
             lowest += 1
@@ -314,7 +324,7 @@ class Dispatcher:
         return lowest
 
     def stats(self) -> dict[str, object]:
-        """The counters, and how many jobs are in flight."""
+        """Return the counters, and how many jobs are in flight."""
         return {
             "accepted": self.next - 1,
             **{name: self.counts[name] for name in _COUNTS},
@@ -324,7 +334,7 @@ class Dispatcher:
         }
 
     def check(self) -> None:
-        """Each job is in one place, the counters balance, and none is looked at too late."""
+        """Assert that each job is in one place, counters balance, and none is due unseen."""
         counts = self.counts
         ended = counts["delivered"] + counts["failed"] + counts["expired"]
         ended += sum(self.dropped.values())
@@ -345,8 +355,12 @@ class Dispatcher:
     # Inside
 
     def _choose(self, job: Job) -> Instance | None:
-        """Least outstanding first, least recently used on ties, none without credit, none that
-        refused the job; none that lacks its method unless all do."""
+        """Return the instance for a job; None when no instance has room for it.
+
+        The least loaded is chosen; of equals, the least recently used. An instance without
+        credit is never chosen, nor one that refused the job. An instance that lacks the method
+        is chosen only if all instances lack it.
+        """
         ready = self.connections.ready
         if len(ready) == 1 and not job.refused_by:
             only = ready[0]
@@ -362,7 +376,7 @@ class Dispatcher:
         return best
 
     def _surplus(self, instance: Instance) -> int:
-        """How many jobs an instance has beyond its share, if another one has none at all."""
+        """Return how many jobs an instance should give back; 0 if no other instance is idle."""
         ready = self.connections.ready
         idle = [i for i in ready if i is not instance and not i.load]
         if not idle:
@@ -391,8 +405,10 @@ class Dispatcher:
                 instance.outbox.remove(job)
 
     def _take_late(self, instance: Instance, sequence: int) -> Job | None:
-        """A job that an instance answers which does not stand first in its list: it may be due
-        to be sent again, or have moved on."""
+        """Take a job that an instance answers, though it is to be sent again or has moved on.
+
+        Returns None, and counts a duplicate, if the answer settles nothing.
+        """
         job = self.jobs.get(sequence)
         here = job is not None and job.instance is instance
         if job is None or not (here or (job.exposed and not job.begun)):

@@ -1,4 +1,4 @@
-"""A job, and the instance that has it."""
+"""A job, and the instance that a job is given to."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import REQUEST
 
 LACKS_MAX = 100
-"""Methods that an instance is known not to have."""
+"""How many methods are remembered that an instance does not have."""
 
 
 class Job:
     """Something that one instance is to do once: a call, or a task.
 
-    It stands in line or belongs to exactly one instance until it is settled. Its id (the
-    incarnation of whoever gives it out, and `sequence`) stays the same on each attempt.
-
-    sequence, method, priority, deadline_at: what everybody on its way may read. row, raw: its
-    arguments, which nobody on its way decodes. attempts: how many further instances it may try.
-    copies: packets with it that the link of its present instance took. exposed: an instance
-    before may have run it. epoch: the ping token that was current when it was last sent.
-    refused_by: the instances that refused it. begun: a part of its result came, so it belongs
-    to its instance for good.
-
-    What almost every job begins with stands in the class: that halves the cost of making one.
-    kind: the packet that it leaves in. waiter: whom its end is told, if somebody waits for it
-    on this side of the network.
+    Until it is settled, a job either stands in line or belongs to exactly one instance. Its id
+    is the incarnation of the role that gives it out, and `sequence`. The id stays the same on
+    each attempt.
     """
 
+    # These defaults fit almost every new job. They stand in the class, which halves the cost
+    # of making a job.
+
+    # The kind of packet that the job leaves in.
     kind = REQUEST
+    # Whether its result is a stream of values.
     streams = False
+    # Who is told of its end; None if nobody on this side of the network waits for it.
     waiter: object = None
+    # A part of its result came, so the job stays with its instance.
     begun = False
+    # The instance that it belongs to; None while it stands in line.
     instance: Instance | None = None
+    # How many packets with it the link to its present instance took.
     copies = 0
+    # An instance that had it before may have run it.
     exposed = False
+    # The ping token that was current when the job was last sent.
     epoch = 0
+    # The incarnations of the instances that refused it.
     refused_by: tuple[int, ...] = ()
 
     def __init__(
@@ -56,19 +58,21 @@ class Job:
         self.sequence = sequence
         self.method = method
         self.priority = priority
+        # The arguments, encoded; only the handler's side decodes them.
         self.row = row
         self.raw = raw
         self.deadline_at = deadline_at
+        # How many further instances may try the job.
         self.attempts = attempts - 1
 
     @property
     def may_have_run(self) -> bool:
-        """False only if no packet with the job can have reached a handler."""
+        """Whether a packet with the job can have reached a handler."""
         return self.copies > 0 or self.exposed
 
     @property
     def may_move(self) -> bool:
-        """Whether another instance may have it: it cannot have run here, or may run twice."""
+        """Whether it may move to another instance: it cannot have run, or may run twice."""
         if not self.copies:
             return True
         instance = self.instance
@@ -77,56 +81,60 @@ class Job:
 
     @property
     def give_up_at(self) -> float:
-        """When it ends if nobody is known who could have it."""
+        """When the job ends if no instance is known that could take it."""
         return self.deadline_at
 
     def restart(self) -> None:
-        """Another instance is to have it from the beginning."""
+        """Prepare the job to be done by another instance, from the beginning."""
         self.copies = 0
 
 
 @dataclass(slots=True, eq=False)
 class Instance(Connection):
-    """One instance that jobs are given to: its connection, and what it has.
+    """An instance that jobs are given to: its connection, and the jobs that it has."""
 
-    reach: how far its connection reaches; beyond this machine packets are compressed both ways.
-    credit: how many jobs it takes at a time. idempotent: the methods that may run twice there.
-    lacks: methods that it is known not to have. jobs: all that were given to it and not
-    settled. outbox: those of them to send this turn. occupied: jobs that ended here while it
-    may have them still, with the ping token that was current when they were sent last. ping_at:
-    when to ask what it holds; infinity when nothing is owed either way. left_until: until when
-    one that left is listened to. pong_token: of the last answer to a ping that was read.
-    read_below: above each id whose large answer was read. untold_bytes: of such answers since
-    it was told of all.
-    """
-
+    # How far away it is. Beyond this machine, packets are compressed both ways.
     reach: Reach = Reach.LOCAL
+    # How many jobs it takes at a time.
     credit: int = 0
+    # The methods that may run twice there.
     idempotent: frozenset[str] = frozenset()
+    # Methods that it is known not to have.
     lacks: set[str] = field(default_factory=set)
+    # Every job that was given to it and is not settled, by sequence number.
     jobs: dict[int, Job] = field(default_factory=dict)
+    # Those of `jobs` that are still to be sent.
     outbox: list[Job] = field(default_factory=list)
+    # Jobs that ended on this side while the instance may still have them. Each has the ping
+    # token that was current when the job was last sent.
     occupied: dict[int, int] = field(default_factory=dict)
+    # When to ask what the instance holds; infinity when neither side owes the other anything.
     ping_at: float = inf
+    # The token of the last ping, and when it was sent.
     ping_token: int = 0
     pinged_at: float = -inf
+    # The token of the last answer to a ping that was read.
     pong_token: int = 0
+    # Above every id whose large answer was read.
     read_below: int = 0
+    # Bytes of large answers read that the instance has not been told of.
     untold_bytes: int = 0
+    # Nothing in the outbox is sent before this time, for the link had no room.
     blocked_until: float = 0.0
+    # How long to listen to an instance that left.
     left_until: float = inf
 
     @property
     def load(self) -> int:
-        """How many jobs it has, as far as is known here."""
+        """How many jobs the instance has, as far as this side knows."""
         return len(self.jobs) + len(self.occupied)
 
     def unsent(self) -> list[Job]:
-        """The jobs that never left for it."""
+        """Return the jobs that no packet to this instance has carried."""
         return [job for job in self.jobs.values() if not job.copies]
 
     def unnamed(self, token: int, held: frozenset[int]) -> list[Job]:
-        """The jobs sent before ping `token` that its answer does not name: they got lost."""
+        """Return the jobs that were lost: sent before ping `token`, and not in its answer."""
         due = {job.sequence for job in self.outbox}
         return [
             job
@@ -135,7 +143,10 @@ class Instance(Connection):
         ]
 
     def give_back(self, sequences: list[int], until: float) -> None:
-        """Take a packet's jobs back into the outbox: it found no room. Send again `until`."""
+        """Put the jobs of a packet that found no room back into the outbox.
+
+        The outbox is not sent again before `until`.
+        """
         due = {job.sequence for job in self.outbox}
         for sequence in sequences:
             job = self.jobs.get(sequence)
@@ -146,7 +157,10 @@ class Instance(Connection):
         self.blocked_until = until
 
     def take_outbox(self) -> list[tuple[int, list[Job]]]:
-        """Empty the outbox as packets: kind and jobs, a raw body alone, the rest by size."""
+        """Empty the outbox; return the packets to send, each as its kind and its jobs.
+
+        A job with a raw body has a packet of its own. Other jobs share packets of limited size.
+        """
         jobs, self.outbox = self.outbox, []
         if len(jobs) == 1:
             return [(jobs[0].kind, jobs)]

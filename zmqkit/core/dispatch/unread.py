@@ -1,8 +1,11 @@
-"""What was handed to ZeroMQ for one client, until it is known that the client has read it.
+"""How much was handed to ZeroMQ for one client and may not have been read yet.
 
-ZeroMQ keeps what a client does not read, and tells nobody how much that is. So an answer of
-some size counts from when it is sent until the client settles its id, or names in a ping the
-last pong that it read: what was sent before that pong was read before it.
+ZeroMQ keeps what a client does not read, and does not tell how much that is. So the service
+counts each large answer from when it is sent until one of these happens:
+
+- the client settles the answer's id;
+- the client names, in a ping, the last pong that it read. It reads in order, so it has read
+  every answer that was sent before that pong.
 """
 
 from __future__ import annotations
@@ -11,34 +14,37 @@ from collections import deque
 from dataclasses import dataclass, field
 
 _PONGS_MAX = 64
-"""Pongs that a client has not named yet. Beyond that the oldest will do."""
+"""How many pongs that the client has not named are remembered; later ones are not."""
 
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """The bytes of all windows of a service together.
+    """How many bytes the windows of all clients of a service keep together."""
 
-    bytes: of answers that are retained. waiting: of those among them that wait to be sent.
-    unread: of what ZeroMQ may have.
-    """
-
+    # Of the answers that are retained.
     bytes: int = 0
+    # Of those retained answers that wait to be sent.
     waiting: int = 0
+    # Of the sent answers that may not have been read, so that ZeroMQ may still keep them.
     unread: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Unread:
-    """By sequence number the bytes that were sent, and when in the order of sending."""
+    """The answers that were sent to one client and may not have been read."""
 
     budget: Budget
+    # The sum of the bytes in `sent`.
     bytes: int = 0
+    # By sequence number: the bytes sent, and the place in the order of sending.
     sent: dict[int, tuple[int, int]] = field(default_factory=dict)
+    # How many answers were sent so far; the last one's place in that order.
     _count: int = 0
+    # The token of each pong, and how many answers were sent before it.
     _pongs: deque[tuple[int, int]] = field(default_factory=deque)
 
     def add(self, sequence: int, size: int) -> None:
-        """An answer was sent, for the first time or again."""
+        """Count an answer that is sent, for the first time or again."""
         before, _ = self.sent.pop(sequence, (0, 0))
         self._count += 1
         self.sent[sequence] = (before + size, self._count)
@@ -46,18 +52,18 @@ class Unread:
         self.budget.unread += size
 
     def settle(self, sequence: int) -> None:
-        """The client needs nothing more of this id."""
+        """Stop counting an answer, for the client needs nothing more of this id."""
         size, _ = self.sent.pop(sequence)
         self.bytes -= size
         self.budget.unread -= size
 
     def pong(self, token: int) -> None:
-        """A pong is sent, behind all that was sent before."""
+        """Remember that a pong is sent after all the answers so far."""
         if self.sent and len(self._pongs) < _PONGS_MAX:
             self._pongs.append((token, self._count))
 
     def read(self, token: int) -> None:
-        """The client has read that pong, and so what was sent before it."""
+        """Stop counting what was sent before the pong `token`, which the client has read."""
         until = 0
         while self._pongs and self._pongs[0][0] <= token:
             _, until = self._pongs.popleft()
@@ -67,14 +73,14 @@ class Unread:
             self.settle(sequence)
 
     def clear(self) -> None:
-        """Its connection is gone, and what ZeroMQ had for it."""
+        """Count nothing any more: the connection is gone, and what ZeroMQ kept for it."""
         self.budget.unread -= self.bytes
         self.bytes = 0
         self.sent.clear()
         self._pongs.clear()
 
     def check(self) -> None:
-        """The bytes add up, and the oldest is first."""
+        """Assert that the bytes add up, and that the oldest answer is first."""
         assert self.bytes == sum(size for size, _ in self.sent.values())
         numbers = [number for _, number in self.sent.values()]
         assert numbers == sorted(numbers)

@@ -1,14 +1,14 @@
-"""The reply windows: what a receiver remembers of each of its clients so that a retry is safe.
+"""The reply windows: what a service remembers of each client so that a retry is safe.
 
-For each id of a client the first of these that is true says what becomes of it:
+For each id of a client, the first row that applies says what the service does:
 
-    settled    the client said that it needs nothing more: dropped, never run again
-    held       queued or running: a duplicate is ignored, a pong names it
-    answered   the reply, or the refusal, is retained: a duplicate is answered with it
-    forgotten  it may have been answered, but that was given up for space: told so
-    new        none of these: accept it
+    settled    the client needs nothing more of it: a copy is dropped and never runs
+    held       the request waits or runs: a copy is ignored, and a pong names the id
+    answered   the reply or the refusal is retained: a copy is answered with it
+    forgotten  it may have been answered, but the answer was evicted: the client is told so
+    new        none of these: the request is accepted
 
-What is held is the receiver's own: a window knows it by its id alone.
+A window knows a held request by its id alone; the service decides what the request is.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ from zmqkit.wire.rows import CHARGE_BYTES
 
 
 class Answer:
-    """A reply as it is retained: packet kind, encoded row, raw body, bytes charged for it."""
+    """A reply or a refusal, encoded, as it is sent and retained."""
 
     __slots__ = ("kind", "raw", "row", "size")
 
     def __init__(self, kind: int, row: bytes, raw: Buffer | None = None) -> None:
+        # The kind of packet that carries it.
         self.kind = kind
         self.row = row
         self.raw = raw
+        # The bytes that it counts for against the limits.
         self.size = CHARGE_BYTES + len(row)
         if raw is not None:
             self.size += len(raw)
 
 
 class Ids(NamedTuple):
-    """What a window knows of ids beside those held or answered; see its fields.
+    """What a window knows of ids that are neither held nor answered.
 
-    `open` has numbers from `below` on alone.
+    The fields are those of `Window`; `open` has only numbers from `below` on.
     """
 
     below: int
@@ -53,57 +55,62 @@ class Ids(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """How much there is to remember: one, and one for each open id."""
+        """How much of `forgotten_max` it takes: 1, and 1 more for each open id."""
         return 1 + len(self.open)
 
 
 H = TypeVar("H")
-"""What a receiver holds of an id until it is answered."""
+"""What a service holds for an id until it is answered."""
 
 
 @dataclass(slots=True, eq=False)
 class Window(Generic[H]):
-    """One client's ids. `below` and `open_below` with `open` say which are settled.
-
-    far: the client is on another machine, and asked for compressed packets. freed_below: up to
-    where `free` came. forgotten_below: of ids below it nothing is known but what stands in the
-    other fields. waiting: the answered ids whose answers are not sent yet, and their bytes.
-    """
+    """What a service knows of one client's ids."""
 
     client: int
     peer: PeerId
     heard_at: float
     budget: Budget
+    # The client is on another machine, and asked for compressed packets.
     far: bool = False
+    # Every id below this number is settled.
     below: int = 0
+    # `free` has freed the answers to all ids below this number.
     freed_below: int = 0
+    # Every id below this number is settled, except for those in `open`.
     open_below: int = 0
     open: frozenset[int] = frozenset()
+    # An id below this number that no other field names may have been answered.
     forgotten_below: int = 0
+    # The requests that wait or run, by id.
     held: dict[int, H] = field(default_factory=dict)
+    # The retained answers by id, and the sum of their sizes.
     answers: dict[int, Answer] = field(default_factory=dict)
     bytes: int = 0
+    # The ids whose answers are not sent yet, with the bytes of each answer, and their sum. An
+    # answer that was evicted while it waited counts for 0 bytes.
     waiting: dict[int, int] = field(default_factory=dict)
     waiting_bytes: int = 0
+    # The answers that were sent and may not have been read.
     unread: Unread = field(init=False)
 
     def __post_init__(self) -> None:
-        """Nothing was sent yet."""
+        """Begin with nothing sent."""
         self.unread = Unread(self.budget)
 
     @property
     def seen_below(self) -> int:
-        """Ids at or above it were never answered, settled or forgotten."""
+        """The lowest number from which on no id was settled or forgotten."""
         return max(self.below, self.open_below, self.forgotten_below)
 
     @property
     def ids(self) -> Ids:
-        """What remains of a window whose client is forgotten."""
+        """What is still remembered of the window when its client is forgotten."""
         still_open = frozenset(n for n in self.open if n >= self.below)
         return Ids(self.below, self.open_below, still_open, self.forgotten_below)
 
     def recall(self, ids: Ids) -> None:
-        """Know again what was known before the client was forgotten."""
+        """Restore what was remembered when the client was forgotten."""
         self.below, self.open_below, self.open, self.forgotten_below = ids
         self.freed_below = self.below
 
@@ -114,12 +121,12 @@ class Window(Generic[H]):
         )
 
     def settled_among(self, numbers: Iterable[int]) -> list[int]:
-        """Those of these numbers that `is_settled` is true of."""
+        """Return the numbers that are settled, as `is_settled` says."""
         below, open_below, still_open = self.below, self.open_below, self.open
         return [n for n in numbers if n < below or (n < open_below and n not in still_open)]
 
     def free(self) -> None:
-        """Forget the answers to all ids below `below`; the client has them or gave up."""
+        """Drop the answers to all ids below `below`; the client has them or gave up."""
         if self.below - self.freed_below <= len(self.answers):
             numbers: Iterable[int] = range(self.freed_below, self.below)
         else:
@@ -139,9 +146,9 @@ class Window(Generic[H]):
                 self._let_go([*self.unread.sent, *self.waiting])
 
     def settle_except(self, open_below: int, still_open: frozenset[int]) -> None:
-        """Forget the answers to all ids below `open_below` that are not still open.
+        """Settle all ids below `open_below` that are not in `still_open`; drop their answers.
 
-        What is settled stays so: a ping that comes late, or twice, opens nothing again.
+        A settled id stays settled: a ping that comes late, or twice, opens none again.
         """
         if open_below < self.open_below:
             return
@@ -152,13 +159,13 @@ class Window(Generic[H]):
         self._let_go([*self.unread.sent, *self.waiting])
 
     def retain(self, sequence: int, answer: Answer) -> None:
-        """Keep the answer until the client settles the id."""
+        """Keep the answer until the client settles the id, or until the answer is evicted."""
         self.answers[sequence] = answer
         self.bytes += answer.size
         self.budget.bytes += answer.size
 
     def wait(self, sequence: int) -> None:
-        """Have an answer wait until others are read; it is lost if it is given up meanwhile."""
+        """Have an answer wait until others are read. It may be evicted while it waits."""
         if sequence not in self.waiting:
             answer = self.answers.get(sequence)
             self.waiting[sequence] = size = 0 if answer is None else answer.size
@@ -166,23 +173,28 @@ class Window(Generic[H]):
             self.budget.waiting += size
 
     def wait_no_more(self, sequence: int) -> None:
-        """An answer is sent, or not wanted."""
+        """Take an answer out of those that wait: it is sent, or nobody wants it."""
         size = self.waiting.pop(sequence)
         self.waiting_bytes -= size
         self.budget.waiting -= size
 
     def stop_waiting(self) -> None:
-        """Send nothing that waits, unless it is asked for once more."""
+        """Let no answer wait any more; such an answer is sent only if the client asks again."""
         for sequence in list(self.waiting):
             self.wait_no_more(sequence)
 
     def evict(self, bytes_min: int) -> int:
-        """Give up the oldest answers that were sent until that many bytes are free, or none
-        are left; gives how many were."""
+        """Evict the oldest answers that were sent, until `bytes_min` bytes are free.
+
+        Returns how many answers were evicted.
+        """
         return self._give_up([n for n in self.answers if not self.waiting.get(n)], bytes_min)
 
     def evict_waiting(self, bytes_min: int) -> int:
-        """The same for those that wait to be sent: their clients are told instead."""
+        """Evict the oldest answers that wait to be sent; the client is told that they are lost.
+
+        Returns how many answers were evicted.
+        """
         count = self._give_up(list(self.waiting), bytes_min)
         for sequence in [n for n in self.waiting if n not in self.answers]:
             size, self.waiting[sequence] = self.waiting[sequence], 0
@@ -204,7 +216,7 @@ class Window(Generic[H]):
         return count
 
     def _let_go(self, numbers: Iterable[int]) -> None:
-        """Count none of these that is settled, and have none of it wait."""
+        """Stop counting as unread, or as waiting, those of these ids that are settled."""
         for number in self.settled_among(numbers):
             if number in self.unread.sent:
                 self.unread.settle(number)
@@ -219,21 +231,22 @@ class Window(Generic[H]):
 
 
 class Windows(Generic[H]):
-    """The windows by client, the one that was silent for longest first.
+    """The windows of all clients; the client that was silent for longest is first.
 
-    A client that is forgotten leaves behind what it said of its ids, and below which number
-    those that it had not settled may have been answered. So a call of a client that returns
-    late does not run again, and one that it had open elsewhere may still come here.
-    away: where those who were forgotten last can be told of the service's end. remembered: how
-    much there is of the forgotten.
+    When a client is forgotten, its `Ids` are kept: which ids it had settled, and below which
+    number the others may have been answered. So when it returns late, a call that may have run
+    does not run again, while a call that it had open elsewhere may still come here.
     """
 
     def __init__(self, limits: ServiceLimits) -> None:
         self._limits = limits
         self.budget = Budget()
+        # When `sweep` next has to look for silent clients.
         self.sweep_at = inf
         self.by_client: OrderedDict[int, Window[H]] = OrderedDict()
+        # Where the clients forgotten last can be told that the service ends.
         self.away: OrderedDict[int, PeerId] = OrderedDict()
+        # The sum of the weights in `_forgotten`.
         self.remembered = 0
         self._forgotten: OrderedDict[int, Ids] = OrderedDict()
 
@@ -244,7 +257,10 @@ class Windows(Generic[H]):
         return iter(self.by_client.values())
 
     def hear(self, client: int, peer: PeerId, now: float) -> Window[H] | None:
-        """The window of a client that spoke; None when there are too many that have work."""
+        """Return the window of a client that sent a packet.
+
+        None when there are too many clients, and each of them has requests held here.
+        """
         window = self.by_client.get(client)
         if window is None:
             window = self._open(client, peer, now)
@@ -259,12 +275,12 @@ class Windows(Generic[H]):
         return window
 
     def forgotten_below(self, client: int) -> int:
-        """Below which number the ids of a client that was forgotten may have been answered."""
+        """Return below which number a forgotten client's ids may have been answered."""
         ids = self._forgotten.get(client)
         return 0 if ids is None else ids.forgotten_below
 
     def sweep(self, now: float) -> None:
-        """Forget clients that were silent for a minute and have nothing running here."""
+        """Forget the clients that were silent for `forget_client_s` and have nothing held."""
         if now < self.sweep_at:
             return
         for window in list(self.by_client.values()):
@@ -276,7 +292,7 @@ class Windows(Generic[H]):
 
     @property
     def is_full(self) -> bool:
-        """Whether more is kept than may be."""
+        """Whether more bytes are retained, or wait to be sent, than the limits allow."""
         budget, limits = self.budget, self._limits
         return (
             budget.bytes > limits.retained_bytes_max
@@ -284,9 +300,10 @@ class Windows(Generic[H]):
         )
 
     def make_room(self) -> int:
-        """Evict the oldest answers of whoever keeps most, down to nine tenths; how many.
+        """Evict answers down to nine tenths of the limits; return how many.
 
-        Those that wait to be sent have a limit of their own.
+        The client that keeps the most bytes loses its oldest answers first. Answers that wait
+        to be sent have a limit of their own.
         """
         count = 0
         bytes_max = self._limits.retained_bytes_max
@@ -300,7 +317,7 @@ class Windows(Generic[H]):
         return count
 
     def has_room(self, window: Window[H], size: int) -> bool:
-        """Whether an answer of that size may be sent to the client, or is to wait."""
+        """Whether an answer of `size` bytes may be sent to the client now; else it waits."""
         unread, limits = window.unread.bytes, self._limits
         return (
             not unread
@@ -309,10 +326,10 @@ class Windows(Generic[H]):
         )
 
     def has_much_room(self, window: Window[H]) -> bool:
-        """Whether the client's requests, which had to wait for room, may run again.
+        """Whether the client's requests, which waited for room, may run again.
 
-        Room for one is not enough: all of them come in line again, and are taken from it when
-        there is room no more.
+        Room for one answer is not enough: all requests of the client go back in line at once,
+        and would have to leave it again as soon as there is no room.
         """
         unread, limits = window.unread.bytes, self._limits
         return not window.waiting and (
@@ -321,12 +338,12 @@ class Windows(Generic[H]):
         )
 
     def silent(self, now: float) -> list[Window[H]]:
-        """The clients that have said nothing for so long that nobody will read answers."""
+        """Return the clients that were silent for `forget_client_s`: they read no answers."""
         until = now - self._limits.forget_client_s
         return [window for window in self.by_client.values() if window.heard_at <= until]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget every client."""
         self.by_client.clear()
         self.away.clear()
         self._forgotten.clear()
@@ -335,9 +352,9 @@ class Windows(Generic[H]):
         self.sweep_at = inf
 
     def check(self) -> None:
-        """An id is held or answered, never both, and every byte is accounted for.
+        """Assert that no id is both held and answered, and that the bytes add up.
 
-        Of what is settled only that is kept which waits for the next `free`.
+        An answer to a settled id is kept only until the next `free`.
         """
         for window in self.by_client.values():
             assert window.held.keys().isdisjoint(window.answers)
@@ -360,7 +377,10 @@ class Windows(Generic[H]):
         assert self.away.keys().isdisjoint(self.by_client)
 
     def _open(self, client: int, peer: PeerId, now: float) -> Window[H] | None:
-        """A new window, in place of the stalest if need be."""
+        """Open a window, in place of the longest silent client without requests if need be.
+
+        Returns None if there is no such client.
+        """
         stalest: Window[H] | None = None
         if len(self.by_client) >= self._limits.clients_max:
             stalest = next((w for w in self.by_client.values() if not w.held), None)
@@ -393,4 +413,4 @@ class Windows(Generic[H]):
         while self.remembered > self._limits.forgotten_max:
             client, oldest = self._forgotten.popitem(last=False)
             self.remembered -= oldest.weight
-            self.away.pop(client, None)  # nobody knows any more what may have run
+            self.away.pop(client, None)  # what may have run is not known any more

@@ -20,24 +20,26 @@ from zmqkit.wire.packet import Packet, fields_of, sequences_of
 _ROLE_CHARS_MAX = 32
 
 Row = tuple[str, str, int, int]
-"""A role in a directory: name, role, incarnation, port."""
+"""One role of a process in its directory: name, kind of role, incarnation, port."""
 
 
 @dataclass(slots=True)
 class Directory:
-    """What a process says in WELCOME: who it is and which roles it has.
-
-    others: where else to ask, if it tells of others to whoever asks like this.
-    """
+    """What a process says in WELCOME: who it is and which roles it has."""
 
     process: int
     control_port: int
-    revision: int
+    revision: int  # changes whenever the directory does
     roles: list[Row]
+    # Other processes, if the asker registered itself in its HELLO; else None.
     others: list[Contact] | None = None
 
     def pick(self, role: str, name: str) -> tuple[int, str]:
-        """The one role meant by a URL, as (incarnation, ""), or (0, why there is not one)."""
+        """Find the role that a URL means.
+
+        name: empty for the only role of that kind. Returns (incarnation, ""), or (0, reason)
+        when no role or several roles fit.
+        """
         found = [r for r in self.roles if r[1] == role and name in ("", r[0])]
         if len(found) == 1:
             return found[0][2], ""
@@ -47,7 +49,7 @@ class Directory:
         return 0, f"the process there has these: {names}; name one behind the port"
 
     def records(self, host: str) -> list[Record]:
-        """Its roles as records, reached through `host`."""
+        """Return its roles as records with the address `host`."""
         return [
             Record(name, role, incarnation, self.process, (host,), self.control_port, port)
             for name, role, incarnation, port in self.roles
@@ -55,12 +57,12 @@ class Directory:
 
 
 def read_directory(packet: Packet) -> Directory:
-    """The directory in a WELCOME, else Malformed."""
+    """Return the directory in a WELCOME. Raises Malformed if there is none."""
     return directory_of(fields_of(packet))
 
 
 def directory_of(fields: dict[str, object]) -> Directory:
-    """The directory that these fields make, else Malformed."""
+    """Return the directory that these fields make. Raises Malformed if they make none."""
     process, control = fields.get("process"), fields.get("control")
     revision, roles = fields.get("revision", 0), fields.get("roles")
     if type(process) is not int or type(control) is not int or type(revision) is not int:
@@ -74,7 +76,10 @@ def directory_of(fields: dict[str, object]) -> Directory:
 
 
 def read_registration(packet: Packet) -> Contact | None:
-    """What a HELLO tells of who says it, nothing if it only asks, else Malformed."""
+    """Return what a HELLO says of its sender, or None if the sender only asks.
+
+    Raises Malformed for wrong fields.
+    """
     fields = packet.meta if type(packet.meta) is dict else {}
     if "places" not in fields:
         return None
@@ -85,7 +90,7 @@ def read_registration(packet: Packet) -> Contact | None:
 
 
 def read_pong(packet: Packet) -> tuple[int, int]:
-    """The token and the revision in a PONG, else Malformed."""
+    """Return the token and the revision in a PONG. Raises Malformed for a wrong shape."""
     meta = packet.meta
     if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
         raise Malformed("pong")
@@ -93,7 +98,7 @@ def read_pong(packet: Packet) -> tuple[int, int]:
 
 
 def read_ends(packet: Packet) -> frozenset[int]:
-    """The incarnations in a BYE, else Malformed."""
+    """Return the incarnations in a BYE. Raises Malformed for anything else."""
     return frozenset(sequences_of(packet.meta, ROLES_MAX))
 
 
@@ -113,7 +118,7 @@ def _row(row: object) -> Row:
 
 
 def _is_number(value: int) -> bool:
-    """Whether it can be an incarnation: 64 bits, and not 0, which is nobody."""
+    """Whether a value can be a process or an incarnation: 64 bits, and not 0."""
     return 0 < value < 1 << 64
 
 
@@ -122,7 +127,7 @@ def _is_port(value: int) -> bool:
 
 
 def hello(process: int, peer: PeerId, registration: dict[str, object] | None = None) -> Send:
-    """Ask a process who it is, and with a registration who else is there."""
+    """Ask a process who it is, and with a registration also who else is there."""
     return say(peer, wire.HELLO, process, registration or {})
 
 
@@ -132,5 +137,5 @@ def ping(process: int, peer: PeerId, token: int) -> Send:
 
 
 def say(peer: PeerId, kind: int, process: int, meta: object) -> Send:
-    """A packet on the control connection."""
+    """Return the sending of a packet on a control connection."""
     return Send(peer, wire.pack(kind, process, 0, 0, encode(meta)))

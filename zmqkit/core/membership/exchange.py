@@ -1,9 +1,12 @@
-"""What processes tell each other of others, where multicast does not reach.
+"""What processes tell each other of other processes, where multicast does not reach.
 
-Whoever asks a static peer for others says where it may be asked itself. That is a
-`Registration` there, of which others who ask are told, as long as it says something. Whom a
-static peer tells of is a `Referral`: it is asked itself before anything of it counts, a few at
-a time, and forgotten when nobody tells of it any more.
+A process that asks a static peer for others says where it may be asked itself. The static peer
+keeps that as a `Registration`, and tells other askers of it as long as the process says
+something now and then.
+
+A process that a static peer tells of is a `Referral` here. It counts for nothing until it was
+asked itself. A few are asked at a time. A referral is forgotten when no peer tells of it any
+more.
 """
 
 from __future__ import annotations
@@ -36,20 +39,24 @@ class Contact:
     addresses: tuple[Address, ...]
 
     def seen_from(self, reach: Reach) -> Contact:
-        """The same as it is seen over a connection of that reach: loopback is here alone."""
+        """Return the contact with the addresses that mean the same over such a connection.
+
+        reach: how far the connection reaches. Loopback means something on this machine only.
+        """
         addresses = tuple(each for each in self.addresses if each.reach >= reach)
         return Contact(self.process, self.revision, addresses)
 
     def row(self) -> list[object]:
-        """How it stands in a WELCOME."""
+        """Return the contact as it stands in a WELCOME."""
         return [self.process, self.revision, rows_of(self.addresses)]
 
 
 def at_first_hand(known: KnownRoles, process: int) -> Contact:
-    """Where a process may be asked as its announcements or it itself say, and no third party.
+    """Return where a process may be asked, as its announcements or the process itself say.
 
-    What it says itself does not count if it was asked because a third party told of it: two who
-    tell each other would vouch for one another. Its revision is made of its roles, for its own
+    What a third party says does not count. Nor does what the process says itself, if it was
+    asked because a third party told of it: two processes that tell each other of it would vouch
+    for one another. The contact's revision is made of the roles, for the process's own revision
     is not known here.
     """
     addresses: set[Address] = set()
@@ -66,12 +73,16 @@ def at_first_hand(known: KnownRoles, process: int) -> Contact:
 
 
 def rows_of(addresses: Iterable[Address]) -> list[list[object]]:
-    """Addresses as they travel."""
+    """Return addresses as they stand in a packet."""
     return [[host, port] for host, port in addresses]
 
 
 def read_addresses(value: object) -> tuple[Address, ...]:
-    """Addresses as they arrive, else Malformed: those that mean the same to everybody."""
+    """Return the addresses in a packet.
+
+    Raises Malformed for a wrong shape, and for an address that does not mean the same host to
+    everybody.
+    """
     if type(value) is not list or len(value) > PLACES_MAX:
         raise Malformed("places")
     return tuple(map(_read_address, value))
@@ -87,9 +98,9 @@ def _read_address(row: object) -> Address:
 
 
 def means_one_host(host: str) -> bool:
-    """Whether it is the address of one host, the same for all who read it.
+    """Whether `host` is the address of one host, the same for everybody who reads it.
 
-    That of a link, `fe80::1%eth0`, has a scope that only its own host can name.
+    A link-local address, as `fe80::1%eth0`, is not: only its own host can name its scope.
     """
     try:
         address = ip_address(host)
@@ -99,7 +110,7 @@ def means_one_host(host: str) -> bool:
 
 
 def read_others(value: object) -> list[Contact]:
-    """The other processes in a WELCOME, else Malformed."""
+    """Return the other processes in a WELCOME. Raises Malformed for wrong ones."""
     if type(value) is not list or len(value) > PROCESSES_MAX:
         raise Malformed("others")
     return list(map(_read_other, value))
@@ -116,22 +127,19 @@ def _read_other(row: object) -> Contact:
 
 @dataclass(slots=True, eq=False)
 class Registration:
-    """One connection over which a process asked. heard_at: when it last said anything."""
+    """One connection over which a process asked for others."""
 
     contact: Contact
-    heard_at: float
+    heard_at: float  # when the process last said anything
 
 
 class Registrations:
-    """Those who asked, by connection, so that nobody can speak for another.
-
-    revision: changes whenever the answer to who is there does.
-    """
+    """The processes that asked for others, by connection: so none can speak for another."""
 
     def __init__(self, limits: MembershipLimits) -> None:
         self._limits = limits
-        self.revision = 0
-        self._by_peer: dict[PeerId, Registration] = {}  # the one silent for longest first
+        self.revision = 0  # changes whenever `others` returns something else
+        self._by_peer: dict[PeerId, Registration] = {}  # silent for longest first
 
     def __len__(self) -> int:
         return len(self._by_peer)
@@ -140,7 +148,7 @@ class Registrations:
         return peer in self._by_peer
 
     def admit(self, peer: PeerId, contact: Contact, now: float) -> bool:
-        """Remember what a process tells of itself; false when there is no room for it."""
+        """Remember what a process says of itself; return false when there is no room for it."""
         before = self._by_peer.pop(peer, None)
         if before is None and len(self._by_peer) >= self._limits.processes_max:
             return False
@@ -150,14 +158,14 @@ class Registrations:
         return True
 
     def heard(self, peer: PeerId, now: float) -> None:
-        """The process said something: it is still there."""
+        """Note that the process behind a connection said something, so it is still there."""
         registration = self._by_peer.pop(peer, None)
         if registration is not None:
             registration.heard_at = now
             self._by_peer[peer] = registration
 
     def others(self, reach: Reach) -> dict[int, Contact]:
-        """Each process that may be asked."""
+        """Return each registered process that may be asked over connections of that reach."""
         found: dict[int, Contact] = {}
         for each in self._by_peer.values():
             contact = each.contact.seen_from(reach)
@@ -166,7 +174,7 @@ class Registrations:
         return found
 
     def tick(self, now: float) -> None:
-        """Forget those who are silent, unless it was this process that slept."""
+        """Forget the processes that are silent, unless it was this process that slept."""
         slept = now - self.deadline() > PING_S
         for peer, each in list(self._by_peer.items()):
             if slept:
@@ -178,58 +186,55 @@ class Registrations:
                 self.revision += bool(each.contact.addresses)
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """Return when `tick` is due next."""
         for each in self._by_peer.values():
             return each.heard_at + self._limits.registered_s
         return inf
 
     def check(self) -> None:
-        """No more than there is room for, the one silent for longest first."""
+        """Assert that there are not too many, and that the one silent for longest is first."""
         heard = [each.heard_at for each in self._by_peer.values()]
         assert len(heard) <= self._limits.processes_max and heard == sorted(heard)
 
 
 @dataclass(slots=True, eq=False)
 class Referral:
-    """One process as others tell of it.
+    """One process as others tell of it."""
 
-    tellers: what each says. changes: counts what was new in that. asking, asked: the changes
-    when it was last asked, and when it last answered. next_at: not to be asked before.
-    """
-
-    tellers: dict[int, Contact] = field(default_factory=dict)
-    changes: int = 0
-    asking: int = 0
-    asked: int = 0
-    next_at: float = 0.0
-    pause_s: float = HELLO_S
+    tellers: dict[int, Contact] = field(default_factory=dict)  # what each process tells of it
+    changes: int = 0  # how often a teller said something new
+    asking: int = 0  # `changes` when it was last asked
+    asked: int = 0  # `changes` as of its last answer; -1 after nobody answered
+    next_at: float = 0.0  # it is not asked before
+    pause_s: float = HELLO_S  # until it is asked again, if nobody answers
 
     def addresses(self, reach: Reach) -> set[Address]:
-        """Where it may be asked by those who reach so far."""
+        """Return where it may be asked by a process that reaches so far."""
         told = (address for each in self.tellers.values() for address in each.addresses)
         return {each for each in told if each.reach <= reach}
 
 
 class Referrals:
-    """All that static peers tell of, by process; a few at a time are asked."""
+    """The processes that static peers tell of; a few at a time are asked."""
 
     def __init__(self, us: int, refused: Counter[str], limits: MembershipLimits) -> None:
-        """refused: counts what was passed over, by the reason."""
+        """us: this process. refused: counts what was passed over, by the reason."""
         self._limits = limits
         self._us = us
         self._refused = refused
         self._by_process: dict[int, Referral] = {}
         self._asking: dict[int, None] = {}
-        self._lost: dict[int, float] = {}
+        self._lost: dict[int, float] = {}  # until when the word of a teller that is away counts
         self._next_at = inf
 
     def __contains__(self, process: object) -> bool:
         return process in self._by_process
 
     def told(self, teller: int, reach: Reach, others: list[Contact], now: float) -> list[int]:
-        """Take all that one process tells; gives those of whom nobody tells any more.
+        """Take everything that one process tells of others.
 
-        reach: of its connection. Of this machine it can know only if it is here as well.
+        reach: how far its connection reaches. Loopback addresses count only from this machine.
+        Returns the processes that nobody tells of any more.
         """
         self._lost.pop(teller, None)
         seen = [each.seen_from(reach) for each in others]
@@ -250,7 +255,10 @@ class Referrals:
         return self._forget(teller, but=told)
 
     def _forget(self, teller: int, but: Iterable[int] = ()) -> list[int]:
-        """Drop what a process told of all but these; gives those of whom nobody tells now."""
+        """Drop what a process told of others, but for those in `but`.
+
+        Returns the processes that nobody tells of any more.
+        """
         ended = []
         for process in self._by_process.keys() - set(but):
             referral = self._by_process[process]
@@ -263,21 +271,21 @@ class Referrals:
         return sorted(ended)
 
     def lost(self, teller: int, until: float) -> None:
-        """Whoever told is not there: what it said counts until then, or until it is back."""
+        """Note that a teller is away: what it told counts until `until`, or its return."""
         if any(teller in referral.tellers for referral in self._by_process.values()):
             self._lost[teller] = until
 
     def addresses(self, process: int, reach: Reach) -> set[Address]:
-        """Where a process may be asked by those who reach so far."""
+        """Return where a process may be asked by one that reaches so far."""
         referral = self._by_process.get(process)
         return referral.addresses(reach) if referral is not None else set()
 
     def asks(self, process: int) -> bool:
-        """Whether the process is to be asked now."""
+        """Whether the process is being asked now."""
         return process in self._asking
 
     def pick(self, now: float, reach: Reach) -> list[int]:
-        """The processes to ask from now on, a few at a time."""
+        """Choose a few processes to ask from now on, and return them."""
         picked = []
         self._next_at = inf
         for process, referral in self._by_process.items():
@@ -294,7 +302,7 @@ class Referrals:
         return picked
 
     def answered(self, process: int, now: float) -> None:
-        """The process said itself which roles it has."""
+        """Note that the process said itself which roles it has."""
         referral = self._by_process.get(process)
         if referral is not None:
             was_asked = self._asking.pop(process, False) is None
@@ -302,9 +310,9 @@ class Referrals:
             referral.next_at, referral.pause_s = now + HELLO_S, HELLO_S
 
     def missed(self, process: int, now: float, *, kept: bool) -> None:
-        """Nobody answers for the process: others have their turn, and it later.
+        """Note that nobody answers for the process, so that others have their turn.
 
-        kept: it is tried again anyway, for what was heard of it.
+        kept: membership tries it again anyway, so it is not to be asked from here.
         """
         referral = self._by_process.get(process)
         if referral is not None:
@@ -314,14 +322,17 @@ class Referrals:
             referral.pause_s = min(2 * referral.pause_s, HELLO_S_MAX)
 
     def release(self, process: int) -> None:
-        """The process is not tried any more; it may be asked anew."""
+        """Note that the process is not tried any more, so that it may be asked anew."""
         referral = self._by_process.get(process)
         if referral is not None:
             self._asking.pop(process, None)
             referral.next_at = 0.0
 
     def tick(self, now: float) -> list[int]:
-        """Forget what those told who are away for long; gives whom nobody tells of now."""
+        """Forget what tellers told that are away for too long.
+
+        Returns the processes that nobody tells of any more.
+        """
         over = [teller for teller, until in self._lost.items() if now >= until]
         ended: list[int] = []
         for teller in over:
@@ -330,11 +341,11 @@ class Referrals:
         return ended
 
     def deadline(self, *, asks: bool) -> float:
-        """When `tick` is due next, or `pick` if anybody is asked."""
+        """Return when `tick` is due next, or with `asks` also when `pick` is."""
         return min(self._next_at if asks else inf, *self._lost.values(), inf)
 
     def check(self) -> None:
-        """Somebody tells of each, and a few at most are asked."""
+        """Assert that somebody tells of each process, and that no more than a few are asked."""
         assert all(referral.tellers for referral in self._by_process.values())
         assert self._asking.keys() <= self._by_process.keys()
         assert len(self._by_process) <= self._limits.processes_max

@@ -9,25 +9,22 @@ from zmqkit.core.membership.seed import Seeds
 from zmqkit.model import Reach
 
 EVERYBODY = "*/*"
-"""The key of those who want to know about every role of every name."""
+"""The key under which every role of every name is wanted."""
 
 
 def key_of(role: str, name: str) -> str:
-    """The key under which the instances of a name are wanted."""
+    """Return the key under which the instances of a name are wanted."""
     return f"{role}/{name}"
 
 
 class Interests:
-    """Keys, each wanted by one or more: a name, a URL, or everybody.
-
-    changes: counts what was added.
-    """
+    """The keys that roles of this process want: names, URLs, or EVERYBODY."""
 
     def __init__(self, known: KnownRoles, seeds: Seeds) -> None:
         self._known = known
         self._seeds = seeds
-        self._reaches: dict[str, list[Reach]] = {}
-        self.changes = 0
+        self._reaches: dict[str, list[Reach]] = {}  # for each key, the reach of each want
+        self.changes = 0  # how often a want was added
 
     def __contains__(self, key: object) -> bool:
         return key in self._reaches
@@ -37,16 +34,16 @@ class Interests:
 
     @property
     def reach(self) -> Reach:
-        """How far whoever wants anything reaches."""
+        """The furthest reach of all wants; LOCAL when there is none."""
         return max((max(each) for each in self._reaches.values()), default=Reach.LOCAL)
 
     def add(self, key: str, reach: Reach) -> None:
-        """One more who reaches so far wants this."""
+        """Add a want of a key, within that reach."""
         self._reaches.setdefault(key, []).append(reach)
         self.changes += 1
 
     def remove(self, key: str, reach: Reach) -> bool:
-        """One no longer does; whether that was the last who wanted it."""
+        """Remove a want of a key; return whether it was the last one."""
         if key not in self._reaches:
             return False
         self._reaches[key].remove(reach)
@@ -56,11 +53,11 @@ class Interests:
         return True
 
     def pairs(self) -> list[tuple[str, Reach]]:
-        """Each key with each reach of those who want it."""
+        """Return each key with each reach within which it is wanted."""
         return [(key, each) for key, all in self._reaches.items() for each in sorted({*all})]
 
     def keys(self, process: int, incarnation: int) -> list[str]:
-        """The keys under which somebody wants this role of a process."""
+        """Return the keys under which this role of a process is wanted."""
         if not self._known.counts(process, incarnation):
             return []
         records = self._known.by_role[process, incarnation].records
@@ -69,15 +66,19 @@ class Interests:
         return [key for key in (*names, EVERYBODY, *urls) if key in self._reaches]
 
     def reaches(self, process: int) -> list[Reach]:
-        """For each who wants a role of the process, how far it reaches."""
+        """Return the reach of each want of a role of the process."""
         return [reach for key in self.keys_of(process) for reach in self._reaches[key]]
 
     def keys_of(self, process: int) -> dict[str, None]:
-        """The keys under which somebody wants a role of the process."""
+        """Return the keys under which any role of the process is wanted."""
         return {key: None for i in self._known.of(process) for key in self.keys(process, i)}
 
     def found(self, neighbour: Neighbour) -> list[Effect]:
-        """Tell of each role that answers, and that its readers do not know of, or not there."""
+        """Tell those who want the neighbour's roles where to find them.
+
+        A role that was told of before is told again only if its endpoint changed. Nothing is
+        told unless the neighbour answers, nor of a role that may be another process's.
+        """
         effects: list[Effect] = []
         if neighbour.life is not Life.ALIVE:
             return effects

@@ -1,10 +1,11 @@
 """What was heard of roles, and from whom: hints, until their process answers itself.
 
-Anybody may announce anything, so nothing that was heard replaces what somebody else said: a
-role is known by its process and its incarnation, each record of it by its source, its name and
-its port, and all addresses are asked. The process that answers and lists the role is the one
-that has it. Until then several may be said to have it; from then on the others count for
-nothing.
+Anybody may announce anything, so no record replaces what another source said. A role is known
+by its process and its incarnation. Each record of a role is known by its source, its label and
+its port. All addresses are asked.
+
+Several processes may be said to have the same role. The process that answers and lists the role
+is its owner; from then on the others count for nothing.
 """
 
 from __future__ import annotations
@@ -17,66 +18,64 @@ from zmqkit.model import Address, Reach, Record
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
-"""Sources that count only while the process answers; discovery's records outlive it."""
+"""Sources that count only while the process answers; discovery's records outlive that."""
 ITS_LIST = (HELLO, STATIC, PEER)
-"""What it said itself: on our own account, or when a static peer told of it, which outlives it
-as discovery's records do."""
+"""Sources of what a process said itself. PEER: it was asked because a static peer told of it.
+What was said that way outlives its answers, as discovery's records do."""
 
 
 def near_first(addresses: Iterable[Address]) -> list[Address]:
-    """The addresses in order, the nearest first."""
+    """Return the addresses in order, the nearest first."""
     return sorted(addresses, key=lambda each: (each.reach, each))
 
 
 RoleId = tuple[int, int]
 """A role object: its process and its incarnation."""
 Claim = tuple[str, str, int]
-"""Who says something of a role: the source and, where that is discovery, label and port."""
+"""Who says something of a role: the source and, for discovery's, the label and control port."""
 
 
 @dataclass(slots=True)
 class KnownRole:
-    """One role object as its sources describe it.
+    """One role object as its sources describe it."""
 
-    claims: what each says, the oldest first. since: when it became known. heard_at: when
-    discovery last spoke of it.
-    """
-
-    claims: dict[Claim, Record]
-    since: float
-    heard_at: float
+    claims: dict[Claim, Record]  # what each source says, the oldest first
+    since: float  # when it became known
+    heard_at: float  # when discovery last spoke of it
 
     @property
     def own(self) -> Record | None:
-        """What its process says itself."""
+        """What its process says itself; None if it says nothing."""
         own = (self.claims[each, "", 0] for each in ITS_LIST if (each, "", 0) in self.claims)
         return next(own, None)
 
     @property
     def record(self) -> Record:
-        """What its process says itself, else what was said first."""
+        """What its process says itself, else the oldest claim."""
         return self.own or next(iter(self.claims.values()))
 
     @property
     def records(self) -> list[Record]:
-        """What its process says itself, else all that was said."""
+        """What its process says itself, else all claims."""
         own = self.own
         return [*self.claims.values()] if own is None else [own]
 
     @property
     def sources(self) -> set[str]:
-        """Who says anything."""
+        """The sources that say anything of it."""
         return {source for source, _, _ in self.claims}
 
     def addresses(self) -> list[Address]:
-        """Where its process may be asked, the nearest first."""
+        """Return where its process may be asked, the nearest address first."""
         return near_first(
             {Address(h, r.control_port) for r in self.claims.values() for h in r.addresses}
         )
 
     def claim(self, record: Record, source: str, claims_max: int) -> bool:
-        """Keep what a source says, in place of the oldest hearsay if that is too much; whether
-        it is new."""
+        """Keep what a source says, and return whether it is new.
+
+        If discovery made too many claims already, this one replaces the oldest of them.
+        """
         claim = _claim(record, source)
         is_new = self.claims.get(claim) != record
         hearsay = [each for each in self.claims if each[0] not in ITS_LIST]
@@ -92,45 +91,43 @@ def _claim(record: Record, source: str) -> Claim:
 
 
 class KnownRoles:
-    """Every role that is known of, by process and incarnation.
-
-    changes: counts what was new, or was forgotten. owners: the process of each incarnation that
-    a process said to be its own. freed: incarnations of which it does not say so any more, so
-    that others who were said to have them count again.
-    """
+    """Every role that is known of, by process and incarnation."""
 
     def __init__(self, limits: MembershipLimits) -> None:
         self._limits = limits
-        self.changes = 0
+        self.changes = 0  # counts what was new or was forgotten
         self.by_role: dict[RoleId, KnownRole] = {}
+        # By incarnation, the process that said that this role is its own.
         self.owners: dict[int, int] = {}
+        # Incarnations that have just lost their owner: other processes that are said to have
+        # them count again.
         self.freed: set[int] = set()
         self._by_process: dict[int, dict[int, None]] = {}
         self._by_incarnation: dict[int, dict[int, None]] = {}
 
     def processes(self) -> list[int]:
-        """All that have a role."""
+        """Return all processes that have a role."""
         return list(self._by_process)
 
     def of(self, process: int) -> list[int]:
-        """The incarnations of a process's roles, none when nothing is known of it."""
+        """Return the incarnations of a process's roles, none when nothing is known of it."""
         return list(self._by_process.get(process, ()))
 
     def rivals(self, process: int, incarnation: int) -> list[int]:
-        """Other processes that are said to have the same role, the longest known first."""
+        """Return the other processes said to have the same role, the longest known first."""
         return [each for each in self._by_incarnation.get(incarnation, ()) if each != process]
 
     def counts(self, process: int, incarnation: int) -> bool:
-        """Whether a role may be this process's: no other has said that it is its own."""
+        """Whether a role may be this process's: no other process said that it is its own."""
         return self.owners.get(incarnation, process) == process
 
     def is_settled(self, process: int, incarnation: int) -> bool:
-        """Whether a role is this process's: by its own word, or as nobody else may have it."""
+        """Whether a role is this process's: it says so, or no other is said to have it."""
         owner = self.owners.get(incarnation)
         return owner == process or (owner is None and not self.rivals(process, incarnation))
 
     def learn(self, record: Record, source: str, now: float) -> str:
-        """Keep what a source says; gives why not, or nothing."""
+        """Keep what a source says; return "", or the reason why it was refused."""
         role = process, incarnation = record.process, record.incarnation
         if source in ITS_OWN_WORD and not self.counts(process, incarnation):
             return "conflict"
@@ -154,7 +151,7 @@ class KnownRoles:
         return entry is not None and entry.claims.get(_claim(record, source)) == record
 
     def surplus(self, record: Record) -> int:
-        """The process that is to make room for the record's as one that has the role, or 0."""
+        """Return the rival to forget, so that the record's process has room; 0 for none."""
         rivals = self.rivals(record.process, record.incarnation)
         if len(rivals) < self._limits.rivals_max:
             return 0
@@ -162,14 +159,16 @@ class KnownRoles:
         return next(each for each in rivals if each != owner)
 
     def is_listed(self, record: Record) -> bool:
-        """Whether the process has said itself what the record says of the role."""
+        """Whether the process itself said what the record says of the role."""
         entry = self.by_role.get((record.process, record.incarnation))
         own = None if entry is None else entry.claims.get((HELLO, "", 0))
         return own is not None and replace(own, addresses=record.addresses) == record
 
     def unlearn(self, role: RoleId, *sources: str, label: str = "") -> bool:
-        """Drop what these sources said, of one label if given; whether anybody else still says
-        something."""
+        """Drop what these sources said of a role, or only what they said under one label.
+
+        Returns false, and drops nothing, if no other claim would be left: then use `erase`.
+        """
         claims = self.by_role[role].claims
         over = [each for each in claims if each[0] in sources and label in ("", each[1])]
         if len(over) == len(claims):
@@ -190,7 +189,7 @@ class KnownRoles:
         self._disown(role)
 
     def _disown(self, role: RoleId) -> None:
-        """See whether the process still says that the role is its own."""
+        """Take the role from its owner, if that process says no more that it has the role."""
         process, incarnation = role
         entry = self.by_role.get(role)
         if self.owners.get(incarnation) == process and (
@@ -201,13 +200,13 @@ class KnownRoles:
                 self.freed.add(incarnation)
 
     def forget_word(self, process: int) -> None:
-        """A process that does not answer vouches for nothing: only discovery's word is left."""
+        """Forget what a process that does not answer said itself; roles without claims go."""
         for incarnation in self.of(process):
             if not self.unlearn((process, incarnation), *ITS_OWN_WORD):
                 self.erase((process, incarnation))
 
     def addresses(self, process: int, reach: Reach) -> list[Address]:
-        """Where a process may be asked by those who reach so far, the nearest first."""
+        """Return where a process may be asked within that reach, the nearest address first."""
         addresses = {
             address
             for incarnation in self.of(process)
@@ -216,11 +215,11 @@ class KnownRoles:
         return near_first(each for each in addresses if each.reach <= reach)
 
     def unlisted(self, process: int, listed: Container[int]) -> list[int]:
-        """The roles of a process that are not among those listed."""
+        """Return the roles of a process that are not among those listed."""
         return [i for i in self.of(process) if i not in listed]
 
     def check(self) -> None:
-        """All ways to look agree, and somebody says each thing."""
+        """Assert that the tables agree and that each role has a claim."""
         assert all(entry.claims for entry in self.by_role.values())
         roles = [(p, i) for p, incarnations in self._by_process.items() for i in incarnations]
         assert self.by_role.keys() == {*roles} and len(roles) == len(self.by_role)

@@ -1,4 +1,4 @@
-"""Who is there: one core a process, fed by discovery, certain only of what answers itself.
+"""Who is there: one core for each process, which trusts only what a process itself answers.
 
 Discovery's records and addresses given by hand are hints. What counts is the control connection
 to the process behind them:
@@ -8,9 +8,9 @@ to the process behind them:
         +--nobody answers--> GONE <------------------- GONE_S passed ------------------+
     GONE --back-off, or heard anew--> CONNECTING, while a record of it is left
 
-Roles that want a name are told of each instance: found, silent, answering, lost, gone. A record
-that vanishes, or names a new address, makes us ask the process; it never disconnects one that
-talks.
+Roles that want a name are told of each instance: found, silent, answering, lost, gone. When a
+record vanishes or names a new address, the core asks the process again. That never disconnects
+a process that answers.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class MembershipCore:
     # Commands
 
     def want(self, key: str, now: float, reach: Reach) -> list[Effect]:
-        """Find and watch the instances of a key within that reach."""
+        """Find and watch the instances that a key means, within that reach."""
         self._interests.add(key, reach)
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
@@ -82,7 +82,7 @@ class MembershipCore:
         return effects + self._ask_around(now)
 
     def unwant(self, key: str, reach: Reach) -> list[Effect]:
-        """Undo one `want`; processes that nobody uses any more are left alone."""
+        """Undo one `want`, and disconnect from processes that no role uses any more."""
         if not self._interests.remove(key, reach):
             return []
         effects = self.seeds.remove(key)
@@ -91,34 +91,37 @@ class MembershipCore:
         return effects + self._drop_unused()
 
     def offer(self, record: Record, now: float, reach: Reach) -> list[Effect]:
-        """Tell whoever asks, within that reach, of a role of this process."""
+        """Tell processes that ask, within that reach, of a role of this process."""
         self.offers.add(record, reach)
         if len(self.offers) == 1 and not self._interests:
             return self.seeds.ask_all(now)
         return self.neighbours.greet_all(now)
 
     def retract(self, incarnation: int, now: float) -> list[Effect]:
-        """Tell nobody of a role any more."""
+        """Tell no process of a role of this process any more."""
         told = self.offers.remove(incarnation)
         return told + self.neighbours.greet_all(now) + self._drop_unused()
 
     def moved(self, hosts: tuple[str, ...], now: float) -> list[Effect]:
-        """Take the addresses of this host, which static peers tell others of."""
+        """Take the addresses of this host, at which static peers tell others to ask."""
         if hosts == self.offers.hosts:
             return []
         self.offers.hosts = hosts
         return self.neighbours.greet_all(now) + self.readdressed(now)
 
     def readdressed(self, now: float) -> list[Effect]:
-        """Addresses of this host changed: see who is out of reach, and who is within again."""
+        """Check connections, and try gone processes again: this host's addresses changed."""
         return self.neighbours.doubt_all(now)
 
     def seed(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
-        """Ask who is at an address whenever the process there is not a neighbour."""
+        """Ask at an address who is there, whenever the process there is not a neighbour.
+
+        key: the URL that a role wants; empty for an address that is given for all roles.
+        """
         return self.seeds.add(url, key, role, now)
 
     def unseed(self, url: Url) -> list[Effect]:
-        """Ask no more at an address that was given for everybody."""
+        """Stop asking at an address that was given for all roles."""
         return self.seeds.forget(url) + self._drop_unused()
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
@@ -137,11 +140,11 @@ class MembershipCore:
         return effects if vouched else effects + self._reach(record.process, now)
 
     def reminded(self, record: Record, source: str, now: float) -> list[Effect]:
-        """Discovery still knows a record: take it if there was no room for it before."""
+        """Take a record that discovery still knows, if there was no room for it before."""
         return [] if self._known.has_heard(record, source) else self.heard(record, source, now)
 
     def vanished(self, record: Record, source: str) -> list[Effect]:
-        """A source withdrew a record: ask its process, or forget what nobody remembers."""
+        """Take the end of a record: ask its process, or forget a role without other records."""
         return self._unheard((record.process, record.incarnation), source, record.label)
 
     def _unheard(self, role: RoleId, source: str, label: str = "") -> list[Effect]:
@@ -153,19 +156,19 @@ class MembershipCore:
         neighbour = self.neighbours.get(role[0])
         if neighbour is None:
             return []
-        if not self.uses(role[0]):  # it was wanted by a name that nobody says it has now
+        if not self.uses(role[0]):  # it was wanted by a name that only this record said it has
             return self._drop(neighbour)
         return [neighbour.greet(peer) for peer in neighbour.attempts]
 
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
-        """The link reached an address: say hello."""
+        """Say hello on a control connection that the link opened."""
         neighbour = self.neighbours.at(peer)
         if neighbour is not None:
             return [neighbour.greet(peer)]
         return [hello(self.process, peer)] if self.seeds.get(peer) is not None else []
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
-        """The link lost a control connection; it keeps trying to open it anew."""
+        """Note that the link lost a control connection; the link keeps trying to reopen it."""
         neighbour = self.neighbours.at(peer)
         if neighbour is None:
             return []
@@ -179,9 +182,9 @@ class MembershipCore:
     def receive(
         self, peer: PeerId, frames: Frames, now: float, reach: Reach = Reach.PLAIN
     ) -> list[Effect]:
-        """Take one packet of a control connection. Never raises for what was sent.
+        """Take one packet from a control connection. Never raises for what was sent.
 
-        reach: how far the connection reaches; unless told, whoever it was may be anywhere.
+        reach: how far the connection reaches; by default the sender may be anywhere.
         """
         try:
             packet = wire.unpack(frames)
@@ -210,12 +213,12 @@ class MembershipCore:
             return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Hello and ping are repeated; one who called is no longer there."""
+        """Forget a caller that a packet did not reach; hello and ping are repeated anyway."""
         self.offers.callers.pop(peer, None)
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Ping, say hello again, give up, try again: whatever is due."""
+        """Do what is due: ping, say hello again, give up, or try again."""
         effects: list[Effect] = []
         for neighbour in self.neighbours.due(now):
             effects += self._look_after(neighbour, now)
@@ -228,11 +231,11 @@ class MembershipCore:
         return effects + self._reach_freed(now) + self._let_in(now)
 
     def flush(self, now: float) -> list[Effect]:
-        """Explain to those who may find nobody what is known; control packets leave at once."""
+        """Tell roles that want a name what is known of it; control packets leave at once."""
         return self.search.flush(now)
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """Return when `tick` is due next; minus infinity for at once."""
         if self._known.freed or self._room.is_due:
             return -inf
         referrals_at = self._referrals.deadline(asks=bool(self._interests))
@@ -241,7 +244,7 @@ class MembershipCore:
         return min(self.neighbours.deadline(), seeds_at, referrals_at, others_at)
 
     def check(self) -> None:
-        """Connections match lives, and what was told is known and wanted."""
+        """Assert that connections match lives, and that what was told is known and wanted."""
         self._known.check()
         self._referrals.check()
         self.offers.registrations.check()
@@ -252,19 +255,19 @@ class MembershipCore:
             for incarnation, key in neighbour.told:
                 assert key in self._interests and (process, incarnation) in self.roles
                 assert self._known.counts(process, incarnation)
-            assert told.isdisjoint(neighbour.told)  # a role is told of at one place
+            assert told.isdisjoint(neighbour.told)  # a role is told of at one process alone
             told.update(neighbour.told)
 
     # Neighbours
 
     def _is_active(self, reach: Reach = Reach.LOCAL) -> bool:
-        """Whether static peers are needed so far away: to find others, or to be found."""
+        """Whether static peers within that reach are needed, to find others or to be found."""
         if reach is Reach.LOCAL:
             return bool(self._interests) or len(self.offers) > 0
         return self._interests.reach >= reach or bool(self.offers.addresses(reach))
 
     def uses(self, process: int) -> list[Reach]:
-        """For each reason to watch a process, how far it reaches."""
+        """Return the reach of each reason to watch a process; none if nothing uses it."""
         uses = self._interests.reaches(process)
         uses += [reach for reach in self.seeds.reaches(process) if self._is_active(reach)]
         if self._interests and self._referrals.asks(process):
@@ -272,13 +275,16 @@ class MembershipCore:
         return uses
 
     def _addresses(self, process: int, reach: Reach) -> list[Address]:
-        """Where a process may be asked by those who reach so far, the nearest first."""
+        """Return where a process may be asked within that reach, the nearest address first."""
         sources = (self._known, self._referrals, self.neighbours)
         found = {each for source in sources for each in source.addresses(process, reach)}
         return near_first(found | self.seeds.addresses(process))
 
     def _reach(self, process: int, now: float) -> list[Effect]:
-        """Connect to a process if a role of it is wanted and an address may be used."""
+        """Connect to a process if it is used, has an address within reach and there is room.
+
+        A neighbour that is connected takes new addresses. One that is not used is dropped.
+        """
         uses = self.uses(process)
         neighbour = self.neighbours.get(process)
         if not uses:
@@ -299,12 +305,12 @@ class MembershipCore:
         return effects + self._interests.found(neighbour)
 
     def _has_room(self, process: int) -> bool:
-        """Whether to connect to one more process; if not, it waits."""
+        """Whether there is room to connect to this process; if not, it waits."""
         asked = bool(self.seeds.peers(process)) or self._referrals.asks(process)
         return self._room.takes(process, asked=asked)
 
     def _let_in(self, now: float) -> list[Effect]:
-        """Connect to those who wait, as far as there is room now."""
+        """Connect to processes that wait, as far as there is room now."""
         if not self._room.opens():
             return []
         turns = in_turn(self._known.processes(), self.process)
@@ -312,7 +318,7 @@ class MembershipCore:
         return [effect for each in waiting for effect in self._reach(each, now)]
 
     def _drop(self, neighbour: Neighbour) -> list[Effect]:
-        """Leave a process alone that nobody uses any more."""
+        """Disconnect from a process that no role uses any more, and forget its own word."""
         self._room.make()
         del self.neighbours[neighbour.process]
         effects = neighbour.tell(News.GONE) + neighbour.close()
@@ -326,7 +332,7 @@ class MembershipCore:
         return [effect for each in unused for effect in self._drop(each)]
 
     def _look_after(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        """Do what is due for one neighbour, and have it looked after again in time."""
+        """Do what is due for a neighbour, and have it looked after again in time."""
         was_up = neighbour.is_up
         again = neighbour.life is Life.GONE and now >= neighbour.next_at
         if again and not self._has_room(neighbour.process):
@@ -340,7 +346,7 @@ class MembershipCore:
         return effects
 
     def _gone(self, neighbour: Neighbour, now: float) -> list[Effect]:
-        """Nobody answers there: tell, and try again while discovery still announces it."""
+        """Tell that a process does not answer, and try it again later while it is used."""
         effects = neighbour.tell(News.GONE) + neighbour.give_up(now)
         self._known.forget_word(neighbour.process)
         effects += self.seeds.wake(neighbour.process)
@@ -357,7 +363,7 @@ class MembershipCore:
         return effects
 
     def _erase(self, role: RoleId) -> list[Effect]:
-        """Forget a role, and its process when that was its last; tell whoever used it."""
+        """Forget a role and tell those that used it; drop its process if it is not used now."""
         if role not in self.roles:
             return []  # its process was forgotten meanwhile
         process, incarnation = role
@@ -370,10 +376,10 @@ class MembershipCore:
             effects += self._drop(neighbour)
         return effects
 
-    # Who has a role that several are said to have
+    # Which process has a role that several are said to have
 
     def _own(self, record: Record, source: str, now: float) -> list[Effect]:
-        """Take a process's own word of a role; whoever else was said to have it is let go."""
+        """Take a process's own word of a role; let go of others that were said to have it."""
         process, incarnation = record.process, record.incarnation
         was_known = incarnation in self._known.owners
         refused = self._known.learn(record, source, now)
@@ -391,17 +397,17 @@ class MembershipCore:
         return effects
 
     def _reach_freed(self, now: float) -> list[Effect]:
-        """Ask whoever may have a role whose process does not answer, or has it no more."""
+        """Ask the other processes that may have a role which its owner no longer claims."""
         effects: list[Effect] = []
         while self._known.freed:
             for rival in self._known.rivals(0, self._known.freed.pop()):
                 effects += self._reach(rival, now)
         return effects
 
-    # Static peers and those they tell of
+    # Static peers and the processes that they tell of
 
     def _untold(self, processes: list[int]) -> list[Effect]:
-        """Nobody tells of these any more, which is no more than the end of a record."""
+        """Take the end of what static peers told of these processes, like that of a record."""
         effects: list[Effect] = []
         for process in processes:
             for incarnation in self._known.of(process):
@@ -412,7 +418,7 @@ class MembershipCore:
         return effects
 
     def _ask_around(self, now: float) -> list[Effect]:
-        """Ask processes that others tell of which roles they have, a few at a time."""
+        """Ask a few of the processes that static peers tell of which roles they have."""
         effects: list[Effect] = []
         if not self._interests:
             return effects
@@ -429,7 +435,7 @@ class MembershipCore:
         self, neighbour: Neighbour, peer: PeerId, directory: Directory, now: float
     ) -> list[Effect]:
         address = neighbour.attempts[peer]
-        if directory.process != neighbour.process:  # its port belongs to another one now
+        if directory.process != neighbour.process:  # its port belongs to another process now
             effects = neighbour.missed(peer, now)
             if not neighbour.attempts:
                 effects += self._gone(neighbour, now)
@@ -437,7 +443,7 @@ class MembershipCore:
         effects = neighbour.answered_at(peer, now)
         self.neighbours.wake(neighbour)
         if peer != neighbour.peer:
-            return effects  # it counts once it is the one in use
+            return effects  # what it says counts once this connection is the one in use
         neighbour.revision = directory.revision
         self._referrals.answered(neighbour.process, now)
         if neighbour.asks_others and directory.others is not None:
@@ -447,7 +453,11 @@ class MembershipCore:
         return effects + self._list(directory, address.host, HELLO, now) + self._ask_around(now)
 
     def _list(self, directory: Directory, host: str, source: str, now: float) -> list[Effect]:
-        """Believe what a process says of its own roles, as long as it is a neighbour."""
+        """Take a process's directory: learn the roles in it, and forget those it lacks.
+
+        A role that discovery just announced is kept for a moment; then the process is asked
+        again. What the process says is forgotten at once if it is not used as a neighbour.
+        """
         process, young = directory.process, False
         effects: list[Effect] = []
         for record in directory.records(host):
@@ -457,7 +467,8 @@ class MembershipCore:
             entry = self.roles.get((process, incarnation))
             if entry is None:
                 continue  # erased together with the one before
-            # On one connection its words come in order, so what it listed there is over.
+            # The directories on one connection come in order. So if an earlier one listed the
+            # role, the role has ended.
             is_over = source == HELLO and HELLO in entry.sources
             announced = self._known.unlearn((process, incarnation), *ITS_LIST)
             if announced and not is_over and now - entry.heard_at < self.limits.unlisted_s:
@@ -481,6 +492,6 @@ class MembershipCore:
         return effects
 
     def _parted(self, neighbour: Neighbour, ends: frozenset[int]) -> list[Effect]:
-        """It says that services of its own have ended."""
+        """Forget roles of a neighbour that it says have ended."""
         theirs = ends.intersection(self._known.of(neighbour.process))
         return [e for each in theirs for e in self._erase((neighbour.process, each))]

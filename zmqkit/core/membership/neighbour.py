@@ -1,13 +1,14 @@
-"""Another process that roles here use, or this one: its control connection and its roles.
+"""A process that roles here use, possibly this one: its control connection and its roles.
 
 A process may have many addresses, and only some of them lead to it from here. So they are
-raced: one more is tried every RACE_S, the first at which the right process answers is kept, and
-the others are closed.
+raced: one more is tried every RACE_S. The first address at which the right process answers is
+kept, and the connections to the others are closed.
 
-A process that answers may move to another address, and its connection says nothing of that for
-seconds. So once anything speaks for a move, the connection in use is doubted: it is pinged, and
-from RACE_S on the other addresses are raced beside it. It is given up when the process answered
-at one of them and has left one more ping unanswered for RACE_S; any pong ends the doubt.
+A process that answers may move to another address, and its old connection does not show that
+for seconds. So once anything suggests a move, the connection in use is doubted. It is pinged,
+and after RACE_S the other addresses are raced beside it. If the process answers at one of them,
+the connection in use is pinged once more. It is given up when that ping stays unanswered for
+RACE_S. A pong for a ping of the doubt ends the doubt.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record
 
 _NOWHERE = Address(LOOPBACK, 0)
 _NAMES = 1 << 16
-"""How many connections to one process have names of their own."""
+"""How many connections to one process have different names."""
 
 
 class Life(Enum):
@@ -52,65 +53,55 @@ class Life(Enum):
 
 @dataclass(slots=True, eq=False)
 class Neighbour:
-    """One process: where it is, how it lives, and what was told of its roles.
+    """One process: where it is, whether it answers, and what was told of its roles."""
 
-    offers: this process. asks_others: whether it is asked who else is there; again at greet_at.
-    addresses: those to try, the next one first. attempts: the connections that are open, the
-    one in use first if it is alive. address: where it answered, or was tried last. answered:
-    where it answered last, whatever records say since. told: for each incarnation and key that
-    was announced as found, and not withdrawn since, the endpoint; empty to announce it again.
-    untried, race_at: how many this round has yet to try, and when the next. next_at: of a ping,
-    a hello or the next round. since: its life began. away_at: since when it has not
-    answered. given_up: nobody answered in the last round. wake_at: when the wheel has it looked
-    after. doubted: the first ping whose answer ends the doubt, 0 when there is none. rival,
-    judge_at: the connection that answered meanwhile, and when it takes the place of the one in
-    use.
-    """
-
-    offers: Offers
+    offers: Offers  # of this process
     process: int
-    asks_others: bool = False
+    asks_others: bool = False  # whether it is also asked who else is there
     life: Life = Life.GONE
-    addresses: list[Address] = field(default_factory=list)
+    addresses: list[Address] = field(default_factory=list)  # to try, the next one first
+    # The connections that are open. While the process is alive, the first is the one in use.
     attempts: dict[PeerId, Address] = field(default_factory=dict)
-    address: Address = _NOWHERE
-    answered: set[Address] = field(default_factory=set)
-    silent: bool = False
-    revision: int = -1
-    token: int = 0
-    tries: int = 0
-    untried: int = 0
-    race_at: float = math.inf
-    pong_at: float = 0.0
-    next_at: float = 0.0
-    greet_at: float = math.inf
+    address: Address = _NOWHERE  # where it answered, or was tried last
+    answered: set[Address] = field(default_factory=set)  # where it answered last
+    silent: bool = False  # it is connected, and has not answered for EVASIVE_S
+    revision: int = -1  # of the last directory that it sent
+    token: int = 0  # of the last ping
+    tries: int = 0  # attempts of this round, which name their connections
+    untried: int = 0  # how many addresses this round has yet to try
+    race_at: float = math.inf  # when to try the next address
+    pong_at: float = 0.0  # when it answered last
+    next_at: float = 0.0  # when to send a ping or a hello, or to begin the next round
+    greet_at: float = math.inf  # when to ask again who else is there
     greet_s: float = GREET_S
     give_up_at: float = math.inf
-    since: float = 0.0
-    away_at: float = 0.0
-    given_up: bool = False
-    wake_at: float = math.inf
-    doubted: int = 0
-    rival: PeerId = b""
-    judge_at: float = math.inf
+    since: float = 0.0  # when its life turned to what it is
+    away_at: float = 0.0  # since when it has not answered
+    given_up: bool = False  # nobody answered in the last round
+    wake_at: float = math.inf  # when the timer wheel has it looked after
+    doubted: int = 0  # the first ping whose answer ends the doubt; 0 without a doubt
+    rival: PeerId = b""  # another connection that answered during a doubt
+    judge_at: float = math.inf  # when the rival takes the place of the connection in use
+    # The endpoint that was told for each incarnation and key, until the role was told gone;
+    # empty to tell of the role again.
     told: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @property
     def peer(self) -> PeerId:
-        """The connection that answered, or the one tried first; a name of none while gone."""
+        """The connection in use, or else the oldest attempt; an unused name while gone."""
         return next(iter(self.attempts), peer_of(self.process))
 
     @property
     def is_up(self) -> bool:
-        """Whether it answers, or may yet."""
+        """Whether the process answers, or its addresses are being tried."""
         return self.life is Life.CONNECTING or (self.life is Life.ALIVE and not self.silent)
 
     def endpoint(self, port: int) -> str:
-        """A port of the process at the address that answered."""
+        """Return the endpoint of a port of the process, at the address that answered."""
         return Address(self.address.host, port).endpoint
 
     def take(self, addresses: list[Address], now: float) -> list[Effect]:
-        """Try these from now on, new ones first."""
+        """Take the addresses to try from now on, new ones first."""
         fresh = [each for each in addresses if each not in self.addresses]
         self.addresses = fresh + [each for each in self.addresses if each in addresses]
         self.untried = min(self.untried, len(self.addresses))
@@ -126,7 +117,7 @@ class Neighbour:
         return effects
 
     def _line_up(self, now: float, first: list[Address]) -> None:
-        """Race these, and then all that are not being tried."""
+        """Race the addresses in `first`, and then all others that are not being tried."""
         open = self.attempts.values()
         race = first + [a for a in self.addresses if a not in open and a not in first]
         self.addresses = race + [each for each in self.addresses if each not in race]
@@ -136,13 +127,13 @@ class Neighbour:
     # Its connection
 
     def greet(self, peer: PeerId) -> Effect:
-        """Ask it who it is, and who else is there."""
+        """Ask the process who it is, and if `asks_others` also who else is there."""
         reach = self.attempts[peer].reach
         registration = self.offers.registration(reach) if self.asks_others else None
         return hello(self.offers.process, peer, registration)
 
     def greet_often(self, now: float) -> list[Effect]:
-        """Tell it at once of what changed here, and a few times more in case that is lost."""
+        """Tell a static peer of a change here, and repeat that in case a packet is lost."""
         if not self.asks_others or self.life is not Life.ALIVE:
             return []
         self.greet_s = GREET_S
@@ -150,7 +141,7 @@ class Neighbour:
         return [self.greet(self.peer)]
 
     def connect(self, now: float) -> list[Effect]:
-        """Begin a round of all addresses."""
+        """Begin a round in which each address is tried."""
         self._turn(Life.CONNECTING, now)
         self.tries = 0
         self.untried = len(self.addresses)
@@ -158,7 +149,7 @@ class Neighbour:
         return self._try(now)
 
     def _try(self, now: float) -> list[Effect]:
-        """Try the next address; each has two chances to answer before its turn is over."""
+        """Try the next address, and leave it time to answer two hellos."""
         effects: list[Effect] = []
         was_used = self.life is not Life.CONNECTING
         if len(self.attempts) >= self.offers.limits.attempts_max:
@@ -176,14 +167,15 @@ class Neighbour:
         return [*effects, Connect(peer, address.endpoint)]
 
     def answered_at(self, peer: PeerId, now: float) -> list[Effect]:
-        """The process itself answered on this connection: keep it and close all others.
+        """Note that the process answered on a connection: keep it and close all others.
 
-        Beside one in use, which had no time yet to answer itself, it is a rival.
+        If another connection is in use, this one becomes its rival instead: the other may just
+        not have had time to answer.
         """
         if self.life is Life.ALIVE and peer != self.peer:
             return self._answered_elsewhere(peer, now)
         if self.doubted:
-            return self._answered(now)  # perhaps long ago: only a pong ends the doubt
+            return self._answered(now)  # it may have been sent long ago; only a pong is proof
         if self.life is not Life.ALIVE:
             self._turn(Life.ALIVE, now)
             self.given_up = False
@@ -204,7 +196,10 @@ class Neighbour:
         return self.tell(News.ANSWERING) if was_silent else []
 
     def missed(self, peer: PeerId, now: float) -> list[Effect]:
-        """Another process answered on this connection; `is_over` says if it was the last."""
+        """Close a connection on which another process answered.
+
+        Afterwards `is_over` says whether that was the last chance.
+        """
         if self.life is Life.ALIVE and peer == self.peer:
             return self.close()
         if peer == self.rival:
@@ -213,9 +208,9 @@ class Neighbour:
         return effects + self._try(now) if self.untried and not self.attempts else effects
 
     def broke(self, peer: PeerId, now: float) -> list[Effect]:
-        """This connection was lost; the link keeps trying to open it anew.
+        """Note that a connection was lost; the link keeps trying to reopen it.
 
-        If it was the one in use, the process is asked wherever else it may be.
+        If it was the one in use, the process is also asked at its other addresses.
         """
         if peer == self.rival:
             self.rival, self.judge_at = b"", math.inf
@@ -233,7 +228,11 @@ class Neighbour:
         return [*self.tell(News.LOST), *map(self.greet, self.attempts)]
 
     def give_up(self, now: float) -> list[Effect]:
-        """Nobody answers: it is tried again after a tenth of the time it has been away."""
+        """Give up a process that does not answer, until its next round.
+
+        That begins after a tenth of the time that the process has been away, within HELLO_S and
+        RETRY_S_MAX.
+        """
         self._turn(Life.GONE, now)
         self.given_up = True
         away_s = max(0.0, now - self.away_at)
@@ -243,11 +242,11 @@ class Neighbour:
         return self.close()
 
     def close(self) -> list[Effect]:
-        """Close what is open."""
+        """Close all connections."""
         return self._close_all_but(b"")
 
     def _close_all_but(self, *peers: PeerId) -> list[Effect]:
-        """Try nothing any more, nor doubt."""
+        """Close all connections but these, and end the race and the doubt."""
         self._settle()
         self.untried, self.race_at = 0, math.inf
         return [self._close(each) for each in [*self.attempts] if each not in peers]
@@ -260,12 +259,13 @@ class Neighbour:
         if self.life is not life:
             self.life, self.since = life, now
 
-    # Doubts about it
+    # Doubts about the connection in use
 
     def doubt(self, now: float, *, again: bool = False) -> list[Effect]:
-        """The process may answer elsewhere, or `again` where it is: see whether it still does.
+        """Doubt the connection in use: ping, and race the other addresses after RACE_S.
 
-        Within this machine nothing moves.
+        again: race the address in use as well, over a new connection. Nothing is doubted within
+        this machine, where nothing moves.
         """
         if self.life is not Life.ALIVE or self.rival or self.address.reach is Reach.LOCAL:
             return []
@@ -275,7 +275,7 @@ class Neighbour:
         return [self._ping(now)]
 
     def _answered_elsewhere(self, peer: PeerId, now: float) -> list[Effect]:
-        """Have the connection in use answer soon, or this one takes its place."""
+        """Have the connection in use answer within RACE_S, or this one takes its place."""
         if self.rival:
             return [] if peer == self.rival else [self._close(peer)]
         doubted = self.doubted
@@ -284,12 +284,12 @@ class Neighbour:
         return [*effects, self._ping(now)]
 
     def pong(self, token: int, now: float) -> list[Effect]:
-        """The connection in use answered a ping."""
+        """Note that the connection in use answered a ping."""
         is_over = 0 < self.doubted <= token
         return (self._close_all_but(self.peer) if is_over else []) + self._answered(now)
 
     def _judge(self, now: float) -> list[Effect]:
-        """Give the connection in use up, unless it was this process that looks late."""
+        """Give up the connection in use, unless this process looks too late to judge."""
         if now - self.judge_at > RACE_S:
             self.judge_at = now + RACE_S
             return [self._ping(now)]
@@ -306,14 +306,14 @@ class Neighbour:
     # Time
 
     def look_after(self, now: float) -> list[Effect]:
-        """Do what is due: ping, say hello again, try an address."""
+        """Do what is due: ping, say hello again, or try an address."""
         effects: list[Effect] = []
         if self.life is Life.ALIVE:
             return self._look_after_alive(now)
         if self.life is Life.GONE:
             return self.connect(now) if self.addresses and now >= self.next_at else []
         if now - self.give_up_at > PING_S:
-            # It was this process that slept, so the other has its chance yet.
+            # It was this process that slept, so the other still gets its chance.
             self.give_up_at = now + 2 * HELLO_S
         if now >= self.race_at:
             effects += self._try(now)
@@ -343,13 +343,13 @@ class Neighbour:
         return effects
 
     def is_over(self, now: float) -> bool:
-        """Whether nobody answers, at none of the addresses, or not again in time."""
+        """Whether this round is over: no address answered, or none did again in time."""
         if self.life not in (Life.CONNECTING, Life.LOST):
             return False
         return now >= self.give_up_at or not (self.attempts or self.untried)
 
     def due_at(self) -> float:
-        """When to look after it next; infinity when there is nothing to try."""
+        """Return when to look after it next; infinity when there is nothing to try."""
         if self.life is Life.GONE:
             return self.next_at if self.addresses else math.inf
         if self.life is not Life.ALIVE:
@@ -360,37 +360,38 @@ class Neighbour:
     # What is told of its roles
 
     def tell(self, news: News) -> list[Effect]:
-        """The same news of each of its roles, to everybody who was told of it."""
+        """Return the same news of each of its roles, for all who were told of that role."""
         return [Tell(news, key, incarnation) for incarnation, key in self.told]
 
     def lists(self, record: Record, known: KnownRoles) -> bool:
-        """Whether it answers, and has said itself what the record says: that is no news then.
+        """Whether it answers, and itself said what the record says, which then is no news.
 
-        Else each of a thousand announced roles would have us look at all the thousand.
+        Otherwise each record of a process with a thousand roles would make us look at all of
+        its roles.
         """
         addresses = {Address(host, record.control_port) for host in record.addresses}
         is_known = known.is_listed(record) and addresses <= {*self.addresses}
         return self.life is Life.ALIVE and is_known
 
     def part(self, incarnation: int) -> list[Effect]:
-        """Tell that it has a role no more, whoever was told of that."""
+        """Tell that a role is gone to all who were told of that role."""
         over = [pair for pair in self.told if pair[0] == incarnation]
         for pair in over:
             del self.told[pair]
         return [Tell(News.GONE, key, incarnation) for _, key in over]
 
     def tell_again(self, key: str = "") -> None:
-        """Have each role announced once more, under one key or all."""
+        """Have its roles told of once more, under one key or, if it is empty, under all."""
         for pair in self.told:
             if key in ("", pair[1]):
                 self.told[pair] = ""
 
     def untell(self, key: str) -> None:
-        """Nobody asks by this key any more."""
+        """Forget what was told under a key that nobody wants any more."""
         self.told = {pair: at for pair, at in self.told.items() if pair[1] != key}
 
     def check(self) -> None:
-        """Connections match its life."""
+        """Assert that connections and doubts match its life."""
         assert bool(self.attempts) == (self.life is not Life.GONE)
         races = self.life in (Life.CONNECTING, Life.LOST) or self.doubted
         assert races or len(self.attempts) <= 1
@@ -403,11 +404,11 @@ class Neighbour:
 
 
 def peer_of(process: int, attempt: int = 0) -> PeerId:
-    """What the link calls a connection to a process: its first attempt, or a later one."""
+    """Return the link's name of a connection to a process, by the number of its attempt."""
     suffix = attempt.to_bytes(2, "big") if attempt else b""
     return b"n" + process.to_bytes(8, "big") + suffix
 
 
 def process_of(peer: PeerId) -> int:
-    """The process that a connection is meant for, 0 if it is none of a neighbour."""
+    """Return the process that a connection is meant for; 0 if it is not a neighbour's."""
     return int.from_bytes(peer[1:9], "big") if peer[:1] == b"n" else 0

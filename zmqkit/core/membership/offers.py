@@ -22,21 +22,17 @@ from zmqkit.wire.packet import Packet
 
 
 class Offers:
-    """The roles of one process, and what each of those who ask is told of them.
-
-    control_ports: where it can be asked, for each reach. hosts: addresses of this host beyond
-    loopback, best first, as its driver knows them. registrations: of those who asked for
-    others. callers: whoever said something, with the reach of that connection, the one silent
-    for longest first.
-    """
+    """The roles of this process, and what each process that asks is told of them."""
 
     def __init__(self, process: int, known: KnownRoles, limits: MembershipLimits) -> None:
         self.limits = limits
         self.process = process
         self._known = known
-        self.control_ports: dict[Reach, int] = {}
+        self.control_ports: dict[Reach, int] = {}  # where this process can be asked
+        # Addresses of this host beyond loopback, best first, as the driver knows them.
         self.hosts: tuple[str, ...] = ()
-        self.registrations = Registrations(limits)
+        self.registrations = Registrations(limits)  # of the processes that asked for others
+        # Connections over which a process asked or pinged, silent for longest first.
         self.callers: dict[PeerId, Reach] = {}
         self._own: dict[int, tuple[Record, Reach]] = {}
         self._revision = 0
@@ -45,14 +41,15 @@ class Offers:
         return len(self._own)
 
     def add(self, record: Record, reach: Reach) -> None:
-        """List a role, for those who are within its reach."""
+        """List a role, for processes within its reach."""
         self._own[record.incarnation] = (record, reach)
         self._revision += 1
 
     def remove(self, incarnation: int) -> list[Effect]:
-        """List a role no longer; of a service that ended everybody is told at once.
+        """List a role no longer.
 
-        A publisher has told its subscribers itself, behind all that it published.
+        If it is a service, all callers within its reach are told at once. A publisher has told
+        its subscribers itself, behind all that it published.
         """
         if incarnation not in self._own:
             return []
@@ -66,7 +63,7 @@ class Offers:
         ]
 
     def admit(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> bool:
-        """Take a hello; false when there is no room for one who may be asked as well."""
+        """Take a hello; return false when it registers its sender and there is no room."""
         contact = read_registration(packet)
         self._called(peer, reach)
         return contact is None or self.registrations.admit(peer, contact.seen_from(reach), now)
@@ -78,7 +75,7 @@ class Offers:
             del self.callers[next(iter(self.callers))]
 
     def addresses(self, reach: Reach) -> list[Address]:
-        """Where this process may be asked, as it says over a connection of that reach."""
+        """Return where this process may be asked, as told over a connection of that reach."""
         told: dict[Address, None] = {}
         for within, port in self.control_ports.items():
             roles = [record for record, theirs in self._own.values() if theirs >= within]
@@ -87,7 +84,10 @@ class Offers:
         return [*told][: self.limits.addresses_max]
 
     def _hosts(self, roles: list[Record], reach: Reach) -> list[str]:
-        """Where others find these roles, of which one may name an address of its own."""
+        """Return the hosts at which others find these roles within that reach.
+
+        Hosts that a role names itself come first; those of this host count for other roles.
+        """
         if reach is Reach.LOCAL:
             return [LOOPBACK]
         given = [each for record in roles for each in record.addresses]
@@ -96,15 +96,16 @@ class Offers:
         return [*shared, *ours]
 
     def registration(self, reach: Reach) -> dict[str, object]:
-        """What a HELLO carries that asks for others as well."""
+        """Return the fields of a HELLO that asks for other processes as well."""
         return {"revision": self._revision, "places": rows_of(self.addresses(reach))}
 
     def welcome(
         self, peer: PeerId, reach: Reach, asker: int = 0, gone: Iterable[int] = ()
     ) -> Send:
-        """The directory, for one whose connection reaches so far.
+        """Return the directory for a peer whose connection reaches so far.
 
-        Whoever is registered is told of others as well, but for those known to be gone.
+        A registered peer is also told of other processes, without itself, which is `asker`, and
+        without those in `gone`.
         """
         roles = [
             [record.name, record.role, record.incarnation, record.port]
@@ -123,7 +124,7 @@ class Offers:
         return say(peer, wire.WELCOME, self.process, fields)
 
     def _others(self, but: set[int], reach: Reach) -> list[Contact]:
-        """Whom to tell of: those who speak for themselves, then who is known otherwise."""
+        """Return the processes to tell of: those registered, then those known otherwise."""
         found = self.registrations.others(reach)
         for process in self._known.processes():
             if process not in found:
@@ -135,7 +136,10 @@ class Offers:
         ]
 
     def pong(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> Send:
-        """The answer to a ping; its revision tells whether the directory changed."""
+        """Return the answer to a ping; its revision tells whether the directory changed.
+
+        Raises Malformed for a wrong ping.
+        """
         self.registrations.heard(peer, now)
         self._called(peer, reach)
         meta = packet.meta
@@ -144,7 +148,10 @@ class Offers:
         return say(peer, wire.PONG, self.process, [meta[0], self._revision_for(peer)])
 
     def _revision_for(self, peer: PeerId) -> int:
-        """Changes with what this peer is told, and when it is not registered any more."""
+        """Return a number that changes with what this peer is told.
+
+        It also changes when the peer's registration ends.
+        """
         if peer not in self.registrations:
             return self._revision
         others_revision = 1 + self.registrations.revision + self._known.changes

@@ -1,4 +1,4 @@
-"""How many processes to be connected to at once, of many that have what is wanted."""
+"""How many processes to connect to at once, of many that have what is wanted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from zmqkit.core.membership.neighbours import Neighbours
 from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX
 
 _PROCESSES_MAX = {"service": INSTANCES_MAX, "publisher": PUBLISHERS_MAX}
-"""How many those who want a name use at once, by the role; any number of others."""
+"""How many processes with a name are used at once, by kind of role; others have no limit."""
 
 
 class Room:
-    """Who may be connected to, and whether those who were refused have another turn."""
+    """Which processes may be connected to, and whether those refused have another turn."""
 
     def __init__(
         self, neighbours: Neighbours, interests: Interests, connections_max: int
@@ -22,18 +22,18 @@ class Room:
         self._neighbours = neighbours
         self._interests = interests
         self._connections_max = connections_max
-        self._full: set[str] = set()
+        self._full: set[str] = set()  # keys of which enough processes are connected
         self._some_wait = self._is_made = False
 
     @property
     def is_due(self) -> bool:
-        """Whether some wait and there may be room for them now."""
+        """Whether processes wait, and there may be room for them now."""
         return self._some_wait and self._is_made
 
     def takes(self, process: int, *, asked: bool) -> bool:
-        """Whether to connect to one more process; if not, it waits.
+        """Return whether to connect to one more process; if not, it waits.
 
-        asked: that it answers is of use, whatever roles it has.
+        asked: its answer is of use whatever roles it has.
         """
         takes = asked or self._is_lacked(process)
         takes = takes and self._neighbours.open_count() < self._connections_max
@@ -41,7 +41,7 @@ class Room:
         return takes
 
     def _is_lacked(self, process: int) -> bool:
-        """Whether anybody who wants a role of it wants more than there are."""
+        """Whether a role of the process is wanted under a key that has too few processes."""
         lacking = self._interests.keys_of(process).keys() - self._full
         if not lacking or any(_limit_of(key) == inf for key in lacking):
             return bool(lacking)
@@ -51,12 +51,15 @@ class Room:
         return not lacking <= self._full
 
     def make(self) -> None:
-        """Somebody is not used any more, or does not answer: others may have a turn."""
+        """Note that there may be room: a process is not used any more or does not answer."""
         self._full.clear()
         self._is_made = True
 
     def opens(self) -> bool:
-        """Whether those who wait have their turn now; whoever is refused again waits on."""
+        """Return whether the processes that wait have their turn now.
+
+        The caller then tries each of them. A process that is refused again waits on.
+        """
         is_due = self.is_due
         if is_due:
             self._some_wait = self._is_made = False

@@ -1,4 +1,4 @@
-"""What to tell those who find nobody: where was searched, and what was seen there instead."""
+"""What to tell a role that finds nothing: where was searched, and what was seen instead."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _USE = {
 
 
 class Search:
-    """Explains why the instances of a name are not found, to each who wants that name.
+    """Explains to the roles that want a name why its instances are not found.
 
-    It does so at the end of a turn in which anything was learned, every EXPLAIN_S at most: it
-    looks through all that is known. An explanation is told when it differs from the last one.
-    due_at: when `tick` is due next.
+    It looks through all that is known. So it does that only at the end of a turn in which
+    something was learned, and every EXPLAIN_S at most. An explanation is told when it differs
+    from the last one.
     """
 
     def __init__(self, known: KnownRoles, interests: Interests) -> None:
@@ -35,10 +35,13 @@ class Search:
         self._told: dict[tuple[str, Reach], str] = {}
         self._seen = (0, 0)
         self._looked_at = -inf
-        self.due_at = inf
+        self.due_at = inf  # when `tick` is due next
 
     def flush(self, now: float) -> list[Effect]:
-        """Tell what is new; whoever wants a name since the last time is told in any case."""
+        """Tell the explanations that are new, or all of them if a name is wanted since.
+
+        A new want is answered at once; other news waits until EXPLAIN_S have passed.
+        """
         seen = (self._known.changes, self._interests.changes)
         if seen == self._seen:
             return []
@@ -59,16 +62,16 @@ class Search:
         return effects
 
     def tick(self, now: float) -> None:
-        """The end of this turn is late enough."""
+        """Take note that the time has come; `flush` at the end of this turn then explains."""
         if now >= self.due_at:
             self.due_at = inf
 
     def explain(self, key: str, reach: Reach) -> str:
-        """Why nobody is found under a key, and what to do, for those who look that far."""
+        """Return why nothing is found under a key within that reach, and what to do."""
         return self._explain(key, self._records({key}), reach)
 
     def _records(self, keys: set[str]) -> dict[str, list[Record]]:
-        """What is known of the names in these keys, by name."""
+        """Return what is known of the names in these keys, by name."""
         records: dict[str, list[Record]] = {key.partition("/")[2]: [] for key in keys}
         for entry in self._known.by_role.values():
             record = entry.record
@@ -91,7 +94,7 @@ class Search:
         return f"{found}; {where}" if found else f"{where}; {_START[role]}, {elsewhere}"
 
     def _out_of_reach(self, records: list[Record], reach: Reach) -> str:
-        """What to say of those that were heard of: none answers, or none may be asked."""
+        """Return why none of these roles is found: it does not answer, or may not be asked."""
         for record in records:
             if addresses := self._known.addresses(record.process, reach):
                 return (
@@ -108,7 +111,7 @@ class Search:
 
 
 def _namesake(role: str, records: list[Record]) -> str:
-    """What to say when a role of another kind has the name."""
+    """Return what to say when a role of another kind has the name, else nothing."""
     for record in records:
         if record.role != role:
             use = f": {_USE[record.role]}" if record.role in _USE else ""

@@ -1,4 +1,4 @@
-"""Addresses given by hand: asked who is there, until that process is a neighbour."""
+"""Addresses given by hand, asked who is there until the process that answers is a neighbour."""
 
 from __future__ import annotations
 
@@ -14,26 +14,22 @@ from zmqkit.model import Address, PeerId, Reach, Url
 
 @dataclass(slots=True, eq=False)
 class Seed:
-    """One address. It is asked again and again, slower each time, unless it rests.
-
-    key: the URL that a role wants, or empty for a peer of everybody. role: what it must be.
-    process, control_port: who answered there. incarnation: the role meant by the URL. next_at:
-    when to ask; infinity while it rests, because membership holds a connection to that process.
-    """
+    """One address, which is asked again and again, more slowly each time, unless it rests."""
 
     url: Url
-    key: str
-    role: str
+    key: str  # the URL that a role wants; empty for a static peer, which all roles use
+    role: str  # the kind of role that the URL means
     peer: PeerId
-    process: int = 0
-    incarnation: int = 0
-    control_port: int = 0
+    process: int = 0  # the process that answered there
+    incarnation: int = 0  # the role that the URL means
+    control_port: int = 0  # the control port of the process that answered
+    # When to ask; infinity while it rests, because membership is connected to that process.
     next_at: float = 0.0
     back_off_s: float = HELLO_S
 
 
 class Seeds:
-    """The seeds of one process, by the peer that each is asked as."""
+    """The seeds of this process, by the name of the connection over which each is asked."""
 
     def __init__(self, process: int) -> None:
         self._process = process
@@ -43,12 +39,12 @@ class Seeds:
         return iter(self._by_peer.values())
 
     def get(self, peer: PeerId) -> Seed | None:
-        """The seed that is asked as this peer, unless it rests."""
+        """Return the seed that is asked over this connection, or None while it rests."""
         seed = self._by_peer.get(peer)
         return seed if seed is not None and seed.next_at < inf else None
 
     def add(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
-        """Start to ask at an address; nothing happens if it is asked already."""
+        """Start to ask at an address; does nothing if that address is asked already."""
         peer = b"s" + (key or url.endpoint).encode()
         if peer in self._by_peer:
             return []
@@ -57,7 +53,7 @@ class Seeds:
         return [Connect(peer, url.endpoint)]
 
     def remove(self, key: str) -> list[Effect]:
-        """Stop asking on behalf of a key."""
+        """Stop asking at the address of a key."""
         effects: list[Effect] = []
         for peer in [peer for peer, seed in self._by_peer.items() if key and seed.key == key]:
             seed = self._by_peer.pop(peer)
@@ -66,24 +62,24 @@ class Seeds:
         return effects
 
     def forget(self, url: Url) -> list[Effect]:
-        """Stop asking at a peer of everybody."""
+        """Stop asking at a static peer."""
         seed = self._by_peer.pop(b"s" + url.endpoint.encode(), None)
         return [Disconnect(seed.peer)] if seed is not None and seed.next_at < inf else []
 
     def peers(self, process: int) -> list[Seed]:
-        """The peers of everybody that this process is."""
+        """Return the static peers that a process answers for."""
         return [seed for seed in self if not seed.key and seed.process == process]
 
     def reaches(self, process: int) -> list[Reach]:
-        """For each peer of everybody that it is, how far one reaches for it."""
+        """Return the reach of the address of each static peer that a process answers for."""
         return [seed.url.reach for seed in self.peers(process)]
 
     def addresses(self, process: int) -> set[Address]:
-        """Where that peer of everybody may be asked on its control connection."""
+        """Return where a process, if it is a static peer, has its control connection."""
         return {Address(seed.url.host, seed.control_port) for seed in self.peers(process)}
 
     def keys_of(self, process: int, incarnation: int) -> list[str]:
-        """The URLs that mean this role of a process."""
+        """Return the URLs that mean this role of a process."""
         return [
             seed.key
             for seed in self
@@ -91,7 +87,10 @@ class Seeds:
         ]
 
     def pick(self, directory: Directory) -> list[Effect]:
-        """Find the roles that URLs mean at a process, where those they meant are not listed."""
+        """Find the roles that URLs mean in a directory, if it lacks those they meant before.
+
+        A URL for which no role is found gets a hint that says why.
+        """
         effects: list[Effect] = []
         listed = {row[2] for row in directory.roles}
         for seed in self:
@@ -103,7 +102,7 @@ class Seeds:
         return effects
 
     def rest(self, process: int) -> list[Effect]:
-        """Ask no more where this process was found: there is a better connection to it."""
+        """Stop asking where a process was found: membership has its own connection to it."""
         effects: list[Effect] = []
         for seed in self:
             if seed.process == process and seed.next_at < inf:
@@ -112,7 +111,7 @@ class Seeds:
         return effects
 
     def wake(self, process: int) -> list[Effect]:
-        """Ask again, at once, at the addresses that led to a process."""
+        """Ask at once, again, at the addresses where a process was found."""
         effects: list[Effect] = []
         for seed in self:
             if seed.process == process and seed.next_at == inf:
@@ -123,7 +122,7 @@ class Seeds:
         return effects
 
     def ask_all(self, now: float) -> list[Effect]:
-        """Ask at once wherever nobody has been found to hold on to."""
+        """Ask at once at every address that does not rest."""
         effects: list[Effect] = []
         for seed in self:
             if seed.next_at < inf:
@@ -133,7 +132,7 @@ class Seeds:
         return effects
 
     def tick(self, now: float) -> list[Effect]:
-        """Ask wherever it is time."""
+        """Ask at each address where it is time."""
         effects: list[Effect] = []
         for seed in self:
             if now >= seed.next_at:
@@ -143,5 +142,5 @@ class Seeds:
         return effects
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """Return when `tick` is due next."""
         return min((seed.next_at for seed in self), default=inf)

@@ -1,18 +1,23 @@
-"""Who listens to a publisher, and how far each of them is.
+"""The subscribers of a publisher, and how much each of them has consumed.
 
-Theory of operation. A subscriber is present from when ZeroMQ reports its own subscription until
-that ends, and has joined once it said HELLO behind all its subscriptions. To know how far they
-are costs a publisher nothing for each message: now and then it sends all of them a MARK, which
-waits in each one's queue behind the messages before it, and is answered with CREDIT when those
-are consumed. A publisher that waits has at most a window between what it sent and what the
-slowest consumed. Who holds it up and has not said for `stall_s` that it reads is excluded,
-until it has caught up. While it is blocked the publisher says the last MARK again, less and
-less often: the first may be lost with a connection that a subscriber opened anew.
+Theory of operation. ZeroMQ reports to the publisher that a subscriber subscribed to its own
+private topic. The subscriber is present from then until that subscription ends. It has joined
+once it said HELLO behind all its subscriptions.
 
-Load is what a window holds: the bytes of a message, a share for the message itself, and one
-for its packet, so that `window_bytes` of large ones fill a window, `window_messages` small
-ones in batches, or `window_packets` that leave alone. A link counts packets, be they large or
-small, and keeps as many for who is excluded as for who is not.
+Following the subscribers costs the publisher nothing for each message. Now and then the
+publisher sends a MARK to all of them. The MARK waits in each subscriber's queue behind the
+messages before it. When these are consumed, the subscriber answers the MARK with CREDIT.
+
+A publisher that waits is at most a window ahead of what its slowest subscriber consumed. A
+subscriber that holds the publisher up, and has not said for `stall_s` that it reads, is
+excluded until it has caught up. While the publisher is blocked it repeats the last MARK, less
+and less often: the first may be lost with a connection that a subscriber opened anew.
+
+Load measures what a window holds. A message adds its bytes and a share for the message itself;
+each packet adds a share of its own. So a window is full with `window_bytes` of large messages,
+with `window_messages` small messages in batches, or with `window_packets` messages that leave
+alone. A link counts packets, whether they are large or small. It keeps as many of them for a
+subscriber that is excluded as for any other.
 """
 
 from __future__ import annotations
@@ -29,15 +34,13 @@ _DEFAULTS = PublisherLimits()
 
 @dataclass(slots=True)
 class Listener:
-    """One subscriber. far: it is on another machine, and takes compressed packets. consumed:
-    the load up to which it has consumed everything, for sure. read_at: when it last said that
-    it reads."""
+    """One subscriber, as the publisher knows it."""
 
     joined: bool = False
-    far: bool = False
-    excluded: bool = False
-    consumed: int = 0
-    read_at: float = 0.0
+    far: bool = False  # it is on another machine, and takes compressed packets
+    excluded: bool = False  # the publisher does not wait for it
+    consumed: int = 0  # the load up to which it has certainly consumed everything
+    read_at: float = 0.0  # when it last said that it reads
 
 
 class Audience:
@@ -46,7 +49,10 @@ class Audience:
     def __init__(
         self, limits: PublisherLimits = _DEFAULTS, *, waits: bool, stall_s: float = STALL_S
     ) -> None:
-        """`waits`: the publisher waits for its slowest subscriber, if that reads at all."""
+        """waits: whether the publisher waits for its slowest subscriber that still reads.
+
+        stall_s: for how long a subscriber may hold the publisher up without reading.
+        """
         self.waits = waits
         self._subscribers_max = limits.subscribers_max
         self._window = limits.window_bytes
@@ -72,7 +78,7 @@ class Audience:
         return self.load >= self.limit
 
     def enter(self, subscriber: int) -> bool:
-        """One is present now; false when there are too many."""
+        """Note that a subscriber is present; return false when there are too many."""
         if subscriber not in self.listeners:
             if len(self.listeners) >= self._subscribers_max:
                 return False
@@ -80,7 +86,10 @@ class Audience:
         return True
 
     def join(self, subscriber: int, now: float, *, far: bool = False) -> bool:
-        """All its subscriptions are in place; false when it is not present."""
+        """Note that all of a subscriber's subscriptions are in place.
+
+        Returns false when the subscriber is not present.
+        """
         listener = self.listeners.get(subscriber)
         if listener is None:
             return False
@@ -93,7 +102,7 @@ class Audience:
         return True
 
     def leave(self, subscriber: int, now: float) -> bool:
-        """It is gone; false when it was not there."""
+        """Drop a subscriber that is gone; return false when it was not present."""
         listener = self.listeners.pop(subscriber, None)
         if listener is None:
             return False
@@ -102,7 +111,10 @@ class Audience:
         return True
 
     def sent(self, count: int, size: int, now: float) -> bool:
-        """So many messages and bytes left; whether it is time for a MARK, `mark` by number."""
+        """Count a packet of `count` messages and `size` bytes that was sent.
+
+        Returns whether a MARK is to be sent now; its number is then in `mark`.
+        """
         self.load += size + count * self._message_load + self._packet_load
         if self.load < self._watch_at:
             return False
@@ -115,12 +127,15 @@ class Audience:
         self.mark += 1
         self._marks.append((self.mark, self.load))
         if len(self._marks) > 2 * MARKS_PER_WINDOW:
-            self._marks.popleft()  # whoever answers one as old is as far behind as before
+            self._marks.popleft()  # an answer to a mark this old would help no subscriber
         return True
 
     def credit(self, subscriber: int, mark: int, now: float) -> bool | None:
-        """It reads, and consumed what came before a mark, 0 for nothing yet: whether that takes
-        it in again; None for who must not say so."""
+        """Note that a subscriber reads, and has consumed everything before a mark.
+
+        mark: 0 when it has consumed nothing yet. Returns true if the subscriber was excluded
+        and has now caught up, and None if the subscriber or the mark is unknown.
+        """
         listener = self.listeners.get(subscriber)
         if listener is None or not 0 <= mark <= self.mark:
             return None
@@ -136,11 +151,11 @@ class Audience:
         return caught_up
 
     def exclude_at(self) -> float:
-        """When somebody will have held everybody up for too long."""
+        """Return when a subscriber will have held up the publisher for too long."""
         return min((at for _, at in self._holders()), default=inf)
 
     def exclude(self, now: float) -> list[int]:
-        """Wait no more for those that have held everybody up for too long; gives them."""
+        """Exclude the subscribers that held up the publisher for too long, and return them."""
         stuck = [subscriber for subscriber, at in self._holders() if now >= at]
         for subscriber in stuck:
             self.listeners[subscriber].excluded = True
@@ -148,11 +163,11 @@ class Audience:
         return stuck
 
     def remark(self, now: float) -> None:
-        """The last MARK leaves once more; when that is due again."""
+        """Note that the last MARK is sent once more, and schedule the next repetition."""
         self.remark_at = 2 * now - self.stalled_at
 
     def check(self) -> None:
-        """The counts are those of the listeners, and the limit is that of the slowest."""
+        """Assert that the counts match the listeners, and the limit matches the slowest one."""
         assert self.joined_count == sum(each.joined for each in self.listeners.values())
         assert self.limit == self._limit()
         assert self.far == any(each.far for each in self.listeners.values())
@@ -160,7 +175,7 @@ class Audience:
         assert all(each.consumed <= self.load for each in self.listeners.values())
 
     def _holders(self) -> Iterator[tuple[int, float]]:
-        """Those for whom the publisher waits, and until when."""
+        """Yield each subscriber that holds up the publisher, and until when it may."""
         if self.blocked:
             for subscriber, each in self.listeners.items():
                 if self._counts(each) and each.consumed + self._window <= self.load:

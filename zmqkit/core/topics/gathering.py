@@ -1,8 +1,8 @@
 """Messages that wait to leave together: those of one topic in one packet, in order.
 
-A small body of a simple type that cannot change, and can travel for sure, is encoded with many
-others in one go. Any other is encoded at once, so that an error names the value and later
-changes do no harm.
+A body is plain when it is small, and of a simple, immutable type that can always be encoded.
+Many plain bodies are encoded in one go. Any other body is encoded at once. So an error names
+the value, and the caller may change the value afterwards.
 """
 
 from __future__ import annotations
@@ -34,43 +34,36 @@ _DEFAULTS = PublisherLimits()
 
 @dataclass(slots=True)
 class Rows:
-    """Messages of one topic that fit into one packet.
-
-    parts: msgpack, many bodies in a row each. raw: in place of those, the body of the only
-    message. size: bytes of all bodies, about.
-    """
+    """Messages of one topic that fit into one packet."""
 
     topic: str
-    parts: list[Buffer]
-    count: int
-    size: int
-    raw: Buffer | None = None
+    parts: list[Buffer]  # msgpack; each part holds one body or many in a row
+    count: int  # messages
+    size: int  # bytes of all bodies, about
+    raw: Buffer | None = None  # the raw body of the only message; there are no parts then
 
 
 @dataclass(slots=True, eq=False)
 class _Topic:
-    """What waits for one topic: parts that are encoded, and behind them plain bodies.
-
-    room: an item for each small body that it may take before the next look at its size; to take
-    one costs less than to count. count, size: of the parts, size in bytes. last: how many left
-    together before.
-    """
+    """What waits for one topic: parts that are encoded, and behind them plain bodies."""
 
     name: str
+    # An item for each plain body that may be added before the size is looked at again. Taking
+    # an item costs less than counting.
     room: Iterator[None] = field(default_factory=lambda: repeat(None, 0))
     plain: list[object] = field(default_factory=list)
     parts: list[Buffer] = field(default_factory=list)
-    count: int = 0
-    size: int = 0
-    last: int = 0
+    count: int = 0  # messages in the parts
+    size: int = 0  # bytes of the parts
+    last: int = 0  # how many messages left together the last time
 
     @property
     def waits(self) -> bool:
-        """Whether there is anything."""
+        """Whether any message waits."""
         return bool(self.plain or self.count)
 
     def seal(self) -> int:
-        """Encode the plain bodies; gives how many bytes they take."""
+        """Encode the plain bodies, and return how many bytes they take."""
         count = len(self.plain)
         if not count:
             return 0
@@ -82,7 +75,7 @@ class _Topic:
         return len(part)
 
     def take(self) -> Rows:
-        """Everything, as rows; it is empty then, and has no room."""
+        """Return all that waits, as rows; the topic is then empty and has no room."""
         self.seal()
         rows = Rows(self.name, self.parts, self.count, self.size)
         self.parts, self.count, self.size, self.last = [], 0, 0, self.count
@@ -96,14 +89,14 @@ class Gathering:
     def __init__(
         self, limits: PublisherLimits = _DEFAULTS, *, lent_max: int = LENT_MAX
     ) -> None:
-        """`lent_max`: how many messages `quick` may take before `add` is to have a look."""
+        """lent_max: how many messages `quick` may take before `add` looks at the size again."""
         self._topics: dict[str, _Topic] = {}
         self._filled: dict[_Topic, None] = {}
         self._full: list[Rows] = []
         self._limits = limits
         self._room = limits.gather_bytes
-        # What a message takes of the room beside its bytes, so that small ones are not too
-        # many, and a topic beside its messages, as it makes a packet of its own.
+        # A message takes this much of the room beside its bytes, so that small messages do not
+        # become too many. So does a topic, because it makes a packet of its own.
         self._share_bytes = limits.gather_bytes // limits.gather_messages
         self._packet_bytes = limits.gather_bytes // limits.gather_packets
         self._lent_max = lent_max
@@ -116,9 +109,10 @@ class Gathering:
         return waiting + sum(rows.count for rows in self._full)
 
     def quick(self, topic: str, body: object) -> bool:
-        """Gather a small plain body if its topic has room for it; if not, `add` is to.
+        """Gather a plain body if its topic has room for it; return false if not.
 
-        The way of nearly every message of a batch or a turn, so it is written out.
+        The caller then uses `add`. Nearly every message of a batch or a turn comes this way, so
+        the check of `_is_plain` is written out here.
         """
         try:
             waiting = self._topics[topic]
@@ -137,9 +131,9 @@ class Gathering:
         return False
 
     def add(self, topic: str, body: object) -> bool:
-        """Gather a message; whether it is time to `take`.
+        """Gather a message, and return whether it is time to `take`.
 
-        Raises UsageError for a topic or a body that cannot travel; nothing is gathered then.
+        Raises UsageError for a topic or a body that cannot be sent; nothing is gathered then.
         """
         if self.quick(topic, body):
             return False
@@ -156,7 +150,7 @@ class Gathering:
             return True
         row = encode_body(body, self._limits.body_bytes_max)
         if len(row) >= BATCH_BYTES:
-            self._fill(waiting)  # together they might be too much for a packet
+            self._fill(waiting)  # with what waits it might be too much for one packet
         self._begin(waiting)
         self._room -= waiting.seal() + len(row) + self._share_bytes
         waiting.count, waiting.size = waiting.count + 1, waiting.size + len(row)
@@ -165,13 +159,13 @@ class Gathering:
             self._fill(waiting)
             return True
         if not length_hint(waiting.room):
-            # As many as it has, if these are likely to fit its packet.
+            # As many more as the topic holds already, if they are likely to fit its packet.
             fitting = (BATCH_BYTES - waiting.size) * waiting.count // waiting.size
             self._lend(waiting, min(max(waiting.count, _LENT_MIN), fitting))
         return self._room <= 0
 
     def take(self) -> list[Rows]:
-        """Everything, in packets; it is empty then."""
+        """Return all messages in packets, and begin anew with none."""
         for waiting in list(self._filled):
             self._fill(waiting)
         if len(self._topics) > self._limits.gather_topics_max:
@@ -181,11 +175,11 @@ class Gathering:
         return full
 
     def give_back(self, packets: Iterable[Rows]) -> None:
-        """Hold what was taken and could not leave, before all that came since."""
+        """Put packets that were taken and could not leave before all that came since."""
         self._full = [*packets, *self._full]
 
     def _topic(self, name: str) -> _Topic:
-        """What waits for a topic, whose name is right; else UsageError."""
+        """Return what waits for a topic. Raises UsageError for a wrong name."""
         waiting = self._topics.get(name) if type(name) is str else None
         if waiting is None:
             check_topic(name)
@@ -193,33 +187,33 @@ class Gathering:
         return waiting
 
     def _begin(self, waiting: _Topic) -> None:
-        """Have a topic hold something."""
+        """Note that a topic holds something, and reserve the share of its packet."""
         if waiting not in self._filled:
             self._filled[waiting] = None
             self._room -= self._packet_bytes
 
     def _fill(self, waiting: _Topic) -> None:
-        """Have what waits for a topic, if anything, be a packet of its own."""
+        """Make a packet of what waits for a topic, if anything does."""
         if waiting.waits:
             self._full.append(waiting.take())
         self._filled.pop(waiting, None)
 
     def _lend(self, waiting: _Topic, count: int) -> None:
-        """Let a topic take so many small bodies before the next look."""
+        """Let a topic take `count` plain bodies before its size is looked at again."""
         count = min(count, self._lent_max)
         waiting.room = repeat(None, count)
         self._room -= count * self._share_bytes
 
 
 def _is_plain(body: object) -> bool:
-    """Whether a body is small, cannot change and can travel for sure."""
+    """Whether a body is small, immutable and can always be encoded."""
     if type(body) is bytes or (type(body) is str and body.isascii()):
         return len(body) <= _SMALL_BYTES
     return type(body) in _FIXED or (type(body) is int and _INT_MIN <= body <= _INT_MAX)
 
 
 def encode_body(body: object, bytes_max: int) -> bytes:
-    """A body as msgpack; UsageError for what cannot travel, by type or by size."""
+    """Return a body as msgpack. Raises UsageError for a wrong type or too many bytes."""
     row = encode_checked(body, "body") if type(body) in SCALARS else encode(body, "body")
     if len(row) > bytes_max:
         raise UsageError(f"the body takes {len(row)} bytes; {bytes_max} at most")
@@ -227,7 +221,10 @@ def encode_body(body: object, bytes_max: int) -> bytes:
 
 
 def raw_rows(topic: str, body: Buffer, bytes_max: int) -> Rows:
-    """One message with a body that travels as it is."""
+    """Return the rows of one message whose body is sent as it is, without encoding.
+
+    Raises UsageError when the body is larger than `bytes_max`.
+    """
     raw = raw_of(body)
     if len(raw) > bytes_max:
         raise UsageError(f"the body has {len(raw)} bytes; {bytes_max} at most")
@@ -235,7 +232,10 @@ def raw_rows(topic: str, body: Buffer, bytes_max: int) -> Rows:
 
 
 def single_rows(topic: str, body: object, bytes_max: int) -> Rows:
-    """One message that leaves alone."""
+    """Return the rows of one message that leaves alone.
+
+    Raises UsageError for a topic or a body that cannot be sent.
+    """
     check_topic(topic)
     if type(body) is memoryview or (type(body) is bytes and len(body) >= BATCH_BYTES):
         return raw_rows(topic, body, bytes_max)

@@ -1,4 +1,7 @@
-"""What a subscriber has received and nobody has read: bounded, the oldest makes room."""
+"""What a subscriber has received and the user has not read yet.
+
+An inbox is bounded: the oldest messages make room for new ones.
+"""
 
 from __future__ import annotations
 
@@ -13,49 +16,44 @@ _JOINED_MAX = 256
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """Messages of one packet, of one topic and publisher, in order.
-
-    peer, publisher: the connection and the incarnation that they came from. sequence: of the
-    first. size: bytes, those of the packet. mark: no message, but a number to be answered once
-    everything before it is read.
-    """
+    """Messages of one topic and publisher, in order; or a mark, which has no messages."""
 
     topic: str
-    peer: PeerId
-    publisher: int
-    sequence: int
+    peer: PeerId  # the connection that they came from
+    publisher: int  # the incarnation that they came from
+    sequence: int  # the number of the first message
     bodies: list[object]
-    size: int
-    mark: int = 0
+    size: int  # bytes of the packets that they came in
+    mark: int = 0  # the number of a mark, answered once everything before it is read
 
 
 class Inbox(Protocol):
-    """What waits to be read. `put` gives how many messages it dropped for it."""
+    """What waits to be read."""
 
     messages: int
-    size: int
+    size: int  # bytes
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing, not even a mark."""
+        """Whether nothing waits, not even a mark."""
 
     def put(self, delivery: Delivery) -> int:
-        """Add what arrived; the oldest makes room."""
+        """Add a delivery, and return how many messages were dropped to make room."""
 
     def join(
         self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
     ) -> bool:
-        """Add what arrived to the newest if it goes on from there; false when it does not."""
+        """Add messages to the newest delivery if they continue it; return false if not."""
 
     def take(self) -> Delivery | None:
-        """The oldest; None when there is none."""
+        """Remove and return the oldest delivery, or None when there is none."""
 
     def take_mark(self) -> Delivery | None:
-        """The oldest if it is a mark; else None."""
+        """Remove and return the oldest delivery if it is a mark; else return None."""
 
 
 class Queue:
-    """All of it, up to a number of messages and bytes."""
+    """An inbox that keeps every message, up to a number of messages and of bytes."""
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self.messages = 0
@@ -66,11 +64,11 @@ class Queue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing, not even a mark."""
+        """Whether nothing waits, not even a mark."""
         return not self._waiting
 
     def put(self, delivery: Delivery) -> int:
-        """Add what arrived; the oldest makes room, and counts as dropped."""
+        """Add a delivery, and return how many of the oldest messages were dropped for it."""
         self.messages += len(delivery.bodies)
         self.size += delivery.size
         self._waiting.append(delivery)
@@ -85,10 +83,10 @@ class Queue:
     def join(
         self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
     ) -> bool:
-        """Add what arrived to the newest if it goes on from there; false when it does not.
+        """Add messages to the newest delivery if they continue it; return false if not.
 
         So messages that came one by one are read as if they had come together. A raw body
-        stays apart: it is to be copied as it is read.
+        stays in a delivery of its own, because it is copied when it is read.
         """
         if not self._waiting:
             return False
@@ -111,7 +109,7 @@ class Queue:
         return True
 
     def take(self) -> Delivery | None:
-        """The oldest; None when there is none."""
+        """Remove and return the oldest delivery, or None when there is none."""
         if not self._waiting:
             return None
         delivery = self._waiting.popleft()
@@ -120,11 +118,11 @@ class Queue:
         return delivery
 
     def take_mark(self) -> Delivery | None:
-        """The oldest if it is a mark; else None."""
+        """Remove and return the oldest delivery if it is a mark; else return None."""
         return self.take() if self._waiting and self._waiting[0].mark else None
 
     def _trim(self, excess: int) -> int:
-        """Drop up to so many messages of the oldest delivery."""
+        """Drop up to `excess` messages of the oldest delivery, and return how many."""
         oldest = self._waiting[0]
         if len(oldest.bodies) <= excess:
             self.take()
@@ -136,7 +134,10 @@ class Queue:
 
 
 class Latest:
-    """The latest message of each topic, in the order in which topics were first heard."""
+    """An inbox that keeps the latest message of each topic.
+
+    A topic keeps its place while a message of it waits: a newer message does not move it back.
+    """
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self.messages = 0
@@ -147,11 +148,15 @@ class Latest:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing; marks never wait here."""
+        """Whether nothing waits; marks never wait here."""
         return not self._waiting
 
     def put(self, delivery: Delivery) -> int:
-        """Have a message replace the one before it; the topic that waits longest makes room."""
+        """Keep the newest message of its topic, and return how many messages were dropped.
+
+        It replaces an earlier message of the topic. Then the topic that waits longest makes
+        room.
+        """
         dropped = len(delivery.bodies) - 1
         if dropped:
             delivery.size //= dropped + 1
@@ -175,11 +180,11 @@ class Latest:
     def join(
         self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
     ) -> bool:
-        """Never: there is one message of each topic."""
+        """Return false: there is only one message of each topic."""
         return False
 
     def take(self) -> Delivery | None:
-        """The one that waits longest; None when there is none."""
+        """Remove and return the topic's message that waits longest, or None."""
         topic = next(iter(self._waiting), None)
         if topic is None:
             return None
@@ -189,5 +194,5 @@ class Latest:
         return delivery
 
     def take_mark(self) -> Delivery | None:
-        """Never: marks are answered as they come."""
+        """Return None: marks are answered as they come."""
         return None

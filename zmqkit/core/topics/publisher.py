@@ -1,9 +1,9 @@
 """The publisher's side of publish-subscribe: numbers messages by topic, and knows who listens.
 
-What is published leaves at once, or gathers until a flush, and is handed once for all
-subscribers to the link, which filters it by topic. Each topic counts its messages, so whoever
-misses some knows how many. A message is accepted when it was handed over or gathers;
-with `waits`, the driver asks `blocked` before it takes more.
+A message leaves at once, or gathers with others until a flush. The publisher hands it to the
+link once for all subscribers, and the link filters by topic. Each topic numbers its messages,
+so a subscriber that misses some knows how many. A message is accepted once it was handed over
+or gathers. With `waits`, the driver asks `blocked` before it takes more messages.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
 
 @dataclass(slots=True, eq=False)
 class _Topic:
-    """A topic as it travels, and the number of its next message."""
+    """A topic that has a number."""
 
-    data: bytes
-    sequence: int
+    data: bytes  # the topic as it stands in a packet
+    sequence: int  # the number of its next message
 
 
 class PublisherCore:
@@ -57,35 +57,35 @@ class PublisherCore:
         stall_s: float = STALL_S,
         lent_max: int = LENT_MAX,
     ) -> None:
-        """waits: for the slowest subscriber, at most `stall_s` for each that reads nothing.
-        lent_max: how many messages may gather between two looks at the clock.
+        """waits: whether the publisher waits for its slowest subscriber.
 
-        Its attribute `leaving` tells that it said BYE, so subscribers leave it; `pace`, when
-        what gathers is due; `quick` and `gather` have a message wait for `flush`, as those
-        of its Gathering do: if there is room, or else saying whether it is time to flush.
+        stall_s: how long it waits at most for a subscriber that reads nothing.
+        lent_max: how many messages may gather between two looks at the clock.
         """
         self.incarnation = incarnation
         self._limits = limits
-        self.about: dict[str, object] = {}
+        self.about: dict[str, object] = {}  # further fields of each WELCOME
         self.audience = Audience(limits, waits=waits, stall_s=stall_s)
         self.gathering = Gathering(limits, lent_max=lent_max)
+        # Both have a message wait for `flush`. `quick` returns false when there is no room;
+        # `gather` returns whether it is time to flush.
         self.quick, self.gather = self.gathering.quick, self.gathering.add
-        self.pace = Pace(limits.follow_s, limits.hold_s)
+        self.pace = Pace(limits.follow_s, limits.hold_s)  # when what gathers is due
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._topics: dict[str, _Topic] = {}
         self._handed = 0
         self._base = 0
         self._bye_at = inf
-        self.leaving = False
+        self.leaving = False  # it said BYE, so subscribers leave it
         self._closed = False
 
     # Commands
 
     def publish(self, topic: str, body: object, now: float) -> list[Effect]:
-        """Send one message now. Raises UsageError for what cannot travel.
+        """Send one message now. Raises UsageError for a topic or body that cannot be sent.
 
-        The way of a message that leaves alone, so it is written out.
+        Every message that leaves alone comes this way, so `send` is written out here.
         """
         try:
             known = self._topics.get(topic)
@@ -111,9 +111,10 @@ class PublisherCore:
         return effects
 
     def publish_soon(self, topic: str, body: object, now: float) -> list[Effect]:
-        """Send one message now, or have it gather if it follows others closely: see `pace`.
+        """Send one message now, or gather it if it follows others closely, as `pace` tells.
 
-        What gathers is for `flush` to send, when it is due. UsageError for what cannot travel.
+        `flush` sends what gathers when it is due. Raises UsageError for a topic or body that
+        cannot be sent.
         """
         if self.leaving or not self.pace.gathers(now):
             return self.publish(topic, body, now)
@@ -124,13 +125,13 @@ class PublisherCore:
     def holds(self, now: float) -> bool:
         """Whether what this turn published waits for further turns, as it follows closely.
 
-        It does so once: whoever asks again before `pace` says that it is due wants it sent.
+        True only the first time: a caller that asks again before it is due wants it sent.
         """
         begins = self.pace.due_at == inf and bool(self.gathering)
         return begins and self.pace.gathers(now)
 
     def send(self, packets: Iterable[Rows], now: float) -> list[Effect]:
-        """Send packets now, in order."""
+        """Send packets now, in order. Raises UsageError once the publisher said BYE."""
         if self.leaving:
             raise UsageError("the publisher is closed; make a new one")
         effects: list[Effect] = []
@@ -145,9 +146,9 @@ class PublisherCore:
         return effects
 
     def send_some(self, packets: deque[Rows], now: float) -> list[Effect]:
-        """Send what gathers, and then the first of these packets up to where it is `blocked`.
+        """Send what gathers, and then packets from the front until the publisher is `blocked`.
 
-        The others stay.
+        The packets that were sent are removed from `packets`; the others stay.
         """
 
         def first() -> Iterator[Rows]:
@@ -157,16 +158,16 @@ class PublisherCore:
         return [*self.flush(now), *self.send(first(), now)]
 
     def leave(self, now: float) -> list[Effect]:
-        """Send what gathers and BYE behind it: who has received all that leaves.
+        """Send what gathers, and BYE behind it; accept nothing more.
 
-        Nothing more is accepted.
+        A subscriber that received BYE has received all before it, and leaves.
         """
         effects = self.flush(now)
         self.leaving = True
         return [*effects, self._bye(now)]
 
     def close(self) -> list[Effect]:
-        """Drop what still gathers."""
+        """Drop the messages that still gather."""
         self._closed = True
         self.counts["closed"] += len(self.gathering)
         self.gathering.take()
@@ -174,7 +175,7 @@ class PublisherCore:
         return []
 
     def stats(self) -> dict[str, object]:
-        """Counters; accepted = handed_over + queued + dropped, always."""
+        """Return counters; always, accepted = handed_over + queued + dropped."""
         queued, dropped = len(self.gathering), self.counts["closed"]
         listeners = self.audience.listeners.values()
         return {
@@ -191,7 +192,7 @@ class PublisherCore:
 
     @property
     def blocked(self) -> bool:
-        """Whether to wait before more is published."""
+        """Whether the caller is to wait before it publishes more."""
         audience = self.audience
         return audience.load >= audience.limit and not self._closed
 
@@ -203,7 +204,7 @@ class PublisherCore:
     # What the driver asks for
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Take a subscription or a packet of a subscriber. Never raises for what it sent."""
+        """Take a subscription or a packet from a subscriber. Never raises for what it sent."""
         try:
             frame = bytes(frames[0]) if len(frames) == 1 else b""
             first = frame[:1]
@@ -222,12 +223,16 @@ class PublisherCore:
         return []
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """The link always takes what is for everybody; a private packet is asked for again."""
+        """Count a packet that the link did not take.
+
+        The link takes every packet for all subscribers. A subscriber asks again for a private
+        packet.
+        """
         self.counts["unsent"] += 1
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Wait no longer for who holds everybody up; say again what may have been lost."""
+        """Exclude subscribers that hold up the publisher; repeat a MARK or BYE that is due."""
         effects: list[Effect] = []
         if now >= self.audience.exclude_at():
             stuck = self.audience.exclude(now)
@@ -245,7 +250,7 @@ class PublisherCore:
         return effects
 
     def flush(self, now: float) -> list[Effect]:
-        """What gathered, one packet a topic."""
+        """Send the messages that gathered, those of one topic together."""
         if self.leaving or not self.gathering:
             self.pace.left(0, now)
             return []
@@ -255,13 +260,13 @@ class PublisherCore:
         return effects
 
     def deadline(self) -> float:
-        """When `tick`, and `flush` after it, are due next."""
+        """Return when `tick`, and `flush` after it, are due next."""
         bye_at = self._bye_at if self.audience.joined_count else inf
         exclude_at = self.audience.exclude_at()
         return min(exclude_at, self.audience.remark_at, bye_at, self.pace.due_at)
 
     def check(self) -> None:
-        """The counts are right, and no table is too large."""
+        """Assert that the counts are right and no table is too large."""
         self.audience.check()
         assert len(self._topics) <= self._limits.topics_max
 
@@ -275,10 +280,10 @@ class PublisherCore:
         return publication.publication(topic, source, sequence, rows.parts, rows.count, far=far)
 
     def _number(self, name: str) -> _Topic:
-        """A topic that is new, or was forgotten: numbered above all that it ever had.
+        """Add a topic that is new or was forgotten, with numbers above all that it ever had.
 
-        The one that is known for longest makes room. Numbers start where the counter of all
-        messages stands, which no topic is ahead of.
+        The topic known for longest makes room. From then on, new topics start above the count
+        of all messages at that time, which no topic's number exceeds.
         """
         if len(self._topics) >= self._limits.topics_max:
             del self._topics[next(iter(self._topics))]
@@ -287,8 +292,10 @@ class PublisherCore:
         return topic
 
     def _bye(self, now: float) -> Send:
-        """The last word, for who had no room for it before, too: the number that the next
-        message of each topic would have."""
+        """Return BYE, with the number that the next message of each topic would have.
+
+        It is repeated every BYE_S, because a subscriber may have had no room for it.
+        """
         self._bye_at = now + BYE_S
         latest = islice(reversed(self._topics.items()), ENDS_MAX)
         ends = {name: topic.sequence for name, topic in latest}
@@ -310,7 +317,7 @@ class PublisherCore:
         if not self.audience.enter(subscriber):
             self.counts["refused"] += 1
             return [Note("subscribers-full", {"count": len(self.audience.listeners)})]
-        # Its connection may have been opened anew, so what it said before counts no more.
+        # The subscriber's connection may be a new one, so it is asked to say HELLO again.
         return [self._welcome(subscriber, 0)]
 
     def _leaves(self, subscriber: int, now: float) -> list[Effect]:

@@ -1,9 +1,9 @@
 """The publishers of one subscriber: what is subscribed to on each, and how far each one is.
 
-Each has a connection of its own. On a new one the subscriptions go first, the last of them to
-this subscriber's own incarnation, and HELLO behind them: a publisher that answers it with
-WELCOME has them all in place. A WELCOME that answers no HELLO means that the connection was
-opened anew underneath, so HELLO is said again.
+Each publisher has a connection of its own. On a new connection the subscriber first sends its
+subscriptions, the last of them to its own incarnation, and then HELLO. A publisher that answers
+this HELLO with WELCOME has all subscriptions in place. A WELCOME that answers no HELLO means
+that ZeroMQ opened the connection anew, so the subscriber says HELLO again.
 """
 
 from __future__ import annotations
@@ -25,50 +25,45 @@ from zmqkit.wire.packet import Packet
 
 @dataclass(slots=True, eq=False)
 class Position:
-    """A topic, its name, and the number that its next message is to have; 0 for any.
-
-    fresh: its subscription was not known to be in place, so that nothing is missing yet.
-    """
+    """How far a publisher is in one topic."""
 
     topic: bytes
     name: str
-    fresh: bool = False
-    next: int = 0
+    fresh: bool = False  # its subscription may not have been in place, so no gap counts yet
+    next: int = 0  # the number that its next message is to have; 0 for any
 
 
 @dataclass(slots=True, eq=False)
 class Source(Connection):
     """A publisher: the connection to it, what it is like, and how far it is.
 
-    incarnation: 0 stands for whoever is at an address. publisher: the incarnation of who is
-    there; 0 while nobody knows. waits: it waits for this subscriber, whose credit it needs;
-    None before its first WELCOME, up to which its messages are passed over. token: of the last
-    HELLO. credited: the last of its marks that was answered. placed: the prefixes that were in
-    place at a WELCOME and were kept since, over whatever connection. broken: a subscription did
-    not leave, so the connection is to be made anew. watched: membership was asked to watch its
-    process. ended: it said BYE. topics_max: how many positions are kept. last: where its newest
-    message is, for who looks for the next one there.
+    The connection's `incarnation` is 0 if it is to any publisher that is at its address.
     """
 
-    publisher: int = 0
-    topics_max: int = TOPICS_MAX
+    publisher: int = 0  # the incarnation of the publisher there; 0 while it is unknown
+    topics_max: int = TOPICS_MAX  # how many positions are kept
+    # Whether the publisher waits for this subscriber, and so needs its credit. None before the
+    # first WELCOME; until then its messages are passed over.
     waits: bool | None = None
-    token: int = 0
-    credited: int = 0
+    token: int = 0  # of the last HELLO
+    credited: int = 0  # the last of its marks that was answered
+    # The prefixes that were in place at a WELCOME and were kept since, over any connection.
     placed: tuple[bytes, ...] = ()
+    # The connection is to be made anew: a subscription did not leave, or the publisher at a
+    # fixed address left.
     broken: bool = False
-    watched: bool = False
-    ended: bool = False
+    watched: bool = False  # membership was asked to watch its process
+    ended: bool = False  # it said BYE
     positions: dict[bytes, Position] = field(default_factory=dict)
-    last: Position | None = None
+    last: Position | None = None  # of its newest message; the next one is likely there, too
 
     @property
     def fixed(self) -> bool:
-        """Whether it is whoever is at its address."""
+        """Whether any publisher at its address is meant."""
         return not self.incarnation
 
     def position(self, topic: bytes) -> Position:
-        """How far it is in a topic. Malformed for one that is not text."""
+        """Return how far it is in a topic. Raises Malformed for a topic that is not text."""
         position = self.positions.get(topic)
         if position is None:
             try:
@@ -82,7 +77,7 @@ class Source(Connection):
         return position
 
     def adopt(self, publisher: int) -> None:
-        """Another publisher is there now, of which nothing is known."""
+        """Note that another publisher is there now, and forget what was known of the last."""
         self.publisher = publisher
         self.waits, self.credited = None, 0
         self.watched = False
@@ -90,14 +85,14 @@ class Source(Connection):
         self.positions.clear()
 
     def settle(self, prefixes: tuple[bytes, ...]) -> None:
-        """All subscriptions are in place: topics that were heard too early begin anew."""
+        """Note that all subscriptions are in place; topics heard before that begin anew."""
         self.placed = prefixes
         self.positions = {t: each for t, each in self.positions.items() if not each.fresh}
 
     def keep(self, prefixes: tuple[bytes, ...]) -> None:
-        """Nothing but these is subscribed to any more.
+        """Forget all but these prefixes, which alone are still subscribed to.
 
-        Should a topic come back, what was published meanwhile is not missing.
+        If a topic is subscribed to again, messages published meanwhile do not count as missing.
         """
         kept = frozenset(prefixes)
         self.placed = tuple(prefix for prefix in self.placed if prefix in kept)
@@ -107,15 +102,15 @@ class Source(Connection):
 
 
 class Sources:
-    """Every publisher in use, and those that were, by incarnation and by connection.
+    """The publishers in use, and those used before, by incarnation and by connection.
 
-    The socket of one that was lost is kept: what it had sent is still read.
+    The socket of a publisher that was lost is kept: what it had sent is still read.
     """
 
     def __init__(
         self, name: str, incarnation: int, prefixes: Iterable[str], limits: SubscriberLimits
     ) -> None:
-        """`incarnation` is the subscriber's own. UsageError for a wrong prefix."""
+        """incarnation: the subscriber's own. Raises UsageError for a wrong prefix."""
         self.name = name
         self.incarnation = incarnation
         self.limits = limits
@@ -133,20 +128,20 @@ class Sources:
 
     @property
     def up_count(self) -> int:
-        """How many have all subscriptions."""
+        """How many publishers have all subscriptions in place."""
         return len(self.connections.ready)
 
     @property
     def all(self) -> list[Source]:
-        """Those in use, reachable or not."""
+        """The publishers in use, reachable or not."""
         return list(self.connections.by_incarnation.values())
 
     def wanted(self, topic: bytes) -> bool:
-        """Whether a topic begins as it should."""
+        """Whether a topic begins with one of the prefixes."""
         return topic.startswith(self._starts)
 
     def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
-        """Have every publisher send topics with these beginnings too."""
+        """Have every publisher send topics with these prefixes too."""
         added = self._add(prefixes)
         effects: list[Effect] = []
         for source in self.all:
@@ -156,7 +151,7 @@ class Sources:
         return effects
 
     def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
-        """Have nobody send topics with these beginnings any more."""
+        """Have no publisher send topics with these prefixes any more."""
         removed = [prefix for prefix in _checked(prefixes) if prefix in self._prefixes]
         for prefix in removed:
             self._prefixes.pop(prefix, None)
@@ -171,12 +166,15 @@ class Sources:
     # News
 
     def found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
-        """A publisher can be reached at `endpoint`; 0 stands for whoever is there."""
+        """Use a publisher that can be reached at `endpoint`.
+
+        incarnation: 0 for any publisher that is there.
+        """
         connections = self.connections
         source = self._source(incarnation)
         if source is None:
             if 0 in connections.by_incarnation:
-                return []  # not the one at the address
+                return []  # not the publisher at the fixed address
             connections.learn(incarnation, endpoint)
             effects = self._connect(now)
             if incarnation not in connections.by_incarnation:
@@ -191,23 +189,23 @@ class Sources:
         return self._open(source, now)
 
     def lost(self, incarnation: int) -> list[Effect]:
-        """A publisher is out of reach; it may return, and what it had sent is still read."""
+        """Note that a publisher is out of reach. What it sent is read, and it may return."""
         source = self._source(incarnation)
         if source is not None:
             self.connections.shift(source, Event.LOST)
         return []
 
     def left(self, source: Source, now: float) -> list[Effect]:
-        """A publisher said BYE behind all that it published."""
+        """Leave a publisher that said BYE behind all that it published."""
         if source.fixed:
-            self._again(source, now)  # whoever comes to that address is as good
+            self._again(source, now)  # any publisher that comes to that address is as good
         else:
             self.connections.shift(source, Event.LOST)
             source.ended = True
         return [Disconnect(source.peer)]
 
     def gone(self, incarnation: int, now: float) -> list[Effect]:
-        """A publisher is not expected back; how far it was is remembered for a while."""
+        """Give up a publisher that is not expected back, and remember how far it was."""
         source = self._source(incarnation)
         self.connections.forget(incarnation)
         if source is None:
@@ -224,15 +222,15 @@ class Sources:
         return [Disconnect(source.peer) for source in left]
 
     def adopt(self, source: Source, incarnation: int, now: float) -> None:
-        """Whoever is at a fixed address is another one now."""
+        """Note that another publisher is at a fixed address now."""
         if source.publisher:
-            source.token += 1  # the last HELLO was for the one before, which alone it joined
+            source.token += 1  # the last HELLO joined only the publisher before this one
             self.connections.shift(source, Event.FOUND)
             self.connections.greet_at(source, now)
         source.adopt(incarnation)
 
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
-        """A publisher answered, or its connection was opened anew."""
+        """Take a WELCOME: the publisher answered, or its connection was opened anew."""
         fields = wire.fields_of(packet)
         if source.fixed and (named := self._misnamed(source, fields)):
             return [Note("misnamed", {"wanted": self.name, "there": named})]
@@ -244,14 +242,14 @@ class Sources:
         return self._renew(source, now) if source.state is State.UP else []
 
     def tick(self, now: float) -> list[Effect]:
-        """Say HELLO again where it was not answered."""
+        """Repeat each HELLO that was not answered, and connect to more publishers."""
         effects: list[Effect] = []
         for source in self.connections.unanswered(now):
             effects += self._open(source, now) if source.broken else [self._hello(source)]
         return effects + self._connect(now)
 
     def check(self) -> None:
-        """Both ways to look agree."""
+        """Assert that the tables agree and are not too large."""
         self.connections.check()
         assert len(self._gone) <= self.limits.publishers_max
         assert not self._gone.keys() & self.connections.by_incarnation.keys()
@@ -259,7 +257,7 @@ class Sources:
     # Inside
 
     def _make(self, incarnation: int, endpoint: str) -> Source:
-        """A publisher that is new, or that is remembered."""
+        """Return a publisher that is new, or that is remembered."""
         source = self._gone.pop(incarnation, None)
         if source is None:
             peer = b"p" + incarnation.to_bytes(8, "big")
@@ -271,7 +269,7 @@ class Sources:
         return source
 
     def _source(self, incarnation: int) -> Source | None:
-        """The publisher of that number, at a fixed address perhaps."""
+        """Return the publisher of that incarnation, which may be at a fixed address."""
         by_incarnation = self.connections.by_incarnation
         fixed = by_incarnation.get(0)
         if fixed is not None and incarnation == fixed.publisher:
@@ -279,7 +277,7 @@ class Sources:
         return by_incarnation.get(incarnation)
 
     def _connect(self, now: float) -> list[Effect]:
-        """Connect to more publishers, and to others in place of those that never answer."""
+        """Connect to known publishers, in free room or in place of those that never answer."""
         begun, spare = self.connections.best(lambda source: True)
         effects: list[Effect] = []
         for source in spare:
@@ -290,7 +288,7 @@ class Sources:
         return effects
 
     def _give_up(self, source: Source) -> list[Effect]:
-        """Have a publisher among those that were in use."""
+        """Close a publisher's connection, and remember it among those that were in use."""
         self.connections.close(source)
         self.connections.remove(source)
         self._gone[source.publisher] = source
@@ -299,13 +297,16 @@ class Sources:
         return [] if source.ended else [Disconnect(source.peer)]
 
     def _again(self, source: Source, now: float) -> None:
-        """Have the connection to an address made anew."""
+        """Have the connection to a fixed address made anew, a moment from now."""
         self.connections.shift(source, Event.FOUND)
         source.broken = True
         self.connections.greet_at(source, now + source.hello_s)
 
     def _misnamed(self, source: Source, fields: dict[str, object]) -> str:
-        """The name of a publisher that is not the one whose name stands behind the address."""
+        """Return the names of a publisher if the wanted one is not among them, else nothing.
+
+        The wanted name stands behind the address in the URL.
+        """
         wanted = self.name.partition("://")[2].partition("/")[2]
         if not wanted or "process" not in fields:
             return ""
@@ -313,7 +314,7 @@ class Sources:
         return "" if wanted in names else ", ".join(names)
 
     def _watch(self, source: Source, fields: dict[str, object]) -> list[Effect]:
-        """Have membership watch the process at a fixed address, once it told where to ask."""
+        """Have membership watch the process at a fixed address, once its WELCOME says where."""
         if not source.fixed or source.watched or "process" not in fields:
             return []
         directory = directory_of(fields)
@@ -344,7 +345,7 @@ class Sources:
         ]
 
     def _renew(self, source: Source, now: float) -> list[Effect]:
-        """Have a publisher say once more that all subscriptions are in place."""
+        """Ask a publisher to say once more that all subscriptions are in place."""
         self.connections.shift(source, Event.RENEWED)
         self.connections.greet_at(source, now + source.hello_s)
         return [self._hello(source)]
@@ -357,14 +358,14 @@ class Sources:
         return self.say(source, wire.HELLO, fields)
 
     def say(self, source: Source, kind: int, meta: object) -> Send:
-        """A packet to a publisher."""
+        """Return the sending of a packet to a publisher."""
         target = source.publisher
         frames = publication.to_publisher(kind, self.incarnation, target, meta)
         return Send(source.peer, frames)
 
 
 def _checked(prefixes: Iterable[str]) -> dict[bytes, None]:
-    """Each prefix once, as it travels; UsageError for a wrong one."""
+    """Return each prefix once, as it stands in a packet. Raises UsageError for a wrong one."""
     if isinstance(prefixes, (str, bytes)) or not isinstance(prefixes, Iterable):
         raise UsageError(f"topics are a list of text, not {prefixes!r}; use [{prefixes!r}]")
     return dict.fromkeys(publication.check_prefix(prefix) for prefix in prefixes)

@@ -1,9 +1,10 @@
 """The subscriber's side of publish-subscribe: holds what came until it is read, counts gaps.
 
-Messages wait in an inbox until they are read; the oldest makes room. Those of publishers that
-wait for their subscribers have an inbox each, which these do not overfill: their MARKs wait
-there too, and are answered once everything before them was read. Who reads, but slowly, says so
-every READS_S by answering the last MARK once more, so that nobody takes it for stuck.
+Messages wait in an inbox until the user reads them; the oldest make room for new ones. Each
+publisher that waits for its subscribers has an inbox of its own, which it does not overfill:
+its MARKs wait there too, and each is answered once everything before it was read. A subscriber
+whose user reads slowly answers the last MARK once more every READS_S, so that the publisher
+does not take it for stuck.
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ class SubscriberCore:
         *,
         latest: bool = False,
     ) -> None:
-        """latest: keep the latest message of each topic. UsageError for a wrong prefix.
+        """latest: keep only the latest message of each topic.
 
-        Its attribute `held` gives how many messages were taken, and are not read yet.
+        Raises UsageError for a wrong prefix.
         """
+        # Returns how many messages were taken and are not read yet; the role sets it.
         self.held: Callable[[], int] = int
         self.incarnation = incarnation
         self.counts: Counter[str] = Counter()
@@ -66,15 +68,18 @@ class SubscriberCore:
     # Commands
 
     def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
-        """Receive topics with these beginnings too. UsageError for a wrong one."""
+        """Receive topics with these prefixes too. Raises UsageError for a wrong prefix."""
         return self.sources.subscribe(prefixes, now)
 
     def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
-        """Receive topics with these beginnings no longer; what came already is kept."""
+        """Receive topics with these prefixes no longer; messages that came already are kept."""
         return self.sources.unsubscribe(prefixes)
 
     def take(self) -> tuple[Delivery | None, list[Effect]]:
-        """What is to be read next, and what follows from everything before it being read."""
+        """Return the messages to be read next, or None, and the effects of getting there.
+
+        Marks that stand before these messages are answered.
+        """
         effects: list[Effect] = []
         while self._filled:
             inbox = next(iter(self._filled))
@@ -83,7 +88,7 @@ class SubscriberCore:
             if delivery is None:
                 self._tidy()
                 continue
-            self._filled[inbox] = None  # behind those of others
+            self._filled[inbox] = None  # the next turn is another inbox's
             if not delivery.mark:
                 self.counts["delivered"] += len(delivery.bodies)
                 return delivery, effects
@@ -91,7 +96,7 @@ class SubscriberCore:
         return None, effects
 
     def gaps(self) -> list[Gap]:
-        """What is missing and was not told yet."""
+        """Return the gaps that were not returned before."""
         untold, self._untold = self._untold, {}
         return [(publisher, topic, count) for (publisher, topic), count in untold.items()]
 
@@ -108,9 +113,9 @@ class SubscriberCore:
         return []
 
     def close(self, in_hand: int = 0) -> list[Effect]:
-        """Drop what nobody has read, and close every connection.
+        """Drop the messages that nobody has read, and close every connection.
 
-        in_hand: how many messages were taken and are not going to be read.
+        in_hand: how many messages were taken and will not be read.
         """
         self._closed = True
         self.counts["delivered"] -= in_hand
@@ -121,7 +126,7 @@ class SubscriberCore:
         return self.sources.close()
 
     def stats(self) -> dict[str, object]:
-        """Counters; received = delivered + queued + dropped, always."""
+        """Return counters; always, received = delivered + queued + dropped."""
         counts = self.counts
         return {
             "received": counts["received"],
@@ -143,17 +148,17 @@ class SubscriberCore:
 
     @property
     def up_count(self) -> int:
-        """How many publishers have all subscriptions."""
+        """How many publishers have all subscriptions of this subscriber in place."""
         return self.sources.up_count
 
     @property
     def publishers(self) -> list[Source]:
-        """Those in use, reachable or not."""
+        """The publishers in use, reachable or not."""
         return self.sources.all
 
     @property
     def has_messages(self) -> bool:
-        """Whether there is something to read, or a mark to answer."""
+        """Whether there may be something to read, or a mark to answer."""
         return bool(self._filled)
 
     # What the driver asks for
@@ -166,9 +171,9 @@ class SubscriberCore:
         try:
             topic, packet = publication.read(frames)
             if packet.target not in (0, self.incarnation):
-                return []  # for another subscriber; who takes all topics sees it too
+                return []  # for another subscriber; one of all topics sees it too
             if packet.kind == wire.WELCOME and topic != self._private:
-                raise Malformed("topic")  # all else on this connection depends on it
+                raise Malformed("topic")  # a WELCOME counts only on this subscriber's topic
             if packet.source != source.publisher and (
                 other := self._other(source, packet, now)
             ):
@@ -189,8 +194,8 @@ class SubscriberCore:
     def receive_all(self, arrived: Sequence[tuple[PeerId, Frames]], now: float) -> list[Effect]:
         """Take packets in order, as `receive` does.
 
-        Of messages that came one by one, those that go on from the one before are decoded
-        together, which takes half the time.
+        Messages of one topic that came one to a packet, and follow each other, are decoded
+        together: this takes half the time.
         """
         effects: list[Effect] = []
         at = 0
@@ -202,14 +207,17 @@ class SubscriberCore:
         return effects
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """A subscription that did not leave makes its connection worthless."""
+        """Note that a packet did not leave.
+
+        If it was a subscription, the connection is incomplete and has to be made anew.
+        """
         source = self.sources.by_peer.get(peer)
         if source is not None and frames[0][:1] != publication.TALK:
             source.broken = True
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Say HELLO again where it was not answered, and to those that wait that it reads."""
+        """Repeat each HELLO that was not answered; tell publishers that wait what was read."""
         effects = self.sources.tick(now)
         if now >= self._look_at():
             self._looked_at = now
@@ -217,15 +225,15 @@ class SubscriberCore:
         return effects
 
     def flush(self, now: float) -> list[Effect]:
-        """Nothing to do: a subscriber's packets leave at once."""
+        """Return nothing: a subscriber's packets leave at once."""
         return []
 
     def deadline(self) -> float:
-        """When `tick` is due next."""
+        """Return when `tick` is due next."""
         return min(self.sources.connections.due_at, self._look_at())
 
     def check(self) -> None:
-        """The counts are right, and all that waits can be taken."""
+        """Assert that the counts are right and all that waits can be taken."""
         self.sources.check()
         ended = self.counts["delivered"] + self.queued + sum(self.dropped.values())
         assert self.counts["received"] == ended, "stats do not balance"
@@ -235,7 +243,11 @@ class SubscriberCore:
     # Packets in
 
     def _other(self, source: Source, packet: Packet, now: float) -> list[Effect]:
-        """A publisher that is not expected there: the new owner of the address."""
+        """Take a packet from a publisher that is not the expected one at its address.
+
+        Returns no effects at a fixed address: the publisher there is adopted, and the packet is
+        then taken as usual.
+        """
         if not packet.source:
             raise Malformed("source")
         if source.fixed:
@@ -253,12 +265,12 @@ class SubscriberCore:
             raise Malformed("sequence" if topic[0] else "topic")
         bodies = publication.bodies_of(packet)
         if source.waits is None:
-            return []  # nobody knows yet in which inbox it is to wait
+            return []  # before the WELCOME it is unknown in which inbox it is to wait
         count = len(bodies)
         if not self.sources.wanted(topic):
             self.counts["received"] += count
             self.dropped["unsubscribed"] += count
-            return []  # should it be subscribed to again, it is to begin anew
+            return []  # without a position: if it is subscribed to again, it begins anew
         position = source.position(topic)
         missing = sequence - position.next if position.next else 0
         if missing < 0:
@@ -276,8 +288,10 @@ class SubscriberCore:
         return []
 
     def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
-        """Queue the messages from `at` on that are next in the topic of the one before, each in
-        a packet of its own; gives how many."""
+        """Queue the packets from `at` on that continue the topic of the packet before them.
+
+        Only packets of a single message are taken. Returns how many packets were queued.
+        """
         source = self.sources.by_peer.get(peer)
         position = source.last if source is not None else None
         if source is None or position is None:
@@ -295,7 +309,7 @@ class SubscriberCore:
         try:
             bodies = decode(array(rows))
         except Malformed:
-            return 0  # `receive` finds out which
+            return 0  # `receive` finds out which of them is malformed
         if type(bodies) is not list or len(bodies) != len(rows):
             return 0
         size = sum(map(len, rows)) + len(rows) * (1 + len(topic))
@@ -305,7 +319,7 @@ class SubscriberCore:
     def _queue(
         self, source: Source, position: Position, bodies: list[object], size: int
     ) -> None:
-        """Have the next messages of a topic wait to be read."""
+        """Put the next messages of a topic into the inbox where they wait to be read."""
         sequence, count = position.next, len(bodies)
         position.next += count
         source.last = position
@@ -316,7 +330,7 @@ class SubscriberCore:
             self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
 
     def _bye(self, source: Source, packet: Packet, now: float) -> list[Effect]:
-        """The publisher is leaving: what has not come by now will not come any more."""
+        """Leave a publisher that said BYE, and count what has not come by now as missing."""
         for name, number in publication.ends_of(packet).items():
             position = source.positions.get(name.encode())
             if position is not None and not position.fresh and 0 < position.next < number:
@@ -344,20 +358,20 @@ class SubscriberCore:
         return [self._shared, *self._own.values()]
 
     def _tidy(self) -> None:
-        """Give up the inboxes of publishers that are gone, once they are empty."""
+        """Drop the inboxes of publishers that are gone, once they are empty."""
         if len(self._own) > len(self.sources.by_peer):
             kept = self._filled.keys() | {self._own.get(p) for p in self.sources.by_peer}
             self._own = {peer: own for peer, own in self._own.items() if own in kept}
 
     def _new_inbox(self, windows: int) -> Inbox:
-        """One with room for so many times the limit."""
+        """Return an inbox with room for `windows` times the limit."""
         kind = Latest if self._latest else Queue
         return kind(
             windows * self._limits.queue_messages_max, windows * self._limits.queue_bytes_max
         )
 
     def _put(self, source: Source, delivery: Delivery) -> None:
-        """Have it wait, in an inbox of its publisher's own if that waits for its credit."""
+        """Put a delivery into the shared inbox, or into its publisher's own if that waits."""
         inbox = self._shared
         if source.waits and not self._latest:
             own = self._own.get(source.peer)
@@ -367,12 +381,16 @@ class SubscriberCore:
             self.dropped["replaced" if self._latest else "full"] += dropped
 
     def _look_at(self) -> float:
-        """When to see whether anything was read, while somebody may wait for that."""
+        """Return when to see whether anything was read; infinity if no publisher may wait."""
         idle = all(inbox.is_empty for inbox in self._own.values())
         return inf if idle else self._looked_at + READS_S
 
     def _say_that_it_reads(self) -> list[Effect]:
-        """Answer marks that nothing is before, and the last one again where one is to come."""
+        """Answer the marks at the front of inboxes, and tell publishers that the user reads.
+
+        A publisher is told by one more answer to the last mark, if something was read and its
+        inbox is not empty.
+        """
         effects: list[Effect] = []
         held = self.held()
         read, self._read = self._read, self.counts["delivered"] - held
