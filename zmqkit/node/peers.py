@@ -92,7 +92,7 @@ class Peers:
                 text = file.read(PEERS_BYTES_MAX + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
-        if len(text) > PEERS_BYTES_MAX:
+        if len(text.encode()) > PEERS_BYTES_MAX:
             raise ConfigError(
                 f"{self._path} is longer than {PEERS_BYTES_MAX} bytes; one host:port a line"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.packets import read
-from zmqkit.core.membership.directory import Directory, hello, ping, read_directory
+from zmqkit.core.membership.directory import Directory, hello, ping, read_directory, read_pong
 from zmqkit.model import Record
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
@@ -81,3 +81,12 @@ def test_roles_are_reached_where_the_process_was(directory: Directory) -> None:
 def test_processes_ask_each_other() -> None:
     assert read(hello(1, b"n")) == (HELLO, {})
     assert read(ping(1, b"n", 7)) == (PING, [7])
+
+
+@pytest.mark.parametrize(
+    "meta", [None, [1], [1, 2, 3], ["1", 2], [1, "2"], [1, None], [1, True]]
+)
+def test_a_pong_is_two_numbers(meta: object) -> None:
+    assert read_pong(packet([1, 2])) == (1, 2)
+    with pytest.raises(Malformed, match="pong"):
+        read_pong(packet(meta))

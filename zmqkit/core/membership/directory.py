@@ -92,7 +92,7 @@ def read_registration(packet: Packet) -> Contact | None:
 def read_pong(packet: Packet) -> tuple[int, int]:
     """Return the token and the revision in a PONG. Raises Malformed for a wrong shape."""
     meta = packet.meta
-    if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
+    if type(meta) is not list or [type(each) for each in meta] != [int, int]:
         raise Malformed("pong")
     return meta[0], meta[1]
 
