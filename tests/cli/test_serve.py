@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from zmqkit.cli.serve import where
+from zmqkit.model import Reach
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +37,15 @@ def test_it_says_where_it_listens_and_how_to_open(serve: Serve) -> None:
     ],
 )
 def test_the_line_says_how_far_it_reaches(endpoint: str, shown: str, said: str) -> None:
-    line = where("orders", endpoint)
+    line = where("orders", endpoint, Reach.LOCAL)
     assert line.startswith(f"serving 'orders' at {shown}, ")
     assert said in line
+
+
+def test_who_is_open_to_a_network_that_is_not_there_yet_says_so() -> None:
+    line = where("orders", "tcp://127.0.0.1:5555", Reach.PLAIN)
+    assert "open to the network" in line
+    assert "--insecure" not in line
 
 
 @pytest.mark.parametrize("target", ["math", "waiting"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import ip_interface
 from typing import Any
 
@@ -202,8 +203,16 @@ def test_service_takes_the_port_it_was_given(kit: Kit) -> None:
     assert kit.client(service.endpoint).call("double", 1) == 2
 
 
+def quiet_server() -> socket.socket:
+    """Listen at a port that the kernel gives to nobody by itself, so it stays free after it."""
+    for port in range(21_000, 32_000):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+    raise AssertionError("no port is free")
+
+
 def test_taken_port_is_an_error_that_names_it_and_start_may_be_tried_again(kit: Kit) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with quiet_server() as server:
         port = server.getsockname()[1]
         service = kit.service(bind=f"tcp://127.0.0.1:{port}")
         service.handler(double)

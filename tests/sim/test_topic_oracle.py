@@ -32,7 +32,7 @@ def says_hello_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def waits_for_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Audience, "blocked", property(lambda self: False))
+    patch.setattr(PublisherCore, "blocked", property(lambda self: False))
 
 
 def waits_for_ever(patch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
     service.start()
     if until_eof:
         _at_eof(service.stop)
-    say(where(service.name, service.endpoint))
+    say(where(service.name, service.endpoint, service.reach))
     service.serve()
     return service.close(DRAIN_S)
 
@@ -157,12 +157,12 @@ async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) ->
     await service.start()
     if until_eof:
         _at_eof(service.stop)
-    say(where(service.name, service.endpoint))
+    say(where(service.name, service.endpoint, service.reach))
     await service.serve()
     return await service.close(DRAIN_S)
 
 
-def where(name: str, endpoint: str) -> str:
+def where(name: str, endpoint: str, reach: Reach) -> str:
     """Return the line that says where a service listens, and how to open it to others."""
     # ZeroMQ writes an IPv4 address as one mapped into IPv6. People write it plainly.
     endpoint = re.sub(r"\[::ffff:([\d.]+)\]", r"\1", endpoint)
@@ -172,6 +172,11 @@ def where(name: str, endpoint: str) -> str:
         return f"{line}, inside this process only"
     if url.reach > Reach.LOCAL:
         return f"{line}, open to the network in plain text"
+    if reach > Reach.LOCAL:
+        return (
+            f"{line}, open to the network in plain text as soon as this machine has an "
+            "address there"
+        )
     return f"{line}, this machine only; --insecure opens it to the network in plain text"
 
 

@@ -48,5 +48,8 @@ class Line(Generic[Item]):
         if not self.count:
             return None
         self.count -= 1
-        row = next(row for row in reversed(self._rows) if row)
-        return row.popitem(last=False)[1]
+        # No generator: an interrupt that comes as it is freed would be lost.
+        for row in reversed(self._rows):
+            if row:
+                return row.popitem(last=False)[1]
+        raise AssertionError("items are counted and none is in line")

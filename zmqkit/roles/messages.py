@@ -210,6 +210,6 @@ def name_of(name: str) -> str:
 
 
 def unserved(count: int) -> str:
-    """Return what the log says of subscribers that had not received everything."""
+    """Return what the log says of subscribers that may not have received everything."""
     subscribers = "a subscriber" if count == 1 else f"{count} subscribers"
-    return f"before {subscribers} had received everything"
+    return f"before {subscribers} said to have received everything"

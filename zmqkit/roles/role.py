@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
+from zmqkit.model import Reach
 from zmqkit.roles.scheme import Binding, Lookup, shown
 
 Place = TypeVar("Place", Binding, Lookup)
@@ -89,6 +90,12 @@ class BoundShown(Shown):
         """The number that distinguishes this object from all others of its name."""
         incarnation: int = self._life.plan.place.incarnation
         return incarnation
+
+    @property
+    def reach(self) -> Reach:
+        """How far others may be: on this machine only until an open role reaches further."""
+        reach: Reach = self._life.plan.place.reach
+        return reach
 
     @property
     def endpoint(self) -> str:

@@ -87,7 +87,7 @@ class Binding:
         self.endpoint = ""
         self.node: Node | None = None
         self._insecure = insecure
-        self._reach = Reach.LOCAL
+        self.reach = Reach.LOCAL
         self._control_port = 0
         self._advertise = advertise
         self._url = parse_url(bind) if bind is not None else None
@@ -133,8 +133,8 @@ class Binding:
         host = self._url.host if self._url else LOOPBACK if reach is Reach.LOCAL else "*"
         check_reach(host, f"bind to {host}", reach)
         host = LOOPBACK if host == "localhost" else host
-        self._reach = reach_of(host)
-        self._control_port = node.open_control(self._reach)
+        self.reach = reach_of(host)
+        self._control_port = node.open_control(self.reach)
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
@@ -179,7 +179,7 @@ class Binding:
                 self.name, self._role, self.incarnation, self.node.process, addresses,
                 self._control_port, port,
             )  # fmt: skip
-            self.node.announce(record, self._reach)
+            self.node.announce(record, self.reach)
 
     def withdraw(self) -> None:
         """Stop announcing the role; peers that use it may go on until `release`."""

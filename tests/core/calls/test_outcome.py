@@ -90,7 +90,7 @@ def test_a_timeout_says_when_waiting_longer_is_no_remedy(call: Call) -> None:
 
 
 def test_a_lost_call_says_how_others_may_move(call: Call) -> None:
-    assert "idempotent=True, or serve it with --idempotent," in str(lost(call))
+    assert "idempotent=True, or serve it with --idempotent:" in str(lost(call))
 
 
 def test_nobody_says_why_or_what_to_start() -> None:

@@ -69,8 +69,8 @@ def lost(call: Job) -> PeerLost:
             may_have_run=True,
         )
     return PeerLost(
-        f"the instance that held {call.method!r} is gone; declare the handler idempotent=True, "
-        "or serve it with --idempotent, to let such calls move to another",
+        f"the instance that held {call.method!r} is gone; if that may run twice, declare the "
+        "handler idempotent=True, or serve it with --idempotent: then such calls move on",
         may_have_run=call.may_have_run,
     )
 
