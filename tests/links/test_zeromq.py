@@ -182,6 +182,31 @@ def test_an_end_does_not_wait_for_ever_for_one_who_does_not_read(
     assert not end.is_alive()
 
 
+def test_an_end_does_not_wait_for_a_peer_that_just_went() -> None:
+    """Without care about 1 of 250 ends waited for all of the time that the link may linger."""
+    ends = []
+    for number in range(400):
+        own: Context = zmq.Context()
+        others: Context = zmq.Context()
+        far = ZeromqLink(own, Profile.DATA, 2 * BOUND_S)
+        near = others.socket(zmq.DEALER)
+        near.connect(far.bind(ANYWHERE, ANY_PORT))
+        near.send(b"hello")
+        [(peer, _)] = received(far, 1)
+        near.close(linger=0)
+        send_at = time.perf_counter() + number * 1e-6
+        while time.perf_counter() < send_at:
+            pass
+        far.send(peer, (b"bye",))
+        far.close(math.inf)
+        others.term()
+        ends.append(threading.Thread(target=own.term, daemon=True))
+        ends[-1].start()
+    for end in ends:
+        end.join(BOUND_S)
+        assert not end.is_alive()
+
+
 def test_router_at_its_mark_refuses_and_never_drops(opened: Open) -> None:
     far, near = opened(Profile.DATA), opened(Profile.DATA)
     near.connect(b"far", far.bind(ANYWHERE, ANY_PORT))

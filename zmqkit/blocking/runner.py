@@ -73,12 +73,6 @@ class Runner:
         self._driver.wake()
         self._seated(self._drain, until, until)
 
-    def _quick_run(self, method: str, took_s: float) -> int:
-        """Count how many runs of the method on end have been quick."""
-        runs = self._quick_runs.get(method, 0) + 1 if took_s < self.quick_s else 0
-        self._quick_runs[method] = runs
-        return runs
-
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf
     ) -> bool:

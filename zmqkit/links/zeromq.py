@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,8 @@ _COPY_BYTES_MAX = 1 << 17
 _SEND_COPY_BYTES_MAX = 1 << 17
 """Up to this size a copy takes less time than a notice, in a thread, that libzmq is done."""
 _FRAMES_MAX = 16
+_GONE_S = 0.002
+"""How long libzmq gets, before a close, to tell the socket of connections that ended."""
 _LEARNED_BYTES = 31 << 20
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
@@ -256,7 +259,16 @@ class ZeromqLink:
         return descriptor
 
     def close(self, linger_s: float) -> None:
-        """Close all sockets. libzmq keeps sending in the background, for at most `linger_s`."""
+        """Close all sockets. libzmq keeps sending in the background, for at most `linger_s`.
+
+        For a peer that has just gone, libzmq would wait all that time: it keeps what was sent
+        after the connection ended, if the socket closes before it hears of that end. So libzmq
+        gets a moment to tell, and the socket, asked for its events, listens.
+        """
+        if linger_s:
+            time.sleep(_GONE_S)
+            for port in self._bound:
+                port.get(_EVENTS)
         for port in [*self._bound, *self._peers.values()]:
             self._close_port(port, linger_s)
         self._bound.clear()
