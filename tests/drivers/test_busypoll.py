@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 
@@ -54,20 +55,49 @@ def test_it_pays_no_more_for_a_while_once_others_took_the_processor() -> None:
     assert busy.pays
 
 
+def alone_on_one_processor(used_s: float) -> BusyPoll:
+    """A wait of a process that runs for `used_s` during each wait."""
+    clock = iter(each * used_s for each in itertools.count())
+    return BusyPoll(2, alone=True, used=lambda: next(clock))
+
+
 @pytest.mark.parametrize("alone", [False, True])
 def test_who_is_bound_to_one_processor_shares_it_after_a_shorter_time(alone: bool) -> None:
-    busy = BusyPoll(2, alone=alone)
+    busy = alone_on_one_processor(0.0) if alone else BusyPoll(2, alone=False)
+    lose(busy)
+    assert busy.pays is not alone
+
+
+def lose(busy: BusyPoll) -> None:
+    """Wait three times, and be without the processor for a moment each time."""
     for _ in range(3):
         wait(busy, BUSY_POLL_S / 2)
         busy.begin(100.0)
         busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
         busy.end(100.0 + 2 * SHARED_S)
     wait(busy, BUSY_POLL_S / 2)
-    assert busy.pays is not alone
+
+
+def test_time_that_the_own_threads_took_is_not_lost() -> None:
+    busy = alone_on_one_processor(1.5 * SHARED_S)
+    lose(busy)
+    assert busy.pays
+
+
+def test_what_was_lost_before_the_wait_went_on_does_not_count() -> None:
+    busy = alone_on_one_processor(0.0)
+    for _ in range(3):
+        wait(busy, BUSY_POLL_S / 2)
+        busy.begin(100.0)
+        busy.resume(100.0 + 1.5 * SHARED_S)
+        busy.gave_way(100.0, 100.0 + 2 * SHARED_S)
+        busy.end(100.0 + 2 * SHARED_S)
+    wait(busy, BUSY_POLL_S / 2)
+    assert busy.pays
 
 
 def test_who_keeps_its_one_processor_now_and_then_stays_awake() -> None:
-    busy = BusyPoll(2, alone=True)
+    busy = alone_on_one_processor(0.0)
     for _ in range(9):
         wait(busy, BUSY_POLL_S / 2)
         wait(busy, BUSY_POLL_S / 2)

@@ -177,6 +177,7 @@ class AioDriver:
         if self.flush_due or self._closed:
             return
         now = time.monotonic()
+        self._busy.resume(now)
         for _ in range(BUSY_POLL_LOOKS):
             if self._look(0):
                 self._read()

@@ -11,8 +11,8 @@ Other threads may want the processor for longer. The kernel prefers threads that
 thread that gave way gets the processor back a time slice later, long after the answer came. A
 wait that did not get it back within BUSY_POLL_S goes to sleep. So do the waits of the next
 CROWDED_S. A process bound to one processor may share it with the other side, which cannot
-answer while the wait stays awake. Two waits in a row that lost the processor for SHARED_S, more
-than libzmq's own thread takes, are the sign of that.
+answer while the wait stays awake. Two waits in a row that lost the processor for SHARED_S are
+the sign of that, if this process did not use that time itself: libzmq's thread is part of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,18 @@ _LOST_MAX = 2
 class BusyPoll:
     """What one driver learnt from its last wait."""
 
-    __slots__ = ("_awake_s", "_away_s_max", "_crowded_until", "_lost", "_may", "pays", "until")
+    __slots__ = (
+        "_alone",
+        "_awake_s",
+        "_begun",
+        "_crowded_until",
+        "_lost",
+        "_may",
+        "_used",
+        "_used_before",
+        "pays",
+        "until",
+    )
 
     def __init__(
         self,
@@ -43,17 +54,21 @@ class BusyPoll:
         wanted: bool = True,
         alone: bool | None = None,
         awake_s: float = BUSY_POLL_S,
+        used: Callable[[], float] = time.process_time,
     ) -> None:
         """Begin with no wait that paid.
 
         count: how many processors there are to use; None asks the system. wanted: waits may
         stay awake at all. alone: whether the threads are bound to one processor; None asks the
-        system. awake_s: how long a wait may stay awake.
+        system. awake_s: how long a wait may stay awake. used: returns how long all threads of
+        this process have run, in seconds.
         """
         self._may = wanted and (processors() if count is None else count) > 1
-        alone = bound() == 1 if alone is None else alone
-        self._away_s_max = SHARED_S if alone else awake_s
+        self._alone = bound() == 1 if alone is None else alone
         self._awake_s = awake_s
+        self._used = used
+        self._used_before = 0.0  # when the wait at hand went on, at `_begun`
+        self._begun = 0.0
         self._crowded_until = -inf
         self._lost = 0
         # Whether the last wait was over in time. Never true if it is not wanted, nor with a
@@ -65,14 +80,28 @@ class BusyPoll:
     def begin(self, now: float) -> None:
         """Begin a wait."""
         self.until = now + self._awake_s
+        self.resume(now)
+
+    def resume(self, now: float) -> None:
+        """Go on with a wait, after other work of this thread that may have slept."""
+        if self._alone and self.pays:
+            self._begun, self._used_before = now, self._used()
 
     def gave_way(self, begun: float, now: float) -> None:
         """Take note that others had the processor since `begun`; if that was long, sleep."""
-        if now - begun > self._away_s_max:
+        away_s = now - begun
+        if away_s > self._awake_s:
+            self.until = begun
+            self._crowded_until = now + CROWDED_S
+        elif self._alone and away_s > SHARED_S and self._taken_s(now) > SHARED_S:
             self.until = begun
             self._lost += 1
-            if self._lost >= _LOST_MAX or now - begun > self._awake_s:
+            if self._lost >= _LOST_MAX:
                 self._crowded_until = now + CROWDED_S
+
+    def _taken_s(self, now: float) -> float:
+        """Return how long other processes have had the processor since the wait went on."""
+        return now - self._begun - (self._used() - self._used_before)
 
     def end(self, now: float) -> None:
         """End the wait, as something came."""
