@@ -157,7 +157,7 @@ def connections_max(descriptors: int) -> int:
     return max(8, min(descriptors // 8 - 8, CONNECTIONS_MAX))
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class ClientLimits:
     """The limits of one client."""
 
@@ -186,7 +186,7 @@ class ClientLimits:
         return self.waiting_calls_max + self.instances_max * self.credit_max
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class SubscriberLimits:
     """The limits of one subscriber."""
 
@@ -209,7 +209,7 @@ class SubscriberLimits:
         _check(self, {})
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class PublisherLimits:
     """The limits of one publisher."""
 
@@ -250,7 +250,7 @@ class PublisherLimits:
         return self.window_bytes // self.window_packets
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class ServiceLimits:
     """The limits of one service, for all clients together unless one client is named."""
 
@@ -291,7 +291,7 @@ class ServiceLimits:
         _check(self, {"retained_bytes_max": 0})
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class MembershipLimits:
     """The limits of what one process knows of other processes, and of how many it uses."""
 
@@ -331,7 +331,7 @@ class MembershipLimits:
                 raise ConfigError(f"limit {name} is {getattr(self, name)}; {most} at most")
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
 class DiscoveryLimits:
     """How much discovery knows, and how often it looks, asks and repeats."""
 

@@ -41,7 +41,7 @@ def test_it_never_pays_with_one_processor() -> None:
 
 
 def test_it_pays_no_more_for_a_while_once_others_took_the_processor() -> None:
-    busy = BusyPoll(2)
+    busy = BusyPoll(2, used=lambda: 0.0)
     wait(busy, BUSY_POLL_S / 2)
     busy.begin(100.0)
     busy.gave_way(100.0, 100.003)
@@ -61,13 +61,6 @@ def alone_on_one_processor(used_s: float) -> BusyPoll:
     return BusyPoll(2, alone=True, used=lambda: next(clock))
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_who_is_bound_to_one_processor_shares_it_after_a_shorter_time(alone: bool) -> None:
-    busy = alone_on_one_processor(0.0) if alone else BusyPoll(2, alone=False)
-    lose(busy)
-    assert busy.pays is not alone
-
-
 def lose(busy: BusyPoll) -> None:
     """Wait three times, and be without the processor for a moment each time."""
     for _ in range(3):
@@ -78,9 +71,27 @@ def lose(busy: BusyPoll) -> None:
     wait(busy, BUSY_POLL_S / 2)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_is_bound_to_one_processor_shares_it_after_a_shorter_time(alone: bool) -> None:
+    busy = alone_on_one_processor(0.0) if alone else BusyPoll(2, alone=False)
+    lose(busy)
+    assert busy.pays is not alone
+
+
 def test_time_that_the_own_threads_took_is_not_lost() -> None:
     busy = alone_on_one_processor(1.5 * SHARED_S)
     lose(busy)
+    assert busy.pays
+
+
+def test_time_that_threads_of_this_process_computed_is_not_lost() -> None:
+    clock = iter(each * 0.003 for each in itertools.count())
+    busy = BusyPoll(2, alone=False, used=lambda: next(clock))
+    wait(busy, BUSY_POLL_S / 2)
+    busy.begin(100.0)
+    busy.gave_way(100.0, 100.003)
+    busy.end(100.003)
+    wait(busy, BUSY_POLL_S / 2)
     assert busy.pays
 
 

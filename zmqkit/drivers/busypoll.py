@@ -7,12 +7,13 @@ stays awake for a moment only, and only after a wait that was over as soon. A ro
 longer sleeps, and costs nothing. Between two looks a waiting thread gives the processor to all
 others; libzmq's thread, which brings the answer, is one of them.
 
-Other threads may want the processor for longer. The kernel prefers threads that slept, so a
+Other processes may want the processor for longer. The kernel prefers threads that slept, so a
 thread that gave way gets the processor back a time slice later, long after the answer came. A
 wait that did not get it back within BUSY_POLL_S goes to sleep. So do the waits of the next
 CROWDED_S. A process bound to one processor may share it with the other side, which cannot
 answer while the wait stays awake. Two waits in a row that lost the processor for SHARED_S are
-the sign of that, if this process did not use that time itself: libzmq's thread is part of it.
+the sign of that. Time that this process itself has used is not lost: libzmq's thread brings the
+answer, and other threads make calls of their own.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class BusyPoll:
     """What one driver learnt from its last wait."""
 
     __slots__ = (
-        "_alone",
         "_awake_s",
+        "_away_s_max",
         "_begun",
         "_crowded_until",
         "_lost",
@@ -64,7 +65,8 @@ class BusyPoll:
         this process have run, in seconds.
         """
         self._may = wanted and (processors() if count is None else count) > 1
-        self._alone = bound() == 1 if alone is None else alone
+        alone = bound() == 1 if alone is None else alone
+        self._away_s_max = SHARED_S if alone else awake_s
         self._awake_s = awake_s
         self._used = used
         self._used_before = 0.0  # when the wait at hand went on, at `_begun`
@@ -84,20 +86,18 @@ class BusyPoll:
 
     def resume(self, now: float) -> None:
         """Go on with a wait, after other work of this thread that may have slept."""
-        if self._alone and self.pays:
+        if self.pays:
             self._begun, self._used_before = now, self._used()
 
     def gave_way(self, begun: float, now: float) -> None:
         """Take note that others had the processor since `begun`; if that was long, sleep."""
         away_s = now - begun
-        if away_s > self._awake_s:
-            self.until = begun
+        if away_s <= self._away_s_max or self._taken_s(now) <= self._away_s_max:
+            return
+        self.until = begun
+        self._lost += 1
+        if self._lost >= _LOST_MAX or away_s > self._awake_s:
             self._crowded_until = now + CROWDED_S
-        elif self._alone and away_s > SHARED_S and self._taken_s(now) > SHARED_S:
-            self.until = begun
-            self._lost += 1
-            if self._lost >= _LOST_MAX:
-                self._crowded_until = now + CROWDED_S
 
     def _taken_s(self, now: float) -> float:
         """Return how long other processes have had the processor since the wait went on."""
