@@ -88,6 +88,8 @@ class PublisherRole(BoundRole):
                 self.driver.perform(self.core.publish(topic, body, now))
             elif self.style == CLOSELY:
                 self.driver.perform(self.core.publish_soon(topic, body, now))
+                if self.core.pace.due_at <= now:  # a packet is full, which leaves at once
+                    self.driver.perform(self.core.flush(now))
             elif self.style == BATCHED:
                 gathering.add(topic, body)
             elif self.core.gathering.add(topic, body):

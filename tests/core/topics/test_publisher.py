@@ -191,6 +191,22 @@ def test_a_subscriber_that_enters_is_welcomed_and_has_not_joined(
     assert publisher.stats()["subscribers"] == 0
 
 
+def test_a_subscriber_that_enters_and_says_no_hello_is_asked_again_ever_less_often(
+    publisher: PublisherCore,
+) -> None:
+    """Seed 5625: the WELCOME found no room, and a subscriber that was up never joined anew."""
+    publisher.receive(EVERY_PEER, enters(), 0.0)
+    asked, now = [], 0.0
+    for _ in range(6):
+        now = publisher.deadline()
+        assert welcomed(publisher.tick(now)) == [(SUBSCRIBER, 0)]
+        asked.append(now)
+    assert asked == [0.5, 1.5, 3.5, 7.5, 12.5, 17.5]
+    publisher.receive(EVERY_PEER, hello(1), now)
+    assert publisher.deadline() == inf
+    assert publisher.tick(now + 60.0) == []
+
+
 def test_hello_joins_and_is_answered_with_its_token(publisher: PublisherCore) -> None:
     publisher.receive(EVERY_PEER, enters(), 0.0)
     assert welcomed(publisher.receive(EVERY_PEER, hello(7), 0.0)) == [(SUBSCRIBER, 7)]

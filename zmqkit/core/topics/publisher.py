@@ -24,6 +24,8 @@ from zmqkit.limits import (
     BYE_S,
     COMPRESS_BYTES_MIN,
     ENDS_MAX,
+    HELLO_S,
+    HELLO_S_MAX,
     STALL_S,
     PublisherLimits,
 )
@@ -77,6 +79,9 @@ class PublisherCore:
         self._handed = 0
         self._base = 0
         self._bye_at = inf
+        # When subscribers that have not joined are asked again, and after what pause.
+        self._ask_at = inf
+        self._ask_s = HELLO_S
         self.leaving = False  # it said BYE, so subscribers leave it
         self._closed = False
 
@@ -213,7 +218,7 @@ class PublisherCore:
             if len(frame) == 1 + _PRIVATE_BYTES and frame[1] == 0:
                 subscriber = int.from_bytes(frame[2:], "big")
                 if first == publication.SUBSCRIBE and subscriber:
-                    return self._enters(subscriber)
+                    return self._enters(subscriber, now)
                 if first == publication.UNSUBSCRIBE and subscriber:
                     return self._leaves(subscriber, now)
             if first not in (publication.SUBSCRIBE, publication.UNSUBSCRIBE):
@@ -232,7 +237,7 @@ class PublisherCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Exclude subscribers that hold up the publisher; repeat a MARK or BYE that is due."""
+        """Exclude subscribers that hold up the publisher; repeat a MARK, BYE or WELCOME."""
         effects: list[Effect] = []
         if now >= self.audience.exclude_at():
             stuck = self.audience.exclude(now)
@@ -247,6 +252,8 @@ class PublisherCore:
             effects.append(self._mark())
         if now >= self._bye_at:
             effects.append(self._bye(now))
+        if now >= self._ask_at and not self.leaving:
+            effects += self._ask_again(now)
         return effects
 
     def flush(self, now: float) -> list[Effect]:
@@ -262,8 +269,10 @@ class PublisherCore:
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         bye_at = self._bye_at if self.audience.joined_count else inf
+        complete = self.audience.joined_count == len(self.audience.listeners)
+        ask_at = inf if complete or self.leaving else self._ask_at
         exclude_at = self.audience.exclude_at()
-        return min(exclude_at, self.audience.remark_at, bye_at, self.pace.due_at)
+        return min(exclude_at, self.audience.remark_at, bye_at, ask_at, self.pace.due_at)
 
     def check(self) -> None:
         """Assert that the counts are right and no table is too large."""
@@ -313,12 +322,25 @@ class PublisherCore:
         fields = {"token": token, "waits": self.audience.waits, **self.about}
         return self._send(wire.WELCOME, subscriber, fields)
 
-    def _enters(self, subscriber: int) -> list[Effect]:
+    def _enters(self, subscriber: int, now: float) -> list[Effect]:
         if not self.audience.enter(subscriber):
             self.counts["refused"] += 1
             return [Note("subscribers-full", {"count": len(self.audience.listeners)})]
         # The subscriber's connection may be a new one, so it is asked to say HELLO again.
+        self._ask_s = HELLO_S
+        self._ask_at = now + HELLO_S
         return [self._welcome(subscriber, 0)]
+
+    def _ask_again(self, now: float) -> list[Effect]:
+        """Ask present subscribers that have not joined for their HELLO, ever less often.
+
+        A subscriber that was up before does not know that its connection is a new one, and the
+        WELCOME that told it may have found no room.
+        """
+        absent = [each for each, known in self.audience.listeners.items() if not known.joined]
+        self._ask_s = min(2 * self._ask_s, HELLO_S_MAX)
+        self._ask_at = now + self._ask_s if absent else inf
+        return [self._welcome(each, 0) for each in absent]
 
     def _leaves(self, subscriber: int, now: float) -> list[Effect]:
         self.audience.leave(subscriber, now)
