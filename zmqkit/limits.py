@@ -181,7 +181,12 @@ class ClientLimits:
         _check(self, {"follow_s": 0, "hold_s": 0})
 
     @property
-    def calls_max(self) -> int:
+    def stream_window(self) -> tuple[int, int]:
+        """How many values, and bytes of values, the service of a stream may send ahead."""
+        return self.stream_items_max, self.stream_bytes_max
+
+    @property
+    def jobs_max(self) -> int:
         """How many calls may wait in line or be at the instances within their credit."""
         return self.waiting_calls_max + self.instances_max * self.credit_max
 

@@ -136,7 +136,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
 
 def test_limits_are_as_they_stand() -> None:
     service = ServiceLimits()
-    calls = (ClientLimits().calls_max, CREDIT + WAITING_CALLS_MAX, service.requests_max)
+    calls = (ClientLimits().jobs_max, CREDIT + WAITING_CALLS_MAX, service.requests_max)
     for number in (*calls, service.streams_max, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT

@@ -12,7 +12,6 @@ from math import inf
 
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
-from zmqkit.core.calls.instances import Instances
 from zmqkit.core.calls.outcome import (
     EXPIRED,
     LEAVING,
@@ -28,6 +27,7 @@ from zmqkit.core.calls.outcome import (
     unreadable_reply,
 )
 from zmqkit.core.dispatch.connections import Event, State
+from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, News, Note, Settle, Tell
 from zmqkit.core.pace import Pace
@@ -63,7 +63,7 @@ class ClientCore:
         self._abandoned: deque[int] = deque()
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
-        self._instances = Instances(name, incarnation, limits)
+        self._instances = Instances(name, incarnation, limits, limits.stream_window)
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
         self._streams = ClientStreams(self._dispatcher, self.malformed)
@@ -133,7 +133,7 @@ class ClientCore:
         if dispatcher.line.count >= self.limits.waiting_calls_max:
             raise self._full()
         call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
-        call.window = (self.limits.stream_items_max, self.limits.stream_bytes_max)
+        call.window = self.limits.stream_window
         dispatcher.add(call, now)
         return call
 
@@ -319,7 +319,7 @@ class ClientCore:
         # An instance that has not said WELCOME yet says BYE again after it.
         self._connections.shift(instance, Event.BYE)
         if packet.meta is not None:
-            below, taken = wire.last_word(packet.meta, self.limits.calls_max)
+            below, taken = wire.last_word(packet.meta, self.limits.jobs_max)
             return self._last_word(instance, below, taken, now)
         if was_up:
             self._dispatcher.move(instance.unsent())
@@ -348,7 +348,7 @@ class ClientCore:
         return self._settle(outcomes) + self._go_on(now)
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        meta, held_max = packet.meta, self.limits.calls_max
+        meta, held_max = packet.meta, self.limits.jobs_max
         if type(meta) is not list or len(meta) not in (4, 5):
             raise Malformed("pong")
         token, running = meta[0], meta[3]

@@ -1,6 +1,7 @@
-"""The instances that a client uses, and the packets that the client sends to them.
+"""The instances that jobs are given to, and the packets that go to them.
 
-When an instance is lost, the client closes the connection. The instance keeps its calls in case
+"Client" means whoever gives jobs out: a client its calls, a pusher its leases. When an instance
+is lost, the client closes the connection. The instance keeps its calls in case
 it returns, except those that may move.
 
 When an instance closes, membership tells the client so. This news may overtake the instance's
@@ -11,35 +12,62 @@ that left, for LINGER_S_MAX at most, until its last word (BYE) says which calls 
 from __future__ import annotations
 
 from math import inf
+from typing import Protocol
 
 from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
-from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES, ClientLimits
+from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.rows import GrantRow, request_columns
 
 
+class InstanceLimits(Protocol):
+    """The limits that whoever gives out jobs has in common."""
+
+    @property
+    def instances_max(self) -> int:
+        """Instances that are connected at most."""
+
+    @property
+    def known_max(self) -> int:
+        """Instances that are remembered at most."""
+
+    @property
+    def jobs_max(self) -> int:
+        """Jobs at most, in line and at all instances together."""
+
+
 class Instances:
     """A client's connections, and the packets that leave by them."""
 
-    def __init__(self, name: str, incarnation: int, limits: ClientLimits) -> None:
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        limits: InstanceLimits,
+        window: tuple[int, int] | None = None,
+    ) -> None:
+        """Begin without instances.
+
+        window: what streams are granted, in values and in bytes, where there are streams.
+        """
         self.connections: Connections[Instance] = Connections(
             incarnation,
             _instance,
             connections_max=limits.instances_max,
             known_max=limits.known_max,
         )
-        self.dispatcher = Dispatcher(self.connections, limits.calls_max)
+        self.dispatcher = Dispatcher(self.connections, limits.jobs_max)
         # Calls that must not move, and whose instance will not return. The client core ends
         # them before its command returns.
         self.orphans: list[Job] = []
         self._name = name
         self._incarnation = incarnation
-        self._window = (limits.stream_items_max, limits.stream_bytes_max)
+        self._window = window
 
     # News
 
