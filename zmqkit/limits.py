@@ -47,6 +47,7 @@ Compressing 2 KiB saves more, and a segment of TCP too; see benchmarks/compressi
 CREDIT = 1000
 WAITING_CALLS_MAX = 10_000
 INSTANCES_MAX = 16
+WORKERS_MAX = 256
 ROLES_MAX = 1000
 """Services and publishers of one process; one packet holds its whole directory."""
 RACE_MAX = 4
@@ -79,6 +80,16 @@ CONCURRENCY_ASYNCIO = 1000
 STREAM_ITEMS = 1000
 STREAM_BYTES = 256 << 10
 """The values of a stream that its caller has not taken; the service keeps them until then."""
+
+# Tasks
+LEASE_S = 10.0
+"""How long a worker that is out of reach may go on with a task before another one gets it."""
+TASK_BYTES = 512
+"""What a task takes in memory beside its body."""
+OLDEST_EVERY = 16
+"""Each such lease goes to the task that has waited longest, whatever its priority."""
+REASONS_MAX = 5
+"""The reasons why attempts failed that a task keeps, the last ones."""
 
 # Publish-subscribe
 TOPIC_BYTES_MAX = 256
@@ -189,6 +200,41 @@ class ClientLimits:
     def jobs_max(self) -> int:
         """How many calls may wait in line or be at the instances within their credit."""
         return self.waiting_calls_max + self.instances_max * self.credit_max
+
+
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
+class PusherLimits:
+    """The limits of one pusher."""
+
+    # Open tasks, and bytes of open tasks: waiting, delayed or at a worker.
+    tasks_max: int = 100_000
+    tasks_bytes_max: int = 256 << 20
+    # Tasks whose last attempt failed; they are kept until somebody requeues or purges them.
+    dead_max: int = 10_000
+    dead_bytes_max: int = 64 << 20
+    # What became of settled tasks: how many are kept, how many bytes of results, how long.
+    outcomes_max: int = 10_000
+    outcomes_bytes_max: int = 64 << 20
+    outcomes_s: float = 3600.0
+    # Workers that the pusher connects to, and workers that it remembers.
+    instances_max: int = WORKERS_MAX
+    known_max: int = RECORDS_MAX
+    # Tasks that one worker has at a time.
+    credit_max: int = CREDIT
+    # How long a worker that is out of reach keeps its leases.
+    lease_s: float = LEASE_S
+    # How closely pushes follow each other when they gather, and for how long; see core/pace.py.
+    follow_s: float = FOLLOW_S
+    hold_s: float = HOLD_S
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit that is too low to work."""
+        _check(self, {"outcomes_s": 0, "lease_s": 0, "follow_s": 0, "hold_s": 0})
+
+    @property
+    def jobs_max(self) -> int:
+        """How many leases there may be at all workers together."""
+        return self.instances_max * self.credit_max
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
@@ -382,6 +428,7 @@ def _check(
     | DiscoveryLimits
     | MembershipLimits
     | PublisherLimits
+    | PusherLimits
     | ServiceLimits
     | SubscriberLimits,
     least: dict[str, int],

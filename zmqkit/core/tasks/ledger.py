@@ -1,0 +1,361 @@
+"""The tasks of one queue: where each of them stands, and which one is next.
+
+Tasks of a higher priority are leased first; every OLDEST_EVERY-th time it is the task that has
+waited longest, so that a low priority waits and does not starve. Tasks with the same `order_by`
+run one at a time: the first of them holds the key until it is settled, through all of its
+attempts, and the others wait behind it.
+
+The ledger keeps what became of a settled task for a while: up to a number, to a number of
+bytes, and to an age. A dead task is kept until somebody requeues or purges it, or too many are
+dead. At any moment, the number of accepted tasks is the sum over all states.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from heapq import heapify, heappop, heappush
+from math import inf
+
+from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task
+from zmqkit.errors import QueueFull, ZmqkitError
+from zmqkit.limits import OLDEST_EVERY, PRIORITY_MAX, REASONS_MAX, TASK_BYTES, PusherLimits
+
+_STALE_MAX = 1000
+"""How many entries of a heap may mean nothing any more before the heap is made anew."""
+
+Heap = list[tuple[float, int]]
+
+
+class Ledger:
+    """All tasks that were accepted and are not forgotten."""
+
+    def __init__(self, limits: PusherLimits) -> None:
+        self.tasks: dict[int, Task] = {}
+        # How many tasks were accepted, which is the number of the last one.
+        self.accepted = 0
+        self.counts: Counter[State] = Counter()
+        # How many tasks a worker may have now.
+        self.ready = 0
+        # Bytes of the open tasks.
+        self.size = 0
+        self._limits = limits
+        self._rows = [OrderedDict[int, Task]() for _ in range(PRIORITY_MAX + 1)]
+        self._turn = 0
+        self._by_id: dict[str, Task] = {}
+        self._by_unique: dict[str, Task] = {}
+        # By key: the tasks behind the one that holds the key.
+        self._behind: dict[str, deque[Task]] = {}
+        # Heaps of delayed tasks and of tasks that expire, by time and number. An entry whose
+        # task has moved on is skipped.
+        self._delayed: Heap = []
+        self._expiring: Heap = []
+        # Settled tasks, in the order in which they are forgotten; dead ones stand apart.
+        self._over: OrderedDict[int, Task] = OrderedDict()
+        self._over_size = 0
+        self.dead: OrderedDict[int, Task] = OrderedDict()
+        self._dead_size = 0
+
+    # Tasks in
+
+    def known(self, task: Task) -> Task | None:
+        """Return the task that has this task's id or unique key already, if there is one."""
+        found = self._by_id.get(task.own_id) if task.own_id is not None else None
+        if found is None and task.unique is not None:
+            found = self._by_unique.get(task.unique)
+        return found
+
+    def has_room(self, size: int) -> bool:
+        """Return whether a task of `size` bytes can be accepted now."""
+        limits = self._limits
+        return self.open_count < limits.tasks_max and (
+            self.size + size + TASK_BYTES <= limits.tasks_bytes_max or not self.open_count
+        )
+
+    def add(self, task: Task, now: float) -> None:
+        """Accept a new task. Raises QueueFull when there is no room."""
+        if not self.has_room(task.size):
+            raise QueueFull(
+                f"{self.open_count} tasks of {self.size} bytes wait already; push more slowly, "
+                "or start more workers"
+            )
+        self.accepted = sequence = self.accepted + 1
+        task.sequence = sequence
+        self.tasks[sequence] = task
+        self.counts[State.WAITING] += 1
+        self.size += task.size + TASK_BYTES
+        if task.own_id is not None:
+            self._by_id[task.own_id] = task
+        if task.unique is not None:
+            self._by_unique[task.unique] = task
+        self._enter(task, now)
+
+    # Tasks out
+
+    def lease(self, now: float) -> Task | None:
+        """Return the next task, which a worker has from now on; None if none is ready."""
+        while self.ready:
+            task = self._next()
+            if now >= task.expires_at:
+                self.settle(task, Event.EXPIRED, now)
+                continue
+            self._shift(task, Event.LEASED)
+            task.attempt += 1
+            return task
+        return None
+
+    def release(self, task: Task, now: float) -> None:
+        """Take back a task that its worker had not begun; the attempt does not count."""
+        if self._shift(task, Event.RELEASED):
+            task.attempt -= 1
+            task.receipt = 0
+            self._expire_later(task)
+            self._wait(task, now, first=True)
+
+    def retry(self, task: Task, reason: str, delay_s: float, now: float) -> None:
+        """Have a task wait for its next attempt, `delay_s` from now."""
+        if self._shift(task, Event.RETRIED):
+            self._note(task, reason)
+            task.receipt = 0
+            task.due_at = now + delay_s
+            self._expire_later(task)
+            self._wait(task, now)
+
+    def settle(
+        self,
+        task: Task,
+        event: Event,
+        now: float,
+        *,
+        value: object = None,
+        size: int = 0,
+        error: ZmqkitError | None = None,
+    ) -> bool:
+        """End a task; return False if it has ended before, which changes nothing.
+
+        value, size: what its handler returned, and how many bytes that took.
+        error: why it ended otherwise.
+        """
+        was_open = task.state in OPEN
+        before = task.state
+        if not self._shift(task, event):
+            return False
+        task.value, task.error, task.settled_at = value, error, now
+        task.receipt = 0
+        if error is not None:
+            self._note(task, str(error))
+        if before is State.WAITING:
+            self._leave(task)
+        if before is State.DEAD:
+            self._raise(task)
+        if was_open:
+            self._close(task, now)
+        if task.state is State.DEAD:
+            self._bury(task, now)
+        else:
+            task.row, task.raw, task.result_size = b"", None, size
+            self._over[task.sequence] = task
+            self._over_size += size
+            self._forget(now)
+        return True
+
+    def requeue(self, task: Task, now: float) -> bool:
+        """Have a dead task wait again, with all of its attempts; False if it is not dead.
+
+        Raises QueueFull when there is no room.
+        """
+        if task.state is not State.DEAD:
+            return False
+        if not self.has_room(task.size):
+            raise QueueFull("there is no room for a dead task; push more slowly")
+        self._shift(task, Event.REQUEUED)
+        self._raise(task)
+        self.size += task.size + TASK_BYTES
+        task.attempt, task.settled_at, task.error = 0, inf, None
+        task.due_at, task.expires_at = now, inf
+        self._enter(task, now)
+        return True
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Make delayed tasks ready that are due; end those whose time ran out."""
+        while self._delayed and self._delayed[0][0] <= now:
+            _, sequence = heappop(self._delayed)
+            task = self.tasks.get(sequence)
+            if task is not None and task.state is State.WAITING and self._is_due(task, now):
+                self._join(task)
+        while self._expiring and self._expiring[0][0] <= now:
+            at, sequence = heappop(self._expiring)
+            task = self.tasks.get(sequence)
+            if task is not None and task.state is State.WAITING and task.expires_at == at:
+                self.settle(task, Event.EXPIRED, now)
+        self._forget(now)
+
+    def deadline(self) -> float:
+        """Return when `tick` is due next."""
+        due_at = self._delayed[0][0] if self._delayed else inf
+        expires_at = self._expiring[0][0] if self._expiring else inf
+        forget_at = inf
+        if self._over:
+            first = next(iter(self._over.values()))
+            forget_at = first.settled_at + self._limits.outcomes_s
+        return min(due_at, expires_at, forget_at)
+
+    # The whole
+
+    @property
+    def open_count(self) -> int:
+        """How many tasks are still to be done."""
+        return self.counts[State.WAITING] + self.counts[State.LEASED]
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; accepted is always their sum."""
+        counts = {state.value: self.counts[state] for state in State}
+        return {"accepted": self.accepted, **counts}
+
+    def check(self) -> None:
+        """Assert that each task is in one place, and that all counts are right."""
+        assert self.accepted == sum(self.counts.values()), "stats do not balance"
+        states = Counter(task.state for task in self.tasks.values())
+        for state in (*OPEN, State.DEAD):
+            assert states[state] == self.counts[state]
+        ready = {sequence for row in self._rows for sequence in row}
+        assert self.ready == len(ready) == sum(map(len, self._rows))
+        assert all(self.tasks[sequence].state is State.WAITING for sequence in ready)
+        behind = {task.sequence for tasks in self._behind.values() for task in tasks}
+        delayed = {sequence for _, sequence in self._delayed}
+        for sequence, task in self.tasks.items():
+            if task.state is State.WAITING:
+                placed = (sequence in ready) + (sequence in behind)
+                assert placed == 1 or (placed == 0 and sequence in delayed)
+            assert (task.state is State.LEASED) or not task.receipt
+        opened = [task for task in self.tasks.values() if not task.is_over]
+        assert self.size == sum(task.size + TASK_BYTES for task in opened)
+        keys = {task.order_by for task in opened if task.order_by is not None}
+        assert keys == self._behind.keys()
+        assert self.dead.keys() == {n for n, t in self.tasks.items() if t.state is State.DEAD}
+        assert len(self.dead) <= self._limits.dead_max
+        assert self._dead_size == sum(task.size for task in self.dead.values())
+        assert self._over_size == sum(task.result_size for task in self._over.values())
+        assert len(self._over) <= self._limits.outcomes_max
+
+    # Inside
+
+    def _shift(self, task: Task, event: Event) -> bool:
+        state = LIFE[task.state].get(event)
+        if state is None:
+            return False
+        self.counts[task.state] -= 1
+        self.counts[state] += 1
+        task.state = state
+        return True
+
+    def _next(self) -> Task:
+        """Take the next task out of the ready ones."""
+        self._turn += 1
+        self.ready -= 1
+        if self._turn % OLDEST_EVERY == 0:
+            firsts = [next(iter(row.values())) for row in self._rows if row]
+            oldest = min(firsts, key=lambda task: task.sequence)
+            del self._rows[oldest.priority][oldest.sequence]
+            return oldest
+        for row in reversed(self._rows):
+            if row:
+                return row.popitem(last=False)[1]
+        raise AssertionError("tasks are counted and none is ready")
+
+    def _is_due(self, task: Task, now: float) -> bool:
+        """Whether a delayed task is ready now; it may have been delayed again meanwhile."""
+        return task.due_at <= now and task.sequence not in self._rows[task.priority]
+
+    def _enter(self, task: Task, now: float) -> None:
+        """Have a task wait that is new or was dead, behind its key if another task holds it."""
+        self._expire_later(task)
+        if task.order_by is not None:
+            behind = self._behind.get(task.order_by)
+            if behind is not None:
+                behind.append(task)
+                return
+            self._behind[task.order_by] = deque()
+        self._wait(task, now)
+
+    def _expire_later(self, task: Task) -> None:
+        if task.expires_at < inf:
+            self._push(self._expiring, task.expires_at, task)
+
+    def _push(self, heap: Heap, at: float, task: Task) -> None:
+        """Add an entry to a heap; make the heap anew if most of it means nothing any more."""
+        if len(heap) > 2 * self.open_count + _STALE_MAX:
+            tasks = self.tasks
+            heap[:] = {
+                (at, n) for at, n in heap if n in tasks and tasks[n].state is State.WAITING
+            }
+            heapify(heap)
+        heappush(heap, (at, task.sequence))
+
+    def _wait(self, task: Task, now: float, *, first: bool = False) -> None:
+        """Put a task that holds its key among the ready ones, or among the delayed ones."""
+        if task.due_at > now:
+            self._push(self._delayed, task.due_at, task)
+        else:
+            self._join(task, first=first)
+
+    def _join(self, task: Task, *, first: bool = False) -> None:
+        row = self._rows[task.priority]
+        row[task.sequence] = task
+        if first:
+            row.move_to_end(task.sequence, last=False)
+        self.ready += 1
+
+    def _leave(self, task: Task) -> None:
+        """Take a task that ends out of wherever it waited."""
+        if self._rows[task.priority].pop(task.sequence, None) is not None:
+            self.ready -= 1
+        elif task.order_by is not None and task in self._behind[task.order_by]:
+            self._behind[task.order_by].remove(task)
+            task.order_by = None  # it holds no key that its end would pass on
+
+    def _close(self, task: Task, now: float) -> None:
+        """Free what an open task held: its room, its unique key, its turn among its key."""
+        self.size -= task.size + TASK_BYTES
+        if task.unique is not None:
+            self._by_unique.pop(task.unique, None)
+        if task.order_by is not None:
+            behind = self._behind[task.order_by]
+            if behind:
+                self._wait(behind.popleft(), now)
+            else:
+                del self._behind[task.order_by]
+
+    def _bury(self, task: Task, now: float) -> None:
+        """Keep a dead task; purge the oldest dead ones beyond the limits."""
+        limits = self._limits
+        self.dead[task.sequence] = task
+        self._dead_size += task.size
+        while len(self.dead) > limits.dead_max or self._dead_size > limits.dead_bytes_max:
+            self.settle(next(iter(self.dead.values())), Event.PURGED, now)
+
+    def _raise(self, task: Task) -> None:
+        """Keep a task among the dead ones no longer."""
+        del self.dead[task.sequence]
+        self._dead_size -= task.size
+
+    def _note(self, task: Task, reason: str) -> None:
+        task.reasons = (*task.reasons, reason)[-REASONS_MAX:]
+
+    def _forget(self, now: float) -> None:
+        """Forget the oldest outcomes beyond the limits."""
+        limits, over = self._limits, self._over
+        while over:
+            task = next(iter(over.values()))
+            if (
+                len(over) <= limits.outcomes_max
+                and self._over_size <= limits.outcomes_bytes_max
+                and task.settled_at + limits.outcomes_s > now
+            ):
+                return
+            over.popitem(last=False)
+            self._over_size -= task.result_size
+            del self.tasks[task.sequence]
+            if task.own_id is not None:
+                self._by_id.pop(task.own_id, None)

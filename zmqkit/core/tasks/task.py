@@ -1,0 +1,151 @@
+"""A task, and the states that it passes through.
+
+Theory of operation. A task waits until a worker takes it. Then it is leased: the worker has it
+for one attempt. The attempt ends the task, or the task waits for the next attempt. `LIFE` holds
+the state that follows from each event in each state. An event that has no entry there changes
+nothing: the first settlement of a task wins, and a dead task alone may wait again.
+
+    WAITING    ready for a worker, or delayed, or behind another task with the same key
+    LEASED     a worker has it
+    DONE       its handler returned
+    FAILED     its handler ended it with an error that is not retried
+    DEAD       its last attempt failed; it is kept, and may be requeued
+    EXPIRED    its time ran out before a handler began
+    CANCELLED  its sender gave it up
+    DROPPED    it was purged
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from math import inf
+
+from zmqkit.errors import ZmqkitError
+from zmqkit.wire.encoding import Buffer
+
+
+class State(Enum):
+    """The state of a task; the text at the top of the module says what each means."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DROPPED = "dropped"
+
+
+class Event(Enum):
+    """What may happen to a task."""
+
+    # A worker took it.
+    LEASED = auto()
+    # The worker gave it back, and had not begun it.
+    RELEASED = auto()
+    # The attempt failed, and another one may follow.
+    RETRIED = auto()
+    # The attempt failed, and it was the last one.
+    EXHAUSTED = auto()
+    # Its handler returned.
+    DONE = auto()
+    # Its handler ended it with an error that is not retried.
+    FAILED = auto()
+    # Its time ran out.
+    EXPIRED = auto()
+    # Its sender gave it up.
+    CANCELLED = auto()
+    # Somebody threw it away.
+    PURGED = auto()
+    # Somebody wants a dead task to be tried again.
+    REQUEUED = auto()
+
+
+LIFE: Mapping[State, Mapping[Event, State]] = {
+    State.WAITING: {
+        Event.LEASED: State.LEASED,
+        Event.DONE: State.DONE,  # a worker that was given up finished it after all
+        Event.FAILED: State.FAILED,
+        Event.EXPIRED: State.EXPIRED,
+        Event.CANCELLED: State.CANCELLED,
+        Event.PURGED: State.DROPPED,
+    },
+    State.LEASED: {
+        Event.RELEASED: State.WAITING,
+        Event.RETRIED: State.WAITING,
+        Event.EXHAUSTED: State.DEAD,
+        Event.DONE: State.DONE,
+        Event.FAILED: State.FAILED,
+        Event.EXPIRED: State.EXPIRED,
+        Event.CANCELLED: State.CANCELLED,
+        Event.PURGED: State.DROPPED,
+    },
+    State.DEAD: {
+        Event.DONE: State.DONE,
+        Event.PURGED: State.DROPPED,
+        Event.REQUEUED: State.WAITING,
+    },
+    State.DONE: {},
+    State.FAILED: {},
+    State.EXPIRED: {},
+    State.CANCELLED: {},
+    State.DROPPED: {},
+}
+
+OPEN = frozenset({State.WAITING, State.LEASED})
+"""The states in which a task is still to be done."""
+
+
+class Task:
+    """One task: what is to be done, and what became of it so far."""
+
+    # These defaults fit almost every new task. They stand in the class, which halves the cost
+    # of making a task.
+
+    # The number that the ledger gives it.
+    sequence = 0
+    state = State.WAITING
+    # How many attempts have begun.
+    attempt = 0
+    # The number of its present lease, 0 while it has none.
+    receipt = 0
+    # When it may run; until then it is delayed.
+    due_at = 0.0
+    # When it is no longer worth to be begun.
+    expires_at = inf
+    # The id that its sender chose, if any.
+    own_id: str | None = None
+    # While a task with this key is open, another one is the same task.
+    unique: str | None = None
+    # Tasks with the same key run one at a time, in the order in which they were pushed.
+    order_by: str | None = None
+    # The value that its handler returned and the bytes of it, or the error that ended it.
+    value: object = None
+    result_size = 0
+    error: ZmqkitError | None = None
+    # Why its attempts failed, the last reasons only.
+    reasons: tuple[str, ...] = ()
+    # When it was settled.
+    settled_at = inf
+
+    def __init__(self, row: bytes, raw: Buffer | None, priority: int) -> None:
+        """Make a task that no ledger has accepted.
+
+        row: the positional and keyword arguments, encoded; empty once the task is settled.
+        raw: a long body.
+        """
+        self.row = row
+        self.raw = raw
+        self.priority = priority
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return len(self.row) + (len(self.raw) if self.raw is not None else 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its state is final, unless somebody requeues it."""
+        return self.state not in OPEN
