@@ -5,9 +5,11 @@ This package has the blocking roles; `zmqkit.asyncio` has the same names for eve
 
 from zmqkit.blocking.client import Client
 from zmqkit.blocking.publisher import Publisher
+from zmqkit.blocking.pusher import Pusher, Ticket
 from zmqkit.blocking.service import Service
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.subscriber import Subscriber
+from zmqkit.blocking.worker import Worker
 from zmqkit.errors import (
     AddressTaken,
     BadArguments,
@@ -15,17 +17,20 @@ from zmqkit.errors import (
     CallCancelled,
     CallTimeout,
     ConfigError,
+    Discard,
     NoMethod,
     NoService,
     PeerError,
     PeerLost,
     QueueFull,
     RemoteError,
+    Retry,
     UsageError,
     ZmqkitError,
 )
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
+from zmqkit.roles.tasks import CurrentTask, current_task
 
 __all__ = [
     "AddressTaken",
@@ -35,6 +40,8 @@ __all__ = [
     "CallTimeout",
     "Client",
     "ConfigError",
+    "CurrentTask",
+    "Discard",
     "Gap",
     "Message",
     "NoMethod",
@@ -42,13 +49,18 @@ __all__ = [
     "PeerError",
     "PeerLost",
     "Publisher",
+    "Pusher",
     "QueueFull",
     "RemoteError",
     "Request",
+    "Retry",
     "Service",
     "Stream",
     "Subscriber",
+    "Ticket",
     "UsageError",
+    "Worker",
     "ZmqkitError",
     "current_request",
+    "current_task",
 ]

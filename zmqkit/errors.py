@@ -83,3 +83,18 @@ class RemoteError(PeerError):
         self.type = type
         self.message = message
         self.traceback = traceback
+
+
+class Retry(ZmqkitError):
+    """A worker's handler raises this to have its task tried again later, as another attempt.
+
+    delay_s: the pause; None leaves it to the handler's `backoff_s`. reason: says why.
+    """
+
+    def __init__(self, delay_s: float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "the handler asked for another attempt")
+        self.delay_s = delay_s
+
+
+class Discard(ZmqkitError):
+    """A worker's handler raises this to end its task as failed, without another attempt."""

@@ -20,6 +20,7 @@ REST_S_MAX = 1.0
 """The longest single rest of a thread; after it, a signal that another thread got is seen."""
 WAIT_S = 5.0
 ATTEMPTS = 3
+ATTEMPTS_MAX = 1000
 PRIORITY = 4
 PRIORITY_MAX = 9
 CLOSE_S = 1.0
@@ -82,12 +83,20 @@ STREAM_BYTES = 256 << 10
 """The values of a stream that its caller has not taken; the service keeps them until then."""
 
 # Tasks
+WORKER_CONCURRENCY_ASYNCIO = 10
 LEASE_S = 10.0
 """How long a worker that is out of reach may go on with a task before another one gets it."""
 TASK_BYTES = 512
 """What a task takes in memory beside its body."""
 OLDEST_EVERY = 16
 """Each such lease goes to the task that has waited longest, whatever its priority."""
+BACKOFF_S = 1.0
+BACKOFF_S_MAX = 3600.0
+"""The pause before a second attempt, unless the handler declares another; and the longest."""
+PREFETCH_TASK_S = 0.002
+"""A worker takes no tasks ahead unless they are shorter than this: ten round trips."""
+PREFETCH_S = 0.02
+"""How much work a worker takes ahead, in seconds, if its tasks are so short."""
 REASONS_MAX = 5
 """The reasons why attempts failed that a task keeps, the last ones."""
 

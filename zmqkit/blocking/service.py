@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from zmqkit.blocking.role import Life, Role
-from zmqkit.blocking.runner import Runner
+from zmqkit.blocking.serving import Serving
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.limits import CLOSE_S, LEAVE_S
-from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, end_of
-from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.handlers import Handlers, Registers, check_concurrency
 from zmqkit.roles.scheme import Binding
 
 
-class Service(Registers, BoundShown, Role):
+class Service(Registers, Serving):
     """Answers calls to a name, in the thread that is inside `serve`.
 
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
@@ -23,7 +20,6 @@ class Service(Registers, BoundShown, Role):
     """
 
     _kind = "zmqkit.Service"
-    _life: Life[Binding]
 
     def __init__(
         self,
@@ -36,22 +32,11 @@ class Service(Registers, BoundShown, Role):
     ) -> None:
         check_concurrency(concurrency)
         place = Binding("service", name, bind, advertise, insecure=insecure)
-        handlers = self._handlers = Handlers(plain=True)
-        core = self._core = ServiceCore(
+        handlers = Handlers(plain=True)
+        core = ServiceCore(
             place.incarnation, handlers.idempotent, concurrency, handlers.streams
         )
-        threads = concurrency if concurrency > 1 else 0
-        runner = self._runner = Runner(core, handlers, threads, f"zmqkit-{name}")
-        self._life = Life(
-            Plan(
-                f"service {name!r}",
-                place,
-                core,
-                runner.hooks(),
-                about=core.about,
-                opened=runner.begin,
-            )
-        )
+        super().__init__("service", place, core, handlers, concurrency)
 
     def start(self) -> None:
         """Listen and announce the service, unless that was done already.
@@ -65,35 +50,4 @@ class Service(Registers, BoundShown, Role):
 
         Only one thread may serve at a time; UsageError while another thread does.
         """
-        until = end_of(timeout_s)
-        self._life.open()
-        self._runner.serve(until)
-
-    def stop(self) -> None:
-        """Have `serve` return after the request at hand; any thread may call this."""
-        self._runner.stopping = True
-        self._life.wake()
-
-    def stats(self) -> dict[str, object]:
-        """Return the counters.
-
-        Always accepted = delivered + failed + expired + dropped + in flight.
-        """
-        return self._life.look(self._core.stats)
-
-    def close(self, timeout_s: float = CLOSE_S) -> int:
-        """Take no new requests, finish the accepted ones within `timeout_s`, then close.
-
-        Returns how many accepted requests were left unanswered.
-        """
-        core, runner = self._core, self._runner
-        return self._life.close(
-            timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=lambda now: core.leave(),
-            drain=runner.drain,
-            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
-            over=lambda unanswered: runner.close(wait=not unanswered),
-            says="with {} unanswered".format,
-        )
+        self._serve(timeout_s)

@@ -15,10 +15,11 @@ from dataclasses import fields
 
 from zmqkit.core.calls.answers import refuse
 from zmqkit.core.calls.call import CallOptions
-from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RAISED
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, DISCARD, RAISED, RETRY
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.perform import log
+from zmqkit.errors import Discard, Retry
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR
 
@@ -33,8 +34,11 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 def failed(function: Callable[..., object], request: Request, error: BaseException) -> Answer:
     """Log what a handler raised, and return it as an answer.
 
-    Arguments that the handler does not take are answered as BadArguments and not logged.
+    Arguments that the handler does not take are answered as BadArguments and not logged. What
+    a task's handler wishes for is no failure, and not logged either.
     """
+    if isinstance(error, Retry | Discard):
+        return _wish(error)
     if isinstance(error, TypeError) and not _has_entered(error):
         reason = _misfit(function, request)
         if reason:
@@ -42,6 +46,15 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
     text = _traceback_of(error)
     _log(request.method, error, text)
     return _answer(error, text)
+
+
+def _wish(error: Retry | Discard) -> Answer:
+    """Return what a task's handler wants to become of its task as an answer."""
+    message = _clean(str(error)[:_TRACEBACK_CHARS_MAX])
+    if isinstance(error, Discard):
+        return Answer(ERROR, encode([DISCARD, "", message, "", True]))
+    pause = "" if error.delay_s is None else repr(float(error.delay_s))
+    return Answer(ERROR, encode([RETRY, pause, message, "", True]))
 
 
 def error_answer(error: BaseException) -> Answer:

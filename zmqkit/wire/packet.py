@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import cast
+from typing import NamedTuple, cast
 
 from zmqkit.limits import PACKET_BYTES_MAX
 from zmqkit.model import Frames
@@ -162,6 +162,33 @@ def sequences_of(value: object, count_max: int) -> list[int]:
     ):
         raise Malformed("sequences")
     return value
+
+
+class Pong(NamedTuple):
+    """An answer to a ping: what the instance holds."""
+
+    token: int
+    credit: object  # unchecked
+    held: list[int]  # the numbers that it holds
+    running: int  # how many of them, the first ones, have begun
+    progress: object  # of streams, unchecked; None if it says nothing
+
+
+def read_pong(packet: Packet, token_max: int, held_max: int) -> Pong:
+    """Return what a PONG says. Raise Malformed for a token that was not sent yet, and others.
+
+    held_max: how many numbers it may name.
+    """
+    meta = packet.meta
+    if type(meta) is not list or len(meta) not in (4, 5):
+        raise Malformed("pong")
+    token, running = meta[0], meta[3]
+    if type(token) is not int or not 0 < token <= token_max:
+        raise Malformed("token")
+    held = sequences_of(meta[2], held_max)
+    if type(running) is not int or not 0 <= running <= len(held):
+        raise Malformed("pong")
+    return Pong(token, meta[1], held, running, meta[4] if meta[4:] else None)
 
 
 def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:

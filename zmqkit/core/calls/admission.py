@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from zmqkit.core.calls.answers import LOST, Outbox, refuse
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, LEAVING, NO_METHOD
-from zmqkit.core.calls.request import Ended, RequestWindow
+from zmqkit.core.calls.request import Ended, Request, RequestWindow
 from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
@@ -54,6 +55,27 @@ class Methods:
         return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
 
 
+class Share(Protocol):
+    """Shares the places of a service among its clients, which may then have so many each."""
+
+    # How many requests there may be at once.
+    places: int
+    # The clients that are to be told of their share.
+    news: dict[int, None]
+
+    def of(self, client: int) -> int:
+        """Return how many requests a client may have here."""
+
+    def refused(self, client: int) -> None:
+        """Note that a request of this client found no place."""
+
+    def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
+        """Note that these requests ended now, and how many are still here."""
+
+    def told(self) -> list[tuple[int, int]]:
+        """Return the clients to be told now, each with its share."""
+
+
 class Admission:
     """Decides which requests are new, and whether the limits of the service admit them."""
 
@@ -65,6 +87,7 @@ class Admission:
         outbox: Outbox,
         counts: Counter[str],
         limits: ServiceLimits,
+        share: Share | None = None,
     ) -> None:
         # The service accepts no new requests any more.
         self.leaving = False
@@ -74,6 +97,7 @@ class Admission:
         self._outbox = outbox
         self._counts = counts
         self._limits = limits
+        self._share = share
 
     def turned_away(
         self,
@@ -108,7 +132,9 @@ class Admission:
 
     def takes(self, window: RequestWindow, count: int, size: int) -> bool:
         """Return whether the limits admit `count` more requests of `size` bytes together."""
-        limits, work = self._limits, self._work
+        limits, work, share = self._limits, self._work, self._share
+        if share is not None and work.held_count + count > share.places:
+            return False
         return not self.leaving and (
             len(window.held) + count <= limits.client_requests_max
             and work.held_count + count <= limits.requests_max
@@ -139,5 +165,7 @@ class Admission:
         if self.leaving:
             return refuse(LEAVING, may_have_run=forgotten)
         if not self.takes(window, 1, size) or (streams and self._streams.is_full):
+            if self._share is not None:
+                self._share.refused(window.client)
             return refuse(BUSY, may_have_run=forgotten)
         return self._offered.refusal(method, streams=streams)

@@ -348,19 +348,14 @@ class ClientCore:
         return self._settle(outcomes) + self._go_on(now)
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        meta, held_max = packet.meta, self.limits.jobs_max
-        if type(meta) is not list or len(meta) not in (4, 5):
-            raise Malformed("pong")
-        token, running = meta[0], meta[3]
-        if type(token) is not int or not 0 < token <= instance.ping_token:
-            raise Malformed("token")
-        held = wire.sequences_of(meta[2], held_max)
-        if type(running) is not int or not 0 <= running <= len(held):
-            raise Malformed("pong")
-        progress = read_progress(meta[4], held_max) if meta[4:] else []
-        instance.credit = self._credit(meta[1])
-        instance.pong_token = token
-        lost_calls, surplus = self._dispatcher.held(instance, token, held, running)
+        held_max = self.limits.jobs_max
+        pong = wire.read_pong(packet, instance.ping_token, held_max)
+        progress = read_progress(pong.progress, held_max) if pong.progress is not None else []
+        instance.credit = self._credit(pong.credit)
+        instance.pong_token = pong.token
+        lost_calls, surplus = self._dispatcher.held(
+            instance, pong.token, pong.held, pong.running
+        )
         instance.outbox.extend(self._streams.ask_again(lost_calls))
         self._streams.progress(instance, progress)
         recall = [self._instances.say(instance, wire.RECALL, surplus)] if surplus else []

@@ -24,6 +24,9 @@ RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = 
     "raised", "no-method", "bad-arguments", "busy", "leaving", "recalled",
     "expired", "forgotten",
 )  # fmt: skip
+RETRY, DISCARD = "retry", "discard"
+"""Codes of a worker: its handler wants another attempt, or none. The type of a retry is the
+pause in seconds, as text; empty leaves the pause to the policy."""
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say that the call was refused before it ran; another instance may try it."""
 
@@ -46,6 +49,8 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
         return RemoteError(type_, message, traceback)
+    if code in (RETRY, DISCARD):  # a service's handler has no task to retry
+        return RemoteError(f"zmqkit.{code.capitalize()}", message, traceback)
     if call.begun:
         return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
     if code == NO_METHOD:

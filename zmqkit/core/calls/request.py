@@ -39,6 +39,8 @@ class Request:
     size: int = 0
     # The client gave the call up.
     cancelled: bool = False
+    # When its handler began.
+    begun_at: float = 0.0
 
     @property
     def id(self) -> str:

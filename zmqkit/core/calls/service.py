@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from zmqkit.core.calls.admission import Admission, Methods
+from zmqkit.core.calls.admission import Admission, Methods, Share
 from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.calls.service_streams import Streams
@@ -47,12 +47,14 @@ class ServiceCore:
         streams: Mapping[str, bool] = _NONE,
         *,
         limits: ServiceLimits = _LIMITS,
+        shares: Callable[[int, RequestWindows], Share] | None = None,
     ) -> None:
         """Begin without clients.
 
         methods: by name, whether the method is idempotent. It returns one value.
         streams: the same for methods that return a stream of values. Both maps may grow later.
         concurrency: how many requests may run at a time.
+        shares: makes what shares the places among clients; None if each has `limits.credit`.
         """
         self.incarnation = incarnation
         self.methods = methods
@@ -67,9 +69,11 @@ class ServiceCore:
         self._outbox = Outbox(incarnation, self._windows, limits.counted_bytes_min)
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
+        self._share = shares(concurrency, self._windows) if shares is not None else None
         self._admission = Admission(
-            self._offered, self._work, self._streams, self._outbox, self.counts, limits
-        )
+            self._offered, self._work, self._streams, self._outbox, self.counts, limits,
+            self._share,
+        )  # fmt: skip
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
@@ -117,6 +121,8 @@ class ServiceCore:
                     window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
+        if self._share is not None:
+            self._share.handled((request for request, _ in results), work.held_count, now)
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
     def postpone(self, requests: list[Request]) -> list[Request]:
@@ -250,6 +256,8 @@ class ServiceCore:
 
         If there is nothing to send at all, drop the answers to settled ids.
         """
+        if self._share is not None and self._share.news:
+            return self._tell_credit() + self._outbox.take()
         if self._outbox:
             effects = self._outbox.take()
             if (
@@ -323,6 +331,7 @@ class ServiceCore:
             if room > 0 and left_ms > 0:
                 room -= 1
                 work.running[ticket] = request
+                request.begun_at = now
                 at_once.append(request)
             else:
                 work.queue.join(ticket, priority, request)
@@ -377,7 +386,7 @@ class ServiceCore:
         run, wait = list(window.waiting), list[int]()
         for sequence, request in held.items():
             (run if self._work.has_begun(request) else wait).append(sequence)
-        told: list[object] = [meta[0], self._limits.credit, [*run, *wait], len(run)]
+        told: list[object] = [meta[0], self._credit(window.client), [*run, *wait], len(run)]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
         pong = self._packet(window, wire.PONG, encode(told))
@@ -423,10 +432,21 @@ class ServiceCore:
         frames = wire.pack(kind, self.incarnation, window.client, 0, meta, far=window.far)
         return Send(window.peer, frames)
 
+    def _tell_credit(self) -> list[Effect]:
+        assert self._share is not None
+        windows = self._windows.by_client
+        return [
+            self._packet(windows[client], wire.CREDIT, encode(credit))
+            for client, credit in self._share.told()
+        ]
+
     def _welcome(self, client: int, peer: PeerId) -> Send:
         names = self._offered.idempotent()
-        fields = {"credit": self._limits.credit, "idempotent": names, **self.about}
+        fields = {"credit": self._credit(client), "idempotent": names, **self.about}
         return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
+
+    def _credit(self, client: int) -> int:
+        return self._limits.credit if self._share is None else self._share.of(client)
 
     def _bye(self, window: RequestWindow) -> Send:
         return self._packet(window, wire.BYE, encode(None))

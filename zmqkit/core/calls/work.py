@@ -120,6 +120,7 @@ class Work:
             else:
                 requests.append(request)
             self.running[request.ticket] = request
+            request.begun_at = now
         effects = self._outbox.take() if expired else []
         if requests:
             effects.append(Handle(requests))

@@ -7,9 +7,13 @@ from math import inf
 
 from zmqkit.core.membership.interests import Interests
 from zmqkit.core.membership.neighbours import Neighbours
-from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX
+from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX, WORKERS_MAX
 
-_PROCESSES_MAX = {"service": INSTANCES_MAX, "publisher": PUBLISHERS_MAX}
+_PROCESSES_MAX = {
+    "service": INSTANCES_MAX,
+    "publisher": PUBLISHERS_MAX,
+    "worker": WORKERS_MAX,
+}
 """How many processes with a name are used at once, by kind of role; others have no limit."""
 
 

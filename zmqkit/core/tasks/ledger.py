@@ -13,6 +13,7 @@ dead. At any moment, the number of accepted tasks is the sum over all states.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -63,6 +64,14 @@ class Ledger:
         if found is None and task.unique is not None:
             found = self._by_unique.get(task.unique)
         return found
+
+    def find(self, id: str, incarnation: int) -> Task | None:
+        """Return the task that has this id: its own, or its number behind the incarnation."""
+        task = self._by_id.get(id)
+        if task is None and id[:16] == f"{incarnation:016x}" and len(id) == 32:
+            with suppress(ValueError):
+                task = self.tasks.get(int(id[16:], 16))
+        return task
 
     def has_room(self, size: int) -> bool:
         """Return whether a task of `size` bytes can be accepted now."""

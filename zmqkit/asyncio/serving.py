@@ -1,0 +1,91 @@
+"""What an asyncio service and an asyncio worker have in common: they run handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+
+from zmqkit.asyncio.role import Life, Role
+from zmqkit.asyncio.runner import Runner
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.effects import Effect
+from zmqkit.limits import CLOSE_S, LEAVE_S
+from zmqkit.roles.handlers import Handlers, seconds_of
+from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
+
+
+class Serving(BoundShown, Role):
+    """Runs the handlers of a core on an event loop."""
+
+    _life: Life[Binding]
+
+    def __init__(
+        self,
+        title: str,
+        place: Binding,
+        core: ServiceCore,
+        handlers: Handlers,
+        concurrency: int,
+    ) -> None:
+        self._core = core
+        self._handlers = handlers
+        self._runner = Runner(core, handlers, concurrency, f"zmqkit-{place.name}")
+        self._stopped = asyncio.Event()
+        self._life = Life(
+            Plan(
+                f"{title} {place.name!r}",
+                place,
+                core,
+                self._runner.hooks(),
+                about=core.about,
+                opened=self._runner.begin,
+            )
+        )
+
+    def stop(self) -> None:
+        """Have the serving task return; any thread may call this."""
+        if not self._life.on_loop(self._stopped.set):
+            self._stopped.set()
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters.
+
+        Always accepted = delivered + failed + expired + dropped + in flight.
+        """
+        return self._core.stats()
+
+    async def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Take no new requests, finish the accepted ones within `timeout_s`, then close.
+
+        Returns how many accepted requests were left unanswered.
+        """
+        core = self._core
+        return await self._life.close(
+            timeout_s,
+            lambda: core.in_flight,
+            self._shut,
+            leave=self._leave,
+            drained=lambda: not core.in_flight,
+            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            over=self._runner.close,
+            says="with {} unanswered".format,
+        )
+
+    def _leave(self, now: float) -> list[Effect]:
+        self._stopped.set()
+        return self._core.leave()
+
+    def _shut(self) -> list[Effect]:
+        self._runner.stop()
+        return self._core.close()
+
+    async def _serve(self, timeout_s: float | None) -> None:
+        limit_s = seconds_of(timeout_s)
+        self._life.open()
+        try:
+            await asyncio.wait_for(self._stopped.wait(), None if limit_s == inf else limit_s)
+        except TimeoutError:
+            return
+        finally:
+            self._stopped.clear()

@@ -1,0 +1,52 @@
+"""The asyncio worker: one handler that does tasks on an event loop."""
+
+from __future__ import annotations
+
+from zmqkit.asyncio.serving import Serving
+from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
+from zmqkit.roles.handlers import Handlers, check_concurrency
+from zmqkit.roles.scheme import Binding
+from zmqkit.roles.tasks import HandlesTasks, worker_core
+
+
+class Worker(HandlesTasks, Serving):
+    """Does the tasks that are pushed under a name, on an event loop.
+
+    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
+    port, or `memory://name`. concurrency: how many tasks may be under way at once. insecure: be
+    reachable from other machines, in plain text. advertise: the address that other machines are
+    told, for containers. Raises UsageError or ConfigError for a wrong value. Pushers can find
+    the worker once it is opened: by its `async with` block, or else by `start` or `work`.
+    Decorate the handler with `task` before that.
+    """
+
+    _kind = "zmqkit.asyncio.Worker"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bind: str | None = None,
+        concurrency: int = WORKER_CONCURRENCY_ASYNCIO,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        check_concurrency(concurrency)
+        place = Binding("worker", name, bind, advertise, insecure=insecure)
+        handlers = Handlers(plain=False)
+        core = worker_core(place.incarnation, handlers, concurrency)
+        super().__init__("worker", place, core, handlers, concurrency)
+        self._about = core.about
+
+    async def start(self) -> None:
+        """Listen and announce the worker, unless that was done already.
+
+        Raises AddressTaken when the address is in use.
+        """
+        self._check_handler()
+        self._life.open()
+
+    async def work(self, timeout_s: float | None = None) -> None:
+        """Do tasks until `stop`, or for `timeout_s`."""
+        self._check_handler()
+        await self._serve(timeout_s)

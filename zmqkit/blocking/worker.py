@@ -1,0 +1,54 @@
+"""The blocking worker: one handler that does tasks, in the thread that works or in a pool."""
+
+from __future__ import annotations
+
+from zmqkit.blocking.serving import Serving
+from zmqkit.roles.handlers import Handlers, check_concurrency
+from zmqkit.roles.scheme import Binding
+from zmqkit.roles.tasks import HandlesTasks, worker_core
+
+
+class Worker(HandlesTasks, Serving):
+    """Does the tasks that are pushed under a name, in the thread that is inside `work`.
+
+    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
+    port, or `memory://name`. concurrency: how many tasks run at once; above 1 they run in a
+    pool of threads. insecure: be reachable from other machines, in plain text. advertise: the
+    address that other machines are told, for containers. Raises UsageError or ConfigError for a
+    wrong value. Pushers can find the worker once it is opened: by its `with` block, or else by
+    `start` or `work`. Decorate the handler with `task` before that.
+    """
+
+    _kind = "zmqkit.Worker"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bind: str | None = None,
+        concurrency: int = 1,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        check_concurrency(concurrency)
+        place = Binding("worker", name, bind, advertise, insecure=insecure)
+        handlers = Handlers(plain=True)
+        core = worker_core(place.incarnation, handlers, concurrency)
+        super().__init__("worker", place, core, handlers, concurrency)
+        self._about = core.about
+
+    def start(self) -> None:
+        """Listen and announce the worker, unless that was done already.
+
+        Tasks wait until a thread works. Raises AddressTaken when the address is in use.
+        """
+        self._check_handler()
+        self._life.open()
+
+    def work(self, timeout_s: float | None = None) -> None:
+        """Do tasks until `stop`, or for `timeout_s`.
+
+        Only one thread may work at a time; UsageError while another thread does.
+        """
+        self._check_handler()
+        self._serve(timeout_s)

@@ -1,0 +1,80 @@
+"""One attempt at a task, and what the worker's handler declares about attempts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TypeGuard
+
+from zmqkit.core.dispatch.job import Job
+from zmqkit.core.tasks.task import Task
+from zmqkit.limits import (
+    ATTEMPTS,
+    ATTEMPTS_MAX,
+    BACKOFF_S,
+    BACKOFF_S_MAX,
+    TIMEOUT_S_MAX,
+)
+from zmqkit.wire.encoding import pack_plain
+
+TASK = "task"
+"""The one method of a worker, the header of a lease, and what WELCOME calls the policy."""
+
+_ROW = b"\x93"
+
+
+@dataclass(slots=True, frozen=True)
+class Policy:
+    """What a worker's handler declares about its attempts."""
+
+    attempts: int = ATTEMPTS
+    # The pause before the second attempt; each further pause is twice as long.
+    backoff_s: float = BACKOFF_S
+
+    def pause_s(self, attempt: int, random: Random) -> float:
+        """Return how long to wait after this attempt, give or take half of it."""
+        pause_s = min(self.backoff_s * 2.0 ** min(attempt - 1, 60), BACKOFF_S_MAX)
+        return pause_s * random.uniform(0.5, 1.5)
+
+
+class Lease(Job):
+    """One attempt at a task."""
+
+    # The worker was out of reach for too long, so the task does not wait for it any more.
+    lapsed = False
+
+    def __init__(self, sequence: int, task: Task, now: float) -> None:
+        self.sequence = sequence
+        self.method = TASK
+        self.priority = task.priority
+        about = {TASK: (task.sequence, task.attempt, task.own_id)}
+        self.row = _ROW + pack_plain(about) + task.row
+        self.raw = task.raw
+        self.deadline_at = min(task.expires_at, now + TIMEOUT_S_MAX)
+        self.attempts = 0
+        self.task = task
+
+
+def policy_of(value: object) -> Policy:
+    """Return what a WELCOME declares; the defaults for what it leaves out."""
+    if type(value) is not dict:
+        return Policy()
+    attempts, backoff_s = value.get("attempts"), value.get("backoff_s")
+    if type(attempts) is not int or not 1 <= attempts <= ATTEMPTS_MAX:
+        attempts = ATTEMPTS
+    if not _is_pause(backoff_s):
+        backoff_s = BACKOFF_S
+    return Policy(attempts, float(backoff_s))
+
+
+def _is_pause(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value <= BACKOFF_S_MAX
+
+
+def pause_of(text: str) -> float | None:
+    """Return the pause that a handler asked for; None if it left that to the policy."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if _is_pause(seconds) else None

@@ -1,0 +1,437 @@
+"""The pusher's side of the pipeline: leases tasks to workers until each task is settled.
+
+The ledger has the tasks. Whenever a worker has credit, the next task is leased to it. A lease
+is one attempt. It is a job with a number of its own, the receipt, so a worker that is given the
+same task once more sees a new id. The Dispatcher keeps the leases: which worker has which, and
+whether a worker that answers a ping has received it.
+
+An attempt ends in one of these ways:
+
+    the handler returned           the task is done
+    the handler raised             another attempt after a pause, or the task is dead
+    it raised Discard              the task has failed
+    the worker did not begin it    the task waits again, at no cost: the worker is full, leaves,
+                                   or gave it back because another worker is idle
+    its time ran out               the task has expired
+    the worker is gone             as if the handler had raised
+    the worker is out of reach     the same after `lease_s`; should the worker return and finish
+                                   first, that result counts
+
+What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from math import inf
+from random import Random
+
+from zmqkit.core.calls.outcome import (
+    BAD_ARGUMENTS,
+    BUSY,
+    DISCARD,
+    EXPIRED,
+    LEAVING,
+    NO_METHOD,
+    RETRY,
+    UNRUN,
+)
+from zmqkit.core.dispatch.connections import Event as Change
+from zmqkit.core.dispatch.connections import State as Standing
+from zmqkit.core.dispatch.instances import Instances
+from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.pace import Pace
+from zmqkit.core.tasks.lease import TASK, Lease, Policy, pause_of, policy_of
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.task import Event, State, Task
+from zmqkit.errors import CallCancelled, CallTimeout, PeerLost, RemoteError, ZmqkitError
+from zmqkit.limits import (
+    BATCH_BYTES,
+    COUNTED_BYTES_MIN,
+    LINGER_S,
+    PusherLimits,
+)
+from zmqkit.model import Frames, PeerId
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed
+from zmqkit.wire.packet import Packet
+from zmqkit.wire.rows import ErrorRow, read_errors, read_replies, sequences_in
+
+_DEFAULTS = PusherLimits()
+
+
+class PusherCore:
+    """Gives the tasks of one name to the workers that membership tells of."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        random: Random,
+        limits: PusherLimits = _DEFAULTS,
+    ) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.limits = limits
+        self.ledger = Ledger(limits)
+        self.malformed: Counter[str] = Counter()
+        self.pace = Pace(limits.follow_s, limits.hold_s)
+        # Why no worker was found, in membership's words.
+        self.hint = ""
+        self._random = random
+        self._instances = Instances(name, incarnation, limits)
+        self._connections = self._instances.connections
+        self._dispatcher = self._instances.dispatcher
+        self._policies: dict[int, Policy] = {}
+        # Since when workers are out of reach that have leases.
+        self._lost_at: dict[int, float] = {}
+        self._pushed = 0
+        self._closed = False
+        self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
+            wire.REPLY: self._reply,
+            wire.ERROR: self._error,
+            wire.PONG: self._pong,
+            wire.CREDIT: self._more,
+            wire.WELCOME: self._welcome,
+            wire.BYE: self._bye,
+        }
+
+    # Commands
+
+    def push(self, task: Task, now: float) -> list[Effect]:
+        """Accept a task; it gathers with others that follow. `pace` says when `flush` is due.
+
+        If another task has its id or its unique key, that one becomes its `twin`, and it is not
+        accepted. Raises QueueFull when there is no room.
+        """
+        task.twin = self.ledger.known(task)
+        if task.twin is None:
+            self.ledger.add(task, now)
+            self._pushed += 1
+            if self.pace.gathers(now) and task.size >= BATCH_BYTES:
+                self.pace.fill()
+        return []
+
+    def cancel(self, task: Task, now: float) -> list[Effect]:
+        """Give a task up; a handler that works on it is told."""
+        error = CallCancelled("the task was cancelled", may_have_run=task.attempt > 0)
+        leases = [lease for lease in self._leases() if lease.task is task]
+        if not self.ledger.settle(task, Event.CANCELLED, now, error=error):
+            return []
+        return self._abandon(leases, now)
+
+    def purge(self, task: Task, now: float) -> list[Effect]:
+        """Throw away a task that waits or is dead, or give up one that is at work."""
+        error = CallCancelled("the task was purged", may_have_run=task.attempt > 0)
+        leases = [lease for lease in self._leases() if lease.task is task]
+        if not self.ledger.settle(task, Event.PURGED, now, error=error):
+            return []
+        return self._abandon(leases, now)
+
+    def requeue(self, task: Task, now: float) -> list[Effect]:
+        """Have a dead task wait again, with all of its attempts. Raises QueueFull."""
+        self.ledger.requeue(task, now)
+        return []
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of a worker and decide what follows."""
+        if self._closed:
+            return []
+        if tell.news is News.HINT:
+            self.hint = tell.text
+            return []
+        if tell.news is News.LOST:
+            self._lost_at.setdefault(tell.incarnation, now)
+        elif tell.news in (News.FOUND, News.GONE):
+            self._lost_at.pop(tell.incarnation, None)
+        return self._instances.hear(tell, now) + self._go_on(now)
+
+    def close(self) -> list[Effect]:
+        """Give up all that is not settled, and close every connection."""
+        self._closed = True
+        told = self._instances.cancel(list(self._leases()))
+        return [*told, *self._instances.close(LINGER_S if told else 0.0)]
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; accepted is the sum of the states."""
+        return {**self.ledger.stats(), "malformed": dict(self.malformed)}
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks are still to be done."""
+        return self.ledger.open_count
+
+    @property
+    def ready_count(self) -> int:
+        """How many workers may get tasks now."""
+        return len(self._connections.ready)
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The workers that are connected, or were connected and may return."""
+        return list(self._connections.by_incarnation.values())
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a worker. Never raises for what it sent."""
+        instance = self._connections.by_peer.get(peer)
+        if instance is None:
+            return []
+        try:
+            packet = wire.unpack(frames)
+            receiver = self._receivers.get(packet.kind)
+            if receiver is None or packet.target not in (0, self.incarnation):
+                raise Malformed("unexpected")
+            if packet.source != instance.incarnation:
+                if packet.kind != wire.WELCOME:
+                    raise Malformed("source")
+                return self._instances.replaced(instance, now) + self._go_on(now)
+            effects = receiver(instance, packet, now)
+            if instance.state is Standing.LEFT:
+                effects += self._instances.part(instance, now) + self._go_on(now)
+            return effects
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Learn that a packet did not leave; its leases are sent again soon."""
+        instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
+        if instance is not None and packet.kind == wire.REQUEST:
+            self._dispatcher.take_back(instance, sequences_in(packet), now)
+        return []
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look after tasks that are delayed or expire, leases that lapse, and the workers."""
+        self.ledger.tick(now)
+        for incarnation, lost_at in list(self._lost_at.items()):
+            if now >= lost_at + self.limits.lease_s:
+                del self._lost_at[incarnation]
+                self._lapse(incarnation, now)
+        return self._instances.tick(now) + self._go_on(now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Lease what is ready to workers with credit, and return the packets."""
+        if self.pace.due_at < inf:
+            self.pace.left(self._pushed, now)
+        self._pushed = 0
+        if self.ledger.ready and self._connections.ready and not self._closed:
+            self._lease(now)
+        return self._instances.flush(now)
+
+    def deadline(self) -> float:
+        """Return when `tick`, and `flush` after it, are due next."""
+        lapse_at = min(self._lost_at.values(), default=inf) + self.limits.lease_s
+        return min(
+            self.ledger.deadline(),
+            self._dispatcher.care_at,
+            self._connections.due_at,
+            self.pace.due_at,
+            lapse_at,
+        )
+
+    def check(self) -> None:
+        """Assert that the tasks and the leases are consistent."""
+        self.ledger.check()
+        self._instances.check()
+        assert not self._dispatcher.line.count, "tasks wait in the ledger"
+        current = {lease.sequence for lease in self._leases() if not lease.lapsed}
+        if not self._closed:
+            leased = [t for t in self.ledger.tasks.values() if t.state is State.LEASED]
+            assert current == {task.receipt for task in leased}, "each leased task has a lease"
+
+    # Packets in
+
+    def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        fields = wire.fields_of(packet)
+        instance.credit = self._credit(fields.get("credit"))
+        self._policies[instance.incarnation] = policy_of(fields.get(TASK))
+        opening = instance.state is Standing.OPENING
+        self._connections.shift(instance, Change.WELCOME)
+        self._lost_at.pop(instance.incarnation, None)
+        if not opening:
+            return self._go_on(now)
+        over = [lease for lease in _leases_of(instance) if lease.task.is_over]
+        told = self._abandon(over, now)
+        self._dispatcher.resume(instance, now)
+        return [self._instances.note("up", instance), *told, *self._go_on(now)]
+
+    def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        self._connections.shift(instance, Change.BYE)
+        below, taken = 0, frozenset[int]()
+        if packet.meta is not None:
+            below, taken = wire.last_word(packet.meta, self.limits.jobs_max)
+        for lease in _leases_of(instance):
+            if lease.copies and packet.meta is None:
+                continue  # it finishes what it has
+            if lease.copies and (lease.sequence < below or lease.sequence in taken):
+                self._lost(lease, now)
+            else:
+                self._release(lease, now)
+        return self._go_on(now)
+
+    def _more(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        instance.credit = self._credit(packet.meta)
+        return self._go_on(now)
+
+    def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        pong = wire.read_pong(packet, instance.ping_token, self.limits.jobs_max)
+        instance.credit = self._credit(pong.credit)
+        instance.pong_token = pong.token
+        lost, surplus = self._dispatcher.held(instance, pong.token, pong.held, pong.running)
+        instance.outbox.extend(lost)
+        recall = [self._instances.say(instance, wire.RECALL, surplus)] if surplus else []
+        return [*recall, *self._go_on(now)]
+
+    def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        sequences, values, unreadable = read_replies(packet)
+        settle, size = self.ledger.settle, packet.size // (len(sequences) or 1)
+        leases = self._dispatcher.take(instance, sequences)
+        for lease, value in zip(leases, values, strict=True):
+            if isinstance(lease, Lease):
+                settle(lease.task, Event.DONE, now, value=value, size=size)
+        for sequence in unreadable:
+            self.malformed["reply"] += 1
+            lease = self._lease_at(instance, sequence)
+            if lease is not None:
+                error = PeerLost("the result cannot be read", may_have_run=True)
+                self._end(lease, Event.FAILED, error, now)
+        if packet.size < COUNTED_BYTES_MIN:
+            return []
+        highest = max(*sequences, *unreadable, 0)
+        return self._instances.have_read(instance, highest, packet.size, now)
+
+    def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        for row in read_errors(packet):
+            lease = self._lease_at(instance, row[0])
+            if lease is None:
+                self._dispatcher.counts["duplicates"] += 1
+                continue
+            self._ended(lease, instance, row, now)
+        return self._go_on(now)
+
+    def _ended(self, lease: Lease, instance: Instance, row: ErrorRow, now: float) -> None:
+        """Decide what follows from an attempt that did not return."""
+        _, code, type_, message, traceback, _ = row
+        if code in UNRUN:
+            self._release(lease, now)
+            if code == BUSY:  # its own word, CREDIT or a pong, tells when it has room again
+                instance.credit = len(instance.jobs)
+            elif code == LEAVING:
+                self._connections.shift(instance, Change.BYE)
+        elif code == EXPIRED:
+            self._end(lease, Event.EXPIRED, _expired(), now)
+        elif code == RETRY:
+            self._failed(lease, RemoteError(RETRY, message, ""), now, pause_of(type_))
+        elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
+            self._end(lease, Event.FAILED, RemoteError(type_, message, traceback), now)
+        else:
+            self._failed(lease, RemoteError(type_, message, traceback), now)
+
+    def _credit(self, value: object) -> int:
+        if type(value) is not int or value < 1:
+            raise Malformed("credit")
+        return min(value, self.limits.credit_max)
+
+    # Leases
+
+    def _lease(self, now: float) -> None:
+        """Lease ready tasks, as many as the workers have room for."""
+        ready = self._connections.ready
+        room = sum(max(0, each.credit - each.load) for each in ready)
+        for _ in range(min(room, self.ledger.ready)):
+            task = self.ledger.lease(now)
+            if task is None:
+                break
+            lease = Lease(self._dispatcher.next, task, now)
+            task.receipt = lease.sequence
+            self._dispatcher.add(lease, now)
+
+    def _leases(self) -> list[Lease]:
+        return [job for job in self._dispatcher.jobs.values() if isinstance(job, Lease)]
+
+    def _lease_at(self, instance: Instance, sequence: int) -> Lease | None:
+        """Return the lease that an instance has under this number, if it has it."""
+        job = instance.jobs.get(sequence)
+        return job if isinstance(job, Lease) else None
+
+    def _release(self, lease: Lease, now: float) -> None:
+        """End an attempt that was not begun."""
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self.ledger.release(lease.task, now)
+
+    def _failed(
+        self, lease: Lease, error: ZmqkitError, now: float, pause_s: float | None = None
+    ) -> None:
+        """End an attempt that failed; another one follows unless it was the last."""
+        policy = self._policy_of(lease)
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self._attempt_failed(lease.task, policy, error, now, pause_s)
+
+    def _lost(self, lease: Lease, now: float) -> None:
+        """End an attempt whose worker is gone."""
+        error = PeerLost("the worker is gone, and had begun the task", may_have_run=True)
+        self._failed(lease, error, now)
+
+    def _lapse(self, incarnation: int, now: float) -> None:
+        """End the attempts of a worker that was out of reach too long; it may finish them."""
+        instance = self._connections.by_incarnation.get(incarnation)
+        for lease in _leases_of(instance) if instance is not None else []:
+            if not lease.lapsed:
+                policy = self._policy_of(lease)
+                lease.lapsed = True
+                error = PeerLost("the worker is out of reach", may_have_run=True)
+                self._attempt_failed(lease.task, policy, error, now, None)
+
+    def _attempt_failed(
+        self, task: Task, policy: Policy, error: ZmqkitError, now: float, pause_s: float | None
+    ) -> None:
+        if task.attempt >= policy.attempts:
+            self.ledger.settle(task, Event.EXHAUSTED, now, error=error)
+            return
+        if pause_s is None:
+            pause_s = policy.pause_s(task.attempt, self._random)
+        self.ledger.retry(task, str(error), pause_s, now)
+
+    def _end(self, lease: Lease, event: Event, error: ZmqkitError, now: float) -> None:
+        """Settle the task of an attempt that decides it."""
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self.ledger.settle(lease.task, event, now, error=error)
+
+    def _abandon(self, leases: list[Lease], now: float) -> list[Effect]:
+        """Give up leases whose tasks are settled; their workers are told."""
+        told: list[Effect] = [*self._instances.cancel([*leases])]
+        for lease in leases:
+            self._dispatcher.abandon(lease, now)
+            self._dispatcher.drop(lease, "cancelled")
+        return told
+
+    def _policy_of(self, lease: Lease) -> Policy:
+        instance = lease.instance
+        known = self._policies.get(instance.incarnation) if instance is not None else None
+        return known or Policy()
+
+    def _go_on(self, now: float) -> list[Effect]:
+        """End attempts whose workers will not return; take back what no worker has."""
+        orphans, self._instances.orphans = self._instances.orphans, []
+        for job in orphans:
+            if isinstance(job, Lease):
+                self._lost(job, now)
+        for job in list(self._dispatcher.line):
+            if isinstance(job, Lease):
+                self._release(job, now)
+        return []
+
+
+def _leases_of(instance: Instance) -> list[Lease]:
+    return [job for job in instance.jobs.values() if isinstance(job, Lease)]
+
+
+def _expired() -> CallTimeout:
+    return CallTimeout("the task's time ran out before a worker began it", may_have_run=False)

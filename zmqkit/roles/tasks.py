@@ -1,0 +1,278 @@
+"""What the blocking and the asyncio sides of the pipeline share: tasks in and out, handlers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+from typing import Any, TypeVar, overload
+
+from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.request import Request as CoreRequest
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.share import Share
+from zmqkit.core.tasks.task import State, Task
+from zmqkit.errors import CallTimeout, UsageError
+from zmqkit.limits import (
+    ATTEMPTS,
+    ATTEMPTS_MAX,
+    BACKOFF_S,
+    BACKOFF_S_MAX,
+    PRIORITY,
+    PRIORITY_MAX,
+    TIMEOUT_S_MAX,
+)
+from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
+
+_CALL = CallOptions()
+_TEXT_CHARS_MAX = 200
+
+
+@dataclass(slots=True, frozen=True)
+class TaskOptions:
+    """How a task is pushed; `Pusher.push` tells of each option.
+
+    Raises UsageError for a wrong value.
+    """
+
+    priority: int = PRIORITY
+    expires_s: float | None = None
+    delay_s: float = 0.0
+    deliver_at: datetime | None = None
+    id: str | None = None
+    unique: str | None = None
+    order_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
+            raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
+        if self.expires_s is not None and not _is_seconds(self.expires_s):
+            raise UsageError(f"expires_s is {self.expires_s!r}; use seconds above 0, or None")
+        if self.delay_s != 0 and not _is_seconds(self.delay_s):
+            raise UsageError(f"delay_s is {self.delay_s!r}; use seconds, 0 or more")
+        if self.deliver_at is not None:
+            if type(self.deliver_at) is not datetime or self.deliver_at.utcoffset() is None:
+                raise UsageError(f"deliver_at is {self.deliver_at!r}; use a datetime with zone")
+            if self.delay_s:
+                raise UsageError("a task has a delay_s or a deliver_at, not both")
+        for name in ("id", "unique", "order_by"):
+            value = getattr(self, name)
+            if value is not None and not _is_key(value):
+                raise UsageError(
+                    f"{name} is {value!r}; use text of 1 to {_TEXT_CHARS_MAX} characters"
+                )
+
+    def delay(self) -> float:
+        """Return how many seconds from now the task may begin."""
+        if self.deliver_at is None:
+            return self.delay_s
+        return max(0.0, self.deliver_at.timestamp() - time.time())
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value <= TIMEOUT_S_MAX  # type: ignore[operator]  # a number
+
+
+def _is_key(value: object) -> bool:
+    return type(value) is str and 0 < len(value) <= _TEXT_CHARS_MAX and value.isprintable()
+
+
+DEFAULTS = TaskOptions()
+AnyTicket = TypeVar("AnyTicket", bound="TicketShown")
+
+
+def make_task(body: object, options: TaskOptions) -> Task:
+    """Return a task that no core has accepted yet. Raises UsageError for what cannot travel."""
+    row, raw = call_body(TASK, (body,), {}, _CALL)
+    task = Task(row[2:], raw, options.priority)  # without the array's head and the headers
+    if options is not DEFAULTS:
+        now = time.monotonic()
+        task.due_at = now + options.delay()
+        if options.expires_s is not None:
+            task.expires_at = now + options.expires_s
+        task.own_id, task.unique = options.id, options.unique
+        task.order_by = options.order_by
+    return task
+
+
+class TicketShown:
+    """What a ticket shows of its task."""
+
+    _core: PusherCore
+    _task: Task
+
+    def __repr__(self) -> str:
+        return f"<zmqkit.Ticket {self.id}, {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """The id that was pushed with the task, or 32 hexadecimal digits."""
+        own_id = self._task.own_id
+        return own_id or f"{self._core.incarnation:016x}{self._task.sequence:016x}"
+
+    @property
+    def state(self) -> str:
+        """waiting, leased, done, failed, dead, expired, cancelled or dropped."""
+        return self._task.state.value
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have begun."""
+        return self._task.attempt
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why attempts failed, the last reasons only."""
+        return list(self._task.reasons)
+
+    def _outcome(self) -> Any:
+        """Return the task's value, or raise what ended it. Raises CallTimeout if it is open."""
+        task = self._task
+        if task.state is State.DONE:
+            return bytes(task.value) if type(task.value) is memoryview else task.value
+        if task.error is not None:
+            raise task.error
+        raise CallTimeout(self._why_open(), may_have_run=task.attempt > 0)
+
+    def _why_open(self) -> str:
+        core, task = self._core, self._task
+        if task.state is State.LEASED:
+            return f"a worker has the task, attempt {task.attempt}; wait longer with timeout_s"
+        if not core.ready_count:
+            hint = core.hint or "start one with zmqkit.Worker"
+            return f"nobody works on {core.name!r}: {hint}"
+        if task.reasons:
+            return (
+                f"the task waits for its next attempt; the last one failed: {task.reasons[-1]}"
+            )
+        return "the task still waits; wait longer with timeout_s, or start more workers"
+
+
+def first_done(tickets: Iterable[AnyTicket]) -> AnyTicket | None:
+    """Return the first of these tickets whose task has ended, if there is one."""
+    return next((each for each in tickets if each._task.is_over), None)
+
+
+class HandlesTasks:
+    """The `task` method of both workers, which registers the handler."""
+
+    _handlers: Handlers
+    _about: dict[str, object]
+
+    @overload
+    def task(
+        self, function: AnyFunction, /, *, attempts: int = ATTEMPTS,
+        backoff_s: float = BACKOFF_S, copy: bool = True, thread: bool = False,
+    ) -> AnyFunction: ...  # fmt: skip
+
+    @overload
+    def task(
+        self, function: None = None, /, *, attempts: int = ATTEMPTS,
+        backoff_s: float = BACKOFF_S, copy: bool = True, thread: bool = False,
+    ) -> Callable[[AnyFunction], AnyFunction]: ...  # fmt: skip
+
+    def task(
+        self,
+        function: AnyFunction | None = None,
+        /,
+        *,
+        attempts: int = ATTEMPTS,
+        backoff_s: float = BACKOFF_S,
+        copy: bool = True,
+        thread: bool = False,
+    ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
+        """Have a function do the tasks; a decorator, bare or called. A worker has one handler.
+
+        The function takes what was pushed, and what it returns is the task's result. An
+        exception, or the worker's death, costs an attempt. attempts: how many there are before
+        the task is dead. backoff_s: the pause before the second attempt; each further pause is
+        twice as long, give or take half. copy=False: a bytes body of 4096 bytes or more is a
+        read-only memoryview. thread: run a plain function in a thread, off the loop; for
+        zmqkit.asyncio. Raise zmqkit.Retry for another attempt at a time of your own, or
+        zmqkit.Discard for none.
+        """
+        if type(attempts) is not int or not 1 <= attempts <= ATTEMPTS_MAX:
+            raise UsageError(f"attempts is {attempts!r}; use 1 to {ATTEMPTS_MAX}")
+        if type(backoff_s) not in (int, float) or not 0 <= backoff_s <= BACKOFF_S_MAX:
+            raise UsageError(f"backoff_s is {backoff_s!r}; use 0 to {BACKOFF_S_MAX:g} seconds")
+
+        def add(function: AnyFunction) -> AnyFunction:
+            self._add(function, copy=copy, thread=thread)
+            self._about[TASK] = {"attempts": attempts, "backoff_s": float(backoff_s)}
+            return function
+
+        return add if function is None else add(function)
+
+    def _add(self, function: Function, *, copy: bool, thread: bool) -> None:
+        if self._handlers.by_name:
+            raise UsageError("this worker has a handler already; make another worker")
+        self._handlers.add(function, TASK, idempotent=False, copy=copy, thread=thread)
+        if self._handlers.streams:
+            self._handlers.by_name.clear()
+            self._handlers.streams.clear()
+            raise UsageError("a task's handler returns one result, and this is a generator")
+
+    def _check_handler(self) -> None:
+        if not self._handlers.by_name:
+            raise UsageError(
+                "this worker has no handler; decorate a function with @worker.task"
+            )
+
+
+def worker_core(incarnation: int, handlers: Handlers, concurrency: int) -> ServiceCore:
+    """Return the core of a worker: a service of leases that shares its places."""
+    return ServiceCore(
+        incarnation, handlers.idempotent, concurrency, handlers.streams, shares=Share
+    )
+
+
+class CurrentTask:
+    """The task that a handler works on."""
+
+    __slots__ = ("_about", "_request")
+
+    def __init__(self, request: CoreRequest, about: list[object]) -> None:
+        self._request = request
+        self._about = about
+
+    def __repr__(self) -> str:
+        return f"<zmqkit.CurrentTask {self.id}, attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The id of the task, the same on each attempt; see `Ticket.id`."""
+        sequence, _, own_id, *_ = *self._about, None
+        return str(own_id) if own_id else f"{self._request.client:016x}{sequence:016x}"
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        attempt = self._about[1]
+        assert isinstance(attempt, int)
+        return attempt
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was given up; the result will then be thrown away."""
+        return self._request.cancelled
+
+    def time_left_s(self) -> float:
+        """Return the seconds until the task expires; infinite if it does not."""
+        left_s = self._request.deadline_at - time.monotonic()
+        return inf if left_s > TIMEOUT_S_MAX / 2 else max(0.0, left_s)
+
+
+def current_task() -> CurrentTask:
+    """Return the task that the calling handler works on; UsageError outside a handler."""
+    try:
+        request = current.get()
+        about = (request.headers or {})[TASK]
+    except LookupError as error:
+        raise UsageError("there is no task here; call this inside a task's handler") from error
+    if type(about) is not list or [type(each) for each in about[:2]] != [int, int]:
+        raise UsageError("the task came without its number; its pusher is not zmqkit's")
+    return CurrentTask(request, about)
