@@ -7,9 +7,11 @@ are `async def` may wait.
 
 from zmqkit.asyncio.client import Client
 from zmqkit.asyncio.publisher import Publisher
+from zmqkit.asyncio.pusher import Pusher, Ticket
 from zmqkit.asyncio.service import Service
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.subscriber import Subscriber
+from zmqkit.asyncio.worker import Worker
 from zmqkit.errors import (
     AddressTaken,
     BadArguments,
@@ -17,17 +19,20 @@ from zmqkit.errors import (
     CallCancelled,
     CallTimeout,
     ConfigError,
+    Discard,
     NoMethod,
     NoService,
     PeerError,
     PeerLost,
     QueueFull,
     RemoteError,
+    Retry,
     UsageError,
     ZmqkitError,
 )
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
+from zmqkit.roles.tasks import CurrentTask, current_task
 
 __all__ = [
     "AddressTaken",
@@ -37,6 +42,8 @@ __all__ = [
     "CallTimeout",
     "Client",
     "ConfigError",
+    "CurrentTask",
+    "Discard",
     "Gap",
     "Message",
     "NoMethod",
@@ -44,13 +51,18 @@ __all__ = [
     "PeerError",
     "PeerLost",
     "Publisher",
+    "Pusher",
     "QueueFull",
     "RemoteError",
     "Request",
+    "Retry",
     "Service",
     "Stream",
     "Subscriber",
+    "Ticket",
     "UsageError",
+    "Worker",
     "ZmqkitError",
     "current_request",
+    "current_task",
 ]

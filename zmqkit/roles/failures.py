@@ -52,7 +52,7 @@ def _wish(error: Retry | Discard) -> Answer:
     """Return what a task's handler wants to become of its task as an answer."""
     message = _clean(str(error)[:_TRACEBACK_CHARS_MAX])
     if isinstance(error, Discard):
-        return Answer(ERROR, encode([DISCARD, "", message, "", True]))
+        return Answer(ERROR, encode([DISCARD, "zmqkit.Discard", message, "", True]))
     pause = "" if error.delay_s is None else repr(float(error.delay_s))
     return Answer(ERROR, encode([RETRY, pause, message, "", True]))
 

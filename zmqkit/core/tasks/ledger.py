@@ -55,6 +55,8 @@ class Ledger:
         self._over_size = 0
         self.dead: OrderedDict[int, Task] = OrderedDict()
         self._dead_size = 0
+        # Settled tasks whose end somebody waits for; the owner empties the list.
+        self.awaited: list[Task] = []
 
     # Tasks in
 
@@ -156,6 +158,8 @@ class Ledger:
             self._leave(task)
         if before is State.DEAD:
             self._raise(task)
+        if task.waiters:
+            self.awaited.append(task)
         if was_open:
             self._close(task, now)
         if task.state is State.DEAD:

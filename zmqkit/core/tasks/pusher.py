@@ -36,12 +36,13 @@ from zmqkit.core.calls.outcome import (
     NO_METHOD,
     RETRY,
     UNRUN,
+    Outcome,
 )
 from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
 from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance
-from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.effects import Effect, News, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.lease import TASK, Lease, Policy, pause_of, policy_of
 from zmqkit.core.tasks.ledger import Ledger
@@ -100,8 +101,8 @@ class PusherCore:
 
     # Commands
 
-    def push(self, task: Task, now: float) -> list[Effect]:
-        """Accept a task; it gathers with others that follow. `pace` says when `flush` is due.
+    def submit(self, task: Task, now: float) -> None:
+        """Accept a task; `flush` leases it.
 
         If another task has its id or its unique key, that one becomes its `twin`, and it is not
         accepted. Raises QueueFull when there is no room.
@@ -109,9 +110,28 @@ class PusherCore:
         task.twin = self.ledger.known(task)
         if task.twin is None:
             self.ledger.add(task, now)
-            self._pushed += 1
-            if self.pace.gathers(now) and task.size >= BATCH_BYTES:
-                self.pace.fill()
+
+    def push(self, task: Task, now: float) -> list[Effect]:
+        """Accept a task as `submit` does; it gathers with others if it follows them closely.
+
+        Then `pace` says when `flush` is due.
+        """
+        self.submit(task, now)
+        self._pushed += 1
+        if self.pace.gathers(now) and task.size >= BATCH_BYTES:
+            self.pace.fill()
+        return []
+
+    def await_end(self, task: Task, waiter: object, now: float) -> None:
+        """End the wait once the task has ended, with its value or its error.
+
+        The task must not have ended. `await_no_more` forgets the waiter.
+        """
+        task.waiters = [*(task.waiters or ()), waiter]
+
+    def await_no_more(self, task: Task, waiter: object, now: float) -> list[Effect]:
+        """Forget a waiter, which has given up."""
+        task.waiters = [each for each in task.waiters or () if each is not waiter]
         return []
 
     def cancel(self, task: Task, now: float) -> list[Effect]:
@@ -120,7 +140,7 @@ class PusherCore:
         leases = [lease for lease in self._leases() if lease.task is task]
         if not self.ledger.settle(task, Event.CANCELLED, now, error=error):
             return []
-        return self._abandon(leases, now)
+        return self._abandon(leases, now) + self._told()
 
     def purge(self, task: Task, now: float) -> list[Effect]:
         """Throw away a task that waits or is dead, or give up one that is at work."""
@@ -128,7 +148,7 @@ class PusherCore:
         leases = [lease for lease in self._leases() if lease.task is task]
         if not self.ledger.settle(task, Event.PURGED, now, error=error):
             return []
-        return self._abandon(leases, now)
+        return self._abandon(leases, now) + self._told()
 
     def requeue(self, task: Task, now: float) -> list[Effect]:
         """Have a dead task wait again, with all of its attempts. Raises QueueFull."""
@@ -151,8 +171,16 @@ class PusherCore:
     def close(self) -> list[Effect]:
         """Give up all that is not settled, and close every connection."""
         self._closed = True
-        told = self._instances.cancel(list(self._leases()))
-        return [*told, *self._instances.close(LINGER_S if told else 0.0)]
+        told = self._instances.cancel([*self._leases()])
+        error = CallCancelled("the pusher was closed", may_have_run=True)
+        waits: list[Outcome] = [
+            (waiter, None, error)
+            for task in self.ledger.tasks.values()
+            for waiter in task.waiters or ()
+            if not task.is_over
+        ]
+        ends: list[Effect] = [Settle(waits)] if waits else []
+        return [*ends, *told, *self._instances.close(LINGER_S if told else 0.0)]
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
@@ -220,7 +248,7 @@ class PusherCore:
         self._pushed = 0
         if self.ledger.ready and self._connections.ready and not self._closed:
             self._lease(now)
-        return self._instances.flush(now)
+        return self._told() + self._instances.flush(now)
 
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
@@ -299,10 +327,11 @@ class PusherCore:
             if lease is not None:
                 error = PeerLost("the result cannot be read", may_have_run=True)
                 self._end(lease, Event.FAILED, error, now)
+        told = self._told()
         if packet.size < COUNTED_BYTES_MIN:
-            return []
+            return told
         highest = max(*sequences, *unreadable, 0)
-        return self._instances.have_read(instance, highest, packet.size, now)
+        return told + self._instances.have_read(instance, highest, packet.size, now)
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         for row in read_errors(packet):
@@ -325,7 +354,8 @@ class PusherCore:
         elif code == EXPIRED:
             self._end(lease, Event.EXPIRED, _expired(), now)
         elif code == RETRY:
-            self._failed(lease, RemoteError(RETRY, message, ""), now, pause_of(type_))
+            error = RemoteError("zmqkit.Retry", message, "")
+            self._failed(lease, error, now, pause_of(type_))
         elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
             self._end(lease, Event.FAILED, RemoteError(type_, message, traceback), now)
         else:
@@ -426,7 +456,17 @@ class PusherCore:
         for job in list(self._dispatcher.line):
             if isinstance(job, Lease):
                 self._release(job, now)
-        return []
+        return self._told()
+
+    def _told(self) -> list[Effect]:
+        """End the waits for tasks that have ended."""
+        ended, self.ledger.awaited = self.ledger.awaited, []
+        waits = [
+            (waiter, task.value, task.error) for task in ended for waiter in task.waiters or ()
+        ]
+        for task in ended:
+            task.waiters = None
+        return [Settle(waits)] if waits else []
 
 
 def _leases_of(instance: Instance) -> list[Lease]:

@@ -53,10 +53,13 @@ class Share:
         if self._took_s == inf:
             self._took_s = took_s
         self._took_s += (took_s - self._took_s) * _WEIGHT
-        places = self._concurrency + self._ahead()
-        if not 0.5 * self.places < places < 2 * self.places:
+        ahead = self._ahead()
+        places = self._concurrency + ahead
+        # What is taken ahead may vary; a little more or less is not worth a word.
+        if places >= 2 * self.places or (4 * places <= self.places) or not ahead:
+            if places != self.places:
+                self.news.update((window.client, None) for window in self._windows)
             self.places = places
-            self.news.update((window.client, None) for window in self._windows)
         if self._wanting and held_count < self.places:
             self.news.update(self._wanting)
             self._wanting.clear()

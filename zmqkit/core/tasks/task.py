@@ -129,6 +129,8 @@ class Task:
     error: ZmqkitError | None = None
     # Why its attempts failed, the last reasons only.
     reasons: tuple[str, ...] = ()
+    # Who waits for its end.
+    waiters: list[object] | None = None
     # When it was settled.
     settled_at = inf
 

@@ -1,0 +1,214 @@
+"""The asyncio pusher: tasks out, and tickets for what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from math import inf
+from random import Random
+from typing import Any
+
+from zmqkit.asyncio.role import Life, Role
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.task import Task
+from zmqkit.errors import QueueFull, UsageError
+from zmqkit.limits import CLOSE_S
+from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
+from zmqkit.roles.role import Plan
+from zmqkit.roles.scheme import Lookup, draw_incarnation
+from zmqkit.roles.tasks import DEFAULTS, TaskOptions, TicketShown, first_done, make_task
+
+
+class Ticket(TicketShown):
+    """Tells what becomes of one task, and gives it up."""
+
+    def __init__(self, life: Life[Lookup], core: PusherCore, task: Task) -> None:
+        self._life = life
+        self._core = core
+        self._task = task
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the task's end; return what its handler returned.
+
+        Raises RemoteError if the handler ended the task, or its last attempt raised. Raises
+        PeerLost if the worker of the last attempt was lost, CallCancelled for a task that was
+        cancelled or purged. Raises CallTimeout for a task that has expired, or that is still
+        open after `timeout_s`; then it goes on.
+        """
+        if not self._task.is_over:
+            await self._wait(seconds_of(timeout_s))
+        return self._outcome()
+
+    def cancel(self) -> bool:
+        """Give the task up; return False if it has ended before.
+
+        A task that waits never runs then. A handler that runs can see that in
+        `current_task().cancelled`, and its result is thrown away.
+        """
+        if self._task.is_over:
+            return False
+        self._life.command(self._core.cancel, self._task)
+        return True
+
+    def requeue(self) -> bool:
+        """Have a dead task tried again, with all of its attempts; False if it is not dead."""
+        if self.state != "dead":
+            return False
+        self._life.command(self._core.requeue, self._task)
+        return True
+
+    def purge(self) -> None:
+        """Throw the task away if it waits or is dead; give it up if a worker has it."""
+        self._life.command(self._core.purge, self._task)
+
+    async def _wait(self, limit_s: float) -> None:
+        """Wait until the task has ended, or for so long; the outcome tells."""
+        core, life, task = self._core, self._life, self._task
+        future, _ = life.ask(core.await_end, task)
+        try:
+            with suppress(TimeoutError):
+                await (future if limit_s == inf else asyncio.wait_for(future, limit_s))
+        finally:
+            if not task.is_over:
+                life.end(core.await_no_more, task, future)
+
+
+class Pusher(Role):
+    """Pushes tasks under a name; one of the name's workers does each task.
+
+    name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. insecure: use
+    workers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
+    value. A task that was pushed is done, or the ticket tells why not, as long as this process
+    lives. The pusher looks for workers once it is opened: by its `async with` block, or else by
+    the first push.
+    """
+
+    _kind = "zmqkit.asyncio.Pusher"
+
+    def __init__(self, name: str, *, insecure: bool | None = None) -> None:
+        place = Lookup("worker", name, insecure=insecure)
+        core = self._core = PusherCore(name, draw_incarnation(), Random())
+        self._life: Life[Lookup] = Life(
+            Plan(f"pusher of {name!r}", place, core, hear=core.hear)
+        )
+
+    async def push(
+        self, body: object, *, timeout_s: float | None = None, **options: Any
+    ) -> Ticket:
+        """Accept a task, which one worker's handler gets; return its ticket.
+
+        body: what the handler is called with. timeout_s: how long to wait while the queue is
+        full; None waits for ever, and 0 raises QueueFull at once. Options: priority, 0 to 9, 9
+        first. expires_s: after that a task that no handler began has expired. delay_s, or
+        deliver_at with an aware datetime: when it may begin. id: the task's own id; unique: a
+        key of yours. While a task with that id is known, or one with that key is open, a push
+        returns its ticket and adds no task. order_by: tasks with the same key run one at a
+        time, in order. Raises UsageError for a wrong option or a body that cannot travel.
+        """
+        task = make_task(body, TaskOptions(**options) if options else DEFAULTS)
+        return await self._push(task, end_of(timeout_s))
+
+    async def push_many(
+        self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
+    ) -> list[Ticket]:
+        """Push a task for each body, with the same options; return their tickets."""
+        return [await self.push(body, timeout_s=timeout_s, **options) for body in bodies]
+
+    async def map(
+        self,
+        bodies: Iterable[object],
+        *,
+        window: int = 100,
+        ordered: bool = True,
+        timeout_s: float | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Push a task for each body, and yield the results.
+
+        window: how many tasks are under way at a time. ordered: yield the results in the order
+        of the bodies, otherwise as they come. timeout_s: how long to wait for each result.
+        Raises what `Ticket.result` does at the first task without a result; the tasks that are
+        under way then, or when the loop is left, are cancelled.
+        """
+        check_count(window)
+        left = iter(bodies)
+        under_way: deque[Ticket] = deque()
+        try:
+            while True:
+                while len(under_way) < window and (each := next(left, left)) is not left:
+                    under_way.append(await self.push(each, **options))
+                if not under_way:
+                    return
+                ticket = under_way[0] if ordered else await self._first(under_way, timeout_s)
+                value = await ticket.result(timeout_s)
+                under_way.remove(ticket)
+                yield value
+        finally:
+            for ticket in under_way:
+                ticket.cancel()
+
+    def ticket(self, id: str) -> Ticket:
+        """Return the ticket of a task that this pusher knows by its id; UsageError if none."""
+        task = self._core.ledger.find(id, self._core.incarnation)
+        if task is None:
+            raise UsageError(f"no task {id!r} here, or its outcome is forgotten")
+        return Ticket(self._life, self._core, task)
+
+    def dead(self) -> list[Ticket]:
+        """Return the tickets of the tasks whose last attempt failed, the oldest first."""
+        tasks = list(self._core.ledger.dead.values())
+        return [Ticket(self._life, self._core, task) for task in tasks]
+
+    async def flush(self) -> None:
+        """Send what gathers now."""
+        self._life.command(self._core.flush)
+
+    async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
+        """Wait until `count` workers can be given tasks; return how many can be."""
+        check_count(count)
+        core = self._core
+        self._life.open()
+        await self._life.wait(lambda: core.ready_count >= count, end_of(timeout_s))
+        return core.ready_count
+
+    def instances(self) -> list[dict[str, object]]:
+        """Return a row for each worker in use: label, address, state, outstanding."""
+        return instance_rows(self.name, self._core.instances)
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; accepted is the sum of the states."""
+        return self._core.stats()
+
+    async def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Wait up to `timeout_s` until all tasks have ended, then close the pusher.
+
+        Returns how many tasks were left. Nothing becomes of those.
+        """
+        core, life = self._core, self._life
+        return await life.close(
+            timeout_s,
+            lambda: core.in_flight,
+            core.close,
+            leave=core.flush,
+            drained=lambda: not core.in_flight,
+            says="with {} tasks left".format,
+        )
+
+    async def _push(self, task: Task, until: float) -> Ticket:
+        core, life = self._core, self._life
+        while True:
+            try:
+                life.submit(core.submit, task)
+                break
+            except QueueFull:
+                if life.is_past(until):
+                    raise
+                await life.wait(lambda: core.ledger.has_room(task.size), until)
+        return Ticket(life, core, task.twin or task)
+
+    async def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
+        """Wait for the first of these tasks to end, and return its ticket."""
+        await self._life.wait(lambda: first_done(tickets) is not None, end_of(timeout_s))
+        return first_done(tickets) or next(iter(tickets))
