@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import secrets
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import zmqkit
 import zmqkit.asyncio
 from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
+from zmqkit.core.tasks.task import State
 from zmqkit.limits import FOLLOW_S, HOLD_S
 
 BOUND_S = 20.0
@@ -44,6 +45,7 @@ def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
 
 
 LOOPS = loops()
+_WRAPPED = (AsyncBoundClient, zmqkit.asyncio.Ticket)
 
 
 class Gate:
@@ -129,6 +131,8 @@ class Kit:
     client_class: Any = zmqkit.Client
     publisher_class: Any = zmqkit.Publisher
     subscriber_class: Any = zmqkit.Subscriber
+    pusher_class: Any = zmqkit.Pusher
+    worker_class: Any = zmqkit.Worker
     follow_s = FOLLOW_S
     hold_s = HOLD_S
 
@@ -178,6 +182,33 @@ class Kit:
         assert subscriber.ready(count or 1, timeout_s=limit) >= count
         return subscriber
 
+    def working(self, handler: Callable[..., object], **options: Any) -> Any:
+        """A worker that works, in the background, until it is closed.
+
+        attempts, backoff_s and thread are the handler's.
+        """
+        declared = {
+            name: options.pop(name)
+            for name in ("attempts", "backoff_s", "thread", "copy")
+            if name in options
+        }
+        worker = self._kept(self.worker_class, self.name, **options)
+        worker.task(handler, **declared)
+        worker.start()
+        self.start(worker.work)
+        return worker
+
+    def pusher(self, *, count: int = 1) -> Any:
+        """A pusher that is connected to so many workers."""
+        pusher = self._kept(self.pusher_class, self.name)
+        if count:
+            assert pusher.ready(count, timeout_s=BOUND_S) >= count
+        return pusher
+
+    def mapped(self, pusher: Any, bodies: Iterable[object], **options: Any) -> list[Any]:
+        """All results of a map."""
+        return list(pusher.map(bodies, **options))
+
     def publish(self, publisher: Any, *messages: tuple[str, object]) -> None:
         """Publish these in a batch."""
         with publisher.batch() as batch:
@@ -224,6 +255,10 @@ class Kit:
     def balanced(self, role: Any) -> dict[str, Any]:
         """The role's counters: every message that it ever took is accounted for, once."""
         stats: dict[str, Any] = role.stats()
+        if "dead" in stats:
+            states = {each.value for each in State}
+            assert stats["accepted"] == sum(stats[each] for each in states), stats
+            return stats
         dropped = sum(stats["dropped"].values())
         if "handed_over" in stats:
             assert stats["accepted"] == stats["handed_over"] + stats["queued"] + dropped, stats
@@ -264,7 +299,7 @@ class OnLoop:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self.inner, name)
-        if not callable(member) or name in ("handler", "stop"):
+        if not callable(member) or name in ("handler", "task", "stop"):
             return member
 
         def use(*args: object, **kwargs: object) -> Any:
@@ -280,6 +315,8 @@ class AsyncKit(Kit):
     client_class = zmqkit.asyncio.Client
     publisher_class = zmqkit.asyncio.Publisher
     subscriber_class = zmqkit.asyncio.Subscriber
+    pusher_class = zmqkit.asyncio.Pusher
+    worker_class = zmqkit.asyncio.Worker
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -293,10 +330,14 @@ class AsyncKit(Kit):
         async def use() -> Any:
             given = member(*args, **kwargs)
             given = await given if inspect.isawaitable(given) else given
-            bound = type(given) is AsyncBoundClient
-            return OnLoop(self, given) if bound else given
+            if type(given) is list:
+                return [self._wrapped(each) for each in given]
+            return self._wrapped(given)
 
         return self.submit(use()).result(BOUND_S)
+
+    def _wrapped(self, given: Any) -> Any:
+        return OnLoop(self, given) if type(given) in _WRAPPED else given
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run this on the loop; cancelling the future cancels the task."""
@@ -312,6 +353,12 @@ class AsyncKit(Kit):
 
     def core(self, role: Any) -> Any:
         return role.inner._core
+
+    def mapped(self, pusher: Any, bodies: Iterable[object], **options: Any) -> list[Any]:
+        async def read() -> list[Any]:
+            return [each async for each in pusher.inner.map(bodies, **options)]
+
+        return self.submit(read()).result(BOUND_S)
 
     def values(self, stream: Any, count: int | None = None) -> list[Any]:
         async def read() -> list[Any]:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from math import inf
-from random import Random
 from typing import Any
 
 from zmqkit.asyncio.role import Life, Role
@@ -18,7 +17,7 @@ from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
-from zmqkit.roles.tasks import DEFAULTS, TaskOptions, TicketShown, first_done, make_task
+from zmqkit.roles.tasks import DEFAULTS, TicketShown, first_done, jitter, make_task
 
 
 class Ticket(TicketShown):
@@ -89,7 +88,7 @@ class Pusher(Role):
 
     def __init__(self, name: str, *, insecure: bool | None = None) -> None:
         place = Lookup("worker", name, insecure=insecure)
-        core = self._core = PusherCore(name, draw_incarnation(), Random())
+        core = self._core = PusherCore(name, draw_incarnation(), jitter)
         self._life: Life[Lookup] = Life(
             Plan(f"pusher of {name!r}", place, core, hear=core.hear)
         )
@@ -107,7 +106,7 @@ class Pusher(Role):
         returns its ticket and adds no task. order_by: tasks with the same key run one at a
         time, in order. Raises UsageError for a wrong option or a body that cannot travel.
         """
-        task = make_task(body, TaskOptions(**options) if options else DEFAULTS)
+        task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
         return await self._push(task, end_of(timeout_s))
 
     async def push_many(

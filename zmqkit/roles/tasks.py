@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from math import inf
 from typing import Any, TypeVar, overload
@@ -27,6 +28,7 @@ from zmqkit.limits import (
     TIMEOUT_S_MAX,
 )
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
+from zmqkit.roles.time_of_day import seconds_until
 
 _CALL = CallOptions()
 _TEXT_CHARS_MAX = 200
@@ -66,11 +68,19 @@ class TaskOptions:
                     f"{name} is {value!r}; use text of 1 to {_TEXT_CHARS_MAX} characters"
                 )
 
+    def changed(self, changes: Mapping[str, object]) -> TaskOptions:
+        """Return these options with some changed; UsageError for an unknown option."""
+        names = [field.name for field in fields(self)]
+        unknown = changes.keys() - set(names)
+        if unknown:
+            raise UsageError(f"unknown option {min(unknown)!r}; there are {', '.join(names)}")
+        return replace(self, **changes)  # type: ignore[arg-type]  # checked in __post_init__
+
     def delay(self) -> float:
         """Return how many seconds from now the task may begin."""
         if self.deliver_at is None:
             return self.delay_s
-        return max(0.0, self.deliver_at.timestamp() - time.time())
+        return seconds_until(self.deliver_at)
 
 
 def _is_seconds(value: object) -> bool:
@@ -83,6 +93,11 @@ def _is_key(value: object) -> bool:
 
 DEFAULTS = TaskOptions()
 AnyTicket = TypeVar("AnyTicket", bound="TicketShown")
+
+
+def jitter() -> float:
+    """Return a factor from 0.5 to 1.5, so that what waits together does not end together."""
+    return random.uniform(0.5, 1.5)
 
 
 def make_task(body: object, options: TaskOptions) -> Task:

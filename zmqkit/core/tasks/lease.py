@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
 from typing import TypeGuard
 
 from zmqkit.core.dispatch.job import Job
@@ -31,10 +30,10 @@ class Policy:
     # The pause before the second attempt; each further pause is twice as long.
     backoff_s: float = BACKOFF_S
 
-    def pause_s(self, attempt: int, random: Random) -> float:
-        """Return how long to wait after this attempt, give or take half of it."""
+    def pause_s(self, attempt: int, jitter: float) -> float:
+        """Return how long to wait after this attempt; jitter: a factor about 1."""
         pause_s = min(self.backoff_s * 2.0 ** min(attempt - 1, 60), BACKOFF_S_MAX)
-        return pause_s * random.uniform(0.5, 1.5)
+        return pause_s * jitter
 
 
 class Lease(Job):

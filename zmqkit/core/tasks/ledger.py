@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 
 from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task
-from zmqkit.errors import QueueFull, ZmqkitError
+from zmqkit.errors import CallTimeout, QueueFull, ZmqkitError
 from zmqkit.limits import OLDEST_EVERY, PRIORITY_MAX, REASONS_MAX, TASK_BYTES, PusherLimits
 
 _STALE_MAX = 1000
@@ -107,7 +107,7 @@ class Ledger:
         while self.ready:
             task = self._next()
             if now >= task.expires_at:
-                self.settle(task, Event.EXPIRED, now)
+                self.expire(task, now)
                 continue
             self._shift(task, Event.LEASED)
             task.attempt += 1
@@ -171,6 +171,12 @@ class Ledger:
             self._forget(now)
         return True
 
+    def expire(self, task: Task, now: float) -> None:
+        """End a task whose time ran out before a handler began it."""
+        text = "the task's time ran out before a worker began it"
+        error = CallTimeout(text, may_have_run=task.attempt > 1)
+        self.settle(task, Event.EXPIRED, now, error=error)
+
     def requeue(self, task: Task, now: float) -> bool:
         """Have a dead task wait again, with all of its attempts; False if it is not dead.
 
@@ -201,7 +207,7 @@ class Ledger:
             at, sequence = heappop(self._expiring)
             task = self.tasks.get(sequence)
             if task is not None and task.state is State.WAITING and task.expires_at == at:
-                self.settle(task, Event.EXPIRED, now)
+                self.expire(task, now)
         self._forget(now)
 
     def deadline(self) -> float:

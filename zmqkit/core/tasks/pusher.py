@@ -25,7 +25,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from math import inf
-from random import Random
 
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
@@ -36,7 +35,6 @@ from zmqkit.core.calls.outcome import (
     NO_METHOD,
     RETRY,
     UNRUN,
-    Outcome,
 )
 from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
@@ -47,7 +45,7 @@ from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.lease import TASK, Lease, Policy, pause_of, policy_of
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Event, State, Task
-from zmqkit.errors import CallCancelled, CallTimeout, PeerLost, RemoteError, ZmqkitError
+from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
 from zmqkit.limits import (
     BATCH_BYTES,
     COUNTED_BYTES_MIN,
@@ -70,9 +68,14 @@ class PusherCore:
         self,
         name: str,
         incarnation: int,
-        random: Random,
+        jitter: Callable[[], float],
         limits: PusherLimits = _DEFAULTS,
     ) -> None:
+        """Begin without tasks and workers.
+
+        jitter: returns a factor about 1 for each pause, so that not all tasks whose worker was
+        lost come back at the same moment.
+        """
         self.name = name
         self.incarnation = incarnation
         self.limits = limits
@@ -81,7 +84,7 @@ class PusherCore:
         self.pace = Pace(limits.follow_s, limits.hold_s)
         # Why no worker was found, in membership's words.
         self.hint = ""
-        self._random = random
+        self._jitter = jitter
         self._instances = Instances(name, incarnation, limits)
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
@@ -169,18 +172,13 @@ class PusherCore:
         return self._instances.hear(tell, now) + self._go_on(now)
 
     def close(self) -> list[Effect]:
-        """Give up all that is not settled, and close every connection."""
+        """Cancel all tasks that have not ended, and close every connection."""
         self._closed = True
         told = self._instances.cancel([*self._leases()])
-        error = CallCancelled("the pusher was closed", may_have_run=True)
-        waits: list[Outcome] = [
-            (waiter, None, error)
-            for task in self.ledger.tasks.values()
-            for waiter in task.waiters or ()
-            if not task.is_over
-        ]
-        ends: list[Effect] = [Settle(waits)] if waits else []
-        return [*ends, *told, *self._instances.close(LINGER_S if told else 0.0)]
+        for task in [each for each in self.ledger.tasks.values() if not each.is_over]:
+            error = CallCancelled("the pusher was closed", may_have_run=task.attempt > 0)
+            self.ledger.settle(task, Event.CANCELLED, task.due_at, error=error)
+        return [*self._told(), *told, *self._instances.close(LINGER_S if told else 0.0)]
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
@@ -352,7 +350,9 @@ class PusherCore:
             elif code == LEAVING:
                 self._connections.shift(instance, Change.BYE)
         elif code == EXPIRED:
-            self._end(lease, Event.EXPIRED, _expired(), now)
+            self._dispatcher.settle(lease, "expired")
+            if not lease.lapsed:
+                self.ledger.expire(lease.task, now)
         elif code == RETRY:
             error = RemoteError("zmqkit.Retry", message, "")
             self._failed(lease, error, now, pause_of(type_))
@@ -425,7 +425,7 @@ class PusherCore:
             self.ledger.settle(task, Event.EXHAUSTED, now, error=error)
             return
         if pause_s is None:
-            pause_s = policy.pause_s(task.attempt, self._random)
+            pause_s = policy.pause_s(task.attempt, self._jitter())
         self.ledger.retry(task, str(error), pause_s, now)
 
     def _end(self, lease: Lease, event: Event, error: ZmqkitError, now: float) -> None:
@@ -471,7 +471,3 @@ class PusherCore:
 
 def _leases_of(instance: Instance) -> list[Lease]:
     return [job for job in instance.jobs.values() if isinstance(job, Lease)]
-
-
-def _expired() -> CallTimeout:
-    return CallTimeout("the task's time ran out before a worker began it", may_have_run=False)
