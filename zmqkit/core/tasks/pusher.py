@@ -140,7 +140,7 @@ class PusherCore:
     def cancel(self, task: Task, now: float) -> list[Effect]:
         """Give a task up; a handler that works on it is told."""
         error = CallCancelled("the task was cancelled", may_have_run=task.attempt > 0)
-        leases = [lease for lease in self._leases() if lease.task is task]
+        leases = self._leases_for(task)
         if not self.ledger.settle(task, Event.CANCELLED, now, error=error):
             return []
         return self._abandon(leases, now) + self._told()
@@ -148,7 +148,7 @@ class PusherCore:
     def purge(self, task: Task, now: float) -> list[Effect]:
         """Throw away a task that waits or is dead, or give up one that is at work."""
         error = CallCancelled("the task was purged", may_have_run=task.attempt > 0)
-        leases = [lease for lease in self._leases() if lease.task is task]
+        leases = self._leases_for(task)
         if not self.ledger.settle(task, Event.PURGED, now, error=error):
             return []
         return self._abandon(leases, now) + self._told()
@@ -316,20 +316,23 @@ class PusherCore:
         sequences, values, unreadable = read_replies(packet)
         settle, size = self.ledger.settle, packet.size // (len(sequences) or 1)
         leases = self._dispatcher.take(instance, sequences)
+        effects: list[Effect] = []
         for lease, value in zip(leases, values, strict=True):
             if isinstance(lease, Lease):
                 settle(lease.task, Event.DONE, now, value=value, size=size)
+                if lease.task.has_lapsed:
+                    effects += self._abandon(self._leases_for(lease.task), now)
         for sequence in unreadable:
             self.malformed["reply"] += 1
             lease = self._lease_at(instance, sequence)
             if lease is not None:
                 error = PeerLost("the result cannot be read", may_have_run=True)
                 self._end(lease, Event.FAILED, error, now)
-        told = self._told()
+        effects += self._told()
         if packet.size < COUNTED_BYTES_MIN:
-            return told
+            return effects
         highest = max(*sequences, *unreadable, 0)
-        return told + self._instances.have_read(instance, highest, packet.size, now)
+        return effects + self._instances.have_read(instance, highest, packet.size, now)
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         for row in read_errors(packet):
@@ -383,6 +386,9 @@ class PusherCore:
     def _leases(self) -> list[Lease]:
         return [job for job in self._dispatcher.jobs.values() if isinstance(job, Lease)]
 
+    def _leases_for(self, task: Task) -> list[Lease]:
+        return [lease for lease in self._leases() if lease.task is task]
+
     def _lease_at(self, instance: Instance, sequence: int) -> Lease | None:
         """Return the lease that an instance has under this number, if it has it."""
         job = instance.jobs.get(sequence)
@@ -414,7 +420,7 @@ class PusherCore:
         for lease in _leases_of(instance) if instance is not None else []:
             if not lease.lapsed:
                 policy = self._policy_of(lease)
-                lease.lapsed = True
+                lease.lapsed = lease.task.has_lapsed = True
                 error = PeerLost("the worker is out of reach", may_have_run=True)
                 self._attempt_failed(lease.task, policy, error, now, None)
 

@@ -111,6 +111,8 @@ class Task:
     attempt = 0
     # The number of its present lease, 0 while it has none.
     receipt = 0
+    # Whether a worker that was out of reach for too long may still work on it.
+    has_lapsed = False
     # When it may run; until then it is delayed.
     due_at = 0.0
     # When it is no longer worth to be begun.
