@@ -130,6 +130,8 @@ def parse_url(text: str) -> Url:
     place, _, name = rest.partition("/")
     if separator and scheme == "memory" and place and not name:
         return Url(scheme, "", 0, check_name(place))
+    if not separator and looks_like_an_address(scheme):
+        raise ConfigError(f"{text!r} is not a URL zmqkit knows; did you mean tcp://{text}?")
     host, colon, port = place.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or scheme != "tcp" or not colon or not host:
