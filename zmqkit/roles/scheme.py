@@ -27,6 +27,7 @@ from zmqkit.model import (
     Record,
     Url,
     check_name,
+    looks_like_an_address,
     parse_url,
     reach_of,
 )
@@ -60,6 +61,16 @@ def check_advertise(address: object) -> None:
     )
 
 
+def _check_own_name(role: str, name: str) -> str:
+    """Return the name of a role that listens. Raise UsageError unless it can be announced."""
+    if isinstance(name, str) and ("://" in name or looks_like_an_address(name)):
+        raise UsageError(
+            f"{name!r} is an address, and a {role} has a name; bind=URL, or --bind URL, says "
+            "where it listens"
+        )
+    return check_name(name)
+
+
 def draw_incarnation() -> int:
     """Return a random number that no other role object has."""
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
@@ -82,7 +93,7 @@ class Binding:
         check_advertise(advertise)
         self._role = role
         self._profile = profile
-        self.name = check_name(name)
+        self.name = _check_own_name(role, name)
         self.incarnation = draw_incarnation()
         self.endpoint = ""
         self.node: Node | None = None

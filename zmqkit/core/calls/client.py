@@ -464,11 +464,10 @@ class ClientCore:
         waited = [outcome for outcome in outcomes if outcome[0] is not None]
         effects: list[Effect] = [Settle(waited)] if waited else []
         if len(waited) < len(outcomes):
-            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
-            effects.extend(
-                Note("notify-failed", {"name": self.name, "error": text, "count": count})
-                for text, count in failed.items()
-            )
+            failed = Counter((to, str(e)) for waiter, to, e in outcomes if waiter is None and e)
+            for (method, text), count in failed.items():
+                told = {"name": self.name, "method": method, "error": text, "count": count}
+                effects.append(Note("notify-failed", told))
         return effects
 
     def _awaited_over(self, now: float) -> list[Outcome]:
