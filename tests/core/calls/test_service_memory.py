@@ -214,6 +214,14 @@ def test_a_request_that_waits_for_room_is_dropped_when_it_is_cancelled() -> None
     assert service.stats()["dropped"] == {"cancelled": 1} and service.in_flight == 0
 
 
+def test_a_client_of_whom_nothing_waits_for_room_any_more_makes_room_for_another() -> None:
+    service = narrow(clients_max=1)
+    ask(service, 5, 6, 7, 8, 9)
+    receive(service, packets.cancel(CLIENT, SERVICE, 9))
+    assert sent(ask(service, 1, client=OTHER)) == [(REPLY, [1])]
+    assert service.stats()["clients"] == 1
+
+
 def test_a_request_that_waits_for_room_expires() -> None:
     service = narrow()
     ask(service, 5, 6, 7, 8, 9)
