@@ -4,7 +4,9 @@ Theory of operation. A role is made, opened and closed, each once. Making a role
 options. Its `with` block opens it, or else the first verb that needs it open. An open role
 listens and is announced, or it looks for others. The process's node drives it whenever no
 thread does. Closing ends all waits; to use a closed role is a UsageError. So is the use of a
-role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and `close`.
+role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and `close`. A role
+that others may know of when its opening fails is closed; if they cannot, the next use tries to
+open it again.
 """
 
 from __future__ import annotations
@@ -76,12 +78,22 @@ class Life(Generic[Place]):
             plan.place.release()
             raise
         plan.hooks.settle = driver.settle
-        plan.prepare(driver)
-        self._keeper = acquire_node() if plan.kept else plan.place.node
-        if self._keeper is not None:
-            self._keeper.keep(driver)
-        self.driver = driver
-        plan.appear(self.hear)
+        try:
+            plan.prepare(driver)
+            self._keeper = acquire_node() if plan.kept else plan.place.node
+            if self._keeper is not None:
+                self._keeper.keep(driver)
+            self.driver = driver
+            plan.appear(self.hear)
+        except BaseException:
+            # The core may have heard of others by now, and it begins only once.
+            self.driver = driver
+            plan.withdraw()
+            try:
+                self._retire(driver, 0.0, int, list)
+            finally:
+                self._let_go(driver, 0.0)
+            raise
         return driver
 
     def _is_closed(self) -> UsageError:

@@ -258,7 +258,7 @@ class Lookup:
 
     def listen(self, on_news: OnNews) -> None:
         """Have `on_news` called with the news of instances, on any thread."""
-        self._on_news = on_news
+        self._on_news, self._told = on_news, 0
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection; the publisher tells of its own.
             on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
@@ -266,6 +266,7 @@ class Lookup:
             self._want(self.url)
         else:
             memory.watch(self.name, self._look)
+            self._wanted = True
             self._look()
 
     def watch(self, url: str) -> None:
@@ -281,7 +282,8 @@ class Lookup:
             self._unwant()
             self.node = None
             release_node(node)
-        elif self._on_news is not None:
+        elif self._wanted:
+            self._wanted = False
             memory.unwatch(self.name, self._look)
 
     def _want(self, url: Url | None) -> None:
