@@ -280,7 +280,10 @@ class Life(Generic[Place]):
                 assert waiter is not None
                 driver.wait(waiter)
         except UsageError:
-            raise  # another thread that reads the stream goes on
+            # Another thread reads the stream and goes on, or an interrupt broke the role.
+            if waiter is not None:
+                driver.locked(driver.leave, waiter)
+            raise
         except BaseException:
             self._give_up(waiter, give_up)
             raise
