@@ -368,7 +368,7 @@ class ClientCore:
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
-        calls = self._dispatcher.take(instance, sequences)
+        calls = self._dispatcher.take(instance, sequences, now)
         outcomes: list[Outcome] = []
         for call, value in zip(calls, values, strict=True):
             if isinstance(call, StreamCall):
@@ -398,6 +398,8 @@ class ClientCore:
             if code == LEAVING:
                 self._connections.shift(instance, Event.BYE)
             if call.begun or not self._another(call, instance, code, now):
+                if call.instance is not instance:
+                    self._dispatcher.abandon(call, now)
                 count = "expired" if code == EXPIRED else "failed"
                 outcomes.append(self._end(call, count, from_row(call, row)))
         return self._settle(outcomes) + self._go_on(now)
