@@ -215,6 +215,7 @@ class Life(Generic[Place]):
         here. Threads that one packet has released come back at about the same time. All but the
         last thread give way, and the last one sends for all of them.
         """
+        taken = False
         driver = self.driver or self.open()
         if driver.process.forked:
             driver.process.check()
@@ -226,6 +227,7 @@ class Life(Generic[Place]):
                 try:
                     now = time.monotonic()
                     submit(*values, waiter, now)
+                    taken = True
                     if last := driver.is_last():
                         driver.command([], now)
                         driver.join(waiter)
@@ -239,7 +241,8 @@ class Life(Generic[Place]):
                 driver.locked(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
-            self._give_up(waiter, give_up)
+            if taken:  # else the core would look through all jobs for nothing
+                self._give_up(waiter, give_up)
             raise
         if waiter.error is not None:
             raise waiter.error
