@@ -315,7 +315,7 @@ class PusherCore:
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
         done, size = self.ledger.done, packet.size // (len(sequences) or 1)
-        leases = self._dispatcher.take(instance, sequences)
+        leases = self._dispatcher.take(instance, sequences, now)
         effects: list[Effect] = []
         for lease, value in zip(leases, values, strict=True):
             if isinstance(lease, Lease):
