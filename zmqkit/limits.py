@@ -97,6 +97,8 @@ PREFETCH_TASK_S = 0.01
 """A worker takes no tasks ahead unless they are shorter than this, some twenty round trips."""
 PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
+RETRY_S = 0.5
+"""The pause before changes are written once more that the journal had no room for."""
 REASONS_MAX = 5
 """The reasons why attempts failed that a task keeps, the last ones."""
 

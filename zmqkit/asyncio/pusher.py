@@ -6,15 +6,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
-from zmqkit.errors import QueueFull, UsageError
+from zmqkit.errors import JournalError, QueueFull, UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
+from zmqkit.roles.journaled import follow, open_journal, write
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import DEFAULTS, TicketShown, first_done, jitter, make_task
@@ -48,7 +51,7 @@ class Ticket(TicketShown):
             finally:
                 if not task.is_over:
                     life.end(core.await_no_more, task, future)
-        return self._outcome()
+        return self._outcome(closed=life.closed)
 
     def cancel(self) -> bool:
         """Give the task up; return False if it has ended before.
@@ -76,21 +79,33 @@ class Ticket(TicketShown):
 class Pusher(Role):
     """Pushes tasks under a name; one of the name's workers does each task.
 
-    name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. insecure: use
-    workers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
-    value. A task that was pushed is done, or the ticket tells why not, as long as this process
-    lives. The pusher looks for workers once it is opened: by its `async with` block, or else by
-    the first push.
+    name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. journal: the
+    path of a file on this machine's disk, which one pusher at a time has open; it is made if it
+    is not there. insecure: use workers on other machines, in plain text. Raises UsageError,
+    ConfigError or JournalError for a wrong value. A task that was pushed is done, or the ticket
+    tells why not, as long as this process lives. With a journal a push returns once the task is
+    on disk, and whoever opens the file next goes on with what is left. The pusher looks for
+    workers once it is opened: by its `async with` block, or else by the first push.
     """
 
     _kind = "zmqkit.asyncio.Pusher"
 
-    def __init__(self, name: str, *, insecure: bool | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        journal: str | Path | None = None,
+        insecure: bool | None = None,
+    ) -> None:
         place = Lookup("worker", name, insecure=insecure)
-        core = self._core = PusherCore(name, draw_incarnation(), jitter)
-        self._life: Life[Lookup] = Life(
-            Plan(f"pusher of {name!r}", place, core, hear=core.hear)
-        )
+        opened = open_journal(journal) if journal is not None else None
+        queue = draw_incarnation() if opened is None else opened.id
+        core = self._core = PusherCore(name, queue, jitter)
+        self._journaling = follow(opened, core, self._answered) if opened is not None else None
+        plan = Plan(f"pusher of {name!r}", place, core, hear=core.hear)
+        if self._journaling is not None:
+            plan.hooks.append = partial(write, self._journaling)
+        self._life: Life[Lookup] = Life(plan)
 
     async def push(
         self, body: object, *, timeout_s: float | None = None, **options: Any
@@ -107,15 +122,19 @@ class Pusher(Role):
         """
         core, life = self._core, self._life
         task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
-        until = end_of(timeout_s) if timeout_s is not None else inf
+        size, until = task.size, end_of(timeout_s) if timeout_s is not None else inf
         while True:
             try:
-                life.submit(core.submit, task)
+                if self._journaling is not None:
+                    future, _ = life.ask(core.submit_safely, task)
+                    task = await future
+                else:
+                    life.submit(core.submit, task)
                 break
             except QueueFull:
                 if life.is_past(until):
                     raise
-                await life.wait(lambda: core.ledger.has_room(task.size), until)
+                await life.wait(lambda: core.ledger.has_room(size), until)
         return Ticket(life, core, task.twin or task)
 
     async def push_many(
@@ -201,8 +220,24 @@ class Pusher(Role):
             core.close,
             leave=core.flush,
             drained=lambda: not core.in_flight,
+            over=self._close_journal,
             says="with {} tasks left".format,
         )
+
+    async def _close_journal(self) -> None:
+        if self._journaling is not None:
+            await asyncio.to_thread(self._journaling.close)
+
+    def _answered(self, number: int, error: JournalError | None) -> None:
+        """Have the loop tell the core of an append; called on the journal's thread."""
+        self._life.on_loop(self._hear, number, error)
+
+    def _hear(self, number: int, error: JournalError | None) -> None:
+        with suppress(UsageError):  # it is closed
+            if error is None:
+                self._life.command(self._core.appended, number)
+            else:
+                self._life.command(self._core.unwritten, number, error)
 
     async def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
-from zmqkit.errors import QueueFull, UsageError
+from zmqkit.errors import JournalError, QueueFull, UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows
+from zmqkit.roles.journaled import follow, open_journal, write
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import DEFAULTS, TicketShown, first_done, jitter, make_task
@@ -34,9 +38,9 @@ class Ticket(TicketShown):
         cancelled or purged. Raises CallTimeout for a task that has expired, or that is still
         open after `timeout_s`; then it goes on.
         """
-        task = self._task
-        self._life.wait(lambda: task.is_over, end_of(timeout_s))
-        return self._outcome()
+        life, task = self._life, self._task
+        life.wait(lambda: task.is_over or life.closed, end_of(timeout_s))
+        return self._outcome(closed=life.closed)
 
     def cancel(self) -> bool:
         """Give the task up; return False if it has ended before.
@@ -64,21 +68,35 @@ class Ticket(TicketShown):
 class Pusher(Role):
     """Pushes tasks under a name; one of the name's workers does each task.
 
-    name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. insecure: use
-    workers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
-    value. A task that was pushed is done, or the ticket tells why not, as long as this process
-    lives. The pusher looks for workers once it is opened: by its `with` block, or else by the
-    first push.
+    name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. journal: the
+    path of a file on this machine's disk, which one pusher at a time has open; it is made if it
+    is not there. insecure: use workers on other machines, in plain text. Raises UsageError,
+    ConfigError or JournalError for a wrong value. A task that was pushed is done, or the ticket
+    tells why not, as long as this process lives. With a journal a push returns once the task is
+    on disk, and whoever opens the file next goes on with what is left. The pusher looks for
+    workers once it is opened: by its `with` block, or else by the first push.
     """
 
     _kind = "zmqkit.Pusher"
 
-    def __init__(self, name: str, *, insecure: bool | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        journal: str | Path | None = None,
+        insecure: bool | None = None,
+    ) -> None:
         place = Lookup("worker", name, insecure=insecure)
-        core = self._core = PusherCore(name, draw_incarnation(), jitter)
-        self._life: Life[Lookup] = Life(
-            Plan(f"pusher of {name!r}", place, core, hear=core.hear, pace=core.pace, kept=True)
+        opened = open_journal(journal) if journal is not None else None
+        queue = draw_incarnation() if opened is None else opened.id
+        core = self._core = PusherCore(name, queue, jitter)
+        self._journaling = follow(opened, core, self._answered) if opened is not None else None
+        plan = Plan(
+            f"pusher of {name!r}", place, core, hear=core.hear, pace=core.pace, kept=True
         )
+        if self._journaling is not None:
+            plan.hooks.append = partial(write, self._journaling)
+        self._life: Life[Lookup] = Life(plan)
 
     def push(self, body: object, *, timeout_s: float | None = None, **options: Any) -> Ticket:
         """Accept a task, which one worker's handler gets; return its ticket.
@@ -93,15 +111,20 @@ class Pusher(Role):
         """
         core, life = self._core, self._life
         task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
-        until = end_of(timeout_s) if timeout_s is not None else inf
+        size, until = task.size, end_of(timeout_s) if timeout_s is not None else inf
         while True:
             try:
-                life.post(core.push, task)
+                if self._journaling is not None:
+                    there = life.ask(core.submit_safely, core.await_append_no_more, task)
+                    assert isinstance(there, Task)
+                    task = there
+                else:
+                    life.post(core.push, task)
                 break
             except QueueFull:
                 if life.is_past(until):
                     raise
-                life.wait(lambda: core.ledger.has_room(task.size), until)
+                life.wait(lambda: core.ledger.has_room(size), until)
         return Ticket(life, core, task.twin or task)
 
     def push_many(
@@ -187,8 +210,21 @@ class Pusher(Role):
             core.close,
             leave=core.flush,
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
+            over=lambda left: self._close_journal(),
             says="with {} tasks left".format,
         )
+
+    def _close_journal(self) -> None:
+        if self._journaling is not None:
+            self._journaling.close()
+
+    def _answered(self, number: int, error: JournalError | None) -> None:
+        """Tell the core of an append, on the journal's thread."""
+        with suppress(UsageError):  # it is closed
+            if error is None:
+                self._life.command(self._core.appended, number)
+            else:
+                self._life.command(self._core.unwritten, number, error)
 
     def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""

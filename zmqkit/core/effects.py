@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Protocol
 
 from zmqkit.core.calls.request import Request, StreamRequest
+from zmqkit.core.tasks.task import Task
 from zmqkit.errors import ZmqkitError
 from zmqkit.model import Frames, PeerId, Reach
 
@@ -72,6 +73,18 @@ class Abort:
 
 
 @dataclass(slots=True)
+class Append:
+    """Write changes of tasks to the journal; the driver calls `appended` or `unwritten`."""
+
+    # Counts the appends; the next one comes once this one was answered.
+    number: int
+    # Tasks that are new or have changed, and the numbers of tasks that are over.
+    changes: list[Task | int]
+    # The highest number of a task that was accepted.
+    last: int
+
+
+@dataclass(slots=True)
 class Note:
     """Write a line to the log: the name of an event, and its fields."""
 
@@ -117,7 +130,19 @@ class Watch:
     url: str
 
 
-Effect = Send | Connect | Disconnect | Settle | Handle | Advance | Abort | Note | Tell | Watch
+Effect = (
+    Send
+    | Connect
+    | Disconnect
+    | Settle
+    | Handle
+    | Advance
+    | Abort
+    | Append
+    | Note
+    | Tell
+    | Watch
+)
 
 
 class Core(Protocol):

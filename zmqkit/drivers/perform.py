@@ -12,6 +12,7 @@ from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.effects import (
     Abort,
     Advance,
+    Append,
     Connect,
     Core,
     Disconnect,
@@ -59,6 +60,8 @@ class Hooks:
     advance: Callable[[list[StreamRequest]], None] = _nobody
     # Tells the running handlers of these requests that nobody waits for them.
     abort: Callable[[list[Request]], None] = _nobody
+    # Writes changes to the journal; the core's `appended` or `unwritten` follows.
+    append: Callable[[Append], None] = _nobody
     # Has membership watch the process at a URL.
     watch: Callable[[str], None] = _nobody
     # Passes membership's news on.
@@ -132,6 +135,8 @@ class Driver:
                 self.hooks.advance(effect.requests)
             case Abort():
                 self.hooks.abort(effect.requests)
+            case Append():
+                self.hooks.append(effect)
             case Connect():
                 self._connect(effect)
             case Disconnect():

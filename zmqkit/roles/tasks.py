@@ -17,7 +17,7 @@ from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.task import State, Task
-from zmqkit.errors import CallTimeout, UsageError
+from zmqkit.errors import CallCancelled, CallTimeout, UsageError
 from zmqkit.limits import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -144,13 +144,19 @@ class TicketShown:
         """Why attempts failed, the last reasons only."""
         return list(self._task.reasons)
 
-    def _outcome(self) -> Any:
-        """Return the task's value, or raise what ended it. Raises CallTimeout if it is open."""
+    def _outcome(self, *, closed: bool) -> Any:
+        """Return the task's value, or raise what ended it.
+
+        Raises CallTimeout if it is open, and CallCancelled if the pusher was closed then.
+        """
         task = self._task
         if task.state is State.DONE:
             return bytes(task.value) if type(task.value) is memoryview else task.value
         if task.error is not None:
             raise task.error
+        if closed:
+            text = "the pusher was closed; the task is in its journal"
+            raise CallCancelled(text, may_have_run=True)
         raise CallTimeout(self._why_open(), may_have_run=task.attempt > 0)
 
     def _why_open(self) -> str:

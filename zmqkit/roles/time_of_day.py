@@ -1,4 +1,4 @@
-"""Turns a time of day into a delay; the one place that reads a clock which may step."""
+"""Between the time of day and the monotonic clock; nothing else reads a clock that may step."""
 
 from __future__ import annotations
 
@@ -9,3 +9,8 @@ from datetime import datetime
 def seconds_until(when: datetime) -> float:
     """Return the seconds from now until an aware datetime; 0.0 if it has passed."""
     return max(0.0, when.timestamp() - time.time())
+
+
+def offset_s() -> float:
+    """Return what the monotonic clock lacks of the time of day, in seconds."""
+    return time.time() - time.monotonic()

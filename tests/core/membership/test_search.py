@@ -70,8 +70,8 @@ def test_another_role_of_the_name_is_named_with_its_use(core: MembershipCore) ->
     assert said.endswith("searched on this machine only, the network was not searched")
     said = core.search.explain("publisher/orders", Reach.LOCAL)
     assert said.startswith("one was heard of at 127.0.0.1:5000 and does not answer there")
-    core.heard(replace(RECORD, incarnation=0xB, role="worker", name="x"), "mdns", 0.0)
-    assert core.search.explain("service/x", Reach.PLAIN).startswith("a worker is called 'x'; ")
+    core.heard(replace(RECORD, incarnation=0xB, role="sink", name="x"), "mdns", 0.0)
+    assert core.search.explain("service/x", Reach.PLAIN).startswith("a sink is called 'x'; ")
 
 
 def test_one_on_the_network_is_told_of_to_those_who_may_not_go_there(

@@ -60,9 +60,13 @@ class Dispatcher:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self._jobs_max = jobs_max
-        self._lowest = 1
+        self._base = self._lowest = 1
 
     # Jobs in
+
+    def begin(self, number: int) -> None:
+        """Begin with this number, instead of 1; no job was accepted yet."""
+        self._base = self._lowest = self.next = number
 
     def add(self, job: Job, now: float) -> None:
         """Accept a job whose number is `next`; `flush` sends it if it need not wait in line."""
@@ -328,7 +332,7 @@ class Dispatcher:
     def stats(self) -> dict[str, object]:
         """Return the counters, and how many jobs are in flight."""
         return {
-            "accepted": self.next - 1,
+            "accepted": self.next - self._base,
             **{name: self.counts[name] for name in _COUNTS},
             "dropped": dict(self.dropped),
             "in_flight": len(self.jobs),
@@ -340,7 +344,7 @@ class Dispatcher:
         counts = self.counts
         ended = counts["delivered"] + counts["failed"] + counts["expired"]
         ended += sum(self.dropped.values())
-        assert self.next - 1 == ended + len(self.jobs), "stats do not balance"
+        assert self.next - self._base == ended + len(self.jobs), "stats do not balance"
         assert len(self.jobs) <= self._jobs_max
         soonest = min((job.deadline_at for job in self.jobs.values()), default=inf)
         assert self.look_at <= soonest + _LOOK_S

@@ -32,8 +32,12 @@ class Ledger:
 
     def __init__(self, limits: PusherLimits) -> None:
         self.tasks: dict[int, Task] = {}
-        # How many tasks were accepted, which is the number of the last one.
+        # How many tasks were accepted, and the number of the last one.
         self.accepted = 0
+        self.last = 0
+        # What the journal is to be told, where there is one: each open or dead task that is new
+        # or has changed, and None for a task that is over.
+        self.changes: dict[int, Task | None] | None = None
         self.counts: Counter[State] = Counter()
         # How many tasks a worker may have now.
         self.ready = 0
@@ -90,14 +94,36 @@ class Ledger:
                 f"{self.open_count} tasks of {self.size} bytes wait already; push more slowly, "
                 "or start more workers"
             )
-        self.accepted = sequence = self.accepted + 1
+        self.accepted += 1
+        self.last = sequence = self.last + 1
         task.sequence = sequence
         self.tasks[sequence] = task
+        if self.changes is not None:
+            self.changes[sequence] = task
         self.counts[State.WAITING] += 1
         self.open_count += 1
         self.size += task.size + TASK_BYTES
         if task.own_id is not None:
             self._by_id[task.own_id] = task
+        if task.unique is not None:
+            self._by_unique[task.unique] = task
+        self._enter(task, now)
+
+    def restore(self, task: Task, now: float, *, dead: bool) -> None:
+        """Take a task from the journal, with the number that it has there."""
+        self.accepted += 1
+        self.last = max(self.last, task.sequence)
+        self.tasks[task.sequence] = task
+        if task.own_id is not None:
+            self._by_id[task.own_id] = task
+        if dead:
+            task.state, task.settled_at = State.DEAD, now
+            self.counts[State.DEAD] += 1
+            self._bury(task, now)
+            return
+        self.counts[State.WAITING] += 1
+        self.open_count += 1
+        self.size += task.size + TASK_BYTES
         if task.unique is not None:
             self._by_unique[task.unique] = task
         self._enter(task, now)
@@ -132,6 +158,8 @@ class Ledger:
             self._note(task, reason)
             task.receipt = 0
             task.due_at = now + delay_s
+            if self.changes is not None:
+                self.changes[task.sequence] = task
             self._expire_later(task)
             self._wait(task, now)
 
@@ -180,6 +208,8 @@ class Ledger:
         self.counts[State.DONE] += 1
         task.state = State.DONE
         task.value, task.settled_at, task.receipt = value, now, 0
+        if self.changes is not None:
+            self.changes[task.sequence] = None
         if task.waiters:
             self.awaited.append(task)
         self._close(task, now)
@@ -202,6 +232,8 @@ class Ledger:
         if not self.has_room(task.size):
             raise QueueFull("there is no room for a dead task; push more slowly")
         self._shift(task, Event.REQUEUED)
+        if self.changes is not None:
+            self.changes[task.sequence] = task
         self._raise(task)
         self.open_count += 1
         self.size += task.size + TASK_BYTES

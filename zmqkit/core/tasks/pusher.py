@@ -23,7 +23,7 @@ What the handler declares, such as how many attempts there are, comes with the w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 from zmqkit.core.calls.outcome import (
@@ -35,17 +35,20 @@ from zmqkit.core.calls.outcome import (
     NO_METHOD,
     RETRY,
     UNRUN,
+    Outcome,
 )
 from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
 from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance
-from zmqkit.core.effects import Effect, News, Settle, Tell
+from zmqkit.core.effects import Effect, News, Note, Settle, Tell
 from zmqkit.core.pace import Pace
-from zmqkit.core.tasks.lease import TASK, Lease, Policy, pause_of, policy_of
+from zmqkit.core.tasks.appends import Appends
+from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
+from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Event, State, Task
-from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
+from zmqkit.errors import CallCancelled, JournalError, PeerLost, RemoteError
 from zmqkit.limits import (
     BATCH_BYTES,
     COUNTED_BYTES_MIN,
@@ -59,6 +62,7 @@ from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import ErrorRow, read_errors, read_replies, sequences_in
 
 _DEFAULTS = PusherLimits()
+_OPENING_BITS = 40
 
 
 class PusherCore:
@@ -84,11 +88,11 @@ class PusherCore:
         self.pace = Pace(limits.follow_s, limits.hold_s)
         # Why no worker was found, in membership's words.
         self.hint = ""
-        self._jitter = jitter
         self._instances = Instances(name, incarnation, limits)
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
-        self._policies: dict[int, Policy] = {}
+        self._appends = Appends(self.ledger)
+        self._leases = Leases(self.ledger, self._instances, jitter)
         # Since when workers are out of reach that have leases.
         self._lost_at: dict[int, float] = {}
         self._pushed = 0
@@ -113,6 +117,7 @@ class PusherCore:
         task.twin = self.ledger.known(task)
         if task.twin is None:
             self.ledger.add(task, now)
+            task.append = self._appends.next
 
     def push(self, task: Task, now: float) -> list[Effect]:
         """Accept a task as `submit` does; it gathers with others if it follows them closely.
@@ -124,6 +129,53 @@ class PusherCore:
         if self.pace.gathers(now) and task.size >= BATCH_BYTES:
             self.pace.fill()
         return []
+
+    def recover(self, tasks: Iterable[tuple[Task, bool]], last: int, opening: int) -> None:
+        """Begin with the tasks of a journal, which follows the ledger from now on.
+
+        tasks: each with whether it is dead. last: the highest number that was ever accepted.
+        opening: how often the journal was opened. Leases have other numbers each time.
+        """
+        for task, dead in tasks:
+            self.ledger.restore(task, 0.0, dead=dead)  # `tick` makes ready what is due
+        self.ledger.last = max(self.ledger.last, last)
+        self.ledger.changes = {}
+        self._dispatcher.begin(opening << _OPENING_BITS)
+
+    def submit_safely(self, task: Task, waiter: object, now: float) -> None:
+        """Accept a task as `submit` does; the wait ends once the journal has it on disk.
+
+        The outcome is the task, or JournalError if it cannot be written. Then it was dropped.
+        """
+        self.submit(task, now)
+        self._appends.wait(task.twin or task, waiter)
+
+    def await_append_no_more(self, waiter: object, now: float) -> list[Effect]:
+        """Forget who waits for an append; the task stays accepted."""
+        self._appends.forget(waiter)
+        return []
+
+    def appended(self, number: int, now: float) -> list[Effect]:
+        """Learn that an append is on disk."""
+        waits = self._appends.written(number)
+        return [Settle(waits)] if waits else []
+
+    def unwritten(self, number: int, error: JournalError, now: float) -> list[Effect]:
+        """Learn that an append failed, and changed nothing on disk.
+
+        The new tasks in it are dropped, and those who pushed them are told. The other changes
+        are appended later.
+        """
+        waits: list[Outcome] = []
+        told: list[Effect] = []
+        for waiter, task in self._appends.failed(number, now):
+            waits.append((waiter, None, error))
+            if task.append == number:
+                leases = self._leases.of(task)
+                if self.ledger.settle(task, Event.PURGED, now, error=error):
+                    told += self._leases.abandon(leases, now)
+        note = Note("journal-failed", {"name": self.name, "error": str(error)})
+        return [note, *([Settle(waits)] if waits else []), *told, *self._told()]
 
     def await_end(self, task: Task, waiter: object, now: float) -> None:
         """End the wait once the task has ended, with its value or its error.
@@ -140,18 +192,18 @@ class PusherCore:
     def cancel(self, task: Task, now: float) -> list[Effect]:
         """Give a task up; a handler that works on it is told."""
         error = CallCancelled("the task was cancelled", may_have_run=task.attempt > 0)
-        leases = self._leases_for(task)
+        leases = self._leases.of(task)
         if not self.ledger.settle(task, Event.CANCELLED, now, error=error):
             return []
-        return self._abandon(leases, now) + self._told()
+        return self._leases.abandon(leases, now) + self._told()
 
     def purge(self, task: Task, now: float) -> list[Effect]:
         """Throw away a task that waits or is dead, or give up one that is at work."""
         error = CallCancelled("the task was purged", may_have_run=task.attempt > 0)
-        leases = self._leases_for(task)
+        leases = self._leases.of(task)
         if not self.ledger.settle(task, Event.PURGED, now, error=error):
             return []
-        return self._abandon(leases, now) + self._told()
+        return self._leases.abandon(leases, now) + self._told()
 
     def requeue(self, task: Task, now: float) -> list[Effect]:
         """Have a dead task wait again, with all of its attempts. Raises QueueFull."""
@@ -174,11 +226,21 @@ class PusherCore:
     def close(self) -> list[Effect]:
         """Cancel all tasks that have not ended, and close every connection."""
         self._closed = True
-        told = self._instances.cancel([*self._leases()])
-        for task in [each for each in self.ledger.tasks.values() if not each.is_over]:
-            error = CallCancelled("the pusher was closed", may_have_run=task.attempt > 0)
-            self.ledger.settle(task, Event.CANCELLED, task.due_at, error=error)
-        return [*self._told(), *told, *self._instances.close(LINGER_S if told else 0.0)]
+        told = self._instances.cancel([*self._leases.all()])
+        error = CallCancelled("the pusher was closed", may_have_run=True)
+        waits: list[Outcome] = [(each, None, error) for each in self._appends.waiting()]
+        left = [each for each in self.ledger.tasks.values() if not each.is_over]
+        last: list[Effect] = []
+        if self.ledger.changes is None:
+            for task in left:
+                gone = CallCancelled("the pusher was closed", may_have_run=task.attempt > 0)
+                self.ledger.settle(task, Event.CANCELLED, task.due_at, error=gone)
+        else:  # they stay in the journal
+            waits += [(waiter, None, error) for task in left for waiter in task.waiters or ()]
+            last += self._appends.take_last()
+        settled: list[Effect] = [Settle(waits)] if waits else []
+        disconnects = self._instances.close(LINGER_S if told else 0.0)
+        return [*self._told(), *settled, *last, *told, *disconnects]
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
@@ -236,7 +298,7 @@ class PusherCore:
         for incarnation, lost_at in list(self._lost_at.items()):
             if now >= lost_at + self.limits.lease_s:
                 del self._lost_at[incarnation]
-                self._lapse(incarnation, now)
+                self._leases.lapse(incarnation, now)
         return self._instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -245,13 +307,15 @@ class PusherCore:
             self.pace.left(self._pushed, now)
         self._pushed = 0
         if self.ledger.ready and self._connections.ready and not self._closed:
-            self._lease(now)
-        return self._told() + self._instances.flush(now)
+            self._leases.fill(now)
+        sends = self._instances.flush(now)
+        return [*self._told(), *sends, *self._appends.take(now)]
 
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         lapse_at = min(self._lost_at.values(), default=inf) + self.limits.lease_s
         return min(
+            self._appends.due_at(),
             self.ledger.deadline(),
             self._dispatcher.care_at,
             self._connections.due_at,
@@ -264,7 +328,7 @@ class PusherCore:
         self.ledger.check()
         self._instances.check()
         assert not self._dispatcher.line.count, "tasks wait in the ledger"
-        current = {lease.sequence for lease in self._leases() if not lease.lapsed}
+        current = {lease.sequence for lease in self._leases.all() if not lease.lapsed}
         if not self._closed:
             leased = [t for t in self.ledger.tasks.values() if t.state is State.LEASED]
             assert current == {task.receipt for task in leased}, "each leased task has a lease"
@@ -274,14 +338,14 @@ class PusherCore:
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
         instance.credit = self._credit(fields.get("credit"))
-        self._policies[instance.incarnation] = policy_of(fields.get(TASK))
+        self._leases.policies[instance.incarnation] = policy_of(fields.get(TASK))
         opening = instance.state is Standing.OPENING
         self._connections.shift(instance, Change.WELCOME)
         self._lost_at.pop(instance.incarnation, None)
         if not opening:
             return self._go_on(now)
-        over = [lease for lease in _leases_of(instance) if lease.task.is_over]
-        told = self._abandon(over, now)
+        over = [lease for lease in leases_of(instance) if lease.task.is_over]
+        told = self._leases.abandon(over, now)
         self._dispatcher.resume(instance, now)
         return [self._instances.note("up", instance), *told, *self._go_on(now)]
 
@@ -290,13 +354,13 @@ class PusherCore:
         below, taken = 0, frozenset[int]()
         if packet.meta is not None:
             below, taken = wire.last_word(packet.meta, self.limits.jobs_max)
-        for lease in _leases_of(instance):
+        for lease in leases_of(instance):
             if lease.copies and packet.meta is None:
                 continue  # it finishes what it has
             if lease.copies and (lease.sequence < below or lease.sequence in taken):
-                self._lost(lease, now)
+                self._leases.lost(lease, now)
             else:
-                self._release(lease, now)
+                self._leases.release(lease, now)
         return self._go_on(now)
 
     def _more(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -321,13 +385,13 @@ class PusherCore:
             if isinstance(lease, Lease):
                 done(lease.task, value, size, now)
                 if lease.task.has_lapsed:
-                    effects += self._abandon(self._leases_for(lease.task), now)
+                    effects += self._leases.abandon(self._leases.of(lease.task), now)
         for sequence in unreadable:
             self.malformed["reply"] += 1
-            lease = self._lease_at(instance, sequence)
+            lease = self._leases.at(instance, sequence)
             if lease is not None:
                 error = PeerLost("the result cannot be read", may_have_run=True)
-                self._end(lease, Event.FAILED, error, now)
+                self._leases.end(lease, Event.FAILED, error, now)
         effects += self._told()
         if packet.size < COUNTED_BYTES_MIN:
             return effects
@@ -336,7 +400,7 @@ class PusherCore:
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         for row in read_errors(packet):
-            lease = self._lease_at(instance, row[0])
+            lease = self._leases.at(instance, row[0])
             if lease is None:
                 self._dispatcher.counts["duplicates"] += 1
                 continue
@@ -347,7 +411,7 @@ class PusherCore:
         """Decide what follows from an attempt that did not return."""
         _, code, type_, message, traceback, _ = row
         if code in UNRUN:
-            self._release(lease, now)
+            self._leases.release(lease, now)
             if code == BUSY:  # its own word, CREDIT or a pong, tells when it has room again
                 instance.credit = len(instance.jobs)
             elif code == LEAVING:
@@ -358,110 +422,26 @@ class PusherCore:
                 self.ledger.expire(lease.task, now)
         elif code == RETRY:
             error = RemoteError("zmqkit.Retry", message, "")
-            self._failed(lease, error, now, pause_of(type_))
+            self._leases.failed(lease, error, now, pause_of(type_))
         elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
-            self._end(lease, Event.FAILED, RemoteError(type_, message, traceback), now)
+            self._leases.end(lease, Event.FAILED, RemoteError(type_, message, traceback), now)
         else:
-            self._failed(lease, RemoteError(type_, message, traceback), now)
+            self._leases.failed(lease, RemoteError(type_, message, traceback), now)
 
     def _credit(self, value: object) -> int:
         if type(value) is not int or value < 1:
             raise Malformed("credit")
         return min(value, self.limits.credit_max)
 
-    # Leases
-
-    def _lease(self, now: float) -> None:
-        """Lease ready tasks, as many as the workers have room for."""
-        ready = self._connections.ready
-        room = sum(max(0, each.credit - each.load) for each in ready)
-        for _ in range(min(room, self.ledger.ready)):
-            task = self.ledger.lease(now)
-            if task is None:
-                break
-            lease = Lease(self._dispatcher.next, task, now)
-            task.receipt = lease.sequence
-            self._dispatcher.add(lease, now)
-
-    def _leases(self) -> list[Lease]:
-        return [job for job in self._dispatcher.jobs.values() if isinstance(job, Lease)]
-
-    def _leases_for(self, task: Task) -> list[Lease]:
-        return [lease for lease in self._leases() if lease.task is task]
-
-    def _lease_at(self, instance: Instance, sequence: int) -> Lease | None:
-        """Return the lease that an instance has under this number, if it has it."""
-        job = instance.jobs.get(sequence)
-        return job if isinstance(job, Lease) else None
-
-    def _release(self, lease: Lease, now: float) -> None:
-        """End an attempt that was not begun."""
-        self._dispatcher.settle(lease, "failed")
-        if not lease.lapsed:
-            self.ledger.release(lease.task, now)
-
-    def _failed(
-        self, lease: Lease, error: ZmqkitError, now: float, pause_s: float | None = None
-    ) -> None:
-        """End an attempt that failed; another one follows unless it was the last."""
-        policy = self._policy_of(lease)
-        self._dispatcher.settle(lease, "failed")
-        if not lease.lapsed:
-            self._attempt_failed(lease.task, policy, error, now, pause_s)
-
-    def _lost(self, lease: Lease, now: float) -> None:
-        """End an attempt whose worker is gone."""
-        error = PeerLost("the worker is gone, and had begun the task", may_have_run=True)
-        self._failed(lease, error, now)
-
-    def _lapse(self, incarnation: int, now: float) -> None:
-        """End the attempts of a worker that was out of reach too long; it may finish them."""
-        instance = self._connections.by_incarnation.get(incarnation)
-        for lease in _leases_of(instance) if instance is not None else []:
-            if not lease.lapsed:
-                policy = self._policy_of(lease)
-                lease.lapsed = lease.task.has_lapsed = True
-                error = PeerLost("the worker is out of reach", may_have_run=True)
-                self._attempt_failed(lease.task, policy, error, now, None)
-
-    def _attempt_failed(
-        self, task: Task, policy: Policy, error: ZmqkitError, now: float, pause_s: float | None
-    ) -> None:
-        if task.attempt >= policy.attempts:
-            self.ledger.settle(task, Event.EXHAUSTED, now, error=error)
-            return
-        if pause_s is None:
-            pause_s = policy.pause_s(task.attempt, self._jitter())
-        self.ledger.retry(task, str(error), pause_s, now)
-
-    def _end(self, lease: Lease, event: Event, error: ZmqkitError, now: float) -> None:
-        """Settle the task of an attempt that decides it."""
-        self._dispatcher.settle(lease, "failed")
-        if not lease.lapsed:
-            self.ledger.settle(lease.task, event, now, error=error)
-
-    def _abandon(self, leases: list[Lease], now: float) -> list[Effect]:
-        """Give up leases whose tasks are settled; their workers are told."""
-        told: list[Effect] = [*self._instances.cancel([*leases])]
-        for lease in leases:
-            self._dispatcher.abandon(lease, now)
-            self._dispatcher.drop(lease, "cancelled")
-        return told
-
-    def _policy_of(self, lease: Lease) -> Policy:
-        instance = lease.instance
-        known = self._policies.get(instance.incarnation) if instance is not None else None
-        return known or Policy()
-
     def _go_on(self, now: float) -> list[Effect]:
         """End attempts whose workers will not return; take back what no worker has."""
         orphans, self._instances.orphans = self._instances.orphans, []
         for job in orphans:
             if isinstance(job, Lease):
-                self._lost(job, now)
+                self._leases.lost(job, now)
         for job in list(self._dispatcher.line):
             if isinstance(job, Lease):
-                self._release(job, now)
+                self._leases.release(job, now)
         return self._told()
 
     def _told(self) -> list[Effect]:
@@ -473,7 +453,3 @@ class PusherCore:
         for task in ended:
             task.waiters = None
         return [Settle(waits)] if waits else []
-
-
-def _leases_of(instance: Instance) -> list[Lease]:
-    return [job for job in instance.jobs.values() if isinstance(job, Lease)]

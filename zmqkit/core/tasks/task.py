@@ -127,6 +127,8 @@ class Task:
     unique: str | None = None
     # Tasks with the same key run one at a time, in the order in which they were pushed.
     order_by: str | None = None
+    # The append that has it on disk, where there is a journal.
+    append = 0
     # The task that was there already when this one was pushed, which counts in its place.
     twin: Task | None = None
     # The value that its handler returned and the bytes of it, or the error that ended it.

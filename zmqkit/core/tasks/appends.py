@@ -1,0 +1,96 @@
+"""How a journal follows a ledger: one append at a time, and what came meanwhile is the next.
+
+An append has all changes since the one before: tasks that are new or have changed, and tasks
+that are over. What happens to a task between two appends is written once, and a task that is
+over by then not at all. A push is acknowledged when its append is on disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from zmqkit.core.calls.outcome import Outcome
+from zmqkit.core.effects import Append
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.task import Task
+from zmqkit.limits import RETRY_S
+
+
+class Appends:
+    """The changes of a ledger on their way to the journal, and who waits for them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        # How many appends there were.
+        self.count = 0
+        # What the append under way has; nothing while none is.
+        self._under_way: dict[int, Task | None] = {}
+        # After a failure: not before this time.
+        self._not_before = -inf
+        # By append: who waits, and for which task.
+        self._waits: deque[tuple[int, object, Task]] = deque()
+
+    @property
+    def next(self) -> int:
+        """The number of the append that has what changes now."""
+        return self.count + 1
+
+    def wait(self, task: Task, waiter: object) -> None:
+        """Have the wait end once the journal has what changed now."""
+        self._waits.append((self.next, waiter, task))
+
+    def forget(self, waiter: object) -> None:
+        """Let this waiter go."""
+        self._waits = deque(each for each in self._waits if each[1] is not waiter)
+
+    def take(self, now: float) -> list[Append]:
+        """Return the next append, if there is something to write and none is under way."""
+        if self._ledger.changes and not self._under_way and now >= self._not_before:
+            return [self._take()]
+        return []
+
+    def take_last(self) -> list[Append]:
+        """Return the last append, which may follow on another one that is under way."""
+        return [self._take()] if self._ledger.changes else []
+
+    def written(self, number: int) -> list[Outcome]:
+        """Learn that an append is on disk; return the outcomes of those who waited for it."""
+        self._under_way = {}
+        return [(waiter, task, None) for waiter, task in self._over(number)]
+
+    def failed(self, number: int, now: float) -> list[tuple[object, Task]]:
+        """Learn that an append changed nothing; its changes join the next one, a while later.
+
+        Returns who waited for it, and for which tasks.
+        """
+        changes = self._ledger.changes
+        assert changes is not None
+        for sequence, task in self._under_way.items():
+            changes.setdefault(sequence, task)
+        self._under_way = {}
+        self._not_before = now + RETRY_S
+        return self._over(number)
+
+    def waiting(self) -> list[object]:
+        """Return all who wait, and let them go."""
+        return [waiter for waiter, _ in self._over(self.count + 1)]
+
+    def due_at(self) -> float:
+        """Return when `take` has something that it has not now."""
+        return self._not_before if self._ledger.changes and not self._under_way else inf
+
+    def _take(self) -> Append:
+        changes, self._ledger.changes = self._ledger.changes, {}
+        assert changes is not None
+        self._under_way = changes
+        self.count += 1
+        rows = [number if task is None else task for number, task in changes.items()]
+        return Append(self.count, rows, self._ledger.last)
+
+    def _over(self, number: int) -> list[tuple[object, Task]]:
+        over: list[tuple[object, Task]] = []
+        while self._waits and self._waits[0][0] <= number:
+            _, waiter, task = self._waits.popleft()
+            over.append((waiter, task))
+        return over

@@ -1,0 +1,121 @@
+"""The leases of a pusher: which worker works on which task, and how each attempt ends.
+
+A lease is a job of the Dispatcher, which knows where it is. Whatever ends an attempt ends the
+lease, and settles its task in the ledger or has the task wait again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zmqkit.core.dispatch.instances import Instances
+from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.effects import Effect
+from zmqkit.core.tasks.lease import Lease, Policy
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.task import Event, Task
+from zmqkit.errors import PeerLost, ZmqkitError
+
+
+class Leases:
+    """The attempts under way, and what the workers' handlers declare about attempts."""
+
+    def __init__(
+        self, ledger: Ledger, instances: Instances, jitter: Callable[[], float]
+    ) -> None:
+        # What the handler of each worker declares, by incarnation.
+        self.policies: dict[int, Policy] = {}
+        self._ledger = ledger
+        self._instances = instances
+        self._connections = instances.connections
+        self._dispatcher = instances.dispatcher
+        self._jitter = jitter
+
+    def fill(self, now: float) -> None:
+        """Lease ready tasks, as many as the workers have room for."""
+        ready = self._connections.ready
+        room = sum(max(0, each.credit - each.load) for each in ready)
+        for _ in range(min(room, self._ledger.ready)):
+            task = self._ledger.lease(now)
+            if task is None:
+                break
+            lease = Lease(self._dispatcher.next, task, now)
+            task.receipt = lease.sequence
+            self._dispatcher.add(lease, now)
+
+    def all(self) -> list[Lease]:
+        """Return all leases."""
+        return [job for job in self._dispatcher.jobs.values() if isinstance(job, Lease)]
+
+    def of(self, task: Task) -> list[Lease]:
+        """Return the leases of a task; more than one if a worker was out of reach."""
+        return [lease for lease in self.all() if lease.task is task]
+
+    def at(self, instance: Instance, sequence: int) -> Lease | None:
+        """Return the lease that an instance has under this number, if it has it."""
+        job = instance.jobs.get(sequence)
+        return job if isinstance(job, Lease) else None
+
+    def release(self, lease: Lease, now: float) -> None:
+        """End an attempt that was not begun."""
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self._ledger.release(lease.task, now)
+
+    def failed(
+        self, lease: Lease, error: ZmqkitError, now: float, pause_s: float | None = None
+    ) -> None:
+        """End an attempt that failed; another one follows unless it was the last."""
+        policy = self._policy_of(lease)
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self._end_attempt(lease.task, policy, error, now, pause_s)
+
+    def lost(self, lease: Lease, now: float) -> None:
+        """End an attempt whose worker is gone."""
+        error = PeerLost("the worker is gone, and had begun the task", may_have_run=True)
+        self.failed(lease, error, now)
+
+    def lapse(self, incarnation: int, now: float) -> None:
+        """End the attempts of a worker that was out of reach too long; it may finish them."""
+        instance = self._connections.by_incarnation.get(incarnation)
+        for lease in leases_of(instance) if instance is not None else []:
+            if not lease.lapsed:
+                policy = self._policy_of(lease)
+                lease.lapsed = lease.task.has_lapsed = True
+                error = PeerLost("the worker is out of reach", may_have_run=True)
+                self._end_attempt(lease.task, policy, error, now, None)
+
+    def _end_attempt(
+        self, task: Task, policy: Policy, error: ZmqkitError, now: float, pause_s: float | None
+    ) -> None:
+        if task.attempt >= policy.attempts:
+            self._ledger.settle(task, Event.EXHAUSTED, now, error=error)
+            return
+        if pause_s is None:
+            pause_s = policy.pause_s(task.attempt, self._jitter())
+        self._ledger.retry(task, str(error), pause_s, now)
+
+    def end(self, lease: Lease, event: Event, error: ZmqkitError, now: float) -> None:
+        """Settle the task of an attempt that decides it."""
+        self._dispatcher.settle(lease, "failed")
+        if not lease.lapsed:
+            self._ledger.settle(lease.task, event, now, error=error)
+
+    def abandon(self, leases: list[Lease], now: float) -> list[Effect]:
+        """Give up leases whose tasks are settled; their workers are told."""
+        told: list[Effect] = [*self._instances.cancel([*leases])]
+        for lease in leases:
+            self._dispatcher.abandon(lease, now)
+            self._dispatcher.drop(lease, "cancelled")
+        return told
+
+    def _policy_of(self, lease: Lease) -> Policy:
+        instance = lease.instance
+        known = self.policies.get(instance.incarnation) if instance is not None else None
+        return known or Policy()
+
+
+def leases_of(instance: Instance) -> list[Lease]:
+    """Return the leases that an instance has."""
+    return [job for job in instance.jobs.values() if isinstance(job, Lease)]
