@@ -9,6 +9,7 @@ role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, log
+from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
@@ -137,6 +138,7 @@ class Life(Generic[Place]):
             except BaseException:
                 driver.fail()
                 raise
+        driver.notes.tell()
 
     def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
         """Run a decision under the lock; perform its effects and return its value."""
@@ -170,6 +172,7 @@ class Life(Generic[Place]):
                 driver.guarded(driver.command, command(*values, now), now)
         finally:
             self.lock.release()
+        driver.notes.tell()
         return True
 
     def perform(self, effects: list[Effect]) -> None:
@@ -187,6 +190,7 @@ class Life(Generic[Place]):
                 if self.plan.receive_all is None:  # what is to be read may wait where it is
                     driver.driver.catch_up(now)
                 driver.command(self.plan.hear(tell, now), now)
+        driver.notes.tell()
 
     # Waits
 
@@ -224,7 +228,8 @@ class Life(Generic[Place]):
                     raise
             if not last:
                 time.sleep(0)  # let the others come
-                driver.locked(self._join, driver, waiter)
+                with self.lock:
+                    driver.guarded(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
             self._give_up(waiter, give_up)
@@ -365,7 +370,8 @@ class Life(Generic[Place]):
             if over is not None:
                 over(count)
         if count and says is not None:
-            log.warning("%s closed %s", self.plan.title, says(count))
+            driver.notes.add(logging.WARNING, "%s closed %s", self.plan.title, says(count))
+            driver.notes.tell()
         return count
 
     def _retire(
