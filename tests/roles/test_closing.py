@@ -7,10 +7,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from math import inf
+from queue import Queue
 
 import pytest
 
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.node.node import Node
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -41,6 +43,15 @@ def test_a_close_may_take_ages(kit: Kit, timeout_s: float | None) -> None:
     roles = [kit.publisher(), kit.subscriber(), kit.serving(), kit.client()]
     for role in reversed(roles):
         assert role.close(timeout_s) == 0
+
+
+def test_a_finalizer_on_the_nodes_thread_may_close_a_client(blocking: Kit, node: Node) -> None:
+    blocking.service().start()
+    client = blocking.client()
+    closed: Queue[int] = Queue()
+    node._post(lambda: closed.put(client.close()))  # as a collection that begins there would
+    assert closed.get(timeout=BOUND_S) == 0
+    assert blocking.client(count=1)  # discovery goes on
 
 
 AT_THE_END = """

@@ -184,7 +184,13 @@ class Node:
         self.ask(lambda: self._keeper.release(driver))
 
     def ask(self, question: Callable[[], Value]) -> Value:
-        """Call `question` on the node's thread. Returns its result, or raises its exception."""
+        """Call `question` on the node's thread. Returns its result, or raises its exception.
+
+        The caller may be on that thread already: any thread may have to run a finalizer that
+        closes a role.
+        """
+        if self._is_here():
+            return question()
         answer: Future[Value] = Future()
 
         def put() -> None:
@@ -197,7 +203,13 @@ class Node:
         return answer.result()
 
     def close(self) -> None:
-        """Withdraw all roles and release all resources, in about half a second."""
+        """Withdraw all roles and release all resources, in about half a second.
+
+        On the node's own thread, which has a part in this, another thread does it later.
+        """
+        if self._is_here():
+            threading.Thread(target=self.close, name="zmqkit-close").start()
+            return
         done = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
         try:
             done.result(_CLOSE_S)
@@ -208,6 +220,9 @@ class Node:
         self._link.close(LINGER_S)  # the last packets may still be on their way
         self._loop.close()
         self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
+
+    def _is_here(self) -> bool:
+        return threading.get_ident() == self._thread.ident
 
     # On the node's thread
 
