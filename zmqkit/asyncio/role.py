@@ -144,7 +144,7 @@ class Life(Generic[Place]):
         """Take news from the node, on the loop."""
         driver = self.driver
         if driver is not None and self.plan.hear is not None:
-            if self.plan.receive_all is None:  # what is to be read may wait where it is
+            if self.plan.reads_first(tell):
                 driver.driver.catch_up(monotonic())
             driver.perform(self.plan.hear(tell, monotonic()))
 

@@ -187,7 +187,7 @@ class Life(Generic[Place]):
         with self.lock:  # on the node's thread, where no interrupt comes
             if not driver.retired:
                 now = time.monotonic()
-                if self.plan.receive_all is None:  # what is to be read may wait where it is
+                if self.plan.reads_first(tell):
                     driver.driver.catch_up(now)
                 driver.command(self.plan.hear(tell, now), now)
         driver.notes.tell()
