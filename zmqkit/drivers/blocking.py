@@ -88,11 +88,13 @@ class BlockingDriver:
         self._leader: object = None
         self._resting = False
         self._rest_until = inf
-        self._wake_read, waker = os.pipe()
-        os.set_blocking(self._wake_read, False)
+        woken, waker = os.pipe()
+        os.set_blocking(woken, False)
         os.set_blocking(waker, False)
         # A file knows when it is closed; a descriptor may be somebody else's by then.
-        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115 - until `close`
+        self._woken = open(woken, "rb", buffering=0)  # noqa: SIM115 - until `close`
+        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115
+        self._wake_descriptor = woken
         self._watched: tuple[int, ...] = ()
         self._poll = self._watch()
 
@@ -268,15 +270,20 @@ class BlockingDriver:
         """Rest without the lock and take a turn with it, again and again.
 
         Returns also when there is something to log; then it has left the lead and logged it.
+        The role may be closed while this rests, if a signal's handler runs in between or
+        closes the role itself. What this polls may be other files' descriptors then. So it
+        reads nothing before it has the lock and knows that the role lives.
         Every call takes this way, so it takes the lock only once a round.
         """
         while True:
-            for descriptor, _ in self._rest(timeout_ms):
-                if descriptor == self._wake_read:
-                    os.read(self._wake_read, 4096)
+            ready = self._rest(timeout_ms)
             with self.lock:
                 try:
                     self._resting = False
+                    if not self.retired:
+                        for descriptor, _ in ready:
+                            if descriptor == self._wake_descriptor:
+                                self._woken.read(4096)
                     over = self.retired or self.turn() >= until or done()
                     if over or self.notes.due:
                         self._drop_lead()
@@ -382,7 +389,7 @@ class BlockingDriver:
     def close(self) -> None:
         """Close the pipe, after the role was retired and its core and link were closed."""
         self._flusher.close()
-        os.close(self._wake_read)
+        self._woken.close()
         self._waker.close()
 
     def _flush_due(self, now: float) -> bool:
@@ -424,7 +431,7 @@ class BlockingDriver:
         """Return a poll of what the leader rests on: the link, and the pipe that wakes it."""
         self._watched = self.driver.link.descriptors
         poll = select.poll()
-        for descriptor in (*self._watched, self._wake_read):
+        for descriptor in (*self._watched, self._wake_descriptor):
             poll.register(descriptor, select.POLLIN)
         return poll
 
