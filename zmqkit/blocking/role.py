@@ -301,6 +301,7 @@ class Life(Generic[Place]):
                     elif taken[1]:
                         driver.guarded(driver.command, [], time.monotonic())
                 if taken is not None:
+                    driver.notes.tell()
                     return taken[0]
                 assert waiter is not None
                 driver.wait(waiter)
