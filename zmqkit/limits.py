@@ -164,6 +164,8 @@ TURN_MESSAGES = 64
 TIMER_S_MIN = 0.001
 """The shortest wait of an event loop: epoll and uvloop count milliseconds."""
 DRAIN_BYTES = 512 << 10
+NOTES_MAX = 100_000
+"""How many lines of a role may wait to be logged."""
 QUICK_S = 0.0005
 QUICK_RUNS_MIN = 100
 STEP_S = 0.005

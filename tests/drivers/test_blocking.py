@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections.abc import Iterator
+from math import inf
 
 import pytest
 
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.perform import Driver, Hooks
+from zmqkit.limits import REST_S_MAX
 from zmqkit.links.memory import MemoryLink
 
 
@@ -90,3 +94,43 @@ def test_a_new_address_is_watched_from_then_on(driver: BlockingDriver) -> None:
     [waiter] = joined(driver, 1)
     assert driver._watched is link.descriptors
     settle(driver, waiter)
+
+
+def test_a_leader_that_outlives_the_role_reads_nothing_of_others(
+    driver: BlockingDriver,
+) -> None:
+    """A signal's handler may close the role while the leader rests, and open other files."""
+    descriptor = driver._wake_descriptor
+    rest = driver._rest
+
+    def closed_meanwhile(timeout_ms: int) -> list[tuple[int, int]]:
+        with driver.lock:
+            driver.retired = True
+            driver.wake()
+        ready = rest(timeout_ms)
+        driver.close()
+        os.dup2(other, descriptor)
+        return ready
+
+    other, writer = os.pipe()
+    os.set_blocking(other, False)
+    os.write(writer, b"somebody else's")
+    driver._rest = closed_meanwhile  # type: ignore[method-assign]  # to be exactly there
+    try:
+        driver.lead(lambda: False)
+        assert not driver.led
+        assert os.read(other, 100) == b"somebody else's"
+    finally:
+        for each in (other, writer, descriptor):
+            os.close(each)
+
+
+def test_a_leader_that_rests_on_descriptors_of_others_looks_again(
+    driver: BlockingDriver,
+) -> None:
+    """They may never be readable, or no longer be open: what was polled stays polled."""
+    with driver.lock:
+        timeout_ms = driver._timeout_ms(inf)
+    driver.close()
+    assert timeout_ms <= REST_S_MAX * 1000
+    assert driver._rest(timeout_ms) == [(driver._wake_descriptor, select.POLLNVAL)]

@@ -9,6 +9,7 @@ import pytest
 
 from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import Process
+from zmqkit.drivers.notes import Notes
 
 BOUND_S = 20.0
 
@@ -21,7 +22,7 @@ class Gathering:
         self.left = 0
         self.looks = 0
         self.empty = threading.Semaphore(0)
-        self.flusher = Flusher(self.lock, self.flush)
+        self.flusher = Flusher(self.lock, self.flush, Notes().tell)
 
     def flush(self, now: float) -> bool:
         assert self.lock.locked()

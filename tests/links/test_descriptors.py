@@ -127,6 +127,7 @@ def test_connection_without_descriptors_is_made_when_there_are_some(
             assert not link.send(b"a", (b"x",))
         driver.perform([Send(b"a", packets.hello(1))])
         assert list(link._peers) == [b"a"]
+        driver.notes.tell()
         [said] = caplog.messages
         assert "a connection to tcp://127.0.0.1:1 needs" in said and "ulimit -n" in said
     finally:

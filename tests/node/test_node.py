@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -202,3 +203,24 @@ def test_an_interrupt_while_a_socket_is_made_holds_nobody_up(
             link.bind("tcp://127.0.0.1:0", (0, 0))
         link.close(0)
         node.close()
+
+
+def test_what_runs_on_the_nodes_thread_may_ask_the_node(start: Start) -> None:
+    node = start()
+    answers: Queue[object] = Queue()
+    node._post(lambda: answers.put(node.open_control(Reach.LOCAL)))
+    assert answers.get(timeout=BOUND_S) == node.open_control(Reach.LOCAL)
+    node._post(lambda: answers.put(node.listings()))
+    assert answers.get(timeout=BOUND_S) == []
+
+
+def test_a_node_that_is_closed_on_its_own_thread_closes(start: Start) -> None:
+    node = Node(Environment((), ""))
+    returned: Queue[None] = Queue()
+    node._post(lambda: returned.put(node.close()))
+    returned.get(timeout=BOUND_S)
+    node._thread.join(BOUND_S)
+    assert not node._thread.is_alive()
+    [closing] = [each for each in threading.enumerate() if each.name == "zmqkit-close"]
+    closing.join(BOUND_S)
+    assert node.context.closed

@@ -198,9 +198,9 @@ class Kit:
         self.start(worker.work)
         return worker
 
-    def pusher(self, *, count: int = 1) -> Any:
+    def pusher(self, *, count: int = 1, **options: Any) -> Any:
         """A pusher that is connected to so many workers."""
-        pusher = self._kept(self.pusher_class, self.name)
+        pusher = self._kept(self.pusher_class, self.name, **options)
         if count:
             assert pusher.ready(count, timeout_s=BOUND_S) >= count
         return pusher

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from queue import Queue
 
 import pytest
 
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.core.effects import Tell
+from zmqkit.errors import UsageError
+from zmqkit.node.node import Node
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -41,6 +48,73 @@ def test_a_close_may_take_ages(kit: Kit, timeout_s: float | None) -> None:
     roles = [kit.publisher(), kit.subscriber(), kit.serving(), kit.client()]
     for role in reversed(roles):
         assert role.close(timeout_s) == 0
+
+
+def test_a_finalizer_on_the_nodes_thread_may_close_a_client(blocking: Kit, node: Node) -> None:
+    blocking.service().start()
+    client = blocking.client()
+    closed: Queue[int] = Queue()
+    node._post(lambda: closed.put(client.close()))  # as a collection that begins there would
+    assert closed.get(timeout=BOUND_S) == 0
+    assert blocking.client(count=1)  # discovery goes on
+
+
+def test_a_close_in_a_signal_handler_that_interrupts_a_close_returns_at_once(
+    blocking: Kit,
+) -> None:
+    gate = blocking.gate()
+    blocking.serving(gate.hold)
+    client = blocking.client(timeout_s=BOUND_S)
+    calling = blocking.start(client.call, "hold", 42)
+    gate.came()
+    counts: list[int] = []
+
+    def interrupt() -> None:
+        until(lambda: client._life.driver.attentive)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        until(lambda: counts)
+        gate.open()
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: counts.append(client.close()))
+    try:
+        blocking.start(interrupt)
+        assert client.close(BOUND_S) == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert counts == [0] and calling.result() == 42
+
+
+def test_a_close_on_another_thread_waits_for_the_first(blocking: Kit) -> None:
+    gate = blocking.gate()
+    blocking.serving(gate.hold)
+    client = blocking.client(timeout_s=BOUND_S)
+    calling = blocking.start(client.call, "hold", 42)
+    gate.came()
+    first = blocking.start(client.close, BOUND_S)
+    until(lambda: client._life.driver.attentive)
+    second = blocking.start(client.close, 0)
+    assert not (first.over or second.over)
+    gate.open()
+    assert (calling.result(), first.result(), second.result()) == (42, 0, 0)
+
+
+def test_a_close_that_interrupts_the_opening_closes_after_that(
+    blocking: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscriber = blocking.subscriber_class(blocking.name)
+    place = subscriber._life.plan.place
+    listen, counts = place.listen, []
+
+    def interrupted(hear: Callable[[Tell], None]) -> None:
+        counts.append(subscriber.close())
+        with pytest.raises(UsageError, match="just being opened"):
+            subscriber._life._changes.make(int, subscriber._life._is_opening)
+        listen(hear)
+
+    monkeypatch.setattr(place, "listen", interrupted)
+    with pytest.raises(UsageError, match="is closed"):
+        subscriber.receive(0)
+    assert counts == [0] and subscriber._life.closed and place.node is None
 
 
 AT_THE_END = """

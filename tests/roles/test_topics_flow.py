@@ -8,8 +8,10 @@ import threading
 from typing import Any
 
 import pytest
+import zmq
 
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.core.effects import News, Tell
 from zmqkit.limits import BATCH_BYTES, QUEUE_BYTES, QUEUE_MESSAGES, PublisherLimits
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -329,3 +331,54 @@ def test_a_loop_that_publishes_leaves_others_their_turns(aio: AsyncKit, policy: 
         counting.cancel()
 
     aio.submit(publish()).result(BOUND_S)
+
+
+ONE_PACKET = 200
+
+
+def arrived(subscriber: Any) -> None:
+    """Wait until a packet waits in a socket of the subscriber, which nobody reads meanwhile."""
+    ports = subscriber._life.driver.driver.link._peers.values()
+    until(lambda: any(port.socket.get(zmq.EVENTS) & zmq.POLLIN for port in ports))
+
+
+def restated(subscriber: Any, news: News) -> list[Tell]:
+    """The news that the node tells of a publisher that was out of reach for a moment."""
+    [source] = subscriber._core.publishers
+    return [
+        Tell(each, f"publisher/{subscriber.name}", source.incarnation, source.endpoint)
+        for each in (News.LOST, news)
+    ]
+
+
+@pytest.mark.parametrize("news", [News.FOUND, News.GONE])
+def test_what_had_arrived_is_read_though_its_publisher_is_lost(
+    blocking: Kit, news: News
+) -> None:
+    publisher = blocking.publisher(policy="block")
+    subscriber = blocking.subscriber()
+    publisher.ready(timeout_s=BOUND_S)
+    with subscriber._life.lock:  # so that the keeper reads nothing
+        blocking.publish(publisher, *(("t", number) for number in range(ONE_PACKET)))
+        arrived(subscriber)
+    for tell in restated(subscriber, news):
+        subscriber._life.hear(tell)
+    assert [each.body for each in read(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))
+
+
+@pytest.mark.parametrize("news", [News.FOUND, News.GONE])
+def test_what_had_arrived_for_a_loop_is_read_though_its_publisher_is_lost(
+    blocking: Kit, aio: AsyncKit, news: News
+) -> None:
+    publisher = blocking.publisher(policy="block")
+    subscriber = aio.subscriber(publisher.name)
+    publisher.ready(timeout_s=BOUND_S)
+
+    def stand_still() -> None:
+        blocking.publish(publisher, *(("t", number) for number in range(ONE_PACKET)))
+        arrived(subscriber.inner)
+        for tell in restated(subscriber.inner, news):
+            subscriber.inner._life.take(tell)
+
+    aio.on_loop(stand_still)
+    assert [each.body for each in read(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))

@@ -40,7 +40,7 @@ class Ticket(TicketShown):
         open after `timeout_s`; then it goes on.
         """
         core, life, task = self._core, self._life, self._task
-        if not task.is_over:
+        if not (task.is_over or life.closed):
             future, _ = life.ask(core.await_end, task)
             try:
                 if timeout_s is None:

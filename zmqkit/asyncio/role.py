@@ -9,6 +9,7 @@ Closing ends all waits; to use a closed role is a UsageError.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +23,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, log
+from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import end_of
@@ -154,7 +155,7 @@ class Life(Generic[Place]):
         """Take news from the node, on the loop."""
         driver = self.driver
         if driver is not None and self.plan.hear is not None:
-            if self.plan.receive_all is None:  # what is to be read may wait where it is
+            if self.plan.reads_first(tell):
                 driver.driver.catch_up(monotonic())
             driver.perform(self.plan.hear(tell, monotonic()))
 
@@ -225,7 +226,9 @@ class Life(Generic[Place]):
                 lingers = linger_s(until - monotonic()) if linger_s is not None else 0.0
                 count = await self._let_go(driver, left, close, over, lingers)
             if count and says is not None:
-                log.warning("%s closed %s", self.plan.title, says(count))
+                notes = driver.driver.notes
+                notes.add(logging.WARNING, "%s closed %s", self.plan.title, says(count))
+                notes.tell()
             return count
 
         self._closing = asyncio.ensure_future(finish())

@@ -54,6 +54,7 @@ class Subscriber(Role):
                 self._core,
                 Hooks(watch=place.watch),
                 hear=self._core.hear,
+                reads_first=self._core.reads_first,
                 receive_all=self._core.receive_all,
                 awake=False,
             )

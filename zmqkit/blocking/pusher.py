@@ -39,6 +39,8 @@ class Ticket(TicketShown):
         open after `timeout_s`; then it goes on.
         """
         life, task = self._life, self._task
+        if not life.closed:
+            life.open()  # a task from a journal may be the first that is asked for
         life.wait(lambda: task.is_over or life.closed, end_of(timeout_s))
         return self._outcome(closed=life.closed)
 

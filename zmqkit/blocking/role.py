@@ -11,18 +11,21 @@ open it again.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from zmqkit.blocking.changes import Changes
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
-from zmqkit.drivers.perform import Driver, log
+from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
@@ -47,7 +50,8 @@ class Life(Generic[Place]):
         # True once no verb works any more; it is set under the lock if the role was open.
         self.closed = False
         self._keeper: Node | None = None
-        self._changing = threading.Lock()
+        self._changes = Changes()
+        self._postponed: Callable[[], int] | None = None  # a close that came while opening
 
     # Opening
 
@@ -60,12 +64,26 @@ class Life(Generic[Place]):
             if self.driver.broken:
                 raise self._is_closed()
             return self.driver
-        with self._changing:
-            if self.closed:
-                raise self._is_closed()
-            if self.driver is None:
-                self.driver = self._begin()
-            return self.driver
+        try:
+            driver = self._changes.make(self._open, self._is_opening)
+        finally:
+            if self._postponed is not None:
+                self._changes.make(self._postponed, int)
+        if self.closed:
+            raise self._is_closed()
+        return driver
+
+    def _open(self) -> BlockingDriver:
+        if self.closed:
+            raise self._is_closed()
+        if self.driver is None:
+            self.driver = self._begin()
+        return self.driver
+
+    def _is_opening(self) -> BlockingDriver:
+        raise UsageError(
+            f"the {self.plan.title} is just being opened, by what this code interrupted"
+        )
 
     def _begin(self) -> BlockingDriver:
         plan = self.plan
@@ -149,6 +167,7 @@ class Life(Generic[Place]):
             except BaseException:
                 driver.fail()
                 raise
+        driver.notes.tell()
 
     def decide(self, decision: Callable[[], tuple[Given, list[Effect]]]) -> Given:
         """Run a decision under the lock; perform its effects and return its value."""
@@ -182,6 +201,7 @@ class Life(Generic[Place]):
                 driver.guarded(driver.command, command(*values, now), now)
         finally:
             self.lock.release()
+        driver.notes.tell()
         return True
 
     def perform(self, effects: list[Effect]) -> None:
@@ -196,9 +216,10 @@ class Life(Generic[Place]):
         with self.lock:  # on the node's thread, where no interrupt comes
             if not driver.retired:
                 now = time.monotonic()
-                if self.plan.receive_all is None:  # what is to be read may wait where it is
+                if self.plan.reads_first(tell):
                     driver.driver.catch_up(now)
                 driver.command(self.plan.hear(tell, now), now)
+        driver.notes.tell()
 
     # Waits
 
@@ -238,7 +259,8 @@ class Life(Generic[Place]):
                     raise
             if not last:
                 time.sleep(0)  # let the others come
-                driver.locked(self._join, driver, waiter)
+                with self.lock:
+                    driver.guarded(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
             if taken:  # else the core would look through all jobs for nothing
@@ -279,6 +301,7 @@ class Life(Generic[Place]):
                     elif taken[1]:
                         driver.guarded(driver.command, [], time.monotonic())
                 if taken is not None:
+                    driver.notes.tell()
                     return taken[0]
                 assert waiter is not None
                 driver.wait(waiter)
@@ -356,34 +379,55 @@ class Life(Generic[Place]):
         leave: the core's first command. drain: works or waits on, until the time it is given.
         linger_s: takes the time that is left and returns how long the link may still send.
         over: is called after the core is closed. says: returns the text that the log shows
-        about what was left. A second call waits for the first and returns 0. While the
-        interpreter ends, `close` does nothing: all other threads stand still for ever, whatever
-        they hold, and the system takes back what is open.
+        about what was left. A second call waits for the first and returns 0. If it interrupted
+        the first, on the same thread, it returns 0 at once; if it interrupted `open`, the role
+        is closed after that. While the interpreter ends, `close` does nothing: all other
+        threads stand still for ever, and the system takes back what is open.
         """
         self.process.check()
         until = end_of(timeout_s)
         if sys.is_finalizing():
             return 0
-        with self._changing:
-            driver = self.driver
-            if self.closed or driver is None:
-                self.closed = True
-                return 0
-            driver.attentive = True  # waiting threads look again
-            if leave is not None and not driver.broken:
-                self.command(leave)
-            self.plan.withdraw()
-            if drain is not None and not driver.broken:
-                drain(until)
-            lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
-            try:
-                count = self._retire(driver, until, left, close)
-            finally:
-                self._let_go(driver, lingers)
-            if over is not None:
-                over(count)
+        end = partial(self._end, until, left, close, leave, drain, linger_s, over, says)
+
+        def postpone() -> int:
+            self._postponed = end
+            return 0
+
+        return self._changes.make(end, postpone)
+
+    def _end(
+        self,
+        until: float,
+        left: Callable[[], int],
+        close: Callable[[], list[Effect]],
+        leave: Callable[[float], list[Effect]] | None,
+        drain: Callable[[float], object] | None,
+        linger_s: Callable[[float], float] | None,
+        over: Callable[[int], object] | None,
+        says: Callable[[int], str] | None,
+    ) -> int:
+        """Do what `close` says, unless it is done."""
+        driver = self.driver
+        if self.closed or driver is None:
+            self.closed = True
+            return 0
+        driver.attentive = True  # waiting threads look again
+        if leave is not None and not driver.broken:
+            self.command(leave)
+        self.plan.withdraw()
+        if drain is not None and not driver.broken:
+            drain(until)
+        lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
+        try:
+            count = self._retire(driver, until, left, close)
+        finally:
+            self._let_go(driver, lingers)
+        if over is not None:
+            over(count)
         if count and says is not None:
-            log.warning("%s closed %s", self.plan.title, says(count))
+            driver.notes.add(logging.WARNING, "%s closed %s", self.plan.title, says(count))
+            driver.notes.tell()
         return count
 
     def _retire(

@@ -47,6 +47,8 @@ class AioDriver:
         self._sent = sent
         self._after: dict[asyncio.Event, Callable[[], bool]] = {}
         self._closed = False
+        # A log handler may use the role, which is in the middle of its work now.
+        driver.notes.arrived = lambda: loop.call_soon(driver.notes.tell)
         poll = select.poll()
         poll.register(driver.link.fileno(), select.POLLIN)
         self._look = poll.poll
@@ -91,8 +93,13 @@ class AioDriver:
                 self.soon()
 
     def close(self) -> None:
-        """Stop driving, and end the waits that are over now; the link stays open."""
+        """Stop driving, and end the waits that are over now; the link stays open.
+
+        What was noted is logged, here or by whoever logs already.
+        """
         self._closed = True
+        self.driver.notes.arrived = None
+        self.driver.notes.tell()
         atexit.unregister(self._exit)
         self.loop.remove_reader(self.driver.link.fileno())
         if self._timer is not None:
@@ -166,7 +173,9 @@ class AioDriver:
     def _exit(self) -> None:
         """Flush as the process ends, unless another thread still runs the loop."""
         if not self.loop.is_running() and not self._process.forked:
+            self.driver.notes.arrived = None  # the loop may be closed
             self.driver.flush(time.monotonic())
+            self.driver.notes.tell()
 
     def _stay_awake(self) -> None:
         """Keep the loop from sleeping for a moment.

@@ -73,7 +73,8 @@ class BlockingDriver:
         self.driver = driver
         self.lock = lock
         self._pace = pace or Pace()
-        self._flusher = Flusher(self.lock, self._flush_due)
+        self.notes = driver.notes
+        self._flusher = Flusher(self.lock, self._flush_due, self.notes.tell)
         self._news = threading.Condition(self.lock)
         self.retired = False  # true: no thread drives any more
         self.broken = False  # true: retired because of an interrupt
@@ -87,11 +88,13 @@ class BlockingDriver:
         self._leader: object = None
         self._resting = False
         self._rest_until = inf
-        self._wake_read, waker = os.pipe()
-        os.set_blocking(self._wake_read, False)
+        woken, waker = os.pipe()
+        os.set_blocking(woken, False)
         os.set_blocking(waker, False)
         # A file knows when it is closed; a descriptor may be somebody else's by then.
-        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115 - until `close`
+        self._woken = open(woken, "rb", buffering=0)  # noqa: SIM115 - until `close`
+        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115
+        self._wake_descriptor = woken
         self._watched: tuple[int, ...] = ()
         self._poll = self._watch()
 
@@ -110,9 +113,16 @@ class BlockingDriver:
             raise UsageError("the role is closed; make a new one")
 
     def locked(self, work: Callable[..., Given], *values: object) -> Given:
-        """Do this work under the lock; an exception that cuts it short breaks the role."""
-        with self.lock:
-            return self.guarded(work, *values)
+        """Do this work under the lock, and log what it noted after that.
+
+        An exception that cuts the work short breaks the role. Who may take the lead calls
+        `guarded` instead, since a thread that leads does not log.
+        """
+        try:
+            with self.lock:
+                return self.guarded(work, *values)
+        finally:
+            self.notes.tell()
 
     def guarded(self, work: Callable[..., Given], *values: object) -> Given:
         """Do what `locked` does, for a caller that holds the lock."""
@@ -189,8 +199,11 @@ class BlockingDriver:
         return now
 
     def join(self, waiter: Waiter) -> None:
-        """Have the waiter lead, or follow the leader, in `wait`. The caller holds the lock."""
-        if waiter.done:
+        """Have the waiter lead, or follow the leader, in `wait`. The caller holds the lock.
+
+        While there is something to log, the waiter does neither: `wait` logs it first.
+        """
+        if waiter.done or self.notes.due:
             return
         if self._leader is not None:
             waiter.gate = _thread.allocate_lock()
@@ -208,10 +221,14 @@ class BlockingDriver:
         while not waiter.done:
             if self.retired and not waiter.done:
                 self.check_open()  # raises, as the role is broken
-            if waiter.gate is None:
+            if waiter.gate is not None:
+                self._follow(waiter, waiter.gate)
+            elif self._leader is waiter:
                 self._lead(waiter.timeout_ms, lambda: waiter.done, inf)
             else:
-                self._follow(waiter, waiter.gate)
+                self.notes.tell()
+                with self.lock:
+                    self.guarded(self.join, waiter)
         if self._leader is waiter:  # another thread settled the wait before it could drive
             self.locked(self.leave, waiter)
 
@@ -225,12 +242,18 @@ class BlockingDriver:
             self._pass_on()
 
     def lead(self, done: Callable[[], bool], until: float = inf) -> None:
-        """Drive until `done` or the time `until`; return at once if another thread drives."""
+        """Drive until `done` or the time `until`, or until something was logged.
+
+        Returns at once if another thread drives.
+        """
         me = object()
         try:
-            timeout_ms = self.locked(self._take_lead, me, done, until)
+            with self.lock:
+                timeout_ms = self.guarded(self._take_lead, me, done, until)
             if timeout_ms is not None:
                 self._lead(timeout_ms, done, until)
+            else:
+                self.notes.tell()
         except BaseException:
             self.locked(self.leave, me)
             raise
@@ -238,28 +261,38 @@ class BlockingDriver:
     def _take_lead(self, me: object, done: Callable[[], bool], until: float) -> int | None:
         if self._leader is not None or self.retired or done() or time.monotonic() >= until:
             return None
+        if self.notes.due:
+            return None
         self._leader = me
         return self._timeout_ms(until)
 
     def _lead(self, timeout_ms: int, done: Callable[[], bool], until: float) -> None:
         """Rest without the lock and take a turn with it, again and again.
 
+        Returns also when there is something to log; then it has left the lead and logged it.
+        The role may be closed while this rests, if a signal's handler runs in between or
+        closes the role itself. What this polls may be other files' descriptors then. So it
+        reads nothing before it has the lock and knows that the role lives.
         Every call takes this way, so it takes the lock only once a round.
         """
         while True:
-            for descriptor, _ in self._rest(timeout_ms):
-                if descriptor == self._wake_read:
-                    os.read(self._wake_read, 4096)
+            ready = self._rest(timeout_ms)
             with self.lock:
                 try:
                     self._resting = False
-                    if self.retired or self.turn() >= until or done():
+                    if not self.retired:
+                        for descriptor, _ in ready:
+                            if descriptor == self._wake_descriptor:
+                                self._woken.read(4096)
+                    over = self.retired or self.turn() >= until or done()
+                    if over or self.notes.due:
                         self._drop_lead()
-                        return
+                        break
                     timeout_ms = self._timeout_ms(until)
                 except BaseException:
                     self.fail()
                     raise
+        self.notes.tell()
 
     def _rest(self, timeout_ms: int) -> list[tuple[int, int]]:
         """Wait for a descriptor to be readable; stay awake for a moment if that pays."""
@@ -314,6 +347,7 @@ class BlockingDriver:
                 self._release(follower)
             while self.led and time.monotonic() < until:
                 self._news.wait(min(until - time.monotonic(), REST_S_MAX))
+        self.notes.tell()
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """End the waits of these threads. The caller holds the lock."""
@@ -350,11 +384,12 @@ class BlockingDriver:
             return -inf if self.driver.link.pending() else self.driver.core.deadline()
         finally:
             self.lock.release()
+            self.notes.tell()
 
     def close(self) -> None:
         """Close the pipe, after the role was retired and its core and link were closed."""
         self._flusher.close()
-        os.close(self._wake_read)
+        self._woken.close()
         self._waker.close()
 
     def _flush_due(self, now: float) -> bool:
@@ -370,7 +405,8 @@ class BlockingDriver:
         while not gate.acquire(timeout=REST_S_MAX):
             pass  # a signal's handler may run in between
         if not self.retired and (waiter.nominated or not waiter.done):
-            self.locked(self._follow_on, waiter)
+            with self.lock:
+                self.guarded(self._follow_on, waiter)
 
     def _follow_on(self, waiter: Waiter) -> None:
         waiter.gate = None
@@ -395,7 +431,7 @@ class BlockingDriver:
         """Return a poll of what the leader rests on: the link, and the pipe that wakes it."""
         self._watched = self.driver.link.descriptors
         poll = select.poll()
-        for descriptor in (*self._watched, self._wake_read):
+        for descriptor in (*self._watched, self._wake_descriptor):
             poll.register(descriptor, select.POLLIN)
         return poll
 

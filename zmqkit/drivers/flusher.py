@@ -23,11 +23,21 @@ from zmqkit.limits import CLOSE_S, HOLD_S
 class Flusher:
     """The flushing thread of one role."""
 
-    def __init__(self, lock: threading.Lock, flush: Callable[[float], bool]) -> None:
-        """`flush`: called with the lock; sends what is due, returns whether to look again."""
+    def __init__(
+        self,
+        lock: threading.Lock,
+        flush: Callable[[float], bool],
+        tell: Callable[[], None],
+    ) -> None:
+        """Make the thread's owner; the first message that gathers starts the thread.
+
+        flush: called with the lock; sends what is due, returns whether to look again. tell:
+        called without the lock; logs what was noted under it.
+        """
         self.awake = False  # true: the thread looks, or is about to
         self._lock = lock
         self._flush = flush
+        self._tell = tell
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._started = False
         self._process = current_process()
@@ -62,6 +72,7 @@ class Flusher:
             return self.awake
         finally:
             self._lock.release()
+            self._tell()
 
     def _exit(self) -> None:
         """Flush as the process ends; a thread that holds the lock now may never release it."""
@@ -70,3 +81,4 @@ class Flusher:
                 self._flush(time.monotonic() + HOLD_S)  # when all that gathers is due
             finally:
                 self._lock.release()
+                self._tell()

@@ -24,28 +24,19 @@ from zmqkit.core.effects import (
     Tell,
     Watch,
 )
+from zmqkit.drivers.notes import Notes
 from zmqkit.errors import ConfigError
 from zmqkit.limits import DRAIN_BYTES, DRAIN_PACKETS
 from zmqkit.links import Link
 from zmqkit.model import Frames, PeerId
 
-log = logging.getLogger("zmqkit")
-
 ReceiveAll = Callable[[Sequence[tuple[PeerId, Frames]], float], list[Effect]]
 
 _PUMPS_MAX = 100
 
-_LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
-"""Events of lost messages that no caller learns of: logged as warnings, which Python shows."""
-
 
 def _nobody(effect: object) -> None:
     raise AssertionError(f"nobody performs {effect}")
-
-
-def _log(note: Note) -> None:
-    level = logging.WARNING if note.event in _LOSSES else logging.INFO
-    log.log(level, "%s %s", note.event, note.fields)
 
 
 @dataclass(slots=True)
@@ -66,8 +57,8 @@ class Hooks:
     watch: Callable[[str], None] = _nobody
     # Passes membership's news on.
     tell: Callable[[Tell], None] = _nobody
-    # Logs an event.
-    note: Callable[[Note], None] = _log
+    # Takes an event. By default the driver's `notes` take it.
+    note: Callable[[Note], None] | None = None
     # Gives the core what handlers have finished by now, and returns the core's effects.
     finished: Callable[[], list[Effect]] | None = None
 
@@ -77,7 +68,8 @@ class Driver:
 
     hooks: the functions of the role. changed: is told of connections made and broken, if the
     core wants to know. receive_all: the core's function that takes all packets at once, if it
-    has one. clock: returns the time.
+    has one. clock: returns the time. What is to be logged waits in `notes`; whoever drives has
+    it logged after the work.
     """
 
     def __init__(
@@ -93,6 +85,8 @@ class Driver:
         self.core = core
         self.link = link
         self.hooks = hooks or Hooks()
+        self.notes = Notes()
+        self._note = self.hooks.note or self.notes.note
         self._finished = self.hooks.finished
         self._changed = changed
         self._receive_all = receive_all
@@ -108,7 +102,7 @@ class Driver:
             self.link.connect(effect.peer, effect.endpoint)
         except ConfigError as error:
             if not self._lacking:
-                log.warning("%s", error)
+                self.notes.add(logging.WARNING, "%s", error)
             self._lacking[effect.peer] = effect
         else:
             self._lacking.pop(effect.peer, None)
@@ -143,7 +137,7 @@ class Driver:
                 self._lacking.pop(effect.peer, None)
                 self.link.disconnect(effect.peer, effect.linger_s)
             case Note():
-                self.hooks.note(effect)
+                self._note(effect)
             case Watch():
                 self.hooks.watch(effect.url)
             case Tell():

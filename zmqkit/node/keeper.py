@@ -56,7 +56,9 @@ class Keeper:
 
     def _look(self) -> None:
         active = False
-        for kept in self._kept.values():
+        for kept in list(self._kept.values()):
+            if kept.driver not in self._kept:
+                continue  # a finalizer that ran here has closed the role
             turns, led = kept.driver.turns, kept.driver.led
             if turns != kept.turns:
                 active = True
@@ -69,7 +71,7 @@ class Keeper:
             elif not led and not kept.adopted:
                 self._adopt(kept)
             kept.turns = turns
-        for kept in self._kept.values():
+        for kept in list(self._kept.values()):
             kept.driver.watched = active and not kept.adopted
         self._look_again(KEEPER_S if active else min(2 * self._pause_s, KEEPER_S_MAX))
 

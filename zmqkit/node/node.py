@@ -26,6 +26,7 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
+from zmqkit.drivers.notes import contained, log
 from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
@@ -49,8 +50,6 @@ from zmqkit.node.peers import Peers
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
-
-log = logging.getLogger("zmqkit")
 
 OnNews = Callable[[Tell], None]
 Value = TypeVar("Value")
@@ -185,7 +184,13 @@ class Node:
         self.ask(lambda: self._keeper.release(driver))
 
     def ask(self, question: Callable[[], Value]) -> Value:
-        """Call `question` on the node's thread. Returns its result, or raises its exception."""
+        """Call `question` on the node's thread. Returns its result, or raises its exception.
+
+        The caller may be on that thread already: any thread may have to run a finalizer that
+        closes a role.
+        """
+        if self._is_here():
+            return question()
         answer: Future[Value] = Future()
 
         def put() -> None:
@@ -198,17 +203,26 @@ class Node:
         return answer.result()
 
     def close(self) -> None:
-        """Withdraw all roles and release all resources, in about half a second."""
+        """Withdraw all roles and release all resources, in about half a second.
+
+        On the node's own thread, which has a part in this, another thread does it later.
+        """
+        if self._is_here():
+            threading.Thread(target=self.close, name="zmqkit-close").start()
+            return
         done = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
         try:
             done.result(_CLOSE_S)
         except TimeoutError:
-            log.warning("discovery did not close within %s s", _CLOSE_S)
+            contained(log.warning, "discovery did not close within %s s", _CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_S)
         self._link.close(LINGER_S)  # the last packets may still be on their way
         self._loop.close()
         self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
+
+    def _is_here(self) -> bool:
+        return threading.get_ident() == self._thread.ident
 
     # On the node's thread
 
@@ -376,7 +390,7 @@ class Node:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("discovery failed: %s", error)
+            contained(log.error, "discovery failed: %s", error)
 
     async def _close(self) -> None:
         if self._looking is not None:
@@ -427,4 +441,4 @@ def _descriptors() -> int:
 
 def _note(event: str, fields: Mapping[str, object]) -> None:
     level = logging.WARNING if event == "mdns.failed" else logging.INFO
-    log.log(level, "%s %s", event, dict(fields))
+    contained(log.log, level, "%s %s", event, dict(fields))

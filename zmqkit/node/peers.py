@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
+from zmqkit.drivers.notes import contained, log
 from zmqkit.environment import Environment, read_peers
 from zmqkit.errors import ConfigError
 from zmqkit.limits import PEERS_BYTES_MAX
 from zmqkit.model import Address, Reach, Url, parse_url
-
-log = logging.getLogger("zmqkit")
 
 Stamp = tuple[int, int, int]
 """One state of a file: when it changed in nanoseconds, its size in bytes, its inode number."""
@@ -50,7 +48,8 @@ class Peers:
         for address in self.unasked(reach):
             if address not in self._warned:
                 self._warned.add(address)
-                log.warning(
+                contained(
+                    log.warning,
                     "static peer %s is on another machine and is not asked; pass "
                     "insecure=True, or --insecure, or set ZMQKIT_INSECURE=1, to talk in plain "
                     "text on the network",
@@ -72,7 +71,7 @@ class Peers:
             peers = self._read()
         except ConfigError as error:
             if str(error) != self._error:
-                log.warning("%s; the peers that it named before stay", error)
+                contained(log.warning, "%s; the peers that it named before stay", error)
             self._stamp, self._error = None, str(error)
             return False
         self._error = ""

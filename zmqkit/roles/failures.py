@@ -18,7 +18,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, DISCARD, RAISED, RETRY
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.drivers.perform import log
+from zmqkit.drivers.notes import contained, log
 from zmqkit.errors import Discard, Retry
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR
@@ -44,7 +44,7 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
         if reason:
             return refuse(BAD_ARGUMENTS, _clean(reason))
     text = _traceback_of(error)
-    _log(request.method, error, text)
+    contained(_log, request.method, error, text)
     return _answer(error, text)
 
 

@@ -12,7 +12,7 @@ from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import State, Task
 from zmqkit.disk.journal import Change, Entry, Journal
 from zmqkit.drivers.journaling import Answered, Journaling
-from zmqkit.drivers.perform import log
+from zmqkit.drivers.notes import log
 from zmqkit.errors import RemoteError, UsageError
 from zmqkit.roles.scheme import draw_incarnation
 from zmqkit.roles.time_of_day import offset_s

@@ -29,6 +29,8 @@ class Plan(Generic[Place]):
     about: dict[str, object] = field(default_factory=dict)
     # Takes the news of the peers that the role looks for.
     hear: Command | None = None
+    # Returns whether to read what has arrived before this news is heard.
+    reads_first: Callable[[Tell], bool] = lambda tell: True
     # See Driver.
     receive_all: ReceiveAll | None = None
     # These two decide when what gathers leaves.

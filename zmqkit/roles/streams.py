@@ -8,7 +8,7 @@ from typing import cast
 
 from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.drivers.perform import log
+from zmqkit.drivers.notes import contained, log
 from zmqkit.roles.failures import failed
 from zmqkit.roles.handlers import Handler, current, is_interrupt, value_answer
 from zmqkit.wire.packet import REPLY
@@ -102,4 +102,5 @@ def _waiting(request: StreamRequest) -> AsyncGenerator[object, None]:
 
 
 def _complain(request: StreamRequest, error: BaseException) -> None:
-    log.warning("generator %r raised while it was closed: %r", request.method, error)
+    text = "generator %r raised while it was closed: %r"
+    contained(log.warning, text, request.method, error)

@@ -107,7 +107,8 @@ class Source(Connection):
 class Sources:
     """The publishers in use, and those used before, by incarnation and by connection.
 
-    The socket of a publisher that was lost is kept: what it had sent is still read.
+    The socket of a publisher that was lost is kept: what it had sent is still read, at the
+    latest before news that closes the socket.
     """
 
     def __init__(
@@ -183,13 +184,20 @@ class Sources:
             if incarnation not in connections.by_incarnation:
                 effects.append(Note("publishers-full", {"name": self.name}))
             return effects
-        here = source.state is not State.LOST
-        if source.ended or (here and (source.fixed or source.endpoint == endpoint)):
+        if not self.replaces(incarnation, endpoint):
             return []
         if not source.fixed:
             connections.learn(incarnation, endpoint)
             source.endpoint = endpoint
         return self._open(source, now)
+
+    def replaces(self, incarnation: int, endpoint: str) -> bool:
+        """Return whether `found` makes a connection anew, and so closes the one before."""
+        source = self._source(incarnation)
+        if source is None or source.ended:
+            return False
+        moved = not source.fixed and source.endpoint != endpoint
+        return moved or source.state is State.LOST
 
     def lost(self, incarnation: int) -> list[Effect]:
         """Note that a publisher is out of reach. What it sent is read, and it may return."""

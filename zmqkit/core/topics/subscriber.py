@@ -100,6 +100,16 @@ class SubscriberCore:
         untold, self._untold = self._untold, {}
         return [(publisher, topic, count) for (publisher, topic), count in untold.items()]
 
+    def reads_first(self, tell: Tell) -> bool:
+        """Return whether to read what has arrived before this news is heard.
+
+        That is so if the news closes a connection. Otherwise what is to be read may wait where
+        it is.
+        """
+        if tell.news is News.FOUND:
+            return self.sources.replaces(tell.incarnation, tell.endpoint)
+        return tell.news is News.GONE
+
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of a publisher."""
         if self._closed:

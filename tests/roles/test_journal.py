@@ -1,0 +1,181 @@
+"""A pusher with a journal: what it promises, and what the next process finds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zmqkit
+from tests.roles.kit import BOUND_S, Kit, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return str(tmp_path / "thumbnails.journal")
+
+
+def page_count(pusher: Any, count: int) -> None:
+    """Let the journal's file have so many pages: a disk that is full, or has room again."""
+    core = getattr(pusher, "inner", pusher)
+    core._journaling.journal._connection.execute(f"PRAGMA max_page_count = {count}")
+
+
+def test_tasks_that_were_left_are_done_by_the_next_pusher(kit: Kit, journal: str) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    tickets = first.push_many(range(5), order_by="account")
+    ids = [each.id for each in tickets]
+    assert first.close(0.01) == 5
+    with pytest.raises(zmqkit.CallCancelled, match="in its journal"):
+        tickets[0].result(1)
+    second = kit.pusher(count=0, journal=journal)
+    order: list[int] = []
+    kit.working(lambda body: order.append(body) or 2 * body)
+    assert [second.ticket(each).result(BOUND_S) for each in ids] == [0, 2, 4, 6, 8]
+    assert order == [0, 1, 2, 3, 4]
+    second.close()
+    assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
+
+
+def test_numbers_go_on_where_they_ended(kit: Kit, journal: str) -> None:
+    kit.working(lambda body: body)
+    first = kit.pusher(journal=journal)
+    before = first.push(1)
+    assert before.result(BOUND_S) == 1
+    first.close()
+    second = kit.pusher(journal=journal)
+    after = second.push(2)
+    assert after.result(BOUND_S) == 2
+    assert before.id[:16] == after.id[:16] and int(after.id, 16) == int(before.id, 16) + 1
+
+
+def test_a_second_pusher_is_told_who_has_the_file(kit: Kit, journal: str) -> None:
+    kit.pusher(count=0, journal=journal)
+    with pytest.raises(zmqkit.JournalError, match="has it open"):
+        kit.pusher(count=0, journal=journal)
+
+
+@pytest.mark.parametrize("wrong", ["", 7, b"x"])
+def test_a_journal_is_a_path(kit: Kit, wrong: object) -> None:
+    with pytest.raises(zmqkit.UsageError, match="journal is"):
+        kit.pusher(count=0, journal=wrong)
+
+
+def test_dead_tasks_and_attempts_stay(kit: Kit, journal: str) -> None:
+    def fail(body: object) -> None:
+        raise ValueError("no")
+
+    worker = kit.working(fail, attempts=2, backoff_s=0.01)
+    first = kit.pusher(journal=journal)
+    ticket = first.push("cat", id="order-17")
+    with pytest.raises(zmqkit.RemoteError):
+        ticket.result(BOUND_S)
+    first.close()
+    worker.close()
+    second = kit.pusher(count=0, journal=journal)
+    [dead] = second.dead()
+    assert (dead.id, dead.attempts, dead.reasons) == ("order-17", 2, ["ValueError: no"] * 2)
+    with pytest.raises(zmqkit.RemoteError, match="ValueError: no"):
+        dead.result(0)
+    assert second.push("other", id="order-17").id == "order-17"
+    assert second.stats()["accepted"] == 1
+    assert dead.requeue()
+    kit.working(lambda body: body)
+    assert dead.result(BOUND_S) == "cat"
+
+
+def test_a_delay_and_an_expiry_go_on_while_nobody_has_the_file(kit: Kit, journal: str) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    late = first.push(1, delay_s=0.6)
+    brief = first.push(2, expires_s=0.05)
+    pushed_at = time.monotonic()
+    first.close(0)
+    until(lambda: time.monotonic() > pushed_at + 0.1)
+    second = kit.pusher(count=0, journal=journal)
+    kit.working(lambda body: body)
+    assert second.ticket(late.id).result(BOUND_S) == 1
+    assert time.monotonic() - pushed_at >= 0.5
+    assert second.stats()["expired"] == 1
+    assert brief.id != late.id
+
+
+def test_a_full_disk_refuses_what_is_new_and_loses_nothing(kit: Kit, journal: str) -> None:
+    pusher = kit.pusher(count=0, journal=journal)
+    kept = pusher.push(bytes(100))
+    page_count(pusher, 10)
+    with pytest.raises(zmqkit.JournalError, match="the disk is full"):
+        pusher.push(bytes(1 << 20))
+    assert pusher.stats()["dropped"] == 1
+    page_count(pusher, 1 << 20)
+    more = pusher.push(bytes(1 << 20))
+    kit.working(len)
+    assert (kept.result(BOUND_S), more.result(BOUND_S)) == (100, 1 << 20)
+    pusher.close()
+    assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
+
+
+def test_ends_that_a_full_disk_did_not_take_are_written_later(kit: Kit, journal: str) -> None:
+    kit.working(lambda body: body)
+    pusher = kit.pusher(journal=journal)
+    page_count(pusher, 1)
+    with pytest.raises(zmqkit.JournalError):
+        pusher.push(bytes(1 << 20))
+    page_count(pusher, 1 << 20)
+    assert pusher.push(7).result(BOUND_S) == 7
+    pusher.close()
+    assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
+
+
+PUSHER = """
+import sys, zmqkit
+pusher = zmqkit.Pusher(sys.argv[1], journal=sys.argv[2])
+for line in sys.stdin:
+    print(pusher.push(line.strip(), id=line.strip()).id, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_pusher_was_told_is_done_and_not_again_after_its_end(
+    blocking: Kit, journal: str
+) -> None:
+    """SIGKILL at any moment of pushing; the next one opens the file and goes on."""
+    done: list[str] = []
+    blocking.working(done.append)
+    acknowledged: list[str] = []
+    over: set[str] = set()
+    for cycle in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PUSHER, blocking.name, journal],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdin is not None and process.stdout is not None
+        for number in range(10 + 3 * cycle):
+            process.stdin.write(f"{cycle}.{number}\n")
+        process.stdin.flush()
+        acknowledged += [process.stdout.readline().strip() for _ in range(3 + cycle)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += process.stdout.read().split()
+        process.stdin.close()
+        process.wait()
+        if cycle % 4 == 3:
+            before = len(done)
+            pusher = blocking.pusher(journal=journal)
+            until(
+                lambda pusher=pusher: not pusher.stats()["waiting"] + pusher.stats()["leased"]
+            )
+            pusher.close()
+            assert not over & set(done[before:]), "done again after its end was on disk"
+            over |= set(done)
+    assert set(acknowledged) <= set(done)
+    assert len(acknowledged) > 50
