@@ -106,6 +106,7 @@ def raw_server(parent: Parent, config: Message) -> None:
     import zmq
 
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.set_hwm(2 * config["window"])
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         parent.send(address=f"tcp://127.0.0.1:{port}")
         if config["multipart"]:
@@ -123,6 +124,7 @@ def raw_client(parent: Parent, config: Message) -> None:
     import zmq
 
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.set_hwm(2 * config["window"])
         socket.connect(config["address"])
         receive: Callable[[], Any] = socket.recv
         send: Callable[[Any], Any] = socket.send

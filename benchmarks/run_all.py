@@ -27,6 +27,8 @@ RUNS: dict[str, list[str]] = {
     "calls_window": ["calls_window.py"],
     "calls_window_async": ["calls_window.py", "--handlers", "async"],
     "threads": ["threads.py"],
+    "tasks": ["tasks.py"],
+    "push": ["tasks.py", "--push"],
     "large": ["large.py"],
     "large_copy": ["large.py", "--copy"],
     "publish": ["publish.py"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zmqkit.errors import ConfigError
+from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import PEERS_MAX
 from zmqkit.model import LOOPBACK, Reach, parse_url, reach_of
 
@@ -65,12 +65,19 @@ def read_peers(text: str, path: str) -> tuple[str, ...]:
 
 
 def _check_peer(peer: str, where: str) -> None:
+    if not _is_peer(peer):
+        place = peer.rpartition("://")[2].partition("/")[0]
+        remedy = f"write {place}" if _is_peer(place) else "write it like 10.0.0.5:5555"
+        raise ConfigError(f"{where}: {peer!r} is not host:port; {remedy}")
+
+
+def _is_peer(text: str) -> bool:
+    """Whether this is the host and port of one process, with nothing before or behind."""
     try:
-        url = parse_url(f"tcp://{peer}")
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {peer!r} is not host:port ({error})") from error
-    if url.name or url.host == "*" or not url.port:
-        raise ConfigError(f"{where}: {peer!r} is not host:port; write it like 10.0.0.5:5555")
+        url = parse_url(f"tcp://{text}")
+    except UsageError:
+        return False
+    return not url.name and url.host != "*" and url.port != 0
 
 
 def _ports(text: str) -> tuple[int, int]:

@@ -93,9 +93,9 @@ OLDEST_EVERY = 16
 BACKOFF_S = 1.0
 BACKOFF_S_MAX = 3600.0
 """The pause before a second attempt, unless the handler declares another; and the longest."""
-PREFETCH_TASK_S = 0.002
-"""A worker takes no tasks ahead unless they are shorter than this: ten round trips."""
-PREFETCH_S = 0.02
+PREFETCH_TASK_S = 0.01
+"""A worker takes no tasks ahead unless they are shorter than this, some twenty round trips."""
+PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
 REASONS_MAX = 5
 """The reasons why attempts failed that a task keeps, the last ones."""

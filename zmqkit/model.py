@@ -105,7 +105,7 @@ def check_name(name: str) -> str:
     size = len(name.encode(errors="surrogatepass"))
     if size > NAME_BYTES_MAX:
         raise UsageError(f"name {name!r} has {size} bytes; {NAME_BYTES_MAX} at most")
-    if _looks_like_an_address(name):
+    if looks_like_an_address(name):
         raise UsageError(f"name {name!r} looks like an address; did you mean tcp://{name}?")
     if "/" in name or not name.isprintable():
         raise UsageError(
@@ -114,7 +114,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def _looks_like_an_address(name: str) -> bool:
+def looks_like_an_address(name: str) -> bool:
+    """Whether this is `host:port`, with or without a `/name`, and lacks a scheme only."""
     host, colon, port = name.partition("/")[0].rpartition(":")
     return bool(host and colon and port.isascii() and port.isdigit())
 
@@ -129,6 +130,8 @@ def parse_url(text: str) -> Url:
     place, _, name = rest.partition("/")
     if separator and scheme == "memory" and place and not name:
         return Url(scheme, "", 0, check_name(place))
+    if not separator and looks_like_an_address(scheme):
+        raise ConfigError(f"{text!r} is not a URL zmqkit knows; did you mean tcp://{text}?")
     host, colon, port = place.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or scheme != "tcp" or not colon or not host:

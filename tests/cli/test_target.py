@@ -117,6 +117,25 @@ def test_what_cannot_be_served_says_why(text: str, said: str) -> None:
         load(text)
 
 
+def test_a_mistyped_name_is_answered_with_what_can_be_served(module: Write) -> None:
+    name = module(
+        "from __future__ import annotations\nimport os, re\nfrom pathlib import Path\n"
+        "from os import getcwd\nfrom datetime import UTC\nimport zmqkit\nLIMIT = 5\n"
+        "class Kind:\n    size = 5\n    def method(self): return 1\n"
+        "def plain(): return 1\nkind = Kind()\nother = zmqkit.Service('x')\n"
+    )
+    with pytest.raises(UsageError, match=r"has no 'Nope'; there are Kind, kind, other, plain$"):
+        load(f"{name}:Nope")
+    with pytest.raises(UsageError, match=r"has no 'kind.Nope'; there are method$"):
+        load(f"{name}:kind.Nope")
+
+
+def test_a_mistyped_name_is_answered_with_what_all_lists(module: Write) -> None:
+    name = module("__all__ = ['getcwd', 'LIMIT']\nfrom os import getcwd\nLIMIT = 5\n")
+    with pytest.raises(UsageError, match=r"there are getcwd$"):
+        load(f"{name}:Nope")
+
+
 @pytest.mark.parametrize("text", ["import no_such_dependency", "1 / 0", "raise SystemExit(3)"])
 def test_a_module_that_fails_is_not_wrong_usage(text: str, module: Write) -> None:
     with pytest.raises(ZmqkitError, match="failed") as caught:

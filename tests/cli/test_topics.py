@@ -141,6 +141,14 @@ def test_that_nobody_publishes_is_said_after_a_moment(
     assert end_of(subscriber) == (130, "", "error: interrupted\n")
 
 
+def test_a_publisher_of_another_name_at_the_address_is_named(run: Run, topic_name: str) -> None:
+    with zmqkit.Publisher(topic_name) as publisher:
+        done = run("sub", f"{publisher.endpoint}/other", "--timeout", "0.9")
+        assert done.returncode == 124
+        said = f"the publisher there is {topic_name!r}; put that behind the port, or nothing"
+        assert said in done.stderr.decode()
+
+
 def test_a_service_of_that_name_is_pointed_out(serve: Serve, run: Run) -> None:
     serving = serve("math")
     done = run("sub", serving.name, "--timeout", "1")

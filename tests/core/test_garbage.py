@@ -18,6 +18,10 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Advance, Core, Handle, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.share import Share
+from zmqkit.core.tasks.task import Task
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import QUEUE_MESSAGES
@@ -98,6 +102,27 @@ def subscriber() -> SubscriberCore:
     return core
 
 
+def pusher() -> PusherCore:
+    """A pusher in the middle of tasks at one worker, that knows another; some tasks wait."""
+    core = PusherCore("orders", US, lambda: 1.0)
+    core.hear(Tell(News.FOUND, "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.receive(PEER, packets.welcome(THEM, US, credit=5), 0.0)
+    for number in range(9):
+        task = Task(request_row(TASK, None, (number,), {})[2:], None, 4)
+        core.submit(task, 0.0)
+    core.flush(0.0)
+    return core
+
+
+def worker() -> ServiceCore:
+    """A worker whose one place is taken, and that refused another pusher."""
+    core = ServiceCore(THEM, {TASK: False}, 1, shares=Share)
+    core.receive(b"p", packets.request(US, THEM, 1, method=TASK), 0.0)
+    core.receive(b"q", packets.request(US + 1, THEM, 1, method=TASK), 0.0)
+    return core
+
+
 def before(core: Core) -> bytes:
     """What stands before a packet for this core, in its frame."""
     if isinstance(core, PublisherCore):
@@ -107,7 +132,8 @@ def before(core: Core) -> bytes:
 
 CORES = [
     (client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS),
-    (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM),
+    (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM), (pusher, PEER, THEM),
+    (worker, b"p", US),
 ]  # fmt: skip
 each_core = pytest.mark.parametrize(
     ("make", "peer", "sender"), CORES, ids=[make.__name__ for make, _, _ in CORES]
@@ -140,7 +166,7 @@ def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) 
         effects = core.receive(peer if random.random() < 0.9 else b"x", made, step / 100)
         for effect in effects:
             if isinstance(effect, Handle):
-                assert all(request.method == "add" for request in effect.requests)
+                assert all(each.method in ("add", TASK) for each in effect.requests)
         core.flush(step / 100)
         core.check()
 

@@ -22,6 +22,7 @@ class Peer:
     """An engine and what it told, of the instances of this test alone.
 
     renewals: how often it said that addresses changed.
+    stranded: what it said of whether this host has no address.
     """
 
     def __init__(self, mine: str, **limits: float) -> None:
@@ -29,6 +30,7 @@ class Peer:
         self.records: dict[int, Record] = {}
         self.told: list[tuple[str, object]] = []
         self.renewals = 0
+        self.stranded: list[bool] = []
         self.reminders: list[Record] = []
         self.engine = Mdns(
             Reach.LOCAL,
@@ -36,6 +38,7 @@ class Peer:
             known=self.known,
             vanished=self.vanished,
             renewed=self.renewed,
+            stranded=self.stranded.append,
             note=self.note,
             limits=DiscoveryLimits(**limits),
         )

@@ -103,11 +103,13 @@ def test_engine_stays_while_there_is_no_interface(mine: str, interfaces: Interfa
         async with peers(mine, 2, **OFTEN) as (left, right):
             interfaces.now = []
             await left.until(lambda: left.events() == ["mdns.failed"])
+            assert left.stranded == [True]
             ours = record(mine)
             await right.engine.announce(ours)
             await left.hears(ours)
             interfaces.now = here(Reach.LOCAL)
             await left.until(lambda: left.events()[-1] == "mdns.renewed")
+            assert left.stranded == [True, False]
 
     run(scene())
 

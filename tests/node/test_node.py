@@ -13,6 +13,8 @@ import zmq
 
 from zmqkit.core.effects import News, Tell
 from zmqkit.core.membership.interests import key_of
+from zmqkit.discovery import mdns
+from zmqkit.discovery.addresses import here
 from zmqkit.environment import Environment
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import LOOK_S, MembershipLimits
@@ -158,6 +160,22 @@ def test_a_static_peer_on_another_machine_is_not_asked_without_a_word(
     assert len(warned) == 2
     assert warned[0].startswith("static peer 192.0.2.1:5555 is on another machine and is not")
     assert "ZMQKIT_INSECURE=1" in warned[0]
+
+
+@pytest.mark.slow
+def test_a_machine_without_a_network_says_so_to_those_who_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mdns, "here", lambda reach: here(reach) if reach is Reach.LOCAL else [])
+    told: Queue[str] = Queue()
+    node = Node(Environment())
+    try:
+        node.want(KEY, lambda tell: told.put(tell.text), role="service", reach=Reach.PLAIN)
+        while "it has no address on a network" not in (said := told.get(timeout=BOUND_S)):
+            pass
+        assert node.explain(KEY, Reach.PLAIN) == said
+    finally:
+        node.close()
 
 
 class HalfMade(zmq.Socket[bytes]):

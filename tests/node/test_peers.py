@@ -40,6 +40,13 @@ def test_a_line_that_makes_no_sense_is_named_with_the_remedy(line: str) -> None:
         read_peers(f"10.0.0.1:1\n{line}\n", "p")
 
 
+@pytest.mark.parametrize("url", ["tcp://10.0.0.1:5555", "tcp://10.0.0.1:5555/orders"])
+def test_a_url_is_told_to_leave_out_all_but_host_and_port(url: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_environment({"ZMQKIT_PEERS": url})
+    assert str(raised.value) == (f"ZMQKIT_PEERS: {url!r} is not host:port; write 10.0.0.1:5555")
+
+
 def test_so_many_may_be_named() -> None:
     lines = [f"10.0.0.1:{n}" for n in range(1, PEERS_MAX + 2)]
     assert len(read_peers("\n".join(lines[:-1]), "p")) == PEERS_MAX

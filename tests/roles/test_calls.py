@@ -295,6 +295,19 @@ def test_line_of_waiting_calls_is_bounded(aio: AsyncKit) -> None:
     assert client.stats()["accepted"] == 3
 
 
+def test_what_finds_no_room_in_the_line_is_not_looked_for_there(
+    blocking: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, looks = blocking.client(count=0), list[object]()
+    blocking.core(client).limits = ClientLimits(waiting_calls_max=1)
+    client.notify("double", 0)
+    monkeypatch.setattr(blocking.core(client), "give_up", lambda *each: looks.append(each))
+    with pytest.raises(zmqkit.QueueFull):
+        client.call("double", 1)
+    assert looks == []
+    client.close(0)
+
+
 def test_request_that_comes_twice_runs_once_and_is_answered_twice(
     kit: Kit, fake_client: FakeClient
 ) -> None:

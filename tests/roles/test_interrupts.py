@@ -179,3 +179,13 @@ def test_an_interrupt_in_an_asyncio_handler_takes_no_other_along(
     assert scene.close() == 0
     stats = scene.service.stats()
     assert (stats["delivered"], stats["failed"], stats["in_flight"]) == (6, 1, 0)
+
+
+def test_who_reads_a_stream_of_a_broken_client_holds_up_nobody(blocking: Kit) -> None:
+    client = blocking.client(count=0)
+    stream, driver = client.stream("values"), client._life.driver
+    with client._life.lock:
+        driver.fail()
+    with pytest.raises(zmqkit.UsageError, match="was interrupted"):
+        next(stream)
+    assert not driver.led

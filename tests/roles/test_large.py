@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import array
+import sys
 
 import pytest
 
 import zmqkit
-from tests.roles.kit import Kit
-from zmqkit.limits import RAW_BYTES_MIN
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.limits import BATCH_BYTES, RAW_BYTES_MIN
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -122,3 +123,25 @@ def test_a_last_answer_arrives_though_its_service_has_closed(kit: Kit) -> None:
     gate.came()
     assert service.close() == 0
     assert len(answer.result()) == 48 << 20
+
+
+def test_what_stands_in_line_runs_no_deeper_than_what_came_before(aio: AsyncKit) -> None:
+    gate, depths = aio.gate(), list[int]()
+
+    def deep() -> bytes:
+        frame, depth = sys._getframe(), 0
+        while frame := frame.f_back:  # type: ignore[assignment]  # None ends it
+            depth += 1
+        depths.append(depth)
+        return bytes(BATCH_BYTES)
+
+    aio.serving(gate.hold, deep, concurrency=1)
+    client = aio.client()
+    held = aio.start(client.call, "hold")
+    gate.came()
+    calls = [aio.submit(client.inner.call("deep")) for _ in range(8)]
+    until(lambda: client.stats()["in_flight"] == 9)
+    gate.open()
+    assert [len(call.result(BOUND_S)) for call in calls] == 8 * [BATCH_BYTES]
+    assert max(depths) - min(depths) <= 4
+    held.result()

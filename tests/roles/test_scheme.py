@@ -314,6 +314,12 @@ def test_bad_bind_is_an_error_that_names_it(kit: Kit, bind: Any) -> None:
         kit.service(bind=bind)
 
 
+@pytest.mark.parametrize("bind", ["localhost:5555", "*:5555", "[::1]:0"])
+def test_bind_without_its_scheme_is_told_which(kit: Kit, bind: str) -> None:
+    with pytest.raises(zmqkit.ConfigError, match=re.escape(f"did you mean tcp://{bind}?")):
+        kit.service(bind=bind)
+
+
 @pytest.mark.parametrize("insecure", ["no", "0", 1, ""])
 def test_only_true_opens_a_role_to_the_network(kit: Kit, insecure: Any) -> None:
     for make in (kit.service_class, kit.client_class):

@@ -291,6 +291,15 @@ def test_roles_that_were_never_used_close(kit: Kit) -> None:
     assert kit._kept(kit.subscriber_class, kit.name).close() == 0
 
 
+def test_a_publisher_of_another_name_than_the_url_says_is_shown_with_its_own(kit: Kit) -> None:
+    publisher = kit.publisher()
+    subscriber = kit.subscriber(f"{publisher.endpoint}/other", count=0)
+    until(lambda: [row["state"] for row in subscriber.publishers()] == ["misnamed"])
+    [row] = subscriber.publishers()
+    assert row["label"] == f"{kit.name}-{publisher.incarnation >> 32:08x}"
+    assert subscriber.ready(timeout_s=0) == 0
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"policy": "wait"}, "policy is 'wait'; use 'drop' or 'block'"),
     ({"policy": None}, "policy is None"), ({"stall_s": 0}, "stall_s is 0"),

@@ -224,6 +224,13 @@ def test_address_without_its_scheme_is_no_name(name: str) -> None:
         zmqkit.Client(name)
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:5555", "127.0.0.1:5555", "memory://x"])
+def test_a_role_that_listens_has_a_name_and_is_told_of_bind(kit: Kit, address: str) -> None:
+    for kind, role in (kit.service_class, "service"), (kit.publisher_class, "publisher"):
+        with pytest.raises(zmqkit.UsageError, match=f"a {role} has a name; .*--bind URL"):
+            kit._kept(kind, address)
+
+
 def test_client_of_another_event_loop_says_so() -> None:
     client = zmqkit.asyncio.Client("memory://nobody", wait_s=0.01)
 

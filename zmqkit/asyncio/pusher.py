@@ -36,8 +36,18 @@ class Ticket(TicketShown):
         cancelled or purged. Raises CallTimeout for a task that has expired, or that is still
         open after `timeout_s`; then it goes on.
         """
-        if not self._task.is_over:
-            await self._wait(seconds_of(timeout_s))
+        core, life, task = self._core, self._life, self._task
+        if not task.is_over:
+            future, _ = life.ask(core.await_end, task)
+            try:
+                if timeout_s is None:
+                    await future
+                else:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(future, seconds_of(timeout_s))
+            finally:
+                if not task.is_over:
+                    life.end(core.await_no_more, task, future)
         return self._outcome()
 
     def cancel(self) -> bool:
@@ -61,17 +71,6 @@ class Ticket(TicketShown):
     def purge(self) -> None:
         """Throw the task away if it waits or is dead; give it up if a worker has it."""
         self._life.command(self._core.purge, self._task)
-
-    async def _wait(self, limit_s: float) -> None:
-        """Wait until the task has ended, or for so long; the outcome tells."""
-        core, life, task = self._core, self._life, self._task
-        future, _ = life.ask(core.await_end, task)
-        try:
-            with suppress(TimeoutError):
-                await (future if limit_s == inf else asyncio.wait_for(future, limit_s))
-        finally:
-            if not task.is_over:
-                life.end(core.await_no_more, task, future)
 
 
 class Pusher(Role):
@@ -106,8 +105,18 @@ class Pusher(Role):
         returns its ticket and adds no task. order_by: tasks with the same key run one at a
         time, in order. Raises UsageError for a wrong option or a body that cannot travel.
         """
+        core, life = self._core, self._life
         task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
-        return await self._push(task, end_of(timeout_s))
+        until = end_of(timeout_s) if timeout_s is not None else inf
+        while True:
+            try:
+                life.submit(core.submit, task)
+                break
+            except QueueFull:
+                if life.is_past(until):
+                    raise
+                await life.wait(lambda: core.ledger.has_room(task.size), until)
+        return Ticket(life, core, task.twin or task)
 
     async def push_many(
         self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
@@ -194,18 +203,6 @@ class Pusher(Role):
             drained=lambda: not core.in_flight,
             says="with {} tasks left".format,
         )
-
-    async def _push(self, task: Task, until: float) -> Ticket:
-        core, life = self._core, self._life
-        while True:
-            try:
-                life.submit(core.submit, task)
-                break
-            except QueueFull:
-                if life.is_past(until):
-                    raise
-                await life.wait(lambda: core.ledger.has_room(task.size), until)
-        return Ticket(life, core, task.twin or task)
 
     async def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""

@@ -70,19 +70,30 @@ class Life(Generic[Place]):
         return driver
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> AioDriver:
+        """Open the role; if that fails, nothing is left of it, and the next use tries again."""
         plan = self.plan
         link = plan.place.open()
         plan.hooks.settle = _settle
-        self._loop = loop
-        driver = self.driver = AioDriver(
-            Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all),
-            loop,
-            awake=plan.awake,
-            holds=plan.holds,
-            sent=plan.pace.sent if plan.holds is not None else None,
-        )
-        plan.prepare(driver)
-        plan.appear(self.hear)
+        driver: AioDriver | None = None
+        try:
+            driver = AioDriver(
+                Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all),
+                loop,
+                awake=plan.awake,
+                holds=plan.holds,
+                sent=plan.pace.sent if plan.holds is not None else None,
+            )
+            plan.prepare(driver)
+            self._loop, self.driver = loop, driver
+            plan.appear(self.hear)
+        except BaseException:
+            self._loop = self.driver = None
+            if driver is not None:
+                driver.close()
+            link.close(0)
+            plan.withdraw()
+            plan.place.release()
+            raise
         return driver
 
     # Commands

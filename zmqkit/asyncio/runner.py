@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Coroutine
 from functools import partial
 
@@ -39,6 +40,9 @@ class Runner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: AioDriver | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        # The requests that `_handle` has to run or to start, and whether it is at it.
+        self._at_hand: deque[Request] = deque()
+        self._handles = False
         self._results: list[Result] = []
         self._waiting: dict[int, asyncio.Future[None]] = {}
         # Generators that ended while the core had them parked, until the core asks for more.
@@ -71,35 +75,56 @@ class Runner:
     # What the driver asks for
 
     def _handle(self, requests: list[Request]) -> None:
-        """Run plain handlers now and answer them together; start the others."""
-        driver = self._driver
+        """Run plain handlers now and answer them together; start the others.
+
+        Answers that leave before the end may bring further requests, in a call from within this
+        one. That call only adds them to those at hand. So the stack stays as it is, however
+        many requests follow each other, and each has its turn after those before it.
+        """
+        driver, at_hand = self._driver, self._at_hand
         if driver is None:
             return  # it was closed after an interrupt
-        at = 0
-        while at < len(requests):
-            request = requests[at]
-            at += 1
-            handler = self._handlers.by_name[request.method]
-            if handler.waits or handler.thread:
-                self._start(request, self._run(handler, request))
-                continue
-            try:
-                answer = run_plain(handler, request)
-            except KeyboardInterrupt as interrupt:
-                # The interrupt ends the loop, once the driver's step is over. Should the loop
-                # run again, the caller gets an answer and the requests left have their turn.
-                call_soon = driver.loop.call_soon
-                call_soon(_interrupt, interrupt)
-                call_soon(self._answered, request, error_answer(interrupt))
-                call_soon(self._handle, requests[at:])
-                call_soon(self._finish)
-                return
-            self._results.append((request, answer))
-            is_large = answer.size > BATCH_BYTES
-            if is_large or len(self._results) >= TURN_MESSAGES:
-                driver.driver.finish(time.monotonic())
-            if is_large:
-                requests, at = self._core.postpone(requests[at:]), 0
+        at_hand.extend(requests)
+        if self._handles:
+            return
+        self._handles = True
+        try:
+            while at_hand:
+                request = at_hand.popleft()
+                handler = self._handlers.by_name[request.method]
+                if handler.waits or handler.thread:
+                    self._start(request, self._run(handler, request))
+                    continue
+                try:
+                    answer = run_plain(handler, request)
+                except KeyboardInterrupt as interrupt:
+                    self._interrupted(driver.loop, request, interrupt)
+                    return
+                self._results.append((request, answer))
+                is_large = answer.size > BATCH_BYTES
+                if is_large or len(self._results) >= TURN_MESSAGES:
+                    driver.driver.finish(time.monotonic())
+                if is_large and at_hand:
+                    kept = self._core.postpone(list(at_hand))
+                    at_hand.clear()
+                    at_hand.extend(kept)
+        finally:
+            self._handles = False
+
+    def _interrupted(
+        self, loop: asyncio.AbstractEventLoop, request: Request, interrupt: KeyboardInterrupt
+    ) -> None:
+        """Have the interrupt end the loop, once the driver's step is over.
+
+        Should the loop run again, the caller gets an answer and the requests left have their
+        turn.
+        """
+        left = list(self._at_hand)
+        self._at_hand.clear()
+        loop.call_soon(_interrupt, interrupt)
+        loop.call_soon(self._answered, request, error_answer(interrupt))
+        loop.call_soon(self._handle, left)
+        loop.call_soon(self._finish)
 
     def _finished(self) -> list[Effect]:
         """Give the core the answers of this turn, and return its effects."""

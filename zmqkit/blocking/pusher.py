@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any
 
 from zmqkit.blocking.role import Life, Role
@@ -90,8 +91,18 @@ class Pusher(Role):
         returns its ticket and adds no task. order_by: tasks with the same key run one at a
         time, in order. Raises UsageError for a wrong option or a body that cannot travel.
         """
+        core, life = self._core, self._life
         task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
-        return self._push(task, end_of(timeout_s))
+        until = end_of(timeout_s) if timeout_s is not None else inf
+        while True:
+            try:
+                life.post(core.push, task)
+                break
+            except QueueFull:
+                if life.is_past(until):
+                    raise
+                life.wait(lambda: core.ledger.has_room(task.size), until)
+        return Ticket(life, core, task.twin or task)
 
     def push_many(
         self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
@@ -178,18 +189,6 @@ class Pusher(Role):
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
             says="with {} tasks left".format,
         )
-
-    def _push(self, task: Task, until: float) -> Ticket:
-        core, life = self._core, self._life
-        while True:
-            try:
-                life.post(core.push, task)
-                break
-            except QueueFull:
-                if life.is_past(until):
-                    raise
-                life.wait(lambda: core.ledger.has_room(task.size), until)
-        return Ticket(life, core, task.twin or task)
 
     def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""

@@ -4,7 +4,9 @@ Theory of operation. A role is made, opened and closed, each once. Making a role
 options. Its `with` block opens it, or else the first verb that needs it open. An open role
 listens and is announced, or it looks for others. The process's node drives it whenever no
 thread does. Closing ends all waits; to use a closed role is a UsageError. So is the use of a
-role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and `close`.
+role that an interrupt broke (see `drivers/blocking.py`), except for `stats` and `close`. A role
+that others may know of when its opening fails is closed; if they cannot, the next use tries to
+open it again.
 """
 
 from __future__ import annotations
@@ -76,12 +78,22 @@ class Life(Generic[Place]):
             plan.place.release()
             raise
         plan.hooks.settle = driver.settle
-        plan.prepare(driver)
-        self._keeper = acquire_node() if plan.kept else plan.place.node
-        if self._keeper is not None:
-            self._keeper.keep(driver)
-        self.driver = driver
-        plan.appear(self.hear)
+        try:
+            plan.prepare(driver)
+            self._keeper = acquire_node() if plan.kept else plan.place.node
+            if self._keeper is not None:
+                self._keeper.keep(driver)
+            self.driver = driver
+            plan.appear(self.hear)
+        except BaseException:
+            # The core may have heard of others by now, and it begins only once.
+            self.driver = driver
+            plan.withdraw()
+            try:
+                self._retire(driver, 0.0, int, list)
+            finally:
+                self._let_go(driver, 0.0)
+            raise
         return driver
 
     def _is_closed(self) -> UsageError:
@@ -203,6 +215,7 @@ class Life(Generic[Place]):
         here. Threads that one packet has released come back at about the same time. All but the
         last thread give way, and the last one sends for all of them.
         """
+        taken = False
         driver = self.driver or self.open()
         if driver.process.forked:
             driver.process.check()
@@ -214,6 +227,7 @@ class Life(Generic[Place]):
                 try:
                     now = time.monotonic()
                     submit(*values, waiter, now)
+                    taken = True
                     if last := driver.is_last():
                         driver.command([], now)
                         driver.join(waiter)
@@ -227,7 +241,8 @@ class Life(Generic[Place]):
                 driver.locked(self._join, driver, waiter)
             driver.wait(waiter)
         except BaseException:
-            self._give_up(waiter, give_up)
+            if taken:  # else the core would look through all jobs for nothing
+                self._give_up(waiter, give_up)
             raise
         if waiter.error is not None:
             raise waiter.error
@@ -268,7 +283,10 @@ class Life(Generic[Place]):
                 assert waiter is not None
                 driver.wait(waiter)
         except UsageError:
-            raise  # another thread that reads the stream goes on
+            # Another thread reads the stream and goes on, or an interrupt broke the role.
+            if waiter is not None:
+                driver.locked(driver.leave, waiter)
+            raise
         except BaseException:
             self._give_up(waiter, give_up)
             raise

@@ -125,7 +125,8 @@ class Subscriber(Role):
     def publishers(self) -> list[dict[str, object]]:
         """Return a row for each publisher in use: label, address, state.
 
-        A publisher whose state is `up` has all subscriptions.
+        A publisher whose state is `up` has all subscriptions. One that is `misnamed` has
+        another name than stands behind the port of the URL; its label has its own name.
         """
         return self._life.look(self._reader.rows)
 

@@ -137,6 +137,10 @@ class Wait:
 
     def _nobody(self) -> str:
         name = self.subscriber.name
+        for row in self.subscriber.publishers():
+            if row["state"] == "misnamed":
+                there = str(row["label"]).rpartition("-")[0]
+                return f"the publisher there is {there!r}; put that behind the port, or nothing"
         if "://" in name:
             why = "check host and port, and that a publisher listens"
         else:

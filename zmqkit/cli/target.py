@@ -136,7 +136,29 @@ def _instance(kind: type) -> object:
         raise UsageError(f"{kind.__name__}() failed: {error}; {remedy}") from error
 
 
+def _servable(found: object) -> Iterator[str]:
+    """Yield the names of an object's methods, or of a module's functions, classes and objects.
+
+    What a module imports is left out, unless `__all__` lists it. So are plain data and other
+    objects of types of the standard library.
+    """
+    if not inspect.ismodule(found):
+        yield from (name for name, _ in _of_object(found))
+        return
+    listed = getattr(found, "__all__", None)
+    for name in dir(found) if listed is None else listed:
+        each = getattr(found, name, None)
+        if callable(each):
+            ours = listed is not None or getattr(each, "__module__", None) == found.__name__
+        else:
+            # Whether the module made this object or imported it, nothing tells.
+            library = type(each).__module__.partition(".")[0]
+            ours = library not in sys.stdlib_module_names
+        if ours and not name.startswith("_"):
+            yield name
+
+
 def _some(found: object) -> str:
-    """Return a few public names, to help a user who mistyped one."""
-    names = [name for name in dir(found) if not name.startswith("_")]
+    """Return a few names that can be served, to help a user who mistyped one."""
+    names = sorted(_servable(found))
     return ", ".join(names[:10]) + (", …" if len(names) > 10 else "") or "none"

@@ -50,7 +50,7 @@ _WORDS = {Reach.LOCAL: "loopback", Reach.PLAIN: "lan"}
 class Mdns:
     """Announces roles and hears those of others, within one reach, on the running event loop.
 
-    It calls five callbacks on the loop, which must not wait. A source is `mdns:loopback` or
+    It calls six callbacks on the loop, which must not wait. A source is `mdns:loopback` or
     `mdns:lan`.
 
     heard: gets each record that is new or has changed, our own among them, and its source.
@@ -58,6 +58,7 @@ class Mdns:
     have had no room for it when it was heard.
     vanished: gets each record that was withdrawn or has expired, and its source.
     renewed: is called when addresses of this host changed.
+    stranded: gets whether this host has no address in that reach, whenever that changes.
     note: gets what was dropped or failed: an event such as `mdns.malformed`, and its fields.
     """
 
@@ -69,11 +70,14 @@ class Mdns:
         known: Callable[[Record, str], None],
         vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
+        stranded: Callable[[bool], None],
         note: OnEvent,
         limits: DiscoveryLimits = _DEFAULTS,
     ) -> None:
         source = f"mdns:{_WORDS[reach]}"
         self._renewed = renewed
+        self._stranded = stranded
+        self._is_stranded = False
         self._known_still: Callable[[Record], None] = lambda record: known(record, source)
         self._reach = reach
         self._limits = limits
@@ -166,6 +170,7 @@ class Mdns:
         async with self._changing:
             try:
                 ours = here(self._reach)
+                self._strand(ours)
                 if not ours:
                     raise OSError("no interface beyond loopback has an address")
                 if ours == self._ours or not self._tasks:
@@ -179,6 +184,12 @@ class Mdns:
                 return False
             self._ours, self._failure = ours, ""
             return True
+
+    def _strand(self, ours: list[Here]) -> None:
+        """Tell when this host has lost its last address, and when it has one again."""
+        if self._is_stranded != (not ours):
+            self._is_stranded = not ours
+            self._stranded(self._is_stranded)
 
     async def _renew(self, ours: list[Here]) -> None:
         """Let a new engine take over. If it cannot start, raise, and keep the old engine."""

@@ -335,6 +335,7 @@ class Node:
                     known=self._known,
                     vanished=self._vanished,
                     renewed=self._readdressed,
+                    stranded=self._stranded,
                     note=_note,
                 )
                 await engine.open()
@@ -353,6 +354,10 @@ class Node:
     def _readdressed(self) -> None:
         self._look_at_addresses()
         self._driver.perform(self.core.readdressed(time.monotonic()))
+
+    def _stranded(self, stranded: bool) -> None:
+        self.core.search.is_stranded = stranded
+        self._driver.perform([])  # so that those who wait are told at the end of the turn
 
     def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)

@@ -121,9 +121,9 @@ class Reader:
         """Return the rows of `publishers()`, one for each publisher."""
         return [
             {
-                "label": label_of(self._label, source.publisher),
+                "label": label_of(source.misnamed or self._label, source.publisher),
                 "address": source.endpoint,
-                "state": source.state.value,
+                "state": "misnamed" if source.misnamed else source.state.value,
             }
             for source in self._core.publishers
         ]

@@ -27,6 +27,7 @@ from zmqkit.model import (
     Record,
     Url,
     check_name,
+    looks_like_an_address,
     parse_url,
     reach_of,
 )
@@ -60,6 +61,16 @@ def check_advertise(address: object) -> None:
     )
 
 
+def _check_own_name(role: str, name: str) -> str:
+    """Return the name of a role that listens. Raise UsageError unless it can be announced."""
+    if isinstance(name, str) and ("://" in name or looks_like_an_address(name)):
+        raise UsageError(
+            f"{name!r} is an address, and a {role} has a name; bind=URL, or --bind URL, says "
+            "where it listens"
+        )
+    return check_name(name)
+
+
 def draw_incarnation() -> int:
     """Return a random number that no other role object has."""
     return int.from_bytes(os.urandom(8), "big") >> 1 | 1
@@ -82,7 +93,7 @@ class Binding:
         check_advertise(advertise)
         self._role = role
         self._profile = profile
-        self.name = check_name(name)
+        self.name = _check_own_name(role, name)
         self.incarnation = draw_incarnation()
         self.endpoint = ""
         self.node: Node | None = None
@@ -247,7 +258,7 @@ class Lookup:
 
     def listen(self, on_news: OnNews) -> None:
         """Have `on_news` called with the news of instances, on any thread."""
-        self._on_news = on_news
+        self._on_news, self._told = on_news, 0
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection; the publisher tells of its own.
             on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
@@ -255,6 +266,7 @@ class Lookup:
             self._want(self.url)
         else:
             memory.watch(self.name, self._look)
+            self._wanted = True
             self._look()
 
     def watch(self, url: str) -> None:
@@ -270,7 +282,8 @@ class Lookup:
             self._unwant()
             self.node = None
             release_node(node)
-        elif self._on_news is not None:
+        elif self._wanted:
+            self._wanted = False
             memory.unwatch(self.name, self._look)
 
     def _want(self, url: Url | None) -> None:

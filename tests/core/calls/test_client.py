@@ -358,4 +358,12 @@ def test_one_way_messages_that_fail_together_are_one_note(client: ClientCore) ->
         client.submit("add", BODY, None, CallOptions(timeout_s=1.0), None, 0.0, oneway=True)
     [note] = client.tick(1.1)
     assert isinstance(note, Note) and note.fields["count"] == 3
-    assert note.fields["name"] == "orders" and "nobody serves" in str(note.fields["error"])
+    assert (note.fields["name"], note.fields["method"]) == ("orders", "add")
+    assert "nobody serves" in str(note.fields["error"])
+
+
+def test_one_way_messages_to_several_methods_are_a_note_for_each(client: ClientCore) -> None:
+    for method in ("add", "drop", "add"):
+        client.submit(method, BODY, None, CallOptions(timeout_s=1.0), None, 0.0, oneway=True)
+    notes = [each for each in client.tick(1.1) if isinstance(each, Note)]
+    assert [(n.fields["method"], n.fields["count"]) for n in notes] == [("add", 2), ("drop", 1)]

@@ -12,6 +12,7 @@ from zmqkit.core.calls.outcome import BUSY, EXPIRED, LEAVING, NO_METHOD, RAISED,
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Settle
 from zmqkit.errors import Busy, CallTimeout, NoMethod, PeerLost
 from zmqkit.limits import HELLO_S, PING_S, ClientLimits
+from zmqkit.model import Frames
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR, HELLO, PING, RECALL, REQUEST, pack
 from zmqkit.wire.rows import answer_columns
@@ -254,6 +255,24 @@ def test_a_value_from_one_that_had_the_call_is_as_good(client: ClientCore) -> No
     client.hear(tell(News.FOUND, A, HERE), 0.0)
     effects = client.receive(peer(A), packets.reply(A, CLIENT, _1=42), 0.0)
     assert ends(effects) == [("add", 42, None)]
+
+
+@pytest.mark.parametrize(
+    "late", [packets.reply(A, CLIENT, _1=42), packets.error(A, CLIENT, RAISED, 1)]
+)
+def test_who_still_runs_what_was_answered_elsewhere_counts_as_busy(
+    client: ClientCore, late: Frames
+) -> None:
+    up(client, A, "add")
+    call(client)
+    up(client, B, "add", credit=1)
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.FOUND, A, HERE), 0.0)
+    assert len(ends(client.receive(peer(A), late, 0.0))) == 1
+    assert sent(call(client)) == []
+    assert kinds(client.tick(client.deadline())) == [PING]
+    assert sent(client.receive(peer(B), packets.pong(B, CLIENT, 1), 1.0)) == [(REQUEST, [2])]
+    client.check()
 
 
 def test_nobody_answers_for_another(client: ClientCore) -> None:

@@ -17,6 +17,7 @@ from tests.core.calls.serving import (
     request,
 )
 from tests.packets import read, sent
+from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle
@@ -212,6 +213,42 @@ def test_a_request_that_waits_for_room_is_dropped_when_it_is_cancelled() -> None
     ask(service, 5, 6, 7, 8, 9)
     receive(service, packets.cancel(CLIENT, SERVICE, 9))
     assert service.stats()["dropped"] == {"cancelled": 1} and service.in_flight == 0
+
+
+def given(service: ServiceCore, requests: list[Request]) -> None:
+    """Have handlers give large answers, in a turn that is not over."""
+    service.handled([(ran, Answer(REPLY, encode(LARGE))) for ran in requests], 0.0)
+
+
+def test_what_was_settled_before_the_turn_is_over_is_not_sent_and_counts_nothing() -> None:
+    service = narrow(2)
+    requests = handled(receive(service, request(5, 6)))
+    given(service, requests)
+    receive(service, packets.cancel(CLIENT, SERVICE, settled=7))
+    assert service.flush(0.0) == [] and service.flush(0.0) == []
+    service.check()
+    assert service.stats()["unread_bytes"] == service.stats()["retained_bytes"] == 0
+
+
+def test_what_had_waited_for_room_counts_once_beside_what_leaves_with_it() -> None:
+    service = narrow(4)
+    requests = handled(receive(service, request(5, 6, 7, 8)))
+    answer(service, requests[:3], LARGE)
+    given(service, requests[3:])
+    assert sent(receive(service, packets.cancel(CLIENT, SERVICE, settled=7))) == [
+        (REPLY, [7, 8])
+    ]
+    assert service.stats()["unread_bytes"] == 2 * 5131
+    assert sent(receive(service, packets.cancel(CLIENT, SERVICE, settled=8))) == []
+    assert service.stats()["unread_bytes"] == 5131
+
+
+def test_a_client_of_whom_nothing_waits_for_room_any_more_makes_room_for_another() -> None:
+    service = narrow(clients_max=1)
+    ask(service, 5, 6, 7, 8, 9)
+    receive(service, packets.cancel(CLIENT, SERVICE, 9))
+    assert sent(ask(service, 1, client=OTHER)) == [(REPLY, [1])]
+    assert service.stats()["clients"] == 1
 
 
 def test_a_request_that_waits_for_room_expires() -> None:

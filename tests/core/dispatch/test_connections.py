@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from zmqkit.core.dispatch.connections import (
 )
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
 
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
 WHERE = "tcp://127.0.0.1:5000"
 
 Made = Connections[Connection]
@@ -65,6 +68,12 @@ def up(connections: Made, *incarnations: int) -> list[Connection]:
 @pytest.mark.parametrize("event", Event)
 def test_each_event_in_each_state_meets_one_row(state: State, event: Event) -> None:
     assert isinstance(LIFE[state][event], State)
+
+
+def test_the_operations_document_names_each_state_that_a_user_sees() -> None:
+    _, _, table = DOCUMENT.partition("`Client.instances()`")
+    shown = set(re.findall(r"^\| `(\w+)` \|.*\| (?:both|a \w+) \|$", table, re.MULTILINE))
+    assert shown == {s.value for s in State if s is not State.OVER} | {"evasive", "misnamed"}
 
 
 def test_nothing_happens_to_what_is_given_up() -> None:

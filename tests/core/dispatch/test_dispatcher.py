@@ -132,7 +132,7 @@ def test_answers_settle_the_jobs_of_their_instance(dispatcher: Dispatcher) -> No
     instance = up(dispatcher, 10, credit=9)
     jobs = [add(dispatcher), add(dispatcher)]
     dispatcher.flush(0.0)
-    assert dispatcher.take(instance, [1, 2]) == jobs
+    assert dispatcher.take(instance, [1, 2], 0.0) == jobs
     assert dispatcher.stats()["delivered"] == 2
     dispatcher.check()
 
@@ -140,7 +140,7 @@ def test_answers_settle_the_jobs_of_their_instance(dispatcher: Dispatcher) -> No
 def test_what_is_answered_twice_in_one_packet_is_settled_once(dispatcher: Dispatcher) -> None:
     instance, job = up(dispatcher, 10), add(dispatcher)
     dispatcher.flush(0.0)
-    assert dispatcher.take(instance, [1, 1, 9]) == [job, None, None]
+    assert dispatcher.take(instance, [1, 1, 9], 0.0) == [job, None, None]
     assert dispatcher.stats()["delivered"] == 1 and dispatcher.stats()["duplicates"] == 2
     dispatcher.check()
 
@@ -148,15 +148,15 @@ def test_what_is_answered_twice_in_one_packet_is_settled_once(dispatcher: Dispat
 def test_an_answer_from_elsewhere_counts_if_the_job_was_there(dispatcher: Dispatcher) -> None:
     one, other = up(dispatcher, 10), up(dispatcher, 20)
     job = add(dispatcher)
-    assert job.instance is one and dispatcher.take(other, [1]) == [None]
+    assert job.instance is one and dispatcher.take(other, [1], 0.0) == [None]
     job.exposed = True
-    assert dispatcher.take(other, [1]) == [job]
+    assert dispatcher.take(other, [1], 0.0) == [job]
     dispatcher.check()
 
 
 def test_an_answer_to_what_is_due_again_leaves_nothing_to_send(dispatcher: Dispatcher) -> None:
     instance, job = up(dispatcher, 10), add(dispatcher)
-    assert dispatcher.take(instance, [1]) == [job]
+    assert dispatcher.take(instance, [1], 0.0) == [job]
     assert sent(dispatcher) == []
     dispatcher.check()
 

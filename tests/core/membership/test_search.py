@@ -46,6 +46,21 @@ def test_whoever_looks_is_told_how_far_that_was(core: MembershipCore) -> None:
     assert core.flush(9.0) == []
 
 
+def test_a_machine_without_a_network_is_told_so(core: MembershipCore) -> None:
+    core.want(ORDERS, 0.0, Reach.PLAIN)
+    core.flush(0.0)
+    core.search.is_stranded = True
+    [(_, said)] = texts(core.flush(EXPLAIN_S))
+    assert said == (
+        "searched on this machine only, since it has no address on a network; start one with "
+        "zmqkit.Service or `zmqkit serve`, or connect this machine to a network"
+    )
+    assert core.search.explain(ORDERS, Reach.LOCAL).startswith("searched on this machine only,")
+    core.search.is_stranded = False
+    [(_, said)] = texts(core.flush(2 * EXPLAIN_S))
+    assert said.startswith("searched on this machine and on the network")
+
+
 def test_another_role_of_the_name_is_named_with_its_use(core: MembershipCore) -> None:
     core.heard(NEWS, "mdns", 0.0)
     said = core.search.explain(ORDERS, Reach.LOCAL)

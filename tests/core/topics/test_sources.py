@@ -282,7 +282,9 @@ def test_a_publisher_of_another_name_than_the_url_says_is_not_used() -> None:
     _, packet = publication.read(frames)
     there = {"wanted": "tcp://127.0.0.1:5000/snow", "there": "weather"}
     assert sources.welcomed(source, packet, 0.0) == [Note("misnamed", there)]
-    assert sources.up_count == 0
+    assert sources.up_count == 0 and source.misnamed == "weather"
+    sources.left(source, 0.0)
+    assert source.misnamed == ""
 
 
 def test_who_takes_an_address_over_is_greeted_though_the_one_before_was_lost() -> None:

@@ -43,7 +43,10 @@ class Methods:
         streams: the client asks for a stream. It may do so for a method with one value too.
         """
         if name in self.streams and not streams:
-            text = f"{name!r} gives many values; ask for them with client.stream({name!r}, ...)"
+            text = (
+                f"{name!r} gives many values; ask for them with client.stream({name!r}, ...), "
+                "or with `zmqkit call` and without --notify"
+            )
             return refuse(NO_METHOD, text)
         if name in self.plain or name in self.streams:
             return None

@@ -95,17 +95,18 @@ class Outbox:
         return effects
 
     def go_on(self, *, everything: bool = False) -> list[Effect]:
-        """Return the waiting answers that now have room, as packets.
+        """Return this turn's answers, and the waiting answers that now have room, as packets.
 
-        everything: return all of them, whether there is room or not.
+        everything: return all waiting answers, whether there is room or not.
         """
+        effects = self.take() if self._answers else []
         for client in list(self.waiting):
             window = self._windows.by_client.get(client)
             if window is not None:
                 self._go_on(window, everything=everything)
             if window is None or not window.waiting:
                 del self.waiting[client]
-        return self.take()
+        return effects + self.take()
 
     def _go_on(self, window: RequestWindow, *, everything: bool) -> None:
         for sequence in list(window.waiting):
@@ -122,12 +123,15 @@ class Outbox:
     ) -> list[tuple[int, Answer]]:
         """Return the answers that leave now; have the others wait.
 
-        Large answers that leave count as unread. Behind a waiting answer, they all wait.
+        Large answers that leave count as unread. Behind a waiting answer, they all wait. Those
+        that their client has given up meanwhile are left out.
         """
         admitted: list[tuple[int, Answer]] = []
         for sequence, answer in answers:
             if answer.size < self._counted_min:
                 admitted.append((sequence, answer))
+            elif window.is_settled(sequence):
+                continue  # nothing would settle it again, so it would count for ever
             elif window.waiting or not self._windows.has_room(window, answer.size):
                 window.wait(sequence)
                 self.waiting[window.client] = None

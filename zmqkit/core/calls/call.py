@@ -95,8 +95,8 @@ class Call(Job):
         self.waiter = waiter
 
     def finish(self, error: ZmqkitError | None) -> Outcome:
-        """End the call; return the outcome for its waiter."""
-        return (self.waiter, None, error)
+        """End the call; return its outcome, with the method if nobody waits for a value."""
+        return (self.waiter, self.method if self.waiter is None else None, error)
 
     @property
     def give_up_at(self) -> float:

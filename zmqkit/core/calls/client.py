@@ -363,7 +363,7 @@ class ClientCore:
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
-        calls = self._dispatcher.take(instance, sequences)
+        calls = self._dispatcher.take(instance, sequences, now)
         outcomes: list[Outcome] = []
         for call, value in zip(calls, values, strict=True):
             if isinstance(call, StreamCall):
@@ -393,6 +393,8 @@ class ClientCore:
             if code == LEAVING:
                 self._connections.shift(instance, Event.BYE)
             if call.begun or not self._another(call, instance, code, now):
+                if call.instance is not instance:
+                    self._dispatcher.abandon(call, now)
                 count = "expired" if code == EXPIRED else "failed"
                 outcomes.append(self._end(call, count, from_row(call, row)))
         return self._settle(outcomes) + self._go_on(now)
@@ -459,11 +461,10 @@ class ClientCore:
         waited = [outcome for outcome in outcomes if outcome[0] is not None]
         effects: list[Effect] = [Settle(waited)] if waited else []
         if len(waited) < len(outcomes):
-            failed = Counter(str(e) for waiter, _, e in outcomes if waiter is None and e)
-            effects.extend(
-                Note("notify-failed", {"name": self.name, "error": text, "count": count})
-                for text, count in failed.items()
-            )
+            failed = Counter((to, str(e)) for waiter, to, e in outcomes if waiter is None and e)
+            for (method, text), count in failed.items():
+                told = {"name": self.name, "method": method, "error": text, "count": count}
+                effects.append(Note("notify-failed", told))
         return effects
 
     def _awaited_over(self, now: float) -> list[Outcome]:

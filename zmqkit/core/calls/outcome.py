@@ -18,7 +18,11 @@ from zmqkit.model import Reach, reach_of_endpoint
 from zmqkit.wire.rows import ErrorRow
 
 Outcome = tuple[object, object, ZmqkitError | None]
-"""The waiter that came with the call, its value, and its error if it failed."""
+"""The waiter that came with the call, its value, and its error if it failed.
+
+A one-way message has no waiter and no value. If it failed, its method stands for the value, for
+the log.
+"""
 
 RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = (
     "raised", "no-method", "bad-arguments", "busy", "leaving", "recalled",

@@ -167,7 +167,7 @@ class ServiceCore:
         so they may run at another instance.
         """
         self._closed = True
-        effects = [*self._outbox.take(), *self._outbox.go_on(everything=True)]
+        effects = self._outbox.go_on(everything=True)
         effects += self._streams.close()
         effects += map(self._farewell, self._windows)
         for client in self._windows.away:
@@ -379,7 +379,7 @@ class ServiceCore:
         window.settle_except(meta[1], frozenset(still_open))
         if meta[3:]:
             window.unread.read(meta[3])
-        effects = [*self._outbox.take(), *self._go_on(), *self._streams.take()]
+        effects = [*self._go_on(), *self._streams.take()]
         # Nobody waits for a one-way message, so the end of its sender's time cancels nothing.
         held = window.held
         unwanted = [n for n in window.settled_among(held) if not held[n].oneway]

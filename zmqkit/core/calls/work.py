@@ -131,7 +131,10 @@ class Work:
     def _leave(self, request: Request) -> None:
         """Take a request out of the line, or out of the stalled requests."""
         if not self.queue.leave(request.ticket, request.priority):
-            self.stalled.get(request.client, {}).pop(request.ticket, None)
+            stalled = self.stalled[request.client]
+            del stalled[request.ticket]
+            if not stalled:
+                del self.stalled[request.client]
 
     def _stall(self, request: Request) -> None:
         self.stalled.setdefault(request.client, {})[request.ticket] = request
@@ -256,3 +259,5 @@ class Work:
         assert len(self.running) <= concurrency
         assert self.parked.keys() <= self.streams.keys()
         assert self.parked.keys().isdisjoint(self.running)
+        assert all(self.stalled.values()), "a client of whom nothing is stalled"
+        assert self.stalled.keys() <= self._windows.by_client.keys()

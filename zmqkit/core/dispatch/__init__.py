@@ -1,1 +1,1 @@
-"""What all patterns share: the receiver's memory of the ids of its peers."""
+"""What patterns share: connections, jobs under way, and what a receiver knows of a sender."""

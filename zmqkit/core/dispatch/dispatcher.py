@@ -98,7 +98,9 @@ class Dispatcher:
 
     # Jobs out
 
-    def take(self, instance: Instance, sequences: Sequence[int]) -> list[Job | None]:
+    def take(
+        self, instance: Instance, sequences: Sequence[int], now: float
+    ) -> list[Job | None]:
         """Settle the jobs that an instance answers.
 
         Returns a job for each number, in order; None where the answer is a duplicate. Almost
@@ -118,7 +120,7 @@ class Dispatcher:
             return taken
         for at, sequence in enumerate(sequences):
             if taken[at] is None:
-                taken[at] = self._take_late(instance, sequence)
+                taken[at] = self._take_late(instance, sequence, now)
             if taken[at] is not None:
                 del jobs[sequence]
                 self.counts["delivered"] += 1
@@ -146,7 +148,7 @@ class Dispatcher:
         del self.jobs[job.sequence]
 
     def abandon(self, job: Job, now: float) -> None:
-        """Note that a job ends without an answer: its instance may still be busy with it."""
+        """Note that a job ends without an answer of its instance, which may still be busy."""
         instance = job.instance
         if instance is None or not job.copies:
             return
@@ -404,10 +406,11 @@ class Dispatcher:
             if instance.outbox and job in instance.outbox:
                 instance.outbox.remove(job)
 
-    def _take_late(self, instance: Instance, sequence: int) -> Job | None:
+    def _take_late(self, instance: Instance, sequence: int, now: float) -> Job | None:
         """Take a job that an instance answers, though it is to be sent again or has moved on.
 
-        Returns None, and counts a duplicate, if the answer settles nothing.
+        The instance that it has moved to may still be busy with it. Returns None, and counts a
+        duplicate, if the answer settles nothing.
         """
         job = self.jobs.get(sequence)
         here = job is not None and job.instance is instance
@@ -416,6 +419,8 @@ class Dispatcher:
             return None
         if job.instance is None:
             self.line.leave(sequence, job.priority)
+        elif not here:
+            self.abandon(job, now)
         self._unassign(job)
         return job
 

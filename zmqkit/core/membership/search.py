@@ -35,7 +35,9 @@ class Search:
         self._known = known
         self._interests = interests
         self._told: dict[tuple[str, Reach], str] = {}
-        self._seen = (0, 0)
+        # Whether this host has no address by which the network could be searched.
+        self.is_stranded = False
+        self._seen = (0, 0, False)
         self._looked_at = -inf
         self.due_at = inf  # when `tick` is due next
 
@@ -44,7 +46,7 @@ class Search:
 
         A new want is answered at once; other news waits until EXPLAIN_S have passed.
         """
-        seen = (self._known.changes, self._interests.changes)
+        seen = (self._known.changes, self._interests.changes, self.is_stranded)
         if seen == self._seen:
             return []
         if seen[1] != self._seen[1]:
@@ -82,7 +84,10 @@ class Search:
         return records
 
     def _explain(self, key: str, records: dict[str, list[Record]], reach: Reach) -> str:
-        if reach > Reach.LOCAL:
+        if reach > Reach.LOCAL and self.is_stranded:
+            where = "searched on this machine only, since it has no address on a network"
+            elsewhere = "or connect this machine to a network"
+        elif reach > Reach.LOCAL:
             where = "searched on this machine and on the network"
             elsewhere = f"on another machine with {_HOW_TO_OPEN} there too"
         else:

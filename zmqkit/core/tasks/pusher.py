@@ -314,12 +314,12 @@ class PusherCore:
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = read_replies(packet)
-        settle, size = self.ledger.settle, packet.size // (len(sequences) or 1)
-        leases = self._dispatcher.take(instance, sequences)
+        done, size = self.ledger.done, packet.size // (len(sequences) or 1)
+        leases = self._dispatcher.take(instance, sequences, now)
         effects: list[Effect] = []
         for lease, value in zip(leases, values, strict=True):
             if isinstance(lease, Lease):
-                settle(lease.task, Event.DONE, now, value=value, size=size)
+                done(lease.task, value, size, now)
                 if lease.task.has_lapsed:
                     effects += self._abandon(self._leases_for(lease.task), now)
         for sequence in unreadable:

@@ -31,6 +31,7 @@ class Share:
         self._windows = windows
         self._wanting: dict[int, None] = {}
         self._took_s = inf
+        self._handled_at = -inf
 
     def of(self, client: int) -> int:
         """Return how many leases a pusher may have here."""
@@ -46,10 +47,15 @@ class Share:
 
         held_count: how many tasks are still here.
         """
-        times = [now - request.begun_at for request in requests]
-        if not times:
+        begun = [request.begun_at for request in requests]
+        if not begun:
             return
-        took_s = sum(times) / len(times)
+        # Many may have run one after the other since they were begun together, or beside each
+        # other. So their mean is right or too long; what their number tells may be shorter.
+        mean_s = now - sum(begun) / len(begun)
+        since_s = now - max(self._handled_at, min(begun))
+        took_s = min(mean_s, since_s * self._concurrency / len(begun))
+        self._handled_at = now
         if self._took_s == inf:
             self._took_s = took_s
         self._took_s += (took_s - self._took_s) * _WEIGHT

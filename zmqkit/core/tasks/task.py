@@ -28,6 +28,8 @@ from zmqkit.wire.encoding import Buffer
 class State(Enum):
     """The state of a task; the text at the top of the module says what each means."""
 
+    __hash__ = object.__hash__  # members are compared by identity; Enum hashes their names
+
     WAITING = "waiting"
     LEASED = "leased"
     DONE = "done"
@@ -40,6 +42,8 @@ class State(Enum):
 
 class Event(Enum):
     """What may happen to a task."""
+
+    __hash__ = object.__hash__
 
     # A worker took it.
     LEASED = auto()
@@ -145,11 +149,8 @@ class Task:
         self.row = row
         self.raw = raw
         self.priority = priority
-
-    @property
-    def size(self) -> int:
-        """How many bytes it holds."""
-        return len(self.row) + (len(self.raw) if self.raw is not None else 0)
+        # How many bytes the body has.
+        self.size = len(row) if raw is None else len(row) + len(raw)
 
     @property
     def is_over(self) -> bool:

@@ -54,6 +54,8 @@ class Source(Connection):
     broken: bool = False
     watched: bool = False  # membership was asked to watch its process
     ended: bool = False  # it said BYE
+    # The name of the publisher there, if another one stands behind the address.
+    misnamed: str = ""
     positions: dict[bytes, Position] = field(default_factory=dict)
     last: Position | None = None  # of its newest message; the next one is likely there, too
 
@@ -81,6 +83,7 @@ class Source(Connection):
         self.publisher = publisher
         self.waits, self.credited = None, 0
         self.watched = False
+        self.misnamed = ""
         self.placed = ()
         self.positions.clear()
 
@@ -232,8 +235,9 @@ class Sources:
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """Take a WELCOME: the publisher answered, or its connection was opened anew."""
         fields = wire.fields_of(packet)
-        if source.fixed and (named := self._misnamed(source, fields)):
-            return [Note("misnamed", {"wanted": self.name, "there": named})]
+        source.misnamed = self._misnamed(source, fields) if source.fixed else ""
+        if source.misnamed:
+            return [Note("misnamed", {"wanted": self.name, "there": source.misnamed})]
         source.waits = fields.get("waits") is True
         if fields.get("token") == source.token and not source.broken:
             self.connections.shift(source, Event.WELCOME)
@@ -299,7 +303,7 @@ class Sources:
     def _again(self, source: Source, now: float) -> None:
         """Have the connection to a fixed address made anew, a moment from now."""
         self.connections.shift(source, Event.FOUND)
-        source.broken = True
+        source.broken, source.misnamed = True, ""
         self.connections.greet_at(source, now + source.hello_s)
 
     def _misnamed(self, source: Source, fields: dict[str, object]) -> str:
