@@ -24,8 +24,8 @@ FUNCTION_LINES_MAX = 60
 
 ERRORS = {
     "AddressTaken", "BadArguments", "Busy", "CallCancelled", "CallTimeout", "ConfigError",
-    "Discard", "NoMethod", "NoService", "PeerError", "PeerLost", "QueueFull", "RemoteError",
-    "Retry", "UsageError", "ZmqkitError",
+    "Discard", "JournalError", "NoMethod", "NoService", "PeerError", "PeerLost",
+    "QueueFull", "RemoteError", "Retry", "UsageError", "ZmqkitError",
 }  # fmt: skip
 ROLES = ("Client", "Publisher", "Pusher", "Service", "Subscriber", "Ticket", "Worker")
 PUBLIC = {

@@ -31,6 +31,17 @@ class AddressTaken(ConfigError):
     """Another socket uses the address, or all ports that may be used are taken."""
 
 
+class JournalError(ZmqkitError):
+    """The journal's file cannot be opened, read or written.
+
+    may_retry: whether the same changes may be written later, for example when there is room.
+    """
+
+    def __init__(self, message: str, *, may_retry: bool = False) -> None:
+        super().__init__(message)
+        self.may_retry = may_retry
+
+
 class QueueFull(ZmqkitError):
     """The queue on this side is at its limit; the message was not accepted."""
 

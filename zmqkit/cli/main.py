@@ -21,8 +21,10 @@ _COMMANDS = {
     "demo": "zmqkit.cli.demo",
     "ls": "zmqkit.cli.ls",
     "pub": "zmqkit.cli.pub",
+    "push": "zmqkit.cli.push",
     "serve": "zmqkit.cli.serve",
     "sub": "zmqkit.cli.sub",
+    "work": "zmqkit.cli.work",
 }
 
 

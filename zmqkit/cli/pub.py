@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice, repeat
-from typing import BinaryIO
+from itertools import islice
 
 import click
 
 import zmqkit
-from zmqkit.cli.call import Values, parse
+from zmqkit.cli.bodies import read_bodies
+from zmqkit.cli.call import Values
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json
-from zmqkit.cli.stdin import standard_input
 from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
@@ -86,7 +85,7 @@ def command(
     tail -f log | zmqkit pub log web.access --ready 0
     """
     check_topic(topic)
-    bodies = _bodies(body, raw=raw, again=count is not None or hz is not None)
+    bodies = read_bodies(body, raw=raw, again=count is not None or hz is not None)
     policy: Policy = "drop" if drop else "block"
     with zmqkit.Publisher(
         name, policy=policy, bind=bind, insecure=insecure or None
@@ -116,40 +115,3 @@ def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:
         if hz is not None:
             time.sleep(max(0.0, begun + number / hz - time.monotonic()))
         yield body
-
-
-def _bodies(text: str | None, *, raw: bool, again: bool) -> Iterator[object]:
-    """Return the bodies to publish.
-
-    text: a body. None stands for each line of standard input, "-" for all of standard input.
-    again: whether a single body is returned again and again.
-    """
-    if text is None:
-        return _lines(standard_input(), raw=raw)
-    given = text.encode(errors="surrogateescape")  # text that is not UTF-8 stays bytes
-    return _one(given if text != "-" else standard_input(), raw=raw, again=again)
-
-
-def _lines(stream: BinaryIO, *, raw: bool) -> Iterator[object]:
-    for line in stream:
-        yield _meaning(line.removesuffix(b"\n").removesuffix(b"\r"), raw=raw)
-
-
-def _one(source: bytes | BinaryIO, *, raw: bool, again: bool) -> Iterator[object]:
-    """Yield one body, once or again and again. Read a stream only when its body is wanted."""
-    if isinstance(source, bytes):
-        body = _meaning(source, raw=raw)
-    else:
-        data = source.read()
-        body = _meaning(data if raw else data.removesuffix(b"\n"), raw=raw)
-    yield from repeat(body) if again else (body,)
-
-
-def _meaning(data: bytes, *, raw: bool) -> object:
-    """Return bytes from outside as a body: what they mean as JSON, text, or themselves."""
-    if raw:
-        return data
-    try:
-        return parse(data.decode())
-    except UnicodeDecodeError:
-        return data

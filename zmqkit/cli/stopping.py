@@ -10,6 +10,7 @@ from math import inf
 from types import FrameType, TracebackType
 from typing import Self
 
+import zmqkit
 from zmqkit.cli.main import INTERRUPTED
 from zmqkit.cli.output import say_error, several, tell
 from zmqkit.cli.target import AnyService
@@ -27,7 +28,7 @@ class Stopping:
     example, sends a signal to its child and to the child's group.
     """
 
-    def __init__(self, service: AnyService) -> None:
+    def __init__(self, service: AnyService | zmqkit.Worker) -> None:
         self._service = service
         self._first_at = inf
         self._over = False

@@ -219,7 +219,7 @@ class TopicUsers:
             there = [s for s in subscribers if publisher in self._publishers_of(s, publishers)]
             joined = publisher.core.audience.joined_count
             expect(self.lossy or joined == len(there), "healed, all joined", publisher.name)
-            publisher.driver.post(partial(publisher.publish, TOPICS))
+            publisher.driver.post(partial(publisher.publish_all, TOPICS))
 
         def judge() -> None:
             for subscriber in subscribers:

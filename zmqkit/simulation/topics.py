@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from math import inf
 from random import Random
 from typing import Protocol
@@ -64,6 +65,7 @@ class PublisherRole(BoundRole):
         self.style = style
         self.driver.pace = core.pace
         self.waiting: deque[Rows] = deque()  # packets of a batch that wait for room
+        self._left: deque[str] = deque()  # topics of messages that are published in any case
         self.blocked_at = inf  # since when the publisher waits
         self.joined: set[int] = set()  # the subscribers joined when the judge last looked
         self._judge = judge
@@ -97,11 +99,19 @@ class PublisherRole(BoundRole):
         self.waiting += gathering.take()
         self._send_waiting(now)
 
+    def publish_all(self, topics: Iterable[str], now: float) -> None:
+        """Publish a message for each of these topics, as soon as there is room for it."""
+        self._left += topics
+        while self._left and not (self.waiting or self.core.blocked or self.closed):
+            self.publish([self._left.popleft()], now)
+
     def rested(self, now: float) -> None:
-        """Have the judge look. Go on with waiting packets if there is room."""
+        """Have the judge look. Go on with what waits if there is room."""
         self._judge.moved(self)
         if self.waiting and not self.core.blocked:
             self.driver.post(self._send_waiting)
+        elif self._left and not (self.core.blocked or self.closed):
+            self.driver.post(partial(self.publish_all, ()))
 
     def _send_waiting(self, now: float) -> None:
         """Send the packets that wait, one by one, as long as there is room."""

@@ -14,12 +14,12 @@ _HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
 _START = {
     "service": "start one with zmqkit.Service or `zmqkit serve`",
     "publisher": "start one with zmqkit.Publisher or `zmqkit pub`",
-    "worker": "start one with zmqkit.Worker",
+    "worker": "start one with zmqkit.Worker or `zmqkit work`",
 }
 _USE = {
     "service": "use zmqkit.Client or `zmqkit call`",
     "publisher": "use zmqkit.Subscriber or `zmqkit sub`",
-    "worker": "use zmqkit.Pusher",
+    "worker": "use zmqkit.Pusher or `zmqkit push`",
 }
 
 

@@ -1,0 +1,102 @@
+"""`zmqkit push` and `zmqkit work`: tasks from the shell, done by commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import LIMIT_S, Begin, Run
+
+pytestmark = pytest.mark.slow
+
+Work = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def work(begin: Begin, name: str) -> Work:
+    """Start a `zmqkit work` of this module's name, and read its first line."""
+
+    def work(*arguments: str) -> subprocess.Popen[bytes]:
+        process = begin("work", name, *arguments)
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"working on '{name}' at tcp://".encode())
+        return process
+
+    return work
+
+
+def test_each_line_is_a_task_and_results_come_in_order(name: str, run: Run, work: Work) -> None:
+    work("--concurrency", "3", "--", "tr", "a-z", "A-Z")
+    done = run("push", name, "--wait", stdin=b"one\ntwo\nthree\n")
+    assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\nTHREE\n"), done.stderr
+
+
+def test_json_goes_in_and_comes_out(name: str, run: Run, work: Work) -> None:
+    work("--", "cat")
+    done = run("push", name, '{"path": "cat.png"}', "--id", "order-17", "--json")
+    assert json.loads(done.stdout) == {
+        "id": "order-17", "state": "done", "attempts": 1, "result": {"path": "cat.png"},
+    }  # fmt: skip
+
+
+def test_the_environment_says_which_task_it_is(name: str, run: Run, work: Work) -> None:
+    work("--", "sh", "-c", "echo $ZMQKIT_TASK_ID $ZMQKIT_TASK_ATTEMPT")
+    assert run("push", name, "x", "--id", "a/b", "--wait").stdout == b"a/b 1\n"
+
+
+@pytest.mark.parametrize(("code", "state", "attempts"), [("3", "dead", 2), ("65", "failed", 1)])
+def test_the_exit_code_decides(
+    name: str, run: Run, work: Work, code: str, state: str, attempts: int
+) -> None:
+    command = f"echo oops >&2; exit {code}"
+    work("--attempts", "2", "--backoff", "0", "--", "sh", "-c", command)
+    done = run("push", name, "x", "--json")
+    said: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (said["state"], said["attempts"]) == (state, attempts)
+    assert said["error"].endswith(f"sh ended with {code}: oops")
+
+
+def test_a_command_that_cannot_be_run_fails_the_task(name: str, run: Run, work: Work) -> None:
+    work("--", "/nowhere/at-all")
+    done = run("push", name, "x")
+    assert done.returncode == 1
+    assert b"cannot be run: No such file" in done.stderr
+
+
+def test_push_says_that_nobody_works(name: str, run: Run) -> None:
+    done = run("push", name, "x", "--timeout", "1.5")
+    assert done.returncode == 124
+    assert f"nobody works on '{name}'".encode() in done.stderr
+    assert b"1 task not done in time" in done.stderr
+
+
+def test_a_signal_ends_a_worker_once_its_task_is_done(
+    name: str, work: Work, begin: Begin
+) -> None:
+    working = work("--", "sh", "-c", "echo begun >&2; sleep 1; echo done")
+    pushing = begin("push", name, "x", "--wait")
+    # The command's standard error is not ours; that the task runs shows in `ls`.
+    for _ in range(100):
+        if working.poll() is None and _has_begun(working.pid):
+            break
+    working.send_signal(signal.SIGTERM)
+    assert pushing.communicate(timeout=LIMIT_S)[0] == b"done\n"
+    assert working.wait(LIMIT_S) == 0
+
+
+def _has_begun(pid: int) -> bool:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False)
+    if not found.stdout:
+        subprocess.run(["sleep", "0.1"], check=True)
+    return bool(found.stdout)
+
+
+def test_id_is_for_a_single_task(name: str, run: Run) -> None:
+    done = run("push", name, "--id", "x", stdin=b"a\nb\n")
+    assert done.returncode == 2 and b"single task" in done.stderr

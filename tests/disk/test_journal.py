@@ -1,0 +1,193 @@
+"""The journal's file: what it keeps, who may have it, and what damage does."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from zmqkit.disk.journal import Entry, Journal
+from zmqkit.errors import JournalError
+
+ID = 77
+ENTRY = Entry(1, False, 4, 0.0, None, 0, None, None, None, "", b"\x91\x07\x80", None)
+FULL = replace(
+    ENTRY, sequence=2, priority=9, due_at=12.5, expires_at=20.0, attempt=3, own_id="order-17",
+    unique="cat.png", order_by="account", reasons="no\nagain", raw=bytes(5000), dead=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "thumbnails.journal"
+
+
+def reopened(path: Path) -> tuple[list[Entry], Journal]:
+    journal = Journal(path, ID + 1)
+    return list(journal.entries()), journal
+
+
+def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None:
+    journal = Journal(path, ID)
+    assert (journal.id, journal.opening, journal.last) == (ID, 1, 0)
+    journal.commit([ENTRY, FULL], 2)
+    journal.close()
+    entries, journal = reopened(path)
+    assert entries == [ENTRY, FULL]
+    assert (journal.id, journal.opening, journal.last) == (ID, 2, 2)
+    journal.close()
+
+
+def test_changes_replace_and_ends_remove(path: Path) -> None:
+    journal = Journal(path, ID)
+    journal.commit([ENTRY, FULL], 2)
+    journal.commit([replace(ENTRY, attempt=1, reasons="no"), 2], 2)
+    journal.close()
+    entries, journal = reopened(path)
+    assert entries == [replace(ENTRY, attempt=1, reasons="no")]
+    assert journal.last == 2
+    journal.close()
+
+
+def test_many_entries_are_read_page_by_page(path: Path) -> None:
+    journal = Journal(path, ID)
+    many = [replace(ENTRY, sequence=number) for number in range(1, 2501)]
+    journal.commit(many, 2500)
+    assert list(journal.entries()) == many
+    journal.close()
+
+
+def test_a_second_owner_is_refused_in_this_process_and_in_another(path: Path) -> None:
+    journal = Journal(path, ID)
+    with pytest.raises(JournalError, match="another process has it open"):
+        Journal(path, ID)
+    code = (
+        "import pathlib; from zmqkit.disk.journal import Journal; "
+        f"Journal(pathlib.Path({str(path)!r}), 1)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "another process has it open" in ended.stderr
+    journal.close()
+
+
+def test_there_is_no_shared_memory_beside_it(path: Path) -> None:
+    journal = Journal(path, ID)
+    journal.commit([ENTRY], 1)
+    assert not path.with_name(f"{path.name}-shm").exists()
+    journal.close()
+
+
+def test_a_process_that_is_killed_leaves_what_was_committed(path: Path) -> None:
+    code = (
+        "import pathlib, os, signal; from zmqkit.disk.journal import Entry, Journal\n"
+        f"journal = Journal(pathlib.Path({str(path)!r}), {ID})\n"
+        "for number in range(1, 101):\n"
+        "    entry = Entry(number, False, 4, 0.0, None, 0, None, None, None, '', b'x', None)\n"
+        "    journal.commit([entry], number)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    entries, journal = reopened(path)
+    assert [each.sequence for each in entries] == list(range(1, 101)) and journal.id == ID
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"no database at all, but long enough to be read as one" * 50, "it is no journal")],
+)
+def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes, said: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=said):
+        Journal(path, ID)
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(JournalError, match="of another program"):
+        Journal(path, ID)
+
+
+def test_a_newer_format_is_refused(path: Path) -> None:
+    Journal(path, ID).close()
+    with sqlite3.connect(path) as later:
+        later.execute("PRAGMA user_version = 99")
+    later.close()
+    with pytest.raises(JournalError, match="newer zmqkit"):
+        Journal(path, ID)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="whether its folder is there"):
+        Journal(tmp_path / "nowhere" / "x.journal", ID)
+
+
+def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
+    journal = Journal(path, ID)
+    journal.commit([ENTRY], 1)
+    journal._connection.execute("PRAGMA max_page_count = 12")
+    with pytest.raises(JournalError, match="the disk is full") as raised:
+        journal.commit([replace(FULL, raw=bytes(1 << 20)), 1], 2)
+    assert raised.value.may_retry
+    assert list(journal.entries()) == [ENTRY]
+    journal._connection.execute("PRAGMA max_page_count = 100000")
+    journal.commit([replace(FULL, raw=bytes(1 << 20)), 1], 2)
+    assert [each.sequence for each in journal.entries()] == [2]
+    journal.close()
+
+
+def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
+    journal = Journal(path, ID)
+    journal.commit([replace(ENTRY, body=b"body-of-one"), replace(FULL, dead=False)], 2)
+    journal.close()
+    data = path.read_bytes()
+    assert data.count(b"body-of-one") == 1
+    path.write_bytes(data.replace(b"body-of-one", b"body-oF-one"))
+    entries, journal = reopened(path)
+    assert [each.sequence for each in entries] == [2]
+    assert journal.damaged == ["task 1: its checksum is wrong"]
+    journal.close()
+    entries, journal = reopened(path)
+    assert [each.sequence for each in entries] == [2]
+    journal.close()
+
+
+@pytest.mark.slow
+def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: Path) -> None:
+    """What is read is what was written, or less; or the file is refused, with the reason."""
+    journal = Journal(path, ID)
+    written = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
+    journal.commit(written, 8)
+    journal.close()
+    data = path.read_bytes()
+    spoilt = tmp_path / "spoilt.journal"
+    refused = 0
+    flips = [(at, data[:at] + bytes((data[at] ^ 0xFF,)) + data[at + 1 :])
+             for at in range(0, len(data), 7)]  # fmt: skip
+    cuts = [(at, data[:at]) for at in range(0, len(data), 997)]
+    for at, content in [*flips, *cuts]:
+        spoilt.write_bytes(content)
+        for beside in ("-wal", "-shm"):
+            spoilt.with_name(spoilt.name + beside).unlink(missing_ok=True)
+        try:
+            opened = Journal(spoilt, ID)
+        except JournalError:
+            refused += 1
+            continue
+        try:
+            found = list(opened.entries())
+            assert all(each in written for each in found), at
+        except JournalError:
+            refused += 1
+        finally:
+            opened.close()
+    assert refused

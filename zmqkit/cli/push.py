@@ -1,0 +1,167 @@
+"""`zmqkit push`: push a task, or one for each line of standard input, and see it done."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import Any
+
+import click
+
+import zmqkit
+from zmqkit.cli.bodies import read_bodies
+from zmqkit.cli.call import Values
+from zmqkit.cli.main import FAILED, TIMEOUT
+from zmqkit.cli.numeric import Number
+from zmqkit.cli.output import say_error, say_json, say_value, several, tell
+from zmqkit.limits import PRIORITY, PRIORITY_MAX
+
+_LOOK_S = 0.5
+_WINDOW = 1000
+
+
+@click.command(
+    "push",
+    short_help="Push tasks to the workers of a name.",
+    cls=Values,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("name")
+@click.argument("body", required=False)
+@click.option("--wait", "shows", is_flag=True, help="Print each task's result, in order.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=Number(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up the tasks that are not done by then.",
+)
+@click.option("--raw", is_flag=True, help="Bodies are bytes as they are read, no JSON.")
+@click.option("--priority", type=click.IntRange(0, PRIORITY_MAX), default=PRIORITY,
+              show_default=True, help="9 first.")  # fmt: skip
+@click.option("--delay", "delay_s", type=Number(min=0), default=0.0, metavar="SECONDS",
+              help="When they may begin, from now.")  # fmt: skip
+@click.option("--expires", "expires_s", type=Number(min=0, min_open=True), metavar="SECONDS",
+              help="A task that no worker began by then does not run.")  # fmt: skip
+@click.option("--id", "own_id", metavar="ID", help="The task's own id; for a single task.")
+@click.option("--unique", metavar="KEY", help="Tasks with this key that wait are one task.")
+@click.option("--order-by", metavar="KEY", help="Run them one at a time, in order.")
+@click.option("--json", "as_json", is_flag=True, help="One object for each task: id, state, …")
+@click.option("--insecure", is_flag=True, help="Use workers on other machines, in plain text.")
+def command(
+    *,
+    name: str,
+    body: str | None,
+    shows: bool,
+    timeout_s: float | None,
+    raw: bool,
+    priority: int,
+    delay_s: float,
+    expires_s: float | None,
+    own_id: str | None,
+    unique: str | None,
+    order_by: str | None,
+    as_json: bool,
+    insecure: bool,
+) -> int:
+    """Push BODY as a task to the workers of NAME, and wait until it has ended.
+
+    A body that is JSON is sent as what it means, any other as text, and as bytes what is not
+    UTF-8. Without BODY each line of standard input is a task; a lone - stands for all of it, as
+    one body. The command waits because its tasks live in it: what is left when it ends is
+    lost. It fails if a task did.
+
+    \b
+    zmqkit push thumbnails '{"path": "cat.png"}' --wait
+    ls *.png | zmqkit push thumbnails --priority 7
+    """
+    if own_id is not None and body is None:
+        raise click.UsageError("--id is for a single task; give its BODY")
+    bodies = read_bodies(body, raw=raw)
+    until = inf if timeout_s is None else time.monotonic() + timeout_s
+    with zmqkit.Pusher(name, insecure=insecure or None) as pusher:
+        options: dict[str, Any] = {
+            "priority": priority, "delay_s": delay_s, "expires_s": expires_s, "id": own_id,
+            "unique": unique, "order_by": order_by,
+        }  # fmt: skip
+        tickets = _pushed(pusher, bodies, options)
+        failures = sum(not _shown(each, shows=shows, as_json=as_json)
+                       for each in _ended(pusher, tickets, until))  # fmt: skip
+        left = pusher.stats()
+        pusher.close(0)
+    waiting = int(str(left["waiting"])) + int(str(left["leased"]))
+    if waiting:
+        say_error(f"{several(waiting, 'task')} not done in time, and given up")
+        return TIMEOUT
+    return FAILED if failures else 0
+
+
+def _pushed(
+    pusher: zmqkit.Pusher, bodies: Iterable[object], options: dict[str, Any]
+) -> Iterator[zmqkit.Ticket]:
+    for body in bodies:
+        yield pusher.push(body, **options)
+
+
+def _ended(
+    pusher: zmqkit.Pusher, tickets: Iterator[zmqkit.Ticket], until: float
+) -> Iterator[zmqkit.Ticket]:
+    """Yield the tickets of tasks that have ended, in order, while more are pushed."""
+    under_way: deque[zmqkit.Ticket] = deque()
+    told = False
+    for ticket in tickets:
+        under_way.append(ticket)
+        while under_way and (len(under_way) >= _WINDOW or _is_over(under_way[0])):
+            if not _waited(under_way[0], until):
+                return
+            yield under_way.popleft()
+    while under_way:
+        if not _waited(under_way[0], min(until, time.monotonic() + _LOOK_S)):
+            if time.monotonic() >= until:
+                return
+            if not told and not pusher.ready(timeout_s=0):
+                tell(f"waiting for a worker of {pusher.name!r}; {_why(under_way[0])}")
+                told = True
+            continue
+        yield under_way.popleft()
+
+
+def _is_over(ticket: zmqkit.Ticket) -> bool:
+    return ticket.state not in ("waiting", "leased")
+
+
+def _waited(ticket: zmqkit.Ticket, until: float) -> bool:
+    """Wait until a task has ended, or until the time `until`; return whether it has ended."""
+    try:
+        ticket.result(None if until == inf else max(0.0, until - time.monotonic()))
+    except zmqkit.ZmqkitError:
+        return _is_over(ticket)
+    return True
+
+
+def _why(ticket: zmqkit.Ticket) -> str:
+    try:
+        ticket.result(0)
+    except zmqkit.ZmqkitError as error:
+        return str(error)
+    return ""
+
+
+def _shown(ticket: zmqkit.Ticket, *, shows: bool, as_json: bool) -> bool:
+    """Write what became of a task; return whether it is done."""
+    value, error = None, None
+    try:
+        value = ticket.result(0)
+    except zmqkit.ZmqkitError as raised:
+        error = raised
+    if as_json:
+        ended = {"id": ticket.id, "state": ticket.state, "attempts": ticket.attempts}
+        said = {"error": str(error)} if error else {"result": value}
+        say_json({**ended, **said})
+    elif error is not None:
+        say_error(f"task {ticket.id} {ticket.state}: {error}")
+    elif shows:
+        say_value(value, as_json=False)
+    return error is None

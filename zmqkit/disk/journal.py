@@ -1,0 +1,265 @@
+"""The journal: the tasks of one queue on disk, as an SQLite file with one owner.
+
+Theory of operation. Whoever opens the file owns it: the one connection takes an exclusive lock,
+and a second one is refused, in this process or another. SQLite before 3.51.3 loses commits when
+two connections share a file in WAL mode; one owner rules that out. A commit returns once the
+disk has what it says (`synchronous=FULL`). A commit that fails changed nothing.
+
+Each row has a checksum: SQLite does not see a flipped bit in a body. A damaged row is reported,
+and set aside in the table `damaged`.
+
+A journal has an id, drawn when the file is made. It stands for the queue in the ids of tasks
+and of leases, whichever process has it open. Each opening has a number, so that numbers of
+leases are never used twice.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+from zmqkit.errors import JournalError
+
+_VERSION = 1
+_PAGE = 1000
+_APPLICATION = 0x7A6D716B  # "zmqk"
+_WAL_BYTES_MAX = 64 << 20
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE task (
+    sequence INTEGER PRIMARY KEY, dead INTEGER NOT NULL, priority INTEGER NOT NULL,
+    due_at REAL NOT NULL, expires_at REAL, attempt INTEGER NOT NULL, own_id TEXT,
+    unique_key TEXT, order_by TEXT, reasons TEXT NOT NULL, body BLOB NOT NULL, raw BLOB,
+    checksum INTEGER NOT NULL
+) STRICT;
+CREATE TABLE damaged (sequence INTEGER PRIMARY KEY, what TEXT NOT NULL, body BLOB) STRICT;
+"""
+
+_PUT = "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """A task as the journal has it. Points in time are of the wall clock, in seconds."""
+
+    sequence: int
+    dead: bool
+    priority: int
+    due_at: float
+    expires_at: float | None
+    attempt: int
+    own_id: str | None
+    unique: str | None
+    order_by: str | None
+    reasons: str  # one a line
+    body: bytes
+    raw: bytes | None
+
+    @property
+    def checksum(self) -> int:
+        """The checksum of all that the entry says."""
+        head = repr((
+            self.sequence, self.dead, self.priority, self.due_at, self.expires_at, self.attempt,
+            self.own_id, self.unique, self.order_by, self.reasons, self.raw is None,
+        ))  # fmt: skip
+        return crc32(self.raw or b"", crc32(self.body, crc32(head.encode(errors="replace"))))
+
+
+_FAULTS = (sqlite3.Error, ValueError, LookupError, TypeError)
+"""What a damaged file makes sqlite3, or the code that reads its rows, raise."""
+
+Change = Entry | int
+"""A task that is new or has changed, or the number of one that is over."""
+
+
+class Journal:
+    """An open journal. One thread at a time may use it."""
+
+    def __init__(self, path: Path, new_id: int) -> None:
+        """Open the file, or make it. new_id: the id of a journal that is made.
+
+        Raises JournalError, which says what is wrong with the file and what to do.
+        """
+        self.path = path
+        self.damaged: list[str] = []
+        try:
+            self._connection = _connect(path)
+            try:
+                self._open(new_id)
+            except BaseException:
+                self._connection.close()
+                raise
+        except _FAULTS as error:
+            raise _error(path, error) from error
+
+    def _open(self, new_id: int) -> None:
+        run = self._connection.execute
+        [[application]] = run("PRAGMA application_id").fetchall()
+        [[version]] = run("PRAGMA user_version").fetchall()
+        [[tables]] = run("SELECT count(*) FROM sqlite_master").fetchall()
+        if application != _APPLICATION and (application or version or tables):
+            raise JournalError(
+                f"{self.path} is a database of another program; name another file"
+            )
+        if version > _VERSION:
+            raise JournalError(
+                f"{self.path} was written by a newer zmqkit (format {version}, this one knows "
+                f"{_VERSION}); use that one"
+            )
+        if not version:
+            self._make(new_id)
+        problems = [row[0] for row in run("PRAGMA integrity_check(5)").fetchall()]
+        if problems != ["ok"]:
+            raise JournalError(
+                f"{self.path} is damaged: {'; '.join(problems)}; restore a copy, or recover "
+                "what is left with `sqlite3 FILE .recover`"
+            )
+        found = dict(run("SELECT name, value FROM about").fetchall())
+        self.id = found["id"]
+        self.opening = found["opening"] + 1
+        self.last = found["last"]
+        run("BEGIN")
+        run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
+        run("COMMIT")
+
+    def _make(self, new_id: int) -> None:
+        self._connection.executescript(
+            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
+            f"PRAGMA user_version = {_VERSION}; "
+            f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
+        )
+        _sync_folder(self.path.parent)
+
+    def commit(self, changes: Iterable[Change], last: int) -> None:
+        """Write changes in one transaction; return once the disk has them.
+
+        last: the highest number of a task that was accepted. Raises JournalError; then nothing
+        was changed. Its `may_retry` says whether the same changes may be written once more.
+        """
+        run = self._connection.execute
+        entries = [each for each in changes if isinstance(each, Entry)]
+        over = [(each,) for each in changes if isinstance(each, int)]
+        try:
+            run("BEGIN IMMEDIATE")
+            self._connection.executemany(_PUT, map(_row, entries))
+            self._connection.executemany("DELETE FROM task WHERE sequence = ?", over)
+            if last > self.last:
+                run("UPDATE about SET value = ? WHERE name = 'last'", (last,))
+            run("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    run("ROLLBACK")
+            raise _error(self.path, error) from error
+        self.last = max(self.last, last)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all tasks, in order. Damaged ones are set aside, and told of in `damaged`.
+
+        Raises JournalError if the file cannot be read.
+        """
+        after = 0
+        try:
+            while rows := self._connection.execute(_GET, (after, _PAGE)).fetchall():
+                for row in rows:
+                    entry = Entry(row[0], bool(row[1]), *row[2:-1])
+                    if _is_sound(entry, row[-1]):
+                        yield entry
+                    else:
+                        self._set_aside(entry)
+                after = rows[-1][0]
+        except _FAULTS as error:
+            raise _error(self.path, error) from error
+
+    def _set_aside(self, entry: Entry) -> None:
+        what = f"task {entry.sequence}: its checksum is wrong"
+        self.damaged.append(what)
+        run = self._connection.execute
+        body = entry.body if type(entry.body) is bytes else None
+        run("BEGIN")
+        run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (entry.sequence, what, body))
+        run("DELETE FROM task WHERE sequence = ?", (entry.sequence,))
+        run("COMMIT")
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._connection.close()
+
+
+def _is_sound(entry: Entry, checksum: object) -> bool:
+    """Return whether an entry is what was written; damage may change the types of fields."""
+    try:
+        return entry.checksum == checksum
+    except TypeError:
+        return False
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    return (
+        entry.sequence, int(entry.dead), entry.priority, entry.due_at, entry.expires_at,
+        entry.attempt, entry.own_id, entry.unique, entry.order_by, entry.reasons, entry.body,
+        entry.raw, entry.checksum,
+    )  # fmt: skip
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text
+    try:
+        run = connection.execute
+        run("PRAGMA locking_mode = EXCLUSIVE")  # before WAL, so that no memory is shared
+        [[mode]] = run("PRAGMA journal_mode = WAL").fetchall()
+        if mode != "wal":
+            raise JournalError(f"{path} cannot have a write-ahead log here; use a local disk")
+        run("PRAGMA synchronous = FULL")
+        if sys.platform == "darwin":
+            run("PRAGMA fullfsync = 1")
+        run(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
+        run("BEGIN EXCLUSIVE")
+        run("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")  # what is no UTF-8 is damaged, and has no checksum
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk know the new file's name."""
+    with suppress(OSError):  # where folders cannot be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "another process has it open; close that one, or name another file",
+    sqlite3.SQLITE_LOCKED: "another process has it open; close that one, or name another file",
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_READONLY: "it cannot be written; see who owns it",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; see whether its folder is there",
+    sqlite3.SQLITE_NOTADB: "it is no journal; name another file",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or recover what is left",
+    sqlite3.SQLITE_IOERR: "the disk failed; restart on a sound disk",
+}
+
+
+def _error(path: Path, error: Exception) -> JournalError:
+    """Return the error that says what is wrong with the file and what to do."""
+    corrupt = 0 if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_CORRUPT
+    code = getattr(error, "sqlite_errorcode", corrupt) & 0xFF
+    remedy = _REMEDIES.get(code, "see whether the file is in order")
+    return JournalError(f"{path}: {remedy} ({error})", may_retry=code == sqlite3.SQLITE_FULL)
