@@ -65,10 +65,10 @@ def command(
 ) -> None:
     """List the services, publishers and workers that are there, and in which state.
 
-    Clients, subscribers and pushers only look, so nobody can list them. The age is since when the role
-    is known here. The state is `up` when its process answers, `evasive` when it is connected
-    and silent, `connecting` or `lost` on the way there or back, `gone` when it is announced
-    and nobody answers, `heard` when nobody asked it.
+    Clients, subscribers and pushers only look, so nobody can list them. The age is since when
+    the role is known here. The state is `up` when its process answers, `evasive` when it is
+    connected and silent, `connecting` or `lost` on the way there or back, `gone` when it is
+    announced and nobody answers, `heard` when nobody asked it.
 
     With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
     line: + for what came, ~ for what changed, - for what went, or with --json an object whose
