@@ -1,9 +1,9 @@
 """README.md is true: its programs run, its sessions print what they show, its links lead on.
 
-Each ```python block is a program. One that ends in `service.serve()` serves until the end of
-its `##` section, for the blocks that follow it there, and ends well then if it takes signals;
-any other must end by itself and print what the comments behind its `print` calls say. Each
-```console session runs in one shell.
+Each ```python block is a program. One that ends in `service.serve()` or `worker.work()` goes on
+until the end of its `##` section, for the blocks that follow it there, and ends well then if it
+takes signals; any other must end by itself and print what the comments behind its `print` calls
+say. Each ```console session runs in one shell.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def test_links_lead_to_files_of_the_project() -> None:
 def test_programs_do_what_their_comments_say(title: str, tmp_path: Path) -> None:
     with ExitStack() as services:
         for program in map(on_a_free_port, PROGRAMS[title]):
-            if program.rstrip().endswith("service.serve()"):
+            if program.rstrip().endswith(("service.serve()", "worker.work()")):
                 services.enter_context(serving(program, tmp_path))
             else:
                 assert run(program, tmp_path) == PRINTED.findall(program)

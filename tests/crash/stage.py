@@ -16,7 +16,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
-SCRIPTS = dict.fromkeys(("publisher", "subscriber"), "topics_actor.py")
+SCRIPTS = {
+    **dict.fromkeys(("publisher", "subscriber"), "topics_actor.py"),
+    **dict.fromkeys(("worker", "pusher"), "tasks_actor.py"),
+}
 
 
 def until(holds: Callable[[], object]) -> None:

@@ -11,22 +11,30 @@ import pytest
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
+    DISCARD,
     EXPIRED,
     FORGOTTEN,
     LEAVING,
     NO_METHOD,
     RAISED,
     RECALLED,
+    RETRY,
 )
 from zmqkit.core.membership.directory import read_directory, read_registration
 from zmqkit.core.membership.exchange import rows_of
+from zmqkit.core.tasks.lease import TASK, Policy, policy_of
 from zmqkit.limits import (
+    ATTEMPTS,
+    ATTEMPTS_MAX,
+    BACKOFF_S,
+    BACKOFF_S_MAX,
     COMPRESS_BYTES_MIN,
     CREDIT,
     PLACES_MAX,
     PROCESSES_MAX,
     STREAM_BYTES,
     STREAM_ITEMS,
+    TIMEOUT_S_MAX,
     WAITING_CALLS_MAX,
     ClientLimits,
     ServiceLimits,
@@ -98,13 +106,15 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert None not in arguments_of(read_requests(packet)[1])
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
+    if kind == wire.WELCOME and TASK in said["meta"]:
+        assert policy_of(said["meta"][TASK]) == Policy(**said["meta"][TASK])
     if kind == wire.HELLO and "places" in said["meta"]:
         told = read_registration(packet)
         assert told is not None and rows_of(told.addresses) == said["meta"]["places"]
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 36
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 40
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -131,6 +141,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
     assert codes == {
         RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN,
+        RETRY, DISCARD,
     }  # fmt: skip
 
 
@@ -140,6 +151,9 @@ def test_limits_are_as_they_stand() -> None:
     for number in (*calls, service.streams_max, STREAM_ITEMS, STREAM_BYTES):
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
+    assert f"{TIMEOUT_S_MAX * 1000:,.0f} if it does not" in DOCUMENT
+    assert f"1 to {ATTEMPTS_MAX}" in DOCUMENT and f"0 to {BACKOFF_S_MAX:.0f}" in DOCUMENT
+    assert f"as {ATTEMPTS} and {BACKOFF_S:.0f}." in DOCUMENT
     assert f"at most {PROCESSES_MAX} rows" in DOCUMENT
     assert f"at most {PLACES_MAX} places" in DOCUMENT
 

@@ -1,4 +1,4 @@
-"""`zmqkit ls`: list the services and publishers that are there."""
+"""`zmqkit ls`: list the services, publishers and workers that are there."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def command(
     insecure: bool,
     verbose: int,
 ) -> None:
-    """List the services and publishers that are there: name, role, address, age and state.
+    """List the services, publishers and workers that are there, and in which state.
 
-    Clients and subscribers only look, so nobody can list them. The age is since when the role
-    is known here. The state is `up` when its process answers, `evasive` when it is connected
-    and silent, `connecting` or `lost` on the way there or back, `gone` when it is announced
-    and nobody answers, `heard` when nobody asked it.
+    Clients, subscribers and pushers only look, so nobody can list them. The age is since when
+    the role is known here. The state is `up` when its process answers, `evasive` when it is
+    connected and silent, `connecting` or `lost` on the way there or back, `gone` when it is
+    announced and nobody answers, `heard` when nobody asked it.
 
     With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
     line: + for what came, ~ for what changed, - for what went, or with --json an object whose

@@ -138,6 +138,15 @@ def test_a_retried_task_can_still_expire(ledger: Ledger) -> None:
     ledger.retry(one, "no", 10.0, 1.0)
     ledger.tick(3.0)
     assert one.state is State.EXPIRED
+    assert one.error is not None and one.error.may_have_run
+
+
+def test_a_task_that_expired_at_its_worker_has_not_run(ledger: Ledger) -> None:
+    one = task(expires_at=3.0)
+    added(ledger, one)
+    assert ledger.lease(0.0) is one
+    ledger.expire(one, 3.0)
+    assert one.error is not None and not one.error.may_have_run
 
 
 def test_the_first_settlement_wins(ledger: Ledger) -> None:

@@ -171,6 +171,18 @@ def test_each_worker_has_as_many_tasks_as_it_can_run(world: World) -> None:
     assert len(one.handed) == 1 and states(tasks).count(State.DONE) == 1
 
 
+def test_the_next_lease_leaves_with_what_freed_its_place(world: World) -> None:
+    """A blocking driver flushes after commands, and a thread that waits gives none."""
+    worker = world.worker()
+    [_, second] = world.push(1, 2)
+    answer = Answer(REPLY, encode(1))
+    worker.take(worker.core.handled([(worker.handed.popleft(), answer)], world.now))
+    worker.take(worker.core.flush(world.now))
+    effects = world.core.receive(worker.peer, worker.to_pusher.popleft(), world.now)
+    assert [type(effect) for effect in effects] == [Send]
+    assert second.state is State.LEASED
+
+
 def test_the_handler_gets_the_body_the_number_and_the_attempt(world: World) -> None:
     worker = world.worker()
     [one] = world.push({"path": "cat.png"}, own_id="order-17")

@@ -219,7 +219,8 @@ class Ledger:
     def expire(self, task: Task, now: float) -> None:
         """End a task whose time ran out before a handler began it."""
         text = "the task's time ran out before a worker began it"
-        error = CallTimeout(text, may_have_run=task.attempt > 1)
+        unbegun = task.state is State.LEASED  # the worker says that it did not begin this one
+        error = CallTimeout(text, may_have_run=task.attempt > unbegun)
         self.settle(task, Event.EXPIRED, now, error=error)
 
     def requeue(self, task: Task, now: float) -> bool:

@@ -280,7 +280,7 @@ class PusherCore:
             effects = receiver(instance, packet, now)
             if instance.state is Standing.LEFT:
                 effects += self._instances.part(instance, now) + self._go_on(now)
-            return effects
+            return effects + self.flush(now)  # a thread that waits flushes nothing by itself
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
