@@ -165,9 +165,7 @@ def test_what_a_killed_pusher_was_told_is_done_and_not_again_after_its_end(
         process.stdin.flush()
         acknowledged += [process.stdout.readline().strip() for _ in range(3 + cycle)]
         process.send_signal(signal.SIGKILL)
-        acknowledged += process.stdout.read().split()
-        process.stdin.close()
-        process.wait()
+        acknowledged += process.communicate()[0].split()
         if cycle % 4 == 3:
             before = len(done)
             pusher = blocking.pusher(journal=journal)

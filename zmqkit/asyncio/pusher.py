@@ -214,19 +214,17 @@ class Pusher(Role):
         Returns how many tasks were left. Nothing becomes of those.
         """
         core, life = self._core, self._life
-        return await life.close(
+        left = await life.close(
             timeout_s,
             lambda: core.in_flight,
             core.close,
             leave=core.flush,
             drained=lambda: not core.in_flight,
-            over=self._close_journal,
             says="with {} tasks left".format,
         )
-
-    async def _close_journal(self) -> None:
         if self._journaling is not None:
             await asyncio.to_thread(self._journaling.close)
+        return left
 
     def _answered(self, number: int, error: JournalError | None) -> None:
         """Have the loop tell the core of an append; called on the journal's thread."""

@@ -206,19 +206,17 @@ class Pusher(Role):
         Returns how many tasks were left. Nothing becomes of those.
         """
         core, life = self._core, self._life
-        return life.close(
+        left = life.close(
             timeout_s,
             lambda: core.in_flight,
             core.close,
             leave=core.flush,
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            over=lambda left: self._close_journal(),
             says="with {} tasks left".format,
         )
-
-    def _close_journal(self) -> None:
         if self._journaling is not None:
             self._journaling.close()
+        return left
 
     def _answered(self, number: int, error: JournalError | None) -> None:
         """Tell the core of an append, on the journal's thread."""

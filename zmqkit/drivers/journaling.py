@@ -25,6 +25,7 @@ class Journaling:
         self._appends: SimpleQueue[tuple[int, list[Change], int] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="zmqkit-journal", daemon=True)
         self._begun = False
+        self._closing = threading.Lock()
 
     def append(self, number: int, changes: list[Change], last: int) -> None:
         """Have these changes written; any thread may call this."""
@@ -34,11 +35,13 @@ class Journaling:
         self._appends.put((number, changes, last))
 
     def close(self) -> None:
-        """Write what was handed over, and close the file."""
-        if self._begun:
-            self._appends.put(None)
-            self._thread.join()
-        self.journal.close()
+        """Write what was handed over, and close the file; another close waits for this one."""
+        with self._closing:
+            if self._begun:
+                self._begun = False
+                self._appends.put(None)
+                self._thread.join()
+            self.journal.close()
 
     def _run(self) -> None:
         while (append := self._appends.get()) is not None:

@@ -181,6 +181,7 @@ def first_done(tickets: Iterable[AnyTicket]) -> AnyTicket | None:
 class HandlesTasks:
     """The `task` method of both workers, which registers the handler."""
 
+    _core: ServiceCore
     _handlers: Handlers
     _about: dict[str, object]
 
@@ -223,7 +224,11 @@ class HandlesTasks:
 
         def add(function: AnyFunction) -> AnyFunction:
             self._add(function, copy=copy, thread=thread)
-            self._about[TASK] = {"attempts": attempts, "backoff_s": float(backoff_s)}
+            self._about[TASK] = {
+                "attempts": attempts,
+                "backoff_s": float(backoff_s),
+                "places": self._core.concurrency,
+            }
             return function
 
         return add if function is None else add(function)

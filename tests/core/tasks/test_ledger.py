@@ -282,6 +282,8 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.all: list[Task] = []
         self.ends: dict[int, State] = {}
+        self.ledger.changes = {}
+        self.disk: dict[int, tuple[bool, float]] = {}
 
     @rule(
         priority=st.integers(0, 9),
@@ -339,6 +341,23 @@ class Machine(RuleBasedStateMachine):
         self.now += pause_s
         self.ledger.tick(self.now)
         assert self.ledger.deadline() > self.now
+
+    @rule()
+    def append(self) -> None:
+        """Write all changes: the disk then has what is open or dead, as it is."""
+        changes, self.ledger.changes = self.ledger.changes, {}
+        assert changes is not None
+        for sequence, one in changes.items():
+            if one is None:
+                self.disk.pop(sequence, None)
+            else:
+                self.disk[sequence] = (one.state is State.DEAD, one.due_at)
+        kept = {
+            each.sequence: (each.state is State.DEAD, each.due_at)
+            for each in self.ledger.tasks.values()
+            if each.state in (*OPEN, State.DEAD)
+        }
+        assert self.disk == kept
 
     @invariant()
     def consistent(self) -> None:

@@ -53,7 +53,7 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
         return RemoteError(type_, message, traceback)
-    if code in (RETRY, DISCARD):  # a service's handler has no task to retry
+    if code in (RETRY, DISCARD):
         return RemoteError(f"zmqkit.{code.capitalize()}", message, traceback)
     if call.begun:
         return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)

@@ -22,8 +22,9 @@ class Appends:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        # How many appends there were.
+        # How many appends there were, and the last one that is on disk.
         self.count = 0
+        self._written = 0
         # What the append under way has; nothing while none is.
         self._under_way: dict[int, Task | None] = {}
         # After a failure: not before this time.
@@ -36,9 +37,12 @@ class Appends:
         """The number of the append that has what changes now."""
         return self.count + 1
 
-    def wait(self, task: Task, waiter: object) -> None:
-        """Have the wait end once the journal has what changed now."""
-        self._waits.append((self.next, waiter, task))
+    def wait(self, task: Task, waiter: object) -> bool:
+        """Have the wait end once the journal has the task; return False if it has it."""
+        if task.append <= self._written:
+            return False
+        self._waits.append((task.append, waiter, task))
+        return True
 
     def forget(self, waiter: object) -> None:
         """Let this waiter go."""
@@ -57,6 +61,7 @@ class Appends:
     def written(self, number: int) -> list[Outcome]:
         """Learn that an append is on disk; return the outcomes of those who waited for it."""
         self._under_way = {}
+        self._written = number
         return [(waiter, task, None) for waiter, task in self._over(number)]
 
     def failed(self, number: int, now: float) -> list[tuple[object, Task]]:
@@ -89,8 +94,7 @@ class Appends:
         return Append(self.count, rows, self._ledger.last)
 
     def _over(self, number: int) -> list[tuple[object, Task]]:
-        over: list[tuple[object, Task]] = []
-        while self._waits and self._waits[0][0] <= number:
-            _, waiter, task = self._waits.popleft()
-            over.append((waiter, task))
+        over = [(waiter, task) for at, waiter, task in self._waits if at <= number]
+        if over:
+            self._waits = deque(each for each in self._waits if each[0] > number)
         return over

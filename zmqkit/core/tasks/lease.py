@@ -12,6 +12,7 @@ from zmqkit.limits import (
     ATTEMPTS_MAX,
     BACKOFF_S,
     BACKOFF_S_MAX,
+    CREDIT,
     TIMEOUT_S_MAX,
 )
 from zmqkit.wire.encoding import pack_plain
@@ -29,6 +30,8 @@ class Policy:
     attempts: int = ATTEMPTS
     # The pause before the second attempt; each further pause is twice as long.
     backoff_s: float = BACKOFF_S
+    # How many tasks the worker runs at once.
+    places: int = CREDIT
 
     def pause_s(self, attempt: int, jitter: float) -> float:
         """Return how long to wait after this attempt; jitter: a factor about 1."""
@@ -63,7 +66,10 @@ def policy_of(value: object) -> Policy:
         attempts = ATTEMPTS
     if not _is_pause(backoff_s):
         backoff_s = BACKOFF_S
-    return Policy(attempts, float(backoff_s))
+    places = value.get("places")
+    if type(places) is not int or places < 1:
+        places = CREDIT
+    return Policy(attempts, float(backoff_s), places)
 
 
 def _is_pause(value: object) -> TypeGuard[float]:

@@ -24,12 +24,19 @@ class Leases:
         self, ledger: Ledger, instances: Instances, jitter: Callable[[], float]
     ) -> None:
         # What the handler of each worker declares, by incarnation.
-        self.policies: dict[int, Policy] = {}
+        self._policies: dict[int, Policy] = {}
         self._ledger = ledger
         self._instances = instances
         self._connections = instances.connections
         self._dispatcher = instances.dispatcher
         self._jitter = jitter
+
+    def declare(self, instance: Instance, policy: Policy) -> None:
+        """Note what a worker's handler declares; forget workers that are not used any more."""
+        self._policies[instance.incarnation] = policy
+        if len(self._policies) > 2 * len(self._connections.by_incarnation):
+            used = self._connections.by_incarnation.keys()
+            self._policies = {k: v for k, v in self._policies.items() if k in used}
 
     def fill(self, now: float) -> None:
         """Lease ready tasks, as many as the workers have room for."""
@@ -71,17 +78,28 @@ class Leases:
         if not lease.lapsed:
             self._end_attempt(lease.task, policy, error, now, pause_s)
 
-    def lost(self, lease: Lease, now: float) -> None:
-        """End an attempt whose worker is gone."""
-        error = PeerLost("the worker is gone, and had begun the task", may_have_run=True)
-        self.failed(lease, error, now)
+    def lost(self, leases: list[Lease], now: float) -> None:
+        """End the attempts of a worker that is gone; those that it had not begun cost nothing.
+
+        It ran the oldest ones, as many as it has places.
+        """
+        for at, lease in enumerate(leases):
+            if at < self._policy_of(lease).places:
+                error = PeerLost(
+                    "the worker is gone, and had begun the task", may_have_run=True
+                )
+                self.failed(lease, error, now)
+            else:
+                self.release(lease, now)
 
     def lapse(self, incarnation: int, now: float) -> None:
         """End the attempts of a worker that was out of reach too long; it may finish them."""
         instance = self._connections.by_incarnation.get(incarnation)
-        for lease in leases_of(instance) if instance is not None else []:
-            if not lease.lapsed:
-                policy = self._policy_of(lease)
+        for at, lease in enumerate(leases_of(instance) if instance is not None else []):
+            policy = self._policy_of(lease)
+            if not lease.lapsed and at >= policy.places:
+                self.release(lease, now)
+            elif not lease.lapsed:
                 lease.lapsed = lease.task.has_lapsed = True
                 error = PeerLost("the worker is out of reach", may_have_run=True)
                 self._end_attempt(lease.task, policy, error, now, None)
@@ -112,7 +130,7 @@ class Leases:
 
     def _policy_of(self, lease: Lease) -> Policy:
         instance = lease.instance
-        known = self.policies.get(instance.incarnation) if instance is not None else None
+        known = self._policies.get(instance.incarnation) if instance is not None else None
         return known or Policy()
 
 

@@ -190,6 +190,8 @@ class Ledger:
             self._leave(task)
         if before is State.DEAD:
             self._raise(task)
+        if self.changes is not None:
+            self.changes[task.sequence] = task if task.state is State.DEAD else None
         if task.waiters:
             self.awaited.append(task)
         if was_open:

@@ -36,6 +36,7 @@ from zmqkit.core.calls.outcome import (
     RETRY,
     UNRUN,
     Outcome,
+    from_row,
 )
 from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
@@ -92,9 +93,13 @@ class PusherCore:
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
         self._appends = Appends(self.ledger)
+        # Waits that were over as they began.
+        self._outcomes: list[Outcome] = []
         self._leases = Leases(self.ledger, self._instances, jitter)
         # Since when workers are out of reach that have leases.
         self._lost_at: dict[int, float] = {}
+        # Those of them that membership has given up, and its last word.
+        self._gone: dict[int, Tell] = {}
         self._pushed = 0
         self._closed = False
         self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
@@ -148,7 +153,9 @@ class PusherCore:
         The outcome is the task, or JournalError if it cannot be written. Then it was dropped.
         """
         self.submit(task, now)
-        self._appends.wait(task.twin or task, waiter)
+        there = task.twin or task
+        if not self._appends.wait(there, waiter):
+            self._outcomes.append((waiter, there, None))
 
     def await_append_no_more(self, waiter: object, now: float) -> list[Effect]:
         """Forget who waits for an append; the task stays accepted."""
@@ -219,8 +226,14 @@ class PusherCore:
             return []
         if tell.news is News.LOST:
             self._lost_at.setdefault(tell.incarnation, now)
+        elif tell.news is News.GONE and tell.incarnation in self._lost_at:
+            # It may return and have finished; its tasks do not wait for that.
+            self._leases.lapse(tell.incarnation, now)
+            self._gone[tell.incarnation] = tell
+            return self._go_on(now)
         elif tell.news in (News.FOUND, News.GONE):
             self._lost_at.pop(tell.incarnation, None)
+            self._gone.pop(tell.incarnation, None)
         return self._instances.hear(tell, now) + self._go_on(now)
 
     def close(self) -> list[Effect]:
@@ -295,11 +308,14 @@ class PusherCore:
     def tick(self, now: float) -> list[Effect]:
         """Look after tasks that are delayed or expire, leases that lapse, and the workers."""
         self.ledger.tick(now)
+        effects: list[Effect] = []
         for incarnation, lost_at in list(self._lost_at.items()):
             if now >= lost_at + self.limits.lease_s:
                 del self._lost_at[incarnation]
                 self._leases.lapse(incarnation, now)
-        return self._instances.tick(now) + self._go_on(now)
+                tell = self._gone.pop(incarnation, None)
+                effects += self._instances.hear(tell, now) if tell is not None else []
+        return effects + self._instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
@@ -338,10 +354,11 @@ class PusherCore:
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
         instance.credit = self._credit(fields.get("credit"))
-        self._leases.policies[instance.incarnation] = policy_of(fields.get(TASK))
+        self._leases.declare(instance, policy_of(fields.get(TASK)))
         opening = instance.state is Standing.OPENING
         self._connections.shift(instance, Change.WELCOME)
         self._lost_at.pop(instance.incarnation, None)
+        self._gone.pop(instance.incarnation, None)
         if not opening:
             return self._go_on(now)
         over = [lease for lease in leases_of(instance) if lease.task.is_over]
@@ -354,13 +371,15 @@ class PusherCore:
         below, taken = 0, frozenset[int]()
         if packet.meta is not None:
             below, taken = wire.last_word(packet.meta, self.limits.jobs_max)
+        begun: list[Lease] = []
         for lease in leases_of(instance):
             if lease.copies and packet.meta is None:
                 continue  # it finishes what it has
             if lease.copies and (lease.sequence < below or lease.sequence in taken):
-                self._leases.lost(lease, now)
+                begun.append(lease)
             else:
                 self._leases.release(lease, now)
+        self._leases.lost(begun, now)
         return self._go_on(now)
 
     def _more(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -409,7 +428,7 @@ class PusherCore:
 
     def _ended(self, lease: Lease, instance: Instance, row: ErrorRow, now: float) -> None:
         """Decide what follows from an attempt that did not return."""
-        _, code, type_, message, traceback, _ = row
+        _, code, type_, message, *_ = row
         if code in UNRUN:
             self._leases.release(lease, now)
             if code == BUSY:  # its own word, CREDIT or a pong, tells when it has room again
@@ -424,9 +443,9 @@ class PusherCore:
             error = RemoteError("zmqkit.Retry", message, "")
             self._leases.failed(lease, error, now, pause_of(type_))
         elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
-            self._leases.end(lease, Event.FAILED, RemoteError(type_, message, traceback), now)
+            self._leases.end(lease, Event.FAILED, from_row(lease, row), now)
         else:
-            self._leases.failed(lease, RemoteError(type_, message, traceback), now)
+            self._leases.failed(lease, from_row(lease, row), now)
 
     def _credit(self, value: object) -> int:
         if type(value) is not int or value < 1:
@@ -436,9 +455,7 @@ class PusherCore:
     def _go_on(self, now: float) -> list[Effect]:
         """End attempts whose workers will not return; take back what no worker has."""
         orphans, self._instances.orphans = self._instances.orphans, []
-        for job in orphans:
-            if isinstance(job, Lease):
-                self._leases.lost(job, now)
+        self._leases.lost([job for job in orphans if isinstance(job, Lease)], now)
         for job in list(self._dispatcher.line):
             if isinstance(job, Lease):
                 self._leases.release(job, now)
@@ -447,9 +464,8 @@ class PusherCore:
     def _told(self) -> list[Effect]:
         """End the waits for tasks that have ended."""
         ended, self.ledger.awaited = self.ledger.awaited, []
-        waits = [
-            (waiter, task.value, task.error) for task in ended for waiter in task.waiters or ()
-        ]
+        waits, self._outcomes = self._outcomes, []
         for task in ended:
+            waits += [(waiter, task.value, task.error) for waiter in task.waiters or ()]
             task.waiters = None
         return [Settle(waits)] if waits else []
