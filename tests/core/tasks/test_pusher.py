@@ -20,6 +20,7 @@ from zmqkit.core.tasks.task import State, Task
 from zmqkit.errors import PeerLost, RemoteError
 from zmqkit.limits import ATTEMPTS, BACKOFF_S, BACKOFF_S_MAX, LEASE_S, PING_S, PusherLimits
 from zmqkit.model import Frames
+from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR, REPLY
 from zmqkit.wire.rows import request_row
@@ -145,6 +146,10 @@ def task(body: object, priority: int = 4, **options: object) -> Task:
     return made
 
 
+def hello() -> Frames:
+    return wire.pack(wire.HELLO, PUSHER, 100 << 32, 0, encode({"name": NAME}))
+
+
 def raised(text: str) -> Answer:
     return Answer(ERROR, encode(["raised", "ValueError", text, "", True]))
 
@@ -247,6 +252,47 @@ def test_a_worker_out_of_reach_keeps_its_lease_for_a_while(world: World) -> None
     world.pass_(1.2)
     assert len(other.handed) == 1 and one.attempt == 2
     assert "out of reach" in one.reasons[0]
+
+
+def test_a_worker_that_was_given_up_and_returns_is_used_again(world: World) -> None:
+    worker = world.worker()
+    [one] = world.push(7)
+    worker.is_cut = True
+    for news in (News.SILENT, News.LOST, News.GONE):
+        world.tell(news, worker)
+    assert one.state is State.WAITING and one.attempt == 1
+    worker.is_cut = False
+    world.tell(News.FOUND, worker)
+    world.settle()
+    world.finish(worker, Answer(REPLY, encode("after all")))
+    assert (one.state, one.value) == (State.DONE, "after all")
+    world.push(8)
+    assert len(worker.handed) == 1
+
+
+def test_a_worker_that_was_given_up_for_long_is_forgotten(world: World) -> None:
+    worker = world.worker()
+    world.push(7)
+    worker.is_cut = True
+    world.tell(News.LOST, worker)
+    world.tell(News.GONE, worker)
+    world.pass_(LEASE_S + 0.1)
+    assert world.core.instances == []
+
+
+def test_tasks_that_a_lost_worker_had_not_begun_lose_no_attempt(world: World) -> None:
+    worker = world.worker()
+    worker.core.about[TASK] = {"places": 1}
+    worker.take(worker.core.receive(b"p", hello(), world.now))
+    world.settle()
+    world.core._instances.connections.ready[0].credit = 3
+    worker.is_cut = True
+    tasks = world.push(1, 2, 3)
+    assert [each.attempt for each in tasks] == [1, 1, 1]
+    world.tell(News.LOST, worker)
+    world.tell(News.GONE, worker)
+    assert [each.attempt for each in tasks] == [1, 0, 0]
+    assert [bool(each.reasons) for each in tasks] == [True, False, False]
 
 
 def test_the_first_result_of_two_workers_counts(world: World) -> None:

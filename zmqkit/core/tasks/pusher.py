@@ -229,6 +229,9 @@ class PusherCore:
         elif tell.news is News.GONE and tell.incarnation in self._lost_at:
             # It may return and have finished; its tasks do not wait for that.
             self._leases.lapse(tell.incarnation, now)
+            self._connections.hush(
+                tell.incarnation, silent=False
+            )  # to be found means to answer
             self._gone[tell.incarnation] = tell
             return self._go_on(now)
         elif tell.news in (News.FOUND, News.GONE):
