@@ -153,7 +153,7 @@ def test_limits_are_as_they_stand() -> None:
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
     assert f"{TIMEOUT_S_MAX * 1000:,.0f} if it does not" in DOCUMENT
     assert f"1 to {ATTEMPTS_MAX}" in DOCUMENT and f"0 to {BACKOFF_S_MAX:.0f}" in DOCUMENT
-    assert f"as {ATTEMPTS} and {BACKOFF_S:.0f}." in DOCUMENT
+    assert f"as {ATTEMPTS}, {BACKOFF_S:.0f} and {CREDIT:,}." in DOCUMENT
     assert f"at most {PROCESSES_MAX} rows" in DOCUMENT
     assert f"at most {PLACES_MAX} places" in DOCUMENT
 
