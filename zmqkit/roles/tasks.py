@@ -136,7 +136,7 @@ class TicketShown:
 
     @property
     def attempts(self) -> int:
-        """How many attempts have begun."""
+        """How often a worker was given the task; see `current_task().attempt`."""
         return self._task.attempt
 
     @property

@@ -280,7 +280,7 @@ def test_a_worker_that_was_given_up_for_long_is_forgotten(world: World) -> None:
     assert world.core.instances == []
 
 
-def test_tasks_that_a_lost_worker_had_not_begun_lose_no_attempt(world: World) -> None:
+def test_what_a_lost_worker_had_not_begun_costs_no_attempt(world: World) -> None:
     worker = world.worker()
     worker.core.about[TASK] = {"places": 1}
     worker.take(worker.core.receive(b"p", hello(), world.now))
@@ -291,7 +291,7 @@ def test_tasks_that_a_lost_worker_had_not_begun_lose_no_attempt(world: World) ->
     assert [each.attempt for each in tasks] == [1, 1, 1]
     world.tell(News.LOST, worker)
     world.tell(News.GONE, worker)
-    assert [each.attempt for each in tasks] == [1, 0, 0]
+    assert [each.attempt - each.spared for each in tasks] == [1, 0, 0]
     assert [bool(each.reasons) for each in tasks] == [True, False, False]
 
 

@@ -93,25 +93,31 @@ class Leases:
                 self.release(lease, now)
 
     def lapse(self, incarnation: int, now: float) -> None:
-        """End the attempts of a worker that was out of reach too long; it may finish them."""
+        """End the attempts of a worker that is out of reach; it may finish them all the same.
+
+        Those that it had not begun when it was last heard, as far as can be told, cost nothing.
+        """
         instance = self._connections.by_incarnation.get(incarnation)
         for at, lease in enumerate(leases_of(instance) if instance is not None else []):
-            policy = self._policy_of(lease)
-            if not lease.lapsed and at >= policy.places:
-                self.release(lease, now)
-            elif not lease.lapsed:
-                lease.lapsed = lease.task.has_lapsed = True
+            if lease.lapsed:
+                continue
+            policy, task = self._policy_of(lease), lease.task
+            lease.lapsed = task.has_lapsed = True
+            if at < policy.places:
                 error = PeerLost("the worker is out of reach", may_have_run=True)
-                self._end_attempt(lease.task, policy, error, now, None)
+                self._end_attempt(task, policy, error, now, None)
+            else:
+                self._ledger.spare(task, now)
 
     def _end_attempt(
         self, task: Task, policy: Policy, error: ZmqkitError, now: float, pause_s: float | None
     ) -> None:
-        if task.attempt >= policy.attempts:
+        counted = task.attempt - task.spared
+        if counted >= policy.attempts:
             self._ledger.settle(task, Event.EXHAUSTED, now, error=error)
             return
         if pause_s is None:
-            pause_s = policy.pause_s(task.attempt, self._jitter())
+            pause_s = policy.pause_s(counted, self._jitter())
         self._ledger.retry(task, str(error), pause_s, now)
 
     def end(self, lease: Lease, event: Event, error: ZmqkitError, now: float) -> None:

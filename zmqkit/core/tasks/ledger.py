@@ -152,6 +152,14 @@ class Ledger:
             self._expire_later(task)
             self._wait(task, now, first=True)
 
+    def spare(self, task: Task, now: float) -> None:
+        """Have a task wait again that a worker out of reach has probably not begun."""
+        if self._shift(task, Event.RELEASED):
+            task.spared += 1
+            task.receipt = 0
+            self._expire_later(task)
+            self._wait(task, now, first=True)
+
     def retry(self, task: Task, reason: str, delay_s: float, now: float) -> None:
         """Have a task wait for its next attempt, `delay_s` from now."""
         if self._shift(task, Event.RETRIED):
@@ -240,7 +248,7 @@ class Ledger:
         self._raise(task)
         self.open_count += 1
         self.size += task.size + TASK_BYTES
-        task.attempt, task.settled_at, task.error = 0, inf, None
+        task.attempt, task.spared, task.settled_at, task.error = 0, 0, inf, None
         task.due_at, task.expires_at = now, inf
         self._enter(task, now)
         return True

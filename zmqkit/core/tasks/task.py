@@ -111,8 +111,10 @@ class Task:
     # The number that the ledger gives it.
     sequence = 0
     state = State.WAITING
-    # How many attempts have begun.
+    # How many attempts there were, and how many of them cost nothing: a worker out of reach had
+    # them, and probably did not begin them.
     attempt = 0
+    spared = 0
     # The number of its present lease, 0 while it has none.
     receipt = 0
     # Whether a worker that was out of reach for too long may still work on it.
