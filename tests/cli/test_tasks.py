@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,11 +63,19 @@ def test_the_exit_code_decides(
     assert said["error"].endswith(f"sh ended with {code}: oops")
 
 
-def test_a_command_that_cannot_be_run_fails_the_task(name: str, run: Run, work: Work) -> None:
-    work("--", "/nowhere/at-all")
-    done = run("push", name, "x")
-    assert done.returncode == 1
-    assert b"cannot be run: No such file" in done.stderr
+def test_a_command_that_is_not_there_is_refused_at_once(name: str, run: Run) -> None:
+    done = run("work", name, "--", "/nowhere/at-all")
+    assert done.returncode == 2
+    assert b"there is no command '/nowhere/at-all'" in done.stderr
+
+
+def test_tasks_are_left_in_a_journal(name: str, run: Run, work: Work, tmp_path: Path) -> None:
+    journal = str(tmp_path / "x.journal")
+    given_up = run("push", name, "a", "--journal", journal, "--timeout", "1")
+    assert given_up.returncode == 124 and b"left in its journal" in given_up.stderr
+    work("--", "cat")
+    done = run("push", name, "b", "--journal", journal, "--wait")
+    assert (done.returncode, done.stdout) == (0, b"b\n")
 
 
 def test_push_says_that_nobody_works(name: str, run: Run) -> None:

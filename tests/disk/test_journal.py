@@ -13,7 +13,7 @@ import pytest
 from zmqkit.disk.journal import Entry, Journal
 from zmqkit.errors import JournalError
 
-ID = 77
+ID, NAME = 77, "thumbnails"
 ENTRY = Entry(1, False, 4, 0.0, None, 0, None, None, None, "", b"\x91\x07\x80", None)
 FULL = replace(
     ENTRY, sequence=2, priority=9, due_at=12.5, expires_at=20.0, attempt=3, own_id="order-17",
@@ -27,12 +27,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def reopened(path: Path) -> tuple[list[Entry], Journal]:
-    journal = Journal(path, ID + 1)
+    journal = Journal(path, NAME, ID + 1)
     return list(journal.entries()), journal
 
 
 def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     assert (journal.id, journal.opening, journal.last) == (ID, 1, 0)
     journal.commit([ENTRY, FULL], 2)
     journal.close()
@@ -43,7 +43,7 @@ def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None
 
 
 def test_changes_replace_and_ends_remove(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     journal.commit([ENTRY, FULL], 2)
     journal.commit([replace(ENTRY, attempt=1, reasons="no"), 2], 2)
     journal.close()
@@ -54,7 +54,7 @@ def test_changes_replace_and_ends_remove(path: Path) -> None:
 
 
 def test_many_entries_are_read_page_by_page(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     many = [replace(ENTRY, sequence=number) for number in range(1, 2501)]
     journal.commit(many, 2500)
     assert list(journal.entries()) == many
@@ -62,22 +62,22 @@ def test_many_entries_are_read_page_by_page(path: Path) -> None:
 
 
 def test_a_second_owner_is_refused_in_this_process_and_in_another(path: Path) -> None:
-    journal = Journal(path, ID)
-    with pytest.raises(JournalError, match="another process has it open"):
-        Journal(path, ID)
+    journal = Journal(path, NAME, ID)
+    with pytest.raises(JournalError, match="open already"):
+        Journal(path, NAME, ID)
     code = (
         "import pathlib; from zmqkit.disk.journal import Journal; "
-        f"Journal(pathlib.Path({str(path)!r}), 1)"
+        f"Journal(pathlib.Path({str(path)!r}), {NAME!r}, 1)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    assert "another process has it open" in ended.stderr
+    assert "open already" in ended.stderr
     journal.close()
 
 
 def test_there_is_no_shared_memory_beside_it(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     journal.commit([ENTRY], 1)
     assert not path.with_name(f"{path.name}-shm").exists()
     journal.close()
@@ -86,7 +86,7 @@ def test_there_is_no_shared_memory_beside_it(path: Path) -> None:
 def test_a_process_that_is_killed_leaves_what_was_committed(path: Path) -> None:
     code = (
         "import pathlib, os, signal; from zmqkit.disk.journal import Entry, Journal\n"
-        f"journal = Journal(pathlib.Path({str(path)!r}), {ID})\n"
+        f"journal = Journal(pathlib.Path({str(path)!r}), {NAME!r}, {ID})\n"
         "for number in range(1, 101):\n"
         "    entry = Entry(number, False, 4, 0.0, None, 0, None, None, None, '', b'x', None)\n"
         "    journal.commit([entry], number)\n"
@@ -105,7 +105,7 @@ def test_a_process_that_is_killed_leaves_what_was_committed(path: Path) -> None:
 def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes, said: str) -> None:
     path.write_bytes(content)
     with pytest.raises(JournalError, match=said):
-        Journal(path, ID)
+        Journal(path, NAME, ID)
     assert path.read_bytes() == content
 
 
@@ -114,25 +114,36 @@ def test_another_programs_database_is_left_alone(path: Path) -> None:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
     with pytest.raises(JournalError, match="of another program"):
-        Journal(path, ID)
+        Journal(path, NAME, ID)
+
+
+def test_a_journal_belongs_to_one_name(path: Path) -> None:
+    Journal(path, NAME, ID).close()
+    with pytest.raises(JournalError, match="has the tasks of 'thumbnails', not of 'orders'"):
+        Journal(path, "orders", ID)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="is a folder"):
+        Journal(tmp_path, NAME, ID)
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:
-    Journal(path, ID).close()
+    Journal(path, NAME, ID).close()
     with sqlite3.connect(path) as later:
         later.execute("PRAGMA user_version = 99")
     later.close()
     with pytest.raises(JournalError, match="newer zmqkit"):
-        Journal(path, ID)
+        Journal(path, NAME, ID)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="whether its folder is there"):
-        Journal(tmp_path / "nowhere" / "x.journal", ID)
+        Journal(tmp_path / "nowhere" / "x.journal", NAME, ID)
 
 
 def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     journal.commit([ENTRY], 1)
     journal._connection.execute("PRAGMA max_page_count = 12")
     with pytest.raises(JournalError, match="the disk is full") as raised:
@@ -146,7 +157,7 @@ def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
 
 
 def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     journal.commit([replace(ENTRY, body=b"body-of-one"), replace(FULL, dead=False)], 2)
     journal.close()
     data = path.read_bytes()
@@ -164,7 +175,7 @@ def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
 @pytest.mark.slow
 def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: Path) -> None:
     """What is read is what was written, or less; or the file is refused, with the reason."""
-    journal = Journal(path, ID)
+    journal = Journal(path, NAME, ID)
     written = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
     journal.commit(written, 8)
     journal.close()
@@ -179,7 +190,7 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
         for beside in ("-wal", "-shm"):
             spoilt.with_name(spoilt.name + beside).unlink(missing_ok=True)
         try:
-            opened = Journal(spoilt, ID)
+            opened = Journal(spoilt, NAME, ID)
         except JournalError:
             refused += 1
             continue

@@ -57,9 +57,22 @@ def test_numbers_go_on_where_they_ended(kit: Kit, journal: str) -> None:
     assert before.id[:16] == after.id[:16] and int(after.id, 16) == int(before.id, 16) + 1
 
 
+def test_what_is_pushed_later_waits_behind_what_was_left(kit: Kit, journal: str) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    first.push_many(range(3))
+    first.close(0)
+    second = kit.pusher(count=0, journal=journal)
+    last = second.push(3)
+    order: list[int] = []
+    kit.working(order.append, concurrency=1)
+    last.result(BOUND_S)
+    until(lambda: len(order) == 4)
+    assert order == [0, 1, 2, 3]
+
+
 def test_a_second_pusher_is_told_who_has_the_file(kit: Kit, journal: str) -> None:
     kit.pusher(count=0, journal=journal)
-    with pytest.raises(zmqkit.JournalError, match="has it open"):
+    with pytest.raises(zmqkit.JournalError, match="open already"):
         kit.pusher(count=0, journal=journal)
 
 

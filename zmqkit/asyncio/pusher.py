@@ -20,7 +20,15 @@ from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
 from zmqkit.roles.journaled import follow, open_journal, write
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
-from zmqkit.roles.tasks import DEFAULTS, TicketShown, first_done, jitter, make_task
+from zmqkit.roles.tasks import (
+    DEFAULTS,
+    TicketShown,
+    cancelled,
+    first_done,
+    jitter,
+    left_in_journal,
+    make_task,
+)
 
 
 class Ticket(TicketShown):
@@ -98,7 +106,7 @@ class Pusher(Role):
         insecure: bool | None = None,
     ) -> None:
         place = Lookup("worker", name, insecure=insecure)
-        opened = open_journal(journal) if journal is not None else None
+        opened = open_journal(journal, place.name) if journal is not None else None
         queue = draw_incarnation() if opened is None else opened.id
         core = self._core = PusherCore(name, queue, jitter)
         self._journaling = follow(opened, core, self._answered) if opened is not None else None
@@ -211,7 +219,7 @@ class Pusher(Role):
     async def close(self, timeout_s: float = CLOSE_S) -> int:
         """Wait up to `timeout_s` until all tasks have ended, then close the pusher.
 
-        Returns how many tasks were left. Nothing becomes of those.
+        Returns how many tasks were left. They are cancelled, or stay in the journal.
         """
         core, life = self._core, self._life
         left = await life.close(
@@ -220,7 +228,7 @@ class Pusher(Role):
             core.close,
             leave=core.flush,
             drained=lambda: not core.in_flight,
-            says="with {} tasks left".format,
+            says=left_in_journal if self._journaling is not None else cancelled,
         )
         if self._journaling is not None:
             await asyncio.to_thread(self._journaling.close)

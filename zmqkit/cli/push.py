@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Any
@@ -48,6 +48,7 @@ _WINDOW = 1000
 @click.option("--id", "own_id", metavar="ID", help="The task's own id; for a single task.")
 @click.option("--unique", metavar="KEY", help="Tasks with this key that wait are one task.")
 @click.option("--order-by", metavar="KEY", help="Run them one at a time, in order.")
+@click.option("--journal", metavar="FILE", help="Keep the tasks on disk until they have ended.")
 @click.option("--json", "as_json", is_flag=True, help="One object for each task: id, state, …")
 @click.option("--insecure", is_flag=True, help="Use workers on other machines, in plain text.")
 def command(
@@ -63,6 +64,7 @@ def command(
     own_id: str | None,
     unique: str | None,
     order_by: str | None,
+    journal: str | None,
     as_json: bool,
     insecure: bool,
 ) -> int:
@@ -71,7 +73,7 @@ def command(
     A body that is JSON is sent as what it means, any other as text, and as bytes what is not
     UTF-8. Without BODY each line of standard input is a task; a lone - stands for all of it, as
     one body. The command waits because its tasks live in it: what is left when it ends is
-    lost. It fails if a task did.
+    lost, unless there is a --journal, with which the next one goes on. It fails if a task did.
 
     \b
     zmqkit push thumbnails '{"path": "cat.png"}' --wait
@@ -81,27 +83,34 @@ def command(
         raise click.UsageError("--id is for a single task; give its BODY")
     bodies = read_bodies(body, raw=raw)
     until = inf if timeout_s is None else time.monotonic() + timeout_s
-    with zmqkit.Pusher(name, insecure=insecure or None) as pusher:
+    with zmqkit.Pusher(name, journal=journal, insecure=insecure or None) as pusher:
         options: dict[str, Any] = {
             "priority": priority, "delay_s": delay_s, "expires_s": expires_s, "id": own_id,
             "unique": unique, "order_by": order_by,
         }  # fmt: skip
-        tickets = _pushed(pusher, bodies, options)
-        failures = sum(not _shown(each, shows=shows, as_json=as_json)
-                       for each in _ended(pusher, tickets, until))  # fmt: skip
-        left = pusher.stats()
+        counts: Counter[str] = Counter()
+        tickets = _pushed(pusher, bodies, options, counts)
+        for each in _ended(pusher, tickets, until):
+            counts["ended"] += 1
+            counts["failed"] += not _shown(each, shows=shows, as_json=as_json)
         pusher.close(0)
-    waiting = int(str(left["waiting"])) + int(str(left["leased"]))
-    if waiting:
-        say_error(f"{several(waiting, 'task')} not done in time, and given up")
+    left = counts["pushed"] - counts["ended"]
+    if left:
+        kept = "given up" if journal is None else f"left in {journal}"
+        say_error(f"{several(left, 'task')} not done in time, and {kept}")
         return TIMEOUT
-    return FAILED if failures else 0
+    return FAILED if counts["failed"] else 0
 
 
 def _pushed(
-    pusher: zmqkit.Pusher, bodies: Iterable[object], options: dict[str, Any]
+    pusher: zmqkit.Pusher,
+    bodies: Iterable[object],
+    options: dict[str, Any],
+    counts: Counter[str],
 ) -> Iterator[zmqkit.Ticket]:
+    """Push each body, and count it."""
     for body in bodies:
+        counts["pushed"] += 1
         yield pusher.push(body, **options)
 
 
@@ -161,7 +170,9 @@ def _shown(ticket: zmqkit.Ticket, *, shows: bool, as_json: bool) -> bool:
         said = {"error": str(error)} if error else {"result": value}
         say_json({**ended, **said})
     elif error is not None:
-        say_error(f"task {ticket.id} {ticket.state}: {error}")
+        text = str(error).removeprefix("zmqkit.Retry: ").removeprefix("zmqkit.Discard: ")
+        attempts = several(ticket.attempts, "attempt")
+        say_error(f"task {ticket.id} {ticket.state} after {attempts}: {text}")
     elif shows:
         say_value(value, as_json=False)
     return error is None

@@ -28,8 +28,9 @@ class Stopping:
     example, sends a signal to its child and to the child's group.
     """
 
-    def __init__(self, service: AnyService | zmqkit.Worker) -> None:
+    def __init__(self, service: AnyService | zmqkit.Worker, noun: str = "request") -> None:
         self._service = service
+        self._noun = noun
         self._first_at = inf
         self._over = False
         self._news = threading.Event()
@@ -68,7 +69,7 @@ class Stopping:
         self._news.wait()
         requests = self._service.stats()["in_flight"]
         if requests and not self._over:
-            tell(f"finishing {several(requests, 'request')}; interrupt again to stop now")
+            tell(f"finishing {several(requests, self._noun)}; interrupt again to stop now")
 
 
 def _end(number: int) -> None:

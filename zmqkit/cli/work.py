@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import click
@@ -59,13 +60,15 @@ def command(
     zmqkit work shout -- tr a-z A-Z
     zmqkit work thumbnails --concurrency 4 -- ./thumbnail.sh
     """
+    if shutil.which(program[0]) is None:
+        raise zmqkit.UsageError(f"there is no command {program[0]!r}; give one that can be run")
     worker = zmqkit.Worker(name, bind=bind, concurrency=concurrency, insecure=insecure or None)
 
     def run(body: object) -> object:
         return _run(program, body)
 
     worker.task(run, attempts=attempts, backoff_s=backoff_s)
-    with Stopping(worker):
+    with Stopping(worker, "task"):
         worker.start()
         say(where(worker.name, worker.endpoint, worker.reach).replace("serving", "working on"))
         worker.work()
@@ -108,6 +111,7 @@ def _run(program: tuple[str, ...], body: object) -> object:
         text = f"{program[0]} ended with {process.returncode}" + (
             f": {reason}" if reason else ""
         )
+        tell(f"task {task.id}, attempt {task.attempt}: {text}")
         if process.returncode == _DATAERR:
             raise zmqkit.Discard(text)
         raise zmqkit.Retry(None, text)

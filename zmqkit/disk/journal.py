@@ -32,7 +32,7 @@ _APPLICATION = 0x7A6D716B  # "zmqk"
 _WAL_BYTES_MAX = 64 << 20
 
 _SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE about (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE task (
     sequence INTEGER PRIMARY KEY, dead INTEGER NOT NULL, priority INTEGER NOT NULL,
     due_at REAL NOT NULL, expires_at REAL, attempt INTEGER NOT NULL, own_id TEXT,
@@ -83,12 +83,15 @@ Change = Entry | int
 class Journal:
     """An open journal. One thread at a time may use it."""
 
-    def __init__(self, path: Path, new_id: int) -> None:
-        """Open the file, or make it. new_id: the id of a journal that is made.
+    def __init__(self, path: Path, queue: str, new_id: int) -> None:
+        """Open the file of a queue, or make it. new_id: the id of a journal that is made.
 
         Raises JournalError, which says what is wrong with the file and what to do.
         """
         self.path = path
+        self._queue = queue
+        if path.is_dir():
+            raise JournalError(f"{path} is a folder; name a file in it")
         self.damaged: list[str] = []
         try:
             self._connection = _connect(path)
@@ -123,6 +126,11 @@ class Journal:
                 "what is left with `sqlite3 FILE .recover`"
             )
         found = dict(run("SELECT name, value FROM about").fetchall())
+        if found["queue"] != self._queue:
+            raise JournalError(
+                f"{self.path} has the tasks of {found['queue']!r}, not of {self._queue!r}; "
+                "name another file"
+            )
         self.id = found["id"]
         self.opening = found["opening"] + 1
         self.last = found["last"]
@@ -136,6 +144,7 @@ class Journal:
             f"PRAGMA user_version = {_VERSION}; "
             f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
         )
+        self._connection.execute("INSERT INTO about VALUES ('queue', ?)", (self._queue,))
         _sync_folder(self.path.parent)
 
     def commit(self, changes: Iterable[Change], last: int) -> None:
@@ -246,8 +255,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 _REMEDIES = {
-    sqlite3.SQLITE_BUSY: "another process has it open; close that one, or name another file",
-    sqlite3.SQLITE_LOCKED: "another process has it open; close that one, or name another file",
+    sqlite3.SQLITE_BUSY: "it is open already, here or in another process; close that one",
+    sqlite3.SQLITE_LOCKED: "it is open already, here or in another process; close that one",
     sqlite3.SQLITE_FULL: "the disk is full; make room",
     sqlite3.SQLITE_READONLY: "it cannot be written; see who owns it",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; see whether its folder is there",

@@ -18,16 +18,16 @@ from zmqkit.roles.scheme import draw_incarnation
 from zmqkit.roles.time_of_day import offset_s
 
 
-def open_journal(path: object) -> Journal:
-    """Open the journal at a path, or make it. Raises UsageError or JournalError."""
+def open_journal(path: object, queue: str) -> Journal:
+    """Open the journal of a queue at a path, or make it. Raises UsageError or JournalError."""
     if not isinstance(path, str | Path) or not str(path):
         raise UsageError(f"journal is {path!r}; use the path of a file")
-    return Journal(Path(path), draw_incarnation())
+    return Journal(Path(path), queue, draw_incarnation())
 
 
 def follow(journal: Journal, core: PusherCore, answered: Answered) -> Journaling:
     """Give the core the tasks of the journal, which follows its ledger from now on."""
-    core.recover(_tasks(journal), journal.last, journal.opening)
+    core.recover(_tasks(journal), journal.last, journal.opening, time.monotonic())
     for what in journal.damaged:
         log.error("%s: %s; it was set aside", journal.path, what)
     return Journaling(journal, answered)
@@ -60,11 +60,11 @@ def _entry(task: Task, offset: float) -> Entry:
 
 
 def _tasks(journal: Journal) -> Iterator[tuple[Task, bool]]:
-    now, offset = time.monotonic(), offset_s()
+    offset = offset_s()
     for entry in journal.entries():
         task = Task(entry.body, entry.raw, entry.priority)
         task.sequence = entry.sequence
-        task.due_at = max(now, entry.due_at - offset)
+        task.due_at = max(0.0, entry.due_at - offset)
         task.expires_at = inf if entry.expires_at is None else entry.expires_at - offset
         task.attempt = entry.attempt
         task.own_id, task.unique, task.order_by = entry.own_id, entry.unique, entry.order_by

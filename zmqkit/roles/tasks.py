@@ -100,9 +100,26 @@ def jitter() -> float:
     return random.uniform(0.5, 1.5)
 
 
+def cancelled(count: int) -> str:
+    """Return what became of tasks that were left, without a journal."""
+    return f"{_tasks(count)} cancelled"
+
+
+def left_in_journal(count: int) -> str:
+    """Return what became of tasks that were left, with a journal."""
+    return f"{_tasks(count)} left in its journal"
+
+
+def _tasks(count: int) -> str:
+    return f"with {count} {'task' if count == 1 else 'tasks'}"
+
+
 def make_task(body: object, options: TaskOptions) -> Task:
     """Return a task that no core has accepted yet. Raises UsageError for what cannot travel."""
-    row, raw = call_body(TASK, (body,), {}, _CALL)
+    try:
+        row, raw = call_body(TASK, (body,), {}, _CALL)
+    except UsageError as error:
+        raise UsageError(str(error).replace("args[0]", "the body")) from None
     task = Task(row[2:], raw, options.priority)  # without the array's head and the headers
     if options is not DEFAULTS:
         now = time.monotonic()

@@ -135,14 +135,16 @@ class PusherCore:
             self.pace.fill()
         return []
 
-    def recover(self, tasks: Iterable[tuple[Task, bool]], last: int, opening: int) -> None:
+    def recover(
+        self, tasks: Iterable[tuple[Task, bool]], last: int, opening: int, now: float
+    ) -> None:
         """Begin with the tasks of a journal, which follows the ledger from now on.
 
         tasks: each with whether it is dead. last: the highest number that was ever accepted.
         opening: how often the journal was opened. Leases have other numbers each time.
         """
         for task, dead in tasks:
-            self.ledger.restore(task, 0.0, dead=dead)  # `tick` makes ready what is due
+            self.ledger.restore(task, now, dead=dead)
         self.ledger.last = max(self.ledger.last, last)
         self.ledger.changes = {}
         self._dispatcher.begin(opening << _OPENING_BITS)
