@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.tasks.pusher import PusherCore
@@ -16,7 +16,6 @@ from zmqkit.core.tasks.task import Task
 from zmqkit.errors import JournalError, QueueFull, UsageError
 from zmqkit.limits import CLOSE_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows
-from zmqkit.roles.journaled import follow, open_journal, write
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import (
@@ -28,6 +27,9 @@ from zmqkit.roles.tasks import (
     left_in_journal,
     make_task,
 )
+
+if TYPE_CHECKING:
+    from zmqkit.drivers.journaling import Journaling
 
 
 class Ticket(TicketShown):
@@ -97,10 +99,15 @@ class Pusher(Role):
         insecure: bool | None = None,
     ) -> None:
         place = Lookup("worker", name, insecure=insecure)
-        opened = open_journal(journal, place.name) if journal is not None else None
-        queue = draw_incarnation() if opened is None else opened.id
-        core = self._core = PusherCore(name, queue, jitter)
-        self._journaling = follow(opened, core, self._answered) if opened is not None else None
+        self._journaling: Journaling | None = None
+        if journal is None:
+            core = self._core = PusherCore(name, draw_incarnation(), jitter)
+        else:
+            from zmqkit.roles.journaled import follow, open_journal, write
+
+            opened = open_journal(journal, place.name)
+            core = self._core = PusherCore(name, opened.id, jitter)
+            self._journaling = follow(opened, core, self._answered)
         plan = Plan(
             f"pusher of {name!r}", place, core, hear=core.hear, pace=core.pace, kept=True
         )
