@@ -147,6 +147,28 @@ def test_ends_that_a_full_disk_did_not_take_are_written_later(kit: Kit, journal:
     assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
 
 
+def test_nothing_is_written_to_a_disk_that_failed(
+    kit: Kit, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed sync nobody knows what the disk has; a later success means nothing."""
+    pusher = kit.pusher(count=0, journal=journal)
+    kept = pusher.push(1)
+    commits: list[object] = []
+
+    def fail(self: object, changes: object, last: int) -> None:
+        commits.append(changes)
+        raise zmqkit.JournalError("the disk failed")
+
+    monkeypatch.setattr("zmqkit.disk.journal.Journal.commit", fail)
+    for _ in range(2):
+        with pytest.raises(zmqkit.JournalError, match="the disk failed"):
+            pusher.push(2)
+    kit.working(lambda body: body)
+    assert kept.result(BOUND_S) == 1
+    pusher.close()
+    assert len(commits) == 1
+
+
 PUSHER = """
 import sys, zmqkit
 pusher = zmqkit.Pusher(sys.argv[1], journal=sys.argv[2])

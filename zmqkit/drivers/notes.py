@@ -22,8 +22,8 @@ from zmqkit.limits import NOTES_MAX
 
 log = logging.getLogger("zmqkit")
 
-_LOSSES = frozenset({"notify-failed", "subscriber-excluded"})
-"""Events of lost messages that no caller learns of: logged as warnings, which Python shows."""
+_LOSSES = frozenset({"notify-failed", "subscriber-excluded", "journal-failed"})
+"""Events of losses that no caller learns of: logged as warnings, which Python shows."""
 
 
 def contained(write: Callable[..., object], *values: object) -> None:

@@ -14,6 +14,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.effects import Append
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Task
+from zmqkit.errors import JournalError
 from zmqkit.limits import RETRY_S
 
 
@@ -29,6 +30,8 @@ class Appends:
         self._under_way: dict[int, Task | None] = {}
         # After a failure: not before this time.
         self._not_before = -inf
+        # Why nothing is written any more. What a disk says after it failed cannot be trusted.
+        self.fault: JournalError | None = None
         # By append: who waits, and for which task.
         self._waits: deque[tuple[int, object, Task]] = deque()
 
@@ -50,13 +53,12 @@ class Appends:
 
     def take(self, now: float) -> list[Append]:
         """Return the next append, if there is something to write and none is under way."""
-        if self._ledger.changes and not self._under_way and now >= self._not_before:
-            return [self._take()]
-        return []
+        ready = not self._under_way and now >= self._not_before and self.fault is None
+        return [self._take()] if ready and self._ledger.changes else []
 
     def take_last(self) -> list[Append]:
         """Return the last append, which may follow on another one that is under way."""
-        return [self._take()] if self._ledger.changes else []
+        return [self._take()] if self._ledger.changes and self.fault is None else []
 
     def written(self, number: int) -> list[Outcome]:
         """Learn that an append is on disk; return the outcomes of those who waited for it."""
@@ -64,11 +66,14 @@ class Appends:
         self._written = number
         return [(waiter, task, None) for waiter, task in self._over(number)]
 
-    def failed(self, number: int, now: float) -> list[tuple[object, Task]]:
+    def failed(self, number: int, error: JournalError, now: float) -> list[tuple[object, Task]]:
         """Learn that an append changed nothing; its changes join the next one, a while later.
 
-        Returns who waited for it, and for which tasks.
+        There is no next one unless the error says that they may be written once more. Returns
+        who waited for it, and for which tasks.
         """
+        if not error.may_retry:
+            self.fault = error
         changes = self._ledger.changes
         assert changes is not None
         for sequence, task in self._under_way.items():
@@ -83,7 +88,8 @@ class Appends:
 
     def due_at(self) -> float:
         """Return when `take` has something that it has not now."""
-        return self._not_before if self._ledger.changes and not self._under_way else inf
+        waits = self._ledger.changes and not self._under_way and self.fault is None
+        return self._not_before if waits else inf
 
     def _take(self) -> Append:
         changes, self._ledger.changes = self._ledger.changes, {}

@@ -153,7 +153,10 @@ class PusherCore:
         """Accept a task as `submit` does; the wait ends once the journal has it on disk.
 
         The outcome is the task, or JournalError if it cannot be written. Then it was dropped.
+        Raises JournalError once the disk has failed, for nothing is written any more.
         """
+        if self._appends.fault is not None:
+            raise self._appends.fault
         self.submit(task, now)
         there = task.twin or task
         if not self._appends.wait(there, waiter):
@@ -177,7 +180,7 @@ class PusherCore:
         """
         waits: list[Outcome] = []
         told: list[Effect] = []
-        for waiter, task in self._appends.failed(number, now):
+        for waiter, task in self._appends.failed(number, error, now):
             waits.append((waiter, None, error))
             if task.append == number:
                 leases = self._leases.of(task)
