@@ -41,6 +41,12 @@ class JournalError(ZmqkitError):
         super().__init__(message)
         self.may_retry = may_retry
 
+    def with_doubt(self, *, may_have_run: bool) -> JournalError:
+        """Return the same error for a task that a worker may have begun."""
+        error = JournalError(str(self), may_retry=self.may_retry)
+        error.may_have_run = may_have_run
+        return error
+
 
 class QueueFull(ZmqkitError):
     """The queue on this side is at its limit; the message was not accepted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -86,24 +87,20 @@ def test_push_says_that_nobody_works(name: str, run: Run) -> None:
 
 
 def test_a_signal_ends_a_worker_once_its_task_is_done(
-    name: str, work: Work, begin: Begin
+    name: str, work: Work, begin: Begin, tmp_path: Path
 ) -> None:
-    working = work("--", "sh", "-c", "echo begun >&2; sleep 1; echo done")
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    os.mkfifo(begun)
+    os.mkfifo(go)
+    working = work("--", "sh", "-c", f"echo >{begun}; read line <{go}; echo $line")
     pushing = begin("push", name, "x", "--wait")
-    # The command's standard error is not ours; that the task runs shows in `ls`.
-    for _ in range(100):
-        if working.poll() is None and _has_begun(working.pid):
-            break
+    begun.read_text()  # returns once the command runs
     working.send_signal(signal.SIGTERM)
+    assert working.stderr is not None
+    assert working.stderr.readline() == b"finishing 1 task; interrupt again to stop now\n"
+    go.write_text("done\n")
     assert pushing.communicate(timeout=LIMIT_S)[0] == b"done\n"
     assert working.wait(LIMIT_S) == 0
-
-
-def _has_begun(pid: int) -> bool:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False)
-    if not found.stdout:
-        subprocess.run(["sleep", "0.1"], check=True)
-    return bool(found.stdout)
 
 
 def test_id_is_for_a_single_task(name: str, run: Run) -> None:

@@ -181,11 +181,14 @@ class PusherCore:
         waits: list[Outcome] = []
         told: list[Effect] = []
         for waiter, task in self._appends.failed(number, error, now):
-            waits.append((waiter, None, error))
-            if task.append == number:
+            if task.append == number and not task.is_over:
                 leases = self._leases.of(task)
-                if self.ledger.settle(task, Event.PURGED, now, error=error):
-                    told += self._leases.abandon(leases, now)
+                begun = error.with_doubt(may_have_run=task.attempt > 0)
+                self.ledger.settle(task, Event.PURGED, now, error=begun)
+                told += self._leases.abandon(leases, now)
+            # A worker may have been quicker than the disk; what has ended needs no journal.
+            dropped = task.error if task.state is State.DROPPED else None
+            waits.append((waiter, task, dropped))
         note = Note("journal-failed", {"name": self.name, "error": str(error)})
         return [note, *([Settle(waits)] if waits else []), *told, *self._told()]
 
