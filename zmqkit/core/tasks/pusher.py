@@ -14,8 +14,8 @@ An attempt ends in one of these ways:
                                    or gave it back because another worker is idle
     its time ran out               the task has expired
     the worker is gone             as if the handler had raised
-    the worker is out of reach     the same, once membership gives it up or after `lease_s`; should
-                                   it return by then and finish first, that result counts
+    the worker is out of reach     the same, once membership gives it up; if it returns within
+                                   `lease_s` and finishes first, that result counts
 
 What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
 """
