@@ -146,7 +146,7 @@ def test_what_a_lost_worker_had_not_begun_costs_no_attempt(world: World) -> None
     worker.core.about[TASK] = {"places": 1}
     worker.take(worker.core.receive(b"p", hello(), world.now))
     world.settle()
-    world.core._instances.connections.ready[0].credit = 3
+    world.core._workers.instances.connections.ready[0].credit = 3
     worker.is_cut = True
     tasks = world.push(1, 2, 3)
     assert [each.attempt for each in tasks] == [1, 1, 1]
@@ -209,7 +209,9 @@ def test_a_packet_for_which_there_is_no_room_is_sent_again(world: World) -> None
 
 def test_a_full_worker_takes_nothing_and_loses_nothing(world: World) -> None:
     worker = world.worker()
-    world.core._instances.connections.ready[0].credit = 10  # an earlier word of the worker
+    world.core._workers.instances.connections.ready[
+        0
+    ].credit = 10  # an earlier word of the worker
     tasks = world.push(*range(3))
     assert len(worker.handed) == 1
     assert sorted(each.attempt for each in tasks) == [0, 0, 1]
@@ -231,7 +233,7 @@ def test_the_last_word_of_a_worker_hands_back_what_it_had_not_taken(world: World
     one, two = task(7), task(8)
     world.core.submit(one, world.now)
     world.settle()
-    world.core._instances.connections.ready[0].credit = 10
+    world.core._workers.instances.connections.ready[0].credit = 10
     world.core.submit(two, world.now)
     world.perform(world.core.flush(world.now))
     worker.to_worker.clear()
@@ -247,7 +249,7 @@ def test_a_result_that_cannot_be_read_fails_its_task_alone(world: World) -> None
     world.finish(worker, Answer(REPLY, b"\xc1"))
     world.finish(worker)
     assert sorted(each.value for each in states(tasks)) == ["done", "failed"]
-    assert world.core.malformed["reply"] == 1
+    assert world.core.stats()["malformed"]["reply"] == 1
     assert any(isinstance(each.error, PeerLost) for each in tasks)
 
 
@@ -278,10 +280,10 @@ def test_a_task_that_the_disk_refused_says_whether_it_may_have_run(
     one = task(7)
     world.core.submit_safely(one, "waiter", world.now)
     appends = [each for each in world.core.flush(world.now) if isinstance(each, Append)]
-    world.core._leases.fill(world.now)
+    world.core._workers.leases.fill(world.now)
     world.settle()
     if worker is not None and ends == "done":
-        world.core._instances.connections.check()
+        world.core._workers.instances.connections.check()
         world.pass_(PING_S + 0.1)  # what the flush above sent is sent again
         world.finish(worker)
     error = JournalError("the disk is full", may_retry=True)

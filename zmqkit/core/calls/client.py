@@ -7,7 +7,6 @@ A call is a job with a waiter. `Dispatcher` keeps the call in line or at an inst
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
 from math import inf
 
 from zmqkit.core.calls.call import Call, CallOptions
@@ -35,7 +34,7 @@ from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed
+from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
     read_ends,
@@ -59,17 +58,19 @@ class ClientCore:
         self.name = name
         self.incarnation = incarnation
         self.limits = limits
-        self.malformed: Counter[str] = Counter()
         self._abandoned: deque[int] = deque()
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
-        self._instances = Instances(name, incarnation, limits, limits.stream_window)
+        self._instances = Instances(
+            name, incarnation, limits, self._go_on, limits.stream_window
+        )
+        self.malformed = self._instances.malformed
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
         self._streams = ClientStreams(self._dispatcher, self.malformed)
         self._hint = ""
         self._closed = False
-        self._receivers: dict[int, Callable[[Instance, Packet, float], list[Effect]]] = {
+        self._instances.receivers = {
             wire.REPLY: self._reply,
             wire.ERROR: self._error,
             wire.PONG: self._pong,
@@ -233,23 +234,7 @@ class ClientCore:
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet from an instance. Never raises for what it sent."""
-        instance = self._connections.by_peer.get(peer)
-        if instance is None:
-            return []
-        try:
-            packet = wire.unpack(frames)
-            receiver = self._receivers.get(packet.kind)
-            if receiver is None or packet.target not in (0, self.incarnation):
-                raise Malformed("unexpected")
-            if packet.source != instance.incarnation:
-                return self._replaced(instance, packet, now)
-            effects = receiver(instance, packet, now)
-            if instance.state is State.LEFT and (parted := self._instances.part(instance, now)):
-                return effects + parted + self._go_on(now)
-            return effects
-        except Malformed as error:
-            self.malformed[str(error)] += 1
-            return []
+        return self._instances.receive(peer, frames, now)
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Learn that a packet did not leave; its calls return to the outbox to be sent soon.
@@ -295,15 +280,9 @@ class ClientCore:
 
     # Packets in
 
-    def _replaced(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        """Give the instance up: another incarnation answers there, with its WELCOME."""
-        if packet.kind != wire.WELCOME:
-            raise Malformed("source")
-        return self._instances.replaced(instance, now) + self._go_on(now)
-
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
-        instance.credit = self._credit(fields.get("credit"))
+        instance.credit = self._instances.credit_of(fields.get("credit"))
         names = fields.get("idempotent")
         if type(names) is list:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
@@ -351,7 +330,7 @@ class ClientCore:
         held_max = self.limits.jobs_max
         pong = wire.read_pong(packet, instance.ping_token, held_max)
         progress = read_progress(pong.progress, held_max) if pong.progress is not None else []
-        instance.credit = self._credit(pong.credit)
+        instance.credit = self._instances.credit_of(pong.credit)
         instance.pong_token = pong.token
         lost_calls, surplus = self._dispatcher.held(
             instance, pong.token, pong.held, pong.running
@@ -431,11 +410,6 @@ class ClientCore:
         if arrivals.strangers:
             effects.append(self._instances.say(instance, wire.CANCEL, arrivals.strangers))
         return effects + self._go_on(now)
-
-    def _credit(self, value: object) -> int:
-        if type(value) is not int or value < 1:
-            raise Malformed("credit")
-        return min(value, self.limits.credit_max)
 
     # Ends of calls
 

@@ -11,6 +11,8 @@ that left, for LINGER_S_MAX at most, until its last word (BYE) says which calls 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -19,10 +21,14 @@ from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES
-from zmqkit.model import Reach, reach_of_endpoint
+from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.encoding import Buffer, Malformed, encode
+from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import GrantRow, request_columns
+
+Receiver = Callable[[Instance, Packet, float], list[Effect]]
+"""Takes one kind of packet from an instance. Raises Malformed for one that makes no sense."""
 
 
 class InstanceLimits(Protocol):
@@ -40,6 +46,10 @@ class InstanceLimits(Protocol):
     def jobs_max(self) -> int:
         """Jobs at most, in line and at all instances together."""
 
+    @property
+    def credit_max(self) -> int:
+        """Jobs at most that one instance is given, whatever it asks for."""
+
 
 class Instances:
     """A client's connections, and the packets that leave by them."""
@@ -49,12 +59,17 @@ class Instances:
         name: str,
         incarnation: int,
         limits: InstanceLimits,
+        go_on: Callable[[float], list[Effect]],
         window: tuple[int, int] | None = None,
     ) -> None:
         """Begin without instances.
 
+        go_on: the owner's function that ends orphans and gives jobs to whoever has room.
         window: what streams are granted, in values and in bytes, where there are streams.
         """
+        # The owner's receivers, by the kind of packet; and why packets were not understood.
+        self.receivers: dict[int, Receiver] = {}
+        self.malformed: Counter[str] = Counter()
         self.connections: Connections[Instance] = Connections(
             incarnation,
             _instance,
@@ -67,7 +82,39 @@ class Instances:
         self.orphans: list[Job] = []
         self._name = name
         self._incarnation = incarnation
+        self._go_on = go_on
+        self._credit_max = limits.credit_max
         self._window = window
+
+    # Packets in
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Have the owner's receiver take a packet. Never raises for what a peer sent."""
+        instance = self.connections.by_peer.get(peer)
+        if instance is None:
+            return []
+        try:
+            packet = wire.unpack(frames)
+            receiver = self.receivers.get(packet.kind)
+            if receiver is None or packet.target not in (0, self._incarnation):
+                raise Malformed("unexpected")
+            if packet.source != instance.incarnation:
+                if packet.kind != wire.WELCOME:
+                    raise Malformed("source")
+                return self._replaced(instance, now) + self._go_on(now)
+            effects = receiver(instance, packet, now)
+            if instance.state is State.LEFT and (parted := self._part(instance, now)):
+                return effects + parted + self._go_on(now)
+            return effects
+        except Malformed as error:
+            self.malformed[str(error)] += 1
+            return []
+
+    def credit_of(self, value: object) -> int:
+        """Return the credit that an instance gives. Raise Malformed for anything else."""
+        if type(value) is not int or value < 1:
+            raise Malformed("credit")
+        return min(value, self._credit_max)
 
     # News
 
@@ -87,7 +134,7 @@ class Instances:
         self._forget(tell.incarnation, now)
         return self._ended(instance, now) if instance is not None else []
 
-    def replaced(self, instance: Instance, now: float) -> list[Effect]:
+    def _replaced(self, instance: Instance, now: float) -> list[Effect]:
         """Give an instance up, for another incarnation listens at its endpoint."""
         self._forget(instance.incarnation, now)
         return [
@@ -97,7 +144,7 @@ class Instances:
             *self._connect(now),
         ]
 
-    def part(self, instance: Instance, now: float) -> list[Effect]:
+    def _part(self, instance: Instance, now: float) -> list[Effect]:
         """Forget an instance that left, if it has no calls or its time to answer is over."""
         if instance.state is not State.LEFT or (instance.jobs and now < instance.left_until):
             return []
@@ -107,7 +154,7 @@ class Instances:
         """Greet again, ask instances what they hold, and forget those that left."""
         effects: list[Effect] = []
         for instance in list(self.connections.by_incarnation.values()):
-            effects += self.part(instance, now)
+            effects += self._part(instance, now)
         effects += [self._hello(instance) for instance in self.connections.unanswered(now)]
         effects += [self._ping(instance) for instance in self.dispatcher.to_ping(now)]
         return effects + self._connect(now)
@@ -169,7 +216,7 @@ class Instances:
         instance.left_until = now + LINGER_S_MAX
         self.dispatcher.care(instance.left_until)
         self.dispatcher.move(_movable(instance))
-        return [note, *self.part(instance, now), *self._connect(now)]
+        return [note, *self._part(instance, now), *self._connect(now)]
 
     def _forget(self, incarnation: int, now: float) -> None:
         self.connections.forget(incarnation)

@@ -1,0 +1,257 @@
+"""The workers of a name: who has which task, and what follows from what they answer.
+
+The ledger has the tasks. Whenever a worker has credit, the next task is leased to it. A lease
+is one attempt. It is a job with a number of its own, the receipt, so a worker that is given the
+same task once more sees a new id. The Dispatcher keeps the leases: which worker has which, and
+whether a worker that answers a ping has received it.
+
+An attempt ends in one of these ways:
+
+    the handler returned           the task is done
+    the handler raised             another attempt after a pause, or the task is dead
+    it raised Discard              the task has failed
+    the worker did not begin it    the task waits again, at no cost: the worker is full, leaves,
+                                   or gave it back because another worker is idle
+    its time ran out               the task has expired
+    the worker is gone             as if the handler had raised
+    the worker is out of reach     the same, once membership gives it up; if it returns within
+                                   `lease_s` and finishes first, that result counts
+
+What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from zmqkit.core.calls.outcome import (
+    BAD_ARGUMENTS,
+    BUSY,
+    DISCARD,
+    EXPIRED,
+    LEAVING,
+    NO_METHOD,
+    RETRY,
+    UNRUN,
+    from_row,
+)
+from zmqkit.core.dispatch.connections import Event as Change
+from zmqkit.core.dispatch.connections import State as Standing
+from zmqkit.core.dispatch.instances import Instances
+from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
+from zmqkit.core.tasks.leases import Leases, leases_of
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.task import Event
+from zmqkit.errors import PeerLost, RemoteError
+from zmqkit.limits import COUNTED_BYTES_MIN, LINGER_S, PusherLimits
+from zmqkit.model import Frames, PeerId
+from zmqkit.wire import packet as wire
+from zmqkit.wire.packet import Packet
+from zmqkit.wire.rows import ErrorRow, read_errors, read_replies, sequences_in
+
+
+class Workers:
+    """Gives the tasks of a ledger to the workers that membership tells of."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        ledger: Ledger,
+        jitter: Callable[[], float],
+        limits: PusherLimits,
+    ) -> None:
+        """Begin without workers; `PusherCore` tells of the arguments."""
+        self.instances = Instances(name, incarnation, limits, self._go_on)
+        self.leases = Leases(ledger, self.instances, jitter)
+        self._ledger = ledger
+        self._limits = limits
+        self._connections = self.instances.connections
+        self._dispatcher = self.instances.dispatcher
+        # Since when workers are out of reach that have leases.
+        self._lost_at: dict[int, float] = {}
+        # Those of them that membership has given up, and its last word.
+        self._gone: dict[int, Tell] = {}
+        self.instances.receivers = {
+            wire.REPLY: self._reply,
+            wire.ERROR: self._error,
+            wire.PONG: self._pong,
+            wire.CREDIT: self._more,
+            wire.WELCOME: self._welcome,
+            wire.BYE: self._bye,
+        }
+
+    # Commands
+
+    def begin(self, number: int) -> None:
+        """Have the receipts of leases begin with this number."""
+        self._dispatcher.begin(number)
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of a worker and decide what follows."""
+        if tell.news is News.LOST:
+            self._lost_at.setdefault(tell.incarnation, now)
+        elif tell.news is News.GONE and tell.incarnation in self._lost_at:
+            # It may return and have finished; its tasks do not wait for that.
+            self.leases.lapse(tell.incarnation, now)
+            # To be found means to answer.
+            self._connections.hush(tell.incarnation, silent=False)
+            self._gone[tell.incarnation] = tell
+            return self._go_on(now)
+        elif tell.news in (News.FOUND, News.GONE):
+            self._lost_at.pop(tell.incarnation, None)
+            self._gone.pop(tell.incarnation, None)
+        return self.instances.hear(tell, now) + self._go_on(now)
+
+    def close(self) -> list[Effect]:
+        """Cancel all leases, and close every connection."""
+        told = self.instances.cancel([*self.leases.all()])
+        return [*told, *self.instances.close(LINGER_S if told else 0.0)]
+
+    # What the owner asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a worker. Never raises for what it sent."""
+        return self.instances.receive(peer, frames, now)
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> None:
+        """Learn that a packet did not leave; its leases are sent again soon."""
+        instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
+        if instance is not None and packet.kind == wire.REQUEST:
+            self._dispatcher.take_back(instance, sequences_in(packet), now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Look after leases that lapse, and after the workers."""
+        effects: list[Effect] = []
+        for incarnation, lost_at in list(self._lost_at.items()):
+            if now >= lost_at + self._limits.lease_s:
+                del self._lost_at[incarnation]
+                self.leases.lapse(incarnation, now)
+                tell = self._gone.pop(incarnation, None)
+                effects += self.instances.hear(tell, now) if tell is not None else []
+        return effects + self.instances.tick(now) + self._go_on(now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Lease what is ready to workers with credit, and return the packets."""
+        if self._ledger.ready and self._connections.ready:
+            self.leases.fill(now)
+        return self.instances.flush(now)
+
+    def deadline(self) -> float:
+        """Return when `tick`, and `flush` after it, are due next."""
+        lapse_at = min(self._lost_at.values(), default=inf) + self._limits.lease_s
+        return min(self._dispatcher.care_at, self._connections.due_at, lapse_at)
+
+    def check(self) -> None:
+        """Assert that the leases are consistent."""
+        self.instances.check()
+        assert not self._dispatcher.line.count, "tasks wait in the ledger"
+
+    # Packets in
+
+    def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        fields = wire.fields_of(packet)
+        instance.credit = self.instances.credit_of(fields.get("credit"))
+        self.leases.declare(instance, policy_of(fields.get(TASK)))
+        opening = instance.state is Standing.OPENING
+        self._connections.shift(instance, Change.WELCOME)
+        self._lost_at.pop(instance.incarnation, None)
+        self._gone.pop(instance.incarnation, None)
+        if not opening:
+            return self._go_on(now)
+        over = [lease for lease in leases_of(instance) if lease.task.is_over]
+        told = self.leases.abandon(over, now)
+        self._dispatcher.resume(instance, now)
+        return [self.instances.note("up", instance), *told, *self._go_on(now)]
+
+    def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        self._connections.shift(instance, Change.BYE)
+        below, taken = 0, frozenset[int]()
+        if packet.meta is not None:
+            below, taken = wire.last_word(packet.meta, self._limits.jobs_max)
+        begun: list[Lease] = []
+        for lease in leases_of(instance):
+            if lease.copies and packet.meta is None:
+                continue  # it finishes what it has
+            if lease.copies and (lease.sequence < below or lease.sequence in taken):
+                begun.append(lease)
+            else:
+                self.leases.release(lease, now)
+        self.leases.lost(begun, now)
+        return self._go_on(now)
+
+    def _more(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        instance.credit = self.instances.credit_of(packet.meta)
+        return self._go_on(now)
+
+    def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        pong = wire.read_pong(packet, instance.ping_token, self._limits.jobs_max)
+        instance.credit = self.instances.credit_of(pong.credit)
+        instance.pong_token = pong.token
+        lost, surplus = self._dispatcher.held(instance, pong.token, pong.held, pong.running)
+        instance.outbox.extend(lost)
+        recall = [self.instances.say(instance, wire.RECALL, surplus)] if surplus else []
+        return [*recall, *self._go_on(now)]
+
+    def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        sequences, values, unreadable = read_replies(packet)
+        done, size = self._ledger.done, packet.size // (len(sequences) or 1)
+        leases = self._dispatcher.take(instance, sequences, now)
+        effects: list[Effect] = []
+        for lease, value in zip(leases, values, strict=True):
+            if isinstance(lease, Lease):
+                done(lease.task, value, size, now)
+                if lease.task.has_lapsed:
+                    effects += self.leases.abandon(self.leases.of(lease.task), now)
+        for sequence in unreadable:
+            self.instances.malformed["reply"] += 1
+            lease = self.leases.at(instance, sequence)
+            if lease is not None:
+                error = PeerLost("the result cannot be read", may_have_run=True)
+                self.leases.end(lease, Event.FAILED, error, now)
+        if packet.size < COUNTED_BYTES_MIN:
+            return effects
+        highest = max(*sequences, *unreadable, 0)
+        return effects + self.instances.have_read(instance, highest, packet.size, now)
+
+    def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        for row in read_errors(packet):
+            lease = self.leases.at(instance, row[0])
+            if lease is None:
+                self._dispatcher.counts["duplicates"] += 1
+                continue
+            self._ended(lease, instance, row, now)
+        return self._go_on(now)
+
+    def _ended(self, lease: Lease, instance: Instance, row: ErrorRow, now: float) -> None:
+        """Decide what follows from an attempt that did not return."""
+        _, code, type_, message, *_ = row
+        if code in UNRUN:
+            self.leases.release(lease, now)
+            if code == BUSY:  # its own word, CREDIT or a pong, tells when it has room again
+                instance.credit = len(instance.jobs)
+            elif code == LEAVING:
+                self._connections.shift(instance, Change.BYE)
+        elif code == EXPIRED:
+            self._dispatcher.settle(lease, "expired")
+            if not lease.lapsed:
+                self._ledger.expire(lease.task, now)
+        elif code == RETRY:
+            error = RemoteError("zmqkit.Retry", message, "")
+            self.leases.failed(lease, error, now, pause_of(type_))
+        elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
+            self.leases.end(lease, Event.FAILED, from_row(lease, row), now)
+        else:
+            self.leases.failed(lease, from_row(lease, row), now)
+
+    def _go_on(self, now: float) -> list[Effect]:
+        """End attempts whose workers will not return; take back what no worker has."""
+        orphans, self.instances.orphans = self.instances.orphans, []
+        self.leases.lost([job for job in orphans if isinstance(job, Lease)], now)
+        for job in list(self._dispatcher.line):
+            if isinstance(job, Lease):
+                self.leases.release(job, now)
+        return []
