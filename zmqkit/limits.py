@@ -86,6 +86,8 @@ STREAM_BYTES = 256 << 10
 WORKER_CONCURRENCY_ASYNCIO = 10
 LEASE_S = 10.0
 """How long a worker that is out of reach may go on with a task before another one gets it."""
+TURN_S = 1.0
+"""How long a pusher waits before it uses a streamer that came, or no more one that went."""
 TASK_BYTES = 512
 """What a task takes in memory beside its body."""
 OLDEST_EVERY = 16

@@ -55,6 +55,15 @@ class Address(NamedTuple):
         return reach_of(self.host)
 
 
+_STANDS_FOR = {"streamer": "worker"}
+"""Devices, each with the role in whose place it is used under its name."""
+
+
+def kind_of(role: str) -> str:
+    """Return the role that a role is used as: a streamer as a worker, others as themselves."""
+    return _STANDS_FOR.get(role, role)
+
+
 @dataclass(slots=True, frozen=True)
 class Record:
     """What a process says of one of its roles: its name and number, and where it listens."""

@@ -103,15 +103,15 @@ def test_a_close_that_interrupts_the_opening_closes_after_that(
 ) -> None:
     subscriber = blocking.subscriber_class(blocking.name)
     place = subscriber._life.plan.place
-    listen, counts = place.listen, []
+    appear, counts = place.appear, []
 
     def interrupted(hear: Callable[[Tell], None]) -> None:
         counts.append(subscriber.close())
         with pytest.raises(UsageError, match="just being opened"):
             subscriber._life._changes.make(int, subscriber._life._is_opening)
-        listen(hear)
+        appear(hear)
 
-    monkeypatch.setattr(place, "listen", interrupted)
+    monkeypatch.setattr(place, "appear", interrupted)
     with pytest.raises(UsageError, match="is closed"):
         subscriber.receive(0)
     assert counts == [0] and subscriber._life.closed and place.node is None

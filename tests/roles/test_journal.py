@@ -127,10 +127,10 @@ def test_a_full_disk_refuses_what_is_new_and_loses_nothing(kit: Kit, journal: st
     kept = pusher.push(bytes(100))
     page_count(pusher, 10)
     with pytest.raises(zmqkit.JournalError, match="the disk is full"):
-        pusher.push(bytes(1 << 20))
+        pusher.push(bytes(1 << 20), id="large")
     assert pusher.stats()["dropped"] == 1
     page_count(pusher, 1 << 20)
-    more = pusher.push(bytes(1 << 20))
+    more = pusher.push(bytes(1 << 20), id="large")
     kit.working(len)
     assert (kept.result(BOUND_S), more.result(BOUND_S)) == (100, 1 << 20)
     pusher.close()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
+    CANCELLED,
+    DEAD,
     DISCARD,
     EXPIRED,
+    FAILED,
     FORGOTTEN,
     LEAVING,
     NO_METHOD,
@@ -22,7 +26,7 @@ from zmqkit.core.calls.outcome import (
 )
 from zmqkit.core.membership.directory import read_directory, read_registration
 from zmqkit.core.membership.exchange import rows_of
-from zmqkit.core.tasks.lease import TASK, Policy, policy_of
+from zmqkit.core.tasks.lease import STREAMER, TASK, Policy, policy_of
 from zmqkit.limits import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -61,7 +65,8 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "STREAM", "ITEM", "END", "GRANT",
+        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "STREAM", "ITEM",
+        "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
@@ -107,14 +112,18 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     if kind == wire.WELCOME and "process" in said["meta"]:
         assert read_directory(packet).process == source
     if kind == wire.WELCOME and TASK in said["meta"]:
-        assert policy_of(said["meta"][TASK]) == Policy(**said["meta"][TASK])
+        assert policy_of(said["meta"][TASK]) == declared(**said["meta"][TASK])
     if kind == wire.HELLO and "places" in said["meta"]:
         told = read_registration(packet)
         assert told is not None and rows_of(told.addresses) == said["meta"]["places"]
 
 
+def declared(device: str = "", **said: Any) -> Policy:
+    return Policy(**said, is_streamer=device == STREAMER)
+
+
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 40
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 43
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -141,7 +150,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
     assert codes == {
         RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN,
-        RETRY, DISCARD,
+        RETRY, DISCARD, DEAD, FAILED, CANCELLED,
     }  # fmt: skip
 
 

@@ -10,9 +10,9 @@ from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
 from zmqkit.model import Reach
-from zmqkit.roles.scheme import Binding, Lookup, shown
+from zmqkit.roles.scheme import Binding, Crossing, Lookup, shown
 
-Place = TypeVar("Place", Binding, Lookup)
+Place = TypeVar("Place", Binding, Lookup, Crossing)
 Command = Callable[..., list[Effect]]
 
 
@@ -46,22 +46,17 @@ class Plan(Generic[Place]):
 
     def prepare(self, driver: object) -> None:
         """Tell the core of its place and the role of its driver, once the link is open."""
-        if isinstance(self.place, Binding):
-            self.about.update(self.place.about())
+        self.about.update(self.place.about())
         if self.opened is not None:
             self.opened(driver)
 
     def appear(self, hear: Callable[[Tell], None]) -> None:
-        """Announce the role, or have it look for others."""
-        if isinstance(self.place, Binding):
-            self.place.announce()
-        else:
-            self.place.listen(hear)
+        """Announce the role, or have it look for others, or both."""
+        self.place.appear(hear)
 
     def withdraw(self) -> None:
         """Stop announcing the role."""
-        if isinstance(self.place, Binding):
-            self.place.withdraw()
+        self.place.withdraw()
 
 
 class Shown:

@@ -108,7 +108,7 @@ class Binding:
             check_reach(self._url.host, f"bind={bind!r}", Reach.LOCAL)
 
     def open(self) -> Link:
-        """Listen, and return the link; `announce` makes the role known.
+        """Listen, and return the link; `appear` makes the role known.
 
         Raises ConfigError when the address cannot be had.
         """
@@ -181,7 +181,7 @@ class Binding:
         row = [self.name, self._role, self.incarnation, parse_url(self.endpoint).port]
         return {"process": self.node.process, "control": self._control_port, "roles": [row]}
 
-    def announce(self) -> None:
+    def appear(self, on_news: OnNews) -> None:
         """Announce the role, so that others find it by its name."""
         if self.node is not None:
             addresses = (self._advertise,) if self._advertise else ()
@@ -256,7 +256,11 @@ class Lookup:
             self.release()
             raise
 
-    def listen(self, on_news: OnNews) -> None:
+    def about(self) -> dict[str, object]:
+        """Return nothing; nobody is told of a role that listens nowhere."""
+        return {}
+
+    def appear(self, on_news: OnNews) -> None:
         """Have `on_news` called with the news of instances, on any thread."""
         self._on_news, self._told = on_news, 0
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
@@ -268,6 +272,15 @@ class Lookup:
             memory.watch(self.name, self._look)
             self._wanted = True
             self._look()
+
+    def withdraw(self) -> None:
+        """Do nothing; nobody was told of the role."""
+
+    def join(self) -> None:
+        """Look for peers on behalf of a role that has its link already."""
+        assert self.url is None
+        self.node = acquire_node()
+        self._reach = self.node.environment.reach(insecure=self._insecure)
 
     def watch(self, url: str) -> None:
         """Have the node watch the process at this URL, in place of the process before."""
@@ -305,6 +318,60 @@ class Lookup:
         if owner and owner != self._told:
             self._on_news(Tell(News.FOUND, self._key, owner, self.name))
         self._told = owner
+
+
+class Crossing:
+    """The place of a device: it listens under a name, and looks for peers of that name."""
+
+    def __init__(self, binding: Binding, lookup: Lookup) -> None:
+        self._binding = binding
+        self._lookup = lookup
+        self.name = binding.name
+        self.incarnation = binding.incarnation
+
+    @property
+    def node(self) -> Node | None:
+        """The node of the process, while the device is open."""
+        return self._binding.node
+
+    @property
+    def endpoint(self) -> str:
+        """Where the device listens; empty before it is opened."""
+        return self._binding.endpoint
+
+    @property
+    def reach(self) -> Reach:
+        """How far others may be that use the device."""
+        return self._binding.reach
+
+    def open(self) -> Link:
+        """Listen, and return the link, by which the device also connects to peers."""
+        link = self._binding.open()
+        try:
+            self._lookup.join()
+        except BaseException:
+            link.close(0)
+            self._binding.release()
+            raise
+        return link
+
+    def about(self) -> dict[str, object]:
+        """Return the fields that a WELCOME has beside those of the core."""
+        return self._binding.about()
+
+    def appear(self, on_news: OnNews) -> None:
+        """Announce the device, and have `on_news` called with the news of peers."""
+        self._binding.appear(on_news)
+        self._lookup.appear(on_news)
+
+    def withdraw(self) -> None:
+        """Stop announcing the device; peers that use it may go on until `release`."""
+        self._binding.withdraw()
+
+    def release(self) -> None:
+        """Stop listening for news, tell peers that the device is gone, give the node back."""
+        self._lookup.release()
+        self._binding.release()
 
 
 def shown(kind: str, name: str, *states: str) -> str:

@@ -277,6 +277,12 @@ def _readable(sequences: list[int], rows: Rows) -> tuple[list[int], list[object]
     return readable, values, [n for n in sequences if n not in readable]
 
 
+def read_rows(packet: Packet) -> tuple[list[int], Rows]:
+    """Return the sequence numbers and rows of a REPLY packet. Raise Malformed otherwise."""
+    (sequences, _), rows = _read(packet, 2)
+    return cast("list[int]", sequences), rows
+
+
 def read_errors(packet: Packet) -> list[ErrorRow]:
     """Return the messages of an ERROR packet. Raise Malformed for anything else."""
     (sequences, _), rows = _read(packet, 2)

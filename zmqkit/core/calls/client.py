@@ -26,7 +26,7 @@ from zmqkit.core.calls.outcome import (
     unreadable_reply,
 )
 from zmqkit.core.dispatch.connections import Event, State
-from zmqkit.core.dispatch.instances import Instances
+from zmqkit.core.dispatch.instances import Instances, credit_of
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, News, Note, Settle, Tell
 from zmqkit.core.pace import Pace
@@ -282,7 +282,7 @@ class ClientCore:
 
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
-        instance.credit = self._instances.credit_of(fields.get("credit"))
+        instance.credit = credit_of(fields.get("credit"), self.limits.credit_max)
         names = fields.get("idempotent")
         if type(names) is list:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
@@ -330,7 +330,7 @@ class ClientCore:
         held_max = self.limits.jobs_max
         pong = wire.read_pong(packet, instance.ping_token, held_max)
         progress = read_progress(pong.progress, held_max) if pong.progress is not None else []
-        instance.credit = self._instances.credit_of(pong.credit)
+        instance.credit = credit_of(pong.credit, self.limits.credit_max)
         instance.pong_token = pong.token
         lost_calls, surplus = self._dispatcher.held(
             instance, pong.token, pong.held, pong.running

@@ -31,6 +31,8 @@ RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = 
 RETRY, DISCARD = "retry", "discard"
 """Codes of a worker: its handler wants another attempt, or none. The type of a retry is the
 pause in seconds, as text; empty leaves the pause to the policy."""
+DEAD, FAILED, CANCELLED = "dead", "failed", "cancelled"
+"""Codes of a streamer: what became of a task that it had accepted."""
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say that the call was refused before it ran; another instance may try it."""
 

@@ -25,7 +25,14 @@ from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.rows import arguments_of, read_grants, read_requests, read_streams
+from zmqkit.wire.rows import (
+    Arguments,
+    Rows,
+    arguments_of,
+    read_grants,
+    read_requests,
+    read_streams,
+)
 
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
@@ -48,6 +55,7 @@ class ServiceCore:
         *,
         limits: ServiceLimits = _LIMITS,
         shares: Callable[[int, RequestWindows], Share] | None = None,
+        read: Callable[[Rows], list[Arguments | None]] = arguments_of,
     ) -> None:
         """Begin without clients.
 
@@ -55,12 +63,14 @@ class ServiceCore:
         streams: the same for methods that return a stream of values. Both maps may grow later.
         concurrency: how many requests may run at a time.
         shares: makes what shares the places among clients; None if each has `limits.credit`.
+        read: reads the arguments of requests; whoever passes requests on leaves them bytes.
         """
         self.incarnation = incarnation
         self.methods = methods
         self._offered = Methods(methods, streams)
         self.concurrency = concurrency
         self._limits = limits
+        self._read = read
         # What each WELCOME also says.
         self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
@@ -151,6 +161,11 @@ class ServiceCore:
         self._streams.ended(request, error)
         self._make_room()
         return self._work.dispatch(now, self.concurrency)
+
+    def tell(self, client: int, kind: int, meta: bytes) -> list[Effect]:
+        """Return a packet to a client, if it is known."""
+        window = self._windows.by_client.get(client)
+        return [self._packet(window, kind, meta)] if window is not None else []
 
     def leave(self) -> list[Effect]:
         """Say BYE to each client: accepted requests are finished, no new ones are accepted."""
@@ -299,7 +314,7 @@ class ServiceCore:
         work, admission = self._work, self._admission
         at_once: list[Request] = []
         heads, rows = read_requests(packet)
-        sizes, arguments, seen_below = rows.sizes, arguments_of(rows), window.seen_below
+        sizes, arguments, seen_below = rows.sizes, self._read(rows), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes = admission.takes(window, len(heads), packet.size)
         room = self.concurrency - len(work.running)
@@ -347,7 +362,7 @@ class ServiceCore:
     def _stream(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id. A method that returns one value is run as a plain request."""
         heads, windows, rows = read_streams(packet)
-        requests = zip(heads, windows, rows.sizes, arguments_of(rows), strict=True)
+        requests = zip(heads, windows, rows.sizes, self._read(rows), strict=True)
         for head, granted, size, values in requests:
             readable = values is not None
             if not self._admission.turned_away(

@@ -93,7 +93,9 @@ class Connection:
     state: State = State.OPENING
     # Its process does not answer, though its connection stands.
     silent: bool = False
-    # Whether work may be sent to it: it is chosen, or it is leaving.
+    # Its owner prefers instances of another kind, and gives it no new work.
+    passed_over: bool = False
+    # Whether work may be sent to it: it answers, or it is leaving.
     sends: bool = False
     # When to greet it again if it does not answer.
     hello_at: float = inf
@@ -101,9 +103,14 @@ class Connection:
     hello_s: float = HELLO_S
 
     @property
+    def answers(self) -> bool:
+        """Whether the instance can be sent to and takes new work."""
+        return self.state is State.UP and not self.silent
+
+    @property
     def chosen(self) -> bool:
         """Whether the instance may get new work."""
-        return self.state is State.UP and not self.silent
+        return self.answers and not self.passed_over
 
     @property
     def is_deaf(self) -> bool:
@@ -172,6 +179,11 @@ class Connections(Generic[C]):
             connection.silent = silent
             self._choose(connection)
         return connection
+
+    def pass_over(self, connection: C, *, passed_over: bool) -> None:
+        """Give an instance no new work, or use it again; what it has stays with it."""
+        connection.passed_over = passed_over
+        self._choose(connection)
 
     def shift(self, connection: C, event: Event) -> State:
         """Apply an event to an instance; return its new state."""
@@ -297,7 +309,7 @@ class Connections(Generic[C]):
     def _choose(self, connection: C) -> None:
         """Keep `sends` and `ready` in step with the state of a connection."""
         chosen = connection.chosen
-        connection.sends = chosen or connection.state is State.LEAVING
+        connection.sends = connection.answers or connection.state is State.LEAVING
         if chosen != (connection in self.ready):
             (self.ready.append if chosen else self.ready.remove)(connection)
 

@@ -80,6 +80,13 @@ class Dispatcher:
         else:
             self._wait(job)
 
+    def give(self, job: Job, instance: Instance, now: float) -> None:
+        """Accept a job whose number is `next`, for this instance and no other."""
+        self.jobs[job.sequence] = job
+        self.next = job.sequence + 1
+        self.look(job.deadline_at)
+        self._assign(job, instance, now)
+
     def look(self, at: float) -> None:
         """Have `due` look at the jobs at `at`, or earlier."""
         self.look_at = min(self.look_at, at)

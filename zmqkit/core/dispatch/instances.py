@@ -46,10 +46,6 @@ class InstanceLimits(Protocol):
     def jobs_max(self) -> int:
         """Jobs at most, in line and at all instances together."""
 
-    @property
-    def credit_max(self) -> int:
-        """Jobs at most that one instance is given, whatever it asks for."""
-
 
 class Instances:
     """A client's connections, and the packets that leave by them."""
@@ -83,7 +79,6 @@ class Instances:
         self._name = name
         self._incarnation = incarnation
         self._go_on = go_on
-        self._credit_max = limits.credit_max
         self._window = window
 
     # Packets in
@@ -109,12 +104,6 @@ class Instances:
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
-
-    def credit_of(self, value: object) -> int:
-        """Return the credit that an instance gives. Raise Malformed for anything else."""
-        if type(value) is not int or value < 1:
-            raise Malformed("credit")
-        return min(value, self._credit_max)
 
     # News
 
@@ -374,6 +363,13 @@ class Instances:
             self._window if kind == wire.STREAM else None,
         )
         return self._packet(instance, kind, columns, b"".join(rows), calls[0].raw)
+
+
+def credit_of(value: object, most: int) -> int:
+    """Return the credit that an instance gives, at most `most`. Else raise Malformed."""
+    if type(value) is not int or value < 1:
+        raise Malformed("credit")
+    return min(value, most)
 
 
 def _instance(incarnation: int, endpoint: str) -> Instance:

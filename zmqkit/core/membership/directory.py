@@ -12,7 +12,7 @@ from zmqkit.core.membership.exchange import (
 )
 from zmqkit.errors import UsageError
 from zmqkit.limits import ROLES_MAX
-from zmqkit.model import PeerId, Record, check_name
+from zmqkit.model import PeerId, Record, check_name, kind_of
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of, sequences_of
@@ -40,10 +40,10 @@ class Directory:
         name: empty for the only role of that kind. Returns (incarnation, ""), or (0, reason)
         when no role or several roles fit.
         """
-        found = [r for r in self.roles if r[1] == role and name in ("", r[0])]
+        found = [r for r in self.roles if kind_of(r[1]) == role and name in ("", r[0])]
         if len(found) == 1:
             return found[0][2], ""
-        names = ", ".join(sorted({r[0] for r in self.roles if r[1] == role})) or "none"
+        names = ", ".join(sorted({r[0] for r in self.roles if kind_of(r[1]) == role})) or "none"
         if name:
             return 0, f"the process there has no single {role} {name!r}; it has: {names}"
         return 0, f"the process there has these: {names}; name one behind the port"

@@ -6,7 +6,7 @@ from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.seed import Seeds
-from zmqkit.model import Reach
+from zmqkit.model import Reach, kind_of
 
 EVERYBODY = "*/*"
 """The key under which every role of every name is wanted."""
@@ -14,7 +14,7 @@ EVERYBODY = "*/*"
 
 def key_of(role: str, name: str) -> str:
     """Return the key under which the instances of a name are wanted."""
-    return f"{role}/{name}"
+    return f"{kind_of(role)}/{name}"
 
 
 class Interests:

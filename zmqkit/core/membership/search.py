@@ -8,7 +8,7 @@ from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY, Interests
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.limits import EXPLAIN_S
-from zmqkit.model import Reach, Record
+from zmqkit.model import Reach, Record, kind_of
 
 _HOW_TO_OPEN = "insecure=True, --insecure or ZMQKIT_INSECURE=1"
 _START = {
@@ -96,7 +96,7 @@ class Search:
         if key == EVERYBODY:
             return f"{where}; start a service or publisher, {elsewhere}"
         role, _, name = key.partition("/")
-        ours = [each for each in records[name] if each.role == role]
+        ours = [each for each in records[name] if kind_of(each.role) == role]
         found = self._out_of_reach(ours, reach) or _namesake(role, records[name])
         return f"{found}; {where}" if found else f"{where}; {_START[role]}, {elsewhere}"
 
@@ -120,7 +120,7 @@ class Search:
 def _namesake(role: str, records: list[Record]) -> str:
     """Return what to say when a role of another kind has the name, else nothing."""
     for record in records:
-        if record.role != role:
+        if kind_of(record.role) != role:
             use = f": {_USE[record.role]}" if record.role in _USE else ""
             return f"a {record.role} is called {record.name!r}{use}"
     return ""

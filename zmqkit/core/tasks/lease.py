@@ -1,4 +1,8 @@
-"""One attempt at a task, and what the worker's handler declares about attempts."""
+"""One attempt at a task, and what the other side declares about attempts.
+
+A streamer takes tasks as a worker does. For it a lease says in addition how the task is to be
+done, for the streamer sees to attempts, delays and keys itself.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,16 @@ from zmqkit.limits import (
     TIMEOUT_S_MAX,
 )
 from zmqkit.wire.encoding import pack_plain
+from zmqkit.wire.passing import PUSH, handover
 
 TASK = "task"
 """The one method of a worker, the header of a lease, and what WELCOME calls the policy."""
 
+STREAMER = "streamer"
+"""The role of a streamer, and what its WELCOME calls the device."""
+
 _ROW = b"\x93"
+_NO_BODY = b"\x90\x80"
 
 
 @dataclass(slots=True, frozen=True)
@@ -32,6 +41,9 @@ class Policy:
     backoff_s: float = BACKOFF_S
     # How many tasks the worker runs at once.
     places: int = CREDIT
+    # It is a streamer, which hands tasks on to workers; and the id of its journal, 0 for none.
+    is_streamer: bool = False
+    journal: int = 0
 
     def pause_s(self, attempt: int, jitter: float) -> float:
         """Return how long to wait after this attempt; jitter: a factor about 1."""
@@ -45,12 +57,25 @@ class Lease(Job):
     # The worker was out of reach for too long, so the task does not wait for it any more.
     lapsed = False
 
-    def __init__(self, sequence: int, task: Task, now: float) -> None:
+    def __init__(
+        self, sequence: int, task: Task, now: float, pusher: int | None = None
+    ) -> None:
+        """pusher: the incarnation of the pusher that hands the task to a streamer."""
         self.sequence = sequence
         self.method = TASK
         self.priority = task.priority
-        about = {TASK: (task.sequence, task.attempt, task.own_id)}
-        self.row = _ROW + pack_plain(about) + task.row
+        about: dict[str, object] = {TASK: (task.sequence, task.attempt, task.own_id)}
+        row = task.row
+        if pusher is not None:
+            about[PUSH] = handover(
+                id=task.own_id or f"{pusher:016x}{task.sequence:016x}",
+                unique=task.unique,
+                order_by=task.order_by,
+                delay_ms=max(0, int((task.due_at - now) * 1000)) if task.due_at else 0,
+                is_known=task.journal != 0,
+            )
+            row = row or _NO_BODY
+        self.row = _ROW + pack_plain(about) + row
         self.raw = task.raw
         self.deadline_at = min(task.expires_at, now + TIMEOUT_S_MAX)
         self.attempts = 0
@@ -69,7 +94,13 @@ def policy_of(value: object) -> Policy:
     places = value.get("places")
     if type(places) is not int or places < 1:
         places = CREDIT
-    return Policy(attempts, float(backoff_s), places)
+    journal = value.get("journal")
+    if value.get("device") != STREAMER:
+        return Policy(attempts, float(backoff_s), places)
+    return Policy(
+        attempts, float(backoff_s), places, is_streamer=True,
+        journal=journal if type(journal) is int and journal > 0 else 0,
+    )  # fmt: skip
 
 
 def _is_pause(value: object) -> TypeGuard[float]:

@@ -21,8 +21,17 @@ class Leases:
     """The attempts under way, and what the workers' handlers declare about attempts."""
 
     def __init__(
-        self, ledger: Ledger, instances: Instances, jitter: Callable[[], float]
+        self,
+        incarnation: int,
+        ledger: Ledger,
+        instances: Instances,
+        jitter: Callable[[], float],
     ) -> None:
+        # Whether tasks go to streamers now, and not to workers.
+        self.passes_on = False
+        # By journal: the tasks that a streamer has on its disk which is not connected now.
+        self.away: dict[int, dict[int, Task]] = {}
+        self._incarnation = incarnation
         # What the handler of each worker declares, by incarnation.
         self._policies: dict[int, Policy] = {}
         self._ledger = ledger
@@ -46,13 +55,29 @@ class Leases:
             task = self._ledger.lease(now)
             if task is None:
                 break
-            lease = Lease(self._dispatcher.next, task, now)
-            task.receipt = lease.sequence
-            self._dispatcher.add(lease, now)
+            self._dispatcher.add(self._lease(task, now, passes_on=self.passes_on), now)
+
+    def claim(self, instance: Instance, now: float) -> None:
+        """Ask a streamer for what became of the tasks that its journal has."""
+        journal = self.policy_of(instance).journal
+        if not journal:
+            return
+        tasks = [*self.away.pop(journal, {}).values()]
+        for lease in self.all():  # only one process at a time has a journal open
+            if lease.task.journal == journal and lease.instance is not instance:
+                self._dispatcher.settle(lease, "failed")
+                tasks.append(lease.task)
+        for task in tasks:
+            if not task.is_over:
+                self._dispatcher.give(self._lease(task, now, passes_on=True), instance, now)
 
     def all(self) -> list[Lease]:
         """Return all leases."""
         return [job for job in self._dispatcher.jobs.values() if isinstance(job, Lease)]
+
+    def of_workers(self) -> list[Lease]:
+        """Return the leases that streamers do not have."""
+        return [each for each in self.all() if not self._policy_of(each).is_streamer]
 
     def of(self, task: Task) -> list[Lease]:
         """Return the leases of a task; more than one if a worker was out of reach."""
@@ -81,10 +106,21 @@ class Leases:
     def lost(self, leases: list[Lease], now: float) -> None:
         """End the attempts of a worker that is gone; those that it had not begun cost nothing.
 
-        It ran the oldest ones, as many as it has places.
+        It ran the oldest ones, as many as it has places. What a streamer had on its disk waits
+        for the streamer; the rest of what it had is pushed again, at no cost.
         """
         for at, lease in enumerate(leases):
-            if at < self._policy_of(lease).places:
+            policy = self._policy_of(lease)
+            if policy.is_streamer:
+                self._dispatcher.settle(lease, "failed")
+                if lease.task.journal:
+                    lease.task.receipt = 0
+                    self.away.setdefault(lease.task.journal, {})[lease.task.sequence] = (
+                        lease.task
+                    )
+                elif not lease.lapsed:
+                    self._ledger.spare(lease.task, now)
+            elif at < policy.places:
                 error = PeerLost(
                     "the worker is gone, and had begun the task", may_have_run=True
                 )
@@ -102,8 +138,10 @@ class Leases:
             if lease.lapsed:
                 continue
             policy, task = self._policy_of(lease), lease.task
+            if task.journal:
+                continue
             lease.lapsed = task.has_lapsed = True
-            if at < policy.places:
+            if at < policy.places and not policy.is_streamer:
                 error = PeerLost("the worker is out of reach", may_have_run=True)
                 self._end_attempt(task, policy, error, now, None)
             else:
@@ -134,10 +172,19 @@ class Leases:
             self._dispatcher.drop(lease, "cancelled")
         return told
 
-    def _policy_of(self, lease: Lease) -> Policy:
-        instance = lease.instance
+    def policy_of(self, instance: Instance | None) -> Policy:
+        """Return what an instance declares."""
         known = self._policies.get(instance.incarnation) if instance is not None else None
         return known or Policy()
+
+    def _policy_of(self, lease: Lease) -> Policy:
+        return self.policy_of(lease.instance)
+
+    def _lease(self, task: Task, now: float, *, passes_on: bool) -> Lease:
+        pusher = self._incarnation if passes_on else None
+        lease = Lease(self._dispatcher.next, task, now, pusher)
+        task.receipt = lease.sequence
+        return lease
 
 
 def leases_of(instance: Instance) -> list[Lease]:

@@ -60,8 +60,12 @@ class Ledger:
         self._over_size = 0
         self.dead: OrderedDict[int, Task] = OrderedDict()
         self._dead_size = 0
-        # Settled tasks whose end somebody waits for; the owner empties the list.
+        # Settled tasks whose end somebody waits for, and tasks that a streamer has on its disk
+        # from now on; the owner empties the lists.
         self.awaited: list[Task] = []
+        self.handed: list[Task] = []
+        # Whether delayed tasks, and tasks behind a key, wait here.
+        self._holds = True
 
     # Tasks in
 
@@ -79,6 +83,11 @@ class Ledger:
             with suppress(ValueError):
                 task = self.tasks.get(int(id[16:], 16))
         return task
+
+    def disown(self, task: Task) -> None:
+        """Forget the id of a task; another one may have it from now on."""
+        if task.own_id is not None and self._by_id.get(task.own_id) is task:
+            del self._by_id[task.own_id]
 
     def has_room(self, size: int) -> bool:
         """Return whether a task of `size` bytes can be accepted now."""
@@ -159,6 +168,15 @@ class Ledger:
             task.receipt = 0
             self._expire_later(task)
             self._wait(task, now, first=True)
+
+    def hand_over(self, task: Task, journal: int) -> None:
+        """Note that a streamer has a leased task on its disk, in this journal."""
+        task.journal = journal
+        self.size -= task.size
+        task.row, task.raw, task.size = b"", None, 0
+        if self.changes is not None:
+            self.changes[task.sequence] = None
+        self.handed.append(task)
 
     def retry(self, task: Task, reason: str, delay_s: float, now: float) -> None:
         """Have a task wait for its next attempt, `delay_s` from now."""
@@ -253,6 +271,26 @@ class Ledger:
         self._enter(task, now)
         return True
 
+    def hold(self, now: float, *, holds: bool) -> None:
+        """Have delayed tasks, and tasks behind a key, wait here or not.
+
+        They need not where all tasks go to a streamer, for it has a ledger of its own.
+        """
+        self._holds = holds
+        for row in self._rows:
+            row.clear()
+        self._behind.clear()
+        self._delayed.clear()
+        self.ready = 0
+        waiting: list[Task] = []
+        for task in self.tasks.values():
+            if task.state is State.WAITING:
+                waiting.append(task)
+            elif holds and task.state is State.LEASED and task.order_by is not None:
+                self._behind.setdefault(task.order_by, deque())
+        for task in sorted(waiting, key=lambda each: each.sequence):
+            self._enter(task, now)
+
     # Time
 
     def tick(self, now: float) -> None:
@@ -306,7 +344,8 @@ class Ledger:
         assert self.open_count == len(opened)
         assert self.size == sum(task.size + TASK_BYTES for task in opened)
         keys = {task.order_by for task in opened if task.order_by is not None}
-        assert keys == self._behind.keys()
+        assert self._behind.keys() <= keys
+        assert {t.order_by for t in opened if t.sequence in behind} <= self._behind.keys()
         assert self.dead.keys() == {n for n, t in self.tasks.items() if t.state is State.DEAD}
         assert len(self.dead) <= self._limits.dead_max
         assert self._dead_size == sum(task.size for task in self.dead.values())
@@ -345,7 +384,7 @@ class Ledger:
     def _enter(self, task: Task, now: float) -> None:
         """Have a task wait that is new or was dead, behind its key if another task holds it."""
         self._expire_later(task)
-        if task.order_by is not None:
+        if task.order_by is not None and self._holds:
             behind = self._behind.get(task.order_by)
             if behind is not None:
                 behind.append(task)
@@ -369,7 +408,7 @@ class Ledger:
 
     def _wait(self, task: Task, now: float, *, first: bool = False) -> None:
         """Put a task that holds its key among the ready ones, or among the delayed ones."""
-        if task.due_at > now:
+        if task.due_at > now and self._holds:
             self._push(self._delayed, task.due_at, task)
         else:
             self._join(task, first=first)
@@ -385,7 +424,7 @@ class Ledger:
         """Take a task that ends out of wherever it waited."""
         if self._rows[task.priority].pop(task.sequence, None) is not None:
             self.ready -= 1
-        elif task.order_by is not None and task in self._behind[task.order_by]:
+        elif task.order_by is not None and task in self._behind.get(task.order_by, ()):
             self._behind[task.order_by].remove(task)
             task.order_by = None  # it holds no key that its end would pass on
 
@@ -396,10 +435,10 @@ class Ledger:
         if task.unique is not None:
             self._by_unique.pop(task.unique, None)
         if task.order_by is not None:
-            behind = self._behind[task.order_by]
+            behind = self._behind.get(task.order_by)
             if behind:
                 self._wait(behind.popleft(), now)
-            else:
+            elif behind is not None:
                 del self._behind[task.order_by]
 
     def _bury(self, task: Task, now: float) -> None:
@@ -440,5 +479,4 @@ class Ledger:
             _, task = over.popitem(last=False)
             self._over_size -= task.result_size
             del self.tasks[task.sequence]
-            if task.own_id is not None:
-                self._by_id.pop(task.own_id, None)
+            self.disown(task)

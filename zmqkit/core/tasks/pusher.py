@@ -16,10 +16,11 @@ from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.appends import Appends
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Event, State, Task
-from zmqkit.core.tasks.workers import Workers
+from zmqkit.core.tasks.workers import ReadReplies, Workers
 from zmqkit.errors import CallCancelled, JournalError, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, PusherLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.wire.rows import read_replies
 
 _DEFAULTS = PusherLimits()
 _OPENING_BITS = 40
@@ -34,11 +35,15 @@ class PusherCore:
         incarnation: int,
         jitter: Callable[[], float],
         limits: PusherLimits = _DEFAULTS,
+        *,
+        passes_on: bool = True,
+        read: ReadReplies = read_replies,
     ) -> None:
         """Begin without tasks and workers.
 
         jitter: returns a factor about 1 for each pause, so that not all tasks whose worker was
-        lost come back at the same moment.
+        lost come back at the same moment. passes_on: hand tasks to a streamer of the name while
+        there is one. read: reads the values of replies; a streamer leaves them bytes.
         """
         self.name = name
         self.incarnation = incarnation
@@ -47,7 +52,9 @@ class PusherCore:
         self.pace = Pace(limits.follow_s, limits.hold_s)
         # Why no worker was found, in membership's words.
         self.hint = ""
-        self._workers = Workers(name, incarnation, self.ledger, jitter, limits)
+        self._workers = Workers(
+            name, incarnation, self.ledger, jitter, limits, passes_on=passes_on, read=read
+        )
         self._appends = Appends(self.ledger)
         # Waits that were over as they began.
         self._outcomes: list[Outcome] = []
@@ -124,9 +131,10 @@ class PusherCore:
         waits: list[Outcome] = []
         told: list[Effect] = []
         for waiter, task in self._appends.failed(number, error, now):
-            if task.append == number and not task.is_over:
+            if task.append == number and not task.is_over and not task.journal:
                 begun = error.with_doubt(may_have_run=task.attempt > 0)
                 told += self._give_up(task, Event.PURGED, begun, now)
+                self.ledger.disown(task)
             # A worker may have been quicker than the disk; what has ended needs no journal.
             dropped = task.error if task.state is State.DROPPED else None
             waits.append((waiter, task, dropped))
@@ -195,6 +203,10 @@ class PusherCore:
         """How many tasks are still to be done."""
         return self.ledger.open_count
 
+    def knows(self, peer: PeerId) -> bool:
+        """Return whether a peer is a worker that the pusher is connected to."""
+        return peer in self._workers.instances.connections.by_peer
+
     @property
     def ready_count(self) -> int:
         """How many workers may get tasks now."""
@@ -249,7 +261,8 @@ class PusherCore:
         current = {lease.sequence for lease in leases if not lease.lapsed}
         if not self._closed:
             leased = [t for t in self.ledger.tasks.values() if t.state is State.LEASED]
-            assert current == {task.receipt for task in leased}, "each leased task has a lease"
+            here = {task.receipt for task in leased if task.receipt or not task.journal}
+            assert current == here, "each leased task has a lease, or a streamer has it"
 
     # Inside
 

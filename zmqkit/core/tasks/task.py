@@ -131,6 +131,8 @@ class Task:
     order_by: str | None = None
     # The append that has it on disk, where there is a journal.
     append = 0
+    # The journal of the streamer that has it on its disk, 0 while none has.
+    journal = 0
     # The task that was there already when this one was pushed, which counts in its place.
     twin: Task | None = None
     # The value that its handler returned and the bytes of it, or the error that ended it.

@@ -18,18 +18,25 @@ An attempt ends in one of these ways:
                                    `lease_s` and finishes first, that result counts
 
 What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
+
+A streamer takes tasks as a worker does, with a large credit, and says in its WELCOME that it is
+one. While one is there, tasks go to it and not to workers (see `turn`). It answers when a task
+has ended for good. If it has a journal, it says before (ACCEPT) which tasks are on its disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
+    CANCELLED,
+    DEAD,
     DISCARD,
     EXPIRED,
+    FAILED,
     LEAVING,
     NO_METHOD,
     RETRY,
@@ -38,19 +45,25 @@ from zmqkit.core.calls.outcome import (
 )
 from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
-from zmqkit.core.dispatch.instances import Instances
+from zmqkit.core.dispatch.instances import Instances, credit_of
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
 from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Event
-from zmqkit.errors import PeerLost, RemoteError
+from zmqkit.core.tasks.turn import Turn
+from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
 from zmqkit.limits import COUNTED_BYTES_MIN, LINGER_S, PusherLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import ErrorRow, read_errors, read_replies, sequences_in
+
+ReadReplies = Callable[[Packet], tuple[list[int], Sequence[object], list[int]]]
+"""Reads a REPLY packet: the numbers and values, and the numbers that it cannot read."""
+
+_ENDS = {DEAD: Event.EXHAUSTED, FAILED: Event.FAILED, CANCELLED: Event.CANCELLED}
 
 
 class Workers:
@@ -63,14 +76,22 @@ class Workers:
         ledger: Ledger,
         jitter: Callable[[], float],
         limits: PusherLimits,
+        *,
+        passes_on: bool = True,
+        read: ReadReplies = read_replies,
     ) -> None:
-        """Begin without workers; `PusherCore` tells of the arguments."""
+        """Begin without workers; `PusherCore` tells of the arguments.
+
+        passes_on: prefer streamers to workers. read: reads the values of replies.
+        """
         self.instances = Instances(name, incarnation, limits, self._go_on)
-        self.leases = Leases(ledger, self.instances, jitter)
-        self._ledger = ledger
-        self._limits = limits
         self._connections = self.instances.connections
         self._dispatcher = self.instances.dispatcher
+        self.leases = Leases(incarnation, ledger, self.instances, jitter)
+        self.turn = Turn(ledger, self.leases, self._connections, passes_on=passes_on)
+        self._ledger = ledger
+        self._read = read
+        self._limits = limits
         # Since when workers are out of reach that have leases.
         self._lost_at: dict[int, float] = {}
         # Those of them that membership has given up, and its last word.
@@ -80,6 +101,7 @@ class Workers:
             wire.ERROR: self._error,
             wire.PONG: self._pong,
             wire.CREDIT: self._more,
+            wire.ACCEPT: self._accepted,
             wire.WELCOME: self._welcome,
             wire.BYE: self._bye,
         }
@@ -107,8 +129,8 @@ class Workers:
         return self.instances.hear(tell, now) + self._go_on(now)
 
     def close(self) -> list[Effect]:
-        """Cancel all leases, and close every connection."""
-        told = self.instances.cancel([*self.leases.all()])
+        """Cancel all leases but those of streamers, and close every connection."""
+        told = self.instances.cancel([*self.leases.of_workers()])
         return [*told, *self.instances.close(LINGER_S if told else 0.0)]
 
     # What the owner asks for
@@ -132,6 +154,7 @@ class Workers:
                 self.leases.lapse(incarnation, now)
                 tell = self._gone.pop(incarnation, None)
                 effects += self.instances.hear(tell, now) if tell is not None else []
+        self.turn.tick(now)
         return effects + self.instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -143,7 +166,9 @@ class Workers:
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         lapse_at = min(self._lost_at.values(), default=inf) + self._limits.lease_s
-        return min(self._dispatcher.care_at, self._connections.due_at, lapse_at)
+        return min(
+            self._dispatcher.care_at, self._connections.due_at, self.turn.due_at, lapse_at
+        )
 
     def check(self) -> None:
         """Assert that the leases are consistent."""
@@ -154,9 +179,10 @@ class Workers:
 
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
-        instance.credit = self.instances.credit_of(fields.get("credit"))
         self.leases.declare(instance, policy_of(fields.get(TASK)))
+        instance.credit = self._credit(instance, fields.get("credit"))
         opening = instance.state is Standing.OPENING
+        self.turn.choose(instance)
         self._connections.shift(instance, Change.WELCOME)
         self._lost_at.pop(instance.incarnation, None)
         self._gone.pop(instance.incarnation, None)
@@ -165,6 +191,7 @@ class Workers:
         over = [lease for lease in leases_of(instance) if lease.task.is_over]
         told = self.leases.abandon(over, now)
         self._dispatcher.resume(instance, now)
+        self.leases.claim(instance, now)
         return [self.instances.note("up", instance), *told, *self._go_on(now)]
 
     def _bye(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -184,12 +211,21 @@ class Workers:
         return self._go_on(now)
 
     def _more(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        instance.credit = self.instances.credit_of(packet.meta)
+        instance.credit = self._credit(instance, packet.meta)
         return self._go_on(now)
+
+    def _accepted(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        """Note which tasks a streamer has on its disk."""
+        journal = self.leases.policy_of(instance).journal
+        for sequence in wire.sequences_of(packet.meta, self._limits.jobs_max):
+            lease = self.leases.at(instance, sequence)
+            if lease is not None and journal and not lease.task.journal and not lease.lapsed:
+                self._ledger.hand_over(lease.task, journal)
+        return []
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         pong = wire.read_pong(packet, instance.ping_token, self._limits.jobs_max)
-        instance.credit = self.instances.credit_of(pong.credit)
+        instance.credit = self._credit(instance, pong.credit)
         instance.pong_token = pong.token
         lost, surplus = self._dispatcher.held(instance, pong.token, pong.held, pong.running)
         instance.outbox.extend(lost)
@@ -197,7 +233,7 @@ class Workers:
         return [*recall, *self._go_on(now)]
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        sequences, values, unreadable = read_replies(packet)
+        sequences, values, unreadable = self._read(packet)
         done, size = self._ledger.done, packet.size // (len(sequences) or 1)
         leases = self._dispatcher.take(instance, sequences, now)
         effects: list[Effect] = []
@@ -235,6 +271,8 @@ class Workers:
                 instance.credit = len(instance.jobs)
             elif code == LEAVING:
                 self._connections.shift(instance, Change.BYE)
+        elif self.leases.policy_of(instance).is_streamer and code in (DEAD, FAILED, CANCELLED):
+            self.leases.end(lease, _ENDS[code], error_of(row), now)
         elif code == EXPIRED:
             self._dispatcher.settle(lease, "expired")
             if not lease.lapsed:
@@ -247,6 +285,12 @@ class Workers:
         else:
             self.leases.failed(lease, from_row(lease, row), now)
 
+    def _credit(self, instance: Instance, value: object) -> int:
+        """Return how many tasks an instance takes; a streamer has room for far more."""
+        is_streamer = self.leases.policy_of(instance).is_streamer
+        limits = self._limits
+        return credit_of(value, limits.tasks_max if is_streamer else limits.credit_max)
+
     def _go_on(self, now: float) -> list[Effect]:
         """End attempts whose workers will not return; take back what no worker has."""
         orphans, self.instances.orphans = self.instances.orphans, []
@@ -254,4 +298,15 @@ class Workers:
         for job in list(self._dispatcher.line):
             if isinstance(job, Lease):
                 self.leases.release(job, now)
+        self.turn.look(now)
         return []
+
+
+def error_of(row: ErrorRow) -> ZmqkitError:
+    """Return the error of a task that a streamer says has ended."""
+    _, code, type_, message, traceback, may_have_run = row
+    if code == CANCELLED:
+        return CallCancelled(message, may_have_run=may_have_run)
+    if type_:
+        return RemoteError(type_, message, traceback)
+    return PeerLost(message, may_have_run=may_have_run)

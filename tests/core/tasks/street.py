@@ -1,0 +1,229 @@
+"""Pushers, streamers and workers as cores, with packets carried between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tests.core.tasks.world import NAME, task
+from zmqkit.core.calls.request import Request
+from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.effects import (
+    Append,
+    Connect,
+    Disconnect,
+    Effect,
+    Handle,
+    News,
+    Send,
+    Settle,
+    Tell,
+)
+from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.share import Share
+from zmqkit.core.tasks.streamer import StreamerCore
+from zmqkit.core.tasks.task import Task
+from zmqkit.errors import JournalError
+from zmqkit.limits import PusherLimits
+from zmqkit.model import Frames
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.packet import REPLY
+
+AnyCore = PusherCore | StreamerCore | ServiceCore
+
+
+@dataclass(eq=False)
+class Node:
+    """A process: its core, and what its effects left behind."""
+
+    number: int
+    core: AnyCore
+    is_dead: bool = False
+    handed: deque[Request] = field(default_factory=deque)
+    appends: deque[Append] = field(default_factory=deque)
+    outcomes: list[tuple[object, object, object]] = field(default_factory=list)
+    # What waits for each peer: by the node, and the id that the node has for the sender.
+    outbox: deque[tuple[Node, bytes, Frames]] = field(default_factory=deque)
+    peers: dict[bytes, Node] = field(default_factory=dict)
+
+    @property
+    def incarnation(self) -> int:
+        return self.core.incarnation
+
+
+class Street:
+    """A name with everybody that is there; packets arrive when `settle` is called."""
+
+    def __init__(self, limits: PusherLimits | None = None) -> None:
+        self.now = 100.0
+        self.limits = limits or PusherLimits()
+        self.nodes: list[Node] = []
+        # Whether appends reach the disk by themselves.
+        self.writes = True
+
+    # Who is there
+
+    def pusher(self) -> Node:
+        core = PusherCore(NAME, self._incarnation(), lambda: 1.0, self.limits)
+        return self._add(core)
+
+    def streamer(self, journal: int = 0) -> Node:
+        core = StreamerCore(
+            NAME, self._incarnation(), lambda: 1.0, self.limits, journal=journal
+        )
+        if journal:
+            core.tasks.recover([], 0, 1, self.now)
+        return self._add(core)
+
+    def worker(self, concurrency: int = 1, attempts: int = 3) -> Node:
+        core = ServiceCore(self._incarnation(), {TASK: False}, concurrency, shares=Share)
+        core.about[TASK] = {"attempts": attempts, "backoff_s": 1.0, "places": concurrency}
+        return self._add(core)
+
+    def kill(self, node: Node, *, returns: bool = False) -> None:
+        """End a node's process; its connections break, and others hear of it."""
+        node.is_dead = True
+        node.outbox.clear()
+        for other in self.nodes:
+            self.tell(other, node, News.LOST)
+            if not returns:
+                self.tell(other, node, News.GONE)
+        self.settle()
+
+    def tell(self, to: Node, about: Node, news: News) -> None:
+        core = to.core
+        if to.is_dead or to is about or isinstance(core, ServiceCore):
+            return
+        if not isinstance(about.core, PusherCore):
+            endpoint = f"tcp://127.0.0.1:{5000 + about.number}"
+            tell = Tell(news, NAME, about.incarnation, endpoint)
+            self.perform(to, core.hear(tell, self.now))
+
+    # What they do
+
+    def push(self, pusher: Node, *bodies: object, **options: object) -> list[Task]:
+        assert isinstance(pusher.core, PusherCore)
+        tasks = [task(body, **options) for body in bodies]
+        for each in tasks:
+            pusher.core.submit(each, self.now)
+        self.settle()
+        return tasks
+
+    def finish(self, worker: Node, answer: Answer | None = None) -> object:
+        """Have a worker finish the task at hand, after a while; return its body."""
+        assert isinstance(worker.core, ServiceCore)
+        self.now += 0.02
+        request = worker.handed.popleft()
+        made = answer or Answer(REPLY, encode(request.args[0]))
+        self.perform(worker, worker.core.handled([(request, made)], self.now))
+        self.settle()
+        return request.args[0]
+
+    def work(self, worker: Node) -> list[object]:
+        """Have a worker finish what comes to it, one by one; return the bodies."""
+        bodies: list[object] = []
+        while worker.handed:
+            bodies.append(self.finish(worker))
+        return bodies
+
+    def write(self, node: Node, error: JournalError | None = None) -> None:
+        """Have the next append of a node reach its disk, or fail."""
+        core = node.core
+        assert isinstance(core, PusherCore | StreamerCore)
+        append = node.appends.popleft()
+        if error is None:
+            effects = core.appended(append.number, self.now)
+        else:
+            effects = core.unwritten(append.number, error, self.now)
+        self.perform(node, effects)
+        self.settle()
+
+    # Time and packets
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass, and the cores do what is due."""
+        until = self.now + seconds
+        for _ in range(10_000):
+            alive = [node for node in self.nodes if not node.is_dead]
+            due = min(alive, key=lambda node: node.core.deadline())
+            if due.core.deadline() > until:
+                break
+            self.now = max(self.now, due.core.deadline())
+            self.perform(due, due.core.tick(self.now))
+            self.settle()
+        self.now = until
+
+    def close(self, pusher: Node) -> None:
+        """Have a pusher close, and its process end."""
+        assert isinstance(pusher.core, PusherCore)
+        self.perform(pusher, pusher.core.close())
+        self._carry(pusher)
+        self.kill(pusher)
+
+    def settle(self) -> None:
+        """Carry packets to and fro until nothing moves; check all cores."""
+        for _ in range(1000):
+            for node in self.nodes:
+                while not node.is_dead and (effects := node.core.flush(self.now)):
+                    self.perform(node, effects)
+                if self.writes and node.appends:
+                    self.write(node)
+            carried = [self._carry(node) for node in self.nodes]
+            if not any(carried):
+                break
+        else:
+            raise AssertionError("it never came to rest")
+        for node in self.nodes:
+            if not node.is_dead:
+                node.core.check()
+
+    def perform(self, node: Node, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                to = node.peers.get(effect.peer)
+                if to is not None and not to.is_dead:
+                    node.outbox.append((to, _name(node), effect.frames))
+            elif isinstance(effect, Connect):
+                incarnation = int.from_bytes(effect.peer, "big")
+                [to] = [each for each in self.nodes if each.incarnation == incarnation]
+                node.peers[effect.peer] = to
+                to.peers[_name(node)] = node
+            elif isinstance(effect, Disconnect):
+                node.peers.pop(effect.peer, None)
+            elif isinstance(effect, Handle):
+                node.handed.extend(effect.requests)
+            elif isinstance(effect, Settle):
+                node.outcomes += effect.outcomes
+            elif isinstance(effect, Append):
+                node.appends.append(effect)
+
+    def _carry(self, node: Node) -> bool:
+        moved = bool(node.outbox)
+        while node.outbox:
+            to, name, frames = node.outbox.popleft()
+            if to.is_dead:
+                continue
+            # Whoever dialled knows the other by its incarnation.
+            peer = node.incarnation.to_bytes(8, "big")
+            sender = peer if peer in to.peers else name
+            self.perform(to, to.core.receive(sender, frames, self.now))
+        return moved
+
+    def _incarnation(self) -> int:
+        return (100 + len(self.nodes)) << 32
+
+    def _add(self, core: AnyCore) -> Node:
+        node = Node(len(self.nodes), core)
+        self.nodes.append(node)
+        for other in self.nodes:
+            if other is not node and not other.is_dead:
+                self.tell(node, other, News.FOUND)
+                self.tell(other, node, News.FOUND)
+        self.settle()
+        return node
+
+
+def _name(node: Node) -> bytes:
+    return b"\0" + node.number.to_bytes(5, "big")

@@ -1,0 +1,416 @@
+"""The streamer: takes the tasks of many pushers, and gives them to many workers.
+
+It has the two sides that the pipeline has anyway, and one ledger between them. To pushers it is
+a worker with room for many tasks: its front is a `ServiceCore`, whose window tells copies of a
+packet. To workers it is a pusher: its back is a `PusherCore`, with the ledger, the leases and,
+where there is one, the journal. Bodies and results pass as the bytes that came.
+
+A task keeps the id that its pusher gave it. So a task that comes again, because the pusher did
+not learn what became of it, finds itself in the ledger and is not accepted again.
+
+    a task comes               it is in the ledger; with a journal, the pusher hears (ACCEPT)
+                               once it is on disk, and keeps the body no longer
+    it ends                    the pusher gets the result, or the error that ended it
+    the pusher gives it up     it is cancelled, unless somebody else waits for it too
+    the pusher is gone         it is done all the same
+    the ledger is full         the pusher is told that there is no room, and keeps it
+    the streamer leaves        what no worker has begun goes back to its pushers, or stays in
+                               the journal
+
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+
+from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
+from zmqkit.core.calls.answers import refuse
+from zmqkit.core.calls.outcome import (
+    BAD_ARGUMENTS,
+    BUSY,
+    CANCELLED,
+    DEAD,
+    EXPIRED,
+    FAILED,
+    LEAVING,
+    Outcome,
+)
+from zmqkit.core.calls.request import Request, RequestWindows
+from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
+from zmqkit.core.tasks.lease import STREAMER, TASK
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.task import State, Task
+from zmqkit.errors import JournalError, PeerError, QueueFull, RemoteError, ZmqkitError
+from zmqkit.limits import RETRY_S, TIMEOUT_S_MAX, PusherLimits, ServiceLimits
+from zmqkit.model import Frames, PeerId
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.passing import Handover, read_handover, unread_arguments, unread_replies
+
+_CODES = {
+    State.FAILED: FAILED,
+    State.DEAD: DEAD,
+    State.EXPIRED: EXPIRED,
+    State.CANCELLED: CANCELLED,
+    State.DROPPED: CANCELLED,
+}
+_DEFAULTS = PusherLimits()
+
+
+@dataclass(slots=True, eq=False)
+class _Written:
+    """Waits until the task of a request is on disk."""
+
+    request: Request
+
+
+class StreamerCore:
+    """Passes tasks from pushers to workers, and what becomes of them back."""
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        jitter: Callable[[], float],
+        limits: PusherLimits = _DEFAULTS,
+        *,
+        journal: int = 0,
+    ) -> None:
+        """Begin without tasks. journal: the id of the journal, 0 without one."""
+        self.name = name
+        self.incarnation = incarnation
+        self._journal = journal
+        self.tasks = PusherCore(
+            name, journal or incarnation, jitter, limits, passes_on=False, read=unread_replies
+        )
+        self.pushers = ServiceCore(
+            incarnation,
+            {TASK: False},
+            limits.tasks_max,
+            limits=_front_limits(limits),
+            shares=self._share,
+            read=unread_arguments,
+        )
+        self.pushers.about[TASK] = {"device": STREAMER, "journal": journal}
+        # The task of each request that is not answered.
+        self._held: dict[int, Task] = {}
+        # By pusher: the requests whose tasks are on disk, and which it is still to be told of.
+        self._accepted: dict[int, list[int]] = {}
+        self._leaving = False
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What each WELCOME to a pusher says."""
+        return self.pushers.about
+
+    def _share(self, places: int, windows: RequestWindows) -> _Room:
+        self._room = _Room(self.tasks.ledger, self.tasks.limits, places, windows)
+        return self._room
+
+    # Commands
+
+    def hear(self, tell: Tell, now: float) -> list[Effect]:
+        """Take membership's news of a worker and decide what follows."""
+        if tell.incarnation == self.incarnation:
+            return []
+        return self._join(self.tasks.hear(tell, now), now)
+
+    def appended(self, number: int, now: float) -> list[Effect]:
+        """Learn that an append is on disk."""
+        return self._join(self.tasks.appended(number, now), now)
+
+    def unwritten(self, number: int, error: JournalError, now: float) -> list[Effect]:
+        """Learn that an append failed, and changed nothing on disk."""
+        return self._join(self.tasks.unwritten(number, error, now), now)
+
+    def leave(self, now: float) -> list[Effect]:
+        """Accept no more tasks; hand back what no worker has begun, unless it is on disk."""
+        self._leaving = True
+        effects = self.pushers.leave()
+        if not self._journal:
+            effects += self._hand_back(now)
+        return effects
+
+    def close(self) -> list[Effect]:
+        """Answer nobody any more, and close every connection; a journal keeps what is left."""
+        effects = [each for each in self.pushers.close() if not isinstance(each, Abort)]
+        self._held.clear()
+        ends = self.tasks.close()
+        return [*effects, *(each for each in ends if not isinstance(each, Settle))]
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; accepted is the sum of the states."""
+        front = self.pushers.stats()
+        return {**self.tasks.stats(), "pushers": front["clients"], "refused": front["refused"]}
+
+    @property
+    def in_flight(self) -> int:
+        """How many tasks workers have."""
+        return self.tasks.ledger.counts[State.LEASED]
+
+    @property
+    def left(self) -> int:
+        """How many tasks are still to be done."""
+        return self.tasks.in_flight
+
+    @property
+    def owes(self) -> bool:
+        """Whether an answer is retained that its pusher may still need."""
+        return self.pushers.owes
+
+    # What the driver asks for
+
+    def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Take one packet from a pusher or a worker. Never raises for what it sent."""
+        side = self.tasks if self.tasks.knows(peer) else self.pushers
+        return self._join(side.receive(peer, frames, now), now)
+
+    def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
+        """Learn that a packet did not leave; what it said is said again."""
+        side = self.tasks if self.tasks.knows(peer) else self.pushers
+        return side.unsent(peer, frames, now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due on either side."""
+        effects = self.tasks.tick(now) if now >= self.tasks.deadline() else []
+        if now >= self.pushers.deadline():
+            effects += self.pushers.tick(now)
+        self._room.offer(now)
+        return self._join(effects, now)
+
+    def flush(self, now: float) -> list[Effect]:
+        """Send what this turn gathered."""
+        effects = self._join(self.tasks.flush(now), now)
+        accepted, self._accepted = self._accepted, {}
+        for client, sequences in accepted.items():
+            effects += self.pushers.tell(client, wire.ACCEPT, encode(sequences))
+        return effects + self.pushers.flush(now)
+
+    def deadline(self) -> float:
+        """Return when `tick` is due next."""
+        return min(self.tasks.deadline(), self.pushers.deadline(), self._room.due_at)
+
+    def check(self) -> None:
+        """Assert that both sides are consistent, and that each request has its task."""
+        self.tasks.check()
+        self.pushers.check()
+        assert self._held.keys() == {each.ticket for each in self.pushers.running()}
+        assert not any(task.is_over for task in self._held.values())
+
+    # Between the sides
+
+    def _join(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Pass to the other side what concerns it; return what is for the driver."""
+        due = deque(effects)
+        out: list[Effect] = []
+        while due:
+            effect = due.popleft()
+            if isinstance(effect, Handle):
+                due.extend(self._take(effect.requests, now))
+            elif isinstance(effect, Settle):
+                due.extend(self._settled(effect.outcomes, now))
+            elif isinstance(effect, Abort):
+                due.extend(self._given_up(effect.requests, now))
+            else:
+                out.append(effect)
+        return out
+
+    def _take(self, requests: Iterable[Request], now: float) -> list[Effect]:
+        """Accept the tasks of these requests, and answer those that cannot be accepted."""
+        answers: list[Result] = []
+        for request in requests:
+            answer = self._accept(request, now)
+            if answer is not None:
+                answers.append((request, answer))
+        return self.pushers.handled(answers, now) if answers else []
+
+    def _accept(self, request: Request, now: float) -> Answer | None:
+        """Accept the task of a request; return the answer if there is one already."""
+        try:
+            said = read_handover(request.headers)
+        except Malformed:
+            return refuse(BAD_ARGUMENTS, "a streamer takes tasks from a zmqkit.Pusher")
+        if said["is_known"]:
+            return self._resume(request, said["id"], now)
+        if self._leaving:
+            return refuse(LEAVING, "the streamer is stopping")
+        task = _task(request, said, now)
+        try:
+            if self._journal:
+                self.tasks.submit_safely(task, _Written(request), now)
+            else:
+                self.tasks.submit(task, now)
+        except QueueFull as error:
+            self._room.refused(request.client)
+            return refuse(BUSY, str(error))
+        except JournalError as error:
+            return self._unwritten(request, error, now)
+        return self._await(request, task.twin or task, now)
+
+    def _unwritten(self, request: Request, error: JournalError, now: float) -> Answer:
+        """Return the refusal of a task that the disk does not take now; its pusher keeps it."""
+        self._room.refused(request.client, until=now + RETRY_S)
+        return refuse(BUSY, str(error))
+
+    def _resume(self, request: Request, id_: str, now: float) -> Answer | None:
+        """Find a task that was accepted before; its pusher asks what became of it."""
+        task = self.tasks.ledger.find(id_, self.tasks.incarnation)
+        if task is None:
+            text = "the streamer no longer knows what became of the task"
+            return Answer(wire.ERROR, encode([FAILED, "", text, "", True]))
+        return self._await(request, task, now)
+
+    def _await(self, request: Request, task: Task, now: float) -> Answer | None:
+        if task.is_over:
+            return _answer(task, task.value, task.error)
+        self._held[request.ticket] = task
+        self.tasks.await_end(task, request, now)
+        return None
+
+    def _settled(self, outcomes: Iterable[Outcome], now: float) -> list[Effect]:
+        """Answer the requests whose tasks have ended; note which tasks are on disk."""
+        answers: list[Result] = []
+        for waiter, value, error in outcomes:
+            if isinstance(waiter, _Written):
+                request = waiter.request
+                if request.ticket not in self._held:
+                    continue
+                if error is None:
+                    self._accepted.setdefault(request.client, []).append(request.sequence)
+                else:  # it was dropped, so its pusher keeps it
+                    del self._held[request.ticket]
+                    assert isinstance(error, JournalError)
+                    answers.append((request, self._unwritten(request, error, now)))
+            elif isinstance(waiter, Request) and (task := self._held.pop(waiter.ticket, None)):
+                answers.append((waiter, _answer(task, value, error)))
+        return self.pushers.handled(answers, now) if answers else []
+
+    def _given_up(self, requests: Iterable[Request], now: float) -> list[Effect]:
+        """Cancel the tasks that nobody waits for any more."""
+        effects: list[Effect] = []
+        answers: list[Result] = []
+        for request in requests:
+            task = self._held.pop(request.ticket, None)
+            if task is None:
+                continue
+            answers.append((request, GIVEN_UP))
+            effects += self.tasks.await_no_more(task, request, now)
+            if not task.waiters:
+                effects += self.tasks.cancel(task, now)
+        return effects + (self.pushers.handled(answers, now) if answers else [])
+
+    def _hand_back(self, now: float) -> list[Effect]:
+        """Refuse tasks that no worker has begun; their pushers keep them."""
+        effects: list[Effect] = []
+        answers: list[Result] = []
+        for request in self.pushers.running():
+            task = self._held[request.ticket]
+            if task.state is State.WAITING and not task.attempt:
+                del self._held[request.ticket]
+                self.tasks.await_no_more(task, request, now)
+                answers.append((request, refuse(LEAVING, "the streamer is stopping")))
+                if not task.waiters:
+                    effects += self.tasks.purge(task, now)
+        return effects + (self.pushers.handled(answers, now) if answers else [])
+
+
+class _Room:
+    """Shares the room of a ledger among the pushers of a streamer."""
+
+    def __init__(
+        self, ledger: Ledger, limits: PusherLimits, places: int, windows: RequestWindows
+    ) -> None:
+        self.places = 2 * places  # the ledger itself says when it is full
+        self.news: dict[int, None] = {}
+        self._ledger = ledger
+        self._most = limits.tasks_max
+        self._windows = windows
+        self._wanting: dict[int, None] = {}
+        # No room is offered before this time.
+        self._full_until = -inf
+
+    def of(self, client: int) -> int:
+        """Return how many tasks a pusher may have here."""
+        window = self._windows.by_client.get(client)
+        held = len(window.held) if window is not None else 0
+        return max(1, held + self._free // max(1, len(self._windows)))
+
+    def refused(self, client: int, until: float = -inf) -> None:
+        """Note that a task of this pusher found no place. until: nor will another by then."""
+        self._wanting[client] = None
+        self._full_until = max(self._full_until, until)
+
+    @property
+    def due_at(self) -> float:
+        """When `offer` is due, if somebody waits for that time."""
+        return self._full_until if self._wanting and self._full_until > -inf else inf
+
+    def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
+        """Offer the room of tasks that have ended."""
+        self.offer(now)
+
+    def offer(self, now: float) -> None:
+        """Offer room to the pushers that had too many tasks."""
+        if now < self._full_until:
+            return
+        self._full_until = -inf
+        if self._wanting and self._free >= self._most // 8:
+            self.news.update(self._wanting)
+            self._wanting.clear()
+
+    def told(self) -> list[tuple[int, int]]:
+        """Return the pushers that are to be told now, each with the tasks that it may have."""
+        news, self.news = self.news, {}
+        return [
+            (client, self.of(client)) for client in news if client in self._windows.by_client
+        ]
+
+    @property
+    def _free(self) -> int:
+        return max(0, self._most - self._ledger.open_count)
+
+
+def _front_limits(limits: PusherLimits) -> ServiceLimits:
+    most = 2 * limits.tasks_max
+    return ServiceLimits(
+        credit=most,
+        requests_max=most,
+        client_requests_max=most,
+        held_bytes_max=2 * limits.tasks_bytes_max,
+        open_ids_max=most,
+    )
+
+
+def _task(request: Request, said: Handover, now: float) -> Task:
+    """Return the task of a request; its body is the bytes that came."""
+    row, raw = request.args
+    assert isinstance(row, bytes)
+    task = Task(row, raw if isinstance(raw, memoryview) else None, request.priority)
+    task.own_id, task.unique, task.order_by = said["id"], said["unique"], said["order_by"]
+    if said["delay_ms"]:
+        task.due_at = now + said["delay_ms"] / 1000
+    if request.deadline_at < now + TIMEOUT_S_MAX / 2:
+        task.expires_at = request.deadline_at
+    return task
+
+
+def _answer(task: Task, value: object, error: ZmqkitError | None) -> Answer:
+    """Return what the pusher of a task is told of its end."""
+    if task.state is State.DONE:
+        if isinstance(value, tuple):
+            row, raw = value
+            return Answer(wire.REPLY, row, raw)
+        return Answer(wire.REPLY, encode(value))
+    code = _CODES[task.state]
+    if isinstance(error, RemoteError):
+        said = [code, error.type, error.message, error.traceback, True]
+    else:
+        began = isinstance(error, PeerError) and error.may_have_run
+        said = [code, "", str(error), "", began]
+    return Answer(wire.ERROR, encode(said))

@@ -1,0 +1,125 @@
+"""Rows as a device passes them on: it reads the headers, and all else stays bytes.
+
+Whoever reads rows in one go relies on each row being one value. So a device checks the shape of
+each row that it passes on, or one sender's row could run as another sender's call.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict, Unpack, cast
+
+import msgpack
+
+from zmqkit.wire.encoding import Buffer, Malformed, decode
+from zmqkit.wire.packet import Packet
+from zmqkit.wire.rows import Arguments, Rows, read_rows
+
+PUSH = "push"
+"""The header of a task that a pusher hands to a streamer."""
+
+_ID_CHARS_MAX = 232
+_MS_MAX = 1 << 50
+
+Passed = tuple[bytes, "Buffer | None"]
+"""The bytes of a value, and the raw body that stands for it or for its last part."""
+
+
+class Handover(TypedDict):
+    """How a task is to be done, as its pusher tells a streamer."""
+
+    id: str
+    unique: str | None
+    order_by: str | None
+    # How long it waits until it may begin.
+    delay_ms: int
+    # The streamer has accepted it before and has it on its disk, so the body is left out.
+    is_known: bool
+
+
+def handover(**fields: Unpack[Handover]) -> list[object]:
+    """Return the header that says how a task is to be done."""
+    return list(fields.values())
+
+
+def read_handover(headers: dict[str, object] | None) -> Handover:
+    """Return what a pusher says of a task. Raise Malformed for anything else."""
+    value = (headers or {}).get(PUSH)
+    if type(value) is not list or len(value) != 5:
+        raise Malformed("push")
+    id_, unique, order_by, delay_ms, is_known = value
+    texts = [text for text in (id_, unique, order_by) if text is not None]
+    if id_ is None or not all(
+        type(text) is str and 0 < len(text) <= _ID_CHARS_MAX for text in texts
+    ):
+        raise Malformed("push")
+    if type(delay_ms) is not int or not 0 <= delay_ms <= _MS_MAX or type(is_known) is not bool:
+        raise Malformed("push")
+    return Handover(
+        id=cast(str, id_),
+        unique=cast("str | None", unique),
+        order_by=cast("str | None", order_by),
+        delay_ms=delay_ms,
+        is_known=is_known,
+    )
+
+
+def unread_arguments(rows: Rows) -> list[Arguments | None]:
+    """Return the headers of each request; its arguments stay the bytes that came.
+
+    They stand in the place of the positional arguments, followed by the raw body or None. A
+    row of another shape is None.
+    """
+    return [_request(piece, rows.raw) for piece in rows.pieces()]
+
+
+def unread_replies(packet: Packet) -> tuple[list[int], list[Passed], list[int]]:
+    """Return the numbers and values of a REPLY packet, and the numbers it cannot read.
+
+    Each value is the bytes that came. Raises Malformed for anything but a REPLY packet.
+    """
+    sequences, rows = read_rows(packet)
+    if rows.raw is not None:
+        return sequences, [(b"\xc0", rows.raw)], []
+    readable: list[int] = []
+    values: list[Passed] = []
+    for sequence, piece in zip(sequences, rows.pieces(), strict=True):
+        if _is_one_value(piece):
+            readable.append(sequence)
+            values.append((bytes(piece), None))
+    return readable, values, [n for n in sequences if n not in readable]
+
+
+def _request(piece: Buffer, raw: Buffer | None) -> Arguments | None:
+    """Return the headers of a row, and the bytes of its arguments; None for another shape."""
+    try:
+        scanner = _scanner(piece)
+        if scanner.read_array_header() != 3:
+            return None
+        begin = scanner.tell()
+        scanner.skip()
+        end = scanner.tell()
+        scanner.skip()
+        scanner.skip()
+        if scanner.tell() != len(piece):
+            return None
+        headers = decode(piece[begin:end])
+    except (ValueError, msgpack.UnpackException):
+        return None
+    if type(headers) is not dict or not all(type(key) is str for key in headers):
+        return None
+    return cast("dict[str, object]", headers), [bytes(piece[end:]), raw], {}
+
+
+def _is_one_value(piece: Buffer) -> bool:
+    scanner = _scanner(piece)
+    try:
+        scanner.skip()
+    except (ValueError, msgpack.UnpackException):
+        return False
+    return bool(scanner.tell() == len(piece))
+
+
+def _scanner(piece: Buffer) -> msgpack.Unpacker:
+    scanner = msgpack.Unpacker(max_buffer_size=len(piece) or 1, strict_map_key=False)
+    scanner.feed(piece)
+    return scanner
