@@ -22,6 +22,7 @@ _COMMANDS = {
     "ls": "zmqkit.cli.ls",
     "pub": "zmqkit.cli.pub",
     "push": "zmqkit.cli.push",
+    "run": "zmqkit.cli.run",
     "serve": "zmqkit.cli.serve",
     "sub": "zmqkit.cli.sub",
     "work": "zmqkit.cli.work",

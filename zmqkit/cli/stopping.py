@@ -8,16 +8,24 @@ import threading
 import time
 from math import inf
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-import zmqkit
 from zmqkit.cli.main import INTERRUPTED
 from zmqkit.cli.output import say_error, several, tell
-from zmqkit.cli.target import AnyService
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _AGAIN_S = 0.1
+
+
+class Stops(Protocol):
+    """What serves until it is stopped."""
+
+    def stop(self) -> None:
+        """Have it end what it does; a signal's handler may call this."""
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters, `in_flight` among them."""
 
 
 class Stopping:
@@ -28,7 +36,7 @@ class Stopping:
     example, sends a signal to its child and to the child's group.
     """
 
-    def __init__(self, service: AnyService | zmqkit.Worker, noun: str = "request") -> None:
+    def __init__(self, service: Stops, noun: str = "request") -> None:
         self._service = service
         self._noun = noun
         self._first_at = inf

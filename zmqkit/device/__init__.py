@@ -1,0 +1,1 @@
+"""Devices: processes that stand between roles, each declared by one TOML file."""

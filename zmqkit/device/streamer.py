@@ -1,0 +1,123 @@
+"""The streamer as a process has it: the core, its link, its journal, and its life."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zmqkit.blocking.role import Life, Role
+from zmqkit.core.tasks.lease import STREAMER
+from zmqkit.core.tasks.streamer import StreamerCore
+from zmqkit.errors import ConfigError, JournalError, UsageError
+from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
+from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding, Crossing, Lookup
+from zmqkit.roles.tasks import jitter
+
+if TYPE_CHECKING:
+    from zmqkit.drivers.journaling import Journaling
+
+
+class Streamer(BoundShown, Role):
+    """Stands between the pushers and the workers of a name, which use it once it is there.
+
+    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
+    port. journal: the path of a file on this machine's disk; then a task that the streamer has
+    accepted survives its death. insecure: serve other machines too, in plain text. advertise:
+    the address that other machines are told, for containers. limits: of its queue. Raises
+    UsageError, ConfigError or JournalError for a wrong value. Others find it once it is opened.
+    """
+
+    _kind = "zmqkit.device.Streamer"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bind: str | None = None,
+        journal: str | Path | None = None,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+        limits: PusherLimits | None = None,
+    ) -> None:
+        if bind is not None and bind.startswith("memory:"):
+            raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
+        binding = Binding(STREAMER, name, bind, advertise, insecure=insecure)
+        place = Crossing(binding, Lookup("worker", name, insecure=insecure))
+        limits = limits or PusherLimits()
+        self._journaling: Journaling | None = None
+        if journal is None:
+            core = self._core = StreamerCore(name, place.incarnation, jitter, limits)
+        else:
+            from zmqkit.roles.journaled import follow, open_journal, write
+
+            opened = open_journal(journal, place.name)
+            core = self._core = StreamerCore(
+                name, place.incarnation, jitter, limits, journal=opened.id
+            )
+            self._journaling = follow(opened, core.tasks, self._answered)
+        # Why the journal cannot be written any more, if that is so.
+        self.fault: JournalError | None = None
+        self._stopping = False
+        plan = Plan(f"streamer {name!r}", place, core, hear=core.hear, about=core.about)
+        if self._journaling is not None:
+            plan.hooks.append = partial(write, self._journaling)
+        self._life: Life[Crossing] = Life(plan)
+
+    def start(self) -> None:
+        """Listen and announce the streamer, unless that was done already.
+
+        Raises AddressTaken when the address is in use.
+        """
+        self._life.open()
+
+    def run(self) -> None:
+        """Pass tasks on until `stop`. Raises JournalError if the disk fails for good."""
+        self._life.open()
+        self._life.wait(lambda: self._stopping or self.fault is not None, inf)
+        if self.fault is not None:
+            raise self.fault
+
+    def stop(self) -> None:
+        """Have `run` return; any thread may call this."""
+        self._stopping = True
+        self._life.wake()
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters; accepted is the sum of the states."""
+        core = self._core
+        return self._life.look(lambda: {**core.stats(), "in_flight": core.in_flight})
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Accept no more tasks, wait up to `timeout_s` for those that workers have, and close.
+
+        What no worker has begun goes back to its pushers, or stays in the journal. Returns how
+        many tasks were left that workers have.
+        """
+        core, life = self._core, self._life
+        left = life.close(
+            timeout_s,
+            lambda: core.in_flight,
+            core.close,
+            leave=core.leave,
+            drain=lambda until: life.wait(lambda: not core.in_flight, until),
+            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            says="while workers had {} of its tasks".format,
+        )
+        if self._journaling is not None:
+            self._journaling.close()
+        return left
+
+    def _answered(self, number: int, error: JournalError | None) -> None:
+        """Tell the core of an append, on the journal's thread."""
+        with suppress(UsageError):  # it is closed
+            if error is None:
+                self._life.command(self._core.appended, number)
+                return
+            self._life.command(self._core.unwritten, number, error)
+            if not error.may_retry:
+                self.fault = error
+                self._life.wake()
