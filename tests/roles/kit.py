@@ -19,6 +19,7 @@ import zmqkit
 import zmqkit.asyncio
 from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
 from zmqkit.core.tasks.task import State
+from zmqkit.device.streamer import Streamer
 from zmqkit.limits import FOLLOW_S, HOLD_S
 
 BOUND_S = 20.0
@@ -139,6 +140,7 @@ class Kit:
     def __init__(self) -> None:
         self.name = f"t{secrets.token_hex(6)}"
         self.roles: list[Any] = []
+        self._streamers: list[Streamer] = []
         self._gates: list[Gate] = []
         self._started: list[Started] = []
 
@@ -205,6 +207,12 @@ class Kit:
             assert pusher.ready(count, timeout_s=BOUND_S) >= count
         return pusher
 
+    def streamer(self, **options: Any) -> Streamer:
+        """A streamer of the kit's name, which the node drives."""
+        self._streamers.append(Streamer(self.name, **options))
+        self._streamers[-1].start()
+        return self._streamers[-1]
+
     def mapped(self, pusher: Any, bodies: Iterable[object], **options: Any) -> list[Any]:
         """All results of a map."""
         return list(pusher.map(bodies, **options))
@@ -232,10 +240,12 @@ class Kit:
             gate.open()
         for role in reversed(self.roles):
             role.close()
+        for streamer in self._streamers:
+            streamer.close()
         for started in self._started:
             started._thread.join(BOUND_S)
             assert not started._thread.is_alive(), "a thread is still in a role's verb"
-        for role in self.roles:
+        for role in (*self.roles, *self._streamers):
             self.balanced(role)
 
     def values(self, stream: Any, count: int | None = None) -> list[Any]:

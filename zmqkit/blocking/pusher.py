@@ -14,18 +14,20 @@ from zmqkit.blocking.role import Life, Role
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
 from zmqkit.errors import JournalError, QueueFull, UsageError
-from zmqkit.limits import CLOSE_S
+from zmqkit.limits import CLOSE_S, WAIT_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import (
     DEFAULTS,
     TicketShown,
-    cancelled,
+    check_durable,
     first_done,
     jitter,
-    left_in_journal,
     make_task,
+    not_accepted,
+    not_durable,
+    what_was_left,
 )
 
 if TYPE_CHECKING:
@@ -85,8 +87,10 @@ class Pusher(Role):
     is not there. insecure: use workers on other machines, in plain text. Raises UsageError,
     ConfigError or JournalError for a wrong value. A task that was pushed is done, or the ticket
     tells why not, as long as this process lives. With a journal a push returns once the task is
-    on disk, and whoever opens the file next goes on with what is left. The pusher looks for
-    workers once it is opened: by its `with` block, or else by the first push.
+    on disk, and whoever opens the file next goes on with what is left. While a streamer of the
+    name is there, it gets the tasks. durable: whether a push returns once its task is on a
+    disk, the journal's or a streamer's; without a journal that has to be asked for. The pusher
+    looks for workers once it is opened: by its `with` block, or else by the first push.
     """
 
     _kind = "zmqkit.Pusher"
@@ -96,9 +100,12 @@ class Pusher(Role):
         name: str,
         *,
         journal: str | Path | None = None,
+        durable: bool | None = None,
         insecure: bool | None = None,
     ) -> None:
         place = Lookup("worker", name, insecure=insecure)
+        check_durable(durable)
+        self._durable = journal is not None if durable is None else durable
         self._journaling: Journaling | None = None
         if journal is None:
             core = self._core = PusherCore(name, draw_incarnation(), jitter)
@@ -115,23 +122,35 @@ class Pusher(Role):
             plan.hooks.append = partial(write, self._journaling)
         self._life: Life[Lookup] = Life(plan)
 
-    def push(self, body: object, *, timeout_s: float | None = None, **options: Any) -> Ticket:
+    def push(
+        self,
+        body: object,
+        *,
+        timeout_s: float | None = None,
+        durable: bool | None = None,
+        **options: Any,
+    ) -> Ticket:
         """Accept a task, which one worker's handler gets; return its ticket.
 
         body: what the handler is called with. timeout_s: how long to wait while the queue is
-        full; None waits for ever, and 0 raises QueueFull at once. Options: priority, 0 to 9, 9
-        first. expires_s: after that a task that no handler began has expired. delay_s, or
-        deliver_at with an aware datetime: when it may begin. id: the task's own id; unique: a
-        key of yours. While a task with that id is known, or one with that key is open, a push
-        returns its ticket and adds no task. order_by: tasks with the same key run one at a
-        time, in order. Raises UsageError for a wrong option or a body that cannot travel.
+        full; None waits for ever, and 0 raises QueueFull at once. durable: return once the task
+        is on a disk, the journal's or a streamer's; None follows the constructor. Options:
+        priority, 0 to 9, 9 first. expires_s: after that a task that no handler began has
+        expired. delay_s, or deliver_at with an aware datetime: when it may begin. id: the
+        task's own id; unique: a key of yours. While a task with that id is known, or one with
+        that key is open, a push returns its ticket and adds no task. order_by: tasks with the
+        same key run one at a time, in order. Raises UsageError for a wrong option or a body
+        that cannot travel, and ConfigError if nobody can put the task on a disk.
         """
         core, life = self._core, self._life
         task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
         size, until = task.size, end_of(timeout_s) if timeout_s is not None else inf
+        durable = self._durable if durable is None else durable
+        if durable and self._journaling is None:
+            self._await_durable(until)
         while True:
             try:
-                if self._journaling is not None:
+                if durable and self._journaling is not None:
                     there = life.ask(core.submit_safely, core.await_append_no_more, task)
                     assert isinstance(there, Task)
                     task = there
@@ -142,7 +161,13 @@ class Pusher(Role):
                 if life.is_past(until):
                     raise
                 life.wait(lambda: core.ledger.has_room(size), until)
-        return Ticket(life, core, task.twin or task)
+        task = task.twin or task
+        if durable and self._journaling is None:
+            life.wait(lambda: bool(task.journal) or task.is_over, until)
+            if not task.journal and not task.is_over:
+                life.command(core.cancel, task)
+                raise not_accepted(task)
+        return Ticket(life, core, task)
 
     def push_many(
         self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
@@ -227,11 +252,20 @@ class Pusher(Role):
             core.close,
             leave=core.flush,
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            says=left_in_journal if self._journaling is not None else cancelled,
+            says=partial(what_was_left, core, journaled=self._journaling is not None),
         )
         if self._journaling is not None:
             self._journaling.close()
         return left
+
+    def _await_durable(self, until: float) -> None:
+        """Wait for a streamer that has a journal. Raises ConfigError if none is there."""
+        core, life = self._core, self._life
+        if not core.is_durable:
+            life.open()
+            life.wait(lambda: core.is_durable, min(until, end_of(WAIT_S)))
+            if not core.is_durable:
+                raise not_durable(self.name)
 
     def _answered(self, number: int, error: JournalError | None) -> None:
         """Tell the core of an append, on the journal's thread."""

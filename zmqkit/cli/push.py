@@ -97,6 +97,8 @@ def command(
     left = counts["pushed"] - counts["ended"]
     if left:
         kept = "given up" if journal is None else f"left in {journal}"
+        if pusher.stats()["passed_on"]:
+            kept = "left with the streamer"
         say_error(f"{several(left, 'task')} not done in time, and {kept}")
         return TIMEOUT
     return FAILED if counts["failed"] else 0

@@ -17,7 +17,7 @@ from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.task import State, Task
-from zmqkit.errors import CallCancelled, CallTimeout, UsageError
+from zmqkit.errors import CallCancelled, CallTimeout, ConfigError, UsageError
 from zmqkit.limits import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -100,18 +100,38 @@ def jitter() -> float:
     return random.uniform(0.5, 1.5)
 
 
-def cancelled(count: int) -> str:
-    """Return what became of tasks that were left, without a journal."""
-    return f"{_tasks(count)} cancelled"
-
-
-def left_in_journal(count: int) -> str:
-    """Return what became of tasks that were left, with a journal."""
-    return f"{_tasks(count)} left in its journal"
+def what_was_left(core: PusherCore, count: int, *, journaled: bool) -> str:
+    """Return what became of the tasks that were left when a pusher was closed."""
+    here = count - core.passed_on
+    kept = "left in its journal" if journaled else "cancelled"
+    said = [f"{_tasks(here)} {kept}"] if here else []
+    if core.passed_on:
+        said.append(f"{_tasks(core.passed_on)} left with a streamer")
+    return "with " + " and ".join(said)
 
 
 def _tasks(count: int) -> str:
-    return f"with {count} {'task' if count == 1 else 'tasks'}"
+    return f"{count} {'task' if count == 1 else 'tasks'}"
+
+
+def check_durable(durable: object) -> None:
+    """Raise UsageError unless `durable` is True, False or None."""
+    if durable is not None and type(durable) is not bool:
+        raise UsageError(f"durable is {durable!r}; use True or False, or None for the default")
+
+
+def not_durable(name: str) -> ConfigError:
+    """Return the error of a push that nobody can put on a disk."""
+    return ConfigError(
+        f"durable=True, and no streamer of {name!r} with a journal is there; give the pusher a "
+        f"journal=PATH, or run `zmqkit run streamer-durable --name {name}`"
+    )
+
+
+def not_accepted(task: Task) -> CallTimeout:
+    """Return the error of a push that was given up before a streamer had it on its disk."""
+    text = "no streamer had the task on its disk in time; give it longer with timeout_s"
+    return CallTimeout(text, may_have_run=task.attempt > 0)
 
 
 def make_task(body: object, options: TaskOptions) -> Task:

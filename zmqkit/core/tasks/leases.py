@@ -79,6 +79,17 @@ class Leases:
         """Return the leases that streamers do not have."""
         return [each for each in self.all() if not self._policy_of(each).is_streamer]
 
+    @property
+    def passed_on(self) -> int:
+        """How many tasks streamers have, connected or not."""
+        away = sum(not task.is_over for tasks in self.away.values() for task in tasks.values())
+        return away + len(self._dispatcher.jobs) - len(self.of_workers())
+
+    def accepts_durably(self) -> bool:
+        """Return whether tasks go to a streamer that puts them on its disk."""
+        ready = self._connections.ready
+        return self.passes_on and any(self.policy_of(each).journal for each in ready)
+
     def of(self, task: Task) -> list[Lease]:
         """Return the leases of a task; more than one if a worker was out of reach."""
         return [lease for lease in self.all() if lease.task is task]

@@ -59,6 +59,7 @@ class PusherCore:
         # Waits that were over as they began.
         self._outcomes: list[Outcome] = []
         self._pushed = 0
+        self._passed_on = 0
         self._closed = False
 
     # Commands
@@ -178,7 +179,11 @@ class PusherCore:
         return self._workers.hear(tell, now) + self._told()
 
     def close(self) -> list[Effect]:
-        """Cancel all tasks that have not ended, and close every connection."""
+        """Cancel all tasks that have not ended, and close every connection.
+
+        What a streamer has it keeps; this side learns no more what becomes of it.
+        """
+        self._passed_on = self.passed_on
         self._closed = True
         error = CallCancelled("the pusher was closed", may_have_run=True)
         waits: list[Outcome] = [(each, None, error) for each in self._appends.waiting()]
@@ -196,7 +201,8 @@ class PusherCore:
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
-        return {**self.ledger.stats(), "malformed": dict(self._workers.instances.malformed)}
+        malformed = dict(self._workers.instances.malformed)
+        return {**self.ledger.stats(), "passed_on": self.passed_on, "malformed": malformed}
 
     @property
     def in_flight(self) -> int:
@@ -206,6 +212,16 @@ class PusherCore:
     def knows(self, peer: PeerId) -> bool:
         """Return whether a peer is a worker that the pusher is connected to."""
         return peer in self._workers.instances.connections.by_peer
+
+    @property
+    def passed_on(self) -> int:
+        """How many of these tasks a streamer has, or had when the pusher was closed."""
+        return self._passed_on if self._closed else self._workers.leases.passed_on
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether a streamer puts the tasks that are pushed now on its disk."""
+        return self._workers.leases.accepts_durably()
 
     @property
     def ready_count(self) -> int:

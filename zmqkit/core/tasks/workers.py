@@ -131,7 +131,8 @@ class Workers:
     def close(self) -> list[Effect]:
         """Cancel all leases but those of streamers, and close every connection."""
         told = self.instances.cancel([*self.leases.of_workers()])
-        return [*told, *self.instances.close(LINGER_S if told else 0.0)]
+        lingers = told or self.leases.passed_on
+        return [*told, *self.instances.close(LINGER_S if lingers else 0.0)]
 
     # What the owner asks for
 
