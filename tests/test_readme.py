@@ -28,7 +28,7 @@ import zmqkit
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 PORT = "5555"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 MARK = "--- end of the command ---"
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,6 +43,7 @@ CHANGING = [
     (re.compile(r"^(processes|killed|calls|retries) +\d[\d, ]*\b"), r"\1 N"),
     (re.compile(r"\d[\d,.]* (characters|chunks|ms|calls/s)"), r"N \1"),
     (re.compile(r"^words +.+"), "words COUNTS"),
+    (re.compile(r"(worker|streamer) \d+"), r"\1 N"),
     (re.compile(r" +"), " "),
 ]
 

@@ -24,7 +24,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 KEYS = (
     "ok", "pids", "killed", "found_ms", "calls", "retries", "calls_per_s", "p50_ms", "p99_ms",
-    "lost", "published", "missed", "words",
+    "lost", "published", "missed", "pipeline", "words",
 )  # fmt: skip
 
 TEXT = "".join(
@@ -55,7 +55,10 @@ def test_every_word_is_counted_although_one_process_is_killed(tmp_path: Path, ru
     assert len(set(shown["pids"])) == 3 and shown["killed"] in shown["pids"]
     assert shown["calls"] > 500 and shown["calls_per_s"] > 0 and shown["found_ms"] > 0
     assert 0 < shown["p50_ms"] <= shown["p99_ms"]
-    assert not any(map(is_there, shown["pids"]))
+    tasks = shown["pipeline"]
+    assert tasks["tasks"] > 300 and tasks["lost"] == 0
+    assert len(set(tasks["killed"])) == 2
+    assert not any(map(is_there, (*shown["pids"], *tasks["killed"])))
 
 
 @pytest.mark.parametrize("text", ["", "one", "x" * 100_000, TEXT[:4000]])

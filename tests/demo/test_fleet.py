@@ -13,7 +13,7 @@ from zmqkit.errors import ZmqkitError
 
 pytestmark = pytest.mark.slow
 
-ARGUMENTS = ("math", "--name", "fleet")
+ARGUMENTS = ("zmqkit", "serve", "math", "--name", "fleet", "--until-eof")
 
 
 def test_processes_listen_and_end_with_the_context() -> None:
@@ -30,7 +30,7 @@ def test_processes_listen_and_end_with_the_context() -> None:
 
 
 def test_one_that_ends_at_its_start_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with Fleet("zmqkit.no_such_module") as fleet:
+    with Fleet("zmqkit", "serve", "zmqkit.no_such_module") as fleet:
         fleet.add()
         assert fleet.ports() == {}
         with pytest.raises(ZmqkitError, match="ended at its start"):

@@ -11,6 +11,7 @@ import click
 
 from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import say, say_json, several, table, tell
+from zmqkit.demo.pipeline import Done
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
 
@@ -23,16 +24,19 @@ _WORDS = 5
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="One object, in one line.")
 def command(*, path: str | None, as_json: bool) -> int:
-    """Count the words of a text in three processes, and kill one of them half-way.
+    """Count the words of a text in other processes, some of which are killed meanwhile.
 
     The text is PATH, read as UTF-8 and of some 8,000 characters at least, else one that comes
-    with Python. The processes serve under
-    one name and are found by discovery alone. Their counts are compared with one made here.
+    with Python. Three processes serve under one name, and are found by discovery alone; one is
+    killed half-way. Then the text goes as tasks through a streamer with a journal to two
+    workers; a worker is killed, and the streamer, which starts again. The counts are compared
+    with one made here.
 
     The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
     start of the first process until the client was connected with all three; calls; retries;
     calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; published steps of
-    the progress, and how many a subscriber in another process missed; words, the twenty most
+    the progress, and how many a subscriber in another process missed; pipeline, with its tasks,
+    those lost, the pids killed and took_ms; words, the twenty most
     frequent with their counts. The exit code is 1 when a call or a step is lost or a count is
     wrong.
     """
@@ -57,9 +61,11 @@ def command(*, path: str | None, as_json: bool) -> int:
 
 def report(file: Path, result: Result) -> list[str]:
     """Return the run as lines for people: the verdict, then a table."""
-    verdict = "ok: no call was lost and every word was counted right"
+    verdict = "ok: no call and no task was lost, and every word was counted right"
     if not result.ok:
-        what = "calls were lost" if result.lost else "the counts differ from those made here"
+        what = "the counts differ from those made here"
+        what = "tasks were lost" if result.tasks.lost else what
+        what = "calls were lost" if result.lost else what
         what = "the subscriber missed messages" if result.missed else what
         verdict = f"FAILED: {what}"
     p50, p99, worst = (result.percentile_s(each) * 1e3 for each in (50, 99, 100))
@@ -82,9 +88,19 @@ def report(file: Path, result: Result) -> list[str]:
         ("latency", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {worst:.1f} ms"),
         ("lost", f"{result.lost:,}" if result.lost else "none"),
         ("progress", f"{result.published:,} steps published{watched}"),
+        ("tasks", _tasks(result.tasks)),
         ("words", f"{result.counted.total():,} in all{words}"),
     ]
     return [verdict, *table(rows)]
+
+
+def _tasks(done: Done) -> str:
+    worker, streamer = done.killed or (0, 0)
+    lost = f"{done.lost:,} of them lost" if done.lost else "none lost"
+    return (
+        f"{done.tasks:,} through a streamer with a journal, {lost}; worker {worker} and "
+        f"streamer {streamer} killed by SIGKILL"
+    )
 
 
 class Progress:
@@ -105,8 +121,13 @@ class Progress:
             line += f" calls, {len(result.errors)} lost"
         else:
             line = f"processes {' '.join(map(str, result.pids))} look for each other"
+        if result.tasks.tasks:
+            tasks = result.tasks
+            line = f"[{'#' * (_BAR_CHARS * tasks.done // tasks.tasks):.<{_BAR_CHARS}}] "
+            line += f"{tasks.done:,}/{tasks.tasks:,} tasks, {len(tasks.errors)} lost"
+        killed = [result.killed, *result.tasks.killed]
         if result.killed:
-            line += f", {result.killed} killed"
+            line += f", {' '.join(map(str, killed))} killed"
         sys.stderr.write(f"\r{line}\x1b[K")
         sys.stderr.flush()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from zmqkit.cli.output import say, several, tell
-from zmqkit.cli.serve import DRAIN_S, where
+from zmqkit.cli.serve import DRAIN_S, at_eof, where
+from zmqkit.cli.stdin import standard_input
 from zmqkit.cli.stopping import Stopping
 from zmqkit.device.files import find
 from zmqkit.device.spec import Spec, read_spec
@@ -22,9 +23,16 @@ _IOERR = 74
 @click.option("--set", "sets", multiple=True, metavar="TABLE.KEY=VALUE",
               help="Change a setting of the file; repeatable.")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Serve other machines too, in plain text.")
+@click.option("--until-eof", is_flag=True, help="Stop too when standard input ends.")
 @click.option("--check", is_flag=True, help="Read the file, say what is wrong, run nothing.")
 def command(
-    *, device: str, name: str | None, sets: tuple[str, ...], insecure: bool, check: bool
+    *,
+    device: str,
+    name: str | None,
+    sets: tuple[str, ...],
+    insecure: bool,
+    until_eof: bool,
+    check: bool,
 ) -> int:
     """Run a device until SIGINT or SIGTERM.
 
@@ -46,10 +54,12 @@ def command(
     if check:
         say(f"{spec.kind} {spec.name!r} is in order")
         return 0
-    return _run(spec)
+    if until_eof:
+        standard_input()
+    return _run(spec, until_eof=until_eof)
 
 
-def _run(spec: Spec) -> int:
+def _run(spec: Spec, *, until_eof: bool) -> int:
     streamer = Streamer(
         spec.name,
         bind=spec.bind,
@@ -60,6 +70,8 @@ def _run(spec: Spec) -> int:
     )
     with Stopping(streamer, "task"):
         streamer.start()
+        if until_eof:
+            at_eof(streamer.stop)
         line = where(spec.name, streamer.endpoint, streamer.reach)
         say(line.replace("serving", f"{spec.kind} of", 1))
         try:

@@ -146,7 +146,7 @@ def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
     """
     service.start()
     if until_eof:
-        _at_eof(service.stop)
+        at_eof(service.stop)
     say(where(service.name, service.endpoint, service.reach))
     service.serve()
     return service.close(DRAIN_S)
@@ -156,7 +156,7 @@ async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) ->
     """Serve on this loop until told to stop. Return how many requests were left unanswered."""
     await service.start()
     if until_eof:
-        _at_eof(service.stop)
+        at_eof(service.stop)
     say(where(service.name, service.endpoint, service.reach))
     await service.serve()
     return await service.close(DRAIN_S)
@@ -180,7 +180,7 @@ def where(name: str, endpoint: str, reach: Reach) -> str:
     return f"{line}, this machine only; --insecure opens it to the network in plain text"
 
 
-def _at_eof(stop: Callable[[], None]) -> None:
+def at_eof(stop: Callable[[], None]) -> None:
     """Call `stop` when standard input ends.
 
     Standard input also ends when the process that feeds it dies.

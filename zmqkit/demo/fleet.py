@@ -1,4 +1,4 @@
-"""Service processes that start together, may be killed, and always end with this process."""
+"""Processes that start together, may be killed, and always end with this process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PORT = re.compile(r"tcp://\S*:(\d+)")
 
 
 class Fleet:
-    """Processes that each run `zmqkit serve` with the same arguments.
+    """Processes that each run `python -m` with the same arguments.
 
-    Each process stops when its standard input ends. So it ends with this process, however this
-    process ends. When the context is left, the processes have END_S to stop and are then
+    Each process must stop when its standard input ends. So it ends with this process, however
+    this process ends. When the context is left, the processes have END_S to stop and are then
     killed.
     """
 
     def __init__(self, *arguments: str) -> None:
-        self._command = [sys.executable, "-m", "zmqkit", "serve", *arguments, "--until-eof"]
+        self._command = [sys.executable, "-m", *arguments]
         self._processes: list[subprocess.Popen[str]] = []
 
     @property
@@ -46,17 +46,19 @@ class Fleet:
         """Raise ZmqkitError if a process ended by itself. It said why on standard error."""
         for process in self._processes:
             if process.poll() is not None:
-                raise ZmqkitError(
-                    f"service process {process.pid} ended at its start; see above"
-                )
+                raise ZmqkitError(f"process {process.pid} ended at its start; see above")
 
     def ports(self) -> dict[str, int]:
         """Return the port on which each process listens, with the process's id.
 
         The first line that a process writes names the port.
         """
-        lines = {_stream(process.stdout).readline(): process.pid for process in self._processes}
-        return {port: pid for line, pid in lines.items() for port in _PORT.findall(line)}
+        lines = zip(self.await_first_lines(), self.pids, strict=True)
+        return {port: pid for line, pid in lines for port in _PORT.findall(line)}
+
+    def await_first_lines(self) -> list[str]:
+        """Wait until each process has written a line, or has ended; return the lines."""
+        return [_stream(process.stdout).readline() for process in self._processes]
 
     def kill(self, pid: int) -> None:
         """End a process at once, by SIGKILL."""

@@ -1,4 +1,4 @@
-"""One run of the demo: start, discover, call, kill a process half-way, compare the counts."""
+"""One run of the demo: start, discover, call, push, kill processes, compare the counts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zmqkit.asyncio.client import BoundClient, Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.demo.fleet import Fleet
+from zmqkit.demo.pipeline import TASKS, Done, push
 from zmqkit.demo.watcher import Watcher
 from zmqkit.demo.words import count, cut
 from zmqkit.errors import NoService, UsageError, ZmqkitError
@@ -27,6 +28,7 @@ TIMEOUT_S = 10.0
 FOUND_S = 20.0
 LOOK_S = 0.2
 TOP = 20
+_SERVE = ("zmqkit", "serve", "zmqkit.demo.words:count", "--idempotent", "all", "--until-eof")
 STEPS = 100
 """A run has at most so many steps. The publisher publishes each."""
 
@@ -50,11 +52,14 @@ class Result:
     watched: list[object] = field(default_factory=list)  # steps another process received
     counted: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
+    # The same text as tasks.
+    tasks: Done = field(default_factory=Done)
 
     @property
     def ok(self) -> bool:
-        """Whether no call and no step was lost and the words were counted right."""
-        return not self.lost and self.counted == self.expected and not self.missed
+        """Whether no call, step or task was lost and the words were counted right, twice."""
+        lost = self.lost or self.missed or self.tasks.lost
+        return not lost and self.counted == self.tasks.counted == self.expected
 
     @property
     def missed(self) -> int:
@@ -91,6 +96,7 @@ class Result:
             "lost": self.lost,
             "published": self.published,
             "missed": self.missed,
+            "pipeline": self.tasks.summary(),
             "words": {word: self.counted[word] for word, _ in self.expected.most_common(TOP)},
         }
 
@@ -100,7 +106,9 @@ Watch = Callable[[Result], None]
 
 
 async def run(text: str, watch: Watch) -> Result:
-    """Have processes of their own count the words of a text, and kill one of them.
+    """Have processes of their own count the words of a text, and kill some of them.
+
+    The text goes through calls first, and then through tasks.
 
     watch: called with the unfinished result whenever there is news.
     Raises UsageError, before any process starts, for a text that is too short for that.
@@ -110,7 +118,7 @@ async def run(text: str, watch: Watch) -> Result:
     name = f"demo-words-{secrets.token_hex(4)}"
     steps = min(STEPS, len(chunks))
     with (
-        Fleet("zmqkit.demo.words:count", "--name", name, "--idempotent", "all") as fleet,
+        Fleet(*_SERVE, "--name", name) as fleet,
         Watcher(name, steps) as watcher,
     ):
         async with (
@@ -125,6 +133,8 @@ async def run(text: str, watch: Watch) -> Result:
             retries = client.stats()["retries"]
             assert isinstance(retries, int)
             result.retries = retries
+    tasks = [*cut(text, max(CHUNK_CHARS[0], len(text) // TASKS))]
+    await push(tasks, name, result.tasks, lambda: watch(result))
     result.expected.update(count(text))
     return result
 
