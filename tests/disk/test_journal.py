@@ -202,3 +202,57 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
         finally:
             opened.close()
     assert refused
+
+
+def test_any_queue_is_opened_where_none_is_named(path: Path) -> None:
+    with pytest.raises(JournalError, match="there is no journal"):
+        Journal(path, None)
+    assert not path.exists()
+    Journal(path, NAME, ID).close()
+    journal = Journal(path, None)
+    assert (journal.queue, journal.id) == (NAME, ID)
+    journal.close()
+
+
+def test_compacting_gives_room_back(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    journal.commit([replace(FULL, sequence=number) for number in range(1, 500)], 499)
+    journal.commit([ENTRY, *range(2, 500)], 499)
+    before, after = journal.compact()
+    assert before > 500 * len(FULL.raw or b"") > 20 * after
+    assert after == path.stat().st_size
+    assert list(journal.entries()) == [ENTRY]
+    journal.close()
+    entries, journal = reopened(path)
+    assert entries == [ENTRY] and journal.last == 499
+    journal.close()
+
+
+def test_a_backup_has_what_is_committed_while_it_is_made(path: Path, tmp_path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    many = [replace(ENTRY, sequence=number, raw=bytes(5000)) for number in range(1, 1001)]
+    journal.commit(many, 1000)
+    steps: list[int] = []
+
+    def push() -> None:
+        steps.append(1000 + len(steps) + 1)
+        journal.commit([replace(ENTRY, sequence=steps[-1])], steps[-1])
+
+    to = tmp_path / "copy.journal"
+    journal.backup(to, push)
+    assert len(steps) > 2
+    journal.close()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [to.name, path.name]
+    entries, copy = reopened(to)
+    assert [each.sequence for each in entries] == list(range(1, steps[-1]))[: len(entries)]
+    assert len(entries) >= steps[-2] and copy.id == ID and copy.opening > 100
+    copy.close()
+
+
+def test_a_backup_replaces_nothing(path: Path, tmp_path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    with pytest.raises(JournalError, match="is there already"):
+        journal.backup(path)
+    with pytest.raises(JournalError, match="nowhere"):
+        journal.backup(tmp_path / "nowhere" / "copy.journal")
+    journal.close()

@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -30,6 +30,9 @@ _VERSION = 1
 _PAGE = 1000
 _APPLICATION = 0x7A6D716B  # "zmqk"
 _WAL_BYTES_MAX = 64 << 20
+_BACKUP_PAGES = 256
+_OPENINGS_APART = 1000
+"""A copy counts its openings from so many later, as the journal itself may be opened again."""
 
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
@@ -83,27 +86,29 @@ Change = Entry | int
 class Journal:
     """An open journal. One thread at a time may use it."""
 
-    def __init__(self, path: Path, queue: str, new_id: int) -> None:
+    def __init__(self, path: Path, queue: str | None, new_id: int = 0) -> None:
         """Open the file of a queue, or make it. new_id: the id of a journal that is made.
 
-        Raises JournalError, which says what is wrong with the file and what to do.
+        queue: None opens the file of whichever queue it is, and makes none. Raises
+        JournalError, which says what is wrong with the file and what to do.
         """
         self.path = path
-        self._queue = queue
         if path.is_dir():
             raise JournalError(f"{path} is a folder; name a file in it")
+        if queue is None and not (path.exists() and path.stat().st_size):
+            raise JournalError(f"there is no journal at {path}")
         self.damaged: list[str] = []
         try:
             self._connection = _connect(path)
             try:
-                self._open(new_id)
+                self._open(queue, new_id)
             except BaseException:
                 self._connection.close()
                 raise
         except _FAULTS as error:
             raise _error(path, error) from error
 
-    def _open(self, new_id: int) -> None:
+    def _open(self, queue: str | None, new_id: int) -> None:
         run = self._connection.execute
         [[application]] = run("PRAGMA application_id").fetchall()
         [[version]] = run("PRAGMA user_version").fetchall()
@@ -118,7 +123,9 @@ class Journal:
                 f"{_VERSION}); use that one"
             )
         if not version:
-            self._make(new_id)
+            if queue is None:
+                raise JournalError(f"there is no journal at {self.path}")
+            self._make(queue, new_id)
         problems = [row[0] for row in run("PRAGMA integrity_check(5)").fetchall()]
         if problems != ["ok"]:
             raise JournalError(
@@ -126,9 +133,10 @@ class Journal:
                 "what is left with `sqlite3 FILE .recover`"
             )
         found = dict(run("SELECT name, value FROM about").fetchall())
-        if found["queue"] != self._queue:
+        self.queue = found["queue"]
+        if queue is not None and self.queue != queue:
             raise JournalError(
-                f"{self.path} has the tasks of {found['queue']!r}, not of {self._queue!r}; "
+                f"{self.path} has the tasks of {self.queue!r}, not of {queue!r}; "
                 "name another file"
             )
         self.id = found["id"]
@@ -138,13 +146,13 @@ class Journal:
         run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
         run("COMMIT")
 
-    def _make(self, new_id: int) -> None:
+    def _make(self, queue: str, new_id: int) -> None:
         self._connection.executescript(
             f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
             f"PRAGMA user_version = {_VERSION}; "
             f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
         )
-        self._connection.execute("INSERT INTO about VALUES ('queue', ?)", (self._queue,))
+        self._connection.execute("INSERT INTO about VALUES ('queue', ?)", (queue,))
         _sync_folder(self.path.parent)
 
     def commit(self, changes: Iterable[Change], last: int) -> None:
@@ -197,6 +205,52 @@ class Journal:
         run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (entry.sequence, what, body))
         run("DELETE FROM task WHERE sequence = ?", (entry.sequence,))
         run("COMMIT")
+
+    def compact(self) -> tuple[int, int]:
+        """Give the file system the room back that ended tasks had; return both sizes in bytes.
+
+        The file is written anew, so this needs as much room again, and is for a journal at
+        rest. Raises JournalError; then the journal is as it was.
+        """
+        run = self._connection.execute
+        before = self.path.stat().st_size
+        try:
+            run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            before = self.path.stat().st_size
+            run("VACUUM")
+            run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise _error(self.path, error) from error
+        return before, self.path.stat().st_size
+
+    def backup(self, to: Path, between: Callable[[], object] = int) -> None:
+        """Write a copy to a new file; it is all there, or not at all.
+
+        between: is called again and again meanwhile, and may commit; the copy has that too. A
+        copy stands in for the journal that it was made of: use one of the two. Raises
+        JournalError.
+        """
+        if to.exists():
+            raise JournalError(f"{to} is there already; name a new file")
+        begun = to.with_name(f"{to.name}.part")
+        try:
+            for left in (begun, begun.with_name(f"{begun.name}-wal")):
+                left.unlink(missing_ok=True)
+            with closing(_connect(begun)) as copy:
+                self._connection.backup(
+                    copy, pages=_BACKUP_PAGES, progress=lambda *_: between(), sleep=0
+                )
+                copy.execute(
+                    "UPDATE about SET value = value + ? WHERE name = 'opening'",
+                    (_OPENINGS_APART,),
+                )
+                copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            begun.rename(to)
+            _sync_folder(to.parent)
+        except sqlite3.Error as error:
+            raise _error(to, error) from error
+        except OSError as error:
+            raise JournalError(f"{to}: it cannot be written ({error})") from error
 
     def close(self) -> None:
         """Close the file; what was committed stays."""

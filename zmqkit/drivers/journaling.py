@@ -1,4 +1,4 @@
-"""The thread that writes a journal: one transaction at a time, in the order they came.
+"""The thread that has a journal: one piece of work at a time, in the order in which they came.
 
 The role hands over appends and goes on; `answered` is called on this thread with the outcome.
 """
@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from zmqkit.disk.journal import Change, Journal
 from zmqkit.errors import JournalError
@@ -15,40 +18,89 @@ from zmqkit.errors import JournalError
 Answered = Callable[[int, JournalError | None], None]
 """Is called with the number of an append, and with the error if it failed."""
 
+Given = TypeVar("Given")
+
 
 class Journaling:
-    """Owns an open journal, and writes it in a thread of its own."""
+    """Owns an open journal, and works on it in a thread of its own."""
 
     def __init__(self, journal: Journal, answered: Answered) -> None:
         self.journal = journal
         self._answered = answered
-        self._appends: SimpleQueue[tuple[int, list[Change], int] | None] = SimpleQueue()
+        self._works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="zmqkit-journal", daemon=True)
         self._begun = False
+        self._starting = threading.Lock()
+        self._closed = False
         self._closing = threading.Lock()
 
     def append(self, number: int, changes: list[Change], last: int) -> None:
         """Have these changes written; any thread may call this."""
-        if not self._begun:
-            self._begun = True
-            self._thread.start()
-        self._appends.put((number, changes, last))
 
-    def close(self) -> None:
-        """Write what was handed over, and close the file; another close waits for this one."""
-        with self._closing:
-            if self._begun:
-                self._begun = False
-                self._appends.put(None)
-                self._thread.join()
-            self.journal.close()
-
-    def _run(self) -> None:
-        while (append := self._appends.get()) is not None:
-            number, changes, last = append
+        def write() -> None:
             error = None
             try:
                 self.journal.commit(changes, last)
             except JournalError as raised:
                 error = raised
             self._answered(number, error)
+
+        self._do(write)
+
+    def backup(self, to: Path) -> None:
+        """Write a copy of the journal to a new file, while tasks come and go.
+
+        The copy has what is on disk when this returns, or less by what came at the end. Raises
+        JournalError.
+        """
+        self._ask(lambda: self.journal.backup(to, self._go_on))
+
+    def close(self) -> None:
+        """Do what was handed over, and close the file; another close waits for this one."""
+        with self._closing:
+            self._closed = True
+            if self._begun:
+                self._begun = False
+                self._works.put(None)
+                self._thread.join()
+            self.journal.close()
+
+    def _do(self, work: Callable[[], object]) -> None:
+        if not self._begun:
+            with self._starting:
+                if not self._begun:
+                    self._thread.start()
+                    self._begun = True
+        self._works.put(work)
+
+    def _ask(self, question: Callable[[], Given]) -> Given:
+        """Have the thread do this, and wait for what it returns or raises."""
+        asked: Future[Given] = Future()
+
+        def answer() -> None:
+            try:
+                asked.set_result(question())
+            except JournalError as error:
+                asked.set_exception(error)
+
+        with self._closing:
+            if self._closed:
+                raise JournalError(f"{self.journal.path} is closed")
+            self._do(answer)
+        return asked.result()
+
+    def _run(self) -> None:
+        while (work := self._works.get()) is not None:
+            work()
+
+    def _go_on(self) -> None:
+        """Do what has come meanwhile, between two steps of a longer piece of work."""
+        while True:
+            try:
+                work = self._works.get_nowait()
+            except Empty:
+                return
+            if work is None:
+                self._works.put(None)  # the end waits for the longer work
+                return
+            work()
