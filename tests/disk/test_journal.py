@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.disk.journal import Entry, Journal
+from tests.disk.format_1 import FILE
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes, Entry, Outcome
 from zmqkit.errors import JournalError
 
 ID, NAME = 77, "thumbnails"
@@ -19,6 +21,11 @@ FULL = replace(
     ENTRY, sequence=2, priority=9, due_at=12.5, expires_at=20.0, attempt=3, own_id="order-17",
     unique="cat.png", order_by="account", reasons="no\nagain", raw=bytes(5000), dead=True,
 )  # fmt: skip
+DONE = Outcome(3, "done", 100.5, 1, "order-18", "", b"\x0e", None, None)
+LONG = replace(DONE, sequence=4, own_id=None, value=None, raw=bytes(5000))
+FAILED = replace(
+    DONE, sequence=5, state="failed", reasons="no\nagain", value=None, error=b"\xc0"
+)
 
 
 @pytest.fixture
@@ -31,10 +38,16 @@ def reopened(path: Path) -> tuple[list[Entry], Journal]:
     return list(journal.entries()), journal
 
 
+def put(journal: Journal, *entries: Entry, over: tuple[int, ...] = ()) -> None:
+    """Commit these tasks, and the ends of others."""
+    last = max(each.sequence for each in entries)
+    journal.commit(Changes(last, list(entries), list(over)))
+
+
 def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     assert (journal.id, journal.opening, journal.last) == (ID, 1, 0)
-    journal.commit([ENTRY, FULL], 2)
+    put(journal, ENTRY, FULL)
     journal.close()
     entries, journal = reopened(path)
     assert entries == [ENTRY, FULL]
@@ -44,8 +57,8 @@ def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None
 
 def test_changes_replace_and_ends_remove(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    journal.commit([ENTRY, FULL], 2)
-    journal.commit([replace(ENTRY, attempt=1, reasons="no"), 2], 2)
+    put(journal, ENTRY, FULL)
+    put(journal, replace(ENTRY, attempt=1, reasons="no"), over=(2,))
     journal.close()
     entries, journal = reopened(path)
     assert entries == [replace(ENTRY, attempt=1, reasons="no")]
@@ -56,7 +69,7 @@ def test_changes_replace_and_ends_remove(path: Path) -> None:
 def test_many_entries_are_read_page_by_page(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     many = [replace(ENTRY, sequence=number) for number in range(1, 2501)]
-    journal.commit(many, 2500)
+    put(journal, *many)
     assert list(journal.entries()) == many
     journal.close()
 
@@ -78,18 +91,19 @@ def test_a_second_owner_is_refused_in_this_process_and_in_another(path: Path) ->
 
 def test_there_is_no_shared_memory_beside_it(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    journal.commit([ENTRY], 1)
+    put(journal, ENTRY)
     assert not path.with_name(f"{path.name}-shm").exists()
     journal.close()
 
 
 def test_a_process_that_is_killed_leaves_what_was_committed(path: Path) -> None:
     code = (
-        "import pathlib, os, signal; from zmqkit.disk.journal import Entry, Journal\n"
+        "import pathlib, os, signal; from zmqkit.disk.journal import Journal\n"
+        "from zmqkit.disk.rows import Changes, Entry\n"
         f"journal = Journal(pathlib.Path({str(path)!r}), {NAME!r}, {ID})\n"
         "for number in range(1, 101):\n"
         "    entry = Entry(number, False, 4, 0.0, None, 0, None, None, None, '', b'x', None)\n"
-        "    journal.commit([entry], number)\n"
+        "    journal.commit(Changes(number, [entry]))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -144,21 +158,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    journal.commit([ENTRY], 1)
+    put(journal, ENTRY)
     journal._connection.execute("PRAGMA max_page_count = 12")
     with pytest.raises(JournalError, match="the disk is full") as raised:
-        journal.commit([replace(FULL, raw=bytes(1 << 20)), 1], 2)
+        put(journal, replace(FULL, raw=bytes(1 << 20)), over=(1,))
     assert raised.value.may_retry
     assert list(journal.entries()) == [ENTRY]
     journal._connection.execute("PRAGMA max_page_count = 100000")
-    journal.commit([replace(FULL, raw=bytes(1 << 20)), 1], 2)
+    put(journal, replace(FULL, raw=bytes(1 << 20)), over=(1,))
     assert [each.sequence for each in journal.entries()] == [2]
     journal.close()
 
 
 def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    journal.commit([replace(ENTRY, body=b"body-of-one"), replace(FULL, dead=False)], 2)
+    put(journal, replace(ENTRY, body=b"body-of-one"), replace(FULL, dead=False))
     journal.close()
     data = path.read_bytes()
     assert data.count(b"body-of-one") == 1
@@ -176,8 +190,9 @@ def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
 def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: Path) -> None:
     """What is read is what was written, or less; or the file is refused, with the reason."""
     journal = Journal(path, NAME, ID)
-    written = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
-    journal.commit(written, 8)
+    tasks = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
+    ends = [replace(DONE, sequence=n, own_id=f"order {n}") for n in range(11, 15)]
+    journal.commit(Changes(14, tasks, outcomes=[*ends, FAILED]))
     journal.close()
     data = path.read_bytes()
     spoilt = tmp_path / "spoilt.journal"
@@ -195,13 +210,58 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
             refused += 1
             continue
         try:
-            found = list(opened.entries())
-            assert all(each in written for each in found), at
+            assert all(each in [*ends, FAILED] for each in opened.outcomes()), at
+            assert all(each in tasks for each in opened.entries()), at
         except JournalError:
             refused += 1
         finally:
             opened.close()
     assert refused
+
+
+def test_outcomes_are_kept_until_they_are_forgotten(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    put(journal, ENTRY)
+    journal.commit(Changes(5, over=[1], outcomes=[DONE, LONG, FAILED]))
+    journal.close()
+    entries, journal = reopened(path)
+    assert entries == [] and list(journal.outcomes()) == [DONE, LONG, FAILED]
+    journal.commit(Changes(5, forgotten=[4, 9]))
+    assert list(journal.outcomes()) == [DONE, FAILED]
+    journal.close()
+
+
+def test_a_damaged_outcome_is_removed_and_told_of(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    journal.commit(Changes(5, outcomes=[replace(DONE, value=b"value-of-one"), FAILED]))
+    journal.close()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"value-of-one", b"value-oF-one"))
+    _, journal = reopened(path)
+    assert list(journal.outcomes()) == [FAILED]
+    assert journal.damaged == ["outcome of task 3: its checksum is wrong"]
+    journal.close()
+
+
+def test_a_file_of_format_1_is_brought_to_this_one(path: Path) -> None:
+    path.write_bytes(FILE)
+    entries, journal = reopened(path)
+    assert entries == [ENTRY, FULL] and list(journal.outcomes()) == []
+    assert (journal.id, journal.opening, journal.last) == (77, 2, 3)
+    journal.commit(Changes(3, over=[1], outcomes=[DONE]))
+    journal.close()
+    entries, journal = reopened(path)
+    assert entries == [FULL] and list(journal.outcomes()) == [DONE]
+    journal.close()
+
+
+def test_a_file_of_format_1_of_another_queue_is_left_alone(path: Path) -> None:
+    path.write_bytes(FILE)
+    with pytest.raises(JournalError, match="not of 'orders'"):
+        Journal(path, "orders", ID)
+    with sqlite3.connect(path) as file:
+        assert file.execute("PRAGMA user_version").fetchall() == [(1,)]
+    file.close()
 
 
 def test_any_queue_is_opened_where_none_is_named(path: Path) -> None:
@@ -216,8 +276,8 @@ def test_any_queue_is_opened_where_none_is_named(path: Path) -> None:
 
 def test_compacting_gives_room_back(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    journal.commit([replace(FULL, sequence=number) for number in range(1, 500)], 499)
-    journal.commit([ENTRY, *range(2, 500)], 499)
+    put(journal, *(replace(FULL, sequence=number) for number in range(1, 500)))
+    put(journal, ENTRY, over=tuple(range(2, 500)))
     before, after = journal.compact()
     assert before > 500 * len(FULL.raw or b"") > 20 * after
     assert after == path.stat().st_size
@@ -231,12 +291,12 @@ def test_compacting_gives_room_back(path: Path) -> None:
 def test_a_backup_has_what_is_committed_while_it_is_made(path: Path, tmp_path: Path) -> None:
     journal = Journal(path, NAME, ID)
     many = [replace(ENTRY, sequence=number, raw=bytes(5000)) for number in range(1, 1001)]
-    journal.commit(many, 1000)
+    put(journal, *many)
     steps: list[int] = []
 
     def push() -> None:
         steps.append(1000 + len(steps) + 1)
-        journal.commit([replace(ENTRY, sequence=steps[-1])], steps[-1])
+        put(journal, replace(ENTRY, sequence=steps[-1]))
 
     to = tmp_path / "copy.journal"
     journal.backup(to, push)

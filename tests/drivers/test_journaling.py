@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zmqkit.disk.journal import Entry, Journal
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes, Entry
 from zmqkit.drivers.journaling import Journaling
 from zmqkit.errors import JournalError
 
@@ -48,7 +49,7 @@ def journaling(tmp_path: Path, answers: Answers) -> Iterator[Journaling]:
 def test_appends_go_on_while_a_backup_is_made(
     journaling: Journaling, answers: Answers, tmp_path: Path
 ) -> None:
-    journaling.append(1, [entry(n) for n in range(1, 1001)], 1000)
+    journaling.append(1, Changes(1000, [entry(n) for n in range(1, 1001)]))
     assert answers.came.wait(BOUND_S)
     backup, to = journaling.journal.backup, tmp_path / "copy.journal"
     during: list[int] = []
@@ -57,7 +58,7 @@ def test_appends_go_on_while_a_backup_is_made(
         def step() -> None:
             if not during:
                 answers.came.clear()
-                journaling.append(2, [entry(1001)], 1001)
+                journaling.append(2, Changes(1001, [entry(1001)]))
             between()
             during.append(len(answers.numbers))
 

@@ -15,7 +15,9 @@ import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, Kit, until
-from zmqkit.disk.journal import Change, Journal
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes
+from zmqkit.limits import PusherLimits
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -143,13 +145,13 @@ def test_ends_that_a_full_disk_did_not_take_are_written_later(
     pusher = kit.pusher(count=0, journal=journal)
     ticket = pusher.push(7)
     commit, full = Journal.commit, threading.Event()
-    refused: list[object] = []
+    refused: list[int] = []
 
-    def refuse(self: Journal, changes: list[Change], last: int) -> None:
+    def refuse(self: Journal, changes: Changes) -> None:
         if full.is_set():
-            refused.extend(changes)
+            refused.extend(changes.over)
             raise zmqkit.JournalError("the disk is full", may_retry=True)
-        commit(self, changes, last)
+        commit(self, changes)
 
     monkeypatch.setattr(Journal, "commit", refuse)
     full.set()
@@ -169,7 +171,7 @@ def test_nothing_is_written_to_a_disk_that_failed(
     kept = pusher.push(1)
     commits: list[object] = []
 
-    def fail(self: object, changes: object, last: int) -> None:
+    def fail(self: object, changes: object) -> None:
         commits.append(changes)
         raise zmqkit.JournalError("the disk failed")
 
@@ -181,6 +183,92 @@ def test_nothing_is_written_to_a_disk_that_failed(
     assert kept.result(BOUND_S) == 1
     pusher.close()
     assert len(commits) == 1
+
+
+def test_a_task_that_is_done_stays_done_for_the_next_pusher(kit: Kit, journal: str) -> None:
+    worker = kit.working(lambda body: {"seen": body, "raw": bytes(10)})
+    first = kit.pusher(journal=journal)
+    tickets = [first.push(7, id="order-17"), first.push(8)]
+    values = [each.result(BOUND_S) for each in tickets]
+    first.close()
+    worker.close()
+    second = kit.pusher(count=0, journal=journal)
+    again = second.push("another body", id="order-17")
+    assert (again.id, again.state, again.attempts) == ("order-17", "done", 1)
+    assert [second.ticket(each.id).result(0) for each in tickets] == values
+    assert second.stats()["accepted"] == 0, "what had ended is not accepted again"
+
+
+def test_a_long_result_is_kept_as_it_is(kit: Kit, journal: str) -> None:
+    value = bytes(range(256)) * 1000
+    kit.working(lambda body: value)
+    first = kit.pusher(journal=journal)
+    ticket = first.push(7)
+    assert ticket.result(BOUND_S) == value
+    first.close()
+    found = kit.pusher(count=0, journal=journal).ticket(ticket.id).result(0)
+    assert type(found) is bytes and found == value
+
+
+def test_an_error_stays_as_it_was_raised(kit: Kit, journal: str) -> None:
+    def fail(body: str) -> None:
+        if body == "discard":
+            raise zmqkit.Discard("no such picture")
+        raise ValueError(f"cannot read {body}")
+
+    kit.working(fail, attempts=1)
+    first = kit.pusher(journal=journal)
+    tickets = [
+        first.push("discard", id="failed"),
+        first.push("cat", id="dead"),
+        first.push("late", delay_s=60.0, id="cancelled"),
+    ]
+    assert tickets[2].cancel()
+    before = [raised_by(each, BOUND_S) for each in tickets]
+    first.close()
+    second = kit.pusher(count=0, journal=journal)
+    after = [raised_by(second.push("x", id=each.id), 0) for each in tickets]
+    for one, other in zip(before, after, strict=True):
+        assert type(one) is type(other) and str(one) == str(other)
+        assert one.may_have_run == other.may_have_run
+    assert isinstance(after[1], zmqkit.RemoteError)
+    assert (after[1].type, after[1].message) == ("ValueError", "cannot read cat")
+    assert "in fail" in after[1].traceback
+    states = [second.ticket(each.id).state for each in tickets]
+    assert states == ["failed", "dead", "cancelled"]
+
+
+def raised_by(ticket: Any, timeout_s: float) -> zmqkit.ZmqkitError:
+    with pytest.raises(zmqkit.ZmqkitError) as raised:
+        ticket.result(timeout_s)
+    return raised.value
+
+
+def test_what_is_forgotten_is_forgotten_on_disk_too(kit: Kit, journal: str) -> None:
+    kit.working(lambda body: body)
+    first = kit.pusher(journal=journal)
+    getattr(first, "inner", first)._core.ledger._limits = PusherLimits(outcomes_max=3)
+    tickets = first.push_many(range(10))
+    assert [each.result(BOUND_S) for each in tickets] == list(range(10))
+    first.close()
+    second = kit.pusher(count=0, journal=journal)
+    for each in tickets[:7]:
+        with pytest.raises(zmqkit.UsageError, match="no task"):
+            second.ticket(each.id)
+    assert [second.ticket(each.id).result(0) for each in tickets[7:]] == [7, 8, 9]
+
+
+def test_a_task_that_the_disk_refused_may_be_pushed_again_with_its_id(
+    kit: Kit, journal: str
+) -> None:
+    pusher = kit.pusher(count=0, journal=journal)
+    page_count(pusher, 10)
+    with pytest.raises(zmqkit.JournalError, match="the disk is full"):
+        pusher.push(bytes(1 << 20), id="order-17")
+    page_count(pusher, 1 << 20)
+    ticket = pusher.push(bytes(1 << 20), id="order-17")
+    kit.working(len)
+    assert ticket.result(BOUND_S) == 1 << 20
 
 
 PUSHER = """

@@ -78,8 +78,8 @@ class Append:
 
     # Counts the appends; the next one comes once this one was answered.
     number: int
-    # Tasks that are new or have changed, and the numbers of tasks that are over.
-    changes: list[Task | int]
+    # Tasks that are new or have changed, each to be written as it is when this is performed.
+    changes: list[Task]
     # The highest number of a task that was accepted.
     last: int
 

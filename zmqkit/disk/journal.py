@@ -5,8 +5,7 @@ and a second one is refused, in this process or another. SQLite before 3.51.3 lo
 two connections share a file in WAL mode; one owner rules that out. A commit returns once the
 disk has what it says (`synchronous=FULL`). A commit that fails changed nothing.
 
-Each row has a checksum: SQLite does not see a flipped bit in a body. A damaged row is reported,
-and set aside in the table `damaged`.
+Each row has a checksum. A damaged row is reported, and set aside in the table `damaged`.
 
 A journal has an id, drawn when the file is made. It stands for the queue in the ids of tasks
 and of leases, whichever process has it open. Each opening has a number, so that numbers of
@@ -18,15 +17,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from zlib import crc32
+from typing import Any
 
+from zmqkit.disk.rows import Changes, Entry, Outcome, is_sound
 from zmqkit.errors import JournalError
 
-_VERSION = 1
+_VERSION = 2
 _PAGE = 1000
 _APPLICATION = 0x7A6D716B  # "zmqk"
 _WAL_BYTES_MAX = 64 << 20
@@ -34,7 +33,7 @@ _BACKUP_PAGES = 256
 _OPENINGS_APART = 1000
 """A copy counts its openings from so many later, as the journal itself may be opened again."""
 
-_SCHEMA = """
+_SCHEMA_1 = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE task (
     sequence INTEGER PRIMARY KEY, dead INTEGER NOT NULL, priority INTEGER NOT NULL,
@@ -45,42 +44,23 @@ CREATE TABLE task (
 CREATE TABLE damaged (sequence INTEGER PRIMARY KEY, what TEXT NOT NULL, body BLOB) STRICT;
 """
 
+_SCHEMA_2 = """
+CREATE TABLE outcome (
+    sequence INTEGER PRIMARY KEY, state TEXT NOT NULL, settled_at REAL NOT NULL,
+    attempt INTEGER NOT NULL, own_id TEXT, reasons TEXT NOT NULL, value BLOB, raw BLOB,
+    error BLOB, checksum INTEGER NOT NULL
+) STRICT;
+"""
+"""What came with format 2; it is added to a file of format 1 when that is opened."""
+
 _PUT = "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
-
-
-@dataclass(slots=True, frozen=True)
-class Entry:
-    """A task as the journal has it. Points in time are of the wall clock, in seconds."""
-
-    sequence: int
-    dead: bool
-    priority: int
-    due_at: float
-    expires_at: float | None
-    attempt: int
-    own_id: str | None
-    unique: str | None
-    order_by: str | None
-    reasons: str  # one a line
-    body: bytes
-    raw: bytes | None
-
-    @property
-    def checksum(self) -> int:
-        """The checksum of all that the entry says."""
-        head = repr((
-            self.sequence, self.dead, self.priority, self.due_at, self.expires_at, self.attempt,
-            self.own_id, self.unique, self.order_by, self.reasons, self.raw is None,
-        ))  # fmt: skip
-        return crc32(self.raw or b"", crc32(self.body, crc32(head.encode(errors="replace"))))
+_PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
 _FAULTS = (sqlite3.Error, ValueError, LookupError, TypeError)
 """What a damaged file makes sqlite3, or the code that reads its rows, raise."""
-
-Change = Entry | int
-"""A task that is new or has changed, or the number of one that is over."""
 
 
 class Journal:
@@ -139,6 +119,8 @@ class Journal:
                 f"{self.path} has the tasks of {self.queue!r}, not of {queue!r}; "
                 "name another file"
             )
+        if 0 < version < _VERSION:
+            self._migrate()
         self.id = found["id"]
         self.opening = found["opening"] + 1
         self.last = found["last"]
@@ -148,26 +130,33 @@ class Journal:
 
     def _make(self, queue: str, new_id: int) -> None:
         self._connection.executescript(
-            f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; "
+            f"BEGIN; {_SCHEMA_1} {_SCHEMA_2} PRAGMA application_id = {_APPLICATION}; "
             f"PRAGMA user_version = {_VERSION}; "
             f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
         )
         self._connection.execute("INSERT INTO about VALUES ('queue', ?)", (queue,))
         _sync_folder(self.path.parent)
 
-    def commit(self, changes: Iterable[Change], last: int) -> None:
+    def _migrate(self) -> None:
+        """Bring a file of format 1 to this one; it is of one of the two at any moment."""
+        self._connection.executescript(
+            f"BEGIN; {_SCHEMA_2} PRAGMA user_version = {_VERSION}; COMMIT;"
+        )
+
+    def commit(self, changes: Changes) -> None:
         """Write changes in one transaction; return once the disk has them.
 
-        last: the highest number of a task that was accepted. Raises JournalError; then nothing
-        was changed. Its `may_retry` says whether the same changes may be written once more.
+        Raises JournalError; then nothing was changed. Its `may_retry` says whether the same
+        changes may be written once more.
         """
-        run = self._connection.execute
-        entries = [each for each in changes if isinstance(each, Entry)]
-        over = [(each,) for each in changes if isinstance(each, int)]
+        run, many = self._connection.execute, self._connection.executemany
+        last = changes.last
         try:
             run("BEGIN IMMEDIATE")
-            self._connection.executemany(_PUT, map(_row, entries))
-            self._connection.executemany("DELETE FROM task WHERE sequence = ?", over)
+            many(_PUT, [each.row() for each in changes.entries])
+            many("DELETE FROM task WHERE sequence = ?", _each(changes.over))
+            many(_PUT_OUTCOME, [each.row() for each in changes.outcomes])
+            many("DELETE FROM outcome WHERE sequence = ?", _each(changes.forgotten))
             if last > self.last:
                 run("UPDATE about SET value = ? WHERE name = 'last'", (last,))
             run("COMMIT")
@@ -179,19 +168,38 @@ class Journal:
         self.last = max(self.last, last)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all tasks, in order. Damaged ones are set aside, and told of in `damaged`.
+        """Yield all tasks that are open or dead, in order.
 
-        Raises JournalError if the file cannot be read.
+        Damaged ones are set aside, and told of in `damaged`. Raises JournalError if the file
+        cannot be read.
         """
+        for row in self._rows(_GET):
+            entry = Entry(row[0], bool(row[1]), *row[2:-1])
+            if is_sound(entry, row[-1]):
+                yield entry
+            else:
+                self._set_aside(entry)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what became of tasks, in the order of the tasks.
+
+        Damaged outcomes are removed, and told of in `damaged`. Raises JournalError if the file
+        cannot be read.
+        """
+        for row in self._rows(_GET_OUTCOMES):
+            outcome = Outcome(*row[:-1])
+            if is_sound(outcome, row[-1]):
+                yield outcome
+            else:
+                self.damaged.append(f"outcome of task {row[0]}: its checksum is wrong")
+                self._connection.execute("DELETE FROM outcome WHERE sequence = ?", row[:1])
+
+    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table, which may be changed meanwhile."""
         after = 0
         try:
-            while rows := self._connection.execute(_GET, (after, _PAGE)).fetchall():
-                for row in rows:
-                    entry = Entry(row[0], bool(row[1]), *row[2:-1])
-                    if _is_sound(entry, row[-1]):
-                        yield entry
-                    else:
-                        self._set_aside(entry)
+            while rows := self._connection.execute(query, (after, _PAGE)).fetchall():
+                yield from rows
                 after = rows[-1][0]
         except _FAULTS as error:
             raise _error(self.path, error) from error
@@ -257,20 +265,8 @@ class Journal:
         self._connection.close()
 
 
-def _is_sound(entry: Entry, checksum: object) -> bool:
-    """Return whether an entry is what was written; damage may change the types of fields."""
-    try:
-        return entry.checksum == checksum
-    except TypeError:
-        return False
-
-
-def _row(entry: Entry) -> tuple[object, ...]:
-    return (
-        entry.sequence, int(entry.dead), entry.priority, entry.due_at, entry.expires_at,
-        entry.attempt, entry.own_id, entry.unique, entry.order_by, entry.reasons, entry.body,
-        entry.raw, entry.checksum,
-    )  # fmt: skip
+def _each(numbers: list[int]) -> list[tuple[int]]:
+    return [(each,) for each in numbers]
 
 
 def _connect(path: Path) -> sqlite3.Connection:

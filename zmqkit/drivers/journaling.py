@@ -12,7 +12,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from zmqkit.disk.journal import Change, Journal
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes
 from zmqkit.errors import JournalError
 
 Answered = Callable[[int, JournalError | None], None]
@@ -34,13 +35,13 @@ class Journaling:
         self._closed = False
         self._closing = threading.Lock()
 
-    def append(self, number: int, changes: list[Change], last: int) -> None:
+    def append(self, number: int, changes: Changes) -> None:
         """Have these changes written; any thread may call this."""
 
         def write() -> None:
             error = None
             try:
-                self.journal.commit(changes, last)
+                self.journal.commit(changes)
             except JournalError as raised:
                 error = raised
             self._answered(number, error)

@@ -16,7 +16,7 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
-from zmqkit.core.tasks.task import State, Task
+from zmqkit.core.tasks.task import Encoded, State, Task
 from zmqkit.errors import CallCancelled, CallTimeout, ConfigError, UsageError
 from zmqkit.limits import (
     ATTEMPTS,
@@ -29,6 +29,7 @@ from zmqkit.limits import (
 )
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
 from zmqkit.roles.time_of_day import seconds_until
+from zmqkit.wire.encoding import decode
 
 _CALL = CallOptions()
 _TEXT_CHARS_MAX = 200
@@ -188,7 +189,10 @@ class TicketShown:
         """
         task = self._task
         if task.state is State.DONE:
-            return bytes(task.value) if type(task.value) is memoryview else task.value
+            value = task.value
+            if type(value) is Encoded:
+                return decode(value.data)
+            return bytes(value) if type(value) is memoryview else value
         if task.error is not None:
             raise task.error
         if closed:

@@ -20,9 +20,6 @@ PUSH = "push"
 _ID_CHARS_MAX = 232
 _MS_MAX = 1 << 50
 
-Passed = tuple[bytes, "Buffer | None"]
-"""The bytes of a value, and the raw body that stands for it or for its last part."""
-
 
 class Handover(TypedDict):
     """How a task is to be done, as its pusher tells a streamer."""
@@ -72,20 +69,21 @@ def unread_arguments(rows: Rows) -> list[Arguments | None]:
     return [_request(piece, rows.raw) for piece in rows.pieces()]
 
 
-def unread_replies(packet: Packet) -> tuple[list[int], list[Passed], list[int]]:
+def unread_replies(packet: Packet) -> tuple[list[int], list[Buffer], list[int]]:
     """Return the numbers and values of a REPLY packet, and the numbers it cannot read.
 
-    Each value is the bytes that came. Raises Malformed for anything but a REPLY packet.
+    Each value is the bytes that came, or the view of a raw body. Raises Malformed for anything
+    but a REPLY packet.
     """
     sequences, rows = read_rows(packet)
     if rows.raw is not None:
-        return sequences, [(b"\xc0", rows.raw)], []
+        return sequences, [rows.raw], []
     readable: list[int] = []
-    values: list[Passed] = []
+    values: list[Buffer] = []
     for sequence, piece in zip(sequences, rows.pieces(), strict=True):
         if _is_one_value(piece):
             readable.append(sequence)
-            values.append((bytes(piece), None))
+            values.append(bytes(piece))
     return readable, values, [n for n in sequences if n not in readable]
 
 

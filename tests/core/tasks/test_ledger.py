@@ -263,6 +263,27 @@ def test_outcomes_are_kept_by_number_and_age(ledger: Ledger) -> None:
     assert ledger.stats()["done"] == len(tasks)
 
 
+def test_what_had_ended_is_known_and_not_counted(ledger: Ledger) -> None:
+    one = task(own_id="order-17")
+    one.sequence, one.state, one.settled_at = 7, State.DONE, 1.0
+    ledger.restore(one, 2.0)
+    ledger.check()
+    assert ledger.known(task(own_id="order-17")) is one
+    assert ledger.accepted == 0 and ledger.last == 7
+    ledger.tick(1.0 + LIMITS.outcomes_s)
+    assert ledger.known(task(own_id="order-17")) is None
+
+
+def test_what_the_journal_refused_was_never_there(ledger: Ledger) -> None:
+    ledger.changes = {}
+    one = task(own_id="order-17", order_by="a")
+    added(ledger, one)
+    ledger.refuse(one, CallTimeout("full"), 1.0)
+    ledger.check()
+    assert one.state is State.DROPPED and one.is_forgotten and ledger.changes == {1: one}
+    assert ledger.known(task(own_id="order-17")) is None
+
+
 def test_what_expired_long_ago_takes_no_memory() -> None:
     ledger = Ledger(PusherLimits(outcomes_max=10))
     for number in range(5000):
@@ -283,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         self.all: list[Task] = []
         self.ends: dict[int, State] = {}
         self.ledger.changes = {}
-        self.disk: dict[int, tuple[bool, float]] = {}
+        self.disk: dict[int, tuple[State, float]] = {}
 
     @rule(
         priority=st.integers(0, 9),
@@ -344,20 +365,22 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def append(self) -> None:
-        """Write all changes: the disk then has what is open or dead, as it is."""
+        """Write all changes: the disk then has what the ledger has, as it is."""
         changes, self.ledger.changes = self.ledger.changes, {}
         assert changes is not None
         for sequence, one in changes.items():
-            if one is None:
+            if one.is_forgotten:
                 self.disk.pop(sequence, None)
             else:
-                self.disk[sequence] = (one.state is State.DEAD, one.due_at)
+                self.disk[sequence] = (one.state, one.due_at)
         kept = {
-            each.sequence: (each.state is State.DEAD, each.due_at)
+            each.sequence: (each.state if each.is_over else State.WAITING, each.due_at)
             for each in self.ledger.tasks.values()
-            if each.state in (*OPEN, State.DEAD)
         }
-        assert self.disk == kept
+        disk = {
+            n: (s if s not in OPEN else State.WAITING, at) for n, (s, at) in self.disk.items()
+        }
+        assert disk == kept
 
     @invariant()
     def consistent(self) -> None:

@@ -285,7 +285,7 @@ def test_what_a_dead_streamer_has_on_disk_waits_for_its_return(street: Street) -
     assert states(tasks) == ["leased"] * 2, "no worker got them"
     core = StreamerCore("thumbnails", 999 << 32, lambda: 1.0, journal=JOURNAL)
     again = [_restored(each) for each in left]
-    core.tasks.recover([(each, False) for each in again], 2, 2, street.now)
+    core.tasks.recover(again, 2, 2, street.now)
     street._add(core)
     street.pass_(3)
     [worker] = [each for each in street.nodes if each.handed]

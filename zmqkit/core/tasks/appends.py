@@ -1,8 +1,8 @@
 """How a journal follows a ledger: one append at a time, and what came meanwhile is the next.
 
 An append has all changes since the one before: tasks that are new or have changed, and tasks
-that are over. What happens to a task between two appends is written once, and a task that is
-over by then not at all. A push is acknowledged when its append is on disk.
+that have ended. What happens to a task between two appends is written once. A push is
+acknowledged when its append is on disk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Appends:
         self.count = 0
         self._written = 0
         # What the append under way has; nothing while none is.
-        self._under_way: dict[int, Task | None] = {}
+        self._under_way: dict[int, Task] = {}
         # After a failure: not before this time.
         self._not_before = -inf
         # Why nothing is written any more. What a disk says after it failed cannot be trusted.
@@ -96,8 +96,7 @@ class Appends:
         assert changes is not None
         self._under_way = changes
         self.count += 1
-        rows = [number if task is None else task for number, task in changes.items()]
-        return Append(self.count, rows, self._ledger.last)
+        return Append(self.count, [*changes.values()], self._ledger.last)
 
     def _over(self, number: int) -> list[tuple[object, Task]]:
         over = [(waiter, task) for at, waiter, task in self._waits if at <= number]

@@ -35,9 +35,9 @@ class Ledger:
         # How many tasks were accepted, and the number of the last one.
         self.accepted = 0
         self.last = 0
-        # What the journal is to be told, where there is one: each open or dead task that is new
-        # or has changed, and None for a task that is over.
-        self.changes: dict[int, Task | None] | None = None
+        # What the journal is to be told, where there is one: each task that is new, has changed
+        # or ended, or was forgotten.
+        self.changes: dict[int, Task] | None = None
         self.counts: Counter[State] = Counter()
         # How many tasks a worker may have now.
         self.ready = 0
@@ -84,11 +84,6 @@ class Ledger:
                 task = self.tasks.get(int(id[16:], 16))
         return task
 
-    def disown(self, task: Task) -> None:
-        """Forget the id of a task; another one may have it from now on."""
-        if task.own_id is not None and self._by_id.get(task.own_id) is task:
-            del self._by_id[task.own_id]
-
     def has_room(self, size: int) -> bool:
         """Return whether a task of `size` bytes can be accepted now."""
         limits = self._limits
@@ -118,15 +113,21 @@ class Ledger:
             self._by_unique[task.unique] = task
         self._enter(task, now)
 
-    def restore(self, task: Task, now: float, *, dead: bool) -> None:
-        """Take a task from the journal, with the number that it has there."""
-        self.accepted += 1
+    def restore(self, task: Task, now: float) -> None:
+        """Take a task from the journal, with the number and the state that it has there.
+
+        One that had ended is not accepted once more: it is kept for whoever asks, and no count
+        has it. Such tasks come in the order in which they ended.
+        """
         self.last = max(self.last, task.sequence)
         self.tasks[task.sequence] = task
         if task.own_id is not None:
             self._by_id[task.own_id] = task
-        if dead:
-            task.state, task.settled_at = State.DEAD, now
+        if task.is_over and task.state is not State.DEAD:
+            self._keep(task, task.result_size, now)
+            return
+        self.accepted += 1
+        if task.state is State.DEAD:
             self.counts[State.DEAD] += 1
             self._bury(task, now)
             return
@@ -175,7 +176,7 @@ class Ledger:
         self.size -= task.size
         task.row, task.raw, task.size = b"", None, 0
         if self.changes is not None:
-            self.changes[task.sequence] = None
+            self.changes[task.sequence] = task
         self.handed.append(task)
 
     def retry(self, task: Task, reason: str, delay_s: float, now: float) -> None:
@@ -217,7 +218,7 @@ class Ledger:
         if before is State.DEAD:
             self._raise(task)
         if self.changes is not None:
-            self.changes[task.sequence] = task if task.state is State.DEAD else None
+            self.changes[task.sequence] = task
         if task.waiters:
             self.awaited.append(task)
         if was_open:
@@ -237,12 +238,18 @@ class Ledger:
         task.state = State.DONE
         task.value, task.settled_at, task.receipt = value, now, 0
         if self.changes is not None:
-            self.changes[task.sequence] = None
+            self.changes[task.sequence] = task
         if task.waiters:
             self.awaited.append(task)
         self._close(task, now)
         self._keep(task, size, now)
         return True
+
+    def refuse(self, task: Task, error: ZmqkitError, now: float) -> None:
+        """End a task that the journal did not take, and forget it: it was not accepted."""
+        self.settle(task, Event.PURGED, now, error=error)
+        if self._over.pop(task.sequence, None) is not None:
+            self._strike(task)
 
     def expire(self, task: Task, now: float) -> None:
         """End a task whose time ran out before a handler began it."""
@@ -477,6 +484,14 @@ class Ledger:
             ):
                 return
             _, task = over.popitem(last=False)
-            self._over_size -= task.result_size
-            del self.tasks[task.sequence]
-            self.disown(task)
+            self._strike(task)
+
+    def _strike(self, task: Task) -> None:
+        """Know a task no longer that was among the outcomes."""
+        self._over_size -= task.result_size
+        del self.tasks[task.sequence]
+        task.is_forgotten = True
+        if task.own_id is not None and self._by_id.get(task.own_id) is task:
+            del self._by_id[task.own_id]
+        if self.changes is not None:
+            self.changes[task.sequence] = task

@@ -86,18 +86,16 @@ class PusherCore:
             self.pace.fill()
         return []
 
-    def recover(
-        self, tasks: Iterable[tuple[Task, bool]], last: int, opening: int, now: float
-    ) -> None:
+    def recover(self, tasks: Iterable[Task], last: int, opening: int, now: float) -> None:
         """Begin with the tasks of a journal, which follows the ledger from now on.
 
-        tasks: each with whether it is dead. last: the highest number that was ever accepted.
+        tasks: as `Ledger.restore` takes them. last: the highest number that was ever accepted.
         opening: how often the journal was opened. Leases have other numbers each time.
         """
-        for task, dead in tasks:
-            self.ledger.restore(task, now, dead=dead)
-        self.ledger.last = max(self.ledger.last, last)
         self.ledger.changes = {}
+        for task in tasks:
+            self.ledger.restore(task, now)
+        self.ledger.last = max(self.ledger.last, last)
         self._workers.begin(opening << _OPENING_BITS)
 
     def submit_safely(self, task: Task, waiter: object, now: float) -> None:
@@ -134,8 +132,9 @@ class PusherCore:
         for waiter, task in self._appends.failed(number, error, now):
             if task.append == number and not task.is_over and not task.journal:
                 begun = error.with_doubt(may_have_run=task.attempt > 0)
-                told += self._give_up(task, Event.PURGED, begun, now)
-                self.ledger.disown(task)
+                leases = self._workers.leases.of(task)
+                self.ledger.refuse(task, begun, now)
+                told += self._workers.leases.abandon(leases, now)
             # A worker may have been quicker than the disk; what has ended needs no journal.
             dropped = task.error if task.state is State.DROPPED else None
             waits.append((waiter, task, dropped))

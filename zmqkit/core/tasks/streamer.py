@@ -45,12 +45,13 @@ from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.tasks.lease import STREAMER, TASK
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
-from zmqkit.core.tasks.task import State, Task
+from zmqkit.core.tasks.task import Encoded, State, Task
 from zmqkit.errors import JournalError, PeerError, QueueFull, RemoteError, ZmqkitError
 from zmqkit.limits import RETRY_S, TIMEOUT_S_MAX, PusherLimits, ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.packet import Packet
 from zmqkit.wire.passing import Handover, read_handover, unread_arguments, unread_replies
 
 _CODES = {
@@ -61,6 +62,7 @@ _CODES = {
     State.DROPPED: CANCELLED,
 }
 _DEFAULTS = PusherLimits()
+_NIL = b"\xc0"
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +89,7 @@ class StreamerCore:
         self.incarnation = incarnation
         self._journal = journal
         self.tasks = PusherCore(
-            name, journal or incarnation, jitter, limits, passes_on=False, read=unread_replies
+            name, journal or incarnation, jitter, limits, passes_on=False, read=_read_replies
         )
         self.pushers = ServiceCore(
             incarnation,
@@ -376,6 +378,12 @@ class _Room:
         return max(0, self._most - self._ledger.open_count)
 
 
+def _read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:
+    sequences, values, unreadable = unread_replies(packet)
+    kept: list[object] = [Encoded(each) if type(each) is bytes else each for each in values]
+    return sequences, kept, unreadable
+
+
 def _front_limits(limits: PusherLimits) -> ServiceLimits:
     most = 2 * limits.tasks_max
     return ServiceLimits(
@@ -403,10 +411,10 @@ def _task(request: Request, said: Handover, now: float) -> Task:
 def _answer(task: Task, value: object, error: ZmqkitError | None) -> Answer:
     """Return what the pusher of a task is told of its end."""
     if task.state is State.DONE:
-        if isinstance(value, tuple):
-            row, raw = value
-            return Answer(wire.REPLY, row, raw)
-        return Answer(wire.REPLY, encode(value))
+        if isinstance(value, Encoded):
+            return Answer(wire.REPLY, value.data)
+        assert isinstance(value, memoryview)
+        return Answer(wire.REPLY, _NIL, value)
     code = _CODES[task.state]
     if isinstance(error, RemoteError):
         said = [code, error.type, error.message, error.traceback, True]

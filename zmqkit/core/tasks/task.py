@@ -102,6 +102,15 @@ OPEN = frozenset({State.WAITING, State.LEASED})
 """The states in which a task is still to be done."""
 
 
+class Encoded:
+    """The value of a task as bytes; whoever asks for it decodes it."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
 class Task:
     """One task: what is to be done, and what became of it so far."""
 
@@ -145,6 +154,8 @@ class Task:
     waiters: list[object] | None = None
     # When it was settled.
     settled_at = inf
+    # Whether the ledger keeps it no longer.
+    is_forgotten = False
 
     def __init__(self, row: bytes, raw: Buffer | None, priority: int) -> None:
         """Make a task that no ledger has accepted.
