@@ -90,6 +90,8 @@ TURN_S = 1.0
 """How long a pusher waits before it uses a streamer that came, or no more one that went."""
 TASK_BYTES = 512
 """What a task takes in memory beside its body."""
+ROW_BYTES = 32
+"""What a task takes in a journal beside its body."""
 OLDEST_EVERY = 16
 """Each such lease goes to the task that has waited longest, whatever its priority."""
 BACKOFF_S = 1.0
@@ -224,6 +226,10 @@ class PusherLimits:
     # Open tasks, and bytes of open tasks: waiting, delayed or at a worker.
     tasks_max: int = 100_000
     tasks_bytes_max: int = 256 << 20
+    # With a journal: the ready tasks of one priority in memory, beyond which plain tasks are on
+    # disk only, and the bytes of the journal.
+    window_tasks: int = 10_000
+    journal_bytes_max: int = 64 << 30
     # Tasks whose last attempt failed; they are kept until somebody requeues or purges them.
     dead_max: int = 10_000
     dead_bytes_max: int = 64 << 20

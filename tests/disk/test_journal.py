@@ -12,7 +12,7 @@ import pytest
 
 from tests.disk.format_1 import FILE
 from zmqkit.disk.journal import Journal
-from zmqkit.disk.rows import Changes, Entry, Outcome
+from zmqkit.disk.rows import Changes, Entry, Outcome, Plain
 from zmqkit.errors import JournalError
 
 ID, NAME = 77, "thumbnails"
@@ -192,7 +192,8 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
     journal = Journal(path, NAME, ID)
     tasks = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
     ends = [replace(DONE, sequence=n, own_id=f"order {n}") for n in range(11, 15)]
-    journal.commit(Changes(14, tasks, outcomes=[*ends, FAILED]))
+    plain = [Plain(n, n % 3, b"plain %d" % n, None) for n in range(21, 29)]
+    journal.commit(Changes(28, tasks, plain=plain, outcomes=[*ends, FAILED]))
     journal.close()
     data = path.read_bytes()
     spoilt = tmp_path / "spoilt.journal"
@@ -212,6 +213,8 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
         try:
             assert all(each in [*ends, FAILED] for each in opened.outcomes()), at
             assert all(each in tasks for each in opened.entries()), at
+            for priority in opened.plain_counts():
+                assert all(each in plain for each in paged(opened, priority)), at
         except JournalError:
             refused += 1
         finally:
@@ -228,6 +231,85 @@ def test_outcomes_are_kept_until_they_are_forgotten(path: Path) -> None:
     assert entries == [] and list(journal.outcomes()) == [DONE, LONG, FAILED]
     journal.commit(Changes(5, forgotten=[4, 9]))
     assert list(journal.outcomes()) == [DONE, FAILED]
+    journal.close()
+
+
+def paged(journal: Journal, priority: int, count_max: int = 3) -> list[Plain]:
+    """All plain tasks of a priority, read page by page."""
+    tasks: list[Plain] = []
+    after, is_last = 0, False
+    while not is_last:
+        page = journal.page(priority, after, count_max, 1 << 20)
+        tasks += page.tasks
+        after, is_last = page.read, page.is_last
+    return tasks
+
+
+def test_plain_tasks_are_read_page_by_page_in_order(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    high = [Plain(n, 9, b"high", bytes(n)) for n in range(1, 8)]
+    low = [Plain(n, 0, b"low", None) for n in range(8, 14)]
+    journal.commit(Changes(13, plain=[*high, *low]))
+    assert journal.plain_counts() == {0: 6, 9: 7} | dict.fromkeys(range(1, 9), 0)
+    assert paged(journal, 9) == high and paged(journal, 0) == low and paged(journal, 4) == []
+    assert (journal.find(7), journal.find(8), journal.find(99)) == (9, 0, None)
+    journal.commit(Changes(13, plain_over=[high[0].place, low[0].place]))
+    assert paged(journal, 9) == high[1:] and paged(journal, 0) == low[1:]
+    journal.close()
+
+
+def test_a_page_has_as_many_bytes_as_it_may_and_at_least_one_task(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    tasks = [Plain(n, 4, bytes(1000), bytes(1000)) for n in range(1, 11)]
+    journal.commit(Changes(10, plain=tasks))
+    assert journal.page(4, 0, 100, 1).tasks == tasks[:1]
+    page = journal.page(4, 1, 100, 5999)
+    assert page.tasks == tasks[1:4] and page.read == 4 and not page.is_last
+    assert journal.page(4, 4, 6, 1 << 20).is_last is False
+    assert journal.page(4, 10, 6, 1 << 20).is_last is True
+    journal.close()
+
+
+def test_a_damaged_plain_task_is_set_aside_when_it_is_read(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    tasks = [Plain(n, 4, b"body-of-%d" % n, None) for n in range(1, 6)]
+    journal.commit(Changes(5, plain=tasks))
+    journal.close()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"body-of-3", b"body-oF-3"))
+    journal = Journal(path, NAME, ID)
+    assert journal.plain_counts() == {4: 5} and journal.damaged == []
+    page = journal.page(4, 0, 100, 1 << 20)
+    assert page.tasks == [*tasks[:2], *tasks[3:]] and page.is_last
+    assert [each.sequence for each in page.damaged] == [3]
+    assert journal.damaged == ["task 3: its checksum is wrong"]
+    assert journal.plain_counts() == {4: 4}
+    journal.close()
+
+
+def test_its_size_is_what_is_in_use(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    empty = journal.size
+    journal.commit(Changes(1, plain=[Plain(1, 4, bytes(100), bytes(1 << 20))]))
+    assert (1 << 20) <= journal.size - empty < (1 << 20) + 100_000
+    journal.commit(Changes(1, plain_over=[Plain(1, 4, b"", None).place]))
+    assert journal.size < empty + 10_000
+    journal.close()
+
+
+def test_a_second_owner_that_is_refused_leaves_the_first_its_lock(path: Path) -> None:
+    """To close a descriptor of a file gives up the locks that the process has on it."""
+    journal = Journal(path, NAME, ID)
+    with pytest.raises(JournalError, match="open already"):
+        Journal(path, NAME, ID)
+    code = (
+        "import pathlib; from zmqkit.disk.journal import Journal; "
+        f"Journal(pathlib.Path({str(path)!r}), {NAME!r}, 1)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "open already" in ended.stderr
     journal.close()
 
 

@@ -25,12 +25,12 @@ class Answers:
     """What the thread answered."""
 
     def __init__(self) -> None:
-        self.numbers: list[int] = []
+        self.sizes: list[int] = []
         self.came = threading.Event()
 
-    def __call__(self, number: int, error: JournalError | None) -> None:
+    def __call__(self, size: int, error: JournalError | None) -> None:
         assert error is None
-        self.numbers.append(number)
+        self.sizes.append(size)
         self.came.set()
 
 
@@ -40,16 +40,16 @@ def answers() -> Answers:
 
 
 @pytest.fixture
-def journaling(tmp_path: Path, answers: Answers) -> Iterator[Journaling]:
+def journaling(tmp_path: Path) -> Iterator[Journaling]:
     journal = Journal(tmp_path / "x.journal", "thumbnails", 7)
-    with closing(Journaling(journal, answers)) as journaling:
+    with closing(Journaling(journal)) as journaling:
         yield journaling
 
 
 def test_appends_go_on_while_a_backup_is_made(
     journaling: Journaling, answers: Answers, tmp_path: Path
 ) -> None:
-    journaling.append(1, Changes(1000, [entry(n) for n in range(1, 1001)]))
+    journaling.append(Changes(1000, [entry(n) for n in range(1, 1001)]), answers)
     assert answers.came.wait(BOUND_S)
     backup, to = journaling.journal.backup, tmp_path / "copy.journal"
     during: list[int] = []
@@ -58,9 +58,9 @@ def test_appends_go_on_while_a_backup_is_made(
         def step() -> None:
             if not during:
                 answers.came.clear()
-                journaling.append(2, Changes(1001, [entry(1001)]))
+                journaling.append(Changes(1001, [entry(1001)]), answers)
             between()
-            during.append(len(answers.numbers))
+            during.append(len(answers.sizes))
 
         backup(to, step)
 

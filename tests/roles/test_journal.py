@@ -30,7 +30,7 @@ def journal(tmp_path: Path) -> str:
 def page_count(pusher: Any, count: int) -> None:
     """Let the journal's file have so many pages: a disk that is full, or has room again."""
     core = getattr(pusher, "inner", pusher)
-    core._journaling.journal._connection.execute(f"PRAGMA max_page_count = {count}")
+    core._journaled.journal._connection.execute(f"PRAGMA max_page_count = {count}")
 
 
 def test_tasks_that_were_left_are_done_by_the_next_pusher(kit: Kit, journal: str) -> None:
@@ -111,9 +111,9 @@ def test_dead_tasks_and_attempts_stay(kit: Kit, journal: str) -> None:
 
 def test_a_delay_and_an_expiry_go_on_while_nobody_has_the_file(kit: Kit, journal: str) -> None:
     first = kit.pusher(count=0, journal=journal)
+    pushed_at = time.monotonic()
     late = first.push(1, delay_s=0.6)
     brief = first.push(2, expires_s=0.05)
-    pushed_at = time.monotonic()
     first.close(0)
     until(lambda: time.monotonic() > pushed_at + 0.1)
     second = kit.pusher(count=0, journal=journal)
@@ -149,7 +149,7 @@ def test_ends_that_a_full_disk_did_not_take_are_written_later(
 
     def refuse(self: Journal, changes: Changes) -> None:
         if full.is_set():
-            refused.extend(changes.over)
+            refused.extend(changes.plain_over)
             raise zmqkit.JournalError("the disk is full", may_retry=True)
         commit(self, changes)
 
@@ -247,7 +247,7 @@ def raised_by(ticket: Any, timeout_s: float) -> zmqkit.ZmqkitError:
 def test_what_is_forgotten_is_forgotten_on_disk_too(kit: Kit, journal: str) -> None:
     kit.working(lambda body: body)
     first = kit.pusher(journal=journal)
-    getattr(first, "inner", first)._core.ledger._limits = PusherLimits(outcomes_max=3)
+    getattr(first, "inner", first)._core.ledger.settled._limits = PusherLimits(outcomes_max=3)
     tickets = first.push_many(range(10))
     assert [each.result(BOUND_S) for each in tickets] == list(range(10))
     first.close()
@@ -269,6 +269,73 @@ def test_a_task_that_the_disk_refused_may_be_pushed_again_with_its_id(
     ticket = pusher.push(bytes(1 << 20), id="order-17")
     kit.working(len)
     assert ticket.result(BOUND_S) == 1 << 20
+
+
+def short_rows(pusher: Any) -> Any:
+    """Have all but four tasks wait on disk only; return the ledger."""
+    ledger = getattr(pusher, "inner", pusher)._core.ledger
+    ledger.line._window = 4
+    return ledger
+
+
+def test_tasks_beyond_a_number_wait_on_disk_and_are_done_in_order(
+    kit: Kit, journal: str
+) -> None:
+    pusher = kit.pusher(count=0, journal=journal)
+    ledger = short_rows(pusher)
+    tickets = pusher.push_many(range(50))
+    assert ledger.open_count == 4 and pusher.stats()["waiting"] == 50
+    assert tickets[40].cancel() and tickets[40].state == "cancelled"
+    order: list[int] = []
+    kit.working(lambda body: order.append(body) or 2 * body, concurrency=1)
+    done = [each for each in range(50) if each != 40]
+    assert [tickets[each].result(BOUND_S) for each in done] == [2 * each for each in done]
+    assert order == done
+    assert pusher.stats()["done"] == 49
+
+
+def test_tasks_on_disk_have_tickets_by_their_ids(kit: Kit, journal: str) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    short_rows(first)
+    ids = [each.id for each in first.push_many(range(20))]
+    first.close(0)
+    second = kit.pusher(count=0, journal=journal)
+    short_rows(second)
+    ticket = second.ticket(ids[18])
+    assert ticket.state == "waiting" and second.stats()["waiting"] == 20
+    assert second.ticket(ids[17]).cancel()
+    kit.working(lambda body: 2 * body)
+    assert ticket.result(BOUND_S) == 36
+    assert [second.ticket(each).result(BOUND_S) for each in ids[:3]] == [0, 2, 4]
+    with pytest.raises(zmqkit.UsageError, match="no task"):
+        second.ticket(ids[0][:16] + "f" * 16)
+
+
+def test_what_was_on_disk_only_stays_there_when_the_pusher_is_closed(
+    kit: Kit, journal: str
+) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    short_rows(first)
+    tickets = first.push_many(range(20))
+    assert first.close(0.01) == 20
+    with pytest.raises(zmqkit.CallCancelled, match="in its journal"):
+        tickets[19].result(1)
+    second = kit.pusher(count=0, journal=journal)
+    assert second.stats()["accepted"] == 20
+
+
+def test_a_quota_of_the_journal_is_an_answer(kit: Kit, journal: str) -> None:
+    pusher = kit.pusher(count=0, journal=journal)
+    ledger = short_rows(pusher)
+    ledger._limits = PusherLimits(journal_bytes_max=200_000)
+    tickets: list[Any] = []
+    pushes = (pusher.push(bytes(10_000), timeout_s=0) for _ in range(100))
+    with pytest.raises(zmqkit.QueueFull, match="on disk"):
+        tickets.extend(pushes)
+    assert 10 < len(tickets) < 20
+    kit.working(len)
+    more = pusher.push(bytes(10_000), timeout_s=BOUND_S)
+    assert [each.result(BOUND_S) for each in (*tickets, more)] == [10_000] * (len(tickets) + 1)
 
 
 PUSHER = """

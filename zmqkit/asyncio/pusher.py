@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
-from zmqkit.errors import JournalError, QueueFull, UsageError
+from zmqkit.errors import QueueFull, UsageError
 from zmqkit.limits import CLOSE_S, WAIT_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
-from zmqkit.roles.role import Plan
+from zmqkit.roles.role import Command, Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import (
     DEFAULTS,
@@ -32,7 +32,7 @@ from zmqkit.roles.tasks import (
 )
 
 if TYPE_CHECKING:
-    from zmqkit.drivers.journaling import Journaling
+    from zmqkit.roles.journaled import Journaled
 
 
 class Ticket(TicketShown):
@@ -115,18 +115,19 @@ class Pusher(Role):
         place = Lookup("worker", name, insecure=insecure)
         check_durable(durable)
         self._durable = journal is not None if durable is None else durable
-        self._journaling: Journaling | None = None
+        self._journaled: Journaled | None = None
         if journal is None:
             core = self._core = PusherCore(name, draw_incarnation(), jitter)
         else:
-            from zmqkit.roles.journaled import follow, open_journal, write
+            from zmqkit.roles.journaled import Journaled, open_journal
 
             opened = open_journal(journal, place.name)
             core = self._core = PusherCore(name, opened.id, jitter)
-            self._journaling = follow(opened, core, self._answered)
+            self._journaled = Journaled(opened, core, self._heard)
         plan = Plan(f"pusher of {name!r}", place, core, hear=core.hear)
-        if self._journaling is not None:
-            plan.hooks.append = partial(write, self._journaling)
+        if self._journaled is not None:
+            plan.hooks.append = self._journaled.append
+            plan.hooks.page = self._journaled.page
         self._life: Life[Lookup] = Life(plan)
 
     async def push(
@@ -150,30 +151,30 @@ class Pusher(Role):
         that cannot travel, and ConfigError if nobody can put the task on a disk.
         """
         core, life = self._core, self._life
-        task = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
-        size, until = task.size, end_of(timeout_s) if timeout_s is not None else inf
+        task = there = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
+        until = end_of(timeout_s) if timeout_s is not None else inf
         durable = self._durable if durable is None else durable
-        if durable and self._journaling is None:
+        if durable and self._journaled is None:
             await self._await_durable(until)
         while True:
             try:
-                if durable and self._journaling is not None:
+                if durable and self._journaled is not None:
                     future, _ = life.ask(core.submit_safely, task)
-                    task = await future
+                    there = await future
                 else:
                     life.submit(core.submit, task)
                 break
             except QueueFull:
                 if life.is_past(until):
                     raise
-                await life.wait(lambda: core.ledger.has_room(size), until)
-        task = task.twin or task
-        if durable and self._journaling is None:
-            await life.wait(lambda: bool(task.journal) or task.is_over, until)
-            if not task.journal and not task.is_over:
-                life.command(core.cancel, task)
-                raise not_accepted(task)
-        return Ticket(life, core, task)
+                await life.wait(lambda: core.ledger.has_room(task), until)
+        there = there.twin or there
+        if durable and self._journaled is None:
+            await life.wait(lambda: bool(there.journal) or there.is_over, until)
+            if not there.journal and not there.is_over:
+                life.command(core.cancel, there)
+                raise not_accepted(there)
+        return Ticket(life, core, there)
 
     async def push_many(
         self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
@@ -216,7 +217,10 @@ class Pusher(Role):
 
     def ticket(self, id: str) -> Ticket:
         """Return the ticket of a task that this pusher knows by its id; UsageError if none."""
-        task = self._core.ledger.find(id, self._core.incarnation)
+        if self._journaled is not None:
+            task = self._journaled.find(id, lambda question: question())
+        else:
+            task = self._core.ledger.find(id, self._core.incarnation)
         if task is None:
             raise UsageError(f"no task {id!r} here, or its outcome is forgotten")
         return Ticket(self._life, self._core, task)
@@ -258,10 +262,10 @@ class Pusher(Role):
             core.close,
             leave=core.flush,
             drained=lambda: not core.in_flight,
-            says=partial(what_was_left, core, journaled=self._journaling is not None),
+            says=partial(what_was_left, core, journaled=self._journaled is not None),
         )
-        if self._journaling is not None:
-            await asyncio.to_thread(self._journaling.close)
+        if self._journaled is not None:
+            await asyncio.to_thread(self._journaled.close)
         return left
 
     async def _await_durable(self, until: float) -> None:
@@ -273,16 +277,13 @@ class Pusher(Role):
             if not core.is_durable:
                 raise not_durable(self.name)
 
-    def _answered(self, number: int, error: JournalError | None) -> None:
-        """Have the loop tell the core of an append; called on the journal's thread."""
-        self._life.on_loop(self._hear, number, error)
+    def _heard(self, command: Command, *values: object) -> None:
+        """Have the loop run a command of the core; called on the journal's thread."""
+        self._life.on_loop(self._hear, command, *values)
 
-    def _hear(self, number: int, error: JournalError | None) -> None:
+    def _hear(self, command: Command, *values: object) -> None:
         with suppress(UsageError):  # it is closed
-            if error is None:
-                self._life.command(self._core.appended, number)
-            else:
-                self._life.command(self._core.unwritten, number, error)
+            self._life.command(command, *values)
 
     async def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""

@@ -85,6 +85,17 @@ class Append:
 
 
 @dataclass(slots=True)
+class Page:
+    """Read tasks that are in the journal only; the driver calls `paged` or `unpaged`."""
+
+    priority: int
+    # The number of the last task before them, and how many tasks, and bytes, there may be.
+    after: int
+    count_max: int
+    bytes_max: int
+
+
+@dataclass(slots=True)
 class Note:
     """Write a line to the log: the name of an event, and its fields."""
 
@@ -139,6 +150,7 @@ Effect = (
     | Advance
     | Abort
     | Append
+    | Page
     | Note
     | Tell
     | Watch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,12 @@ from zmqkit.core.tasks.lease import STREAMER
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.errors import ConfigError, JournalError, UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
-from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.role import BoundShown, Command, Plan
 from zmqkit.roles.scheme import Binding, Crossing, Lookup
 from zmqkit.roles.tasks import jitter
 
 if TYPE_CHECKING:
-    from zmqkit.drivers.journaling import Journaling
+    from zmqkit.roles.journaled import Journaled
 
 
 class Streamer(BoundShown, Role):
@@ -48,23 +47,24 @@ class Streamer(BoundShown, Role):
         binding = Binding(STREAMER, name, bind, advertise, insecure=insecure)
         place = Crossing(binding, Lookup("worker", name, insecure=insecure))
         limits = limits or PusherLimits()
-        self._journaling: Journaling | None = None
+        self._journaled: Journaled | None = None
         if journal is None:
             core = self._core = StreamerCore(name, place.incarnation, jitter, limits)
         else:
-            from zmqkit.roles.journaled import follow, open_journal, write
+            from zmqkit.roles.journaled import Journaled, open_journal
 
             opened = open_journal(journal, place.name)
             core = self._core = StreamerCore(
                 name, place.incarnation, jitter, limits, journal=opened.id
             )
-            self._journaling = follow(opened, core.tasks, self._answered)
+            self._journaled = Journaled(opened, core.tasks, self._heard, core)
         # Why the journal cannot be written any more, if that is so.
         self.fault: JournalError | None = None
         self._stopping = False
         plan = Plan(f"streamer {name!r}", place, core, hear=core.hear, about=core.about)
-        if self._journaling is not None:
-            plan.hooks.append = partial(write, self._journaling)
+        if self._journaled is not None:
+            plan.hooks.append = self._journaled.append
+            plan.hooks.page = self._journaled.page
         self._life: Life[Crossing] = Life(plan)
 
     def start(self) -> None:
@@ -107,17 +107,14 @@ class Streamer(BoundShown, Role):
             linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
             says="while workers had {} of its tasks".format,
         )
-        if self._journaling is not None:
-            self._journaling.close()
+        if self._journaled is not None:
+            self._journaled.close()
         return left
 
-    def _answered(self, number: int, error: JournalError | None) -> None:
-        """Tell the core of an append, on the journal's thread."""
+    def _heard(self, command: Command, *values: object) -> None:
+        """Have the core run a command, on the journal's thread."""
         with suppress(UsageError):  # it is closed
-            if error is None:
-                self._life.command(self._core.appended, number)
-                return
-            self._life.command(self._core.unwritten, number, error)
-            if not error.may_retry:
-                self.fault = error
+            self._life.command(command, *values)
+            self.fault = self._core.tasks.fault
+            if self.fault is not None:
                 self._life.wake()

@@ -19,10 +19,11 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zmqkit.disk.rows import Changes, Entry, Outcome, is_sound
+from zmqkit.disk.rows import PLACE_BITS, Changes, Entry, Outcome, Plain, is_sound, place
 from zmqkit.errors import JournalError
 
 _VERSION = 2
@@ -30,6 +31,10 @@ _PAGE = 1000
 _APPLICATION = 0x7A6D716B  # "zmqk"
 _WAL_BYTES_MAX = 64 << 20
 _BACKUP_PAGES = 256
+_NUMBER = (1 << PLACE_BITS) - 1
+_PRIORITIES = 10
+_READ_AHEAD_BYTES = 1 << 20
+_READ_AHEAD_MAX = 1 << 30
 _OPENINGS_APART = 1000
 """A copy counts its openings from so many later, as the journal itself may be opened again."""
 
@@ -50,17 +55,34 @@ CREATE TABLE outcome (
     attempt INTEGER NOT NULL, own_id TEXT, reasons TEXT NOT NULL, value BLOB, raw BLOB,
     error BLOB, checksum INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE plain (
+    place INTEGER PRIMARY KEY, body BLOB NOT NULL, raw BLOB, checksum INTEGER NOT NULL
+) STRICT;
 """
 """What came with format 2; it is added to a file of format 1 when that is opened."""
 
 _PUT = "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
+_PUT_PLAIN = "INSERT OR REPLACE INTO plain VALUES (?, ?, ?, ?)"
+_GET_PLAIN = "SELECT * FROM plain WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
+_COUNT_PLAIN = "SELECT count(*) FROM plain WHERE place >= ? AND place < ?"
 _PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
 _FAULTS = (sqlite3.Error, ValueError, LookupError, TypeError)
 """What a damaged file makes sqlite3, or the code that reads its rows, raise."""
+
+
+@dataclass(slots=True)
+class PlainPage:
+    """Plain tasks of one priority, as they were read."""
+
+    tasks: list[Plain]
+    damaged: list[Plain]
+    # The number of the last task that was read, and whether no more follow.
+    read: int
+    is_last: bool
 
 
 class Journal:
@@ -78,13 +100,19 @@ class Journal:
         if queue is None and not (path.exists() and path.stat().st_size):
             raise JournalError(f"there is no journal at {path}")
         self.damaged: list[str] = []
+        # To close any descriptor of a file gives up all locks that the process has on it. So
+        # what reads ahead stays open until the connection is closed.
+        self._ahead: int | None = None
         try:
             self._connection = _connect(path)
             try:
+                self._ahead = os.open(path, os.O_RDONLY)
                 self._open(queue, new_id)
             except BaseException:
-                self._connection.close()
+                self.close()
                 raise
+        except OSError as error:
+            raise JournalError(f"{path}: it cannot be read ({error})") from error
         except _FAULTS as error:
             raise _error(path, error) from error
 
@@ -106,6 +134,7 @@ class Journal:
             if queue is None:
                 raise JournalError(f"there is no journal at {self.path}")
             self._make(queue, new_id)
+        self._read_ahead()
         problems = [row[0] for row in run("PRAGMA integrity_check(5)").fetchall()]
         if problems != ["ok"]:
             raise JournalError(
@@ -127,6 +156,16 @@ class Journal:
         run("BEGIN")
         run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
         run("COMMIT")
+
+    def _read_ahead(self) -> None:
+        """Have the system read the file in order, which is faster than as the check asks.
+
+        Measured with 130 MB that were not in memory: 0.7 s for both, 3.4 s for the check alone.
+        """
+        assert self._ahead is not None
+        for _ in range(_READ_AHEAD_MAX // _READ_AHEAD_BYTES):
+            if not os.read(self._ahead, _READ_AHEAD_BYTES):
+                return
 
     def _make(self, queue: str, new_id: int) -> None:
         self._connection.executescript(
@@ -155,6 +194,8 @@ class Journal:
             run("BEGIN IMMEDIATE")
             many(_PUT, [each.row() for each in changes.entries])
             many("DELETE FROM task WHERE sequence = ?", _each(changes.over))
+            many(_PUT_PLAIN, [each.row() for each in changes.plain])
+            many("DELETE FROM plain WHERE place = ?", _each(changes.plain_over))
             many(_PUT_OUTCOME, [each.row() for each in changes.outcomes])
             many("DELETE FROM outcome WHERE sequence = ?", _each(changes.forgotten))
             if last > self.last:
@@ -168,7 +209,7 @@ class Journal:
         self.last = max(self.last, last)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all tasks that are open or dead, in order.
+        """Yield all tasks that are open or dead, but for the plain ones, in order.
 
         Damaged ones are set aside, and told of in `damaged`. Raises JournalError if the file
         cannot be read.
@@ -178,7 +219,77 @@ class Journal:
             if is_sound(entry, row[-1]):
                 yield entry
             else:
-                self._set_aside(entry)
+                self._set_aside("task", entry.sequence, entry.sequence, entry.body)
+
+    def plain_counts(self) -> dict[int, int]:
+        """Return how many plain tasks of each priority there are. Raises JournalError."""
+        counts: dict[int, int] = {}
+        run = self._connection.execute
+        try:
+            [[lowest, highest]] = run("SELECT min(place), max(place) FROM plain").fetchall()
+            if lowest is not None:
+                for priority in range(lowest >> PLACE_BITS, (highest >> PLACE_BITS) + 1):
+                    ends = (place(priority, 0), place(priority + 1, 0))
+                    [[count]] = run(_COUNT_PLAIN, ends).fetchall()
+                    counts[priority] = count
+        except _FAULTS as error:
+            raise _error(self.path, error) from error
+        return counts
+
+    def page(self, priority: int, after: int, count_max: int, bytes_max: int) -> PlainPage:
+        """Read plain tasks of a priority, from the first whose number is higher than `after`.
+
+        count_max, bytes_max: how many tasks, and about how many bytes of them; at least one
+        task is read. Damaged ones are set aside. Raises JournalError.
+        """
+        page = PlainPage([], [], after, is_last=False)
+        size, count = 0, 0
+        ends = (place(priority, after), place(priority + 1, 0))
+        try:
+            with closing(self._connection.execute(_GET_PLAIN, (*ends, count_max))) as rows:
+                for at, body, raw, checksum in rows:
+                    task = Plain(at & _NUMBER, priority, body, raw)
+                    page.read = task.sequence
+                    count += 1
+                    if not is_sound(task, checksum):
+                        page.damaged.append(task)
+                        continue
+                    page.tasks.append(task)
+                    size += len(body) + len(raw or b"")
+                    if size >= bytes_max:
+                        break
+                else:
+                    page.is_last = count < count_max
+            for task in page.damaged:
+                self._set_aside("plain", task.place, task.sequence, task.body)
+        except _FAULTS as error:
+            raise _error(self.path, error) from error
+        return page
+
+    def find(self, sequence: int) -> int | None:
+        """Return the priority of a plain task; None if it is not there. Raises JournalError."""
+        places = [place(priority, sequence) for priority in range(_PRIORITIES)]
+        marks = ", ".join("?" * len(places))
+        try:
+            found = self._connection.execute(
+                f"SELECT place FROM plain WHERE place IN ({marks})", places
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise _error(self.path, error) from error
+        return found[0][0] >> PLACE_BITS if found else None
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the file are in use. Raises JournalError."""
+        try:
+            [pages], [free], [size] = (
+                self._connection.execute(f"PRAGMA {name}").fetchone()
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        except sqlite3.Error as error:
+            raise _error(self.path, error) from error
+        in_use: int = (pages - free) * size
+        return in_use
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of tasks, in the order of the tasks.
@@ -204,14 +315,14 @@ class Journal:
         except _FAULTS as error:
             raise _error(self.path, error) from error
 
-    def _set_aside(self, entry: Entry) -> None:
-        what = f"task {entry.sequence}: its checksum is wrong"
+    def _set_aside(self, table: str, key: int, sequence: int, body: object) -> None:
+        what = f"task {sequence}: its checksum is wrong"
         self.damaged.append(what)
         run = self._connection.execute
-        body = entry.body if type(entry.body) is bytes else None
+        kept = body if type(body) is bytes else None
         run("BEGIN")
-        run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (entry.sequence, what, body))
-        run("DELETE FROM task WHERE sequence = ?", (entry.sequence,))
+        run("INSERT OR REPLACE INTO damaged VALUES (?, ?, ?)", (sequence, what, kept))
+        run(f"DELETE FROM {table} WHERE rowid = ?", (key,))
         run("COMMIT")
 
     def compact(self) -> tuple[int, int]:
@@ -263,6 +374,9 @@ class Journal:
     def close(self) -> None:
         """Close the file; what was committed stays."""
         self._connection.close()
+        if self._ahead is not None:
+            os.close(self._ahead)
+            self._ahead = None
 
 
 def _each(numbers: list[int]) -> list[tuple[int]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
+PLACE_BITS = 48
+"""How many bits the number of a plain task has; its priority stands before them."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -42,6 +45,31 @@ class Entry:
             self.attempt, self.own_id, self.unique, self.order_by, self.reasons, self.body,
             self.raw, self.checksum,
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Plain:
+    """A task that nobody began yet; its body and its priority are all that there is of it."""
+
+    sequence: int
+    priority: int
+    body: bytes
+    raw: bytes | None
+
+    @property
+    def place(self) -> int:
+        """Where it stands: the tasks of a priority stand together, in order."""
+        return place(self.priority, self.sequence)
+
+    @property
+    def checksum(self) -> int:
+        """The checksum of all that the row says."""
+        head = b"%d %d" % (self.place, self.raw is None)
+        return crc32(self.raw or b"", crc32(self.body, crc32(head)))
+
+    def row(self) -> tuple[object, ...]:
+        """Return the row of the table `plain`."""
+        return self.place, self.body, self.raw, self.checksum
 
 
 @dataclass(slots=True)
@@ -87,12 +115,20 @@ class Changes:
     # dead any more.
     entries: list[Entry] = field(default_factory=list)
     over: list[int] = field(default_factory=list)
+    # Plain tasks that are new, and the places of tasks that are over, or not plain any more.
+    plain: list[Plain] = field(default_factory=list)
+    plain_over: list[int] = field(default_factory=list)
     # What became of tasks, and the numbers of tasks of which that is to be kept no longer.
     outcomes: list[Outcome] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
 
 
-def is_sound(row: Entry | Outcome, checksum: object) -> bool:
+def place(priority: int, sequence: int) -> int:
+    """Return the place of a plain task."""
+    return priority << PLACE_BITS | sequence
+
+
+def is_sound(row: Entry | Plain | Outcome, checksum: object) -> bool:
     """Return whether a row is what was written; damage may change the types of fields."""
     try:
         return row.checksum == checksum

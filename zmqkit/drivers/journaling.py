@@ -1,6 +1,6 @@
 """The thread that has a journal: one piece of work at a time, in the order in which they came.
 
-The role hands over appends and goes on; `answered` is called on this thread with the outcome.
+The role hands over what is to be written or read, and goes on. The answers come on this thread.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from zmqkit.disk.journal import Journal
+from zmqkit.disk.journal import Journal, PlainPage
 from zmqkit.disk.rows import Changes
 from zmqkit.errors import JournalError
-
-Answered = Callable[[int, JournalError | None], None]
-"""Is called with the number of an append, and with the error if it failed."""
 
 Given = TypeVar("Given")
 
@@ -25,9 +22,8 @@ Given = TypeVar("Given")
 class Journaling:
     """Owns an open journal, and works on it in a thread of its own."""
 
-    def __init__(self, journal: Journal, answered: Answered) -> None:
+    def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._answered = answered
         self._works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="zmqkit-journal", daemon=True)
         self._begun = False
@@ -35,18 +31,48 @@ class Journaling:
         self._closed = False
         self._closing = threading.Lock()
 
-    def append(self, number: int, changes: Changes) -> None:
-        """Have these changes written; any thread may call this."""
+    def append(
+        self, changes: Changes, answered: Callable[[int, JournalError | None], None]
+    ) -> None:
+        """Have these changes written; any thread may call this.
+
+        answered: is called with the bytes that the journal then has, or with the error.
+        """
 
         def write() -> None:
-            error = None
+            size, error = 0, None
             try:
                 self.journal.commit(changes)
+                size = self.journal.size
             except JournalError as raised:
                 error = raised
-            self._answered(number, error)
+            answered(size, error)
 
         self._do(write)
+
+    def page(
+        self,
+        ask: tuple[int, int, int, int],
+        answered: Callable[[PlainPage | None, JournalError | None], None],
+    ) -> None:
+        """Have a page read, as `Journal.page` does; any thread may call this.
+
+        answered: is called with the page, or with the error.
+        """
+
+        def read() -> None:
+            page, error = None, None
+            try:
+                page = self.journal.page(*ask)
+            except JournalError as raised:
+                error = raised
+            answered(page, error)
+
+        self._do(read)
+
+    def find(self, sequence: int) -> int | None:
+        """Return the priority of a plain task; None if it is not there. Raises JournalError."""
+        return self._ask(lambda: self.journal.find(sequence))
 
     def backup(self, to: Path) -> None:
         """Write a copy of the journal to a new file, while tasks come and go.

@@ -19,6 +19,7 @@ from zmqkit.core.effects import (
     Effect,
     Handle,
     Note,
+    Page,
     Send,
     Settle,
     Tell,
@@ -53,6 +54,8 @@ class Hooks:
     abort: Callable[[list[Request]], None] = _nobody
     # Writes changes to the journal; the core's `appended` or `unwritten` follows.
     append: Callable[[Append], None] = _nobody
+    # Reads a page of the journal; the core's `paged` or `unpaged` follows.
+    page: Callable[[Page], None] = _nobody
     # Has membership watch the process at a URL.
     watch: Callable[[str], None] = _nobody
     # Passes membership's news on.
@@ -131,6 +134,8 @@ class Driver:
                 self.hooks.abort(effect.requests)
             case Append():
                 self.hooks.append(effect)
+            case Page():
+                self.hooks.page(effect)
             case Connect():
                 self._connect(effect)
             case Disconnect():

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zmqkit.core.effects import Append
+from zmqkit.core.effects import Append, Page
 from zmqkit.core.tasks.pusher import PusherCore
-from zmqkit.core.tasks.task import OPEN, Encoded, State, Task
-from zmqkit.disk.journal import Journal
-from zmqkit.disk.rows import Changes, Entry, Outcome
-from zmqkit.drivers.journaling import Answered, Journaling
+from zmqkit.core.tasks.ready import Paged
+from zmqkit.core.tasks.task import OPEN, Encoded, State, Task, number_of
+from zmqkit.disk.journal import Journal, PlainPage
+from zmqkit.disk.rows import Changes, Entry, Outcome, Plain, place
+from zmqkit.drivers.journaling import Journaling
 from zmqkit.drivers.notes import log
 from zmqkit.errors import (
     BadArguments,
     CallCancelled,
     CallTimeout,
+    JournalError,
     NoMethod,
     PeerError,
     PeerLost,
@@ -30,11 +33,17 @@ from zmqkit.roles.scheme import draw_incarnation
 from zmqkit.roles.time_of_day import offset_s
 from zmqkit.wire.encoding import Malformed, decode, encode_checked, pack_plain
 
+if TYPE_CHECKING:
+    from zmqkit.core.tasks.streamer import StreamerCore
+
 _ERRORS = {
     each.__name__: each
     for each in (CallCancelled, CallTimeout, PeerLost, BadArguments, NoMethod)
 }
 """What may end a task, beside RemoteError."""
+
+Heard = Callable[..., None]
+Look = Callable[[Callable[[], Task | None]], Task | None]
 
 
 def open_journal(path: object, queue: str) -> Journal:
@@ -44,37 +53,144 @@ def open_journal(path: object, queue: str) -> Journal:
     return Journal(Path(path), queue, draw_incarnation())
 
 
-def follow(journal: Journal, core: PusherCore, answered: Answered) -> Journaling:
-    """Give the core the tasks of the journal, which follows its ledger from now on."""
-    core.recover(_tasks(journal), journal.last, journal.opening, time.monotonic())
-    for what in journal.damaged:
-        log.error("%s: %s; it was set aside", journal.path, what)
-    return Journaling(journal, answered)
+class Journaled:
+    """The journal that follows a core: what a role has of it.
+
+    front: the core that hears the answers, if it is another one. heard: has it run a command
+    with these values; it is called on the journal's thread.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        core: PusherCore,
+        heard: Heard,
+        front: StreamerCore | None = None,
+    ) -> None:
+        """Give the core what the journal has; from now on it follows the core's ledger."""
+        core.recover(
+            _tasks(journal),
+            journal.last,
+            journal.opening,
+            time.monotonic(),
+            on_disk=journal.plain_counts(),
+            size=journal.size,
+        )
+        self.journal = journal
+        self._core = core
+        self._front = front or core
+        self._heard = heard
+        self._journaling = Journaling(journal)
+        self._told = 0
+        self._tell_damage()
+
+    def append(self, append: Append) -> None:
+        """Hand an append over, with each task as it is now."""
+
+        def answered(size: int, error: JournalError | None) -> None:
+            if error is None:
+                self._heard(self._front.appended, append.number, size)
+            else:
+                self._heard(self._front.unwritten, append.number, error)
+
+        self._journaling.append(_changes(append), answered)
+
+    def page(self, page: Page) -> None:
+        """Have a page read."""
+
+        def answered(found: PlainPage | None, error: JournalError | None) -> None:
+            if found is None:
+                self._heard(self._front.unpaged, error)
+                return
+            self._tell_damage()
+            tasks = [_plain_task(each) for each in found.tasks]
+            damaged = [each.sequence for each in found.damaged]
+            paged = Paged(page.priority, tasks, damaged, found.read, found.is_last)
+            self._heard(self._front.paged, paged)
+
+        ask = (page.priority, page.after, page.count_max, page.bytes_max)
+        self._journaling.page(ask, answered)
+
+    def find(self, id: str, look: Look) -> Task | None:
+        """Return the task of an id; None if nobody knows it. look: asks under the role's lock.
+
+        What is on disk only is looked up there, behind a commit that is under way. Raises
+        JournalError.
+        """
+        ledger, own = self._core.ledger, self._core.incarnation
+        task = look(lambda: ledger.find(id, own))
+        number = number_of(id, own)
+        if task is not None or number is None or not ledger.line.total:
+            return task
+        priority = self._journaling.find(number)
+        if priority is None:
+            return look(lambda: ledger.find(id, own))  # it may have come to memory meanwhile
+        return look(lambda: ledger.find(id, own) or ledger.line.reveal(number, priority))
+
+    def backup(self, to: Path) -> None:
+        """Write a copy of the journal to a new file, as `Journaling.backup` does."""
+        self._journaling.backup(to)
+
+    def close(self) -> None:
+        """Write what was handed over, and close the file."""
+        self._journaling.close()
+
+    def _tell_damage(self) -> None:
+        damaged = self.journal.damaged
+        for what in damaged[self._told :]:
+            log.error("%s: %s; it was set aside", self.journal.path, what)
+        self._told = len(damaged)
 
 
-def write(journaling: Journaling, append: Append) -> None:
-    """Hand an append over, with each task as it is now."""
+def _changes(append: Append) -> Changes:
     offset = offset_s()
     changes = Changes(append.last)
     for task in append.changes:
         if task.state in OPEN and task.journal:
-            changes.over.append(task.sequence)  # a streamer has it on its disk
+            _remove(changes, task)  # a streamer has it on its disk
             continue
         if task.state in OPEN:
-            changes.entries.append(_entry(task, offset))
-            if task.reasons:
-                changes.forgotten.append(task.sequence)  # it may have been dead
+            _put(changes, task, offset)
             continue
         if task.state is State.DEAD:
             changes.entries.append(_entry(task, offset))
+            if task.is_plain:
+                changes.plain_over.append(place(task.priority, task.sequence))
         else:
-            changes.over.append(task.sequence)
+            _remove(changes, task)
         outcome = None if task.is_forgotten else _outcome(task, offset)
         if outcome is not None:
             changes.outcomes.append(outcome)
         else:
             changes.forgotten.append(task.sequence)
-    journaling.append(append.number, changes)
+    return changes
+
+
+def _remove(changes: Changes, task: Task) -> None:
+    """Remove a task from where it is: among the plain ones unless it was tried before."""
+    if task.reasons or not task.is_plain:
+        changes.over.append(task.sequence)
+    if task.is_plain:
+        changes.plain_over.append(place(task.priority, task.sequence))
+
+
+def _put(changes: Changes, task: Task, offset: float) -> None:
+    """Write an open task: among the plain ones unless it was tried before."""
+    if task.is_plain and not task.due_at:
+        raw = bytes(task.raw) if task.raw is not None else None
+        changes.plain.append(Plain(task.sequence, task.priority, bytes(task.row), raw))
+        return
+    changes.entries.append(_entry(task, offset))
+    if task.is_plain:
+        changes.plain_over.append(place(task.priority, task.sequence))
+    if task.reasons:
+        changes.forgotten.append(task.sequence)  # it may have been dead
+
+
+def _plain_task(plain: Plain) -> Task:
+    task = Task(plain.body, plain.raw, plain.priority)
+    task.sequence, task.is_plain = plain.sequence, True
+    return task
 
 
 def _entry(task: Task, offset: float) -> Entry:

@@ -144,7 +144,9 @@ def make_task(body: object, options: TaskOptions) -> Task:
     task = Task(row[2:], raw, options.priority)  # without the array's head and the headers
     if options is not DEFAULTS:
         now = time.monotonic()
-        task.due_at = now + options.delay()
+        delay_s = options.delay()
+        if delay_s > 0:
+            task.due_at = now + delay_s
         if options.expires_s is not None:
             task.expires_at = now + options.expires_s
         task.own_id, task.unique = options.id, options.unique

@@ -134,7 +134,7 @@ class Street:
         assert isinstance(core, PusherCore | StreamerCore)
         append = node.appends.popleft()
         if error is None:
-            effects = core.appended(append.number, self.now)
+            effects = core.appended(append.number, 0, self.now)
         else:
             effects = core.unwritten(append.number, error, self.now)
         self.perform(node, effects)

@@ -233,7 +233,7 @@ def test_a_task_that_ends_behind_its_key_does_not_pass_the_key_on(ledger: Ledger
 
 def test_full_is_an_answer(ledger: Ledger) -> None:
     added(ledger, *(task() for _ in range(LIMITS.tasks_max)))
-    assert not ledger.has_room(1)
+    assert not ledger.has_room(task())
     with pytest.raises(QueueFull, match="50 tasks"):
         ledger.add(task(), 0.0)
     leased(ledger)
@@ -275,7 +275,7 @@ def test_what_had_ended_is_known_and_not_counted(ledger: Ledger) -> None:
 
 
 def test_what_the_journal_refused_was_never_there(ledger: Ledger) -> None:
-    ledger.changes = {}
+    ledger.begin({})
     one = task(own_id="order-17", order_by="a")
     added(ledger, one)
     ledger.refuse(one, CallTimeout("full"), 1.0)
@@ -303,7 +303,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 0.0
         self.all: list[Task] = []
         self.ends: dict[int, State] = {}
-        self.ledger.changes = {}
+        self.ledger.begin({})
         self.disk: dict[int, tuple[State, float]] = {}
 
     @rule(
@@ -327,7 +327,7 @@ class Machine(RuleBasedStateMachine):
         )
         known = self.ledger.known(one)
         assert known is None or not known.is_over or known.own_id
-        if known is None and self.ledger.has_room(one.size):
+        if known is None and self.ledger.has_room(one):
             self.ledger.add(one, self.now)
             self.all.append(one)
 
@@ -352,7 +352,7 @@ class Machine(RuleBasedStateMachine):
         elif event is Event.RETRIED:
             self.ledger.retry(one, "why", data.draw(st.sampled_from([0.0, 3.0])), self.now)
         elif event is Event.REQUEUED:
-            if self.ledger.has_room(one.size):
+            if self.ledger.has_room(one):
                 self.ledger.requeue(one, self.now)
         else:
             self.ledger.settle(one, event, self.now, size=3)

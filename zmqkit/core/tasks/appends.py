@@ -26,8 +26,9 @@ class Appends:
         # How many appends there were, and the last one that is on disk.
         self.count = 0
         self._written = 0
-        # What the append under way has; nothing while none is.
+        # What the append under way has, and the bytes of its new tasks; nothing while none is.
         self._under_way: dict[int, Task] = {}
+        self._bytes = 0
         # After a failure: not before this time.
         self._not_before = -inf
         # Why nothing is written any more. What a disk says after it failed cannot be trusted.
@@ -60,10 +61,15 @@ class Appends:
         """Return the last append, which may follow on another one that is under way."""
         return [self._take()] if self._ledger.changes and self.fault is None else []
 
-    def written(self, number: int) -> list[Outcome]:
-        """Learn that an append is on disk; return the outcomes of those who waited for it."""
+    def written(self, number: int, size: int) -> list[Outcome]:
+        """Learn that an append is on disk; return the outcomes of those who waited for it.
+
+        size: how many bytes the journal has now.
+        """
         self._under_way = {}
         self._written = number
+        self._ledger.journal_bytes = size
+        self._ledger.unwritten_bytes -= self._bytes
         return [(waiter, task, None) for waiter, task in self._over(number)]
 
     def failed(self, number: int, error: JournalError, now: float) -> list[tuple[object, Task]]:
@@ -79,8 +85,13 @@ class Appends:
         for sequence, task in self._under_way.items():
             changes.setdefault(sequence, task)
         self._under_way = {}
+        self._ledger.unwritten_bytes -= self._bytes
         self._not_before = now + RETRY_S
         return self._over(number)
+
+    def is_pending(self, sequence: int) -> bool:
+        """Whether a change of this task is on its way to the disk."""
+        return sequence in self._under_way or sequence in (self._ledger.changes or ())
 
     def waiting(self) -> list[object]:
         """Return all who wait, and let them go."""
@@ -95,6 +106,7 @@ class Appends:
         changes, self._ledger.changes = self._ledger.changes, {}
         assert changes is not None
         self._under_way = changes
+        self._bytes = self._ledger.unwritten_bytes
         self.count += 1
         return Append(self.count, [*changes.values()], self._ledger.last)
 

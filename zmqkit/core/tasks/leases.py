@@ -51,7 +51,7 @@ class Leases:
         """Lease ready tasks, as many as the workers have room for."""
         ready = self._connections.ready
         room = sum(max(0, each.credit - each.load) for each in ready)
-        for _ in range(min(room, self._ledger.ready)):
+        for _ in range(min(room, self._ledger.line.count)):
             task = self._ledger.lease(now)
             if task is None:
                 break

@@ -12,19 +12,16 @@ dead. At any moment, the number of accepted tasks is the sum over all states.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from contextlib import suppress
-from heapq import heapify, heappop, heappush
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from math import inf
 
-from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task
+from zmqkit.core.tasks.heap import Heap
+from zmqkit.core.tasks.ready import Ready, is_plain
+from zmqkit.core.tasks.settled import Settled
+from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, number_of
 from zmqkit.errors import CallTimeout, QueueFull, ZmqkitError
-from zmqkit.limits import OLDEST_EVERY, PRIORITY_MAX, REASONS_MAX, TASK_BYTES, PusherLimits
-
-_STALE_MAX = 1000
-"""How many entries of a heap may mean nothing any more before the heap is made anew."""
-
-Heap = list[tuple[float, int]]
+from zmqkit.limits import REASONS_MAX, ROW_BYTES, TASK_BYTES, PusherLimits
 
 
 class Ledger:
@@ -39,27 +36,23 @@ class Ledger:
         # or ended, or was forgotten.
         self.changes: dict[int, Task] | None = None
         self.counts: Counter[State] = Counter()
-        # How many tasks a worker may have now.
-        self.ready = 0
-        # How many tasks are still to be done, and their bytes.
+        # The tasks that a worker may have now.
+        self.line = Ready(limits.window_tasks)
+        # How many tasks in memory are still to be done, and their bytes.
         self.open_count = 0
         self.size = 0
+        # How many bytes the journal has, and is to get next.
+        self.journal_bytes = 0
+        self.unwritten_bytes = 0
         self._limits = limits
-        self._rows = [OrderedDict[int, Task]() for _ in range(PRIORITY_MAX + 1)]
-        self._turn = 0
         self._by_id: dict[str, Task] = {}
         self._by_unique: dict[str, Task] = {}
         # By key: the tasks behind the one that holds the key.
         self._behind: dict[str, deque[Task]] = {}
-        # Heaps of delayed tasks and of tasks that expire, by time and number. An entry whose
-        # task has moved on is skipped.
-        self._delayed: Heap = []
-        self._expiring: Heap = []
-        # Settled tasks, in the order in which they are forgotten; dead ones stand apart.
-        self._over: OrderedDict[int, Task] = OrderedDict()
-        self._over_size = 0
-        self.dead: OrderedDict[int, Task] = OrderedDict()
-        self._dead_size = 0
+        # When delayed tasks are due, and when tasks expire.
+        self._delayed = Heap(self.tasks)
+        self._expiring = Heap(self.tasks)
+        self.settled = Settled(limits)
         # Settled tasks whose end somebody waits for, and tasks that a streamer has on its disk
         # from now on; the owner empties the lists.
         self.awaited: list[Task] = []
@@ -79,24 +72,31 @@ class Ledger:
     def find(self, id: str, incarnation: int) -> Task | None:
         """Return the task that has this id: its own, or its number behind the incarnation."""
         task = self._by_id.get(id)
-        if task is None and id[:16] == f"{incarnation:016x}" and len(id) == 32:
-            with suppress(ValueError):
-                task = self.tasks.get(int(id[16:], 16))
+        number = number_of(id, incarnation) if task is None else None
+        if number is not None:
+            task = self.tasks.get(number) or self.line.stub(number)
         return task
 
-    def has_room(self, size: int) -> bool:
-        """Return whether a task of `size` bytes can be accepted now."""
-        limits = self._limits
-        return self.open_count < limits.tasks_max and (
-            self.size + size + TASK_BYTES <= limits.tasks_bytes_max or not self.open_count
+    def has_room(self, task: Task) -> bool:
+        """Return whether a task can be accepted now."""
+        limits, shares = self._limits, 1
+        if self.changes is not None:
+            size = self.journal_bytes + self.unwritten_bytes + task.size + ROW_BYTES
+            if size > limits.journal_bytes_max and self.in_flight:
+                return False
+            if self.line.pages and is_plain(task):
+                shares = 2  # it need not stay in memory
+        return self.open_count < shares * limits.tasks_max and (
+            self.size + task.size + TASK_BYTES <= shares * limits.tasks_bytes_max
+            or not self.open_count
         )
 
     def add(self, task: Task, now: float) -> None:
         """Accept a new task. Raises QueueFull when there is no room."""
-        if not self.has_room(task.size):
+        if not self.has_room(task):
             raise QueueFull(
-                f"{self.open_count} tasks of {self.size} bytes wait already; push more slowly, "
-                "or start more workers"
+                f"{self.in_flight} tasks wait already, {self.size} bytes in memory and "
+                f"{self.journal_bytes} on disk; push more slowly, or start more workers"
             )
         self.accepted += 1
         self.last = sequence = self.last + 1
@@ -104,6 +104,8 @@ class Ledger:
         self.tasks[sequence] = task
         if self.changes is not None:
             self.changes[sequence] = task
+            self.unwritten_bytes += task.size + ROW_BYTES
+            task.is_plain = is_plain(task)
         self.counts[State.WAITING] += 1
         self.open_count += 1
         self.size += task.size + TASK_BYTES
@@ -138,12 +140,47 @@ class Ledger:
             self._by_unique[task.unique] = task
         self._enter(task, now)
 
+    # Tasks on disk only
+
+    def begin(self, on_disk: Mapping[int, int]) -> None:
+        """Follow a journal that has so many plain tasks of each priority, to be read later."""
+        self.changes = {}
+        self.line.begin(on_disk)
+        self.accepted += self.line.total
+        self.counts[State.WAITING] += self.line.total
+
+    def bring_in(self, task: Task) -> None:
+        """Have a task in memory that was on disk only."""
+        if task.is_shelved:
+            self.line.take_back(task)
+        else:
+            self.line.gone(task.priority)
+        self.tasks[task.sequence] = task
+        self.open_count += 1
+        self.size += task.size + TASK_BYTES
+
+    def is_crowded(self) -> bool:
+        """Return whether so much memory is in use that plain tasks better wait on disk."""
+        return self.size > self._limits.tasks_bytes_max // 2
+
     # Tasks out
 
+    @property
+    def in_flight(self) -> int:
+        """How many tasks are still to be done, in memory and on disk only."""
+        return self.open_count + self.line.total
+
+    def opened(self) -> Iterator[Task]:
+        """Yield the tasks that are still to be done and that somebody may wait for."""
+        yield from [each for each in self.tasks.values() if not each.is_over]
+        yield from self.line.stubs()
+
     def lease(self, now: float) -> Task | None:
-        """Return the next task, which a worker has from now on; None if none is ready."""
-        while self.ready:
-            task = self._next()
+        """Return the next task, which a worker has from now on; None if none may be leased."""
+        while self.line.count:
+            task = self.line.next()
+            if task is None:
+                return None
             if now >= task.expires_at:
                 self.expire(task, now)
                 continue
@@ -205,6 +242,8 @@ class Ledger:
         value, size: what its handler returned, and how many bytes that took.
         error: why it ended otherwise.
         """
+        if task.is_shelved:
+            self.bring_in(task)
         was_open = task.state in OPEN
         before = task.state
         if not self._shift(task, event):
@@ -216,7 +255,7 @@ class Ledger:
         if before is State.WAITING:
             self._leave(task)
         if before is State.DEAD:
-            self._raise(task)
+            self.settled.exhume(task)
         if self.changes is not None:
             self.changes[task.sequence] = task
         if task.waiters:
@@ -248,7 +287,8 @@ class Ledger:
     def refuse(self, task: Task, error: ZmqkitError, now: float) -> None:
         """End a task that the journal did not take, and forget it: it was not accepted."""
         self.settle(task, Event.PURGED, now, error=error)
-        if self._over.pop(task.sequence, None) is not None:
+        if task.sequence in self.settled.over:
+            self.settled.strike(task)
             self._strike(task)
 
     def expire(self, task: Task, now: float) -> None:
@@ -265,12 +305,12 @@ class Ledger:
         """
         if task.state is not State.DEAD:
             return False
-        if not self.has_room(task.size):
+        if not self.has_room(task):
             raise QueueFull("there is no room for a dead task; push more slowly")
         self._shift(task, Event.REQUEUED)
         if self.changes is not None:
             self.changes[task.sequence] = task
-        self._raise(task)
+        self.settled.exhume(task)
         self.open_count += 1
         self.size += task.size + TASK_BYTES
         task.attempt, task.spared, task.settled_at, task.error = 0, 0, inf, None
@@ -284,11 +324,9 @@ class Ledger:
         They need not where all tasks go to a streamer, for it has a ledger of its own.
         """
         self._holds = holds
-        for row in self._rows:
-            row.clear()
+        self.line.clear()
         self._behind.clear()
         self._delayed.clear()
-        self.ready = 0
         waiting: list[Task] = []
         for task in self.tasks.values():
             if task.state is State.WAITING:
@@ -302,29 +340,24 @@ class Ledger:
 
     def tick(self, now: float) -> None:
         """Make delayed tasks ready that are due; end those whose time ran out."""
-        while self._delayed and self._delayed[0][0] <= now:
-            _, sequence = heappop(self._delayed)
-            task = self.tasks.get(sequence)
-            if task is not None and task.state is State.WAITING and self._is_due(task, now):
-                self._join(task)
-        while self._expiring and self._expiring[0][0] <= now:
-            at, sequence = heappop(self._expiring)
-            task = self.tasks.get(sequence)
-            if task is not None and task.state is State.WAITING and task.expires_at == at:
+        for _, task in self._delayed.pop(now):
+            if self._is_due(task, now):
+                self.line.join(task)
+        for at, task in self._expiring.pop(now):
+            if task.expires_at == at:
                 self.expire(task, now)
         self._forget(now)
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        due_at = self._delayed[0][0] if self._delayed else inf
-        expires_at = self._expiring[0][0] if self._expiring else inf
-        forget_at = inf
-        if self._over:
-            first = next(iter(self._over.values()))
-            forget_at = first.settled_at + self._limits.outcomes_s
-        return min(due_at, expires_at, forget_at)
+        return min(self._delayed.first(), self._expiring.first(), self.settled.deadline())
 
     # The whole
+
+    @property
+    def dead(self) -> Mapping[int, Task]:
+        """The tasks whose last attempt failed, the oldest first."""
+        return self.settled.dead
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is always their sum."""
@@ -335,17 +368,15 @@ class Ledger:
         """Assert that each task is in one place, and that all counts are right."""
         assert self.accepted == sum(self.counts.values()), "stats do not balance"
         states = Counter(task.state for task in self.tasks.values())
+        states[State.WAITING] += self.line.total
         for state in (*OPEN, State.DEAD):
             assert states[state] == self.counts[state]
-        ready = {sequence for row in self._rows for sequence in row}
-        assert self.ready == len(ready) == sum(map(len, self._rows))
-        assert all(self.tasks[sequence].state is State.WAITING for sequence in ready)
+        self.line.check()
         behind = {task.sequence for tasks in self._behind.values() for task in tasks}
-        delayed = {sequence for _, sequence in self._delayed}
         for sequence, task in self.tasks.items():
             if task.state is State.WAITING:
-                placed = (sequence in ready) + (sequence in behind)
-                assert placed == 1 or (placed == 0 and sequence in delayed)
+                placed = self.line.has(task) + (sequence in behind)
+                assert placed == 1 or (placed == 0 and sequence in self._delayed)
             assert (task.state is State.LEASED) or not task.receipt
         opened = [task for task in self.tasks.values() if not task.is_over]
         assert self.open_count == len(opened)
@@ -354,10 +385,7 @@ class Ledger:
         assert self._behind.keys() <= keys
         assert {t.order_by for t in opened if t.sequence in behind} <= self._behind.keys()
         assert self.dead.keys() == {n for n, t in self.tasks.items() if t.state is State.DEAD}
-        assert len(self.dead) <= self._limits.dead_max
-        assert self._dead_size == sum(task.size for task in self.dead.values())
-        assert self._over_size == sum(task.result_size for task in self._over.values())
-        assert len(self._over) <= self._limits.outcomes_max
+        self.settled.check()
 
     # Inside
 
@@ -370,23 +398,9 @@ class Ledger:
         task.state = state
         return True
 
-    def _next(self) -> Task:
-        """Take the next task out of the ready ones."""
-        self._turn += 1
-        self.ready -= 1
-        if self._turn % OLDEST_EVERY == 0:
-            firsts = [next(iter(row.values())) for row in self._rows if row]
-            oldest = min(firsts, key=lambda task: task.sequence)
-            del self._rows[oldest.priority][oldest.sequence]
-            return oldest
-        for row in reversed(self._rows):
-            if row:
-                return row.popitem(last=False)[1]
-        raise AssertionError("tasks are counted and none is ready")
-
     def _is_due(self, task: Task, now: float) -> bool:
         """Whether a delayed task is ready now; it may have been delayed again meanwhile."""
-        return task.due_at <= now and task.sequence not in self._rows[task.priority]
+        return task.due_at <= now and not self.line.has(task)
 
     def _enter(self, task: Task, now: float) -> None:
         """Have a task wait that is new or was dead, behind its key if another task holds it."""
@@ -401,39 +415,22 @@ class Ledger:
 
     def _expire_later(self, task: Task) -> None:
         if task.expires_at < inf:
-            self._push(self._expiring, task.expires_at, task)
-
-    def _push(self, heap: Heap, at: float, task: Task) -> None:
-        """Add an entry to a heap; make the heap anew if most of it means nothing any more."""
-        if len(heap) > 2 * self.open_count + _STALE_MAX:
-            tasks = self.tasks
-            heap[:] = {
-                (at, n) for at, n in heap if n in tasks and tasks[n].state is State.WAITING
-            }
-            heapify(heap)
-        heappush(heap, (at, task.sequence))
+            self._expiring.push(task.expires_at, task, self.open_count)
 
     def _wait(self, task: Task, now: float, *, first: bool = False) -> None:
         """Put a task that holds its key among the ready ones, or among the delayed ones."""
         if task.due_at > now and self._holds:
-            self._push(self._delayed, task.due_at, task)
+            self._delayed.push(task.due_at, task, self.open_count)
         else:
-            self._join(task, first=first)
-
-    def _join(self, task: Task, *, first: bool = False) -> None:
-        row = self._rows[task.priority]
-        row[task.sequence] = task
-        if first:
-            row.move_to_end(task.sequence, last=False)
-        self.ready += 1
+            self.line.join(task, first=first, crowded=self.is_crowded())
 
     def _leave(self, task: Task) -> None:
         """Take a task that ends out of wherever it waited."""
-        if self._rows[task.priority].pop(task.sequence, None) is not None:
-            self.ready -= 1
-        elif task.order_by is not None and task in self._behind.get(task.order_by, ()):
-            self._behind[task.order_by].remove(task)
-            task.order_by = None  # it holds no key that its end would pass on
+        if not self.line.leave(task) and task.order_by is not None:
+            behind = self._behind.get(task.order_by, ())
+            if task in behind:
+                self._behind[task.order_by].remove(task)
+                task.order_by = None  # it holds no key that its end would pass on
 
     def _close(self, task: Task, now: float) -> None:
         """Free what an open task held: its room, its unique key, its turn among its key."""
@@ -450,24 +447,14 @@ class Ledger:
 
     def _bury(self, task: Task, now: float) -> None:
         """Keep a dead task; purge the oldest dead ones beyond the limits."""
-        limits = self._limits
-        self.dead[task.sequence] = task
-        self._dead_size += task.size
-        while len(self.dead) > limits.dead_max or self._dead_size > limits.dead_bytes_max:
-            self.settle(next(iter(self.dead.values())), Event.PURGED, now)
-
-    def _raise(self, task: Task) -> None:
-        """Keep a task among the dead ones no longer."""
-        del self.dead[task.sequence]
-        self._dead_size -= task.size
+        surplus = self.settled.bury(task)
+        while surplus is not None:
+            self.settle(surplus, Event.PURGED, now)
+            surplus = self.settled.surplus()
 
     def _keep(self, task: Task, size: int, now: float) -> None:
-        """Keep what became of a task, and no more its body; forget the oldest outcomes."""
-        task.row, task.raw, task.result_size = b"", None, size
-        self._over[task.sequence] = task
-        self._over_size += size
-        limits = self._limits
-        if len(self._over) > limits.outcomes_max or self._over_size > limits.outcomes_bytes_max:
+        """Keep what became of a task; forget the oldest outcomes beyond the limits."""
+        if self.settled.keep(task, size):
             self._forget(now)
 
     def _note(self, task: Task, reason: str) -> None:
@@ -475,20 +462,11 @@ class Ledger:
 
     def _forget(self, now: float) -> None:
         """Forget the oldest outcomes beyond the limits."""
-        limits, over = self._limits, self._over
-        while over:
-            if (
-                len(over) <= limits.outcomes_max
-                and self._over_size <= limits.outcomes_bytes_max
-                and next(iter(over.values())).settled_at + limits.outcomes_s > now
-            ):
-                return
-            _, task = over.popitem(last=False)
+        while (task := self.settled.forget(now)) is not None:
             self._strike(task)
 
     def _strike(self, task: Task) -> None:
         """Know a task no longer that was among the outcomes."""
-        self._over_size -= task.result_size
         del self.tasks[task.sequence]
         task.is_forgotten = True
         if task.own_id is not None and self._by_id.get(task.own_id) is task:

@@ -6,15 +6,17 @@ follows the ledger, and a push is acknowledged once its task is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.job import Instance
-from zmqkit.core.effects import Effect, News, Note, Settle, Tell
+from zmqkit.core.effects import Effect, News, Note, Page, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.appends import Appends
 from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.paging import Paging
+from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import Event, State, Task
 from zmqkit.core.tasks.workers import ReadReplies, Workers
 from zmqkit.errors import CallCancelled, JournalError, ZmqkitError
@@ -24,6 +26,10 @@ from zmqkit.wire.rows import read_replies
 
 _DEFAULTS = PusherLimits()
 _OPENING_BITS = 40
+_PAGE_PART = 16
+"""One page may have such a part of the bytes that all tasks may have in memory."""
+
+_NONE: Mapping[int, int] = {}
 
 
 class PusherCore:
@@ -56,6 +62,7 @@ class PusherCore:
             name, incarnation, self.ledger, jitter, limits, passes_on=passes_on, read=read
         )
         self._appends = Appends(self.ledger)
+        self._paging = Paging(self.ledger, 2 * limits.tasks_max)
         # Waits that were over as they began.
         self._outcomes: list[Outcome] = []
         self._pushed = 0
@@ -86,13 +93,25 @@ class PusherCore:
             self.pace.fill()
         return []
 
-    def recover(self, tasks: Iterable[Task], last: int, opening: int, now: float) -> None:
+    def recover(
+        self,
+        tasks: Iterable[Task],
+        last: int,
+        opening: int,
+        now: float,
+        *,
+        on_disk: Mapping[int, int] = _NONE,
+        size: int = 0,
+    ) -> None:
         """Begin with the tasks of a journal, which follows the ledger from now on.
 
         tasks: as `Ledger.restore` takes them. last: the highest number that was ever accepted.
-        opening: how often the journal was opened. Leases have other numbers each time.
+        opening: how often the journal was opened. Leases have other numbers each time. on_disk:
+        how many plain tasks of each priority there are besides; `Page` asks for them. size: the
+        bytes of the journal.
         """
-        self.ledger.changes = {}
+        self.ledger.begin(on_disk)
+        self.ledger.journal_bytes = size
         for task in tasks:
             self.ledger.restore(task, now)
         self.ledger.last = max(self.ledger.last, last)
@@ -116,9 +135,10 @@ class PusherCore:
         self._appends.forget(waiter)
         return []
 
-    def appended(self, number: int, now: float) -> list[Effect]:
-        """Learn that an append is on disk."""
-        waits = self._appends.written(number)
+    def appended(self, number: int, size: int, now: float) -> list[Effect]:
+        """Learn that an append is on disk, and how many bytes the journal has now."""
+        waits = self._appends.written(number, size)
+        self._paging.written(number)
         return [Settle(waits)] if waits else []
 
     def unwritten(self, number: int, error: JournalError, now: float) -> list[Effect]:
@@ -140,6 +160,20 @@ class PusherCore:
             waits.append((waiter, task, dropped))
         note = Note("journal-failed", {"name": self.name, "error": str(error)})
         return [note, *([Settle(waits)] if waits else []), *told, *self._told()]
+
+    def paged(self, page: Paged, now: float) -> list[Effect]:
+        """Learn what a page has; damaged tasks in it are dropped."""
+        lost = self._paging.take_in(page, self._appends.is_pending, now)
+        notes: list[Effect] = []
+        if lost:
+            what = f"{lost} tasks were damaged on disk, and are lost"
+            notes = [Note("journal-failed", {"name": self.name, "error": what})]
+        return notes + self._told()
+
+    def unpaged(self, error: JournalError, now: float) -> list[Effect]:
+        """Learn that a page cannot be read; what is on disk only stays there."""
+        self.ledger.line.fail()
+        return [Note("journal-failed", {"name": self.name, "error": str(error)})]
 
     def await_end(self, task: Task, waiter: object, now: float) -> None:
         """End the wait once the task has ended, with its value or its error.
@@ -186,7 +220,7 @@ class PusherCore:
         self._closed = True
         error = CallCancelled("the pusher was closed", may_have_run=True)
         waits: list[Outcome] = [(each, None, error) for each in self._appends.waiting()]
-        left = [each for each in self.ledger.tasks.values() if not each.is_over]
+        left = list(self.ledger.opened())
         last: list[Effect] = []
         if self.ledger.changes is None:
             for task in left:
@@ -204,9 +238,14 @@ class PusherCore:
         return {**self.ledger.stats(), "passed_on": self.passed_on, "malformed": malformed}
 
     @property
+    def fault(self) -> JournalError | None:
+        """Why nothing is written to the journal any more; None while it is."""
+        return self._appends.fault
+
+    @property
     def in_flight(self) -> int:
         """How many tasks are still to be done."""
-        return self.ledger.open_count
+        return self.ledger.in_flight
 
     def knows(self, peer: PeerId) -> bool:
         """Return whether a peer is a worker that the pusher is connected to."""
@@ -257,7 +296,7 @@ class PusherCore:
             self.pace.left(self._pushed, now)
         self._pushed = 0
         sends = self._workers.flush(now) if not self._closed else []
-        return [*self._told(), *sends, *self._appends.take(now)]
+        return [*self._told(), *sends, *self._appends.take(now), *self._pages()]
 
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
@@ -280,6 +319,11 @@ class PusherCore:
             assert current == here, "each leased task has a lease, or a streamer has it"
 
     # Inside
+
+    def _pages(self) -> list[Effect]:
+        """Return the page to read next, if there is need of one."""
+        wanted = self._paging.wanted() if not self._closed else None
+        return [Page(*wanted, self.limits.tasks_bytes_max // _PAGE_PART)] if wanted else []
 
     def _give_up(
         self, task: Task, event: Event, error: ZmqkitError, now: float

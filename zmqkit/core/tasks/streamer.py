@@ -45,6 +45,7 @@ from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.tasks.lease import STREAMER, TASK
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import Encoded, State, Task
 from zmqkit.errors import JournalError, PeerError, QueueFull, RemoteError, ZmqkitError
 from zmqkit.limits import RETRY_S, TIMEOUT_S_MAX, PusherLimits, ServiceLimits
@@ -123,13 +124,21 @@ class StreamerCore:
             return []
         return self._join(self.tasks.hear(tell, now), now)
 
-    def appended(self, number: int, now: float) -> list[Effect]:
-        """Learn that an append is on disk."""
-        return self._join(self.tasks.appended(number, now), now)
+    def appended(self, number: int, size: int, now: float) -> list[Effect]:
+        """Learn that an append is on disk, and how many bytes the journal has now."""
+        return self._join(self.tasks.appended(number, size, now), now)
 
     def unwritten(self, number: int, error: JournalError, now: float) -> list[Effect]:
         """Learn that an append failed, and changed nothing on disk."""
         return self._join(self.tasks.unwritten(number, error, now), now)
+
+    def paged(self, page: Paged, now: float) -> list[Effect]:
+        """Learn what a page of the journal has."""
+        return self._join(self.tasks.paged(page, now), now)
+
+    def unpaged(self, error: JournalError, now: float) -> list[Effect]:
+        """Learn that a page cannot be read."""
+        return self._join(self.tasks.unpaged(error, now), now)
 
     def leave(self, now: float) -> list[Effect]:
         """Accept no more tasks; hand back what no worker has begun, unless it is on disk."""

@@ -18,6 +18,7 @@ nothing: the first settlement of a task wins, and a dead task alone may wait aga
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from math import inf
 
@@ -156,6 +157,10 @@ class Task:
     settled_at = inf
     # Whether the ledger keeps it no longer.
     is_forgotten = False
+    # Whether a journal has it among the plain tasks, at least as it was pushed.
+    is_plain = False
+    # Whether it waits on disk only, and this is what is left of it in memory.
+    is_shelved = False
 
     def __init__(self, row: bytes, raw: Buffer | None, priority: int) -> None:
         """Make a task that no ledger has accepted.
@@ -173,3 +178,11 @@ class Task:
     def is_over(self) -> bool:
         """Whether its state is final, unless somebody requeues it."""
         return self.state not in OPEN
+
+
+def number_of(id: str, incarnation: int) -> int | None:
+    """Return the number in an id that was not chosen by a sender; None if it is no such id."""
+    if len(id) == 32 and id[:16] == f"{incarnation:016x}":
+        with suppress(ValueError):
+            return int(id[16:], 16)
+    return None

@@ -160,7 +160,7 @@ class Workers:
 
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
-        if self._ledger.ready and self._connections.ready:
+        if self._ledger.line.count and self._connections.ready:
             self.leases.fill(now)
         return self.instances.flush(now)
 
