@@ -27,10 +27,10 @@ ERRORS = {
     "Discard", "JournalError", "NoMethod", "NoService", "PeerError", "PeerLost",
     "QueueFull", "RemoteError", "Retry", "UsageError", "ZmqkitError",
 }  # fmt: skip
-ROLES = ("Client", "Publisher", "Pusher", "Service", "Subscriber", "Ticket", "Worker")
+ROLES = ("Client", "Publisher", "Pusher", "Service", "Sink", "Subscriber", "Ticket", "Worker")
 PUBLIC = {
-    *ERRORS, *ROLES, "CurrentTask", "Gap", "Message", "Request", "Stream", "current_request",
-    "current_task",
+    *ERRORS, *ROLES, "CurrentTask", "Gap", "Message", "Request", "Result", "Stream",
+    "current_request", "current_task",
 }  # fmt: skip
 
 # What each layer may import beside itself.

@@ -7,6 +7,7 @@ from zmqkit.blocking.client import Client
 from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.pusher import Pusher, Ticket
 from zmqkit.blocking.service import Service
+from zmqkit.blocking.sink import Sink
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.blocking.worker import Worker
@@ -31,6 +32,7 @@ from zmqkit.errors import (
 )
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
+from zmqkit.roles.results import Result
 from zmqkit.roles.tasks import CurrentTask, current_task
 
 __all__ = [
@@ -55,8 +57,10 @@ __all__ = [
     "QueueFull",
     "RemoteError",
     "Request",
+    "Result",
     "Retry",
     "Service",
+    "Sink",
     "Stream",
     "Subscriber",
     "Ticket",

@@ -19,7 +19,7 @@ ID, NAME = 77, "thumbnails"
 ENTRY = Entry(1, False, 4, 0.0, None, 0, None, None, None, "", b"\x91\x07\x80", None)
 FULL = replace(
     ENTRY, sequence=2, priority=9, due_at=12.5, expires_at=20.0, attempt=3, own_id="order-17",
-    unique="cat.png", order_by="account", reasons="no\nagain", raw=bytes(5000), dead=True,
+    unique="cat.png", order_by="account", reasons="no\nagain", raw=bytes(5000), flags=1,
 )  # fmt: skip
 DONE = Outcome(3, "done", 100.5, 1, "order-18", "", b"\x0e", None, None)
 LONG = replace(DONE, sequence=4, own_id=None, value=None, raw=bytes(5000))
@@ -172,7 +172,7 @@ def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
 
 def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
     journal = Journal(path, NAME, ID)
-    put(journal, replace(ENTRY, body=b"body-of-one"), replace(FULL, dead=False))
+    put(journal, replace(ENTRY, body=b"body-of-one"), replace(FULL, flags=0))
     journal.close()
     data = path.read_bytes()
     assert data.count(b"body-of-one") == 1

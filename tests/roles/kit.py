@@ -134,6 +134,7 @@ class Kit:
     subscriber_class: Any = zmqkit.Subscriber
     pusher_class: Any = zmqkit.Pusher
     worker_class: Any = zmqkit.Worker
+    sink_class: Any = zmqkit.Sink
     follow_s = FOLLOW_S
     hold_s = HOLD_S
 
@@ -206,6 +207,12 @@ class Kit:
         if count:
             assert pusher.ready(count, timeout_s=BOUND_S) >= count
         return pusher
+
+    def sink(self, **options: Any) -> Any:
+        """A sink that can be found."""
+        sink = self._kept(self.sink_class, self.name, **options)
+        assert sink.receive(0) is None
+        return sink
 
     def streamer(self, **options: Any) -> Streamer:
         """A streamer of the kit's name, which the node drives."""
@@ -327,6 +334,7 @@ class AsyncKit(Kit):
     subscriber_class = zmqkit.asyncio.Subscriber
     pusher_class = zmqkit.asyncio.Pusher
     worker_class = zmqkit.asyncio.Worker
+    sink_class = zmqkit.asyncio.Sink
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from zmqkit.asyncio.client import Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.pusher import Pusher, Ticket
 from zmqkit.asyncio.service import Service
+from zmqkit.asyncio.sink import Sink
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.asyncio.worker import Worker
@@ -33,6 +34,7 @@ from zmqkit.errors import (
 )
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
+from zmqkit.roles.results import Result
 from zmqkit.roles.tasks import CurrentTask, current_task
 
 __all__ = [
@@ -57,8 +59,10 @@ __all__ = [
     "QueueFull",
     "RemoteError",
     "Request",
+    "Result",
     "Retry",
     "Service",
+    "Sink",
     "Stream",
     "Subscriber",
     "Ticket",

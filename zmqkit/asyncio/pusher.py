@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zmqkit.asyncio.role import Life, Role
+from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
 from zmqkit.errors import QueueFull, UsageError
@@ -112,7 +113,7 @@ class Pusher(Role):
         durable: bool | None = None,
         insecure: bool | None = None,
     ) -> None:
-        place = Lookup("worker", name, insecure=insecure)
+        place = Lookup("worker", name, insecure=insecure, also=SINK)
         check_durable(durable)
         self._durable = journal is not None if durable is None else durable
         self._journaled: Journaled | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zmqkit.blocking.role import Life, Role
-from zmqkit.core.tasks.lease import STREAMER
+from zmqkit.core.tasks.lease import SINK, STREAMER
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.errors import ConfigError, JournalError, UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
@@ -45,7 +45,7 @@ class Streamer(BoundShown, Role):
         if bind is not None and bind.startswith("memory:"):
             raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
         binding = Binding(STREAMER, name, bind, advertise, insecure=insecure)
-        place = Crossing(binding, Lookup("worker", name, insecure=insecure))
+        place = Crossing(binding, Lookup("worker", name, insecure=insecure, also=SINK))
         limits = limits or PusherLimits()
         self._journaled: Journaled | None = None
         if journal is None:

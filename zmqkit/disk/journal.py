@@ -215,7 +215,7 @@ class Journal:
         cannot be read.
         """
         for row in self._rows(_GET):
-            entry = Entry(row[0], bool(row[1]), *row[2:-1])
+            entry = Entry(*row[:-1])
             if is_sound(entry, row[-1]):
                 yield entry
             else:

@@ -12,12 +12,16 @@ PLACE_BITS = 48
 """How many bits the number of a plain task has; its priority stands before them."""
 
 
+DEAD, TO_SINK, IS_RESULT = 1, 2, 4
+"""Flags of an entry: its last attempt failed; its result goes to a sink; it is a result."""
+
+
 @dataclass(slots=True)
 class Entry:
     """A task that is open or dead. Points in time are of the wall clock, in seconds."""
 
     sequence: int
-    dead: bool
+    flags: int  # DEAD, TO_SINK and IS_RESULT, added up
     priority: int
     due_at: float
     expires_at: float | None
@@ -32,8 +36,9 @@ class Entry:
     @property
     def checksum(self) -> int:
         """The checksum of all that the entry says."""
+        flags = bool(self.flags) if self.flags <= DEAD else self.flags  # as format 1 has it
         head = repr((
-            self.sequence, self.dead, self.priority, self.due_at, self.expires_at, self.attempt,
+            self.sequence, flags, self.priority, self.due_at, self.expires_at, self.attempt,
             self.own_id, self.unique, self.order_by, self.reasons, self.raw is None,
         ))  # fmt: skip
         return crc32(self.raw or b"", crc32(self.body, crc32(head.encode(errors="replace"))))
@@ -41,7 +46,7 @@ class Entry:
     def row(self) -> tuple[object, ...]:
         """Return the row of the table `task`."""
         return (
-            self.sequence, int(self.dead), self.priority, self.due_at, self.expires_at,
+            self.sequence, int(self.flags), self.priority, self.due_at, self.expires_at,
             self.attempt, self.own_id, self.unique, self.order_by, self.reasons, self.body,
             self.raw, self.checksum,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import OPEN, Encoded, State, Task, number_of
 from zmqkit.disk.journal import Journal, PlainPage
-from zmqkit.disk.rows import Changes, Entry, Outcome, Plain, place
+from zmqkit.disk.rows import DEAD, IS_RESULT, TO_SINK, Changes, Entry, Outcome, Plain, place
 from zmqkit.drivers.journaling import Journaling
 from zmqkit.drivers.notes import log
 from zmqkit.errors import (
@@ -196,7 +196,7 @@ def _plain_task(plain: Plain) -> Task:
 def _entry(task: Task, offset: float) -> Entry:
     return Entry(
         task.sequence,
-        task.state is State.DEAD,
+        DEAD * (task.state is State.DEAD) + TO_SINK * task.to_sink + IS_RESULT * task.is_result,
         task.priority,
         task.due_at + offset if task.due_at else 0.0,
         task.expires_at + offset if task.expires_at < inf else None,
@@ -257,7 +257,9 @@ def _open_task(entry: Entry, offset: float, outcomes: dict[int, Outcome]) -> Tas
     task.own_id, task.unique, task.order_by = entry.own_id, entry.unique, entry.order_by
     task.reasons = _reasons_of(entry.reasons)
     outcome = outcomes.pop(entry.sequence, None)
-    if entry.dead:
+    task.to_sink = bool(entry.flags & TO_SINK)
+    task.is_result = bool(entry.flags & IS_RESULT)
+    if entry.flags & DEAD:
         task.state = State.DEAD
         if outcome is not None:
             _settle(task, outcome, offset)

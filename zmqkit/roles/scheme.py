@@ -216,9 +216,12 @@ class Lookup:
         *,
         insecure: bool | None,
         profile: Profile = Profile.DATA,
+        also: str = "",
     ) -> None:
+        """role: of the peers. also: another role of that name, whose news come as well."""
         check_insecure(insecure)
         self._role = role
+        self._also = key_of(also, name) if also else ""
         self._profile = profile
         is_url = isinstance(name, str) and "://" in name
         self.url: Url | None = parse_url(name) if is_url else None
@@ -303,11 +306,15 @@ class Lookup:
         assert self.node is not None and self._on_news is not None
         self._wanted = True
         self.node.want(self._key, self._on_news, role=self._role, reach=self._reach, url=url)
+        if self._also and self.url is None:
+            self.node.want(self._also, self._on_news, role=self._role, reach=self._reach)
 
     def _unwant(self) -> None:
         if self._wanted and self.node is not None and self._on_news is not None:
             self._wanted = False
             self.node.unwant(self._key, self._on_news, self._reach)
+            if self._also and self.url is None:
+                self.node.unwant(self._also, self._on_news, self._reach)
 
     def _look(self) -> None:
         """Tell the role who owns the memory address now, if that has changed."""

@@ -49,6 +49,7 @@ class TaskOptions:
     id: str | None = None
     unique: str | None = None
     order_by: str | None = None
+    results: str = "ticket"
 
     def __post_init__(self) -> None:
         if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
@@ -62,6 +63,8 @@ class TaskOptions:
                 raise UsageError(f"deliver_at is {self.deliver_at!r}; use a datetime with zone")
             if self.delay_s:
                 raise UsageError("a task has a delay_s or a deliver_at, not both")
+        if self.results not in ("ticket", "sink"):
+            raise UsageError(f"results is {self.results!r}; use 'ticket' or 'sink'")
         for name in ("id", "unique", "order_by"):
             value = getattr(self, name)
             if value is not None and not _is_key(value):
@@ -151,6 +154,7 @@ def make_task(body: object, options: TaskOptions) -> Task:
             task.expires_at = now + options.expires_s
         task.own_id, task.unique = options.id, options.unique
         task.order_by = options.order_by
+        task.to_sink = options.results == "sink"
     return task
 
 
@@ -339,9 +343,17 @@ def current_task() -> CurrentTask:
     """Return the task that the calling handler works on; UsageError outside a handler."""
     try:
         request = current.get()
-        about = (request.headers or {})[TASK]
+        return CurrentTask(request, about_of(request))
     except LookupError as error:
         raise UsageError("there is no task here; call this inside a task's handler") from error
+
+
+def about_of(request: CoreRequest) -> list[object]:
+    """Return what a lease says of its task: number, attempt, id.
+
+    Raises LookupError for a request that is none, and UsageError for one that says it wrongly.
+    """
+    about = (request.headers or {})[TASK]
     if type(about) is not list or [type(each) for each in about[:2]] != [int, int]:
         raise UsageError("the task came without its number; its pusher is not zmqkit's")
-    return CurrentTask(request, about)
+    return about

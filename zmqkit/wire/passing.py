@@ -31,6 +31,8 @@ class Handover(TypedDict):
     delay_ms: int
     # The streamer has accepted it before and has it on its disk, so the body is left out.
     is_known: bool
+    # Its result goes to a sink.
+    to_sink: bool
 
 
 def handover(**fields: Unpack[Handover]) -> list[object]:
@@ -41,15 +43,19 @@ def handover(**fields: Unpack[Handover]) -> list[object]:
 def read_handover(headers: dict[str, object] | None) -> Handover:
     """Return what a pusher says of a task. Raise Malformed for anything else."""
     value = (headers or {}).get(PUSH)
-    if type(value) is not list or len(value) != 5:
+    if type(value) is not list or len(value) != 6:
         raise Malformed("push")
-    id_, unique, order_by, delay_ms, is_known = value
+    id_, unique, order_by, delay_ms, is_known, to_sink = value
     texts = [text for text in (id_, unique, order_by) if text is not None]
     if id_ is None or not all(
         type(text) is str and 0 < len(text) <= _ID_CHARS_MAX for text in texts
     ):
         raise Malformed("push")
-    if type(delay_ms) is not int or not 0 <= delay_ms <= _MS_MAX or type(is_known) is not bool:
+    if (
+        type(delay_ms) is not int
+        or not 0 <= delay_ms <= _MS_MAX
+        or {type(is_known), type(to_sink)} != {bool}
+    ):
         raise Malformed("push")
     return Handover(
         id=cast(str, id_),
@@ -57,6 +63,7 @@ def read_handover(headers: dict[str, object] | None) -> Handover:
         order_by=cast("str | None", order_by),
         delay_ms=delay_ms,
         is_known=is_known,
+        to_sink=to_sink,
     )
 
 

@@ -20,7 +20,7 @@ from zmqkit.core.effects import (
     Settle,
     Tell,
 )
-from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.lease import SINK, TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.streamer import StreamerCore
@@ -28,6 +28,7 @@ from zmqkit.core.tasks.task import Task
 from zmqkit.errors import JournalError
 from zmqkit.limits import PusherLimits
 from zmqkit.model import Frames
+from zmqkit.roles.results import sink_core
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import REPLY
 
@@ -40,6 +41,7 @@ class Node:
 
     number: int
     core: AnyCore
+    is_sink: bool = False
     is_dead: bool = False
     handed: deque[Request] = field(default_factory=deque)
     appends: deque[Append] = field(default_factory=deque)
@@ -82,6 +84,11 @@ class Street:
         core.about[TASK] = {"attempts": attempts, "backoff_s": 1.0, "places": concurrency}
         return self._add(core)
 
+    def sink(self) -> Node:
+        core = sink_core(self._incarnation())
+        core.about[TASK] = {"attempts": 1000, "backoff_s": 0.0, "places": 1}
+        return self._add(core, is_sink=True)
+
     def kill(self, node: Node, *, returns: bool = False) -> None:
         """End a node's process; its connections break, and others hear of it."""
         node.is_dead = True
@@ -98,7 +105,8 @@ class Street:
             return
         if not isinstance(about.core, PusherCore):
             endpoint = f"tcp://127.0.0.1:{5000 + about.number}"
-            tell = Tell(news, NAME, about.incarnation, endpoint)
+            key = f"{SINK if about.is_sink else 'worker'}/{NAME}"
+            tell = Tell(news, key, about.incarnation, endpoint)
             self.perform(to, core.hear(tell, self.now))
 
     # What they do
@@ -214,8 +222,8 @@ class Street:
     def _incarnation(self) -> int:
         return (100 + len(self.nodes)) << 32
 
-    def _add(self, core: AnyCore) -> Node:
-        node = Node(len(self.nodes), core)
+    def _add(self, core: AnyCore, *, is_sink: bool = False) -> Node:
+        node = Node(len(self.nodes), core, is_sink)
         self.nodes.append(node)
         for other in self.nodes:
             if other is not node and not other.is_dead:

@@ -192,22 +192,22 @@ def test_an_id_that_was_pushed_before_is_the_same_task_even_when_it_is_done(
     ledger: Ledger,
 ) -> None:
     one = task(own_id="order-17")
-    assert ledger.known(one) is None
+    assert ledger.names.known(one) is None
     added(ledger, one)
-    assert ledger.known(task(own_id="order-17")) is one
+    assert ledger.names.known(task(own_id="order-17")) is one
     ledger.settle(one, Event.CANCELLED, 1.0)
-    assert ledger.known(task(own_id="order-17")) is one
-    assert ledger.known(task(own_id="order-18")) is None
+    assert ledger.names.known(task(own_id="order-17")) is one
+    assert ledger.names.known(task(own_id="order-18")) is None
 
 
 def test_a_unique_key_is_free_again_once_its_task_is_settled(ledger: Ledger) -> None:
     one = task(unique="cat.png")
     added(ledger, one)
-    assert ledger.known(task(unique="cat.png")) is one
+    assert ledger.names.known(task(unique="cat.png")) is one
     assert ledger.lease(0.0) is one
-    assert ledger.known(task(unique="cat.png")) is one
+    assert ledger.names.known(task(unique="cat.png")) is one
     ledger.settle(one, Event.DONE, 1.0)
-    assert ledger.known(task(unique="cat.png")) is None
+    assert ledger.names.known(task(unique="cat.png")) is None
 
 
 def test_tasks_of_one_key_run_one_at_a_time_and_in_order(ledger: Ledger) -> None:
@@ -268,10 +268,10 @@ def test_what_had_ended_is_known_and_not_counted(ledger: Ledger) -> None:
     one.sequence, one.state, one.settled_at = 7, State.DONE, 1.0
     ledger.restore(one, 2.0)
     ledger.check()
-    assert ledger.known(task(own_id="order-17")) is one
+    assert ledger.names.known(task(own_id="order-17")) is one
     assert ledger.accepted == 0 and ledger.last == 7
     ledger.tick(1.0 + LIMITS.outcomes_s)
-    assert ledger.known(task(own_id="order-17")) is None
+    assert ledger.names.known(task(own_id="order-17")) is None
 
 
 def test_what_the_journal_refused_was_never_there(ledger: Ledger) -> None:
@@ -281,7 +281,7 @@ def test_what_the_journal_refused_was_never_there(ledger: Ledger) -> None:
     ledger.refuse(one, CallTimeout("full"), 1.0)
     ledger.check()
     assert one.state is State.DROPPED and one.is_forgotten and ledger.changes == {1: one}
-    assert ledger.known(task(own_id="order-17")) is None
+    assert ledger.names.known(task(own_id="order-17")) is None
 
 
 def test_what_expired_long_ago_takes_no_memory() -> None:
@@ -325,7 +325,7 @@ class Machine(RuleBasedStateMachine):
             order_by=key,
             unique=unique,
         )
-        known = self.ledger.known(one)
+        known = self.ledger.names.known(one)
         assert known is None or not known.is_over or known.own_id
         if known is None and self.ledger.has_room(one):
             self.ledger.add(one, self.now)
@@ -341,6 +341,10 @@ class Machine(RuleBasedStateMachine):
                 others = [t for t in self.all if t.order_by == one.order_by and t is not one]
                 assert not any(t.state is State.LEASED for t in others)
 
+    @rule()
+    def lease_result(self) -> None:
+        self.ledger.lease_result()
+
     @precondition(lambda self: self.all)
     @rule(data=st.data(), event=st.sampled_from(Event))
     def happen(self, data: st.DataObject, event: Event) -> None:
@@ -351,6 +355,9 @@ class Machine(RuleBasedStateMachine):
             self.ledger.release(one, self.now)
         elif event is Event.RETRIED:
             self.ledger.retry(one, "why", data.draw(st.sampled_from([0.0, 3.0])), self.now)
+        elif event is Event.RETURNED:
+            one.to_sink = True
+            self.ledger.returned(one, b"result", None, self.now)
         elif event is Event.REQUEUED:
             if self.ledger.has_room(one):
                 self.ledger.requeue(one, self.now)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.core.tasks.street import Node, Street
 from tests.core.tasks.world import discarded, raised
+from zmqkit.core.effects import News
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import State, Task
@@ -313,6 +314,72 @@ def test_a_pusher_that_closes_leaves_its_tasks_with_the_streamer(street: Street)
     worker = street.worker()
     assert street.work(worker) == [1]
     assert streamer_of(streamer).stats()["done"] == 1
+
+
+def test_results_go_to_a_sink(street: Street) -> None:
+    pusher = street.pusher()
+    worker = street.worker()
+    tasks = street.push(pusher, "a", "b", to_sink=True)
+    assert street.work(worker) == ["a", "b"]
+    assert states(tasks) == ["waiting"] * 2
+    sink = street.sink()
+    assert street.work(sink) == ["a", "b"]
+    assert states(tasks) == ["done"] * 2
+    assert values(tasks) == [None] * 2
+
+
+def test_results_go_to_a_sink_of_the_streamer(street: Street) -> None:
+    streamer = street.streamer(JOURNAL)
+    pusher = street.pusher()
+    worker, sink = street.worker(), street.sink()
+    tasks = street.push(pusher, {"a": 1}, to_sink=True)
+    street.close(pusher)
+    assert street.work(worker) == [{"a": 1}]
+    assert street.work(sink) == [{"a": 1}]
+    assert streamer_of(streamer).stats()["done"] == 1
+    assert states(tasks) == ["cancelled"], "its pusher left, and does not know"
+
+
+def test_a_result_whose_sink_died_goes_to_another(street: Street) -> None:
+    pusher = street.pusher()
+    worker, sink = street.worker(), street.sink()
+    tasks = street.push(pusher, 1, to_sink=True)
+    street.work(worker)
+    assert sink.handed
+    street.kill(sink)
+    other = street.sink()
+    street.pass_(street.limits.lease_s + 1)
+    assert street.work(other) == [1]
+    assert states(tasks) == ["done"]
+
+
+def test_a_late_worker_does_not_accept_the_result_for_the_sink(street: Street) -> None:
+    pusher = street.pusher()
+    slow = street.worker()
+    [task] = street.push(pusher, 1, to_sink=True)
+    street.tell(pusher, slow, News.LOST)
+    street.settle()
+    street.pass_(street.limits.lease_s + 3)
+    quick = street.worker()
+    street.pass_(3)
+    assert street.work(quick) == [1]
+    assert task.is_result and task.state is State.WAITING
+    street.tell(pusher, slow, News.FOUND)
+    street.settle()
+    street.work(slow)
+    assert task.state is State.WAITING
+    assert street.work(street.sink()) == [1]
+
+
+def test_a_result_that_nobody_wants_can_be_cancelled(street: Street) -> None:
+    pusher = street.pusher()
+    worker, sink = street.worker(), street.sink()
+    [task] = street.push(pusher, 1, to_sink=True)
+    street.work(worker)
+    street.perform(pusher, pusher_of(pusher).cancel(task, street.now))
+    street.settle()
+    assert task.state is State.CANCELLED
+    assert sink.handed[0].cancelled
 
 
 def _restored(task: Task) -> Task:

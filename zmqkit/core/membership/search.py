@@ -15,6 +15,7 @@ _START = {
     "service": "start one with zmqkit.Service or `zmqkit serve`",
     "publisher": "start one with zmqkit.Publisher or `zmqkit pub`",
     "worker": "start one with zmqkit.Worker or `zmqkit work`",
+    "sink": "start one with zmqkit.Sink",
 }
 _USE = {
     "service": "use zmqkit.Client or `zmqkit call`",
@@ -120,7 +121,8 @@ class Search:
 def _namesake(role: str, records: list[Record]) -> str:
     """Return what to say when a role of another kind has the name, else nothing."""
     for record in records:
-        if kind_of(record.role) != role:
+        other = kind_of(record.role)
+        if other != role and {other, role} != {"worker", "sink"}:
             use = f": {_USE[record.role]}" if record.role in _USE else ""
             return f"a {record.role} is called {record.name!r}{use}"
     return ""

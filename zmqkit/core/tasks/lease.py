@@ -25,6 +25,9 @@ from zmqkit.wire.passing import PUSH, handover
 TASK = "task"
 """The one method of a worker, the header of a lease, and what WELCOME calls the policy."""
 
+SINK = "sink"
+"""The role of a sink, which takes results as a worker takes tasks."""
+
 STREAMER = "streamer"
 """The role of a streamer, and what its WELCOME calls the device."""
 
@@ -73,6 +76,7 @@ class Lease(Job):
                 order_by=task.order_by,
                 delay_ms=max(0, int((task.due_at - now) * 1000)) if task.due_at else 0,
                 is_known=task.journal != 0,
+                to_sink=task.to_sink,
             )
             row = row or _NO_BODY
         self.row = _ROW + pack_plain(about) + row

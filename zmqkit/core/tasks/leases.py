@@ -26,7 +26,11 @@ class Leases:
         ledger: Ledger,
         instances: Instances,
         jitter: Callable[[], float],
+        *,
+        of_results: bool,
     ) -> None:
+        """Begin without leases. of_results: lease results to sinks, not tasks to workers."""
+        self._of_results = of_results
         # Whether tasks go to streamers now, and not to workers.
         self.passes_on = False
         # By journal: the tasks that a streamer has on its disk which is not connected now.
@@ -51,8 +55,11 @@ class Leases:
         """Lease ready tasks, as many as the workers have room for."""
         ready = self._connections.ready
         room = sum(max(0, each.credit - each.load) for each in ready)
-        for _ in range(min(room, self._ledger.line.count)):
-            task = self._ledger.lease(now)
+        ledger = self._ledger
+        for _ in range(
+            min(room, len(ledger.results) if self._of_results else ledger.line.count)
+        ):
+            task = ledger.lease_result() if self._of_results else ledger.lease(now)
             if task is None:
                 break
             self._dispatcher.add(self._lease(task, now, passes_on=self.passes_on), now)

@@ -12,16 +12,19 @@ dead. At any moment, the number of accepted tasks is the sum over all states.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from math import inf
 
 from zmqkit.core.tasks.heap import Heap
+from zmqkit.core.tasks.keys import Keys
+from zmqkit.core.tasks.names import Names
 from zmqkit.core.tasks.ready import Ready, is_plain
 from zmqkit.core.tasks.settled import Settled
 from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, number_of
 from zmqkit.errors import CallTimeout, QueueFull, ZmqkitError
 from zmqkit.limits import REASONS_MAX, ROW_BYTES, TASK_BYTES, PusherLimits
+from zmqkit.wire.encoding import Buffer
 
 
 class Ledger:
@@ -38,6 +41,8 @@ class Ledger:
         self.counts: Counter[State] = Counter()
         # The tasks that a worker may have now.
         self.line = Ready(limits.window_tasks)
+        # Results that a sink may have now, in the order in which they came.
+        self.results: OrderedDict[int, Task] = OrderedDict()
         # How many tasks in memory are still to be done, and their bytes.
         self.open_count = 0
         self.size = 0
@@ -45,10 +50,8 @@ class Ledger:
         self.journal_bytes = 0
         self.unwritten_bytes = 0
         self._limits = limits
-        self._by_id: dict[str, Task] = {}
-        self._by_unique: dict[str, Task] = {}
-        # By key: the tasks behind the one that holds the key.
-        self._behind: dict[str, deque[Task]] = {}
+        self.names = Names()
+        self._keys = Keys()
         # When delayed tasks are due, and when tasks expire.
         self._delayed = Heap(self.tasks)
         self._expiring = Heap(self.tasks)
@@ -62,16 +65,9 @@ class Ledger:
 
     # Tasks in
 
-    def known(self, task: Task) -> Task | None:
-        """Return the task that has this task's id or unique key already, if there is one."""
-        found = self._by_id.get(task.own_id) if task.own_id is not None else None
-        if found is None and task.unique is not None:
-            found = self._by_unique.get(task.unique)
-        return found
-
     def find(self, id: str, incarnation: int) -> Task | None:
         """Return the task that has this id: its own, or its number behind the incarnation."""
-        task = self._by_id.get(id)
+        task = self.names.find(id)
         number = number_of(id, incarnation) if task is None else None
         if number is not None:
             task = self.tasks.get(number) or self.line.stub(number)
@@ -98,7 +94,6 @@ class Ledger:
                 f"{self.in_flight} tasks wait already, {self.size} bytes in memory and "
                 f"{self.journal_bytes} on disk; push more slowly, or start more workers"
             )
-        self.accepted += 1
         self.last = sequence = self.last + 1
         task.sequence = sequence
         self.tasks[sequence] = task
@@ -106,14 +101,8 @@ class Ledger:
             self.changes[sequence] = task
             self.unwritten_bytes += task.size + ROW_BYTES
             task.is_plain = is_plain(task)
-        self.counts[State.WAITING] += 1
-        self.open_count += 1
-        self.size += task.size + TASK_BYTES
-        if task.own_id is not None:
-            self._by_id[task.own_id] = task
-        if task.unique is not None:
-            self._by_unique[task.unique] = task
-        self._enter(task, now)
+        self.names.add(task)
+        self._open(task, now)
 
     def restore(self, task: Task, now: float) -> None:
         """Take a task from the journal, with the number and the state that it has there.
@@ -123,22 +112,16 @@ class Ledger:
         """
         self.last = max(self.last, task.sequence)
         self.tasks[task.sequence] = task
-        if task.own_id is not None:
-            self._by_id[task.own_id] = task
+        self.names.add(task)
         if task.is_over and task.state is not State.DEAD:
             self._keep(task, task.result_size, now)
             return
-        self.accepted += 1
         if task.state is State.DEAD:
+            self.accepted += 1
             self.counts[State.DEAD] += 1
             self._bury(task, now)
-            return
-        self.counts[State.WAITING] += 1
-        self.open_count += 1
-        self.size += task.size + TASK_BYTES
-        if task.unique is not None:
-            self._by_unique[task.unique] = task
-        self._enter(task, now)
+        else:
+            self._open(task, now)
 
     # Tasks on disk only
 
@@ -156,8 +139,7 @@ class Ledger:
         else:
             self.line.gone(task.priority)
         self.tasks[task.sequence] = task
-        self.open_count += 1
-        self.size += task.size + TASK_BYTES
+        self._take_room(task)
 
     def is_crowded(self) -> bool:
         """Return whether so much memory is in use that plain tasks better wait on disk."""
@@ -190,6 +172,40 @@ class Ledger:
             task.attempt += 1
             return task
         return None
+
+    def lease_result(self) -> Task | None:
+        """Return the next result, which a sink has from now on; None if none is ready."""
+        if not self.results:
+            return None
+        _, task = self.results.popitem(last=False)
+        self.counts[State.WAITING] -= 1
+        self.counts[State.LEASED] += 1
+        task.state = State.LEASED
+        task.attempt += 1
+        return task
+
+    def returned(self, task: Task, row: bytes, raw: Buffer | None, now: float) -> bool:
+        """Have the result of a task wait for a sink; False if the task has ended before.
+
+        row, raw: what the sink is called with, in the place of the task's body.
+        """
+        before = task.state
+        if task.is_result or not self._shift(task, Event.RETURNED):
+            return False
+        if before is State.WAITING:
+            self._leave(task)
+        if before is State.DEAD:
+            self.settled.exhume(task)
+            self._take_room(task)
+        else:
+            self._free(task, now)
+        self.size -= task.size
+        task.turn_into_result(row, raw)
+        self.size += task.size
+        if self.changes is not None:
+            self.changes[task.sequence] = task
+        self._join(task)
+        return True
 
     def release(self, task: Task, now: float) -> None:
         """Take back a task that its worker had not begun; the attempt does not count."""
@@ -311,8 +327,7 @@ class Ledger:
         if self.changes is not None:
             self.changes[task.sequence] = task
         self.settled.exhume(task)
-        self.open_count += 1
-        self.size += task.size + TASK_BYTES
+        self._take_room(task)
         task.attempt, task.spared, task.settled_at, task.error = 0, 0, inf, None
         task.due_at, task.expires_at = now, inf
         self._enter(task, now)
@@ -325,14 +340,15 @@ class Ledger:
         """
         self._holds = holds
         self.line.clear()
-        self._behind.clear()
         self._delayed.clear()
         waiting: list[Task] = []
+        holders: list[Task] = []
         for task in self.tasks.values():
-            if task.state is State.WAITING:
+            if task.state is State.WAITING and not task.is_result:
                 waiting.append(task)
-            elif holds and task.state is State.LEASED and task.order_by is not None:
-                self._behind.setdefault(task.order_by, deque())
+            elif holds and task.state is State.LEASED:
+                holders.append(task)
+        self._keys.begin(holders)
         for task in sorted(waiting, key=lambda each: each.sequence):
             self._enter(task, now)
 
@@ -341,8 +357,9 @@ class Ledger:
     def tick(self, now: float) -> None:
         """Make delayed tasks ready that are due; end those whose time ran out."""
         for _, task in self._delayed.pop(now):
-            if self._is_due(task, now):
-                self.line.join(task)
+            # It may have been delayed again meanwhile.
+            if task.due_at <= now and not self.line.has(task):
+                self._join(task)
         for at, task in self._expiring.pop(now):
             if task.expires_at == at:
                 self.expire(task, now)
@@ -372,18 +389,18 @@ class Ledger:
         for state in (*OPEN, State.DEAD):
             assert states[state] == self.counts[state]
         self.line.check()
-        behind = {task.sequence for tasks in self._behind.values() for task in tasks}
+        results = self.results
+        assert all(each.is_result and each.state is State.WAITING for each in results.values())
+        behind = self._keys.waiting()
         for sequence, task in self.tasks.items():
             if task.state is State.WAITING:
-                placed = self.line.has(task) + (sequence in behind)
+                placed = self.line.has(task) + (sequence in behind) + (sequence in results)
                 assert placed == 1 or (placed == 0 and sequence in self._delayed)
             assert (task.state is State.LEASED) or not task.receipt
         opened = [task for task in self.tasks.values() if not task.is_over]
         assert self.open_count == len(opened)
         assert self.size == sum(task.size + TASK_BYTES for task in opened)
-        keys = {task.order_by for task in opened if task.order_by is not None}
-        assert self._behind.keys() <= keys
-        assert {t.order_by for t in opened if t.sequence in behind} <= self._behind.keys()
+        self._keys.check(opened)
         assert self.dead.keys() == {n for n, t in self.tasks.items() if t.state is State.DEAD}
         self.settled.check()
 
@@ -398,20 +415,22 @@ class Ledger:
         task.state = state
         return True
 
-    def _is_due(self, task: Task, now: float) -> bool:
-        """Whether a delayed task is ready now; it may have been delayed again meanwhile."""
-        return task.due_at <= now and not self.line.has(task)
+    def _open(self, task: Task, now: float) -> None:
+        """Count a task as accepted, and have it wait."""
+        self.accepted += 1
+        self.counts[State.WAITING] += 1
+        self._take_room(task)
+        self._enter(task, now)
+
+    def _take_room(self, task: Task) -> None:
+        self.open_count += 1
+        self.size += task.size + TASK_BYTES
 
     def _enter(self, task: Task, now: float) -> None:
         """Have a task wait that is new or was dead, behind its key if another task holds it."""
         self._expire_later(task)
-        if task.order_by is not None and self._holds:
-            behind = self._behind.get(task.order_by)
-            if behind is not None:
-                behind.append(task)
-                return
-            self._behind[task.order_by] = deque()
-        self._wait(task, now)
+        if not self._holds or self._keys.take(task):
+            self._wait(task, now)
 
     def _expire_later(self, task: Task) -> None:
         if task.expires_at < inf:
@@ -422,28 +441,35 @@ class Ledger:
         if task.due_at > now and self._holds:
             self._delayed.push(task.due_at, task, self.open_count)
         else:
+            self._join(task, first=first)
+
+    def _join(self, task: Task, *, first: bool = False) -> None:
+        if task.is_result:
+            self.results[task.sequence] = task
+            if first:
+                self.results.move_to_end(task.sequence, last=False)
+        else:
             self.line.join(task, first=first, crowded=self.is_crowded())
 
     def _leave(self, task: Task) -> None:
         """Take a task that ends out of wherever it waited."""
-        if not self.line.leave(task) and task.order_by is not None:
-            behind = self._behind.get(task.order_by, ())
-            if task in behind:
-                self._behind[task.order_by].remove(task)
-                task.order_by = None  # it holds no key that its end would pass on
+        if task.is_result:
+            self.results.pop(task.sequence, None)
+        elif not self.line.leave(task):
+            self._keys.leave(task)
 
     def _close(self, task: Task, now: float) -> None:
         """Free what an open task held: its room, its unique key, its turn among its key."""
         self.open_count -= 1
         self.size -= task.size + TASK_BYTES
-        if task.unique is not None:
-            self._by_unique.pop(task.unique, None)
-        if task.order_by is not None:
-            behind = self._behind.get(task.order_by)
-            if behind:
-                self._wait(behind.popleft(), now)
-            elif behind is not None:
-                del self._behind[task.order_by]
+        self._free(task, now)
+
+    def _free(self, task: Task, now: float) -> None:
+        """Free the unique key of a task, and its turn among its key."""
+        self.names.close(task)
+        following = self._keys.free(task) if task.order_by is not None else None
+        if following is not None:
+            self._wait(following, now)
 
     def _bury(self, task: Task, now: float) -> None:
         """Keep a dead task; purge the oldest dead ones beyond the limits."""
@@ -469,7 +495,6 @@ class Ledger:
         """Know a task no longer that was among the outcomes."""
         del self.tasks[task.sequence]
         task.is_forgotten = True
-        if task.own_id is not None and self._by_id.get(task.own_id) is task:
-            del self._by_id[task.own_id]
+        self.names.forget(task)
         if self.changes is not None:
             self.changes[task.sequence] = task

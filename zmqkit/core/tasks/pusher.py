@@ -6,6 +6,7 @@ follows the ledger, and a push is acknowledged once its task is on disk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
@@ -14,6 +15,7 @@ from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.effects import Effect, News, Note, Page, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.appends import Appends
+from zmqkit.core.tasks.lease import SINK, Lease
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.paging import Paging
 from zmqkit.core.tasks.ready import Paged
@@ -25,6 +27,7 @@ from zmqkit.model import Frames, PeerId
 from zmqkit.wire.rows import read_replies
 
 _DEFAULTS = PusherLimits()
+_SINKS = f"{SINK}/"
 _OPENING_BITS = 40
 _PAGE_PART = 16
 """One page may have such a part of the bytes that all tasks may have in memory."""
@@ -61,6 +64,10 @@ class PusherCore:
         self._workers = Workers(
             name, incarnation, self.ledger, jitter, limits, passes_on=passes_on, read=read
         )
+        self._sinks = Workers(
+            name, incarnation, self.ledger, jitter, limits, passes_on=False, are_sinks=True
+        )
+        self._sides = (self._workers, self._sinks)
         self._appends = Appends(self.ledger)
         self._paging = Paging(self.ledger, 2 * limits.tasks_max)
         # Waits that were over as they began.
@@ -77,7 +84,7 @@ class PusherCore:
         If another task has its id or its unique key, that one becomes its `twin`, and it is not
         accepted. Raises QueueFull when there is no room.
         """
-        task.twin = self.ledger.known(task)
+        task.twin = self.ledger.names.known(task)
         if task.twin is None:
             self.ledger.add(task, now)
             task.append = self._appends.next
@@ -115,7 +122,8 @@ class PusherCore:
         for task in tasks:
             self.ledger.restore(task, now)
         self.ledger.last = max(self.ledger.last, last)
-        self._workers.begin(opening << _OPENING_BITS)
+        for side in self._sides:
+            side.begin(opening << _OPENING_BITS)
 
     def submit_safely(self, task: Task, waiter: object, now: float) -> None:
         """Accept a task as `submit` does; the wait ends once the journal has it on disk.
@@ -152,9 +160,9 @@ class PusherCore:
         for waiter, task in self._appends.failed(number, error, now):
             if task.append == number and not task.is_over and not task.journal:
                 begun = error.with_doubt(may_have_run=task.attempt > 0)
-                leases = self._workers.leases.of(task)
+                leases = self._leases_of(task)
                 self.ledger.refuse(task, begun, now)
-                told += self._workers.leases.abandon(leases, now)
+                told += self._abandon(leases, now)
             # A worker may have been quicker than the disk; what has ended needs no journal.
             dropped = task.error if task.state is State.DROPPED else None
             waits.append((waiter, task, dropped))
@@ -206,10 +214,12 @@ class PusherCore:
         """Take membership's news of a worker and decide what follows."""
         if self._closed:
             return []
+        is_sink = tell.key.startswith(_SINKS)
         if tell.news is News.HINT:
-            self.hint = tell.text
+            self.hint = self.hint if is_sink else tell.text
             return []
-        return self._workers.hear(tell, now) + self._told()
+        side = self._sinks if is_sink else self._workers
+        return side.hear(tell, now) + self._told()
 
     def close(self) -> list[Effect]:
         """Cancel all tasks that have not ended, and close every connection.
@@ -230,12 +240,16 @@ class PusherCore:
             waits += [(waiter, None, error) for task in left for waiter in task.waiters or ()]
             last += self._appends.take_last()
         settled: list[Effect] = [Settle(waits)] if waits else []
-        return [*self._told(), *settled, *last, *self._workers.close()]
+        return [*self._told(), *settled, *last, *self._workers.close(), *self._sinks.close()]
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
-        malformed = dict(self._workers.instances.malformed)
-        return {**self.ledger.stats(), "passed_on": self.passed_on, "malformed": malformed}
+        malformed = sum((side.instances.malformed for side in self._sides), Counter[str]())
+        return {
+            **self.ledger.stats(),
+            "passed_on": self.passed_on,
+            "malformed": dict(malformed),
+        }
 
     @property
     def fault(self) -> JournalError | None:
@@ -248,8 +262,8 @@ class PusherCore:
         return self.ledger.in_flight
 
     def knows(self, peer: PeerId) -> bool:
-        """Return whether a peer is a worker that the pusher is connected to."""
-        return peer in self._workers.instances.connections.by_peer
+        """Return whether a peer is a worker or a sink that the pusher is connected to."""
+        return any(peer in side.instances.connections.by_peer for side in self._sides)
 
     @property
     def passed_on(self) -> int:
@@ -278,17 +292,17 @@ class PusherCore:
         if self._closed:
             return []
         # A thread that waits flushes nothing by itself.
-        return self._workers.receive(peer, frames, now) + self.flush(now)
+        return self._side_of(peer).receive(peer, frames, now) + self.flush(now)
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Learn that a packet did not leave; its leases are sent again soon."""
-        self._workers.unsent(peer, frames, now)
+        self._side_of(peer).unsent(peer, frames, now)
         return []
 
     def tick(self, now: float) -> list[Effect]:
         """Look after tasks that are delayed or expire, leases that lapse, and the workers."""
         self.ledger.tick(now)
-        return self._workers.tick(now) + self._told()
+        return [*self._workers.tick(now), *self._sinks.tick(now), *self._told()]
 
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
@@ -296,6 +310,8 @@ class PusherCore:
             self.pace.left(self._pushed, now)
         self._pushed = 0
         sends = self._workers.flush(now) if not self._closed else []
+        if self.ledger.results or self._sinks.is_used:
+            sends = [*sends, *self._sinks.flush(now)]
         return [*self._told(), *sends, *self._appends.take(now), *self._pages()]
 
     def deadline(self) -> float:
@@ -304,14 +320,16 @@ class PusherCore:
             self._appends.due_at(),
             self.ledger.deadline(),
             self._workers.deadline(),
+            self._sinks.deadline(),
             self.pace.due_at,
         )
 
     def check(self) -> None:
         """Assert that the tasks and the leases are consistent."""
         self.ledger.check()
-        self._workers.check()
-        leases = self._workers.leases.all()
+        for side in self._sides:
+            side.check()
+        leases = [*self._workers.leases.all(), *self._sinks.leases.all()]
         current = {lease.sequence for lease in leases if not lease.lapsed}
         if not self._closed:
             leased = [t for t in self.ledger.tasks.values() if t.state is State.LEASED]
@@ -329,10 +347,25 @@ class PusherCore:
         self, task: Task, event: Event, error: ZmqkitError, now: float
     ) -> list[Effect]:
         """End a task, unless it has ended before; workers that have it are told."""
-        leases = self._workers.leases.of(task)
+        leases = self._leases_of(task)
         if not self.ledger.settle(task, event, now, error=error):
             return []
-        return self._workers.leases.abandon(leases, now)
+        return self._abandon(leases, now)
+
+    def _leases_of(self, task: Task) -> list[list[Lease]]:
+        """Return the leases of a task, by side."""
+        return [side.leases.of(task) for side in self._sides]
+
+    def _abandon(self, leases: list[list[Lease]], now: float) -> list[Effect]:
+        """Give up leases whose tasks are settled; who has them is told."""
+        told: list[Effect] = []
+        for side, theirs in zip(self._sides, leases, strict=True):
+            told += side.leases.abandon(theirs, now)
+        return told
+
+    def _side_of(self, peer: PeerId) -> Workers:
+        is_sink = peer in self._sinks.instances.connections.by_peer
+        return self._sinks if is_sink else self._workers
 
     def _told(self) -> list[Effect]:
         """End the waits for tasks that have ended."""

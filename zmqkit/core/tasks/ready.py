@@ -277,4 +277,5 @@ def is_plain(task: Task) -> bool:
         or task.unique is not None
         or task.order_by is not None
         or task.expires_at < inf
+        or task.to_sink
     )

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
-from zmqkit.core.calls.answers import refuse
+from zmqkit.core.calls.answers import DONE, refuse
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
@@ -410,6 +410,7 @@ def _task(request: Request, said: Handover, now: float) -> Task:
     assert isinstance(row, bytes)
     task = Task(row, raw if isinstance(raw, memoryview) else None, request.priority)
     task.own_id, task.unique, task.order_by = said["id"], said["unique"], said["order_by"]
+    task.to_sink = said["to_sink"]
     if said["delay_ms"]:
         task.due_at = now + said["delay_ms"] / 1000
     if request.deadline_at < now + TIMEOUT_S_MAX / 2:
@@ -422,6 +423,8 @@ def _answer(task: Task, value: object, error: ZmqkitError | None) -> Answer:
     if task.state is State.DONE:
         if isinstance(value, Encoded):
             return Answer(wire.REPLY, value.data)
+        if value is None:
+            return DONE  # a sink has the result
         assert isinstance(value, memoryview)
         return Answer(wire.REPLY, _NIL, value)
     code = _CODES[task.state]

@@ -7,7 +7,7 @@ nothing: the first settlement of a task wins, and a dead task alone may wait aga
 
     WAITING    ready for a worker, or delayed, or behind another task with the same key
     LEASED     a worker has it
-    DONE       its handler returned
+    DONE       its handler returned, and where the result goes to a sink, a sink has taken it
     FAILED     its handler ended it with an error that is not retried
     DEAD       its last attempt failed; it is kept, and may be requeued
     EXPIRED    its time ran out before a handler began
@@ -54,7 +54,9 @@ class Event(Enum):
     RETRIED = auto()
     # The attempt failed, and it was the last one.
     EXHAUSTED = auto()
-    # Its handler returned.
+    # Its handler returned, and the result waits for a sink.
+    RETURNED = auto()
+    # Its handler returned, or a sink took the result.
     DONE = auto()
     # Its handler ended it with an error that is not retried.
     FAILED = auto()
@@ -71,6 +73,7 @@ class Event(Enum):
 LIFE: Mapping[State, Mapping[Event, State]] = {
     State.WAITING: {
         Event.LEASED: State.LEASED,
+        Event.RETURNED: State.WAITING,  # as below
         Event.DONE: State.DONE,  # a worker that was given up finished it after all
         Event.FAILED: State.FAILED,
         Event.EXPIRED: State.EXPIRED,
@@ -81,6 +84,7 @@ LIFE: Mapping[State, Mapping[Event, State]] = {
         Event.RELEASED: State.WAITING,
         Event.RETRIED: State.WAITING,
         Event.EXHAUSTED: State.DEAD,
+        Event.RETURNED: State.WAITING,
         Event.DONE: State.DONE,
         Event.FAILED: State.FAILED,
         Event.EXPIRED: State.EXPIRED,
@@ -88,6 +92,7 @@ LIFE: Mapping[State, Mapping[Event, State]] = {
         Event.PURGED: State.DROPPED,
     },
     State.DEAD: {
+        Event.RETURNED: State.WAITING,
         Event.DONE: State.DONE,
         Event.PURGED: State.DROPPED,
         Event.REQUEUED: State.WAITING,
@@ -139,6 +144,10 @@ class Task:
     unique: str | None = None
     # Tasks with the same key run one at a time, in the order in which they were pushed.
     order_by: str | None = None
+    # Its result goes to a sink.
+    to_sink = False
+    # Its handler returned: the body is the result, which waits for a sink or is at one.
+    is_result = False
     # The append that has it on disk, where there is a journal.
     append = 0
     # The journal of the streamer that has it on its disk, 0 while none has.
@@ -173,6 +182,14 @@ class Task:
         self.priority = priority
         # How many bytes the body has.
         self.size = len(row) if raw is None else len(row) + len(raw)
+
+    def turn_into_result(self, row: bytes, raw: Buffer | None) -> None:
+        """Be the result, for a sink, from now on: its arguments, and attempts of its own."""
+        self.row, self.raw, self.size = row, raw, len(row) + len(raw or b"")
+        self.is_result = True
+        self.receipt = self.attempt = self.spared = 0
+        self.unique = self.order_by = self.error = None
+        self.due_at, self.expires_at, self.settled_at = 0.0, inf, inf
 
     @property
     def is_over(self) -> bool:

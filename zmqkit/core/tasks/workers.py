@@ -51,18 +51,20 @@ from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
 from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
-from zmqkit.core.tasks.task import Event
+from zmqkit.core.tasks.task import Encoded, Event
 from zmqkit.core.tasks.turn import Turn
 from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
 from zmqkit.limits import COUNTED_BYTES_MIN, LINGER_S, PusherLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import ErrorRow, read_errors, read_replies, sequences_in
 
 ReadReplies = Callable[[Packet], tuple[list[int], Sequence[object], list[int]]]
 """Reads a REPLY packet: the numbers and values, and the numbers that it cannot read."""
 
+_NO_VALUES, _ONE_VALUE, _NO_KEYWORDS = b"\x90", b"\x91", b"\x80"
 _ENDS = {DEAD: Event.EXHAUSTED, FAILED: Event.FAILED, CANCELLED: Event.CANCELLED}
 
 
@@ -79,15 +81,18 @@ class Workers:
         *,
         passes_on: bool = True,
         read: ReadReplies = read_replies,
+        are_sinks: bool = False,
     ) -> None:
         """Begin without workers; `PusherCore` tells of the arguments.
 
-        passes_on: prefer streamers to workers. read: reads the values of replies.
+        passes_on: prefer streamers to workers. read: reads the values of replies. are_sinks:
+        they take results, as workers take tasks.
         """
+        self._are_sinks = are_sinks
         self.instances = Instances(name, incarnation, limits, self._go_on)
         self._connections = self.instances.connections
         self._dispatcher = self.instances.dispatcher
-        self.leases = Leases(incarnation, ledger, self.instances, jitter)
+        self.leases = Leases(incarnation, ledger, self.instances, jitter, of_results=are_sinks)
         self.turn = Turn(ledger, self.leases, self._connections, passes_on=passes_on)
         self._ledger = ledger
         self._read = read
@@ -105,6 +110,11 @@ class Workers:
             wire.WELCOME: self._welcome,
             wire.BYE: self._bye,
         }
+
+    @property
+    def is_used(self) -> bool:
+        """Whether any instance is known."""
+        return bool(self._connections.by_incarnation)
 
     # Commands
 
@@ -160,7 +170,8 @@ class Workers:
 
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
-        if self._ledger.line.count and self._connections.ready:
+        waits = self._ledger.results if self._are_sinks else self._ledger.line.count
+        if waits and self._connections.ready:
             self.leases.fill(now)
         return self.instances.flush(now)
 
@@ -235,12 +246,18 @@ class Workers:
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = self._read(packet)
-        done, size = self._ledger.done, packet.size // (len(sequences) or 1)
+        ledger, size = self._ledger, packet.size // (len(sequences) or 1)
+        done = ledger.done
+        # A worker's result may have to go to a sink; nothing follows what others say.
+        is_last = self._are_sinks or self.leases.policy_of(instance).is_streamer
         leases = self._dispatcher.take(instance, sequences, now)
         effects: list[Effect] = []
         for lease, value in zip(leases, values, strict=True):
             if isinstance(lease, Lease):
-                done(lease.task, value, size, now)
+                if lease.task.to_sink and not is_last:
+                    ledger.returned(lease.task, *_result_body(value), now)
+                elif lease.task.is_result is self._are_sinks:
+                    done(lease.task, None if self._are_sinks else value, size, now)
                 if lease.task.has_lapsed:
                     effects += self.leases.abandon(self.leases.of(lease.task), now)
         for sequence in unreadable:
@@ -301,6 +318,14 @@ class Workers:
                 self.leases.release(job, now)
         self.turn.look(now)
         return []
+
+
+def _result_body(value: object) -> tuple[bytes, Buffer | None]:
+    """Return the arguments of a sink for a value that a worker returned."""
+    if type(value) is memoryview:
+        return _NO_VALUES + _NO_KEYWORDS, value
+    row = value.data if type(value) is Encoded else encode(value)
+    return _ONE_VALUE + row + _NO_KEYWORDS, None
 
 
 def error_of(row: ErrorRow) -> ZmqkitError:

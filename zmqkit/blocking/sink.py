@@ -1,0 +1,92 @@
+"""The blocking sink: results of tasks, read one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from zmqkit.blocking.role import Life, Role
+from zmqkit.core.tasks.lease import SINK
+from zmqkit.limits import CLOSE_S, LEAVE_S
+from zmqkit.roles.handlers import end_of
+from zmqkit.roles.results import Result, Results, sink_core
+from zmqkit.roles.role import BoundShown, Plan
+from zmqkit.roles.scheme import Binding
+
+
+class Sink(BoundShown, Role):
+    """Takes the results of tasks that were pushed under a name with results="sink".
+
+    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
+    port. insecure: be reachable from other machines, in plain text. advertise: the address that
+    other machines are told, for containers. Raises UsageError or ConfigError for a wrong value.
+    Each result goes to one of the name's sinks. It is accepted when the next one is asked for,
+    or by `acknowledge`; what was not accepted is delivered again, here or to another sink. So
+    it may come twice, with the same id. Pushers and streamers find the sink once it is opened.
+    """
+
+    _kind = "zmqkit.Sink"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bind: str | None = None,
+        insecure: bool | None = None,
+        advertise: str | None = None,
+    ) -> None:
+        place = Binding(SINK, name, bind, advertise, insecure=insecure)
+        core = self._core = sink_core(place.incarnation)
+        self._results = Results(core)
+        self._life: Life[Binding] = Life(
+            Plan(
+                f"sink of {name!r}", place, core, self._results.hooks(), about=core.about,
+                kept=True,
+            )
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Result]:
+        """Iterate over results as they come, until `stop` or `close`."""
+        while (result := self.receive()) is not None:
+            yield result
+
+    def receive(self, timeout_s: float | None = None) -> Result | None:
+        """Accept the last result, and return the next one.
+
+        Returns None when none came in time or `stop` was called.
+        """
+        life, results, until = self._life, self._results, end_of(timeout_s)
+        life.open()
+        while True:
+            result = life.decide(lambda: results.take(time.monotonic()))
+            if result is not None or results.stopping or life.closed or life.is_past(until):
+                results.stopping = False
+                return result
+            life.wait(lambda: results.has_news or life.closed, until)
+
+    def acknowledge(self) -> None:
+        """Accept the last result without asking for the next one."""
+        self._life.command(self._results.acknowledge)
+
+    def stop(self) -> None:
+        """Have the reader that waits for a result return; any thread may call this."""
+        self._results.stopping = True
+        self._life.wake()
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters.
+
+        Always accepted = delivered + failed + expired + dropped + in flight.
+        """
+        return self._life.look(self._core.stats)
+
+    def close(self, timeout_s: float = CLOSE_S) -> int:
+        """Hand back the results that were not accepted, and close. Returns 0."""
+        core = self._core
+        return self._life.close(
+            timeout_s,
+            lambda: core.in_flight,
+            core.close,
+            leave=self._results.leave,
+            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+        )
