@@ -29,6 +29,7 @@ RUNS: dict[str, list[str]] = {
     "threads": ["threads.py"],
     "tasks": ["tasks.py"],
     "push": ["tasks.py", "--push"],
+    "streamer": ["streamer.py"],
     "large": ["large.py"],
     "large_copy": ["large.py", "--copy"],
     "publish": ["publish.py"],

@@ -62,6 +62,7 @@ class Streamer(BoundShown, Role):
         self.fault: JournalError | None = None
         self._stopping = False
         plan = Plan(f"streamer {name!r}", place, core, hear=core.hear, about=core.about)
+        plan.hooks.finished = list  # nothing runs here; but what came is passed on at once
         if self._journaled is not None:
             plan.hooks.append = self._journaled.append
             plan.hooks.page = self._journaled.page
