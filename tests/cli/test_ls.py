@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import HERE, LIMIT_S, environment, zmqkit
+from zmqkit.cli.ls import LATE_S, is_cut_short
+from zmqkit.node.listings import Listing
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +29,18 @@ KEYS = {
 }  # fmt: skip
 
 
+def listed(run: Run, *arguments: str, names: Sequence[str]) -> str:
+    """What `ls` prints once these names are up; a busy machine needs a longer wait."""
+    for wait_s in ("0.5", "2", "5"):
+        text = run("ls", "--wait", wait_s, *arguments).stdout.decode()
+        if all(re.search(rf"{name}\b.*\bup\b", text) for name in names):
+            return text
+    raise AssertionError(f"not all of {names} are up:\n{text}")
+
+
 def test_it_lists_each_instance(serve: Serve, run: Run) -> None:
     first, second = serve("math"), serve("shop")
-    lines = run("ls").stdout.decode().splitlines()
+    lines = listed(run, names=[first.name, second.name]).splitlines()
     assert lines[0].split() == ["NAME", "ROLE", "ADDRESS", "AGE", "STATE"]
     for serving in (first, second):
         [row] = [line.split() for line in lines if line.startswith(serving.name)]
@@ -39,9 +51,9 @@ def test_it_lists_each_instance(serve: Serve, run: Run) -> None:
 
 def test_json_is_one_array_of_objects(serve: Serve, run: Run) -> None:
     serving = serve("math")
-    done = run("ls", "--json")
-    assert done.stdout.count(b"\n") == 1
-    [row] = [row for row in json.loads(done.stdout) if row["name"] == serving.name]
+    text = listed(run, "--json", names=[serving.name])
+    assert text.count("\n") == 1
+    [row] = [row for row in json.loads(text) if row["name"] == serving.name]
     assert row.keys() == KEYS
     assert row["label"].startswith(f"{serving.name}-")
     assert row["age_s"] >= 0
@@ -65,7 +77,7 @@ def test_nobody_is_said_to_people_and_is_an_empty_array_to_programs(run: Run) ->
 
 def test_details_say_who_told_of_it_and_where_it_answers(serve: Serve, run: Run) -> None:
     serving = serve("math")
-    lines = run("ls", "-v").stdout.decode().splitlines()
+    lines = listed(run, "-v", names=[serving.name]).splitlines()
     [at] = [n for n, line in enumerate(lines) if line.startswith(serving.name)]
     instance, told_by, asked_at = (line.strip() for line in lines[at + 1 : at + 4])
     assert instance.startswith(f"instance: {serving.name}-")
@@ -116,26 +128,41 @@ def line_of(watching: subprocess.Popen[bytes], name: str) -> list[str]:
 
 def test_a_watch_in_json_has_an_object_a_line_and_an_end(serve: Serve, run: Run) -> None:
     serving = serve("math")
-    done = run("ls", "--watch", "--json", "--for", "1")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    ours = [row for row in rows if row["name"] == serving.name]
-    assert done.returncode == 0 and ours[0]["change"] == "added"
+    ours: list[dict[str, object]] = []
+    for for_s in ("0.5", "2", "5"):
+        done = run("ls", "--watch", "--json", "--for", for_s)
+        assert done.returncode == 0
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        if ours := [row for row in rows if row["name"] == serving.name]:
+            break
+    assert ours[0]["change"] == "added"
     assert ours[0].keys() == KEYS | {"change"}
 
 
 def test_a_watch_redraws_a_terminal(serve: Serve) -> None:
     serving = serve("math")
     screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        zmqkit("ls", "--watch", "--for", "6"), stdout=terminal, env=environment(), cwd=HERE
+    )
+    os.close(terminal)
+    drawn = b""
     try:
-        process = subprocess.Popen(
-            zmqkit("ls", "--watch", "--for", "1"), stdout=terminal, env=environment(), cwd=HERE
-        )
-        assert process.wait(LIMIT_S) == 0
-        drawn = os.read(screen, 1 << 16)
+        while serving.name.encode() not in drawn:
+            drawn += os.read(screen, 1 << 16)  # OSError once the watch has ended
     finally:
+        process.kill()
+        process.wait(LIMIT_S)
         os.close(screen)
-        os.close(terminal)
-    assert drawn.startswith(b"\x1b[H\x1b[J") and serving.name.encode() in drawn
+    assert drawn.startswith(b"\x1b[H\x1b[J")
+
+
+@pytest.mark.parametrize(("ages_s", "short"), [((9.0, 1.0), False), ((9.0, 0.0), True)])
+def test_it_is_said_when_roles_were_still_being_found(
+    ages_s: Sequence[float], short: bool
+) -> None:
+    rows = [Listing("a", "service", "a-1", "", LATE_S * each, "up") for each in ages_s]
+    assert is_cut_short(rows) is short
 
 
 def test_a_time_without_a_watch_is_refused(run: Run) -> None:

@@ -22,6 +22,8 @@ from zmqkit.node.listings import Listing, StaticPeer
 from zmqkit.node.node import Node
 
 WAIT_S = 1.0
+LATE_S = 0.2
+"""How shortly before the end a role may be found and still be taken for the last one."""
 
 _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
 
@@ -104,6 +106,8 @@ def command(
         say(f"static peer {each.address}: {each.state}")
     if not found:
         tell(f"nobody was found within {wait_s:g} s: {where}")
+    elif is_cut_short(found):
+        tell(f"there may be more: some were found just before the {wait_s:g} s of --wait ended")
 
 
 @contextmanager
@@ -124,6 +128,11 @@ def listening(news: threading.Event, *, insecure: bool) -> Iterator[Node]:
         yield node
     finally:
         nodes.release(node)
+
+
+def is_cut_short(found: list[Listing]) -> bool:
+    """Return whether roles were still being found when these rows were taken."""
+    return min(row.age_s for row in found) < LATE_S
 
 
 def lines(found: list[Listing], *, verbose: bool) -> list[str]:
