@@ -183,10 +183,13 @@ class Driver:
         self.flush(now)
 
     def tick(self, now: float) -> None:
-        """Have the core do what is due, if anything is."""
+        """Have the core do what is due, if anything is; requests that this runs are answered."""
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
-            self.flush(now)
+            if self._finished is not None:
+                self.finish(now)
+            else:
+                self.flush(now)
 
     def flush(self, now: float) -> None:
         """Send what the core has gathered."""
