@@ -79,8 +79,9 @@ def test_tasks_are_left_in_a_journal(name: str, run: Run, work: Work, tmp_path: 
     assert (done.returncode, done.stdout) == (0, b"b\n")
 
 
-def test_push_says_that_nobody_works(name: str, run: Run) -> None:
-    done = run("push", name, "x", "--timeout", "1.5")
+@pytest.mark.parametrize("timeout_s", ["0.01", "1.5"])
+def test_push_says_that_nobody_works(name: str, run: Run, timeout_s: str) -> None:
+    done = run("push", name, "x", "--timeout", timeout_s)
     assert done.returncode == 124
     assert f"nobody works on '{name}'".encode() in done.stderr
     assert b"1 task not done in time" in done.stderr

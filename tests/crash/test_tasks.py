@@ -137,7 +137,8 @@ def test_long_tasks_of_four_pushers_run_at_once_as_many_as_there_are_places(
             for n in range(count)
         ]
         until(lambda: len(begun(diary)) == before + len(tickets))
-        assert all(worker.has("came") for worker in workers)
+        for worker in workers:
+            worker.event("came")
         for worker in workers:
             worker.order("open")
         for ticket in tickets:

@@ -369,6 +369,7 @@ def test_stats_balance_at_any_moment(kit: Kit) -> None:
     gate.came(2)
     with pytest.raises(zmqkit.CallTimeout):
         client.options(timeout_s=SHORT_S).call("hold")
+    until(lambda: service.stats()["in_flight"] >= 4)
     for role in (client, service):
         assert kit.balanced(role)["in_flight"] >= 4
     gate.open()

@@ -111,16 +111,17 @@ def test_dead_tasks_and_attempts_stay(kit: Kit, journal: str) -> None:
 
 def test_a_delay_and_an_expiry_go_on_while_nobody_has_the_file(kit: Kit, journal: str) -> None:
     first = kit.pusher(count=0, journal=journal)
+    brief = first.push(2, expires_s=0.05)
     pushed_at = time.monotonic()
     late = first.push(1, delay_s=0.6)
-    brief = first.push(2, expires_s=0.05)
     first.close(0)
     until(lambda: time.monotonic() > pushed_at + 0.1)
     second = kit.pusher(count=0, journal=journal)
     kit.working(lambda body: body)
     assert second.ticket(late.id).result(BOUND_S) == 1
     assert time.monotonic() - pushed_at >= 0.5
-    assert second.stats()["expired"] == 1
+    # A slow machine closes the first one only after that.
+    assert first.stats()["expired"] + second.stats()["expired"] == 1
     assert brief.id != late.id
 
 

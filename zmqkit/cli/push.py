@@ -130,11 +130,11 @@ def _ended(
             yield under_way.popleft()
     while under_way:
         if not _waited(under_way[0], min(until, time.monotonic() + _LOOK_S)):
-            if time.monotonic() >= until:
-                return
             if not told and not pusher.ready(timeout_s=0):
                 tell(f"waiting for a worker of {pusher.name!r}; {_why(under_way[0])}")
                 told = True
+            if time.monotonic() >= until:
+                return
             continue
         yield under_way.popleft()
 
