@@ -183,7 +183,7 @@ class Driver:
         self.flush(now)
 
     def tick(self, now: float) -> None:
-        """Have the core do what is due, if anything is; requests that this runs are answered."""
+        """Have the core do what is due, if anything is, and answer what this runs."""
         if now >= self.core.deadline():
             self.perform(self.core.tick(now))
             if self._finished is not None:
