@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import Any
 
@@ -48,12 +49,15 @@ def test_a_batch_that_was_cancelled_sends_everything_later(
     aio: AsyncKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher, subscriber = joined(aio)
-    count, readers = 0, []
+    count = 0
 
     async def interrupt() -> None:
         raise TimeoutError
 
-    async def publish() -> None:
+    async def receive() -> list[object]:
+        return [(await subscriber.inner.receive(BOUND_S)).body for _ in range(count)]
+
+    async def publish() -> asyncio.Task[list[object]]:
         nonlocal count
         async with publisher.inner.batch() as batch:
             with suppress(TimeoutError):
@@ -62,8 +66,10 @@ def test_a_batch_that_was_cancelled_sends_everything_later(
                     await batch.publish("t", count)
             assert publisher.inner._core.blocked
             monkeypatch.undo()
-            readers.append(aio.start(read, subscriber, count))
+            return asyncio.create_task(receive())
+
+    async def scene() -> list[object]:
+        return await (await publish())
 
     monkeypatch.setattr(publisher.inner, "_wait_for_room", interrupt)
-    aio.submit(publish()).result(BOUND_S)
-    assert readers[0].result() == list(range(1, count + 1))
+    assert aio.submit(scene()).result(BOUND_S) == list(range(1, count + 1))
