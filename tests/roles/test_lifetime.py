@@ -223,6 +223,16 @@ def test_service_that_closes_says_how_much_is_unanswered(kit: Kit) -> None:
     assert service.stats()["dropped"] == {"closed": 5}
 
 
+def test_a_role_that_is_given_up_while_it_is_open_is_warned_of(kit: Kit) -> None:
+    publisher, client = kit.publisher(), kit.client(count=0)
+    given_up, unopened = (getattr(role, "inner", role) for role in (publisher, client))
+    unopened.__del__()
+    with pytest.warns(ResourceWarning, match=f"{kit.name}.* was not closed"):
+        given_up.__del__()
+    publisher.close()
+    given_up.__del__()
+
+
 @pytest.mark.slow
 def test_service_that_closes_answers_what_it_took(kit: Kit) -> None:
     gate = kit.gate()

@@ -48,6 +48,11 @@ class Life(Generic[Place]):
         """Return whether the role is closed or about to be: no verb works any more."""
         return self._closing is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the role is open, in the process that opened it."""
+        return self.driver is not None and not self.closed and not self.process.forked
+
     # Opening
 
     def open(self) -> AioDriver:

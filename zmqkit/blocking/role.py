@@ -53,6 +53,11 @@ class Life(Generic[Place]):
         self._changes = Changes()
         self._postponed: Callable[[], int] | None = None  # a close that came while opening
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the role is open, in the process that opened it."""
+        return self.driver is not None and not self.closed and not self.process.forked
+
     # Opening
 
     def open(self) -> BlockingDriver:

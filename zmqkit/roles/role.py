@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
@@ -67,6 +68,12 @@ class Shown:
 
     def __repr__(self) -> str:
         return shown(self._kind, self.name, "closed" if self._life.closed else "")
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        # To close takes the role's lock, which this very thread may hold, and time.
+        life = getattr(self, "_life", None)  # there is none if an option was refused
+        if life is not None and life.is_open:
+            warn(f"{self!r} was not closed", ResourceWarning, source=self)
 
     @property
     def name(self) -> str:
