@@ -30,6 +30,7 @@ README = (ROOT / "README.md").read_text()
 PORT = "5555"
 LIMIT_S = 60.0
 MARK = "--- end of the command ---"
+WAITING = "waiting for "  # begins what a command says after a while
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)#]+)\)")
@@ -183,7 +184,10 @@ class Shell:
         self._limit.start()
 
     def run(self, command: str, lines_min: int) -> list[str]:
-        """What a command prints; one in the background so many lines until it is waited for."""
+        """What a command prints; one in the background so many lines until it is waited for.
+
+        What commands say on a busy machine, that they wait for others, is left out.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         # The mark must not change what `$?` is in the next command.
         self._process.stdin.write(f'{command}\nstatus=$?; echo "{MARK}"; (exit $status)\n')
@@ -195,7 +199,7 @@ class Shell:
             assert line, f"{command!r} printed {lines} and no more within {LIMIT_S} s"
             if line.rstrip("\n") == MARK:
                 ended = True
-            else:
+            elif not line.startswith(WAITING):
                 lines.append(line.rstrip("\n"))
         return lines
 
