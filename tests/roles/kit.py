@@ -164,7 +164,8 @@ class Kit:
         return self.serve(service)
 
     def client(self, name: str = "", *, count: int = 1, **options: Any) -> Any:
-        """A client that is connected to so many instances."""
+        """A client that is connected to so many instances, and as patient as the tests."""
+        options.setdefault("timeout_s", BOUND_S)
         client = self._kept(self.client_class, name or self.name, **options)
         if count:
             assert client.ready(count, timeout_s=BOUND_S) >= count

@@ -25,7 +25,7 @@ def test_a_service_shows_where_it_listens(kit: Kit) -> None:
 
 
 def test_a_client_shows_its_options_but_no_headers(kit: Kit) -> None:
-    client = kit.client(count=0)
+    client = kit.client(count=0, timeout_s=5.0)
     kind = f"{module(kit)}.Client {kit.name!r}"
     assert shown(client) == f"<{kind}, timeout_s=5, priority=4>"
     view = client.options(timeout_s=0.5, priority=7, headers={"key": "secret"})
