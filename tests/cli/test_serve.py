@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import LIMIT_S
 from zmqkit.cli.serve import where
 from zmqkit.model import Reach
 
@@ -68,11 +69,11 @@ def test_the_methods_of_an_object_share_its_state(serve: Serve, run: Run) -> Non
 
 def test_concurrency_lets_calls_pass_a_slow_one(serve: Serve, begin: Begin, run: Run) -> None:
     serving = serve("shop", "--concurrency", "2")
-    calling = begin("call", serving.name, "hold")
+    calling = begin("call", serving.name, "hold", "--timeout", str(LIMIT_S))
     assert serving.read_line() == "holding"
     assert run("call", serving.name, "text").stdout == b"plain\ntext\n"
     serving.write_line("released")
-    assert calling.communicate(timeout=10)[0] == b"released\n"
+    assert calling.communicate(timeout=LIMIT_S)[0] == b"released\n"
 
 
 def test_bind_takes_the_port_it_names(serve: Serve, run: Run) -> None:

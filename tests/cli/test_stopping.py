@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import LIMIT_S
 from zmqkit.cli.stopping import SIGNALS
 
 pytestmark = pytest.mark.slow
@@ -33,12 +34,12 @@ def test_a_call_in_flight_is_answered_before_the_end(
     concurrency: str, number: signal.Signals, serve: Serve, begin: Begin
 ) -> None:
     serving = serve("shop", "--concurrency", concurrency)
-    calling = begin("call", serving.name, "hold")
+    calling = begin("call", serving.name, "hold", "--timeout", str(LIMIT_S))
     assert serving.read_line() == "holding"
     serving.process.send_signal(number)
     assert serving.process.stderr.readline() == FINISHING
     serving.write_line("released")
-    assert calling.communicate(timeout=10)[0] == b"released\n"
+    assert calling.communicate(timeout=LIMIT_S)[0] == b"released\n"
     assert serving.wait() == (0, "")
 
 
@@ -51,7 +52,7 @@ def test_a_second_signal_does_not_wait(
     number: signal.Signals, code: int, said: bytes, concurrency: str, serve: Serve, begin: Begin
 ) -> None:
     serving = serve("shop", "--concurrency", concurrency)
-    calling = begin("call", serving.name, "hold")
+    calling = begin("call", serving.name, "hold", "--timeout", str(LIMIT_S))
     assert serving.read_line() == "holding"
     while serving.process.poll() is None:
         serving.process.send_signal(number)
@@ -61,7 +62,7 @@ def test_a_second_signal_does_not_wait(
             continue
     assert serving.process.returncode == code
     assert serving.process.stderr.read() == FINISHING + said
-    calling.communicate(timeout=10)
+    calling.communicate(timeout=LIMIT_S)
     assert calling.returncode == 1
 
 

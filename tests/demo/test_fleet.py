@@ -58,4 +58,4 @@ def test_processes_end_when_their_parent_is_killed() -> None:
     assert parent.stdout.readline() == b"ready\n"
     parent.kill()
     # The child holds the same standard error: its end is the end of both.
-    assert parent.communicate(timeout=10)[1] == b""
+    assert parent.communicate(timeout=60)[1] == b""

@@ -236,6 +236,7 @@ def test_the_first_value_has_the_calls_time(kit: Kit) -> None:
     call.result()
 
 
+@pytest.mark.slow
 def test_then_each_wait_has_it_anew(kit: Kit) -> None:
     go = threading.Event()
 
@@ -250,7 +251,7 @@ def test_then_each_wait_has_it_anew(kit: Kit) -> None:
     else:
         service.handler(stops)
     kit.serve(service)
-    client = kit.client().options(timeout_s=0.1)
+    client = kit.client().options(timeout_s=1.0)
     stream = client.stream("stops")
     assert kit.values(stream, 1) == [True]
     with pytest.raises(zmqkit.CallTimeout, match="no further value") as raised:
