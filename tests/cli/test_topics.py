@@ -103,7 +103,7 @@ def test_rates_go_on_when_nothing_comes(begin: Begin, topic_name: str) -> None:
 
 
 def test_silence_ends_rates_when_asked(begin: Begin, topic_name: str) -> None:
-    subscriber = begin("sub", topic_name, "--hz", "--timeout", "2")
+    subscriber = begin("sub", topic_name, "--hz", "--timeout", "0.9")
     with zmqkit.Publisher(topic_name) as publisher:
         assert publisher.ready(1, LIMIT_S) == 1
         publisher.publish("t", 1)
@@ -151,9 +151,9 @@ def test_a_publisher_of_another_name_at_the_address_is_named(run: Run, topic_nam
 
 def test_a_service_of_that_name_is_pointed_out(serve: Serve, run: Run) -> None:
     serving = serve("math")
-    done = run("sub", serving.name, "--timeout", "3")
-    assert done.returncode == 124
-    assert "use zmqkit.Client or `zmqkit call`" in done.stderr.decode()
+    # A busy machine may hear of it only after that second.
+    tries = (run("sub", serving.name, "--timeout", "1") for _ in range(5))
+    assert any(b"use zmqkit.Client or `zmqkit call`" in done.stderr for done in tries)
 
 
 def test_raw_rates_make_no_sense(run: Run) -> None:
