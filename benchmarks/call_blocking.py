@@ -8,21 +8,7 @@ from collections.abc import Callable
 import figures
 import paired
 from figures import Message
-from paired import BODY, Parent
-
-
-def ours_server(parent: Parent, config: Message) -> None:
-    import zmqkit
-
-    with zmqkit.Service(config["name"]) as service:
-
-        @service.handler
-        def echo(body: bytes) -> bytes:
-            return body
-
-        parent.on_end = service.stop
-        parent.send(address=service.name)
-        service.serve()
+from paired import BODY, Parent, echo_server
 
 
 def ours_client(parent: Parent, config: Message) -> None:
@@ -100,7 +86,7 @@ def main() -> None:
 
 
 PARTS = {
-    "ours_server": ours_server,
+    "ours_server": echo_server,
     "ours_client": ours_client,
     "raw_server": raw_server,
     "raw_client": raw_client,

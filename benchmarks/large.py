@@ -13,26 +13,10 @@ from collections.abc import Callable
 import figures
 import paired
 from figures import Message, Reference
-from paired import Parent
-
-Body = bytes | memoryview
+from paired import Parent, echo_server
 
 MIB = 1 << 20
 LARGE = bytes(range(256)) * (MIB // 256)
-
-
-def ours_server(parent: Parent, config: Message) -> None:
-    import zmqkit
-
-    with zmqkit.Service(config["name"]) as service:
-
-        @service.handler(copy=config["copy"])
-        def echo(body: Body) -> Body:
-            return body
-
-        parent.on_end = service.stop
-        parent.send(address=service.name)
-        service.serve()
 
 
 def ours_client(parent: Parent, config: Message) -> None:
@@ -112,7 +96,7 @@ def main() -> None:
 
 
 PARTS = {
-    "ours_server": ours_server,
+    "ours_server": echo_server,
     "ours_client": ours_client,
     "raw_server": raw_server,
     "raw_client": raw_client,

@@ -107,6 +107,21 @@ def run(main: Callable[[], None], parts: Mapping[str, Part]) -> None:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
 
+def echo_server(parent: Parent, config: Message) -> None:
+    """Serve `echo` in a blocking service; `copy` of the config is the handler's."""
+    import zmqkit
+
+    with zmqkit.Service(config["name"]) as service:
+
+        @service.handler(copy=config.get("copy", True))
+        def echo(body: bytes) -> bytes:
+            return body
+
+        parent.on_end = service.stop
+        parent.send(address=service.name)
+        service.serve()
+
+
 # The parent's half.
 
 

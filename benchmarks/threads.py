@@ -12,23 +12,9 @@ from typing import Any
 import figures
 import paired
 from figures import Message
-from paired import BODY, Parent
+from paired import BODY, Parent, echo_server
 
 WARM_UP_S = 0.3
-
-
-def ours_server(parent: Parent, config: Message) -> None:
-    import zmqkit
-
-    with zmqkit.Service(config["name"]) as service:
-
-        @service.handler
-        def echo(body: bytes) -> bytes:
-            return body
-
-        parent.on_end = service.stop
-        parent.send(address=service.name)
-        service.serve()
 
 
 def ours_client(parent: Parent, config: Message) -> None:
@@ -91,7 +77,7 @@ def main() -> None:
     )
 
 
-PARTS = {"ours_server": ours_server, "ours_client": ours_client}
+PARTS = {"ours_server": echo_server, "ours_client": ours_client}
 
 if __name__ == "__main__":
     paired.run(main, PARTS)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 import zmq
 
+from tests.drivers.turns import Loop
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.drivers.aio import AioDriver
@@ -46,30 +47,9 @@ def test_here_is_the_loop_that_runs_in_this_thread() -> None:
     link.close(0)
 
 
-class Turns:
-    """Counts what is to be called in the next turn of a loop."""
-
-    def __init__(self) -> None:
-        self.soon: list[Callable[[], None]] = []
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.soon.append(callback)
-
-    def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
-        pass
-
-    def remove_reader(self, descriptor: int) -> None:
-        pass
-
-    def turn(self) -> None:
-        due, self.soon = self.soon, []
-        for callback in due:
-            callback()
-
-
 @pytest.mark.parametrize("answers", [False, True])
 def test_who_sent_all_answers_while_reading_needs_no_further_turn(answers: bool) -> None:
-    here, there, turns = MemoryLink(1), MemoryLink(2), Turns()
+    here, there, turns = MemoryLink(1), MemoryLink(2), Loop()
     there.connect(b"p", here.bind(f"memory://turns-{answers}", (0, 0)))
     hooks = Hooks(finished=list) if answers else Hooks()
     driver = AioDriver(Driver(ClientCore("orders", 1), here, hooks), turns, awake=False)  # type: ignore[arg-type]  # all that it needs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
+from tests.drivers.turns import Loop
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
@@ -195,26 +196,6 @@ def test_a_thread_sleeps_that_others_keep_from_looking(driver: Driver) -> None:
 
 def test_a_thread_sleeps_otherwise(driver: Driver) -> None:
     assert rest(driver, pays=False) == [50]
-
-
-class Loop:
-    """Notes what is to be called soon, and how often."""
-
-    def __init__(self) -> None:
-        self.soon: list[Callable[[], None]] = []
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.soon.append(callback)
-
-    def add_reader(self, descriptor: int, callback: Callable[[], None]) -> None:
-        pass
-
-    def turn(self) -> bool:
-        """Call what is due; whether the next turn would not sleep."""
-        due, self.soon = self.soon, []
-        for callback in due:
-            callback()
-        return bool(self.soon)
 
 
 def flushed(driver: Driver, *, pays: bool) -> tuple[AioDriver, Loop]:
