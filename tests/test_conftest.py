@@ -14,8 +14,8 @@ SETTINGS = "[pytest]\nmarkers =\n    slow: slow.\n"
 def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A directory whose tests run under this directory's conftest, its patience cut short."""
     conftest = (Path(__file__).parent / "conftest.py").read_text()
-    assert "SETTLE_S = 2.0" in conftest
-    pytester.makeconftest(conftest.replace("SETTLE_S = 2.0", "SETTLE_S = 0.05"))
+    assert "SETTLE_S = 20.0" in conftest
+    pytester.makeconftest(conftest.replace("SETTLE_S = 20.0", "SETTLE_S = 0.05"))
     pytester.makefile(".ini", tox=SETTINGS)
     monkeypatch.delenv("ZMQKIT_REQUIRED", raising=False)
     return pytester

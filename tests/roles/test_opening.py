@@ -13,9 +13,9 @@ from zmqkit.node import node as nodes
 STEPS = [
     ("service", "zmqkit.{}Driver"),
     ("service", "zmqkit.roles.role.Plan.prepare"),
-    ("service", "zmqkit.roles.scheme.Binding.announce"),
+    ("service", "zmqkit.roles.scheme.Binding.appear"),
     ("client", "zmqkit.{}Driver"),
-    ("client", "zmqkit.roles.scheme.Lookup.listen"),
+    ("client", "zmqkit.roles.scheme.Lookup.appear"),
     ("client", "zmqkit.roles.scheme.memory.owner"),
 ]
 STEP_IDS = [f"{kind}-{step.replace('{}', '').rpartition('.')[2]}" for kind, step in STEPS]
