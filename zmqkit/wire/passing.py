@@ -19,6 +19,7 @@ PUSH = "push"
 
 _ID_CHARS_MAX = 232
 _MS_MAX = 1 << 50
+_STR = frozenset({str})
 
 
 class Handover(TypedDict):
@@ -46,10 +47,10 @@ def read_handover(headers: dict[str, object] | None) -> Handover:
     if type(value) is not list or len(value) != 6:
         raise Malformed("push")
     id_, unique, order_by, delay_ms, is_known, to_sink = value
-    texts = [text for text in (id_, unique, order_by) if text is not None]
-    if id_ is None or not all(
-        type(text) is str and 0 < len(text) <= _ID_CHARS_MAX for text in texts
-    ):
+    for text in (id_, unique, order_by):
+        if text is not None and not (type(text) is str and 0 < len(text) <= _ID_CHARS_MAX):
+            raise Malformed("push")
+    if id_ is None:
         raise Malformed("push")
     if (
         type(delay_ms) is not int
@@ -110,7 +111,7 @@ def _request(piece: Buffer, raw: Buffer | None) -> Arguments | None:
         headers = decode(piece[begin:end])
     except (ValueError, msgpack.UnpackException):
         return None
-    if type(headers) is not dict or not all(type(key) is str for key in headers):
+    if type(headers) is not dict or not _STR.issuperset(map(type, headers)):
         return None
     return cast("dict[str, object]", headers), [bytes(piece[end:]), raw], {}
 
