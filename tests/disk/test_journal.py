@@ -170,6 +170,68 @@ def test_a_full_disk_changes_nothing_and_may_be_tried_again(path: Path) -> None:
     journal.close()
 
 
+def test_a_checkpoint_that_finds_no_room_fails_no_commit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the log is on disk; SQLite would say that the commit failed."""
+    monkeypatch.setattr("zmqkit.disk.journal._CHECKPOINT_BYTES", 1)
+    journal = Journal(path, NAME, ID)
+    put(journal, ENTRY)
+    connection = Failing(journal._connection, sqlite3.SQLITE_FULL)
+    journal._connection = connection  # type: ignore[assignment]  # it does what is asked of it
+    put(journal, replace(ENTRY, sequence=2))
+    assert connection.failed == 1
+    put(journal, replace(ENTRY, sequence=3))
+    assert connection.failed == 2
+    assert len(list(journal.entries())) == 3
+    journal.close()
+
+
+def test_a_checkpoint_that_fails_is_the_last_word(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmqkit.disk.journal._CHECKPOINT_BYTES", 1)
+    journal = Journal(path, NAME, ID)
+    connection = Failing(journal._connection, sqlite3.SQLITE_IOERR_FSYNC)
+    journal._connection = connection  # type: ignore[assignment]  # it does what is asked of it
+    put(journal, ENTRY)
+    for _ in range(2):
+        with pytest.raises(JournalError, match="the disk failed") as raised:
+            put(journal, replace(ENTRY, sequence=2))
+        assert not raised.value.may_retry
+    assert connection.failed == 1 and list(journal.entries()) == [ENTRY]
+    journal.close()
+
+
+class Failing:
+    """A connection whose checkpoints fail."""
+
+    def __init__(self, connection: sqlite3.Connection, code: int) -> None:
+        self.connection = connection
+        self.code = code
+        self.failed = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.connection, name)
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement.startswith("PRAGMA wal_checkpoint"):
+            self.failed += 1
+            error = sqlite3.OperationalError("a checkpoint failed")
+            error.sqlite_errorcode = self.code
+            raise error
+        return self.connection.execute(statement, *values)
+
+
+def test_the_log_begins_anew(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    for number in range(1, 201):
+        put(journal, replace(ENTRY, sequence=number, raw=bytes(100_000)), over=(number - 1,))
+    log = path.with_name(f"{path.name}-wal")
+    assert log.stat().st_size < 10 << 20
+    journal.close()
+
+
 def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     put(journal, replace(ENTRY, body=b"body-of-one"), replace(FULL, flags=0))

@@ -30,6 +30,7 @@ _VERSION = 2
 _PAGE = 1000
 _APPLICATION = 0x7A6D716B  # "zmqk"
 _WAL_BYTES_MAX = 64 << 20
+_CHECKPOINT_BYTES = 4 << 20
 _BACKUP_PAGES = 256
 _NUMBER = (1 << PLACE_BITS) - 1
 _PRIORITIES = 10
@@ -100,6 +101,9 @@ class Journal:
         if queue is None and not (path.exists() and path.stat().st_size):
             raise JournalError(f"there is no journal at {path}")
         self.damaged: list[str] = []
+        # About how many bytes the log has got since the last checkpoint, and why it failed.
+        self._logged_bytes = 0
+        self._fault: JournalError | None = None
         # To close any descriptor of a file gives up all locks that the process has on it. So
         # what reads ahead stays open until the connection is closed.
         self._ahead: int | None = None
@@ -190,6 +194,8 @@ class Journal:
         """
         run, many = self._connection.execute, self._connection.executemany
         last = changes.last
+        if self._fault is not None:
+            raise self._fault
         try:
             run("BEGIN IMMEDIATE")
             many(_PUT, [each.row() for each in changes.entries])
@@ -205,8 +211,29 @@ class Journal:
             with suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     run("ROLLBACK")
-            raise _error(self.path, error) from error
+            said = _error(self.path, error)
+            if said.may_retry:
+                self._checkpoint()  # what was written before may make room in the log
+            raise said from error
         self.last = max(self.last, last)
+        self._logged_bytes += changes.size
+        if self._logged_bytes >= _CHECKPOINT_BYTES:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Bring what the log has into the file, so that the log begins anew.
+
+        If the disk is too full for that, the log goes on, and has all. SQLite would do this
+        within a commit, which then seems to have failed though it is on disk. What a disk says
+        after it failed means nothing, so if it fails here, nothing is written any more.
+        """
+        self._logged_bytes = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            said = _error(self.path, error)
+            if not said.may_retry:
+                self._fault = said
 
     def entries(self) -> Iterator[Entry]:
         """Yield all tasks that are open or dead, but for the plain ones, in order.
@@ -395,6 +422,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         run("PRAGMA synchronous = FULL")
         if sys.platform == "darwin":
             run("PRAGMA fullfsync = 1")
+        run("PRAGMA wal_autocheckpoint = 0")
         run(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
         run("BEGIN EXCLUSIVE")
         run("COMMIT")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from zlib import crc32
 
+_COMMIT_BYTES = 1 << 14
 PLACE_BITS = 48
 """How many bits the number of a plain task has; its priority stands before them."""
 
@@ -126,6 +127,18 @@ class Changes:
     # What became of tasks, and the numbers of tasks of which that is to be kept no longer.
     outcomes: list[Outcome] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes a log gets for them."""
+        size = _COMMIT_BYTES
+        for entry in self.entries:
+            size += len(entry.body) + len(entry.raw or b"")
+        for plain in self.plain:
+            size += len(plain.body) + len(plain.raw or b"")
+        for outcome in self.outcomes:
+            size += len(outcome.value or outcome.raw or b"")
+        return size
 
 
 def place(priority: int, sequence: int) -> int:
