@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import LIMIT_S, Begin, Run
+from tests.cli.conftest import LIMIT_S, Begin, Run, environment, zmqkit
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +77,30 @@ def test_tasks_are_left_in_a_journal(name: str, run: Run, work: Work, tmp_path: 
     work("--", "cat")
     done = run("push", name, "b", "--journal", journal, "--wait")
     assert (done.returncode, done.stdout) == (0, b"b\n")
+
+
+def test_a_disk_that_fails_is_not_written_any_more(
+    name: str, work: Work, tmp_path: Path
+) -> None:
+    """The system refuses to make the log longer: an error, and no lack of room."""
+    work("--", "cat")
+    command = zmqkit("push", name, "--journal", str(tmp_path / "x.journal"))
+    failed = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *command],
+        input=b"".join(b"%d" % number * 100_000 + b"\n" for number in range(10)),
+        capture_output=True,
+        env=environment(),
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert failed.returncode == 74 and b"the disk failed" in failed.stderr
+
+
+def test_a_journal_that_cannot_be_opened_is_an_error_of_its_own(
+    name: str, run: Run, tmp_path: Path
+) -> None:
+    done = run("push", name, "a", "--journal", str(tmp_path / "nowhere" / "x.journal"))
+    assert done.returncode == 74 and b"whether its folder is there" in done.stderr
 
 
 @pytest.mark.parametrize("timeout_s", ["0.01", "1.5"])

@@ -180,6 +180,7 @@ def test_nothing_is_written_to_a_disk_that_failed(
     for _ in range(2):
         with pytest.raises(zmqkit.JournalError, match="the disk failed"):
             pusher.push(2)
+    assert str(pusher.fault) == "the disk failed"
     kit.working(lambda body: body)
     assert kept.result(BOUND_S) == 1
     pusher.close()

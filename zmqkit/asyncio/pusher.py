@@ -15,7 +15,7 @@ from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
-from zmqkit.errors import QueueFull, UsageError
+from zmqkit.errors import JournalError, QueueFull, UsageError
 from zmqkit.limits import CLOSE_S, WAIT_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
 from zmqkit.roles.role import Command, Plan
@@ -250,6 +250,11 @@ class Pusher(Role):
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
         return self._core.stats()
+
+    @property
+    def fault(self) -> JournalError | None:
+        """Why nothing is written to the journal any more; None while it is, or without one."""
+        return self._core.fault
 
     async def close(self, timeout_s: float = CLOSE_S) -> int:
         """Wait up to `timeout_s` until all tasks have ended, then close the pusher.

@@ -12,9 +12,18 @@ from collections.abc import Sequence
 import click
 
 from zmqkit.cli.output import Escaping, say, say_error, tell, tell_lines
-from zmqkit.errors import AddressTaken, CallTimeout, RemoteError, UsageError, ZmqkitError
+from zmqkit.errors import (
+    AddressTaken,
+    CallTimeout,
+    JournalError,
+    RemoteError,
+    UsageError,
+    ZmqkitError,
+)
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
+IOERR = 74
+"""EX_IOERR of sysexits.h: a journal cannot be opened, read or written."""
 
 _COMMANDS = {
     "call": "zmqkit.cli.call",
@@ -179,6 +188,8 @@ def _failed(error: ZmqkitError) -> int:
         _show_traceback()
     if isinstance(error, UsageError) and not isinstance(error, AddressTaken):
         return USAGE
+    if isinstance(error, JournalError):
+        return IOERR
     return TIMEOUT if isinstance(error, CallTimeout) else FAILED
 
 

@@ -13,7 +13,7 @@ import click
 import zmqkit
 from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
-from zmqkit.cli.main import FAILED, TIMEOUT
+from zmqkit.cli.main import FAILED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_error, say_json, say_value, several, tell
 from zmqkit.limits import PRIORITY, PRIORITY_MAX
@@ -73,7 +73,8 @@ def command(
     A body that is JSON is sent as what it means, any other as text, and as bytes what is not
     UTF-8. Without BODY each line of standard input is a task; a lone - stands for all of it, as
     one body. The command waits because its tasks live in it: what is left when it ends is
-    lost, unless there is a --journal, with which the next one goes on. It fails if a task did.
+    lost, unless there is a --journal, with which the next one goes on. It fails if a task did,
+    with exit code 74 if the journal did.
 
     \b
     zmqkit push thumbnails '{"path": "cat.png"}' --wait
@@ -94,6 +95,9 @@ def command(
             counts["ended"] += 1
             counts["failed"] += not _shown(each, shows=shows, as_json=as_json)
         pusher.close(0)
+    if pusher.fault is not None:
+        say_error(f"{pusher.fault}; what ended since then may run again")
+        return IOERR
     left = counts["pushed"] - counts["ended"]
     if left:
         kept = "given up" if journal is None else f"left in {journal}"

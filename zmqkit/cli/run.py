@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from zmqkit.cli.main import IOERR
 from zmqkit.cli.output import say, several, tell
 from zmqkit.cli.serve import DRAIN_S, at_eof, where
 from zmqkit.cli.stdin import standard_input
@@ -12,9 +13,6 @@ from zmqkit.device.files import find
 from zmqkit.device.spec import Spec, read_spec
 from zmqkit.device.streamer import Streamer
 from zmqkit.errors import JournalError
-
-_IOERR = 74
-"""EX_IOERR of sysexits.h."""
 
 
 @click.command("run", short_help="Run a device, such as a streamer.")
@@ -79,7 +77,7 @@ def _run(spec: Spec, *, until_eof: bool) -> int:
         except JournalError as error:
             streamer.close(0)
             tell(f"{error}; what it accepted is in the journal, as far as the disk has it")
-            return _IOERR
+            return IOERR
         left = streamer.close(DRAIN_S)
     if left:
         tell(f"workers still had {several(left, 'task')}")
