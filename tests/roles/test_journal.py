@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import Changes
@@ -271,6 +273,42 @@ def test_a_task_that_the_disk_refused_may_be_pushed_again_with_its_id(
     ticket = pusher.push(bytes(1 << 20), id="order-17")
     kit.working(len)
     assert ticket.result(BOUND_S) == 1 << 20
+
+
+def test_what_the_disk_did_not_take_at_the_end_is_logged(
+    kit: Kit, journal: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pusher = kit.pusher(count=0, journal=journal)
+    ticket = pusher.push(1)
+
+    def refuse(self: Journal, changes: Changes) -> None:
+        raise zmqkit.JournalError("the disk is full", may_retry=True)
+
+    monkeypatch.setattr(Journal, "commit", refuse)
+    assert ticket.cancel()
+    pusher.close()
+    assert "the disk is full; what ended last is not written, and may run again" in caplog.text
+
+
+def test_a_journal_may_be_opened_off_the_loop(blocking: Kit, journal: str) -> None:
+    """To open a large one takes a while."""
+    name = blocking.name
+
+    async def main() -> tuple[int, str]:
+        pusher = await asyncio.to_thread(zmqkit.asyncio.Pusher, name, journal=journal)
+        ticket = await pusher.push(1)
+        state = ticket.state
+        await pusher.close(0)
+        return await asyncio.to_thread(count), state
+
+    def count() -> int:
+        pusher = zmqkit.Pusher(name, journal=journal)
+        left = pusher.stats()["waiting"]
+        pusher.close(0)
+        assert isinstance(left, int)
+        return left
+
+    assert asyncio.run(main()) == (1, "waiting")
 
 
 def short_rows(pusher: Any) -> Any:

@@ -81,6 +81,8 @@ class Journaled:
         self._front = front or core
         self._heard = heard
         self._journaling = Journaling(journal)
+        # The error of the last append, if it failed.
+        self._error: JournalError | None = None
         self._told = 0
         self._tell_damage()
 
@@ -88,6 +90,7 @@ class Journaled:
         """Hand an append over, with each task as it is now."""
 
         def answered(size: int, error: JournalError | None) -> None:
+            self._error = error
             if error is None:
                 self._heard(self._front.appended, append.number, size)
             else:
@@ -132,8 +135,11 @@ class Journaled:
         self._journaling.backup(to)
 
     def close(self) -> None:
-        """Write what was handed over, and close the file."""
+        """Write what was handed over, and close the file; log what the disk did not take."""
         self._journaling.close()
+        error, self._error = self._error, None
+        if error is not None:
+            log.error("%s; what ended last is not written, and may run again", error)
 
     def _tell_damage(self) -> None:
         damaged = self.journal.damaged
