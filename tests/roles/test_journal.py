@@ -381,23 +381,29 @@ def test_a_quota_of_the_journal_is_an_answer(kit: Kit, journal: str) -> None:
 PUSHER = """
 import sys, zmqkit
 pusher = zmqkit.Pusher(sys.argv[1], journal=sys.argv[2])
-for line in sys.stdin:
-    print(pusher.push(line.strip(), id=line.strip()).id, flush=True)
+pusher._core.ledger.line._window = 3
+for line in map(str.strip, sys.stdin):
+    pusher.push(line, id=line if sys.argv[3] == "id" else None)
+    print(line, flush=True)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("with_", ["id", "nothing"])
 def test_what_a_killed_pusher_was_told_is_done_and_not_again_after_its_end(
-    blocking: Kit, journal: str
+    blocking: Kit, journal: str, with_: str
 ) -> None:
-    """SIGKILL at any moment of pushing; the next one opens the file and goes on."""
+    """SIGKILL at any moment of pushing; the next one opens the file and goes on.
+
+    Tasks with an id are all in memory, those without are on disk only but for three.
+    """
     done: list[str] = []
     blocking.working(done.append)
     acknowledged: list[str] = []
     over: set[str] = set()
     for cycle in range(12):
         process = subprocess.Popen(
-            [sys.executable, "-c", PUSHER, blocking.name, journal],
+            [sys.executable, "-c", PUSHER, blocking.name, journal, with_],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -413,6 +419,7 @@ def test_what_a_killed_pusher_was_told_is_done_and_not_again_after_its_end(
         if cycle % 4 == 3:
             before = len(done)
             pusher = blocking.pusher(journal=journal)
+            short_rows(pusher)
             until(
                 lambda pusher=pusher: not pusher.stats()["waiting"] + pusher.stats()["leased"]
             )
