@@ -351,6 +351,24 @@ def test_tasks_on_disk_have_tickets_by_their_ids(kit: Kit, journal: str) -> None
         second.ticket(ids[0][:16] + "f" * 16)
 
 
+def test_a_damaged_task_on_disk_is_dropped_when_it_is_read(
+    kit: Kit, journal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = kit.pusher(count=0, journal=journal)
+    first.push_many([f"picture {number}" for number in range(10, 30)])
+    first.close(0)
+    path = Path(journal)
+    path.write_bytes(path.read_bytes().replace(b"picture 17", b"picturE 17"))
+    done: list[str] = []
+    kit.working(done.append)
+    second = kit.pusher(journal=journal)
+    until(lambda: len(done) == 19 and second.stats()["done"] == 19)
+    stats = second.stats()
+    assert (stats["accepted"], stats["dropped"], stats["waiting"]) == (20, 1, 0)
+    assert sorted(done) == [f"picture {number}" for number in range(10, 30) if number != 17]
+    assert "task 8: its checksum is wrong; it was set aside" in caplog.text
+
+
 def test_what_was_on_disk_only_stays_there_when_the_pusher_is_closed(
     kit: Kit, journal: str
 ) -> None:

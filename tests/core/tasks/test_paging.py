@@ -92,6 +92,22 @@ def test_now_and_then_it_is_the_oldest_though_it_must_be_read(disk: Disk) -> Non
     assert [each.priority for each in leased(disk)].index(0) == OLDEST_EVERY - 1
 
 
+def test_an_empty_row_is_filled_before_a_short_one(disk: Disk) -> None:
+    disk.push("low", priority=0)
+    for number in range(20):
+        disk.push(number, priority=9)
+    disk.settle()
+    disk.open()
+    line = disk.core.ledger.line
+    assert line.wanted(crowded=False) == (9, 0, WINDOW)
+    line.take_in(Paged(9, [], [], 3, is_last=False), [])
+    assert line.wanted(crowded=False) == (9, 3, WINDOW)
+    row = made(disk.rows[5])
+    disk.core.ledger.bring_in(row)
+    line.take_in(Paged(9, [row], [], 5, is_last=False), [row])
+    assert line.wanted(crowded=False) == (0, 0, WINDOW)
+
+
 def test_a_ticket_is_of_the_same_task_before_and_after(disk: Disk) -> None:
     tasks = [disk.push(number) for number in range(20)]
     disk.settle()

@@ -160,16 +160,17 @@ class Ready:
     def wanted(self, *, crowded: bool) -> tuple[int, int, int] | None:
         """Return of which page there is need: priority, number before it, how many tasks.
 
+        Empty rows come before short ones, as the oldest task of all may be in one of them.
         It counts as being read until `take_in` or `fail`.
         """
         if not self.total or self._is_reading or not self.pages:
             return None
-        for priority in _FALLING:
-            length = len(self.rows[priority])
-            short = length <= self._window // 2 and not (crowded and length)
-            if self.on_disk[priority] and short:
-                self._is_reading = True
-                return priority, self._read[priority], self._window - length
+        for short in (0, 0 if crowded else self._window // 2):
+            for priority in _FALLING:
+                length = len(self.rows[priority])
+                if self.on_disk[priority] and length <= short:
+                    self._is_reading = True
+                    return priority, self._read[priority], self._window - length
         return None
 
     def take_in(self, page: Paged, tasks: list[Task]) -> None:
