@@ -174,7 +174,7 @@ class PusherCore:
         lost = self._paging.take_in(page, self._appends.is_pending, now)
         notes: list[Effect] = []
         if lost:
-            what = f"{lost} tasks were damaged on disk, and are lost"
+            what = f"tasks that were damaged on disk, and are lost: {lost}"
             notes = [Note("journal-failed", {"name": self.name, "error": what})]
         return notes + self._told()
 
