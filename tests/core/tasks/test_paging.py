@@ -240,7 +240,7 @@ def test_a_quota_of_the_disk_is_an_answer(disk: Disk) -> None:
     disk.settle()
     disk.core.ledger.journal_bytes = LIMITS.journal_bytes_max
     assert not disk.core.ledger.has_room(Task(b"x", None, 4))
-    with pytest.raises(QueueFull, match="on disk"):
+    with pytest.raises(QueueFull, match="in a journal"):
         disk.push(2)
 
 

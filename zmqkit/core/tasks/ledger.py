@@ -92,7 +92,7 @@ class Ledger:
         if not self.has_room(task):
             raise QueueFull(
                 f"{self.in_flight} tasks wait already, {self.size} bytes in memory and "
-                f"{self.journal_bytes} on disk; push more slowly, or start more workers"
+                f"{self.journal_bytes} in a journal; push more slowly, or start more workers"
             )
         self.last = sequence = self.last + 1
         task.sequence = sequence
