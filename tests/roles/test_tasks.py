@@ -12,7 +12,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
-from zmqkit.limits import PusherLimits
+from zmqkit.limits import BODY_BYTES_MAX, PusherLimits
 
 
 def double(number: int) -> int:
@@ -107,6 +107,20 @@ def test_a_body_that_the_handler_does_not_take_fails_at_once(kit: Kit) -> None:
         ticket.result(BOUND_S)
     assert not raised.value.may_have_run
     assert ticket.state == "failed" and ticket.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(object(), "object"), (bytes(BODY_BYTES_MAX + 1), "more than")]
+)
+def test_a_result_that_cannot_travel_fails_its_task_at_once(
+    kit: Kit, value: object, said: str
+) -> None:
+    kit.working(lambda body: value)
+    ticket = kit.pusher().push(1)
+    with pytest.raises(zmqkit.RemoteError, match=said) as raised:
+        ticket.result(BOUND_S)
+    assert raised.value.type == "zmqkit.errors.UsageError" and raised.value.may_have_run
+    assert (ticket.state, ticket.attempts) == ("failed", 1)
 
 
 def test_a_higher_priority_is_first(kit: Kit) -> None:

@@ -18,8 +18,9 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, DISCARD, RAISED, RETRY
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.tasks.lease import TASK
 from zmqkit.drivers.notes import contained, log
-from zmqkit.errors import Discard, Retry
+from zmqkit.errors import Discard, Retry, UsageError
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import ERROR
 
@@ -31,11 +32,16 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 """Characters that move the cursor or turn the direction of text; without the line end."""
 
 
+class CannotTravel(UsageError):
+    """What a handler returned cannot travel, by type or by size; callers see a UsageError."""
+
+
 def failed(function: Callable[..., object], request: Request, error: BaseException) -> Answer:
     """Log what a handler raised, and return it as an answer.
 
     Arguments that the handler does not take are answered as BadArguments and not logged. What
-    a task's handler wishes for is no failure, and not logged either.
+    a task's handler wishes for is no failure, and not logged either. A result that cannot
+    travel ends a task, since no further attempt would help.
     """
     if isinstance(error, Retry | Discard):
         return _wish(error)
@@ -45,7 +51,8 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
             return refuse(BAD_ARGUMENTS, _clean(reason))
     text = _traceback_of(error)
     contained(_log, request.method, error, text)
-    return _answer(error, text)
+    is_hopeless = isinstance(error, CannotTravel) and request.method == TASK
+    return _answer(error, text, DISCARD if is_hopeless else RAISED)
 
 
 def _wish(error: Retry | Discard) -> Answer:
@@ -111,12 +118,12 @@ def _hint(signature: inspect.Signature, request: Request) -> str:
     return f"; options are given as {options}.{verb}({request.method!r}, ...)"
 
 
-def _answer(error: BaseException, text: str) -> Answer:
+def _answer(error: BaseException, text: str, code: str = RAISED) -> Answer:
     try:
         message = str(error)[:_TRACEBACK_CHARS_MAX]
     except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception
         message = ""
-    row = [RAISED, _clean(_name_of(error)), _clean(message), text, True]
+    row = [code, _clean(_name_of(error)), _clean(message), text, True]
     return Answer(ERROR, encode(row))
 
 
@@ -138,7 +145,7 @@ def _log(method: str, error: BaseException, text: str) -> None:
 
 
 def _name_of(error: BaseException) -> str:
-    kind = type(error)
+    kind = UsageError if isinstance(error, CannotTravel) else type(error)
     own = kind.__module__ == "builtins"
     return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -18,7 +18,7 @@ from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
-from zmqkit.roles.failures import failed
+from zmqkit.roles.failures import CannotTravel, failed
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import REPLY
 from zmqkit.wire.rows import request_row
@@ -277,15 +277,18 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def value_answer(value: object, where: str = "the reply") -> Answer:
-    """Return a handler's value as an answer; UsageError when the value cannot travel."""
+    """Return a handler's value as an answer; CannotTravel when the value cannot travel."""
     if is_raw(value):
         answer = Answer(REPLY, _NIL, raw_of(value))
     else:
         plain = type(value) in SCALARS
         encoder = encode_checked if plain else encode
-        answer = Answer(REPLY, encoder(value, where))
+        try:
+            answer = Answer(REPLY, encoder(value, where))
+        except UsageError as error:
+            raise CannotTravel(str(error)) from error
     if answer.size > BODY_BYTES_MAX:
-        raise UsageError(f"{where} takes more than {BODY_BYTES_MAX} bytes")
+        raise CannotTravel(f"{where} takes more than {BODY_BYTES_MAX} bytes")
     return answer
 
 

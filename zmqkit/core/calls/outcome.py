@@ -29,8 +29,8 @@ RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = 
     "expired", "forgotten",
 )  # fmt: skip
 RETRY, DISCARD = "retry", "discard"
-"""Codes of a worker: its handler wants another attempt, or none. The type of a retry is the
-pause in seconds, as text; empty leaves the pause to the policy."""
+"""Codes of a worker: its handler wants another attempt, or none would help. The type of a retry
+is the pause in seconds, as text; empty leaves the pause to the policy."""
 DEAD, FAILED, CANCELLED = "dead", "failed", "cancelled"
 """Codes of a streamer: what became of a task that it had accepted."""
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
@@ -55,8 +55,10 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     _, code, type_, message, traceback, may_have_run = row
     if code == RAISED:
         return RemoteError(type_, message, traceback)
-    if code in (RETRY, DISCARD):
-        return RemoteError(f"zmqkit.{code.capitalize()}", message, traceback)
+    if code == RETRY:
+        return RemoteError("zmqkit.Retry", message, traceback)
+    if code == DISCARD:
+        return RemoteError(type_, message, traceback)
     if call.begun:
         return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
     if code == NO_METHOD:
