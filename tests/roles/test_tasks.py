@@ -80,6 +80,23 @@ def test_an_error_costs_an_attempt_until_the_task_is_dead(kit: Kit) -> None:
     assert ticket.state == "dropped" and pusher.dead() == []
 
 
+@pytest.mark.parametrize("id", ["order-17", None])
+def test_the_log_names_the_handler_and_the_task(
+    kit: Kit, caplog: pytest.LogCaptureFixture, id: str | None
+) -> None:
+    def resize(body: object) -> None:
+        raise ValueError(f"no {body}")
+
+    kit.working(resize, attempts=2, backoff_s=0)
+    ticket = kit.pusher().push("cat", id=id)
+    with pytest.raises(zmqkit.RemoteError):
+        ticket.result(BOUND_S)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        f"handler 'resize' raised ValueError at attempt {attempt} of task {ticket.id!r}"
+        for attempt in (1, 2)
+    ]
+
+
 def test_a_handler_may_ask_for_another_attempt_or_for_none(kit: Kit) -> None:
     def choosy(body: str) -> int:
         attempt = zmqkit.current_task().attempt
@@ -103,7 +120,7 @@ def test_a_body_that_the_handler_does_not_take_fails_at_once(kit: Kit) -> None:
 
     kit.working(nothing)
     ticket = kit.pusher().push(1)
-    with pytest.raises(zmqkit.BadArguments, match="takes") as raised:
+    with pytest.raises(zmqkit.BadArguments, match="'nothing' takes") as raised:
         ticket.result(BOUND_S)
     assert not raised.value.may_have_run
     assert ticket.state == "failed" and ticket.attempts == 1

@@ -18,7 +18,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, DISCARD, RAISED, RETRY
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.lease import TASK, about
 from zmqkit.drivers.notes import contained, log
 from zmqkit.errors import Discard, Retry, UsageError
 from zmqkit.wire.encoding import encode
@@ -50,7 +50,7 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
         if reason:
             return refuse(BAD_ARGUMENTS, _clean(reason))
     text = _traceback_of(error)
-    contained(_log, request.method, error, text)
+    contained(_log, function, request, error, text)
     is_hopeless = isinstance(error, CannotTravel) and request.method == TASK
     return _answer(error, text, DISCARD if is_hopeless else RAISED)
 
@@ -91,7 +91,9 @@ def _misfit(function: Callable[..., object], request: Request) -> str:
     try:
         signature.bind(*request.args, **request.kwargs)
     except TypeError as error:
-        return f"{request.method!r} takes {shown}: {error}{_hint(signature, request)}"
+        return (
+            f"{_title(function, request)!r} takes {shown}: {error}{_hint(signature, request)}"
+        )
     return ""
 
 
@@ -127,7 +129,9 @@ def _answer(error: BaseException, text: str, code: str = RAISED) -> Answer:
     return Answer(ERROR, encode(row))
 
 
-def _log(method: str, error: BaseException, text: str) -> None:
+def _log(
+    function: Callable[..., object], request: Request, error: BaseException, text: str
+) -> None:
     """Log the traceback, indented and escaped so that none of its text can begin a log line.
 
     The text may come from the caller. The record holds the exception too, for log handlers that
@@ -135,13 +139,25 @@ def _log(method: str, error: BaseException, text: str) -> None:
     """
     if not log.isEnabledFor(logging.ERROR):
         return
+    said = "handler %r raised %s"
+    values: tuple[object, ...] = (_title(function, request), _name_of(error))
+    task = about(request) if request.method == TASK else None
+    if task is not None:
+        said, values = f"{said} at attempt %d of task %r", (*values, task.attempt, task.id)
     record = log.makeRecord(
-        log.name, logging.ERROR, __file__, 0, "handler %r raised %s",
-        (method, _name_of(error)), (type(error), error, error.__traceback__),
+        log.name, logging.ERROR, __file__, 0, said, values,
+        (type(error), error, error.__traceback__),
     )  # fmt: skip
     lines = _CONTROL.sub(lambda found: repr(found[0])[1:-1], text).rstrip("\n").split("\n")
     record.exc_text = "\n".join(f"    {line}" for line in lines)
     log.handle(record)
+
+
+def _title(function: Callable[..., object], request: Request) -> str:
+    """Return what a handler is called: the name of its method, or of a task's function."""
+    if request.method != TASK:
+        return request.method
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _name_of(error: BaseException) -> str:

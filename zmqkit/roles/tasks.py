@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.request import Request as CoreRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.lease import TASK, About, about
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.task import Encoded, State, Task
@@ -308,7 +308,7 @@ class CurrentTask:
 
     __slots__ = ("_about", "_request")
 
-    def __init__(self, request: CoreRequest, about: list[object]) -> None:
+    def __init__(self, request: CoreRequest, about: About) -> None:
         self._request = request
         self._about = about
 
@@ -318,15 +318,12 @@ class CurrentTask:
     @property
     def id(self) -> str:
         """The id of the task, the same on each attempt; see `Ticket.id`."""
-        sequence, _, own_id, *_ = *self._about, None
-        return str(own_id) if own_id else f"{self._request.client:016x}{sequence:016x}"
+        return self._about.id
 
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
-        attempt = self._about[1]
-        assert isinstance(attempt, int)
-        return attempt
+        return self._about.attempt
 
     @property
     def cancelled(self) -> bool:
@@ -341,19 +338,15 @@ class CurrentTask:
 
 def current_task() -> CurrentTask:
     """Return the task that the calling handler works on; UsageError outside a handler."""
-    try:
-        request = current.get()
-        return CurrentTask(request, about_of(request))
-    except LookupError as error:
-        raise UsageError("there is no task here; call this inside a task's handler") from error
+    request = current.get(None)
+    if request is None or TASK not in (request.headers or {}):
+        raise UsageError("there is no task here; call this inside a task's handler")
+    return CurrentTask(request, about_of(request))
 
 
-def about_of(request: CoreRequest) -> list[object]:
-    """Return what a lease says of its task: number, attempt, id.
-
-    Raises LookupError for a request that is none, and UsageError for one that says it wrongly.
-    """
-    about = (request.headers or {})[TASK]
-    if type(about) is not list or [type(each) for each in about[:2]] != [int, int]:
+def about_of(request: CoreRequest) -> About:
+    """Return what a lease says of its task; UsageError if it says that wrongly."""
+    task = about(request)
+    if task is None:
         raise UsageError("the task came without its number; its pusher is not zmqkit's")
-    return about
+    return task

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from zmqkit.core.calls.request import Request
 from zmqkit.core.dispatch.job import Job
 from zmqkit.core.tasks.task import Task
 from zmqkit.limits import (
@@ -84,6 +85,23 @@ class Lease(Job):
         self.deadline_at = min(task.expires_at, now + TIMEOUT_S_MAX)
         self.attempts = 0
         self.task = task
+
+
+@dataclass(slots=True, frozen=True)
+class About:
+    """What a lease says of its task: the id, and which attempt this is, from 1."""
+
+    id: str
+    attempt: int
+
+
+def about(request: Request) -> About | None:
+    """Return what a request says of its task; None if it is no lease of a pusher of ours."""
+    value = (request.headers or {}).get(TASK)
+    if type(value) is not list or [type(each) for each in value[:2]] != [int, int]:
+        return None
+    sequence, attempt, own_id, *_ = *value, None
+    return About(str(own_id) if own_id else f"{request.client:016x}{sequence:016x}", attempt)
 
 
 def policy_of(value: object) -> Policy:
