@@ -189,11 +189,11 @@ class Kit:
     def working(self, handler: Callable[..., object], **options: Any) -> Any:
         """A worker that works, in the background, until it is closed.
 
-        attempts, backoff_s and thread are the handler's.
+        attempts, backoff_s, task_timeout_s, thread and copy are the handler's.
         """
         declared = {
             name: options.pop(name)
-            for name in ("attempts", "backoff_s", "thread", "copy")
+            for name in ("attempts", "backoff_s", "task_timeout_s", "thread", "copy")
             if name in options
         }
         worker = self._kept(self.worker_class, self.name, **options)

@@ -146,10 +146,15 @@ class Runner:
                 self._start(request, self._stream(handler, request))
 
     def _abort(self, requests: list[Request]) -> None:
-        """Cancel the tasks of these requests; plain generators stop at their next value."""
+        """Cancel the tasks of these requests; plain generators stop at their next value.
+
+        A thread cannot be ended, so one that takes too long keeps its place.
+        """
         for request in requests:
             task = self._tasks.get(request.ticket)
             handler = self._handlers.by_name[request.method]
+            if request.overdue and handler.thread:
+                continue
             if task is not None and (handler.waits or not handler.streams):
                 task.add_done_callback(partial(self._never_began, request))
                 task.cancel()

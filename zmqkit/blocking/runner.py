@@ -71,7 +71,8 @@ class Runner:
         """Answer the accepted requests while time is left, in place of the serving thread."""
         self.stopping = True
         self._driver.wake()
-        self._seated(self._drain, until, until)
+        if self._core.in_flight:  # else the seat may be a handler's that took too long
+            self._seated(self._drain, until, until)
 
     def _seated(
         self, work: Callable[[float], None], until: float, seated_by: float = -inf

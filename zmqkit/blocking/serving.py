@@ -64,7 +64,7 @@ class Serving(BoundShown, Role):
             leave=lambda now: core.leave(),
             drain=runner.drain,
             linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
-            over=lambda unanswered: runner.close(wait=not unanswered),
+            over=lambda unanswered: runner.close(wait=not (unanswered or core.overdue)),
             says="with {} unanswered".format,
         )
 

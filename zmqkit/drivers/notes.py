@@ -22,8 +22,11 @@ from zmqkit.limits import NOTES_MAX
 
 log = logging.getLogger("zmqkit")
 
-_LOSSES = frozenset({"notify-failed", "subscriber-excluded", "journal-failed"})
-"""Events of losses that no caller learns of: logged as warnings, which Python shows."""
+_WARNINGS = frozenset(
+    {"notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue"}
+)
+"""Events that want attention where they happen, such as losses that no caller learns of: they
+are logged as warnings, which Python shows."""
 
 
 def contained(write: Callable[..., object], *values: object) -> None:
@@ -56,7 +59,7 @@ class Notes:
 
     def note(self, note: Note) -> None:
         """Add an event of a core."""
-        level = logging.WARNING if note.event in _LOSSES else logging.INFO
+        level = logging.WARNING if note.event in _WARNINGS else logging.INFO
         self.add(level, "%s %s", note.event, note.fields)
 
     def add(self, level: int, text: str, *values: object) -> None:

@@ -231,17 +231,25 @@ class HandlesTasks:
     _core: ServiceCore
     _handlers: Handlers
     _about: dict[str, object]
+    _task_timeout_s: float | None = None
+
+    @property
+    def task_timeout_s(self) -> float | None:
+        """How long an attempt may take, as the handler declares it; None without a limit."""
+        return self._task_timeout_s
 
     @overload
     def task(
         self, function: AnyFunction, /, *, attempts: int = ATTEMPTS,
-        backoff_s: float = BACKOFF_S, copy: bool = True, thread: bool = False,
+        backoff_s: float = BACKOFF_S, task_timeout_s: float | None = None, copy: bool = True,
+        thread: bool = False,
     ) -> AnyFunction: ...  # fmt: skip
 
     @overload
     def task(
         self, function: None = None, /, *, attempts: int = ATTEMPTS,
-        backoff_s: float = BACKOFF_S, copy: bool = True, thread: bool = False,
+        backoff_s: float = BACKOFF_S, task_timeout_s: float | None = None, copy: bool = True,
+        thread: bool = False,
     ) -> Callable[[AnyFunction], AnyFunction]: ...  # fmt: skip
 
     def task(
@@ -251,6 +259,7 @@ class HandlesTasks:
         *,
         attempts: int = ATTEMPTS,
         backoff_s: float = BACKOFF_S,
+        task_timeout_s: float | None = None,
         copy: bool = True,
         thread: bool = False,
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
@@ -259,7 +268,10 @@ class HandlesTasks:
         The function takes what was pushed, and what it returns is the task's result. An
         exception, or the worker's death, costs an attempt. attempts: how many there are before
         the task is dead. backoff_s: the pause before the second attempt; each further pause is
-        twice as long, give or take half. copy=False: a bytes body of 4096 bytes or more is a
+        twice as long, give or take half. task_timeout_s: how long an attempt may take; then it
+        has failed, an `async def` is cancelled, and a plain function sees
+        `current_task().cancelled` and keeps its place until it returns. None sets no limit.
+        copy=False: a bytes body of 4096 bytes or more is a
         read-only memoryview. thread: run a plain function in a thread, off the loop; for
         zmqkit.asyncio. Raise zmqkit.Retry for another attempt at a time of your own, or
         zmqkit.Discard for none.
@@ -268,14 +280,22 @@ class HandlesTasks:
             raise UsageError(f"attempts is {attempts!r}; use 1 to {ATTEMPTS_MAX}")
         if type(backoff_s) not in (int, float) or not 0 <= backoff_s <= BACKOFF_S_MAX:
             raise UsageError(f"backoff_s is {backoff_s!r}; use 0 to {BACKOFF_S_MAX:g} seconds")
+        if task_timeout_s is not None and not _is_seconds(task_timeout_s):
+            raise UsageError(
+                f"task_timeout_s is {task_timeout_s!r}; use seconds above 0, or None"
+            )
 
         def add(function: AnyFunction) -> AnyFunction:
             self._add(function, copy=copy, thread=thread)
-            self._about[TASK] = {
+            declared = {
                 "attempts": attempts,
                 "backoff_s": float(backoff_s),
                 "places": self._core.concurrency,
             }
+            if task_timeout_s is not None:
+                self._task_timeout_s = declared["task_timeout_s"] = float(task_timeout_s)
+                self._core.limit_time(task_timeout_s)
+            self._about[TASK] = declared
             return function
 
         return add if function is None else add(function)

@@ -102,6 +102,21 @@ def test_a_worker_that_is_gone_costs_an_attempt(world: World) -> None:
     assert len(other.handed) == 1 and one.attempt + two.attempt == 2
 
 
+@pytest.mark.parametrize(("took_s", "said"), [(1.0, "the task"), (60.0, "task_timeout_s=60")])
+def test_a_worker_that_died_late_tells_of_the_limit_of_time(
+    world: World, took_s: float, said: str
+) -> None:
+    worker = world.worker()
+    worker.core.about[TASK] = {"task_timeout_s": 60.0}
+    worker.take(worker.core.receive(b"p", hello(), world.now))
+    world.settle()
+    [one] = world.push(7)
+    world.now += took_s
+    world.tell(News.GONE, worker)
+    world.pass_(30.0)  # it may still have answered
+    assert one.reasons[0].endswith(said)
+
+
 def test_a_worker_out_of_reach_keeps_its_lease_for_a_while(world: World) -> None:
     worker, other = world.worker(), None
     [one] = world.push(7)
@@ -304,6 +319,8 @@ def test_a_task_that_the_disk_refused_says_whether_it_may_have_run(
         (None, Policy(ATTEMPTS, BACKOFF_S)),
         ({}, Policy(ATTEMPTS, BACKOFF_S)),
         ({"attempts": 5, "backoff_s": 2}, Policy(5, 2.0)),
+        ({"places": 2, "task_timeout_s": 60}, Policy(ATTEMPTS, BACKOFF_S, 2, 60.0)),
+        ({"places": 0, "task_timeout_s": 0}, Policy(ATTEMPTS, BACKOFF_S)),
         ({"attempts": 0, "backoff_s": -1}, Policy(ATTEMPTS, BACKOFF_S)),
         ({"attempts": 1 << 70, "backoff_s": "soon"}, Policy(ATTEMPTS, BACKOFF_S)),
     ],

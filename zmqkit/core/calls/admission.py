@@ -136,7 +136,7 @@ class Admission:
     def takes(self, window: RequestWindow, count: int, size: int) -> bool:
         """Return whether the limits admit `count` more requests of `size` bytes together."""
         limits, work, share = self._limits, self._work, self._share
-        if share is not None and work.held_count + count > share.places:
+        if share is not None and work.held_count + len(work.overdue) + count > share.places:
             return False
         return not self.leaving and (
             len(window.held) + count <= limits.client_requests_max

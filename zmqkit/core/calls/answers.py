@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RECALLED
+from zmqkit.core.calls.outcome import BUSY, EXPIRED, FORGOTTEN, LEAVING, RAISED, RECALLED
 from zmqkit.core.calls.request import RequestWindow, RequestWindows
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send
@@ -33,6 +33,12 @@ def refuse(code: str, text: str = "", *, may_have_run: bool = False) -> Answer:
     """Return a refusal with this code. A request with the code FORGOTTEN may have run."""
     row = [code, "", text or _TEXTS[code], "", may_have_run or code == FORGOTTEN]
     return Answer(wire.ERROR, encode(row))
+
+
+def late_answer(limit_s: float) -> Answer:
+    """Return the error of a task whose handler took longer than it may."""
+    text = f"took longer than task_timeout_s={limit_s:g}"
+    return Answer(wire.ERROR, encode([RAISED, "TimeoutError", text, "", True]))
 
 
 LOST = refuse(FORGOTTEN)

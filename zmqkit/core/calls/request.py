@@ -41,6 +41,8 @@ class Request:
     cancelled: bool = False
     # When its handler began.
     begun_at: float = 0.0
+    # It was answered, since it took too long, and its handler goes on.
+    overdue: bool = False
 
     @property
     def id(self) -> str:

@@ -108,7 +108,8 @@ class ServiceCore:
         for request, answer in results:
             sequence = request.sequence
             if running.pop(request.ticket, None) is None:
-                continue  # closed meanwhile
+                work.overdue.pop(request.ticket, None)
+                continue  # it was answered as too late, or this was closed meanwhile
             window = windows[request.client]
             settled = sequence < window.below or (
                 sequence < window.open_below and window.is_settled(sequence)
@@ -132,7 +133,8 @@ class ServiceCore:
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
         if self._share is not None:
-            self._share.handled((request for request, _ in results), work.held_count, now)
+            taken = work.held_count + len(work.overdue)
+            self._share.handled((request for request, _ in results), taken, now)
         return work.dispatch(now, self.concurrency) if work.queue.count else []
 
     def postpone(self, requests: list[Request]) -> list[Request]:
@@ -201,6 +203,7 @@ class ServiceCore:
             "dropped": {k: v for k, v in self._work.dropped.items() if v},
             "in_flight": self._work.held_count,
             "waiting": self._work.waiting_count,
+            "overdue": len(self._work.overdue),
             "held_bytes": self._work.held_bytes,
             "streams": len(self._work.streams),
             "clients": len(self._windows),
@@ -213,6 +216,15 @@ class ServiceCore:
     def in_flight(self) -> int:
         """How many accepted requests are not answered."""
         return self._work.held_count
+
+    @property
+    def overdue(self) -> int:
+        """How many handlers go on though they took too long; nobody waits for them."""
+        return len(self._work.overdue)
+
+    def limit_time(self, limit_s: float) -> None:
+        """Have a handler take so long at most; then its request is answered with an error."""
+        self._work.time_limit_s = limit_s
 
     @property
     def owes(self) -> bool:
@@ -252,9 +264,10 @@ class ServiceCore:
         return []
 
     def tick(self, now: float) -> list[Effect]:
-        """Forget clients that were silent for long, and cancel their streams."""
+        """Answer what takes too long; forget clients that were silent for long."""
+        late = self._work.overrun(now) if now >= self._work.overrun_at else []
         if now < self._windows.sweep_at:
-            return []
+            return late
         effects = [
             effect
             for window, sequence in self._streams.abandoned(now)
@@ -264,7 +277,7 @@ class ServiceCore:
             window.stop_waiting()
             self._work.rejoin(window.client)
         self._windows.sweep(now)
-        return effects + self._work.dispatch(now, self.concurrency)
+        return late + effects + self._work.dispatch(now, self.concurrency)
 
     def flush(self, now: float) -> list[Effect]:
         """Return the answers of this turn as packets; if there are none, the streams' packets.
@@ -288,7 +301,7 @@ class ServiceCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return self._windows.sweep_at
+        return min(self._windows.sweep_at, self._work.overrun_at)
 
     def check(self) -> None:
         """Assert that the counters balance, and that no id is both held and answered."""
@@ -317,7 +330,7 @@ class ServiceCore:
         sizes, arguments, seen_below = rows.sizes, self._read(rows), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes = admission.takes(window, len(heads), packet.size)
-        room = self.concurrency - len(work.running)
+        room = self.concurrency - len(work.running) - len(work.overdue)
         if (
             work.queue.count
             or window.waiting

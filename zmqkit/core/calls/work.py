@@ -5,18 +5,23 @@ A stream may also be parked: it waits for its client's credit, and then goes bac
 A request may also be stalled: its client has answers that wait to be sent, and the request must
 not add to them. When there is room for many answers, all stalled requests of the client go back
 in line together.
+
+A request may take too long, where there is a limit. Then it is answered, and not held any more;
+but its handler keeps its place until it returns.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from math import inf
 
-from zmqkit.core.calls.answers import CANCELLED, Outbox, refuse
+from zmqkit.core.calls.answers import CANCELLED, Outbox, late_answer, refuse
 from zmqkit.core.calls.outcome import EXPIRED, RECALLED
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
-from zmqkit.core.effects import Abort, Advance, Effect, Handle
+from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note
 from zmqkit.core.line import Line
+from zmqkit.core.tasks.lease import about
 from zmqkit.limits import ServiceLimits
 from zmqkit.wire.rows import Arguments, Head
 
@@ -34,6 +39,9 @@ class Work:
         self.queue: Line[Request] = Line()
         # By ticket: the requests given to the driver, which runs them.
         self.running: dict[int, Request] = {}
+        # How long a handler may take, and by ticket: the requests that took longer.
+        self.time_limit_s = inf
+        self.overdue: dict[int, Request] = {}
         # By ticket: all held requests for streams, and those of them that wait for credit.
         self.streams: dict[int, StreamRequest] = {}
         self.parked: dict[int, StreamRequest] = {}
@@ -90,7 +98,7 @@ class Work:
         requests: list[Request] = []
         streams: list[StreamRequest] = []
         expired = False
-        while self.queue.count and len(self.running) < concurrency:
+        while self.queue.count and self.places_taken < concurrency:
             request = self.queue.serve()
             if request is None:
                 break
@@ -127,6 +135,48 @@ class Work:
         if streams:
             effects.append(Advance(streams))
         return effects
+
+    def overrun(self, now: float) -> list[Effect]:
+        """Answer the requests whose handlers took too long; the handlers keep their places."""
+        late: list[Request] = []
+        told: list[Effect] = []
+        for request in list(self.running.values()):
+            if now < request.begun_at + self.time_limit_s:
+                break
+            window = self._windows.by_client[request.client]
+            del self.running[request.ticket]
+            self.overdue[request.ticket] = request
+            told.append(self._late_note(request))
+            if request.cancelled:
+                self.drop(window, request, "cancelled")
+            elif window.is_settled(request.sequence):
+                self.drop(window, request, "unwanted")
+            else:
+                self.release(window, request)
+                self.count("failed")
+                answer = late_answer(self.time_limit_s)
+                window.retain(request.sequence, answer)
+                self._outbox.add(request.client, request.sequence, answer)
+            request.cancelled = request.overdue = True
+            late.append(request)
+        return [*self._outbox.take(), Abort(late), *told] if late else []
+
+    def _late_note(self, request: Request) -> Note:
+        task = about(request)
+        fields = {"id": request.id if task is None else task.id, "limit_s": self.time_limit_s}
+        return Note("handler-overdue", fields)
+
+    @property
+    def overrun_at(self) -> float:
+        """When a handler will have taken too long next."""
+        if self.time_limit_s == inf or not self.running:
+            return inf
+        return next(iter(self.running.values())).begun_at + self.time_limit_s
+
+    @property
+    def places_taken(self) -> int:
+        """How many handlers have begun and not returned."""
+        return len(self.running) + len(self.overdue)
 
     def _leave(self, request: Request) -> None:
         """Take a request out of the line, or out of the stalled requests."""
@@ -256,7 +306,8 @@ class Work:
         assert self.ticket == ended + held, "stats do not balance"
         waiting = self.waiting_count
         assert len(self.running) + waiting + len(self.parked) == held
-        assert len(self.running) <= concurrency
+        assert self.places_taken <= concurrency
+        assert self.overdue.keys().isdisjoint({request.ticket for request in self.held()})
         assert self.parked.keys() <= self.streams.keys()
         assert self.parked.keys().isdisjoint(self.running)
         assert all(self.stalled.values()), "a client of whom nothing is stalled"

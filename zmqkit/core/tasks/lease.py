@@ -7,6 +7,7 @@ done, for the streamer sees to attempts, delays and keys itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TypeGuard
 
 from zmqkit.core.calls.request import Request
@@ -45,6 +46,8 @@ class Policy:
     backoff_s: float = BACKOFF_S
     # How many tasks the worker runs at once.
     places: int = CREDIT
+    # How long an attempt may take before the worker ends it.
+    task_timeout_s: float = inf
     # It is a streamer, which hands tasks on to workers; and the id of its journal, 0 for none.
     is_streamer: bool = False
     journal: int = 0
@@ -85,6 +88,7 @@ class Lease(Job):
         self.deadline_at = min(task.expires_at, now + TIMEOUT_S_MAX)
         self.attempts = 0
         self.task = task
+        self.leased_at = now
 
 
 @dataclass(slots=True, frozen=True)
@@ -116,11 +120,14 @@ def policy_of(value: object) -> Policy:
     places = value.get("places")
     if type(places) is not int or places < 1:
         places = CREDIT
+    timeout_s = value.get("task_timeout_s")
+    if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= TIMEOUT_S_MAX:
+        timeout_s = inf
     journal = value.get("journal")
     if value.get("device") != STREAMER:
-        return Policy(attempts, float(backoff_s), places)
+        return Policy(attempts, float(backoff_s), places, float(timeout_s))
     return Policy(
-        attempts, float(backoff_s), places, is_streamer=True,
+        attempts, float(backoff_s), places, float(timeout_s), is_streamer=True,
         journal=journal if type(journal) is int and journal > 0 else 0,
     )  # fmt: skip
 

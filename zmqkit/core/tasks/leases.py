@@ -139,10 +139,11 @@ class Leases:
                 elif not lease.lapsed:
                     self._ledger.spare(lease.task, now)
             elif at < policy.places:
-                error = PeerLost(
-                    "the worker is gone, and had begun the task", may_have_run=True
-                )
-                self.failed(lease, error, now)
+                text = "the worker is gone, and had begun the task"
+                if now - lease.leased_at >= policy.task_timeout_s:
+                    limit = f"task_timeout_s={policy.task_timeout_s:g}"
+                    text = f"{text}, which perhaps took longer than {limit}"
+                self.failed(lease, PeerLost(text, may_have_run=True), now)
             else:
                 self.release(lease, now)
 
