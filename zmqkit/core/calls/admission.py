@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Protocol
 
 from zmqkit.core.calls.answers import LOST, Outbox, refuse
@@ -92,8 +93,9 @@ class Admission:
         limits: ServiceLimits,
         share: Share | None = None,
     ) -> None:
-        # The service accepts no new requests any more.
+        # The service accepts no new requests any more, or none beyond this ticket.
         self.leaving = False
+        self.ticket_max = inf
         self._offered = offered
         self._work = work
         self._streams = streams
@@ -139,7 +141,8 @@ class Admission:
         if share is not None and work.held_count + len(work.overdue) + count > share.places:
             return False
         return not self.leaving and (
-            len(window.held) + count <= limits.client_requests_max
+            work.ticket + count <= self.ticket_max
+            and len(window.held) + count <= limits.client_requests_max
             and work.held_count + count <= limits.requests_max
             and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )

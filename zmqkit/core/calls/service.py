@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 
 from zmqkit.core.calls.admission import Admission, Methods, Share
 from zmqkit.core.calls.answers import DONE, Outbox
+from zmqkit.core.calls.notices import Notices
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
-from zmqkit.core.effects import Effect, Handle, Note, Send
+from zmqkit.core.effects import Effect, Handle, Note
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
@@ -71,8 +73,6 @@ class ServiceCore:
         self.concurrency = concurrency
         self._limits = limits
         self._read = read
-        # What each WELCOME also says.
-        self.about: dict[str, object] = {}
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._windows = RequestWindows(limits)
@@ -80,6 +80,11 @@ class ServiceCore:
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._share = shares(concurrency, self._windows) if shares is not None else None
+        self._notices = Notices(
+            incarnation, self._windows, self._work, self._offered, limits, self._share
+        )
+        # What each WELCOME also says.
+        self.about = self._notices.about
         self._admission = Admission(
             self._offered, self._work, self._streams, self._outbox, self.counts, limits,
             self._share,
@@ -87,6 +92,9 @@ class ServiceCore:
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
+        # Beyond this ticket nothing is accepted, and whether the last one was.
+        self._ticket_max = inf
+        self._is_full_up = False
         self._receivers: dict[int, Callable[[RequestWindow, Packet, float], list[Effect]]] = {
             wire.REQUEST: self._request,
             wire.NOTIFY: self._request,
@@ -167,15 +175,23 @@ class ServiceCore:
     def tell(self, client: int, kind: int, meta: bytes) -> list[Effect]:
         """Return a packet to a client, if it is known."""
         window = self._windows.by_client.get(client)
-        return [self._packet(window, kind, meta)] if window is not None else []
+        return [self._notices.packet(window, kind, meta)] if window is not None else []
 
     def leave(self) -> list[Effect]:
-        """Say BYE to each client: accepted requests are finished, no new ones are accepted."""
+        """Say BYE to each client: accepted requests are finished, no new ones are accepted.
+
+        What shares its places gives back those that have not begun.
+        """
         self._admission.leaving = True
-        return [
-            *map(self._bye, self._windows),
-            *(self._tell_away(client, None) for client in self._windows.away),
+        effects: list[Effect] = [
+            *map(self._notices.bye, self._windows),
+            *(self._notices.tell_away(client, None) for client in self._windows.away),
         ]
+        if self._share is None:
+            return effects
+        for window in self._windows:
+            self._work.give_back(window, list(window.held))
+        return effects + self._outbox.take()
 
     def close(self) -> list[Effect]:
         """Drop every request that is not answered.
@@ -186,10 +202,10 @@ class ServiceCore:
         self._closed = True
         effects = self._outbox.go_on(everything=True)
         effects += self._streams.close()
-        effects += map(self._farewell, self._windows)
+        effects += map(self._notices.farewell, self._windows)
         for client in self._windows.away:
             below = self._windows.forgotten_below(client)
-            effects.append(self._tell_away(client, [below, []]))
+            effects.append(self._notices.tell_away(client, [below, []]))
         effects += self._work.close()
         self._windows.clear()
         self._stale.clear()
@@ -226,6 +242,16 @@ class ServiceCore:
         """Have a handler take so long at most; then its request is answered with an error."""
         self._work.time_limit_s = limit_s
 
+    def limit_requests(self, count: int) -> None:
+        """Accept so many requests that have not ended by now, and then say BYE."""
+        limit = self._work.ticket - self._work.held_count + count
+        self._ticket_max = self._admission.ticket_max = max(limit, self._work.ticket)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether all requests that `limit_requests` allows have come and ended."""
+        return self._is_full_up and not self._work.held_count
+
     @property
     def owes(self) -> bool:
         """Whether an answer is retained that its client may still need."""
@@ -245,7 +271,7 @@ class ServiceCore:
             if packet.kind != wire.HELLO and packet.target != self.incarnation:
                 # Meant for an earlier owner of this address: say who is here, run nothing.
                 self.counts["refused"] += 1
-                return [self._welcome(packet.source, peer)]
+                return [self._notices.welcome(packet.source, peer)]
             window = self._windows.hear(packet.source, peer, now)
             if window is None:
                 self.counts["refused"] += 1
@@ -284,8 +310,11 @@ class ServiceCore:
 
         If there is nothing to send at all, drop the answers to settled ids.
         """
+        if self._work.ticket >= self._ticket_max and not self._is_full_up:
+            self._is_full_up = self._admission.leaving = True
+            return [*map(self._notices.bye, self._windows)]
         if self._share is not None and self._share.news:
-            return self._tell_credit() + self._outbox.take()
+            return self._notices.credits() + self._outbox.take()
         if self._outbox:
             effects = self._outbox.take()
             if (
@@ -314,8 +343,8 @@ class ServiceCore:
     def _hello(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         fields = packet.meta
         window.far = type(fields) is dict and fields.get("lz4") is True
-        welcome = self._welcome(window.client, window.peer)
-        return [welcome, self._bye(window)] if self._admission.leaving else [welcome]
+        welcome = self._notices.welcome(window.client, window.peer)
+        return [welcome, self._notices.bye(window)] if self._admission.leaving else [welcome]
 
     def _request(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id, and answer or ignore the others. Run requests at once if allowed.
@@ -414,10 +443,15 @@ class ServiceCore:
         run, wait = list(window.waiting), list[int]()
         for sequence, request in held.items():
             (run if self._work.has_begun(request) else wait).append(sequence)
-        told: list[object] = [meta[0], self._credit(window.client), [*run, *wait], len(run)]
+        told: list[object] = [
+            meta[0],
+            self._notices.credit(window.client),
+            [*run, *wait],
+            len(run),
+        ]
         if self._work.streams and (progress := self._streams.progress(window)):
             told.append(progress)
-        pong = self._packet(window, wire.PONG, encode(told))
+        pong = self._notices.packet(window, wire.PONG, encode(told))
         window.unread.pong(meta[0])
         # What the pong does not name was answered before it, and what it counts was sent.
         return [
@@ -453,42 +487,3 @@ class ServiceCore:
     def _give_up(self, window: RequestWindow, sequences: list[int], now: float) -> list[Effect]:
         effects = self._work.abort(window, sequences)
         return effects + self._work.dispatch(now, self.concurrency)
-
-    # Packets out
-
-    def _packet(self, window: RequestWindow, kind: int, meta: bytes) -> Send:
-        frames = wire.pack(kind, self.incarnation, window.client, 0, meta, far=window.far)
-        return Send(window.peer, frames)
-
-    def _tell_credit(self) -> list[Effect]:
-        assert self._share is not None
-        windows = self._windows.by_client
-        return [
-            self._packet(windows[client], wire.CREDIT, encode(credit))
-            for client, credit in self._share.told()
-        ]
-
-    def _welcome(self, client: int, peer: PeerId) -> Send:
-        names = self._offered.idempotent()
-        fields = {"credit": self._credit(client), "idempotent": names, **self.about}
-        return Send(peer, wire.pack(wire.WELCOME, self.incarnation, client, 0, encode(fields)))
-
-    def _credit(self, client: int) -> int:
-        return self._limits.credit if self._share is None else self._share.of(client)
-
-    def _bye(self, window: RequestWindow) -> Send:
-        return self._packet(window, wire.BYE, encode(None))
-
-    def _farewell(self, window: RequestWindow) -> Send:
-        """Return a BYE that says which ids were taken: all below a number, and a list."""
-        below, has_begun = window.forgotten_below, self._work.has_begun
-        taken = [number for number in window.answers if not window.is_settled(number)]
-        taken += [number for number, request in window.held.items() if has_begun(request)]
-        if len(taken) > self._limits.open_ids_max:
-            below, taken = max(below, *taken) + 1, []
-        return self._packet(window, wire.BYE, encode([below, taken]))
-
-    def _tell_away(self, client: int, meta: object) -> Send:
-        """Return a BYE to a client that was forgotten and may still be there."""
-        frames = wire.pack(wire.BYE, self.incarnation, client, 0, encode(meta))
-        return Send(self._windows.away[client], frames)

@@ -1,0 +1,76 @@
+"""What a service tells its clients of itself: what it grants, that it leaves, what it took."""
+
+from __future__ import annotations
+
+from zmqkit.core.calls.admission import Methods, Share
+from zmqkit.core.calls.request import RequestWindow, RequestWindows
+from zmqkit.core.calls.work import Work
+from zmqkit.core.effects import Effect, Send
+from zmqkit.limits import ServiceLimits
+from zmqkit.model import PeerId
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+
+
+class Notices:
+    """Makes the packets of a service that carry no answers."""
+
+    def __init__(
+        self,
+        incarnation: int,
+        windows: RequestWindows,
+        work: Work,
+        offered: Methods,
+        limits: ServiceLimits,
+        share: Share | None,
+    ) -> None:
+        # What each WELCOME also says.
+        self.about: dict[str, object] = {}
+        self._incarnation = incarnation
+        self._windows = windows
+        self._work = work
+        self._offered = offered
+        self._limits = limits
+        self._share = share
+
+    def packet(self, window: RequestWindow, kind: int, meta: bytes) -> Send:
+        """Return a packet of this kind to a client."""
+        frames = wire.pack(kind, self._incarnation, window.client, 0, meta, far=window.far)
+        return Send(window.peer, frames)
+
+    def welcome(self, client: int, peer: PeerId) -> Send:
+        """Return the WELCOME to a client."""
+        names = self._offered.idempotent()
+        fields = {"credit": self.credit(client), "idempotent": names, **self.about}
+        return Send(peer, wire.pack(wire.WELCOME, self._incarnation, client, 0, encode(fields)))
+
+    def credit(self, client: int) -> int:
+        """Return how many requests a client may have here."""
+        return self._limits.credit if self._share is None else self._share.of(client)
+
+    def credits(self) -> list[Effect]:
+        """Return a CREDIT to each client that is to be told."""
+        assert self._share is not None
+        windows = self._windows.by_client
+        return [
+            self.packet(windows[client], wire.CREDIT, encode(credit))
+            for client, credit in self._share.told()
+        ]
+
+    def bye(self, window: RequestWindow) -> Send:
+        """Return a BYE that says that the service takes no more."""
+        return self.packet(window, wire.BYE, encode(None))
+
+    def farewell(self, window: RequestWindow) -> Send:
+        """Return a BYE that says which ids were taken: all below a number, and a list."""
+        below, has_begun = window.forgotten_below, self._work.has_begun
+        taken = [number for number in window.answers if not window.is_settled(number)]
+        taken += [number for number, request in window.held.items() if has_begun(request)]
+        if len(taken) > self._limits.open_ids_max:
+            below, taken = max(below, *taken) + 1, []
+        return self.packet(window, wire.BYE, encode([below, taken]))
+
+    def tell_away(self, client: int, meta: object) -> Send:
+        """Return a BYE to a client that was forgotten and may still be there."""
+        frames = wire.pack(wire.BYE, self._incarnation, client, 0, encode(meta))
+        return Send(self._windows.away[client], frames)
