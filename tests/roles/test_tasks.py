@@ -275,6 +275,43 @@ def test_a_worker_that_closes_hands_back_what_it_did_not_begin(kit: Kit) -> None
     assert all(each.attempts == 1 for each in tickets)
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_worker_may_do_a_number_of_tasks(kit: Kit, concurrency: int) -> None:
+    worker = kit._kept(kit.worker_class, kit.name, concurrency=concurrency)
+    worker.task(double)
+    pusher = kit.pusher(count=0)
+    tickets = pusher.push_many(range(20))
+    worker.work(BOUND_S, tasks_max=7)
+    assert worker.close() == 0
+    assert worker.stats()["delivered"] == 7
+    until(lambda: pusher.stats()["done"] == 7)
+    kit.working(double)
+    assert [each.result(BOUND_S) for each in tickets] == [2 * n for n in range(20)]
+    assert {each.attempts for each in tickets} == {1}
+
+
+def test_the_last_task_of_a_number_may_be_cancelled(kit: Kit) -> None:
+    gate = kit.gate()
+    worker = kit._kept(kit.worker_class, kit.name, concurrency=1)
+    worker.task(gate.hold)
+    working = kit.start(worker.work, BOUND_S, tasks_max=1)
+    ticket = kit.pusher().push(1)
+    gate.came()
+    ticket.cancel()
+    until(lambda: gate.requests[0].cancelled)
+    gate.open()
+    working.result()
+    assert worker.stats()["dropped"] == {"cancelled": 1}
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "7", True])
+def test_the_number_of_tasks_is_checked(kit: Kit, wrong: object) -> None:
+    worker = kit._kept(kit.worker_class, kit.name)
+    worker.task(double)
+    with pytest.raises(zmqkit.UsageError, match="tasks_max is"):
+        worker.work(tasks_max=wrong)
+
+
 def test_full_is_an_answer(kit: Kit) -> None:
     pusher = kit.pusher(count=0)
     core = kit.core(pusher)

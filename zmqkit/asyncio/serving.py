@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from math import inf
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
 from zmqkit.limits import CLOSE_S, LEAVE_S
-from zmqkit.roles.handlers import Handlers, seconds_of
+from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding
 
@@ -45,7 +44,7 @@ class Serving(BoundShown, Role):
 
     def stop(self) -> None:
         """Have the serving task return; any thread may call this."""
-        if not self._life.on_loop(self._stopped.set):
+        if not self._life.on_loop(self._stop):
             self._stopped.set()
 
     def stats(self) -> dict[str, object]:
@@ -72,6 +71,10 @@ class Serving(BoundShown, Role):
             says="with {} unanswered".format,
         )
 
+    def _stop(self) -> None:
+        self._stopped.set()
+        self._life.soon()  # whoever waits in `_serve` looks after each turn
+
     def _leave(self, now: float) -> list[Effect]:
         self._stopped.set()
         return self._core.leave()
@@ -81,11 +84,9 @@ class Serving(BoundShown, Role):
         return self._core.close()
 
     async def _serve(self, timeout_s: float | None) -> None:
-        limit_s = seconds_of(timeout_s)
+        until = end_of(timeout_s)
         self._life.open()
         try:
-            await asyncio.wait_for(self._stopped.wait(), None if limit_s == inf else limit_s)
-        except TimeoutError:
-            return
+            await self._life.wait(lambda: self._stopped.is_set() or self._core.is_spent, until)
         finally:
             self._stopped.clear()

@@ -6,7 +6,7 @@ from zmqkit.asyncio.serving import Serving
 from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
 from zmqkit.roles.handlers import Handlers, check_concurrency
 from zmqkit.roles.scheme import Binding
-from zmqkit.roles.tasks import HandlesTasks, worker_core
+from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
 
 class Worker(HandlesTasks, Serving):
@@ -46,7 +46,16 @@ class Worker(HandlesTasks, Serving):
         self._check_handler()
         self._life.open()
 
-    async def work(self, timeout_s: float | None = None) -> None:
-        """Do tasks until `stop`, or for `timeout_s`."""
+    async def work(
+        self, timeout_s: float | None = None, *, tasks_max: int | None = None
+    ) -> None:
+        """Do tasks until `stop`, for `timeout_s`, or until `tasks_max` of them have ended.
+
+        After so many the worker takes no more, ever; close it.
+        """
         self._check_handler()
+        check_tasks_max(tasks_max)
+        self._life.open()
+        if tasks_max is not None:
+            self._life.command(self._core.limit_requests, tasks_max)
         await self._serve(timeout_s)

@@ -98,13 +98,16 @@ class Runner:
     def _serve(self, until: float) -> None:
         driver = self._driver
         self._tell_of_interrupted()
-        while not (self.stopping or driver.retired) and time.monotonic() < until:
-            driver.lead(lambda: bool(self._todo or self._steps or self.stopping), until)
+        while not (self._is_over() or driver.retired) and time.monotonic() < until:
+            driver.lead(lambda: bool(self._todo or self._steps or self._is_over()), until)
             self._work(inf)
             if self._steps and not self.stopping:
                 self._step(self._steps[0])
         if driver.broken:
             driver.check_open()
+
+    def _is_over(self) -> bool:
+        return self.stopping or self._core.is_spent
 
     def _drain(self, until: float) -> None:
         """Answer the accepted requests, except after an interrupt.
@@ -252,6 +255,8 @@ class Runner:
                 driver.command(self._core.ended(request, answer, now), now)
         elif answer is not None and not driver.retired:
             driver.command(self._core.handled([(request, answer)], now), now)
+            if self._core.is_spent:
+                driver.wake()  # the thread that serves is to return
 
     def _forget(self, request: Request) -> None:
         """Remove a request from the requests in hand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zmqkit.blocking.serving import Serving
 from zmqkit.roles.handlers import Handlers, check_concurrency
 from zmqkit.roles.scheme import Binding
-from zmqkit.roles.tasks import HandlesTasks, worker_core
+from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
 
 class Worker(HandlesTasks, Serving):
@@ -45,10 +45,15 @@ class Worker(HandlesTasks, Serving):
         self._check_handler()
         self._life.open()
 
-    def work(self, timeout_s: float | None = None) -> None:
-        """Do tasks until `stop`, or for `timeout_s`.
+    def work(self, timeout_s: float | None = None, *, tasks_max: int | None = None) -> None:
+        """Do tasks until `stop`, for `timeout_s`, or until `tasks_max` of them have ended.
 
-        Only one thread may work at a time; UsageError while another thread does.
+        After so many the worker takes no more, ever; close it. Only one thread may work at a
+        time; UsageError while another thread does.
         """
         self._check_handler()
+        check_tasks_max(tasks_max)
+        self._life.open()
+        if tasks_max is not None:
+            self._life.command(self._core.limit_requests, tasks_max)
         self._serve(timeout_s)

@@ -316,6 +316,12 @@ class HandlesTasks:
             )
 
 
+def check_tasks_max(count: object) -> None:
+    """Raise UsageError unless this is a number of tasks to do, 1 or more, or None."""
+    if count is not None and (type(count) is not int or count < 1):
+        raise UsageError(f"tasks_max is {count!r}; use a whole number, 1 or more, or None")
+
+
 def worker_core(incarnation: int, handlers: Handlers, concurrency: int) -> ServiceCore:
     """Return the core of a worker: a service of leases that shares its places."""
     return ServiceCore(

@@ -48,7 +48,7 @@ def test_one_that_leaves_gives_back_what_it_has_not_begun(world: World) -> None:
 
 def test_one_that_takes_a_number_of_tasks_takes_no_more(world: World) -> None:
     worker = quick(world)
-    worker.core.limit_requests(3)
+    worker.core.limit_requests(3, world.now)
     tasks = world.push(*range(10))
     for left in (3, 2, 1):
         assert not worker.core.is_spent and worker.core.in_flight == left
@@ -63,7 +63,7 @@ def test_one_that_takes_a_number_of_tasks_takes_no_more(world: World) -> None:
 def test_what_it_has_already_counts(world: World) -> None:
     worker = quick(world)
     tasks = world.push(*range(4))
-    worker.core.limit_requests(3)
+    worker.core.limit_requests(3, world.now)
     for _ in range(4):
         world.finish(worker, took_s=QUICK_S)
     assert worker.core.is_spent and counted(tasks) == {State.DONE: 4}
@@ -75,7 +75,7 @@ def test_one_that_takes_a_single_task_is_spent_after_it(
     world: World,
 ) -> None:
     worker = world.worker()
-    worker.core.limit_requests(1)
+    worker.core.limit_requests(1, world.now)
     assert not worker.core.is_spent
     one, two = world.push(1, 2)
     world.finish(worker)

@@ -242,10 +242,11 @@ class ServiceCore:
         """Have a handler take so long at most; then its request is answered with an error."""
         self._work.time_limit_s = limit_s
 
-    def limit_requests(self, count: int) -> None:
+    def limit_requests(self, count: int, now: float) -> list[Effect]:
         """Accept so many requests that have not ended by now, and then say BYE."""
         limit = self._work.ticket - self._work.held_count + count
         self._ticket_max = self._admission.ticket_max = max(limit, self._work.ticket)
+        return []
 
     @property
     def is_spent(self) -> bool:
