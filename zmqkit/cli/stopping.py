@@ -67,7 +67,7 @@ class Stopping:
             self._service.stop()
             self._news.set()
         elif now - self._first_at >= _AGAIN_S:
-            _end(number)
+            end_by(number)
 
     def _tell(self) -> None:
         """Say how many requests are still to be finished.
@@ -80,7 +80,7 @@ class Stopping:
             tell(f"finishing {several(requests, self._noun)}; interrupt again to stop now")
 
 
-def _end(number: int) -> None:
+def end_by(number: int) -> None:
     """End the process at once, whatever its threads do."""
     if number == signal.SIGINT:
         try:

@@ -1,4 +1,7 @@
-"""Find what `zmqkit serve` serves: a module's public functions, or an object's methods."""
+"""Find what `zmqkit serve` serves, and the worker that `zmqkit work` runs.
+
+What is served is a module's public functions, or an object's methods.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import zmqkit
@@ -22,6 +26,7 @@ _DATA = (
 """Types of plain data. Nobody means to serve their methods."""
 
 AnyService = zmqkit.Service | zmqkit_asyncio.Service
+AnyWorker = zmqkit.Worker | zmqkit_asyncio.Worker
 
 
 @dataclass(slots=True)
@@ -67,6 +72,32 @@ def load(text: str) -> Target:
     if not methods:
         raise UsageError(f"{text!r} has no public functions to serve")
     return Target(label, methods)
+
+
+def load_worker(text: str) -> AnyWorker:
+    """Import `MODULE:WORKER` and return the worker; MODULE may be the path of a file.
+
+    Raises UsageError if it is not there or is no worker, and ZmqkitError if the module itself
+    fails.
+    """
+    name, _, path = text.rpartition(":")
+    if name.endswith(".py"):
+        file = Path(name)
+        if not file.is_file():
+            raise UsageError(f"there is no file {name!r}; name one that is there, or a module")
+        sys.path.insert(0, str(file.parent.resolve()))
+        name = file.stem
+    module = _import(name)
+    found: object = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, AnyWorker):
+        return found
+    workers = [key for key, value in vars(module).items() if isinstance(value, AnyWorker)]
+    there = f"there are {', '.join(workers)}" if workers else "make one there"
+    if found is None:
+        raise UsageError(f"{name!r} has no worker {path!r}; {there}")
+    raise UsageError(f"{text!r} is a {type(found).__name__} and no zmqkit.Worker; {there}")
 
 
 def _import(name: str) -> ModuleType:

@@ -1,34 +1,32 @@
-"""`zmqkit work`: do the tasks of a name, each by running a command."""
+"""`zmqkit work`: do the tasks of a name, by running a command or in worker processes."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-
 import click
+from click.core import ParameterSource
 
-import zmqkit
-from zmqkit.cli.bodies import meaning
+from zmqkit.cli import run_command, supervisor, work_process
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, several, tell, to_json
-from zmqkit.cli.serve import DRAIN_S, where
-from zmqkit.cli.stopping import Stopping
-from zmqkit.limits import ATTEMPTS, ATTEMPTS_MAX, BACKOFF_S, BACKOFF_S_MAX
+from zmqkit.limits import ATTEMPTS, ATTEMPTS_MAX, BACKOFF_S, BACKOFF_S_MAX, TIMEOUT_S_MAX
 
-_LOOK_S = 0.1
-_SHOWN_BYTES = 2000
-_DATAERR = 65
-"""EX_DATAERR of sysexits.h."""
+_OF_COMMANDS = {
+    "concurrency": "--concurrency", "attempts": "--attempts", "backoff_s": "--backoff",
+    "task_timeout_s": "--task-timeout", "bind": "--bind", "insecure": "--insecure",
+}  # fmt: skip
+_OF_PROCESSES = {"processes": "--processes", "tasks_max": "--max-tasks"}
 
 
 @click.command(
     "work",
-    short_help="Do the tasks of a name by running a command.",
+    short_help="Do the tasks of a name, by a command or in worker processes.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("name")
-@click.argument("program", nargs=-1, required=True, metavar="-- COMMAND [ARGS]...")
+@click.argument("target", metavar="NAME|MODULE:WORKER")
+@click.argument("program", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True,
+              metavar="N", help="Processes of MODULE:WORKER.")  # fmt: skip
+@click.option("--max-tasks", "tasks_max", type=click.IntRange(min=1), metavar="N",
+              help="Replace a process of MODULE:WORKER after so many tasks.")  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True,
               metavar="N", help="Tasks at once.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1, ATTEMPTS_MAX), default=ATTEMPTS,
@@ -37,88 +35,70 @@ _DATAERR = 65
               default=BACKOFF_S, show_default=True, metavar="SECONDS",
               help="The first pause between attempts; each further one is twice as long.",
               )  # fmt: skip
+@click.option("--task-timeout", "task_timeout_s", metavar="SECONDS",
+              type=Number(min=0, min_open=True, max=TIMEOUT_S_MAX),
+              help="Kill a COMMAND that takes longer; the attempt has failed.")  # fmt: skip
 @click.option("--bind", metavar="URL", help="tcp://HOST:PORT; else any free port.")
 @click.option("--insecure", is_flag=True, help="Work for other machines too, in plain text.")
+@click.option("--supervised", "descriptor", type=int, hidden=True)
+@click.pass_context
 def command(
+    context: click.Context,
     *,
-    name: str,
+    target: str,
     program: tuple[str, ...],
+    processes: int,
+    tasks_max: int | None,
     concurrency: int,
     attempts: int,
     backoff_s: float,
+    task_timeout_s: float | None,
     bind: str | None,
     insecure: bool,
+    descriptor: int | None,
 ) -> int:
-    """Run COMMAND for each task of NAME, until SIGINT or SIGTERM.
+    """Run COMMAND for each task of NAME, or run MODULE:WORKER, until SIGINT or SIGTERM.
 
-    The command reads the task's body on standard input: text and bytes as they are, everything
+    COMMAND reads the task's body on standard input: text and bytes as they are, everything
     else as JSON. What it writes to standard output is the result: as JSON if it is that, else
     as text or bytes. Exit code 0 means done, 65 that no attempt will help, and any other that
     the attempt failed. ZMQKIT_TASK_ID and ZMQKIT_TASK_ATTEMPT are in its environment.
 
+    MODULE:WORKER is a zmqkit.Worker, or one of zmqkit.asyncio, with its handler. MODULE is
+    imported as Python does, from the current directory too, or is the path of a file. Each
+    process has a worker of its own; one that dies is replaced.
+
+    At the end tasks that were begun are finished, for ten seconds at most; a second signal ends
+    that too, and a second SIGINT with exit code 130.
+
     \b
     zmqkit work shout -- tr a-z A-Z
     zmqkit work thumbnails --concurrency 4 -- ./thumbnail.sh
+    zmqkit work shop.tasks:worker --processes 4 --max-tasks 10000
     """
-    if shutil.which(program[0]) is None:
-        raise zmqkit.UsageError(f"there is no command {program[0]!r}; give one that can be run")
-    worker = zmqkit.Worker(name, bind=bind, concurrency=concurrency, insecure=insecure or None)
-
-    def run(body: object) -> object:
-        return _run(program, body)
-
-    worker.task(run, attempts=attempts, backoff_s=backoff_s)
-    with Stopping(worker, "task"):
-        worker.start()
-        say(where(worker.name, worker.endpoint, worker.reach).replace("serving", "working on"))
-        worker.work()
-        unfinished = worker.close(DRAIN_S)
-    if unfinished:
-        tell(f"{several(unfinished, 'task')} left unfinished")
-    return 1 if unfinished else 0
-
-
-def _run(program: tuple[str, ...], body: object) -> object:
-    """Run the program on a body and return its output; end it if the task is given up."""
-    task = zmqkit.current_task()
-    environment = {
-        **os.environ,
-        "ZMQKIT_TASK_ID": task.id,
-        "ZMQKIT_TASK_ATTEMPT": str(task.attempt),
-    }
-    try:
-        process = subprocess.Popen(
-            program,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
+    if program:
+        _refuse(context, _OF_PROCESSES, "is for MODULE:WORKER; for a COMMAND use --concurrency")
+        options = run_command.Options(
+            concurrency=concurrency,
+            attempts=attempts,
+            backoff_s=backoff_s,
+            task_timeout_s=task_timeout_s,
+            bind=bind,
+            insecure=insecure,
         )
-    except OSError as error:
-        raise zmqkit.Discard(f"{program[0]!r} cannot be run: {error.strerror}") from error
-    data: bytes | None = _bytes_of(body)
-    with process:
-        while True:
-            try:
-                output, errors = process.communicate(data, timeout=_LOOK_S)
-                break
-            except subprocess.TimeoutExpired:
-                data = None
-                if task.cancelled:
-                    process.kill()
-    if process.returncode:
-        reason = errors[-_SHOWN_BYTES:].decode(errors="backslashreplace").strip()
-        text = f"{program[0]} ended with {process.returncode}" + (
-            f": {reason}" if reason else ""
+        return run_command.work(target, program, options)
+    if ":" not in target:
+        raise click.UsageError(
+            f"nothing does the tasks of {target!r}; give -- COMMAND, or MODULE:WORKER", context
         )
-        tell(f"task {task.id}, attempt {task.attempt}: {text}")
-        if process.returncode == _DATAERR:
-            raise zmqkit.Discard(text)
-        raise zmqkit.Retry(None, text)
-    return meaning(output.removesuffix(b"\n"), raw=False)
+    _refuse(context, _OF_COMMANDS, "is for a COMMAND; set it where the worker is made")
+    if descriptor is not None:
+        return work_process.work(target, descriptor, tasks_max)
+    return supervisor.supervise(target, processes, tasks_max)
 
 
-def _bytes_of(body: object) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    return body.encode() if isinstance(body, str) else to_json(body).encode()
+def _refuse(context: click.Context, options: dict[str, str], why: str) -> None:
+    """Raise UsageError if one of these options was given."""
+    for name, shown in options.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{shown} {why}", context)

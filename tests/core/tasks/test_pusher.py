@@ -102,7 +102,10 @@ def test_a_worker_that_is_gone_costs_an_attempt(world: World) -> None:
     assert len(other.handed) == 1 and one.attempt + two.attempt == 2
 
 
-@pytest.mark.parametrize(("took_s", "said"), [(1.0, "the task"), (60.0, "task_timeout_s=60")])
+@pytest.mark.parametrize(
+    ("took_s", "said"),
+    [(1.0, "had begun the task"), (60.0, "took longer than task_timeout_s=60")],
+)
 def test_a_worker_that_died_late_tells_of_the_limit_of_time(
     world: World, took_s: float, said: str
 ) -> None:

@@ -140,10 +140,7 @@ class Leases:
                     self._ledger.spare(lease.task, now)
             elif at < policy.places:
                 text = "the worker is gone, and had begun the task"
-                if now - lease.leased_at >= policy.task_timeout_s:
-                    limit = f"task_timeout_s={policy.task_timeout_s:g}"
-                    text = f"{text}, which perhaps took longer than {limit}"
-                self.failed(lease, PeerLost(text, may_have_run=True), now)
+                self.failed(lease, _loss(text, lease, policy, now), now)
             else:
                 self.release(lease, now)
 
@@ -161,7 +158,7 @@ class Leases:
                 continue
             lease.lapsed = task.has_lapsed = True
             if at < policy.places and not policy.is_streamer:
-                error = PeerLost("the worker is out of reach", may_have_run=True)
+                error = _loss("the worker is out of reach", lease, policy, now)
                 self._end_attempt(task, policy, error, now, None)
             else:
                 self._ledger.spare(task, now)
@@ -209,3 +206,10 @@ class Leases:
 def leases_of(instance: Instance) -> list[Lease]:
     """Return the leases that an instance has."""
     return [job for job in instance.jobs.values() if isinstance(job, Lease)]
+
+
+def _loss(text: str, lease: Lease, policy: Policy, now: float) -> PeerLost:
+    """Return the error of an attempt whose worker is lost, perhaps since it took too long."""
+    if now - lease.leased_at >= policy.task_timeout_s:
+        text += f"; the task perhaps took longer than task_timeout_s={policy.task_timeout_s:g}"
+    return PeerLost(text, may_have_run=True)

@@ -1,0 +1,176 @@
+"""One process of `zmqkit work MODULE:WORKER`: works, and tells the process that started it.
+
+The two are connected by a pair of sockets. When the connection ends, the parent is gone, so
+this process ends too, once it has finished what it began. An attempt that takes longer than the
+handler's `task_timeout_s` has failed by then; if its handler has not returned a moment later,
+this process ends, for nothing else ends a handler. While it can see to that it says so every
+second; the parent kills a process that falls silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import zmqkit
+from zmqkit import asyncio as zmqkit_asyncio
+from zmqkit.cli.loop import on_loop
+from zmqkit.cli.output import several, tell
+from zmqkit.cli.serve import DRAIN_S
+from zmqkit.cli.stopping import Stopping
+from zmqkit.cli.target import AnyWorker, load_worker
+
+READY, BEAT, OVERDUE, SPENT = "ready", "beat", "overdue", "spent"
+"""The words that a process says: it can be found; it lives; a handler took too long, so it
+ends; it has done the tasks that it may."""
+
+BEAT_S = 1.0
+_LOOK_S = 0.1
+_RETURN_S = 0.5
+"""How long a handler that took too long may take to return."""
+
+
+def work(target: str, descriptor: int, tasks_max: int | None) -> int:
+    """Do tasks until told to stop, or so many; return the exit code.
+
+    descriptor: of the socket that leads to the process that started this one.
+    """
+    parent = Parent(descriptor)
+    worker = load_worker(target)
+    with Stopping(worker, "task"):
+        if isinstance(worker, zmqkit.Worker):
+            unfinished = _work_blocking(worker, parent, tasks_max)
+        else:
+            unfinished = on_loop(_work_asyncio(worker, parent, tasks_max))
+        _end_if_left(unfinished, worker)
+    accepted = worker.stats()["accepted"]
+    assert isinstance(accepted, int)
+    if tasks_max is not None and accepted >= tasks_max:
+        parent.tell(SPENT)
+    return 0
+
+
+class Parent:
+    """The connection to the process that started this one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._lock = threading.Lock()
+
+    def tell(self, word: str, **values: object) -> None:
+        """Say a word to the parent, with values; it may be gone."""
+        line = json.dumps([word, values]).encode() + b"\n"
+        with self._lock, suppress(OSError):
+            self._socket.sendall(line)
+
+    def is_gone(self, wait_s: float | None) -> bool:
+        """Wait until the parent is gone, or for so long; return whether it is."""
+        return bool(select.select([self._socket], [], [], wait_s)[0])
+
+
+class Watch:
+    """Sees to the end of this process: when the parent is gone, or a handler takes too long."""
+
+    def __init__(self, worker: AnyWorker, parent: Parent) -> None:
+        self._worker = worker
+        self._parent = parent
+        self._said_at = 0.0
+        self._overdue_at: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether an attempt may take only so long."""
+        return self._worker.task_timeout_s is not None
+
+    def begin(self) -> None:
+        """Say that the worker can be found, and watch the parent in a thread."""
+        worker, parent = self._worker, self._parent
+        parent.tell(
+            READY,
+            name=worker.name,
+            endpoint=worker.endpoint,
+            task_timeout_s=worker.task_timeout_s,
+        )
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def must_end(self) -> bool:
+        """Look at the worker; return whether a handler took too long and does not return."""
+        now = time.monotonic()
+        if now >= self._said_at + BEAT_S:
+            self._said_at = now
+            self._parent.tell(BEAT)
+        if not self._worker.stats()["overdue"]:
+            self._overdue_at = None
+            return False
+        if self._overdue_at is None:
+            self._overdue_at = now
+        if now < self._overdue_at + _RETURN_S:
+            return False
+        self._parent.tell(OVERDUE)
+        return True
+
+    def _watch(self) -> None:
+        """Watch the parent, and a blocking worker: its handler may be in the main thread."""
+        worker = self._worker
+        looks = isinstance(worker, zmqkit.Worker) and self.is_limited
+        while not self._parent.is_gone(_LOOK_S if looks else None):
+            if looks and self.must_end():
+                assert isinstance(worker, zmqkit.Worker)
+                _end_if_left(worker.close(DRAIN_S), worker)
+        worker.stop()
+        time.sleep(DRAIN_S)
+        _end(1)
+
+
+def _work_blocking(worker: zmqkit.Worker, parent: Parent, tasks_max: int | None) -> int:
+    """Work in this thread until told to stop; return how many tasks were left unfinished."""
+    worker.start()
+    Watch(worker, parent).begin()
+    worker.work(tasks_max=tasks_max)
+    return worker.close(DRAIN_S)
+
+
+async def _work_asyncio(
+    worker: zmqkit_asyncio.Worker, parent: Parent, tasks_max: int | None
+) -> int:
+    """Work on this loop until told to stop; return how many tasks were left unfinished."""
+    await worker.start()
+    watch = Watch(worker, parent)
+    watch.begin()
+
+    async def look() -> None:
+        while not watch.must_end():  # noqa: ASYNC110 - nobody tells that a handler hangs
+            await asyncio.sleep(_LOOK_S)
+        worker.stop()
+
+    looking = asyncio.create_task(look()) if watch.is_limited else None
+    await worker.work(tasks_max=tasks_max)
+    unfinished = await worker.close(DRAIN_S)
+    if looking is not None:
+        looking.cancel()
+    _end_if_left(unfinished, worker)  # here, since the loop would wait for them, too
+    return unfinished
+
+
+def _end_if_left(unfinished: int, worker: AnyWorker) -> None:
+    """End the process at once if handlers go on, for Python would wait for their threads."""
+    if unfinished:
+        tell(f"{several(unfinished, 'task')} left unfinished")
+    if unfinished or worker.stats()["overdue"]:
+        _end(1)
+
+
+def _end(code: int) -> None:
+    """End the process at once, whatever its threads do."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
