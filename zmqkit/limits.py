@@ -103,6 +103,10 @@ PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
 RETRY_S = 0.5
 """The pause before changes are written once more that the journal had no room for."""
+PROGRESS_BYTES_MAX = 4 << 10
+"""The size of what a handler says of its progress, encoded."""
+PROGRESS_S = 0.1
+"""The pause, at least, between two such words of one handler on their way."""
 REASONS_MAX = 5
 """The reasons why attempts failed that a task keeps, the last ones."""
 

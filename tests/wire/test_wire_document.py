@@ -36,6 +36,7 @@ from zmqkit.limits import (
     CREDIT,
     PLACES_MAX,
     PROCESSES_MAX,
+    PROGRESS_BYTES_MAX,
     STREAM_BYTES,
     STREAM_ITEMS,
     TIMEOUT_S_MAX,
@@ -65,7 +66,7 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "STREAM", "ITEM",
+        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "PROGRESS", "STREAM", "ITEM",
         "END", "GRANT",
     )
 }  # fmt: skip
@@ -107,6 +108,8 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert decompress(frames[0][wire.HEADER.size :]) == meta + rows
     if kind in ROWS:
         assert ROWS[kind](packet)
+    if kind == wire.PROGRESS:
+        assert wire.progress_of(packet) == tuple(said["meta"])
     if kind in (wire.REQUEST, wire.NOTIFY):
         assert None not in arguments_of(read_requests(packet)[1])
     if kind == wire.WELCOME and "process" in said["meta"]:
@@ -123,7 +126,7 @@ def declared(device: str = "", **said: Any) -> Policy:
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 43
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 44
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -161,6 +164,7 @@ def test_limits_are_as_they_stand() -> None:
         assert f"{number:,}" in DOCUMENT
     assert f"at least {COMPRESS_BYTES_MIN} bytes" in DOCUMENT
     assert f"{TIMEOUT_S_MAX * 1000:,.0f} if it does not" in DOCUMENT
+    assert f"at most {PROGRESS_BYTES_MAX} bytes as msgpack" in DOCUMENT
     assert f"1 to {ATTEMPTS_MAX}" in DOCUMENT and f"0 to {BACKOFF_S_MAX:.0f}" in DOCUMENT
     assert f"as {ATTEMPTS}, {BACKOFF_S:.0f} and {CREDIT:,}." in DOCUMENT
     assert f"at most {PROCESSES_MAX} rows" in DOCUMENT

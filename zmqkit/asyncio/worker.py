@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zmqkit.asyncio.serving import Serving
+from zmqkit.core.calls.request import Request
 from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
 from zmqkit.roles.handlers import Handlers, check_concurrency
 from zmqkit.roles.scheme import Binding
@@ -59,3 +60,10 @@ class Worker(HandlesTasks, Serving):
         if tasks_max is not None:
             self._life.command(self._core.limit_requests, tasks_max)
         await self._serve(timeout_s)
+
+    def _report(self, request: Request, value: bytes) -> None:
+        driver, life = self._life.driver, self._life
+        if driver is not None and driver.is_here():
+            life.end(self._core.report, request, value)
+        else:
+            life.on_loop(life.end, self._core.report, request, value)

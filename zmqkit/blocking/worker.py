@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from zmqkit.blocking.serving import Serving
+from zmqkit.core.calls.request import Request
+from zmqkit.errors import UsageError
 from zmqkit.roles.handlers import Handlers, check_concurrency
 from zmqkit.roles.scheme import Binding
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
@@ -57,3 +61,7 @@ class Worker(HandlesTasks, Serving):
         if tasks_max is not None:
             self._life.command(self._core.limit_requests, tasks_max)
         self._serve(timeout_s)
+
+    def _report(self, request: Request, value: bytes) -> None:
+        with suppress(UsageError):  # it is closed
+            self._life.command(self._core.report, request, value)

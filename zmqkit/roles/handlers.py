@@ -27,6 +27,7 @@ _NIL = b"\xc0"
 
 Function = Callable[..., object]
 AnyFunction = TypeVar("AnyFunction", bound=Function)
+Report = Callable[[CoreRequest, bytes], None]
 
 
 def call_body(
@@ -68,6 +69,7 @@ class Handler:
     thread: bool  # The function runs in a thread.
     copy: bool  # A long bytes argument becomes bytes; otherwise it is a view of what arrived.
     streams: bool  # The function is a generator.
+    report: Report | None = None  # Takes what the function says of its progress.
 
 
 class Handlers:
@@ -92,9 +94,11 @@ class Handlers:
         idempotent: bool,
         copy: bool,
         thread: bool = False,
+        report: Report | None = None,
     ) -> Function:
         """Register a function and return it.
 
+        report: takes what the function says of its progress, encoded, on any thread.
         Raises UsageError for what is no function, for a name that has a handler already and for
         a wrong option.
         """
@@ -120,7 +124,7 @@ class Handlers:
                 else f"thread=True of {method!r} is for zmqkit.asyncio.Service; here pass "
                 "Service(concurrency=...) above 1, and all handlers run in threads"
             )
-        self.by_name[method] = Handler(function, waits, thread, copy, streams)
+        self.by_name[method] = Handler(function, waits, thread, copy, streams, report)
         (self.streams if streams else self.idempotent)[method] = idempotent
         return function
 
@@ -241,6 +245,7 @@ def current_request() -> Request:
 def run_plain(handler: Handler, request: CoreRequest) -> Answer:
     """Run a plain handler in this thread; return its value or its error as an answer."""
     token = current.set(request)
+    request.report = handler.report
     args = request.args
     try:
         if args and type(args[-1]) is memoryview and handler.copy:
@@ -257,6 +262,7 @@ def run_plain(handler: Handler, request: CoreRequest) -> Answer:
 async def run_waiting(handler: Handler, request: CoreRequest) -> Answer:
     """Run an `async def` handler; return its value or its error as an answer."""
     current.set(request)
+    request.report = handler.report
     args = request.args
     try:
         if args and type(args[-1]) is memoryview and handler.copy:

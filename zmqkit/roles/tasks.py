@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -25,11 +26,12 @@ from zmqkit.limits import (
     BACKOFF_S_MAX,
     PRIORITY,
     PRIORITY_MAX,
+    PROGRESS_BYTES_MAX,
     TIMEOUT_S_MAX,
 )
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
 from zmqkit.roles.time_of_day import seconds_until
-from zmqkit.wire.encoding import decode
+from zmqkit.wire.encoding import decode, encode
 
 _CALL = CallOptions()
 _TEXT_CHARS_MAX = 200
@@ -188,6 +190,10 @@ class TicketShown:
         """Why attempts failed, the last reasons only."""
         return list(self._task.reasons)
 
+    def progress(self) -> Any:
+        """Return what the task's handler said last of its progress; None if it said nothing."""
+        return self._task.progress
+
     def _outcome(self, *, closed: bool) -> Any:
         """Return the task's value, or raise what ended it.
 
@@ -303,11 +309,17 @@ class HandlesTasks:
     def _add(self, function: Function, *, copy: bool, thread: bool) -> None:
         if self._handlers.by_name:
             raise UsageError("this worker has a handler already; make another worker")
-        self._handlers.add(function, TASK, idempotent=False, copy=copy, thread=thread)
+        self._handlers.add(
+            function, TASK, idempotent=False, copy=copy, thread=thread, report=self._report
+        )
         if self._handlers.streams:
             self._handlers.by_name.clear()
             self._handlers.streams.clear()
             raise UsageError("a task's handler returns one result, and this is a generator")
+
+    @abstractmethod
+    def _report(self, request: CoreRequest, value: bytes) -> None:
+        """Give the core what a handler says of its progress, from any thread."""
 
     def _check_handler(self) -> None:
         if not self._handlers.by_name:
@@ -355,6 +367,21 @@ class CurrentTask:
     def cancelled(self) -> bool:
         """Whether the task was given up; the result will then be thrown away."""
         return self._request.cancelled
+
+    def progress(self, value: object) -> None:
+        """Tell the pusher how far the task is; `Ticket.progress` returns the latest value.
+
+        value: whatever can travel and takes 4096 bytes at most, encoded. However often this is
+        called, ten values a second leave, the latest ones, and the last one before the result.
+        One may get lost where a connection breaks. Raises UsageError for what cannot travel.
+        """
+        row = encode(value, "the progress")
+        if len(row) > PROGRESS_BYTES_MAX:
+            raise UsageError(
+                f"the progress takes {len(row)} bytes; {PROGRESS_BYTES_MAX} at most"
+            )
+        assert self._request.report is not None
+        self._request.report(self._request, row)
 
     def time_left_s(self) -> float:
         """Return the seconds until the task expires; infinite if it does not."""

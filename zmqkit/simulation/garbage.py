@@ -15,6 +15,7 @@ _ODD: tuple[object, ...] = (
     None, True, -1, 0, 2**64 - 1, 0.5, "x", b"\xff", [], [[]], [[1]], [[1], [2]], [1, 2], {},
     {"credit": 0}, {1: 2}, ["p", 1, []], [1, "p", [None]], [1, 1, list(range(50))],
     [1, 1, [1], 0, [[1, 9, 0]]], [[1], [2], [0]], [[1], [0], [None]],
+    [1, {"done": 0.5}], [2, bytes(5000)],
     # The columns of requests, streams, answers, values and ends. Their rows stand below.
     [[0], [5], ["add"], [4], [9]], [[1], [-1], ["add"], [4], [4]],
     [[-1], [5], ["add"], [4], [4]],

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple, cast
 
-from zmqkit.limits import PACKET_BYTES_MAX
+from zmqkit.limits import PACKET_BYTES_MAX, PROGRESS_BYTES_MAX
 from zmqkit.model import Frames
 from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import Buffer, Malformed, decode
@@ -46,15 +46,17 @@ _read_header = HEADER.unpack_from
 HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL, RECALL = 8, 9, 10, 11, 12, 13
 PUBLISH, MARK, CREDIT = 16, 17, 18
-ACCEPT = 32
+ACCEPT, PROGRESS = 32, 33
 STREAM, ITEM, END, GRANT = 48, 49, 50, 51
 KINDS = frozenset({
     HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL, RECALL,
-    PUBLISH, MARK, CREDIT, ACCEPT, STREAM, ITEM, END, GRANT,
+    PUBLISH, MARK, CREDIT, ACCEPT, PROGRESS, STREAM, ITEM, END, GRANT,
 })  # fmt: skip
 _WITH_COLUMNS = frozenset({REQUEST, NOTIFY, STREAM, REPLY, ERROR, ITEM, END})
 WITH_ROWS = _WITH_COLUMNS | {PUBLISH}
 
+_PROGRESS_HEAD_BYTES = 10
+"""The head of an array of two, and a number of 64 bits."""
 _INT = frozenset({int})
 
 
@@ -190,6 +192,16 @@ def read_pong(packet: Packet, token_max: int, held_max: int) -> Pong:
     if type(running) is not int or not 0 <= running <= len(held):
         raise Malformed("pong")
     return Pong(token, meta[1], held, running, meta[4] if meta[4:] else None)
+
+
+def progress_of(packet: Packet) -> tuple[int, object]:
+    """Return the number and the value that a PROGRESS carries. Raise Malformed otherwise."""
+    meta = packet.meta
+    if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
+        raise Malformed("progress")
+    if packet.size > PROGRESS_BYTES_MAX + _PROGRESS_HEAD_BYTES:
+        raise Malformed("progress")
+    return meta[0], meta[1]
 
 
 def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:

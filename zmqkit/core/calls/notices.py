@@ -57,6 +57,19 @@ class Notices:
             for client, credit in self._share.told()
         ]
 
+    def pong(self, window: RequestWindow, token: object, progress: object) -> Send:
+        """Return the PONG to a client, which names what the service holds of it.
+
+        progress: of streams; nothing if there are none.
+        """
+        run, wait = list(window.waiting), list[int]()
+        for sequence, request in window.held.items():
+            (run if self._work.has_begun(request) else wait).append(sequence)
+        told: list[object] = [token, self.credit(window.client), [*run, *wait], len(run)]
+        if progress:
+            told.append(progress)
+        return self.packet(window, wire.PONG, encode(told))
+
     def bye(self, window: RequestWindow) -> Send:
         """Return a BYE that says that the service takes no more."""
         return self.packet(window, wire.BYE, encode(None))

@@ -9,7 +9,7 @@ room. So it keeps at most the window and one value more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from zmqkit.core.dispatch.window import Answer, Window, Windows
@@ -43,6 +43,8 @@ class Request:
     begun_at: float = 0.0
     # It was answered, since it took too long, and its handler goes on.
     overdue: bool = False
+    # Takes what its handler says of its progress, encoded. The core does not use it.
+    report: Callable[[Request, bytes], None] | None = None
 
     @property
     def id(self) -> str:

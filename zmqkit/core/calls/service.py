@@ -17,6 +17,7 @@ from math import inf
 from zmqkit.core.calls.admission import Admission, Methods, Share
 from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.notices import Notices
+from zmqkit.core.calls.reports import Reports
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
@@ -25,7 +26,7 @@ from zmqkit.core.effects import Effect, Handle, Note
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
     Arguments,
@@ -89,6 +90,7 @@ class ServiceCore:
             self._offered, self._work, self._streams, self._outbox, self.counts, limits,
             self._share,
         )  # fmt: skip
+        self._reports = Reports(self._notices, self._windows, self._work)
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
@@ -112,6 +114,9 @@ class ServiceCore:
         """Take the handlers' answers, which leave with the next `flush`; run more requests."""
         work, windows = self._work, self._windows.by_client
         running = work.running
+        told: list[Effect] = []
+        if self._reports.next_at:
+            told = self._reports.ended((request for request, _ in results), now)
         delivered = 0
         for request, answer in results:
             sequence = request.sequence
@@ -143,7 +148,11 @@ class ServiceCore:
         if self._share is not None:
             taken = work.held_count + len(work.overdue)
             self._share.handled((request for request, _ in results), taken, now)
-        return work.dispatch(now, self.concurrency) if work.queue.count else []
+        return told + work.dispatch(now, self.concurrency) if work.queue.count else told
+
+    def report(self, request: Request, value: bytes, now: float) -> list[Effect]:
+        """Take what a handler says of its progress, encoded; see `Reports`."""
+        return self._reports.take(request, value, now)
 
     def postpone(self, requests: list[Request]) -> list[Request]:
         """Take back requests whose clients do not read answers; return the others.
@@ -208,6 +217,7 @@ class ServiceCore:
             effects.append(self._notices.tell_away(client, [below, []]))
         effects += self._work.close()
         self._windows.clear()
+        self._reports.clear()
         self._stale.clear()
         return effects
 
@@ -292,7 +302,9 @@ class ServiceCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Answer what takes too long; forget clients that were silent for long."""
-        late = self._work.overrun(now) if now >= self._work.overrun_at else []
+        late = self._reports.due(now)
+        if now >= self._work.overrun_at:
+            late += self._work.overrun(now)
         if now < self._windows.sweep_at:
             return late
         effects = [
@@ -331,7 +343,7 @@ class ServiceCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(self._windows.sweep_at, self._work.overrun_at)
+        return min(self._windows.sweep_at, self._work.overrun_at, self._reports.due_at)
 
     def check(self) -> None:
         """Assert that the counters balance, and that no id is both held and answered."""
@@ -441,18 +453,8 @@ class ServiceCore:
         # Nobody waits for a one-way message, so the end of its sender's time cancels nothing.
         held = window.held
         unwanted = [n for n in window.settled_among(held) if not held[n].oneway]
-        run, wait = list(window.waiting), list[int]()
-        for sequence, request in held.items():
-            (run if self._work.has_begun(request) else wait).append(sequence)
-        told: list[object] = [
-            meta[0],
-            self._notices.credit(window.client),
-            [*run, *wait],
-            len(run),
-        ]
-        if self._work.streams and (progress := self._streams.progress(window)):
-            told.append(progress)
-        pong = self._notices.packet(window, wire.PONG, encode(told))
+        progress = self._streams.progress(window) if self._work.streams else []
+        pong = self._notices.pong(window, meta[0], progress)
         window.unread.pong(meta[0])
         # What the pong does not name was answered before it, and what it counts was sent.
         return [

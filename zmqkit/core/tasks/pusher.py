@@ -183,6 +183,11 @@ class PusherCore:
         self.ledger.line.fail()
         return [Note("journal-failed", {"name": self.name, "error": str(error)})]
 
+    def take_reports(self) -> list[Task]:
+        """Return the tasks whose handlers said something since the last time, to a streamer."""
+        reported, self._workers.reported = self._workers.reported or {}, {}
+        return list(reported.values())
+
     def await_end(self, task: Task, waiter: object, now: float) -> None:
         """End the wait once the task has ended, with its value or its error.
 

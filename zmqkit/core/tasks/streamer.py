@@ -10,6 +10,7 @@ not learn what became of it, finds itself in the ledger and is not accepted agai
 
     a task comes               it is in the ledger; with a journal, the pusher hears (ACCEPT)
                                once it is on disk, and keeps the body no longer
+    its handler says how far   the pusher hears it too
     it ends                    the pusher gets the result, or the error that ended it
     the pusher gives it up     it is cancelled, unless somebody else waits for it too
     the pusher is gone         it is done all the same
@@ -180,7 +181,8 @@ class StreamerCore:
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet from a pusher or a worker. Never raises for what it sent."""
         side = self.tasks if self.tasks.knows(peer) else self.pushers
-        return self._join(side.receive(peer, frames, now), now)
+        effects = self._join(side.receive(peer, frames, now), now)
+        return self._pass_reports(now) + effects
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Learn that a packet did not leave; what it said is said again."""
@@ -301,6 +303,16 @@ class StreamerCore:
             elif isinstance(waiter, Request) and (task := self._held.pop(waiter.ticket, None)):
                 answers.append((waiter, _answer(task, value, error)))
         return self.pushers.handled(answers, now) if answers else []
+
+    def _pass_reports(self, now: float) -> list[Effect]:
+        """Tell pushers what the handlers of their tasks said last."""
+        return [
+            effect
+            for task in self.tasks.take_reports()
+            for waiter in task.waiters or ()
+            if isinstance(waiter, Request)
+            for effect in self.pushers.report(waiter, encode(task.progress), now)
+        ]
 
     def _given_up(self, requests: Iterable[Request], now: float) -> list[Effect]:
         """Cancel the tasks that nobody waits for any more."""

@@ -158,6 +158,8 @@ class Task:
     value: object = None
     result_size = 0
     error: ZmqkitError | None = None
+    # What its handler said last of its progress.
+    progress: object = None
     # Why its attempts failed, the last reasons only.
     reasons: tuple[str, ...] = ()
     # Who waits for its end.

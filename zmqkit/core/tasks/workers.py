@@ -51,7 +51,7 @@ from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
 from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
-from zmqkit.core.tasks.task import Encoded, Event
+from zmqkit.core.tasks.task import Encoded, Event, Task
 from zmqkit.core.tasks.turn import Turn
 from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
 from zmqkit.limits import COUNTED_BYTES_MIN, LINGER_S, PusherLimits
@@ -94,6 +94,8 @@ class Workers:
         self._dispatcher = self.instances.dispatcher
         self.leases = Leases(incarnation, ledger, self.instances, jitter, of_results=are_sinks)
         self.turn = Turn(ledger, self.leases, self._connections, passes_on=passes_on)
+        # By lease: tasks whose handlers said something, for a streamer, which passes that on.
+        self.reported: dict[int, Task] | None = None if passes_on or are_sinks else {}
         self._ledger = ledger
         self._read = read
         self._limits = limits
@@ -107,6 +109,7 @@ class Workers:
             wire.PONG: self._pong,
             wire.CREDIT: self._more,
             wire.ACCEPT: self._accepted,
+            wire.PROGRESS: self._progress,
             wire.WELCOME: self._welcome,
             wire.BYE: self._bye,
         }
@@ -243,6 +246,16 @@ class Workers:
         instance.outbox.extend(lost)
         recall = [self.instances.say(instance, wire.RECALL, surplus)] if surplus else []
         return [*recall, *self._go_on(now)]
+
+    def _progress(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        """Note what a handler says of its task, unless the attempt is not the present one."""
+        sequence, value = wire.progress_of(packet)
+        lease = self.leases.at(instance, sequence)
+        if lease is not None and lease.task.receipt == sequence:
+            lease.task.progress = value
+            if self.reported is not None:
+                self.reported[sequence] = lease.task
+        return []
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         sequences, values, unreadable = self._read(packet)
