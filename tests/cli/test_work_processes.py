@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import threading
@@ -14,7 +16,8 @@ from typing import Any
 import pytest
 
 import zmqkit
-from tests.cli.conftest import LIMIT_S, Begin, Run
+from tests.cli.conftest import LIMIT_S, Begin, Run, environment
+from tests.cli.conftest import zmqkit as zmqkit_command
 
 pytestmark = pytest.mark.slow
 
@@ -61,27 +64,41 @@ def jobs(tmp_path: Path, name: str) -> Jobs:
     return jobs
 
 
+def read(descriptor: int) -> bytes:
+    """What comes next, within a time."""
+    assert select.select([descriptor], [], [], 2 * LIMIT_S)[0], "nothing came"
+    return os.read(descriptor, 4096)
+
+
 class Working:
     """A `zmqkit work` that says what its processes do."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
+        assert process.stdout is not None and process.stderr is not None
+        self._streams = process.stdout.fileno(), process.stderr.fileno()
+        self._texts = dict.fromkeys(self._streams, b"")
 
     def line(self, part: str) -> str:
         """The next line of standard error that has this part."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if part.encode() in line:
-                return line.decode().rstrip()
-        raise AssertionError(f"it ended and never said {part!r}")
+        while part not in (line := self._next(self._streams[1])):
+            pass
+        return line
 
     def ready(self) -> list[int]:
         """Wait until all work; return the pids that it told until then."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().decode()
+        line = self._next(self._streams[0])
         assert line.startswith("working on "), line
         count = int(line.split()[-2])
         return [int(self.line("works at").split()[1]) for _ in range(count)]
+
+    def _next(self, descriptor: int) -> str:
+        while b"\n" not in self._texts[descriptor]:
+            block = read(descriptor)
+            assert block, "it ended and never said so"
+            self._texts[descriptor] += block
+        line, _, self._texts[descriptor] = self._texts[descriptor].partition(b"\n")
+        return line.decode()
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and wait for the end; return the exit code."""
@@ -287,6 +304,29 @@ def test_what_is_no_worker_is_refused_with_a_remedy(
     done = run("work", path + target, "--processes", "3")
     assert done.returncode == code
     assert done.stderr.decode().count(said) == 1, done.stderr
+
+
+def test_a_terminal_shows_how_far_a_task_is(
+    jobs: Jobs, start: Start, name: str, tmp_path: Path
+) -> None:
+    text = MODULE.replace(
+        "    first =", "    zmqkit.current_task().progress([0.5])\n    first ="
+    )
+    [pid] = start(jobs(text)).ready()
+    os.mkfifo(tmp_path / "gate")
+    ours, theirs = pty.openpty()
+    body = json.dumps({"meet": str(tmp_path)})
+    command = zmqkit_command("push", name, body, "--id", "cat", "--wait")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, env=environment()
+    )
+    os.close(theirs)
+    shown = b""
+    while b"\r\x1b[Ktask cat: [0.5]" not in shown:
+        shown += read(ours)
+    (tmp_path / "gate").write_text("")
+    assert process.communicate(timeout=LIMIT_S)[0] == f"{pid}\n".encode()
+    os.close(ours)
 
 
 def test_a_module_that_is_not_there_is_refused(run: Run) -> None:

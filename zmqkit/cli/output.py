@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,6 +25,7 @@ _OF_TEXT = "\n\t"
 """Control characters that text of several lines may have."""
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
+_BEGIN_AND_CLEAR = "\r\x1b[K"
 
 
 def coloured(stream: IO[Any]) -> bool:
@@ -59,6 +61,16 @@ def say_error(text: str) -> None:
     """Write `error: …` to standard error, in one line, escaped."""
     head = styled("error:", sys.stderr, fg="red", bold=True)
     _write(sys.stderr, f"{head} {escaped(' '.join(text.split()))}")
+
+
+def show(text: str) -> None:
+    """Show a text in the present line of standard error, a terminal, in place of the last one.
+
+    The line is as long as the terminal is wide, at most. An empty text clears it.
+    """
+    width = shutil.get_terminal_size().columns - 1
+    sys.stderr.write(f"{_BEGIN_AND_CLEAR}{escaped(text)[:width]}")
+    sys.stderr.flush()
 
 
 def draw(lines: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
 from zmqkit.cli.main import FAILED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say_error, say_json, say_value, several, tell
+from zmqkit.cli.output import say_error, say_json, say_value, several, show, tell, to_json
 from zmqkit.limits import PRIORITY, PRIORITY_MAX
 
 _LOOK_S = 0.5
@@ -30,7 +31,12 @@ _WINDOW = 1000
 )
 @click.argument("name")
 @click.argument("body", required=False)
-@click.option("--wait", "shows", is_flag=True, help="Print each task's result, in order.")
+@click.option(
+    "--wait",
+    "shows",
+    is_flag=True,
+    help="Print each task's result, in order; on a terminal, how far the first one is.",
+)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -91,9 +97,12 @@ def command(
         }  # fmt: skip
         counts: Counter[str] = Counter()
         tickets = _pushed(pusher, bodies, options, counts)
-        for each in _ended(pusher, tickets, until):
+        progress = Progress(wanted=shows)
+        for each in _ended(pusher, tickets, until, progress):
             counts["ended"] += 1
+            progress.clear()
             counts["failed"] += not _shown(each, shows=shows, as_json=as_json)
+        progress.clear()
         pusher.close(0)
     if pusher.fault is not None:
         say_error(f"{pusher.fault}; what ended since then may run again")
@@ -106,6 +115,27 @@ def command(
         say_error(f"{several(left, 'task')} not done in time, and {kept}")
         return TIMEOUT
     return FAILED if counts["failed"] else 0
+
+
+class Progress:
+    """A line of the terminal that shows how far the first task is; nothing elsewhere."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._is_wanted = wanted and sys.stderr.isatty()
+        self._is_shown = False
+
+    def look(self, ticket: zmqkit.Ticket) -> None:
+        """Show what the handler of a task said last, if it said something."""
+        value = ticket.progress() if self._is_wanted else None
+        if value is not None:
+            show(f"task {ticket.id}: {to_json(value)}")
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Leave the line to what is written next."""
+        if self._is_shown:
+            show("")
+            self._is_shown = False
 
 
 def _pushed(
@@ -121,7 +151,10 @@ def _pushed(
 
 
 def _ended(
-    pusher: zmqkit.Pusher, tickets: Iterator[zmqkit.Ticket], until: float
+    pusher: zmqkit.Pusher,
+    tickets: Iterator[zmqkit.Ticket],
+    until: float,
+    progress: Progress,
 ) -> Iterator[zmqkit.Ticket]:
     """Yield the tickets of tasks that have ended, in order, while more are pushed."""
     under_way: deque[zmqkit.Ticket] = deque()
@@ -134,7 +167,9 @@ def _ended(
             yield under_way.popleft()
     while under_way:
         if not _waited(under_way[0], min(until, time.monotonic() + _LOOK_S)):
+            progress.look(under_way[0])
             if not told and not pusher.ready(timeout_s=0):
+                progress.clear()
                 tell(f"waiting for a worker of {pusher.name!r}; {_why(under_way[0])}")
                 told = True
             if time.monotonic() >= until:

@@ -300,7 +300,7 @@ class HandlesTasks:
             }
             if task_timeout_s is not None:
                 self._task_timeout_s = declared["task_timeout_s"] = float(task_timeout_s)
-                self._core.limit_time(task_timeout_s)
+                self._core.limit_time(float(task_timeout_s))
             self._about[TASK] = declared
             return function
 
