@@ -1,9 +1,10 @@
 """The parent of the processes of `zmqkit work MODULE:WORKER`: keeps so many of them at work.
 
 Each child is started as a program of its own, never forked, and is told of the parent's end by
-the end of a connection, so none outlives it. A child that dies is replaced. Where children die
-before they can be found, over and over, the parent gives up: another one would do no better.
-The first signal is passed on, and each child finishes what it began; the next one kills them.
+the end of a connection, so none outlives it; a watchdog kills one that does not notice. A child
+that dies is replaced. Where children die before they can be found, over and over, the parent
+gives up: another one would do no better. The first signal is passed on, and each child finishes
+what it began; the next one kills them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from zmqkit.cli.main import FAILED, USAGE
 from zmqkit.cli.output import say, say_error, tell
 from zmqkit.cli.serve import DRAIN_S
 from zmqkit.cli.stopping import SIGNALS, end_by
-from zmqkit.cli.watchdog import kill_group
+from zmqkit.cli.watchdog import Watchdog, kill_group
 from zmqkit.cli.work_process import OVERDUE, READY, SPENT
 
 _PAUSE_S = 0.1
@@ -102,6 +103,7 @@ class Supervisor:
         self._soon = 0
         self._may_begin = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._watchdog = Watchdog(DRAIN_S + _LINGER_S)
         self._stopped_at = inf
         self._code = 0
 
@@ -111,7 +113,10 @@ class Supervisor:
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         others = (self._keep_later() for _ in range(self._count - 1))
-        await asyncio.gather(self._keep(), *others)
+        try:
+            await asyncio.gather(self._keep(), *others)
+        finally:
+            self._watchdog.close()
         return self._code
 
     async def _keep_later(self) -> None:
@@ -143,6 +148,7 @@ class Supervisor:
         reader, writer = await asyncio.open_connection(sock=ours)
         child = Child(process, reader, writer)
         self._children.add(child)
+        self._watchdog.add(child.pid)
         if self._stopping.is_set():
             child.end(signal.SIGTERM)
         return child
@@ -192,6 +198,7 @@ class Supervisor:
         """Decide what follows from the end of a process; return the pause before the next."""
         code, how = child.process.returncode, child.how_it_ended()
         child.kill()  # what it started goes with it
+        self._watchdog.remove(child.pid)
         was_ready = READY in child.words
         if self._stopping.is_set():
             if was_ready and code:
