@@ -184,6 +184,11 @@ def test_a_process_is_replaced_after_so_many_tasks(
     )
 
 
+def test_a_process_says_that_it_is_open_to_the_network(jobs: Jobs, start: Start) -> None:
+    text = MODULE.replace("concurrency={concurrency}", "insecure=True")
+    assert start(jobs(text)).line("works at").endswith(", open to the network in plain text")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_each_process_finish(
     jobs: Jobs, start: Start, pusher: zmqkit.Pusher, tmp_path: Path, number: int

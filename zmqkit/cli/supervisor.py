@@ -187,7 +187,8 @@ class Supervisor:
         limit_s = values["task_timeout_s"]
         if isinstance(limit_s, float):
             child.limit_s = limit_s
-        tell(f"process {child.pid} works at {values['endpoint']}")
+        reach = ", open to the network in plain text" if values["is_open"] else ""
+        tell(f"process {child.pid} works at {values['endpoint']}{reach}")
         self._may_begin.set()
         self._stillborn = 0
         self._ready_count += 1

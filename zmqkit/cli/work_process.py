@@ -26,6 +26,7 @@ from zmqkit.cli.output import several, tell
 from zmqkit.cli.serve import DRAIN_S
 from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyWorker, load_worker
+from zmqkit.model import Reach
 
 READY, BEAT, OVERDUE, SPENT = "ready", "beat", "overdue", "spent"
 """The words that a process says: it can be found; it lives; a handler took too long, so it
@@ -35,6 +36,8 @@ BEAT_S = 1.0
 _LOOK_S = 0.1
 _RETURN_S = 0.5
 """How long a handler that took too long may take to return."""
+_CLOSE_S = 1.0
+"""How long the end may take once the parent is gone and the time of the tasks is over."""
 
 
 def work(target: str, descriptor: int, tasks_max: int | None) -> int:
@@ -97,6 +100,7 @@ class Watch:
             READY,
             name=worker.name,
             endpoint=worker.endpoint,
+            is_open=worker.reach > Reach.LOCAL,
             task_timeout_s=worker.task_timeout_s,
         )
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
@@ -126,7 +130,7 @@ class Watch:
                 assert isinstance(worker, zmqkit.Worker)
                 _end_if_left(worker.close(DRAIN_S), worker)
         worker.stop()
-        time.sleep(DRAIN_S)
+        time.sleep(DRAIN_S + _CLOSE_S)
         _end(1)
 
 
