@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -69,7 +69,7 @@ class Journaled:
     ) -> None:
         """Give the core what the journal has; from now on it follows the core's ledger."""
         core.recover(
-            _tasks(journal),
+            tasks_of(journal.entries(), journal.outcomes(), offset_s()),
             journal.last,
             journal.opening,
             time.monotonic(),
@@ -96,7 +96,7 @@ class Journaled:
             else:
                 self._heard(self._front.unwritten, append.number, error)
 
-        self._journaling.append(_changes(append), answered)
+        self._journaling.append(changes_of(append, offset_s()), answered)
 
     def page(self, page: Page) -> None:
         """Have a page read."""
@@ -106,7 +106,7 @@ class Journaled:
                 self._heard(self._front.unpaged, error)
                 return
             self._tell_damage()
-            tasks = [_plain_task(each) for each in found.tasks]
+            tasks = [plain_task(each) for each in found.tasks]
             damaged = [each.sequence for each in found.damaged]
             paged = Paged(page.priority, tasks, damaged, found.read, found.is_last)
             self._heard(self._front.paged, paged)
@@ -148,8 +148,11 @@ class Journaled:
         self._told = len(damaged)
 
 
-def _changes(append: Append) -> Changes:
-    offset = offset_s()
+def changes_of(append: Append, offset: float) -> Changes:
+    """Return the rows of an append, with each task as it is now.
+
+    offset: what the clock of the tasks lacks of the time of day, in seconds.
+    """
     changes = Changes(append.last)
     for task in append.changes:
         if task.state in OPEN and task.journal:
@@ -193,7 +196,8 @@ def _put(changes: Changes, task: Task, offset: float) -> None:
         changes.forgotten.append(task.sequence)  # it may have been dead
 
 
-def _plain_task(plain: Plain) -> Task:
+def plain_task(plain: Plain) -> Task:
+    """Return a task of which the journal has its body and its priority."""
     task = Task(plain.body, plain.raw, plain.priority)
     task.sequence, task.is_plain = plain.sequence, True
     return task
@@ -236,12 +240,16 @@ def _outcome(task: Task, offset: float) -> Outcome | None:
     )  # fmt: skip
 
 
-def _tasks(journal: Journal) -> Iterator[Task]:
-    """Yield what has ended, in the order in which it did, and then what is open or dead."""
-    offset = offset_s()
-    outcomes = {each.sequence: each for each in journal.outcomes()}
-    opened = [_open_task(each, offset, outcomes) for each in journal.entries()]
-    for outcome in sorted(outcomes.values(), key=lambda each: each.settled_at):
+def tasks_of(
+    entries: Iterable[Entry], outcomes: Iterable[Outcome], offset: float
+) -> Iterator[Task]:
+    """Yield what has ended, in the order in which it did, and then what is open or dead.
+
+    offset: what the clock of the tasks lacks of the time of day now, in seconds.
+    """
+    ends = {each.sequence: each for each in outcomes}
+    opened = [_open_task(each, offset, ends) for each in entries]
+    for outcome in sorted(ends.values(), key=lambda each: each.settled_at):
         task = Task(b"", None, 0)
         task.sequence, task.own_id, task.attempt = (
             outcome.sequence, outcome.own_id, outcome.attempt,

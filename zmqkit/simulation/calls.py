@@ -52,21 +52,15 @@ class ClientRole(SeekingRole):
         super().__init__(process, name, self.core, sought, Profile.DATA, hooks)
 
 
-class ServiceRole(BoundRole):
-    """One service. Answers of its quick handlers leave at the end of the turn."""
+class AnsweringRole(BoundRole):
+    """A role on a `ServiceCore`. Answers of its quick handlers leave at the end of the turn."""
 
     def __init__(
-        self, process: Process, record: Record, core: ServiceCore, judge: Judge
+        self, process: Process, record: Record, core: ServiceCore, hooks: Hooks
     ) -> None:
         self.core: ServiceCore = core
-        self._judge = judge
         self._results: list[Result] = []
-        hooks = Hooks(
-            handle=self._handle,
-            advance=self._advance,
-            abort=self._abort,
-            finished=self._finished,
-        )
+        hooks.finished = self._finished
         super().__init__(process, record, core, Profile.DATA, hooks)
 
     def rested(self, now: float) -> None:
@@ -74,15 +68,15 @@ class ServiceRole(BoundRole):
         if self._results:
             self.driver.wake()
 
-    def _handle(self, requests: list[Request]) -> None:
-        for request in requests:
-            duration_s, answer = self._judge.handle(self, request)
-            if duration_s > 0.0:
-                self.driver.later(duration_s, partial(self._handled, request, answer))
-            else:
-                self._results.append((request, answer))
+    def answer(self, request: Request, answer: Answer, duration_s: float) -> None:
+        """Have a handler answer after a while, or by the end of the turn."""
+        if duration_s > 0.0:
+            self.driver.later(duration_s, partial(self.handled, request, answer))
+        else:
+            self._results.append((request, answer))
 
-    def _handled(self, request: Request, answer: Answer, now: float) -> None:
+    def handled(self, request: Request, answer: Answer, now: float) -> None:
+        """Take the answer of a handler now, unless the role is closed."""
         if not self.closed:
             self.driver.perform(self.core.handled([(request, answer)], now))
 
@@ -90,6 +84,22 @@ class ServiceRole(BoundRole):
         results, self._results = self._results, []
         now = self.process.network.timeline.now
         return self.core.handled(results, now) if results else []
+
+
+class ServiceRole(AnsweringRole):
+    """One service."""
+
+    def __init__(
+        self, process: Process, record: Record, core: ServiceCore, judge: Judge
+    ) -> None:
+        self._judge = judge
+        hooks = Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
+        super().__init__(process, record, core, hooks)
+
+    def _handle(self, requests: list[Request]) -> None:
+        for request in requests:
+            duration_s, answer = self._judge.handle(self, request)
+            self.answer(request, answer, duration_s)
 
     def _advance(self, requests: list[StreamRequest]) -> None:
         for stream in requests:

@@ -11,7 +11,7 @@ _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
 _MAGIC = wire.FIRST.to_bytes(4, "big")[:3]
 _KINDS = {
     1: "HELLO", 2: "WELCOME", 3: "PING", 4: "PONG", 5: "BYE",
-    8: "REQUEST", 9: "REPLY", 10: "ERROR", 11: "NOTIFY", 12: "CANCEL",
+    8: "REQUEST", 9: "REPLY", 10: "ERROR", 11: "NOTIFY", 12: "CANCEL", 13: "RECALL",
     16: "PUBLISH", 17: "MARK", 18: "CREDIT",
     48: "STREAM", 49: "ITEM", 50: "END", 51: "GRANT",
 }  # fmt: skip

@@ -119,7 +119,7 @@ class Control(Part):
         self.trace(f"tells {tell.news.value} {tell.incarnation:x} {tell.text}")
         for role in self.process.of(SeekingRole):
             if role.key == tell.key:
-                role.driver.command(partial(role.core.hear, tell))
+                role.hear(tell)
 
 
 class Role(Part):
@@ -207,6 +207,10 @@ class SeekingRole(Role):
         if self.key == self.target:
             url = parse_url(self.target)
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
+
+    def hear(self, tell: Tell) -> None:
+        """Have the core take membership's news."""
+        self.driver.command(partial(self.core.hear, tell))
 
     def close(self) -> None:
         """Close the role. Membership looks for nobody on its behalf any more."""

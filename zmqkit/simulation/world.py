@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, parse_url, reach_of
-from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.calls import AnsweringRole, ClientRole, ServiceRole
 from zmqkit.simulation.feed import Feed, Reception
 from zmqkit.simulation.network import Host, Network, Weather
 from zmqkit.simulation.oracle import METHODS, Called, Oracle
@@ -132,11 +132,10 @@ class World:
         core, address = process.control.core, parse_url(url)
         process.control.driver.command(lambda now: core.seed(address, "", "service", now))
 
-    def leave(self, role: ServiceRole) -> None:
-        """Stop a service as its users do.
+    def leave(self, role: AnsweringRole) -> None:
+        """Stop a service or a worker as its users do.
 
-        The service says that it leaves. It finishes its requests, for one second at most, and
-        closes.
+        It says that it leaves. It finishes its requests, for one second at most, and closes.
         """
         role.leaving = True
         process = role.process
