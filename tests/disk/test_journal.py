@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.disk.format_1 import FILE
-from zmqkit.disk.journal import Journal
+from zmqkit.disk.journal import PASSED_OVER, Journal
 from zmqkit.disk.rows import Changes, Entry, Outcome, Plain
 from zmqkit.errors import JournalError
 
@@ -51,8 +51,18 @@ def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None
     journal.close()
     entries, journal = reopened(path)
     assert entries == [ENTRY, FULL]
-    assert (journal.id, journal.opening, journal.last) == (ID, 2, 2)
+    assert (journal.id, journal.opening, journal.last) == (ID, 2, PASSED_OVER + 2)
     journal.close()
+
+
+def test_no_number_is_used_again_after_a_crash(path: Path) -> None:
+    """Seed 9: a worker had a task that no commit had, and the next push had its number."""
+    numbers = []
+    for _ in range(3):
+        journal = Journal(path, NAME, ID)
+        numbers.append(journal.last)
+        journal.close()
+    assert numbers == [0, PASSED_OVER, 2 * PASSED_OVER]
 
 
 def test_changes_replace_and_ends_remove(path: Path) -> None:
@@ -62,7 +72,7 @@ def test_changes_replace_and_ends_remove(path: Path) -> None:
     journal.close()
     entries, journal = reopened(path)
     assert entries == [replace(ENTRY, attempt=1, reasons="no")]
-    assert journal.last == 2
+    assert journal.last == PASSED_OVER + 2
     journal.close()
 
 
@@ -391,7 +401,7 @@ def test_a_file_of_format_1_is_brought_to_this_one(path: Path) -> None:
     path.write_bytes(FILE)
     entries, journal = reopened(path)
     assert entries == [ENTRY, FULL] and list(journal.outcomes()) == []
-    assert (journal.id, journal.opening, journal.last) == (77, 2, 3)
+    assert (journal.id, journal.opening, journal.last) == (77, 2, PASSED_OVER + 3)
     journal.commit(Changes(3, over=[1], outcomes=[DONE]))
     journal.close()
     entries, journal = reopened(path)
@@ -428,7 +438,7 @@ def test_compacting_gives_room_back(path: Path) -> None:
     assert list(journal.entries()) == [ENTRY]
     journal.close()
     entries, journal = reopened(path)
-    assert entries == [ENTRY] and journal.last == 499
+    assert entries == [ENTRY] and journal.last == PASSED_OVER + 499
     journal.close()
 
 

@@ -26,6 +26,9 @@ from typing import Any
 from zmqkit.disk.rows import PLACE_BITS, Changes, Entry, Outcome, Plain, is_sound, place
 from zmqkit.errors import JournalError
 
+PASSED_OVER = 1 << 20
+"""How many numbers of tasks are not used each time that a journal is opened again."""
+
 _VERSION = 2
 _PAGE = 1000
 _APPLICATION = 0x7A6D716B  # "zmqk"
@@ -156,9 +159,11 @@ class Journal:
             self._migrate()
         self.id = found["id"]
         self.opening = found["opening"] + 1
-        self.last = found["last"]
+        # A worker may have had tasks that no commit has, so their numbers are passed over.
+        self.last = found["last"] + (PASSED_OVER if found["opening"] else 0)
         run("BEGIN")
         run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
+        run("UPDATE about SET value = ? WHERE name = 'last'", (self.last,))
         run("COMMIT")
 
     def _read_ahead(self) -> None:

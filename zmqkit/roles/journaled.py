@@ -210,7 +210,7 @@ def _entry(task: Task, offset: float) -> Entry:
         task.priority,
         task.due_at + offset if task.due_at else 0.0,
         task.expires_at + offset if task.expires_at < inf else None,
-        task.attempt,
+        task.failures,
         task.own_id,
         task.unique,
         task.order_by,

@@ -7,7 +7,7 @@ import pytest
 from tests.core.tasks.disk import LIMITS, WINDOW, Disk, made
 from zmqkit.core.effects import Note
 from zmqkit.core.tasks.ready import Paged
-from zmqkit.core.tasks.task import State, Task
+from zmqkit.core.tasks.task import Event, State, Task
 from zmqkit.errors import JournalError, QueueFull
 from zmqkit.limits import OLDEST_EVERY
 
@@ -60,6 +60,41 @@ def test_what_was_left_is_read_page_by_page(disk: Disk) -> None:
         numbers = [each.sequence for each in tasks if each.priority == priority]
         assert numbers == sorted(numbers)
     assert len(tasks) == 50
+
+
+def test_full_memory_does_not_keep_the_next_task_on_disk(disk: Disk) -> None:
+    """Seed 6429: the oldest task was on disk, and no page was read, so nothing was leased."""
+    for number in range(2 * WINDOW):
+        disk.push(number, priority=9)
+    disk.push(99, priority=4, order_by="a")
+    disk.settle()
+    disk.core._paging._tasks_max = WINDOW
+    for _ in range(2 * WINDOW):
+        while (task := disk.core.ledger.lease(disk.now)) is None:
+            assert disk.core.ledger.line.total, "it waits for a page"
+            disk.flush()
+            assert disk.works, "and the page is read"
+            disk.settle()
+        assert task.priority == 9
+        disk.core.ledger.check()
+
+
+def test_a_task_that_is_requeued_does_not_lose_its_body(disk: Disk) -> None:
+    """Seed 159: it left memory before the disk had it, and its row was written without it."""
+    one = disk.push(0)
+    disk.settle()
+    disk.now = 1.0
+    assert disk.core.ledger.lease(disk.now) is one
+    disk.core.ledger.settle(one, Event.EXHAUSTED, disk.now)
+    disk.settle()
+    for number in range(WINDOW):
+        disk.push(number + 1)
+    disk.settle()
+    disk.push(20, priority=0)
+    disk.core.requeue(one, disk.now)
+    disk.settle()
+    assert not one.is_shelved and disk.rows[one.sequence].body == one.row
+    disk.core.check()
 
 
 def test_a_task_with_a_key_waits_for_what_was_pushed_before_it(disk: Disk) -> None:

@@ -26,9 +26,12 @@ class Appends:
         # How many appends there were, and the last one that is on disk.
         self.count = 0
         self._written = 0
+        # The highest number of a task that may be on disk.
+        self.last = 0
         # What the append under way has, and the bytes of its new tasks; nothing while none is.
         self._under_way: dict[int, Task] = {}
         self._bytes = 0
+        self._last_under_way = 0
         # After a failure: not before this time.
         self._not_before = -inf
         # Why nothing is written any more. What a disk says after it failed cannot be trusted.
@@ -67,7 +70,7 @@ class Appends:
         size: how many bytes the journal has now.
         """
         self._under_way = {}
-        self._written = number
+        self._written, self.last = number, self._last_under_way
         self._ledger.journal_bytes = size
         self._ledger.unwritten_bytes -= self._bytes
         return [(waiter, task, None) for waiter, task in self._over(number)]
@@ -83,7 +86,14 @@ class Appends:
         changes = self._ledger.changes
         assert changes is not None
         for sequence, task in self._under_way.items():
+            if task.append == number:
+                task.append = self.next
             changes.setdefault(sequence, task)
+        self._ledger.changes = {
+            sequence: task
+            for sequence, task in changes.items()
+            if sequence <= self.last or not task.is_forgotten  # the others are not on disk
+        }
         self._under_way = {}
         self._ledger.unwritten_bytes -= self._bytes
         self._not_before = now + RETRY_S
@@ -105,7 +115,7 @@ class Appends:
     def _take(self) -> Append:
         changes, self._ledger.changes = self._ledger.changes, {}
         assert changes is not None
-        self._under_way = changes
+        self._under_way, self._last_under_way = changes, self._ledger.last
         self._bytes = self._ledger.unwritten_bytes
         self.count += 1
         return Append(self.count, [*changes.values()], self._ledger.last)

@@ -260,14 +260,12 @@ class Ledger:
         """
         if task.is_shelved:
             self.bring_in(task)
-        was_open = task.state in OPEN
         before = task.state
         if not self._shift(task, event):
             return False
-        task.value, task.error, task.settled_at = value, error, now
-        task.receipt = 0
-        if error is not None:
+        if error is not None and error is not task.error:
             self._note(task, str(error))
+        task.value, task.error, task.settled_at, task.receipt = value, error, now, 0
         if before is State.WAITING:
             self._leave(task)
         if before is State.DEAD:
@@ -276,7 +274,7 @@ class Ledger:
             self.changes[task.sequence] = task
         if task.waiters:
             self.awaited.append(task)
-        if was_open:
+        if before in OPEN:
             self._close(task, now)
         if task.state is State.DEAD:
             self._bury(task, now)
@@ -306,6 +304,7 @@ class Ledger:
         if task.sequence in self.settled.over:
             self.settled.strike(task)
             self._strike(task)
+        (self.changes or {}).pop(task.sequence, None)
 
     def expire(self, task: Task, now: float) -> None:
         """End a task whose time ran out before a handler began it."""
@@ -330,6 +329,7 @@ class Ledger:
         self._take_room(task)
         task.attempt, task.spared, task.settled_at, task.error = 0, 0, inf, None
         task.due_at, task.expires_at = now, inf
+        self.names.open(task)
         self._enter(task, now)
         return True
 
@@ -475,7 +475,7 @@ class Ledger:
         """Keep a dead task; purge the oldest dead ones beyond the limits."""
         surplus = self.settled.bury(task)
         while surplus is not None:
-            self.settle(surplus, Event.PURGED, now)
+            self.settle(surplus, Event.PURGED, now, error=surplus.error)
             surplus = self.settled.surplus()
 
     def _keep(self, task: Task, size: int, now: float) -> None:

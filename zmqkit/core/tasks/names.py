@@ -32,8 +32,13 @@ class Names:
 
     def close(self, task: Task) -> None:
         """Free the unique key of a task that is done."""
+        if task.unique is not None and self._by_unique.get(task.unique) is task:
+            del self._by_unique[task.unique]
+
+    def open(self, task: Task) -> None:
+        """Know a requeued task by its unique key again, unless another task has it by now."""
         if task.unique is not None:
-            self._by_unique.pop(task.unique, None)
+            self._by_unique.setdefault(task.unique, task)
 
     def forget(self, task: Task) -> None:
         """Forget the id of a task; another one may have it from now on."""

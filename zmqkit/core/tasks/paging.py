@@ -19,7 +19,7 @@ class Paging:
     """Moves plain tasks of a ledger between memory and the journal."""
 
     def __init__(self, ledger: Ledger, tasks_max: int) -> None:
-        """tasks_max: how many tasks may be in memory before no page is read any more."""
+        """tasks_max: how many tasks may be in memory before pages have one task only."""
         self._ledger = ledger
         self._tasks_max = tasks_max
 
@@ -34,9 +34,12 @@ class Paging:
     def wanted(self) -> tuple[int, int, int] | None:
         """Return of which page there is need, as `Ready.wanted` does."""
         ledger = self._ledger
-        if ledger.open_count >= self._tasks_max:
-            return None
-        return ledger.line.wanted(crowded=ledger.is_crowded())
+        is_full = ledger.open_count >= self._tasks_max
+        wanted = ledger.line.wanted(crowded=is_full or ledger.is_crowded())
+        if wanted is None or not is_full:
+            return wanted
+        priority, after, _ = wanted
+        return priority, after, 1  # a row is empty, and without its next task nothing goes on
 
     def take_in(self, page: Paged, ended: Callable[[int], bool], now: float) -> int:
         """Take the tasks of a page that are open; return how many are lost, which are dropped.

@@ -121,7 +121,7 @@ class PusherCore:
         self.ledger.journal_bytes = size
         for task in tasks:
             self.ledger.restore(task, now)
-        self.ledger.last = max(self.ledger.last, last)
+        self.ledger.last = self._appends.last = max(self.ledger.last, last)
         for side in self._sides:
             side.begin(opening << _OPENING_BITS)
 
@@ -158,14 +158,14 @@ class PusherCore:
         waits: list[Outcome] = []
         told: list[Effect] = []
         for waiter, task in self._appends.failed(number, error, now):
-            if task.append == number and not task.is_over and not task.journal:
+            # A worker may have been quicker than the disk; what has ended needs no journal.
+            if (not task.is_over or task.state is State.DEAD) and not task.journal:
                 begun = error.with_doubt(may_have_run=task.attempt > 0)
                 leases = self._leases_of(task)
                 self.ledger.refuse(task, begun, now)
                 told += self._abandon(leases, now)
-            # A worker may have been quicker than the disk; what has ended needs no journal.
-            dropped = task.error if task.state is State.DROPPED else None
-            waits.append((waiter, task, dropped))
+            refused = task.error if isinstance(task.error, JournalError) else None
+            waits.append((waiter, task, refused))
         note = Note("journal-failed", {"name": self.name, "error": str(error)})
         return [note, *([Settle(waits)] if waits else []), *told, *self._told()]
 

@@ -82,7 +82,7 @@ class Ready:
                 if task.sequence > self._read[priority]:
                     self._follow(task)
                     return
-            elif task.is_plain and row and (crowded or len(row) >= self._window):
+            elif _is_new(task) and row and (crowded or len(row) >= self._window):
                 self._read[priority] = task.sequence - 1
                 self._follow(task)
                 return
@@ -261,13 +261,18 @@ class Ready:
 
     def _follow(self, task: Task) -> None:
         self._tails[task.priority][task.sequence] = task
-        if task.is_plain:
+        if _is_new(task):
             self._unwritten.append(task)
         self.refill(task.priority)
 
     def _shelve(self, task: Task) -> None:
         task.is_shelved = True
         self._stubs[task.sequence] = task
+
+
+def _is_new(task: Task) -> bool:
+    """Return whether a plain task is as it was pushed; one that is requeued has a due time."""
+    return task.is_plain and not task.due_at
 
 
 def is_plain(task: Task) -> bool:

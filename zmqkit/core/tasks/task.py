@@ -194,6 +194,11 @@ class Task:
         self.due_at, self.expires_at, self.settled_at = 0.0, inf, inf
 
     @property
+    def failures(self) -> int:
+        """How many attempts have ended and count; one that is under way does not."""
+        return self.attempt - self.spared - (self.state is State.LEASED)
+
+    @property
     def is_over(self) -> bool:
         """Whether its state is final, unless somebody requeues it."""
         return self.state not in OPEN

@@ -145,6 +145,8 @@ class Workers:
         """Cancel all leases but those of streamers, and close every connection."""
         told = self.instances.cancel([*self.leases.of_workers()])
         lingers = told or self.leases.passed_on
+        for lease in self.leases.all():
+            self._dispatcher.drop(lease, "closed")
         return [*told, *self.instances.close(LINGER_S if lingers else 0.0)]
 
     # What the owner asks for
