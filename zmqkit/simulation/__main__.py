@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m zmqkit.simulation")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
+    parser.add_argument("--tasks", action="store_true", help="the pipeline only, and more cuts")
     parser.add_argument("--trace", action="store_true", help="print the diary")
     parser.add_argument("--record", type=Path, help="a file for what each core did")
     options = parser.parse_args(arguments)
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     failures = 0
     for seed in range(options.seed, options.seed + options.count):
         with recording() if options.record else nullcontext(Recording()) as record:
-            result = run(seed, keep=options.trace)
+            result = run(seed, keep=options.trace, tasks_only=options.tasks)
         ends += result.ends
         if options.trace:
             print("\n".join(result.lines))
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
             options.record.write_text("".join(json.dumps(step) + "\n" for step in record.steps))
         if result.broken:
             failures += 1
-            print(f"seed {seed}: {result.broken}\n    {replay(seed)}")
+            print(f"seed {seed}: {result.broken}\n    {replay(seed, tasks_only=options.tasks)}")
     print(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
     print(f"{options.count} seeds, {failures} broken")
     return 1 if failures else 0

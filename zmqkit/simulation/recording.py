@@ -16,11 +16,12 @@ from types import FunctionType
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 
 CORES: tuple[type, ...] = (
-    MembershipCore, ClientCore, ServiceCore, PublisherCore, SubscriberCore,
+    MembershipCore, ClientCore, ServiceCore, PublisherCore, SubscriberCore, PusherCore,
 )  # fmt: skip
 _ASKED_ONLY = {"check", "deadline", "stats"}
 _SHORT_BYTES = 64

@@ -19,6 +19,7 @@ from zmqkit.simulation.network import Weather
 from zmqkit.simulation.oracle import METHODS, NOWHERE, Broken, Called, expect
 from zmqkit.simulation.process import Process
 from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.task_users import TaskUsers
 from zmqkit.simulation.topic_users import TopicUsers
 from zmqkit.simulation.world import Plan, World
 
@@ -48,8 +49,11 @@ class Run:
 class Simulation:
     """A world of one seed, from its plan to its end."""
 
-    def __init__(self, seed: int, *, keep: bool = False) -> None:
-        """Plan the world of a seed. `keep` keeps the lines of the diary."""
+    def __init__(self, seed: int, *, keep: bool = False, tasks_only: bool = False) -> None:
+        """Plan the world of a seed. `keep` keeps the lines of the diary.
+
+        tasks_only: nobody calls or publishes, everybody pushes, and power is cut often.
+        """
         self.seed = seed
         self.world = World(seed, keep=keep)
         self.random = self.world.random
@@ -68,7 +72,14 @@ class Simulation:
         self.hub = self.seeded and self.world.plan.ports_stay and seed % 2 == 0
         self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
         self.topics = TopicUsers(self.world, seed, self.hosts)
-        self.faults = self.topics.faults(self._faults())
+        if tasks_only:
+            self.offered = {name: [] for name in self.hosts}
+            self.targets = dict.fromkeys(self.hosts, 0)
+            self.topics.publishers, self.topics.listens = {}, {}
+            self.topics.oracle.quiet = False
+        self.tasks = TaskUsers(self.world, seed, self.hosts, self._kill, often=tasks_only)
+        others = self.topics.faults(self._faults())
+        self.faults = self.tasks.faults(others, quiet=self.topics.oracle.quiet)
         self.storming = True
 
     def run(self) -> None:
@@ -77,7 +88,7 @@ class Simulation:
             self._start(name)
         self._fault_later()
         self.world.run(STORM_S)
-        self.storming = self.topics.storming = False
+        self.storming = self.topics.storming = self.tasks.storming = False
         self._calm()
         self._try()
         if self.seed % IDLE_EVERY == 0:
@@ -132,6 +143,7 @@ class Simulation:
         for _ in range(self.targets[name]):
             self._client(process)
         self.topics.start(process)
+        self.tasks.start(process)
         return process
 
     def _seed(self, process: Process) -> None:
@@ -220,9 +232,13 @@ class Simulation:
     def _crash(self) -> None:
         name = self._one()
         if name is not None:
-            self.world.crash(name)
-            delay = self.random.uniform(0.05, 3.0)
-            self.world.timeline.after(delay, lambda: self._restart(name))
+            self._kill(name)
+
+    def _kill(self, name: str) -> None:
+        """Kill the process of a host; it starts again after a while."""
+        self.world.crash(name)
+        delay = self.random.uniform(0.05, 3.0)
+        self.world.timeline.after(delay, lambda: self._restart(name))
 
     def _restart(self, name: str) -> None:
         if name not in self.world.processes:
@@ -286,6 +302,7 @@ class Simulation:
         for name in self.hosts:
             self._restart(name)
         world.heal()
+        self.tasks.calm()
         world.run(CALM_S)
         for process in world.processes.values():
             for name in self.offered[process.host.name]:
@@ -301,7 +318,7 @@ class Simulation:
         """Judge that new calls succeed for every client."""
         world = self.world
         world.oracle.slow = False
-        judge_topics = self.topics.judge()
+        judge_topics, judge_tasks = self.topics.judge(), self.tasks.judge()
         tried: list[Called] = []
         offered = {
             role.record.name for p in world.processes.values() for role in p.of(ServiceRole)
@@ -317,6 +334,7 @@ class Simulation:
             expect(error is None or called.left, "healed, calls succeed", called, repr(error))
         world.oracle.judge_all()
         judge_topics()
+        judge_tasks()
 
     def _idle(self) -> None:
         """Judge that idle services keep nothing of calls."""
@@ -327,6 +345,7 @@ class Simulation:
                 expect(stats["in_flight"] == 0, "idle, nothing runs", role.name, stats)
                 expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
                 expect(stats["clients"] == 0, "idle, no window is left", role.name, stats)
+        self.tasks.judge_idle()
 
     def _close(self) -> None:
         """Close all roles, and judge that nothing is left of them."""
@@ -338,6 +357,7 @@ class Simulation:
             for service in process.of(ServiceRole):
                 world.leave(service)
         self.topics.close()
+        self.tasks.close()
         world.run(3.0)
         self.topics.judge_closed()
         for process in world.processes.values():
@@ -349,12 +369,12 @@ class Simulation:
             expect(not left, "nobody is connected at the end", len(left))
 
 
-def run(seed: int, *, keep: bool = False) -> Run:
+def run(seed: int, *, keep: bool = False, tasks_only: bool = False) -> Run:
     """Run the world of one seed and return what became of it.
 
-    keep: whether the result has the lines of the diary.
+    keep: whether the result has the lines of the diary. tasks_only: as for `Simulation`.
     """
-    simulation = Simulation(seed, keep=keep)
+    simulation = Simulation(seed, keep=keep, tasks_only=tasks_only)
     broken = ""
     try:
         simulation.run()
@@ -365,9 +385,8 @@ def run(seed: int, *, keep: bool = False) -> Run:
     world = simulation.world
     timeline = world.timeline
     timeline.note(f"ends {broken}")
-    return Run(
-        seed, timeline.digest, world.oracle.ends, world.oracle.runs, broken, timeline.lines
-    )
+    ends = world.oracle.ends + simulation.tasks.ends
+    return Run(seed, timeline.digest, ends, world.oracle.runs, broken, timeline.lines)
 
 
 def _place(error: BaseException) -> str:
@@ -380,6 +399,7 @@ def _place(error: BaseException) -> str:
     return f"{traceback.tb_frame.f_code.co_name}:{traceback.tb_lineno}"
 
 
-def replay(seed: int) -> str:
+def replay(seed: int, *, tasks_only: bool = False) -> str:
     """Return the command that runs a seed again and prints its diary."""
-    return f"python -m zmqkit.simulation --seed {seed} --trace"
+    option = " --tasks" if tasks_only else ""
+    return f"python -m zmqkit.simulation --seed {seed}{option} --trace"

@@ -1,0 +1,222 @@
+"""The oracle of tasks notices what must not be: each breaks a rule of a core on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from zmqkit.core.calls.work import Work
+from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.dispatch.window import Window
+from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.tasks import pusher
+from zmqkit.core.tasks.appends import Appends
+from zmqkit.core.tasks.leases import Leases, leases_of
+from zmqkit.core.tasks.ledger import Ledger
+from zmqkit.core.tasks.pusher import PusherCore
+from zmqkit.core.tasks.task import Event, Task
+from zmqkit.core.tasks.workers import Workers
+from zmqkit.disk.rows import Changes, place
+from zmqkit.errors import ZmqkitError
+from zmqkit.roles import journaled
+from zmqkit.simulation import disk
+from zmqkit.simulation.simulation import run
+from zmqkit.wire.packet import Packet
+
+SEEDS = 100
+
+
+def acknowledges_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Appends, "wait", lambda self, task, waiter: False)
+
+
+def keeps_the_lease(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Leases, "release", lambda self, lease, now: self._ledger.release(lease.task, now)
+    )
+
+
+def releases_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "release", lambda self, task, now: None)
+
+
+def retries_for_ever(patch: pytest.MonkeyPatch) -> None:
+    settle = Ledger.settle
+
+    def settled(self: Ledger, task: Task, event: Event, now: float, **end: object) -> bool:
+        if event is Event.EXHAUSTED:
+            self.retry(task, "no", 0.1, now)
+            return True
+        return settle(self, task, event, now, **end)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Ledger, "settle", settled)
+
+
+def releases_what_a_silent_worker_runs(patch: pytest.MonkeyPatch) -> None:
+    hear = Workers.hear
+
+    def hears(self: Workers, tell: Tell, now: float) -> list[Effect]:
+        instance = self.instances.connections.by_incarnation.get(tell.incarnation)
+        if tell.news is News.SILENT and instance is not None:
+            for lease in leases_of(instance):
+                self.leases.release(lease, now)
+        return hear(self, tell, now)
+
+    patch.setattr(Workers, "hear", hears)
+
+
+def forgets_ends(patch: pytest.MonkeyPatch) -> None:
+    done = Ledger.done
+
+    def is_done(self: Ledger, task: Task, *result: object) -> bool:
+        changes, self.changes = self.changes, None
+        try:
+            return done(self, task, *result)  # type: ignore[arg-type]  # as it came
+        finally:
+            self.changes = changes
+
+    patch.setattr(Ledger, "done", is_done)
+
+
+def forgets_what_is_tried_again(patch: pytest.MonkeyPatch) -> None:
+    put = journaled._put
+
+    def puts(changes: Changes, task: Task, offset: float) -> None:
+        if task.is_plain and task.due_at:
+            changes.plain_over.append(place(task.priority, task.sequence))
+        else:
+            put(changes, task, offset)
+
+    patch.setattr(journaled, "_put", puts)
+
+
+def forgets_what_the_disk_refused(patch: pytest.MonkeyPatch) -> None:
+    failed = Appends.failed
+
+    def fails(self: Appends, *about: object) -> list[tuple[object, Task]]:
+        self._under_way = {n: t for n, t in self._under_way.items() if not t.is_over}
+        return failed(self, *about)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Appends, "failed", fails)
+
+
+def reads_what_has_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Appends, "is_pending", lambda self, sequence: False)
+
+
+def recovers_some(patch: pytest.MonkeyPatch) -> None:
+    recover = PusherCore.recover
+
+    def recovers(
+        self: PusherCore, tasks: Iterable[Task], *about: object, **rest: object
+    ) -> None:
+        kept = [each for each in tasks if each.priority > 2]
+        recover(self, kept, *about, **rest)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(PusherCore, "recover", recovers)
+
+
+def runs_one_too_many(patch: pytest.MonkeyPatch) -> None:
+    dispatch = Work.dispatch
+    patch.setattr(Work, "dispatch", lambda self, now, most: dispatch(self, now, most + 1))
+
+
+def counts_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Task, "failures", property(lambda self: self.attempt))
+
+
+def counts_from_where_the_disk_was(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(disk, "PASSED_OVER", 0)
+
+
+def leases_under_the_same_numbers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pusher, "_OPENING_BITS", 2)
+
+
+def ignores_keys(patch: pytest.MonkeyPatch) -> None:
+    enter = Ledger._enter
+
+    def enters(self: Ledger, task: Task, now: float) -> None:
+        task.order_by = None
+        enter(self, task, now)
+
+    patch.setattr(Ledger, "_enter", enters)
+
+
+def ignores_delays(patch: pytest.MonkeyPatch) -> None:
+    def wait(self: Ledger, task: Task, now: float, *, first: bool = False) -> None:
+        self.line.join(task, first=first)
+
+    patch.setattr(Ledger, "_wait", wait)
+
+
+def keeps_what_was_refused(patch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Ledger, task: Task, error: ZmqkitError, now: float) -> None:
+        self.settle(task, Event.PURGED, now, error=error)
+
+    patch.setattr(Ledger, "refuse", refuse)
+
+
+def reads_no_results(patch: pytest.MonkeyPatch) -> None:
+    def reply(self: Workers, instance: Instance, packet: Packet, now: float) -> list[Effect]:
+        return []
+
+    patch.setattr(Workers, "_reply", reply)
+
+
+def tells_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PusherCore, "_told", lambda self: [])
+
+
+def keeps_no_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Window, "retain", lambda self, sequence, answer: None)
+
+
+def gives_nothing_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "abandon", lambda self, leases, now: [])
+
+
+def waits_for_the_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "lapse", lambda self, incarnation, now: None)
+    patch.setattr(Leases, "lost", lambda self, leases, now: None)
+
+
+BREAKS = [
+    (acknowledges_at_once, "what is acknowledged is on disk"),
+    (keeps_the_lease, "AssertionError"),
+    (releases_nothing, "AssertionError"),
+    (retries_for_ever, "attempts are bounded"),
+    (releases_what_a_silent_worker_runs, "one has a task at a time"),
+    (forgets_ends, "what has ended on disk has ended"),
+    (forgets_what_is_tried_again, "what was acknowledged is not lost"),
+    (forgets_what_the_disk_refused, "at rest, the journal is right"),
+    (recovers_some, "accepted is the sum"),
+    (runs_one_too_many, "a worker runs what it can"),
+    (counts_what_is_under_way, "only failed attempts count"),
+    (counts_from_where_the_disk_was, "an id names one task"),
+    (leases_under_the_same_numbers, "a lease runs once"),
+    (reads_what_has_ended, "what has ended is not leased"),
+    (ignores_keys, "the first of a key is leased"),
+    (ignores_delays, "what is leased is due"),
+    (keeps_what_was_refused, "an outcome is kept as it was"),
+    (reads_no_results, "healed, a task ends"),
+    (tells_nobody, "a wait ends"),
+    (keeps_no_answers, "a lease runs once"),
+    (gives_nothing_up, "AssertionError"),
+    (waits_for_the_lost, "AssertionError"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("break_it", "invariant"), BREAKS, ids=[break_it.__name__ for break_it, _ in BREAKS]
+)
+def test_a_rule_that_is_broken_is_noticed(
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    invariant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    break_it(monkeypatch)
+    broken = (run(seed, tasks_only=True).broken for seed in range(SEEDS))
+    assert any(invariant in text for text in broken)

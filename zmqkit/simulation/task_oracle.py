@@ -1,0 +1,497 @@
+"""What must hold of all tasks of a world. `Broken` says what did not hold.
+
+At any moment the number of accepted tasks is the sum of the states. A pusher keeps no more than
+its limits allow. A task ends once, and for a reason that the world has seen: it is done only if
+a handler returned. What was acknowledged is on disk where there is a journal, and no crash
+loses it. Once the world is well, it ends in time.
+
+Each lease runs at most once. A handler may begin after its task has ended only by a lease that
+was given out before the end. Two handlers have a task, or two tasks of a key, at the same time
+only if the first one's lease was given up: its worker was out of reach or is gone, its task was
+cancelled or dropped, or the process that leased it is gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+from zmqkit.core.calls.outcome import DISCARD, RAISED, RETRY, Outcome
+from zmqkit.core.calls.request import Request
+from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.task import OPEN, State, Task
+from zmqkit.errors import CallCancelled, JournalError, QueueFull, RemoteError
+from zmqkit.limits import PRIORITY_MAX
+from zmqkit.roles.journaled import plain_task
+from zmqkit.simulation.oracle import EARLY_S, expect
+from zmqkit.simulation.task_bodies import (
+    FINAL,
+    answer_of,
+    body_of,
+    make_task,
+    may_be,
+    must_be,
+    result_of,
+    token_of,
+    value_of,
+)
+from zmqkit.simulation.task_recovery import judge_forgotten, judge_outcome, judge_recovered
+from zmqkit.simulation.tasks import Pushed, PusherRole, Queue, Run, WorkerRole
+from zmqkit.simulation.timeline import Timeline
+
+_LEASE_BITS = 40
+
+
+@dataclass(slots=True, eq=False)
+class Wait:
+    """Somebody waits for the end of a task."""
+
+    pushed: Pushed
+
+
+class TaskOracle:
+    """An oracle that knows every task of the world and judges what becomes of it."""
+
+    def __init__(self, timeline: Timeline, random: Random) -> None:
+        self.timeline = timeline
+        self.random = random
+        # By token: every task that was pushed. By incarnation of the pusher: the queues.
+        self.tasks: dict[int, Pushed] = {}
+        self.queues: dict[int, Queue] = {}
+        # By pusher and receipt: each lease that a handler was given.
+        self.runs: dict[tuple[int, int], Run] = {}
+        # By name: how many attempts its workers have declared.
+        self.attempts: dict[str, set[int]] = {}
+        self.active: Counter[WorkerRole] = Counter()
+        self.ends: Counter[str] = Counter()
+        self.slow = True
+
+    # What users do
+
+    def push(
+        self, role: PusherRole, way: str, now: float, *, waits: bool = False, **options: object
+    ) -> Pushed:
+        """Push a task, whose body is a number that no other task has.
+
+        options: attributes of the task. waits: somebody waits for its end.
+        """
+        token, queue, core = len(self.tasks) + 1, role.queue, role.core
+        task = make_task(token, options)
+        pushed = self.tasks[token] = Pushed(
+            token, queue, way, task, now, task.order_by, task.due_at, queue.clock.moved_s,
+            task.due_at, task.expires_at,
+        )  # fmt: skip
+        there = [each for each in queue.open.values() if must_be(task, each)]
+        try:
+            if queue.file is not None:
+                core.submit_safely(task, pushed, now)
+            else:
+                role.driver.perform(core.push(task, now))
+        except QueueFull:
+            expect(not core.ledger.has_room(task), "full means full", pushed)
+            return self._refused(pushed)
+        except JournalError:
+            broken = queue.file is not None and queue.file.broken
+            expect(broken, "a sound disk takes tasks", pushed)
+            return self._refused(pushed)
+        role.process.trace(f"{role.name} pushes {pushed} {options}")
+        if task.twin is not None:
+            expect(may_be(task, task.twin), "a twin is the same task", pushed)
+            pushed.void = True
+            self.ends["task twins"] += 1
+            return pushed
+        expect(not there, "no task is there twice", pushed, *there)
+        queue.accepted += 1
+        pushed.acknowledged = queue.file is None
+        self._enter(pushed)
+        if waits:
+            pushed.waits += 1
+            core.await_end(task, Wait(pushed), now)
+        return pushed
+
+    def ask(self, pushed: Pushed, what: str, now: float) -> None:
+        """Cancel, purge or requeue a task, as its user does."""
+        role = pushed.queue.role
+        if role is None or role.closed or pushed.void or pushed.task.state in FINAL:
+            return
+        if pushed.is_unread:
+            # A ticket asks for it by its number, and finds it on disk only.
+            number, line = pushed.task.sequence, role.core.ledger.line
+            pushed.task = line.reveal(number, pushed.task.priority) or pushed.task
+            pushed.is_unread = not pushed.task.is_shelved
+            if pushed.is_unread:
+                return
+        role.process.trace(f"{role.name} is asked to {what} {pushed}")
+        pushed.asked.add(what)
+        if what == "cancel":
+            role.driver.perform(role.core.cancel(pushed.task, now))
+        elif what == "purge":
+            role.driver.perform(role.core.purge(pushed.task, now))
+        elif pushed.task.state is State.DEAD and role.core.ledger.has_room(pushed.task):
+            role.driver.perform(role.core.requeue(pushed.task, now))
+            pushed.queue.rank += 1
+            pushed.rank = pushed.queue.rank
+            pushed.keyless = any(
+                each is not pushed
+                and each.task.unique == pushed.task.unique
+                and each.task.state in OPEN
+                for each in pushed.queue.open.values()
+            )
+            pushed.end, pushed.failed, pushed.state = None, 0, State.WAITING
+            pushed.due_at = pushed.next_at = now
+            pushed.expires_at = inf
+            self.ends["task requeued"] += 1
+
+    def _refused(self, pushed: Pushed) -> Pushed:
+        pushed.refused = pushed.void = True
+        self.ends["task refused"] += 1
+        return pushed
+
+    def _enter(self, pushed: Pushed) -> None:
+        """Note that a pusher has accepted a task, or has found it in its journal."""
+        queue, number = pushed.queue, pushed.task.sequence
+        known = queue.ids.setdefault(number, pushed.token)
+        expect(known == pushed.token, "an id names one task", pushed, known)
+        queue.rank += 1
+        pushed.rank = queue.rank
+        queue.tasks[number] = queue.open[number] = pushed
+
+    # Crash and recovery
+
+    def recovered(self, role: PusherRole, tasks: list[Task]) -> None:
+        """Judge what a pusher found in its journal. What is not there is lost, or was over."""
+        queue = role.queue
+        before, queue.tasks, queue.open = queue.tasks, {}, {}
+        assert queue.file is not None
+        tasks = [*tasks, *map(plain_task, queue.file.plain.values())]
+        left = [task for task in tasks if task.state not in FINAL]
+        queue.accepted = queue.recovered = len(left)
+        queue.rank = 0
+        found = {task.sequence: task for task in tasks}
+        for number, pushed in before.items():
+            if number not in found:
+                lost = pushed.acknowledged and pushed.state not in FINAL
+                expect(not lost, "what was acknowledged is not lost", pushed, pushed.state)
+                judge_forgotten(role, pushed)
+                pushed.void = True
+            elif found[number].state in FINAL:
+                judge_outcome(pushed, found[number])
+                queue.tasks[number] = pushed
+        bodies = {each.body: each for each in self.tasks.values() if each.queue is queue}
+        keys: dict[str, Pushed] = {}
+        for task in left:
+            known = bodies.get(body_of(task))
+            expect(known is not None, "a journal has what was pushed", task.sequence)
+            assert known is not None
+            judge_recovered(known, task)
+            known.task, known.state, known.end = task, task.state, None
+            known.is_unread = task.is_plain
+            known.acknowledged = True
+            known.refused = known.doubtful = known.void = False
+            known.waits, known.failed, known.failed_append = 0, task.attempt, 0
+            known.asked.clear()
+            known.due_at = known.next_at = task.due_at
+            known.expires_at, known.moved_s = task.expires_at, queue.clock.moved_s
+            self._enter(known)
+            known.keyless = False
+            if task.unique is not None and task.state in OPEN:
+                if task.unique in keys:
+                    keys[task.unique].keyless = True
+                keys[task.unique] = known
+            self.ends["task recovered"] += 1
+            if task.state is State.DEAD:
+                self._note_end(role, known)
+
+    # What workers do
+
+    def begin(self, role: WorkerRole, request: Request) -> Run:
+        """Judge the start of a handler; return what it does."""
+        now, queue = self.timeline.now, self.queues[request.client]
+        token = token_of(request.args[0])
+        assert request.headers is not None
+        about = request.headers[TASK]
+        pushed = self.tasks[token]
+        opening = request.sequence >> _LEASE_BITS
+        run = self._run(role, request, pushed, opening)
+        role.process.trace(f"{role.name} runs {pushed} {about} by {request.sequence}")
+        expect(pushed.queue is queue, "a task is its pusher's", pushed)
+        assert isinstance(about, list)
+        sequence, attempt, own_id = about
+        expect(queue.ids.get(sequence) == token, "an id names one task", pushed, sequence)
+        expect(own_id == pushed.task.own_id, "an id travels", pushed, own_id)
+        expect(attempt >= 1, "attempts count from 1", pushed, attempt)
+        lease = (request.client, request.sequence)
+        expect(lease not in self.runs, "a lease runs once", pushed, lease)
+        self.runs[lease] = run
+        self.active[role] += 1
+        expect(
+            self.active[role] <= role.core.concurrency, "a worker runs what it can", role.name
+        )
+        expect(now < request.deadline_at, "what expired does not run", pushed)
+        moved_s = queue.clock.moved_s - pushed.moved_s
+        expect(now >= pushed.due_at - moved_s - EARLY_S, "what is delayed waits", pushed)
+        if pushed.end is not None:
+            ended, receipt, _ = pushed.end
+            late = (opening, request.sequence) >= (ended, receipt)
+            expect(not late, "what has ended is not leased", pushed, lease)
+        for other in self._others(pushed):
+            given_up = self._is_given_up(other) or self._is_given_up(run)
+            expect(given_up, "one has a task at a time", pushed, other.pushed)
+        pushed.runs.append(run)
+        return run
+
+    def ended(self, run: Run) -> None:
+        """Note that a handler returned."""
+        run.ended_at = self.timeline.now
+        self.active[run.role] -= 1
+
+    def _run(self, role: WorkerRole, request: Request, pushed: Pushed, opening: int) -> Run:
+        """Return what a handler does: how long it takes, and its answer."""
+        code, again = "", len(pushed.runs) < 1
+        if pushed.way == "raise" or (pushed.way == "flaky" and again):
+            code = RAISED
+        elif pushed.way == "retry" and again:
+            code = RETRY
+        elif pushed.way == "discard":
+            code = DISCARD
+        random, duration_s = self.random, 0.0
+        if self.slow and random.random() < 0.7:
+            duration_s = random.uniform(0.0, 0.03)
+        if self.slow and pushed.way == "slow":
+            duration_s = random.uniform(0.0, 1.3) ** 3
+        elif self.slow and pushed.way == "hang":
+            duration_s = inf
+        answer = answer_of(pushed, code, random.choice(("", "0.1", "1.0")))
+        return Run(pushed, role, request, opening, code, answer, duration_s)
+
+    def _others(self, pushed: Pushed) -> list[Run]:
+        """Return the runs that go on of this task, and of the tasks with its key."""
+        key, queue = pushed.order_by, pushed.queue
+        tasks = [pushed]
+        if key is not None:
+            tasks = [p for p in self.tasks.values() if p.queue is queue and p.order_by == key]
+        return [run for each in tasks for run in each.runs if run.goes_on]
+
+    def _is_given_up(self, run: Run) -> bool:
+        """Return whether a pusher may have given up the lease of a run that goes on."""
+        pushed, queue = run.pushed, run.pushed.queue
+        role = queue.role
+        if role is None or run.opening < queue.opening or pushed.task.state is State.DROPPED:
+            return True
+        if pushed.task.state is State.CANCELLED:
+            return True
+        lost_at = role.lost_at.get(run.role.record.incarnation, -inf)
+        return lost_at >= pushed.leases.get(run.request.sequence, 0.0)
+
+    # What pushers are told, and what they know
+
+    def settled(self, role: PusherRole, outcomes: Sequence[Outcome]) -> None:
+        """Judge the ends of waits: of pushes, and for the ends of tasks."""
+        for waiter, value, error in outcomes:
+            if isinstance(waiter, Wait):
+                self._judge_wait(role, waiter.pushed, value, error)
+                continue
+            assert isinstance(waiter, Pushed)
+            role.process.trace(f"{role.name} settles the push of {waiter} {error!r}")
+            expect(not waiter.refused, "a push returns once", waiter)
+            if error is None:
+                self._judge_acknowledged(waiter, value)
+            elif isinstance(error, JournalError):
+                waiter.refused, waiter.doubtful = True, not error.may_retry
+                self.ends["task refused"] += 1
+            else:
+                closed = isinstance(error, CallCancelled) and role.core._closed
+                expect(closed, "a push ends by the disk's word", waiter, repr(error))
+                waiter.refused = waiter.doubtful = True
+
+    def _judge_acknowledged(self, waiter: Pushed, there: object) -> None:
+        file = waiter.queue.file
+        assert isinstance(there, Task) and file is not None
+        twin = waiter.task.twin
+        expect(there is (twin or waiter.task), "a push returns its task", waiter)
+        known = waiter.queue.tasks[there.sequence]
+        expect(not waiter.acknowledged, "a push returns once", waiter)
+        refused = known.refused or isinstance(there.error, JournalError)
+        expect(not refused, "what is refused is not there", waiter, known)
+        on_disk = there.sequence in file.numbers or there.state in FINAL
+        expect(on_disk, "what is acknowledged is on disk", waiter, known)
+        waiter.acknowledged = known.acknowledged = True
+
+    def _judge_wait(
+        self, role: PusherRole, pushed: Pushed, value: object, error: object
+    ) -> None:
+        expect(pushed.waits == 1, "a wait ends once", pushed)
+        expect(pushed.queue.role is role, "a pusher ends its own waits", pushed)
+        pushed.waits = 0
+        task = pushed.task
+        if isinstance(error, CallCancelled) and role.core.ledger.changes is not None:
+            return  # it is closed, and the task is in the journal
+        expect(task.is_over and error is task.error, "a wait ends with its task", pushed)
+        if error is None:
+            expect(
+                value_of(value) == result_of(pushed),
+                "a value is that task's own",
+                pushed,
+                value,
+            )
+
+    def paged(self, queue: Queue, numbers: list[int]) -> None:
+        """Note that tasks were read from a journal, if they are still open."""
+        assert queue.role is not None
+        tasks = queue.role.core.ledger.tasks
+        for number in numbers:
+            if queue.tasks[number].is_unread and number in tasks:
+                queue.tasks[number].task = tasks[number]
+                queue.tasks[number].is_unread = False
+
+    def moved(self, role: PusherRole) -> None:
+        """Look at all tasks of a role after its turn: its counters, its limits, each task."""
+        queue, core = role.queue, role.core
+        if queue.role is not role:
+            return
+        stats = core.stats()
+        sums = sum(core.ledger.counts[state] for state in State)
+        expect(stats["accepted"] == queue.accepted == sums, "accepted is the sum", role.name)
+        self._judge_memory(role)
+        holders: dict[str, Pushed] = {}
+        leased: list[Pushed] = []
+        for pushed in list(queue.open.values()):
+            state = self._look(role, pushed)
+            if state is State.LEASED:
+                leased.append(pushed)
+            if state in OPEN and pushed.order_by is not None:
+                first = holders.setdefault(pushed.order_by, pushed)
+                if pushed.rank < first.rank:
+                    holders[pushed.order_by] = pushed
+        for pushed in leased:
+            holder = holders.get(pushed.order_by or "", pushed)
+            expect(holder is pushed, "the first of a key is leased", pushed, holder)
+
+    def _look(self, role: PusherRole, pushed: Pushed) -> State:
+        """Judge what became of a task since the last look."""
+        now, task, queue = self.timeline.now, pushed.task, pushed.queue
+        state, before = task.state, pushed.state
+        attempts = self.attempts.get(queue.name, {1})
+        failed = task.attempt - task.spared - (state is State.LEASED)
+        if state is State.LEASED and task.receipt not in pushed.leases:
+            pushed.leases[task.receipt] = now
+            expect(task.due_at <= now, "what is leased is due", pushed)
+            expect(failed < max(attempts), "attempts are bounded", pushed, failed, attempts)
+        if state in OPEN and failed > pushed.failed:
+            file = queue.file
+            pushed.failed_append = file.handed + 1 if file is not None else 0
+        if state in OPEN:
+            expect(failed >= pushed.failed, "attempts are counted", pushed, failed)
+            pushed.failed = failed
+            pushed.next_at = task.due_at
+        pushed.state = state
+        if state is before:
+            return state
+        if before is State.DEAD:
+            expect(state not in OPEN, "what is dead waits for its user", pushed, state)
+        if state not in OPEN:
+            role.process.trace(f"{role.name} ends {pushed} {state.value} {task.error!r}")
+            self._judge_end(role, pushed, attempts)
+            self._note_end(role, pushed)
+        return state
+
+    def _note_end(self, role: PusherRole, pushed: Pushed) -> None:
+        queue, file = pushed.queue, pushed.queue.file
+        append = file.handed + 1 if file is not None else 0
+        pushed.end = (queue.opening, role.core._workers.instances.dispatcher.next, append)
+        pushed.died = pushed.died or pushed.state is State.DEAD
+        if pushed.state in FINAL:
+            del queue.open[pushed.task.sequence]
+
+    def _judge_end(self, role: PusherRole, pushed: Pushed, attempts: set[int]) -> None:
+        """Judge that a task ended for a reason that is seen in the world."""
+        task, state, now = pushed.task, pushed.state, self.timeline.now
+        self.ends[f"task {state.value}"] += 1
+        ended = [run for run in pushed.runs if run.ended_at <= now]
+        codes = {run.code for run in ended}
+        expect(state is State.DONE or task.error, "what has ended says why", pushed, state)
+        if state is State.DONE:
+            expect("" in codes, "what is done was done", pushed, codes)
+            expect(
+                value_of(task.value) == result_of(pushed), "a value is that task's own", pushed
+            )
+        elif state is State.FAILED:
+            expect(DISCARD in codes, "what has failed was discarded", pushed, codes)
+        elif state is State.DEAD:
+            counted = task.attempt - task.spared
+            expect(counted >= min(attempts), "what is dead had its attempts", pushed, counted)
+            raised = isinstance(task.error, RemoteError)
+            expect(not raised or codes & {RAISED, RETRY}, "what raised ran", pushed)
+        elif state is State.EXPIRED:
+            early_s = pushed.expires_at - now
+            expect(early_s <= EARLY_S, "what has expired is over", pushed, early_s)
+        elif state is State.CANCELLED:
+            expect("cancel" in pushed.asked or role.closed, "somebody cancelled it", pushed)
+        else:
+            died = task.attempt - task.spared >= min(attempts)
+            crowded = died and len(role.core.ledger.dead) >= role.core.limits.dead_max
+            refused = isinstance(task.error, JournalError)
+            asked = "purge" in pushed.asked
+            expect(asked or crowded or refused, "somebody dropped it", pushed)
+            pushed.refused = pushed.refused or refused
+            pushed.void = pushed.void or refused
+
+    def _judge_memory(self, role: PusherRole) -> None:
+        """Judge that a pusher keeps no more than its limits allow."""
+        core, queue = role.core, role.queue
+        ledger, limits = core.ledger, core.limits
+        most = limits.tasks_max
+        if queue.file is not None:
+            # Plain tasks come in pages. Beyond the limit they come one by one, in place of
+            # those that were leased.
+            leased = ledger.counts[State.LEASED]
+            most = 2 * limits.tasks_max + limits.window_tasks + PRIORITY_MAX + 1 + leased
+        open_max = max(most, queue.recovered)
+        expect(ledger.open_count <= open_max, "open tasks are bounded", role.name)
+        count = len(ledger.tasks)
+        count_max = ledger.open_count + len(ledger.dead) + limits.outcomes_max
+        expect(count <= count_max, "outcomes are bounded", role.name, count)
+        expect(len(ledger.names._by_id) <= count, "ids are bounded", role.name)
+        expect(len(ledger.names._by_unique) <= ledger.open_count, "keys are bounded", role.name)
+        if queue.file is not None and ledger.changes:
+            numbers = queue.file.numbers
+            strange = [
+                number
+                for number, task in ledger.changes.items()
+                if task.is_forgotten and task.append < core._appends.count
+                and number not in numbers and number not in queue.file.outcomes
+            ]  # fmt: skip
+            expect(not strange, "what no journal has is not deleted", role.name, strange[:9])
+
+    # Ends
+
+    def judge_all(self) -> None:
+        """Judge that every task has ended, as seen by whoever has it."""
+        for queue in self.queues.values():
+            role = queue.role
+            if role is None or role.closed or not role.process.host.alive:
+                self._judge_gone(queue)
+                continue
+            self.moved(role)
+            for pushed in queue.tasks.values():
+                about = pushed, pushed.state, role.name
+                expect(pushed.state not in OPEN, "healed, a task ends", *about)
+                expect(pushed.acknowledged or pushed.refused, "a push returns", *about)
+                expect(not pushed.waits, "a wait ends", *about)
+                expect(pushed.task.state is pushed.state, "a task ends once", *about)
+            if queue.file is not None:
+                settled = role.core.ledger.settled
+                dead, over = settled.dead.keys(), settled.over.keys()
+                right = dead == queue.file.numbers
+                right = right and dead | over == queue.file.outcomes.keys()
+                expect(right, "at rest, the journal is right", role.name)
+
+    def _judge_gone(self, queue: Queue) -> None:
+        """Judge that nothing is left of a queue without a journal."""
+        expect(queue.file is None, "somebody has the journal", queue.name)
+        for pushed in queue.tasks.values():
+            alive = queue.role is not None and queue.role.process.host.alive
+            expect(not alive or pushed.state not in OPEN, "closed, a task ends", pushed)
