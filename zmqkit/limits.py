@@ -110,6 +110,21 @@ PROGRESS_S = 0.1
 REASONS_MAX = 5
 """The reasons why attempts failed that a task keeps, the last ones."""
 
+# Administration of queues
+PAGE_TASKS = 1000
+PAGE_BYTES = 4 << 20
+"""How many tasks an answer is about, and the bytes of their bodies; one body may be larger."""
+QUESTION_BYTES_MAX = 1 << 20
+ANSWER_BYTES_MAX = PACKET_BYTES_MAX + PAGE_BYTES
+QUESTION_S = 2.0
+"""How long a question may take to arrive, once there is a connection."""
+ANSWER_S = 10.0
+"""How long an answer is waited for, and how long it may take to be read."""
+LOOP_S = 5.0
+"""How long an event loop may be held by a handler before a question to it is given up."""
+QUESTIONS_BACKLOG = 64
+"""Connections that wait while another one is answered."""
+
 # Publish-subscribe
 TOPIC_BYTES_MAX = 256
 TOPICS_MAX = 100_000

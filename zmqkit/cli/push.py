@@ -168,7 +168,7 @@ def _ended(
     while under_way:
         if not _waited(under_way[0], min(until, time.monotonic() + _LOOK_S)):
             progress.look(under_way[0])
-            if not told and not pusher.ready(timeout_s=0):
+            if not told and (pusher.stats()["paused"] or not pusher.ready(timeout_s=0)):
                 progress.clear()
                 tell(f"waiting for a worker of {pusher.name!r}; {_why(under_way[0])}")
                 told = True

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zmqkit.disk.marks import MARKS_MAX, Marks
 from zmqkit.disk.rows import PLACE_BITS, Changes, Entry, Outcome, Plain, is_sound, place
 from zmqkit.errors import JournalError
 
@@ -31,7 +32,8 @@ PASSED_OVER = 1 << 20
 
 _VERSION = 2
 _PAGE = 1000
-_APPLICATION = 0x7A6D716B  # "zmqk"
+APPLICATION = 0x7A6D716B  # "zmqk"
+"""What the head of each journal's file says."""
 _WAL_BYTES_MAX = 64 << 20
 _CHECKPOINT_BYTES = 4 << 20
 _BACKUP_PAGES = 256
@@ -62,6 +64,7 @@ CREATE TABLE outcome (
 CREATE TABLE plain (
     place INTEGER PRIMARY KEY, body BLOB NOT NULL, raw BLOB, checksum INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE mark (sequence INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
 """
 """What came with format 2; it is added to a file of format 1 when that is opened."""
 
@@ -70,6 +73,12 @@ _GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _PUT_PLAIN = "INSERT OR REPLACE INTO plain VALUES (?, ?, ?, ?)"
 _GET_PLAIN = "SELECT * FROM plain WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
 _COUNT_PLAIN = "SELECT count(*) FROM plain WHERE place >= ? AND place < ?"
+_PUT_MARK = "INSERT OR REPLACE INTO mark VALUES (?, ?)"
+_GET_MARKS = "SELECT sequence, at FROM mark ORDER BY sequence"
+_DROP_MARKS = (
+    "DELETE FROM mark WHERE sequence <= "
+    f"(SELECT sequence FROM mark ORDER BY sequence DESC LIMIT 1 OFFSET {MARKS_MAX})"
+)
 _PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
@@ -128,7 +137,7 @@ class Journal:
         [[application]] = run("PRAGMA application_id").fetchall()
         [[version]] = run("PRAGMA user_version").fetchall()
         [[tables]] = run("SELECT count(*) FROM sqlite_master").fetchall()
-        if application != _APPLICATION and (application or version or tables):
+        if application != APPLICATION and (application or version or tables):
             raise JournalError(
                 f"{self.path} is a database of another program; name another file"
             )
@@ -161,6 +170,8 @@ class Journal:
         self.opening = found["opening"] + 1
         # A worker may have had tasks that no commit has, so their numbers are passed over.
         self.last = found["last"] + (PASSED_OVER if found["opening"] else 0)
+        self.paused = bool(found.get("paused"))
+        self.marks = Marks(run(_GET_MARKS).fetchall())
         run("BEGIN")
         run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
         run("UPDATE about SET value = ? WHERE name = 'last'", (self.last,))
@@ -178,7 +189,7 @@ class Journal:
 
     def _make(self, queue: str, new_id: int) -> None:
         self._connection.executescript(
-            f"BEGIN; {_SCHEMA_1} {_SCHEMA_2} PRAGMA application_id = {_APPLICATION}; "
+            f"BEGIN; {_SCHEMA_1} {_SCHEMA_2} PRAGMA application_id = {APPLICATION}; "
             f"PRAGMA user_version = {_VERSION}; "
             f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
         )
@@ -198,7 +209,8 @@ class Journal:
         changes may be written once more.
         """
         run, many = self._connection.execute, self._connection.executemany
-        last = changes.last
+        last, at = changes.last, changes.at
+        mark = at if at is not None and last > self.last and self.marks.are_due(at) else None
         if self._fault is not None:
             raise self._fault
         try:
@@ -211,6 +223,9 @@ class Journal:
             many("DELETE FROM outcome WHERE sequence = ?", _each(changes.forgotten))
             if last > self.last:
                 run("UPDATE about SET value = ? WHERE name = 'last'", (last,))
+            if mark is not None:
+                run(_PUT_MARK, (self.last + 1, mark))
+                run(_DROP_MARKS)
             run("COMMIT")
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
@@ -220,6 +235,8 @@ class Journal:
             if said.may_retry:
                 self._checkpoint()  # what was written before may make room in the log
             raise said from error
+        if mark is not None:
+            self.marks.add(self.last + 1, mark)
         self.last = max(self.last, last)
         self._logged_bytes += changes.size
         if self._logged_bytes >= _CHECKPOINT_BYTES:
@@ -239,6 +256,18 @@ class Journal:
             said = _error(self.path, error)
             if not said.may_retry:
                 self._fault = said
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Note whether the queue is paused, for whoever opens the file next.
+
+        Raises JournalError.
+        """
+        row = ("paused", int(paused))
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row)
+        except sqlite3.Error as error:
+            raise _error(self.path, error) from error
+        self.paused = paused
 
     def entries(self) -> Iterator[Entry]:
         """Yield all tasks that are open or dead, but for the plain ones, in order.

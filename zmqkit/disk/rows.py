@@ -127,6 +127,8 @@ class Changes:
     # What became of tasks, and the numbers of tasks of which that is to be kept no longer.
     outcomes: list[Outcome] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
+    # The time of day, if the ages of tasks matter.
+    at: float | None = None
 
     @property
     def size(self) -> int:

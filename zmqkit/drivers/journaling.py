@@ -70,6 +70,14 @@ class Journaling:
 
         self._do(read)
 
+    def set_paused(self, *, paused: bool) -> None:
+        """Have the journal say whether its queue is paused. Raises JournalError."""
+        self._ask(lambda: self.journal.set_paused(paused=paused))
+
+    def read(self, ask: tuple[int, int, int, int]) -> PlainPage:
+        """Return a page, as `Journal.page` does. Raises JournalError."""
+        return self._ask(lambda: self.journal.page(*ask))
+
     def find(self, sequence: int) -> int | None:
         """Return the priority of a plain task; None if it is not there. Raises JournalError."""
         return self._ask(lambda: self.journal.find(sequence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -29,6 +30,7 @@ from zmqkit.errors import (
     UsageError,
     ZmqkitError,
 )
+from zmqkit.limits import PAGE_BYTES, PAGE_TASKS, PRIORITY_MAX
 from zmqkit.roles.scheme import draw_incarnation
 from zmqkit.roles.time_of_day import offset_s
 from zmqkit.wire.encoding import Malformed, decode, encode_checked, pack_plain
@@ -69,20 +71,23 @@ class Journaled:
     ) -> None:
         """Give the core what the journal has; from now on it follows the core's ledger."""
         core.recover(
-            tasks_of(journal.entries(), journal.outcomes(), offset_s()),
+            _tasks(journal),
             journal.last,
             journal.opening,
             time.monotonic(),
             on_disk=journal.plain_counts(),
             size=journal.size,
         )
+        core.ledger.line.paused = journal.paused
         self.journal = journal
         self._core = core
         self._front = front or core
         self._heard = heard
         self._journaling = Journaling(journal)
-        # The error of the last append, if it failed.
+        # The last append that is on disk, and the error of the last one, if it failed.
+        self._written = 0
         self._error: JournalError | None = None
+        self._news = threading.Condition()
         self._told = 0
         self._tell_damage()
 
@@ -90,13 +95,60 @@ class Journaled:
         """Hand an append over, with each task as it is now."""
 
         def answered(size: int, error: JournalError | None) -> None:
-            self._error = error
+            with self._news:
+                self._written = self._written if error else append.number
+                self._error = error
+                self._news.notify_all()
             if error is None:
                 self._heard(self._front.appended, append.number, size)
             else:
                 self._heard(self._front.unwritten, append.number, error)
 
-        self._journaling.append(changes_of(append, offset_s()), answered)
+        offset = offset_s()
+        changes = changes_of(append, offset)
+        changes.at = time.monotonic() + offset
+        self._journaling.append(changes, answered)
+
+    def wait(self, number: int, timeout_s: float) -> None:
+        """Wait until the append with this number, or one after it, is on disk.
+
+        Raises JournalError if it is not in time, or cannot be written.
+        """
+        with self._news:
+            self._news.wait_for(lambda: self._is_decided(number), timeout_s)
+            if self._written < number:
+                raise self._error or JournalError(
+                    f"{self.journal.path} was not written within {timeout_s:g} s; see whether "
+                    "the disk is busy"
+                )
+
+    def _is_decided(self, number: int) -> bool:
+        error = self._error
+        return self._written >= number or (error is not None and not error.may_retry)
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Have the journal keep whether the queue is paused. Raises JournalError."""
+        self._journaling.set_paused(paused=paused)
+
+    def plain(self, priority: int, after: int) -> tuple[list[Task], int | None]:
+        """Read plain tasks of a priority, whether they are in memory too or not.
+
+        Returns them, and the number after which to go on; None if no more follow. Raises
+        JournalError.
+        """
+        found = self._journaling.read((priority, after, PAGE_TASKS, PAGE_BYTES))
+        self._tell_damage()
+        tasks = [self._plain_task(each) for each in found.tasks]
+        return tasks, None if found.is_last else found.read
+
+    def oldest_since(self) -> float:
+        """Return since when the plain task has been there that waits longest, if none began.
+
+        Infinity if there is none. Raises JournalError.
+        """
+        found = [self._journaling.read((each, 0, 1, 1)) for each in range(PRIORITY_MAX + 1)]
+        tasks = [self._plain_task(each) for page in found for each in page.tasks]
+        return min((each.pushed_at for each in tasks), default=inf)
 
     def page(self, page: Page) -> None:
         """Have a page read."""
@@ -106,7 +158,7 @@ class Journaled:
                 self._heard(self._front.unpaged, error)
                 return
             self._tell_damage()
-            tasks = [plain_task(each) for each in found.tasks]
+            tasks = [self._plain_task(each) for each in found.tasks]
             damaged = [each.sequence for each in found.damaged]
             paged = Paged(page.priority, tasks, damaged, found.read, found.is_last)
             self._heard(self._front.paged, paged)
@@ -140,6 +192,11 @@ class Journaled:
         error, self._error = self._error, None
         if error is not None:
             log.error("%s; what ended last is not written, and may run again", error)
+
+    def _plain_task(self, plain: Plain) -> Task:
+        task = plain_task(plain)
+        task.pushed_at = _pushed_at(self.journal, plain.sequence, offset_s())
+        return task
 
     def _tell_damage(self) -> None:
         damaged = self.journal.damaged
@@ -203,6 +260,12 @@ def plain_task(plain: Plain) -> Task:
     return task
 
 
+def _pushed_at(journal: Journal, sequence: int, offset: float) -> float:
+    """Return about when a task was pushed; a journal of format 1 says nothing of that."""
+    at = journal.marks.of(sequence)
+    return at - offset if at is not None else time.monotonic()
+
+
 def _entry(task: Task, offset: float) -> Entry:
     return Entry(
         task.sequence,
@@ -238,6 +301,14 @@ def _outcome(task: Task, offset: float) -> Outcome | None:
         task.sequence, task.state.value, task.settled_at + offset, task.attempt, task.own_id,
         _text_of(task.reasons), value, raw, error,
     )  # fmt: skip
+
+
+def _tasks(journal: Journal) -> Iterator[Task]:
+    """Yield what `tasks_of` does, each with about when it was pushed."""
+    offset = offset_s()
+    for task in tasks_of(journal.entries(), journal.outcomes(), offset):
+        task.pushed_at = _pushed_at(journal, task.sequence, offset)
+        yield task
 
 
 def tasks_of(

@@ -172,8 +172,7 @@ class TicketShown:
     @property
     def id(self) -> str:
         """The id that was pushed with the task, or 32 hexadecimal digits."""
-        own_id = self._task.own_id
-        return own_id or f"{self._core.incarnation:016x}{self._task.sequence:016x}"
+        return self._core.id_of(self._task)
 
     @property
     def state(self) -> str:
@@ -216,6 +215,8 @@ class TicketShown:
         core, task = self._core, self._task
         if task.state is State.LEASED:
             return f"a worker has the task, attempt {task.attempt}; wait longer with timeout_s"
+        if core.ledger.line.paused:
+            return "the queue is paused; `zmqkit queue resume` has workers go on"
         if not core.ready_count:
             hint = core.hint or "start one with zmqkit.Worker"
             return f"nobody works on {core.name!r}: {hint}"

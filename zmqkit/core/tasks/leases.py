@@ -99,6 +99,8 @@ class Leases:
 
     def of(self, task: Task) -> list[Lease]:
         """Return the leases of a task; more than one if a worker was out of reach."""
+        if not (task.receipt or task.has_lapsed):
+            return []
         return [lease for lease in self.all() if lease.task is task]
 
     def at(self, instance: Instance, sequence: int) -> Lease | None:

@@ -159,7 +159,7 @@ class Ledger:
 
     def lease(self, now: float) -> Task | None:
         """Return the next task, which a worker has from now on; None if none may be leased."""
-        while self.line.count:
+        while self.line.count and not self.line.paused:
             task = self.line.next()
             if task is None:
                 return None

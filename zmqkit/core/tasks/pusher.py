@@ -87,6 +87,7 @@ class PusherCore:
         task.twin = self.ledger.names.known(task)
         if task.twin is None:
             self.ledger.add(task, now)
+            task.pushed_at = now
             task.append = self._appends.next
 
     def push(self, task: Task, now: float) -> list[Effect]:
@@ -252,9 +253,30 @@ class PusherCore:
         malformed = sum((side.instances.malformed for side in self._sides), Counter[str]())
         return {
             **self.ledger.stats(),
+            "paused": self.ledger.line.paused,
             "passed_on": self.passed_on,
             "malformed": dict(malformed),
         }
+
+    def id_of(self, task: Task) -> str:
+        """Return the id of a task: the one that was pushed with it, or its number here."""
+        return task.own_id or f"{self.incarnation:016x}{task.sequence:016x}"
+
+    def met(self, row: Task) -> Task | None:
+        """Return the task that a row of the journal stands for; None if it has ended."""
+        number, line = row.sequence, self.ledger.line
+        if self._appends.is_pending(number):
+            return self.ledger.tasks.get(number)
+        return (
+            self.ledger.tasks.get(number)
+            or line.stub(number)
+            or line.reveal(number, row.priority)
+        )
+
+    @property
+    def change(self) -> int:
+        """The number of the append that has all changes so far; 0 if there is none to come."""
+        return self._appends.next if self.ledger.changes else 0
 
     @property
     def fault(self) -> JournalError | None:

@@ -51,6 +51,8 @@ class Ready:
 
     def __init__(self, window: int) -> None:
         """Begin without tasks. window: how long a row may get in memory, with a journal."""
+        # Whether no task is leased until somebody resumes the queue.
+        self.paused = False
         # How many tasks are in rows.
         self.count = 0
         self.rows = [OrderedDict[int, Task]() for _ in _LEVELS]
@@ -224,6 +226,11 @@ class Ready:
             self.rows[priority].update(tail)
             self.count += len(tail)
             tail.clear()
+
+    def oldest_since(self) -> float:
+        """Return since when the task has been ready that waits longest; infinity if none is."""
+        firsts = [next(iter(row.values())) for row in self.rows if row]
+        return min((each.due_at or each.pushed_at for each in firsts), default=inf)
 
     def check(self) -> None:
         """Assert that all counts are right."""

@@ -134,6 +134,8 @@ class Task:
     receipt = 0
     # Whether a worker that was out of reach for too long may still work on it.
     has_lapsed = False
+    # When it was accepted.
+    pushed_at = 0.0
     # When it may run; until then it is delayed.
     due_at = 0.0
     # When it is no longer worth to be begun.
