@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -28,6 +29,8 @@ settings.register_profile("long", deadline=None, print_blob=True, max_examples=5
 def pytest_configure(config: pytest.Config) -> None:
     """Start from a bare environment: a shell's own peers and ports are not for tests.
 
+    Nor is its runtime folder, in which queues are listed.
+
     A shell has what it starts in the background ignore Ctrl-C, and programs that tests start,
     and interrupt, would inherit that.
     """
@@ -38,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in set(os.environ) - set(TEST_VARIABLES):
         if name.startswith("ZMQKIT_"):
             del os.environ[name]
+    runtime = tempfile.TemporaryDirectory(prefix="zmqkit-")
+    config.add_cleanup(runtime.cleanup)
+    os.environ["XDG_RUNTIME_DIR"] = runtime.name
 
 
 def open_descriptors() -> set[tuple[str, str]]:

@@ -34,6 +34,7 @@ from zmqkit.roles.tasks import (
 
 if TYPE_CHECKING:
     from zmqkit.roles.journaled import Journaled
+    from zmqkit.roles.queues import Listening
 
 
 class Ticket(TicketShown):
@@ -117,6 +118,7 @@ class Pusher(Role):
         check_durable(durable)
         self._durable = journal is not None if durable is None else durable
         self._journaled: Journaled | None = None
+        self._listening: Listening | None = None
         if journal is None:
             core = self._core = PusherCore(name, draw_incarnation(), jitter)
         else:
@@ -129,6 +131,7 @@ class Pusher(Role):
         if self._journaled is not None:
             plan.hooks.append = self._journaled.append
             plan.hooks.page = self._journaled.page
+            plan.opened = self._listen
         self._life: Life[Lookup] = Life(plan)
 
     async def push(
@@ -270,6 +273,8 @@ class Pusher(Role):
             drained=lambda: not core.in_flight,
             says=partial(what_was_left, core, journaled=self._journaled is not None),
         )
+        if self._listening is not None:
+            await asyncio.to_thread(self._listening.close)
         if self._journaled is not None:
             await asyncio.to_thread(self._journaled.close)
         return left
@@ -282,6 +287,16 @@ class Pusher(Role):
             await life.wait(lambda: core.is_durable, min(until, end_of(WAIT_S)))
             if not core.is_durable:
                 raise not_durable(self.name)
+
+    def _listen(self, driver: object) -> None:
+        """Answer `zmqkit queue` while the pusher is open."""
+        from zmqkit.roles.administration import Administration
+
+        life = self._life
+        desk = Administration(self._core, life.submit_from, life.perform, self._journaled)
+        if self._listening is not None:  # an opening that failed
+            self._listening.close()
+        self._listening = desk.listen(self.name)
 
     def _heard(self, command: Command, *values: object) -> None:
         """Have the loop run a command of the core; called on the journal's thread."""

@@ -9,6 +9,7 @@ Closing ends all waits; to use a closed role is a UsageError.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -24,8 +25,8 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.errors import UsageError
-from zmqkit.limits import CLOSE_S
+from zmqkit.errors import CallTimeout, UsageError
+from zmqkit.limits import CLOSE_S, LOOP_S
 from zmqkit.roles.handlers import end_of
 from zmqkit.roles.role import Command, Place, Plan, Shown
 
@@ -151,6 +152,29 @@ class Life(Generic[Place]):
             self._loop.call_soon_threadsafe(work, *values)
             return True
         return False
+
+    def submit_from(self, submit: Callable[[float], Given]) -> Given:
+        """Do what `submit` does, for another thread, which waits for it.
+
+        Raises CallTimeout if the loop is held, and UsageError once the role is closed.
+        """
+        done: concurrent.futures.Future[Given] = concurrent.futures.Future()
+
+        def work() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(self.submit(submit))
+                except Exception as error:  # noqa: BLE001 - raised in the thread that waits
+                    done.set_exception(error)
+
+        if not self.on_loop(work):
+            raise UsageError(f"the {self.plan.title} is closed; make a new one")
+        try:
+            return done.result(LOOP_S)
+        except TimeoutError as error:
+            late = "is held" if done.cancel() else "was held, and it may be done by now"
+            text = f"the event loop of the {self.plan.title} {late} for {LOOP_S:g} s"
+            raise CallTimeout(text, may_have_run=not done.cancelled()) from error
 
     def hear(self, tell: Tell) -> None:
         """Take news from the node on its thread, and pass it to the loop."""

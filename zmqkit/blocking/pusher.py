@@ -33,6 +33,7 @@ from zmqkit.roles.tasks import (
 
 if TYPE_CHECKING:
     from zmqkit.roles.journaled import Journaled
+    from zmqkit.roles.queues import Listening
 
 
 class Ticket(TicketShown):
@@ -108,6 +109,7 @@ class Pusher(Role):
         check_durable(durable)
         self._durable = journal is not None if durable is None else durable
         self._journaled: Journaled | None = None
+        self._listening: Listening | None = None
         if journal is None:
             core = self._core = PusherCore(name, draw_incarnation(), jitter)
         else:
@@ -122,6 +124,7 @@ class Pusher(Role):
         if self._journaled is not None:
             plan.hooks.append = self._journaled.append
             plan.hooks.page = self._journaled.page
+            plan.opened = self._listen
         self._life: Life[Lookup] = Life(plan)
 
     def push(
@@ -264,6 +267,8 @@ class Pusher(Role):
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
             says=partial(what_was_left, core, journaled=self._journaled is not None),
         )
+        if self._listening is not None:
+            self._listening.close()
         if self._journaled is not None:
             self._journaled.close()
         return left
@@ -276,6 +281,14 @@ class Pusher(Role):
             life.wait(lambda: core.is_durable, min(until, end_of(WAIT_S)))
             if not core.is_durable:
                 raise not_durable(self.name)
+
+    def _listen(self, driver: object) -> None:
+        """Answer `zmqkit queue` while the pusher is open."""
+        from zmqkit.roles.administration import Administration
+
+        life = self._life
+        desk = Administration(self._core, life.submit, life.perform, self._journaled)
+        self._listening = desk.listen(self.name)
 
     def _heard(self, command: Command, *values: object) -> None:
         """Have the core run a command, on the journal's thread."""

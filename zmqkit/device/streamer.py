@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zmqkit.blocking.role import Life, Role
+from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.lease import SINK, STREAMER
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.errors import ConfigError, JournalError, UsageError
@@ -18,6 +20,7 @@ from zmqkit.roles.tasks import jitter
 
 if TYPE_CHECKING:
     from zmqkit.roles.journaled import Journaled
+    from zmqkit.roles.queues import Listening
 
 
 class Streamer(BoundShown, Role):
@@ -61,8 +64,10 @@ class Streamer(BoundShown, Role):
         # Why the journal cannot be written any more, if that is so.
         self.fault: JournalError | None = None
         self._stopping = False
+        self._listening: Listening | None = None
         plan = Plan(f"streamer {name!r}", place, core, hear=core.hear, about=core.about)
         plan.hooks.finished = list  # nothing runs here; but what came is passed on at once
+        plan.opened = self._listen
         if self._journaled is not None:
             plan.hooks.append = self._journaled.append
             plan.hooks.page = self._journaled.page
@@ -108,9 +113,23 @@ class Streamer(BoundShown, Role):
             linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
             says="while workers had {} of its tasks".format,
         )
+        if self._listening is not None:
+            self._listening.close()
         if self._journaled is not None:
             self._journaled.close()
         return left
+
+    def _listen(self, driver: object) -> None:
+        """Answer `zmqkit queue` while the streamer is open."""
+        from zmqkit.roles.administration import Administration
+
+        core, life = self._core, self._life
+
+        def perform(effects: list[Effect]) -> None:
+            life.perform(core.follow(effects, time.monotonic()))
+
+        desk = Administration(core.tasks, life.submit, perform, self._journaled)
+        self._listening = desk.listen(self.name)
 
     def _heard(self, command: Command, *values: object) -> None:
         """Have the core run a command, on the journal's thread."""

@@ -176,6 +176,10 @@ class StreamerCore:
         """Whether an answer is retained that its pusher may still need."""
         return self.pushers.owes
 
+    def follow(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Tell pushers what follows from a change; return what is for the driver."""
+        return self._join(effects, now)
+
     # What the driver asks for
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
