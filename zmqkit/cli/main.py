@@ -31,6 +31,7 @@ _COMMANDS = {
     "ls": "zmqkit.cli.ls",
     "pub": "zmqkit.cli.pub",
     "push": "zmqkit.cli.push",
+    "queue": "zmqkit.cli.queue",
     "run": "zmqkit.cli.run",
     "serve": "zmqkit.cli.serve",
     "sub": "zmqkit.cli.sub",
