@@ -359,6 +359,18 @@ def test_a_damaged_plain_task_is_set_aside_when_it_is_read(path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("at", [-5, 10 << 48, 200 << 48 | 7])
+def test_what_stands_in_no_place_is_set_aside(path: Path, at: int) -> None:
+    """As after a flipped bit of its place; no priority would ever ask for it."""
+    journal = Journal(path, NAME, ID)
+    journal.commit(Changes(1, plain=[Plain(1, 9, b"body", None)]))
+    journal._connection.execute("INSERT INTO plain VALUES (?, x'00', NULL, 0)", (at,))
+    assert journal.plain_counts() == {9: 1}
+    assert journal.damaged == [f"task {at}: its checksum is wrong"]
+    assert journal.plain_counts() == {9: 1} and len(journal.damaged) == 1
+    journal.close()
+
+
 def test_its_size_is_what_is_in_use(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     empty = journal.size

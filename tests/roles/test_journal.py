@@ -351,6 +351,19 @@ def test_tasks_on_disk_have_tickets_by_their_ids(kit: Kit, journal: str) -> None
         second.ticket(ids[0][:16] + "f" * 16)
 
 
+def test_a_journal_that_cannot_be_read_is_free_again(
+    kit: Kit, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Journal) -> dict[int, int]:
+        raise zmqkit.JournalError("it cannot be read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "plain_counts", fail)
+        with pytest.raises(zmqkit.JournalError, match="cannot be read"):
+            kit.pusher(count=0, journal=journal)
+    assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
+
+
 def test_a_damaged_task_on_disk_is_dropped_when_it_is_read(
     kit: Kit, journal: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,7 @@ _PUT = "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 _GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _PUT_PLAIN = "INSERT OR REPLACE INTO plain VALUES (?, ?, ?, ?)"
 _GET_PLAIN = "SELECT * FROM plain WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
+_GET_STRAYS = "SELECT place, body FROM plain WHERE place < 0 OR place >= ?"
 _COUNT_PLAIN = "SELECT count(*) FROM plain WHERE place >= ? AND place < ?"
 _PUT_MARK = "INSERT OR REPLACE INTO mark VALUES (?, ?)"
 _GET_MARKS = "SELECT sequence, at FROM mark ORDER BY sequence"
@@ -283,10 +284,15 @@ class Journal:
                 self._set_aside("task", entry.sequence, entry.sequence, entry.body)
 
     def plain_counts(self) -> dict[int, int]:
-        """Return how many plain tasks of each priority there are. Raises JournalError."""
-        counts: dict[int, int] = {}
+        """Return how many plain tasks of each priority there are.
+
+        What stands in no priority's place is damaged, and set aside. Raises JournalError.
+        """
         run = self._connection.execute
+        counts: dict[int, int] = {}
         try:
+            for at, body in run(_GET_STRAYS, (place(_PRIORITIES, 0),)).fetchall():
+                self._set_aside("plain", at, at, body)
             [[lowest, highest]] = run("SELECT min(place), max(place) FROM plain").fetchall()
             if lowest is not None:
                 for priority in range(lowest >> PLACE_BITS, (highest >> PLACE_BITS) + 1):

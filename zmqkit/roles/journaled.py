@@ -70,15 +70,19 @@ class Journaled:
         front: StreamerCore | None = None,
     ) -> None:
         """Give the core what the journal has; from now on it follows the core's ledger."""
-        core.recover(
-            _tasks(journal),
-            journal.last,
-            journal.opening,
-            time.monotonic(),
-            on_disk=journal.plain_counts(),
-            size=journal.size,
-        )
-        core.ledger.line.paused = journal.paused
+        try:
+            core.recover(
+                _tasks(journal),
+                journal.last,
+                journal.opening,
+                time.monotonic(),
+                on_disk=journal.plain_counts(),
+                size=journal.size,
+            )
+            core.ledger.line.paused = journal.paused
+        except BaseException:
+            journal.close()
+            raise
         self.journal = journal
         self._core = core
         self._front = front or core
