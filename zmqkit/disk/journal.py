@@ -374,7 +374,7 @@ class Journal:
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table, which may be changed meanwhile."""
-        after = 0
+        after = -(1 << 63)  # damage may have changed a number too
         try:
             while rows := self._connection.execute(query, (after, _PAGE)).fetchall():
                 yield from rows
