@@ -1,4 +1,4 @@
-"""The journal's file: what it keeps, who may have it, and what damage does."""
+"""The journal's file: what it keeps, and who may have it."""
 
 from __future__ import annotations
 
@@ -10,38 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.disk.entries import DONE, ENTRY, FAILED, FULL, ID, LONG, NAME, paged, put, reopened
 from tests.disk.format_1 import FILE
 from zmqkit.disk.journal import PASSED_OVER, Journal
-from zmqkit.disk.rows import Changes, Entry, Outcome, Plain
+from zmqkit.disk.rows import Changes, Plain
 from zmqkit.errors import JournalError
-
-ID, NAME = 77, "thumbnails"
-ENTRY = Entry(1, False, 4, 0.0, None, 0, None, None, None, "", b"\x91\x07\x80", None)
-FULL = replace(
-    ENTRY, sequence=2, priority=9, due_at=12.5, expires_at=20.0, attempt=3, own_id="order-17",
-    unique="cat.png", order_by="account", reasons="no\nagain", raw=bytes(5000), flags=1,
-)  # fmt: skip
-DONE = Outcome(3, "done", 100.5, 1, "order-18", "", b"\x0e", None, None)
-LONG = replace(DONE, sequence=4, own_id=None, value=None, raw=bytes(5000))
-FAILED = replace(
-    DONE, sequence=5, state="failed", reasons="no\nagain", value=None, error=b"\xc0"
-)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "thumbnails.journal"
-
-
-def reopened(path: Path) -> tuple[list[Entry], Journal]:
-    journal = Journal(path, NAME, ID + 1)
-    return list(journal.entries()), journal
-
-
-def put(journal: Journal, *entries: Entry, over: tuple[int, ...] = ()) -> None:
-    """Commit these tasks, and the ends of others."""
-    last = max(each.sequence for each in entries)
-    journal.commit(Changes(last, list(entries), list(over)))
 
 
 def test_what_was_committed_is_there_when_it_is_opened_again(path: Path) -> None:
@@ -242,75 +220,6 @@ def test_the_log_begins_anew(path: Path) -> None:
     journal.close()
 
 
-def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
-    journal = Journal(path, NAME, ID)
-    put(journal, replace(ENTRY, body=b"body-of-one"), replace(FULL, flags=0))
-    journal.close()
-    data = path.read_bytes()
-    assert data.count(b"body-of-one") == 1
-    path.write_bytes(data.replace(b"body-of-one", b"body-oF-one"))
-    entries, journal = reopened(path)
-    assert [each.sequence for each in entries] == [2]
-    assert journal.damaged == ["task 1: its checksum is wrong"]
-    journal.close()
-    entries, journal = reopened(path)
-    assert [each.sequence for each in entries] == [2]
-    journal.close()
-
-
-@pytest.mark.slow
-def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: Path) -> None:
-    """What is read is what was written; what is less is told of, or the file is refused."""
-    journal = Journal(path, NAME, ID)
-    tasks = [replace(ENTRY, sequence=n, body=b"body %d" % n) for n in range(1, 9)]
-    ends = [replace(DONE, sequence=n, own_id=f"order {n}") for n in range(11, 15)]
-    plain = [Plain(n, n % 3, b"plain %d" % n, None) for n in range(21, 29)]
-    journal.commit(Changes(28, tasks, plain=plain, outcomes=[*ends, FAILED]))
-    journal.close()
-    written = [*tasks, *plain, *ends, FAILED]
-    data = path.read_bytes()
-    spoilt = tmp_path / "spoilt.journal"
-    refused = 0
-    flips = [(at, data[:at] + bytes((data[at] ^ bits,)) + data[at + 1 :])
-             for bits, step in ((0xFF, 11), (0x01, 13))
-             for at in range(0, len(data), step)]  # fmt: skip
-    cuts = [(at, data[:at]) for at in range(997, len(data), 997)]
-    for at, content in [*flips, *cuts]:
-        spoilt.write_bytes(content)
-        for beside in ("-wal", "-shm"):
-            spoilt.with_name(spoilt.name + beside).unlink(missing_ok=True)
-        try:
-            opened = Journal(spoilt, NAME, ID)
-        except JournalError:
-            refused += 1
-            continue
-        try:
-            counts = opened.plain_counts()
-            pages = [each for priority in counts for each in paged(opened, priority)]
-            found = [*opened.outcomes(), *opened.entries(), *pages]
-            assert all(each in written for each in found), at
-            told = opened.damaged or len(pages) < sum(counts.values())
-            assert told or len(found) == len(written), at
-        except JournalError:
-            refused += 1
-        finally:
-            opened.close()
-    assert refused
-
-
-@pytest.mark.parametrize("number", [0, -3])
-def test_a_task_whose_number_is_damaged_is_told_of(path: Path, number: int) -> None:
-    journal = Journal(path, NAME, ID)
-    journal.commit(Changes(2, [ENTRY, FULL], outcomes=[DONE]))
-    for table in ("task", "outcome"):
-        journal._connection.execute(
-            f"UPDATE {table} SET sequence = ? WHERE sequence IN (1, 3)", (number,)
-        )
-    assert list(journal.entries()) == [FULL] and list(journal.outcomes()) == []
-    assert len(journal.damaged) == 2
-    journal.close()
-
-
 def test_outcomes_are_kept_until_they_are_forgotten(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     put(journal, ENTRY)
@@ -321,17 +230,6 @@ def test_outcomes_are_kept_until_they_are_forgotten(path: Path) -> None:
     journal.commit(Changes(5, forgotten=[4, 9]))
     assert list(journal.outcomes()) == [DONE, FAILED]
     journal.close()
-
-
-def paged(journal: Journal, priority: int, count_max: int = 3) -> list[Plain]:
-    """All plain tasks of a priority, read page by page."""
-    tasks: list[Plain] = []
-    after, is_last = 0, False
-    while not is_last:
-        page = journal.page(priority, after, count_max, 1 << 20)
-        tasks += page.tasks
-        after, is_last = page.read, page.is_last
-    return tasks
 
 
 def test_plain_tasks_are_read_page_by_page_in_order(path: Path) -> None:
@@ -359,35 +257,6 @@ def test_a_page_has_as_many_bytes_as_it_may_and_at_least_one_task(path: Path) ->
     journal.close()
 
 
-def test_a_damaged_plain_task_is_set_aside_when_it_is_read(path: Path) -> None:
-    journal = Journal(path, NAME, ID)
-    tasks = [Plain(n, 4, b"body-of-%d" % n, None) for n in range(1, 6)]
-    journal.commit(Changes(5, plain=tasks))
-    journal.close()
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b"body-of-3", b"body-oF-3"))
-    journal = Journal(path, NAME, ID)
-    assert journal.plain_counts() == {4: 5} and journal.damaged == []
-    page = journal.page(4, 0, 100, 1 << 20)
-    assert page.tasks == [*tasks[:2], *tasks[3:]] and page.is_last
-    assert [each.sequence for each in page.damaged] == [3]
-    assert journal.damaged == ["task 3: its checksum is wrong"]
-    assert journal.plain_counts() == {4: 4}
-    journal.close()
-
-
-@pytest.mark.parametrize("at", [-5, 10 << 48, 200 << 48 | 7])
-def test_what_stands_in_no_place_is_set_aside(path: Path, at: int) -> None:
-    """As after a flipped bit of its place; no priority would ever ask for it."""
-    journal = Journal(path, NAME, ID)
-    journal.commit(Changes(1, plain=[Plain(1, 9, b"body", None)]))
-    journal._connection.execute("INSERT INTO plain VALUES (?, x'00', NULL, 0)", (at,))
-    assert journal.plain_counts() == {9: 1}
-    assert journal.damaged == [f"task {at}: its checksum is wrong"]
-    assert journal.plain_counts() == {9: 1} and len(journal.damaged) == 1
-    journal.close()
-
-
 def test_its_size_is_what_is_in_use(path: Path) -> None:
     journal = Journal(path, NAME, ID)
     empty = journal.size
@@ -411,18 +280,6 @@ def test_a_second_owner_that_is_refused_leaves_the_first_its_lock(path: Path) ->
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert "open already" in ended.stderr
-    journal.close()
-
-
-def test_a_damaged_outcome_is_removed_and_told_of(path: Path) -> None:
-    journal = Journal(path, NAME, ID)
-    journal.commit(Changes(5, outcomes=[replace(DONE, value=b"value-of-one"), FAILED]))
-    journal.close()
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b"value-of-one", b"value-oF-one"))
-    _, journal = reopened(path)
-    assert list(journal.outcomes()) == [FAILED]
-    assert journal.damaged == ["outcome of task 3: its checksum is wrong"]
     journal.close()
 
 
