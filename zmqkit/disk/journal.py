@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zmqkit.disk.faults import FAULTS, journal_error
 from zmqkit.disk.marks import MARKS_MAX, Marks
 from zmqkit.disk.rows import PLACE_BITS, Changes, Entry, Outcome, Plain, is_sound, place
 from zmqkit.errors import JournalError
@@ -84,10 +85,6 @@ _PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?
 _GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
-_FAULTS = (sqlite3.Error, ValueError, LookupError, TypeError)
-"""What a damaged file makes sqlite3, or the code that reads its rows, raise."""
-
-
 @dataclass(slots=True)
 class PlainPage:
     """Plain tasks of one priority, as they were read."""
@@ -130,8 +127,8 @@ class Journal:
                 raise
         except OSError as error:
             raise JournalError(f"{path}: it cannot be read ({error})") from error
-        except _FAULTS as error:
-            raise _error(path, error) from error
+        except FAULTS as error:
+            raise journal_error(path, error) from error
 
     def _open(self, queue: str | None, new_id: int) -> None:
         run = self._connection.execute
@@ -232,7 +229,7 @@ class Journal:
             with suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     run("ROLLBACK")
-            said = _error(self.path, error)
+            said = journal_error(self.path, error)
             if said.may_retry:
                 self._checkpoint()  # what was written before may make room in the log
             raise said from error
@@ -254,7 +251,7 @@ class Journal:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
-            said = _error(self.path, error)
+            said = journal_error(self.path, error)
             if not said.may_retry:
                 self._fault = said
 
@@ -267,7 +264,7 @@ class Journal:
         try:
             self._connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", row)
         except sqlite3.Error as error:
-            raise _error(self.path, error) from error
+            raise journal_error(self.path, error) from error
         self.paused = paused
 
     def entries(self) -> Iterator[Entry]:
@@ -299,8 +296,8 @@ class Journal:
                     ends = (place(priority, 0), place(priority + 1, 0))
                     [[count]] = run(_COUNT_PLAIN, ends).fetchall()
                     counts[priority] = count
-        except _FAULTS as error:
-            raise _error(self.path, error) from error
+        except FAULTS as error:
+            raise journal_error(self.path, error) from error
         return counts
 
     def page(self, priority: int, after: int, count_max: int, bytes_max: int) -> PlainPage:
@@ -329,8 +326,8 @@ class Journal:
                     page.is_last = count < count_max
             for task in page.damaged:
                 self._set_aside("plain", task.place, task.sequence, task.body)
-        except _FAULTS as error:
-            raise _error(self.path, error) from error
+        except FAULTS as error:
+            raise journal_error(self.path, error) from error
         return page
 
     def find(self, sequence: int) -> int | None:
@@ -342,7 +339,7 @@ class Journal:
                 f"SELECT place FROM plain WHERE place IN ({marks})", places
             ).fetchall()
         except sqlite3.Error as error:
-            raise _error(self.path, error) from error
+            raise journal_error(self.path, error) from error
         return found[0][0] >> PLACE_BITS if found else None
 
     @property
@@ -354,7 +351,7 @@ class Journal:
                 for name in ("page_count", "freelist_count", "page_size")
             )
         except sqlite3.Error as error:
-            raise _error(self.path, error) from error
+            raise journal_error(self.path, error) from error
         in_use: int = (pages - free) * size
         return in_use
 
@@ -379,8 +376,8 @@ class Journal:
             while rows := self._connection.execute(query, (after, _PAGE)).fetchall():
                 yield from rows
                 after = rows[-1][0]
-        except _FAULTS as error:
-            raise _error(self.path, error) from error
+        except FAULTS as error:
+            raise journal_error(self.path, error) from error
 
     def _set_aside(self, table: str, key: int, sequence: int, body: object) -> None:
         what = f"task {sequence}: its checksum is wrong"
@@ -406,7 +403,7 @@ class Journal:
             run("VACUUM")
             run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            raise _error(self.path, error) from error
+            raise journal_error(self.path, error) from error
         return before, self.path.stat().st_size
 
     def backup(self, to: Path, between: Callable[[], object] = int) -> None:
@@ -434,7 +431,7 @@ class Journal:
             begun.rename(to)
             _sync_folder(to.parent)
         except sqlite3.Error as error:
-            raise _error(to, error) from error
+            raise journal_error(to, error) from error
         except OSError as error:
             raise JournalError(f"{to}: it cannot be written ({error})") from error
 
@@ -484,23 +481,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-_REMEDIES = {
-    sqlite3.SQLITE_BUSY: "it is open already, here or in another process; close that one",
-    sqlite3.SQLITE_LOCKED: "it is open already, here or in another process; close that one",
-    sqlite3.SQLITE_FULL: "the disk is full; make room",
-    sqlite3.SQLITE_READONLY: "it cannot be written; see who owns it",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; see whether its folder is there",
-    sqlite3.SQLITE_NOTADB: "it is no journal; name another file",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a copy, or recover what is left",
-    sqlite3.SQLITE_IOERR: "the disk failed; restart on a sound disk",
-}
-
-
-def _error(path: Path, error: Exception) -> JournalError:
-    """Return the error that says what is wrong with the file and what to do."""
-    corrupt = 0 if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_CORRUPT
-    code = getattr(error, "sqlite_errorcode", corrupt) & 0xFF
-    remedy = _REMEDIES.get(code, "see whether the file is in order")
-    return JournalError(f"{path}: {remedy} ({error})", may_retry=code == sqlite3.SQLITE_FULL)
