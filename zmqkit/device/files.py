@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -31,11 +32,13 @@ def find(device: str) -> Path:
 
 
 def _folders() -> list[Path]:
-    """Return the folders in which device files may be; a checkout's own come first."""
-    checkout = Path(zmqkit.__file__).resolve().parent.parent
-    folders = [checkout / "devices"] if (checkout / "setup.cfg").is_file() else []
-    schemes = ("data",)
-    paths = [sysconfig.get_path(scheme) for scheme in schemes]
-    user = sysconfig.get_preferred_scheme("user")
-    paths.append(sysconfig.get_path("data", user))
-    return [*folders, *(Path(path) / _SHARED for path in paths if path)]
+    """Return the folders in which device files may be; a checkout's own come first.
+
+    A wheel puts them under the data folder of wherever it is installed: an environment, the
+    environment's base, the user's own folder, or, with `pip install --target`, beside it.
+    """
+    beside = Path(zmqkit.__file__).resolve().parent.parent
+    checkout = [beside / "devices"] if (beside / "setup.cfg").is_file() else []
+    user = sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))
+    roots = [sysconfig.get_path("data"), sys.base_prefix, user, beside]
+    return [*checkout, *dict.fromkeys(Path(root) / _SHARED for root in roots)]

@@ -18,7 +18,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from zmqkit.errors import ConfigError
+from zmqkit.device.streamer import place
+from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import PusherLimits
 
 KINDS = ("streamer",)
@@ -36,9 +37,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 _WORDS = {"str": "text in quotes", "bool": "true or false", "int": "a whole number",
           "float": "a number"}  # fmt: skip
-_HEAD = re.compile(r"\s*\[\s*([A-Za-z_]+)\s*\]")
-_KEY = re.compile(r"\s*([A-Za-z_]+)\s*=")
-_BARE = re.compile(r"[A-Za-z_][\w:/.*-]*")
+_HEAD = re.compile(r"\s*\[+\s*[\"']?([\w-]+)")
+_KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]")
 
 
 @dataclass(slots=True, frozen=True)
@@ -96,12 +96,14 @@ def _read(path: Path) -> Settings:
     settings: Settings = {}
     for table, values in tables.items():
         where = f"{path}:{lines.get((table, ''), lines.get(('', table), 1))}"
-        if table not in _TABLES or not isinstance(values, dict):
+        if table in _TABLES and not isinstance(values, dict):
+            raise ConfigError(f"{where}: {table} is {values!r}; use a table, [{table}]")
+        if table not in _TABLES:
             said = f"[{table}]" if isinstance(values, dict) else f"{table} outside of a table"
             raise ConfigError(f"{where}: {said} is unknown; {_near(table, _TABLES, '[{}]')}")
         for key, value in values.items():
-            line = lines.get((table, key), lines.get((table, ""), 1))
-            settings[table, key] = _Setting(value, f"{path}:{line}")
+            line = lines.get((table, key))
+            settings[table, key] = _Setting(value, f"{path}:{line}" if line else where)
     return settings
 
 
@@ -146,7 +148,7 @@ def _check(table: str, key: str, setting: _Setting) -> None:
         near = _near(key, keys, "{}")
         raise ConfigError(f"{setting.where}: {table}.{key} is unknown; {near}")
     kind = keys[key]
-    if type(setting.value) not in _TYPES[kind]:
+    if type(setting.value) not in _TYPES[kind] or setting.value == "":
         raise ConfigError(
             f"{setting.where}: {table}.{key} is {setting.value!r}; use {_WORDS[kind]}"
         )
@@ -175,10 +177,25 @@ def _spec(path: Path, settings: Settings) -> Spec:
         raise ConfigError(
             f"{path}: it has no device.name; give it one there, or with --name NAME"
         )
+    _check_place(settings)
     return Spec(
         str(kind), str(name), value("device", "insecure"), value("frontend", "bind"),
         value("frontend", "advertise"), value("journal", "path"), _limits(path, settings),
     )  # fmt: skip
+
+
+def _check_place(settings: Settings) -> None:
+    """Raise ConfigError for a place at which no device can listen."""
+    insecure = settings.get(("device", "insecure"), _Setting(None, "")).value
+    for table, key in (("device", "name"), ("frontend", "bind"), ("frontend", "advertise")):
+        setting = settings.get((table, key))
+        if setting is None:
+            continue
+        values = {"name": "device", "bind": None, "advertise": None, key: setting.value}
+        try:
+            place(**values, insecure=insecure)  # type: ignore[arg-type]  # `_check` saw them
+        except UsageError as error:
+            raise ConfigError(f"{setting.where}: {error}") from error
 
 
 def _limits(path: Path, settings: Settings) -> PusherLimits:

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from zmqkit.roles.queues import Listening
 
 
+def place(
+    name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
+) -> Binding:
+    """Return the place where a streamer is to listen. Raises UsageError for a wrong value."""
+    if bind is not None and bind.startswith("memory:"):
+        raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
+    return Binding(STREAMER, name, bind, advertise, insecure=insecure)
+
+
 class Streamer(BoundShown, Role):
     """Stands between the pushers and the workers of a name, which use it once it is there.
 
@@ -45,27 +54,25 @@ class Streamer(BoundShown, Role):
         advertise: str | None = None,
         limits: PusherLimits | None = None,
     ) -> None:
-        if bind is not None and bind.startswith("memory:"):
-            raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
-        binding = Binding(STREAMER, name, bind, advertise, insecure=insecure)
-        place = Crossing(binding, Lookup("worker", name, insecure=insecure, also=SINK))
+        binding = place(name, bind, advertise, insecure=insecure)
+        crossing = Crossing(binding, Lookup("worker", name, insecure=insecure, also=SINK))
         limits = limits or PusherLimits()
         self._journaled: Journaled | None = None
         if journal is None:
-            core = self._core = StreamerCore(name, place.incarnation, jitter, limits)
+            core = self._core = StreamerCore(name, crossing.incarnation, jitter, limits)
         else:
             from zmqkit.roles.journaled import Journaled, open_journal
 
-            opened = open_journal(journal, place.name)
+            opened = open_journal(journal, crossing.name)
             core = self._core = StreamerCore(
-                name, place.incarnation, jitter, limits, journal=opened.id
+                name, crossing.incarnation, jitter, limits, journal=opened.id
             )
             self._journaled = Journaled(opened, core.tasks, self._heard, core)
         # Why the journal cannot be written any more, if that is so.
         self.fault: JournalError | None = None
         self._stopping = False
         self._listening: Listening | None = None
-        plan = Plan(f"streamer {name!r}", place, core, hear=core.hear, about=core.about)
+        plan = Plan(f"streamer {name!r}", crossing, core, hear=core.hear, about=core.about)
         plan.hooks.finished = list  # nothing runs here; but what came is passed on at once
         plan.opened = self._listen
         if self._journaled is not None:
