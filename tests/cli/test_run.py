@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import LIMIT_S, Begin, Run, environment, zmqkit
+from zmqkit import Pusher
 from zmqkit.device.files import find
 
 pytestmark = pytest.mark.slow
 
 Device = Callable[..., "Running"]
 Popen = subprocess.Popen[bytes]
+Work = Callable[..., Popen]
+
+FINISHING = "finishing 1 task; interrupt again to stop now"
 
 
 class Running:
@@ -61,15 +65,19 @@ def device(begin: Begin) -> Device:
 
 
 @pytest.fixture
-def worker(begin: Begin) -> Callable[..., Popen]:
-    """Starts `zmqkit work`, and reads its first line."""
+def worker(begin: Begin) -> Iterator[Work]:
+    """Starts `zmqkit work`, and reads its first line; it ends with its commands."""
+    begun: list[Popen] = []
 
     def worker(name: str, *program: str) -> Popen:
-        process = begin("work", name, "--", *program)
-        assert process.stdout is not None and process.stdout.readline()
-        return process
+        begun.append(begin("work", name, "--", *program))
+        assert begun[-1].stdout is not None and begun[-1].stdout.readline()
+        return begun[-1]
 
-    return worker
+    yield worker
+    for process in begun:
+        process.terminate()
+        process.communicate(timeout=LIMIT_S)
 
 
 @pytest.fixture
@@ -99,26 +107,28 @@ def test_a_signal_ends_it_with_0(
     assert device(which, *sets).end(number) == (0, "", "")
 
 
-def test_tasks_pass_through_it(device: Device, run: Run, worker: Callable[..., Popen]) -> None:
+def test_tasks_pass_through_it(device: Device, run: Run, worker: Work) -> None:
     running = device()
     worker(running.name, "tr", "a-z", "A-Z")
-    done = run("push", running.name, "--wait", stdin=b"one\ntwo\n")
-    assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
-    assert run("ls", "--json").stdout.count(b'"streamer"')
+    for target in (running.name, running.address, f"{running.address}/{running.name}"):
+        done = run("push", target, "--wait", stdin=b"one\ntwo\n")
+        assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
+    rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
+    assert {row[1] for row in rows if row[0] == running.name} == {"streamer", "worker"}
 
 
 def test_a_task_that_a_worker_has_is_finished_before_the_end(
-    device: Device, begin: Begin, worker: Callable[..., Popen], tmp_path: Path
+    device: Device, begin: Begin, worker: Work, tmp_path: Path
 ) -> None:
     running = device()
     began, go_on = tmp_path / "began", tmp_path / "go-on"
     os.mkfifo(began)
     os.mkfifo(go_on)
     worker(running.name, "sh", "-c", f"echo x > {began}; cat {go_on}")
-    pushing = begin("push", running.name, "a task", "--wait")
+    pushing = begin("push", running.address, "a task", "--wait")
     assert began.read_text() == "x\n"
     running.process.send_signal(signal.SIGTERM)
-    assert running.read_error() == "finishing 1 task; interrupt again to stop now"
+    assert running.read_error() == FINISHING
     go_on.write_text("done all the same")
     assert pushing.communicate(timeout=LIMIT_S)[0] == b"done all the same\n"
     assert running.wait() == (0, "", "")
@@ -129,17 +139,18 @@ def test_a_task_that_a_worker_has_is_finished_before_the_end(
     [(signal.SIGINT, 130, "error: interrupted\n"), (signal.SIGTERM, -signal.SIGTERM, "")],
 )
 def test_a_second_signal_does_not_wait(
-    device: Device, begin: Begin, worker: Callable[..., Popen], tmp_path: Path,
+    device: Device, begin: Begin, worker: Work, tmp_path: Path,
     number: signal.Signals, code: int, said: str,
 ) -> None:  # fmt: skip
     running = device()
-    began = tmp_path / "began"
+    began, go_on = tmp_path / "began", tmp_path / "go-on"
     os.mkfifo(began)
-    working = worker(running.name, "sh", "-c", f"echo x > {began}; exec cat {began}")
-    begin("push", running.name, "a task", "--wait")
+    os.mkfifo(go_on)
+    worker(running.name, "sh", "-c", f"echo x > {began}; cat {go_on}")
+    begin("push", running.address, "a task", "--wait")
     assert began.read_text() == "x\n"
     running.process.send_signal(number)
-    assert running.read_error() == "finishing 1 task; interrupt again to stop now"
+    assert running.read_error() == FINISHING
     while running.process.poll() is None:
         running.process.send_signal(number)
         try:
@@ -147,22 +158,23 @@ def test_a_second_signal_does_not_wait(
         except subprocess.TimeoutExpired:
             continue
     assert running.wait() == (code, "", said)
-    began.write_text("")
-    working.terminate()
-    working.communicate(timeout=LIMIT_S)
+    go_on.write_text("")
 
 
 def test_what_waits_stays_in_the_journal_for_the_next_one(
-    device: Device, journal: str, begin: Begin, run: Run, worker: Callable[..., Popen]
+    device: Device, journal: str, worker: Work, tmp_path: Path
 ) -> None:
     first = device("streamer-durable", "--set", journal)
-    pushing = begin("push", first.name, "--wait", "a task", "-v")
-    assert pushing.stdout is not None
-    # It has the task once a worker can do it.
-    probe = worker(first.name, "sh", "-c", "echo probed; exit 65")
-    assert b"probed" in run("push", first.name, "x", "--wait").stderr or True
-    probe.terminate()
-    assert first.end()[0] == 0
+    with Pusher(first.address) as pusher:
+        pusher.push("a task", durable=True, timeout_s=LIMIT_S)
+        assert first.end() == (0, "", "")
+        assert pusher.close(0) == 1
+    second = device("streamer-durable", "--set", journal, name=first.name)
+    done = tmp_path / "done"
+    os.mkfifo(done)
+    worker(second.name, "sh", "-c", f"cat > {done}")
+    assert done.read_text() == "a task"
+    assert second.end()[0] == 0
 
 
 def test_check_reads_the_file_and_runs_nothing(run: Run, tmp_path: Path) -> None:
@@ -218,16 +230,14 @@ def test_a_journal_has_one_streamer_at_a_time(
     first = device("streamer-durable", "--set", journal)
     second = run("run", "streamer-durable", "--name", first.name, "--set", journal)
     assert (second.returncode, second.stdout) == (1, b"")
-    assert b"x.journal is open already" in second.stderr and second.stderr.count(b"\n") == 1
+    assert b"x.journal: it is open already" in second.stderr and second.stderr.count(b"\n") == 1
     assert first.end() == (0, "", "")
     # It belongs to the name.
     other = run("run", "streamer-durable", "--name", "other", "--set", journal)
     assert other.returncode == 1 and first.name.encode() in other.stderr
 
 
-def test_a_name_may_have_two_streamers(
-    device: Device, run: Run, worker: Callable[..., Popen]
-) -> None:
+def test_a_name_may_have_two_streamers(device: Device, run: Run, worker: Work) -> None:
     first = device()
     second = device(name=first.name)
     worker(first.name, "cat")
@@ -239,14 +249,14 @@ def test_a_name_may_have_two_streamers(
 
 
 @pytest.fixture
-def on_path(tmp_path: Path) -> Iterator[dict[str, str]]:
+def on_path(tmp_path: Path) -> dict[str, str]:
     """An environment with this zmqkit as a command."""
     command = tmp_path / "bin" / "zmqkit"
     command.parent.mkdir()
     command.write_text("#!/bin/sh\nexec " + " ".join(zmqkit()) + ' "$@"\n')
     command.chmod(0o755)
     made = environment()
-    yield {**made, "PATH": f"{command.parent}{os.pathsep}{made['PATH']}"}
+    return {**made, "PATH": f"{command.parent}{os.pathsep}{made['PATH']}"}
 
 
 def test_a_device_file_is_a_program(on_path: dict[str, str], tmp_path: Path) -> None:

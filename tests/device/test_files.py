@@ -117,7 +117,7 @@ def test_devices_come_with_every_way_to_install(
         said = "streamer 'thumbnails' is in order\n"
         arguments = ("--name", "thumbnails", "--check")
         assert made.ask("zmqkit", "run", device, *arguments) == said
-        where = "from zmqkit.device.files import find; print(find(%r))" % device
+        where = f"from zmqkit.device.files import find; print(find({device!r}))"
         assert made.ask("python", "-c", where) == f"{devices / device}.toml\n"
         # As a program, by its first line.
         assert made.ask(devices / f"{device}.toml", *arguments) == said

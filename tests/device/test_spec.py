@@ -113,8 +113,8 @@ def test_what_a_shipped_file_has_as_a_comment_may_be_said(device: str, file: Pat
         ('[devise]\nkind = "x"', "FILE:4: [devise] is unknown; did you mean [device]?"),
         ("[xyz]", "FILE:4: [xyz] is unknown; there are [device], [frontend], [journal]"),
         ("[device.more]", "FILE:1: device.more is unknown; there are kind, name, insecure"),
-        ('[limits]\ntask_max = 1', "FILE:5: limits.task_max is unknown; did you mean tasks_max?"),
-        ('[limits]\ntasks-max = 1', "FILE:5: limits.tasks-max is unknown; did you mean tasks_ma"),
+        ('[limits]\ntask_max = 1', "FILE:5: limits.task_max is unknown; did you mean tasks_"),
+        ('[limits]\ntasks-max = 1', "FILE:5: limits.tasks-max is unknown; did you mean task"),
         ('[limits]\n"task" = 1', "FILE:5: limits.task is unknown; did you mean tasks_max?"),
         ("[limits]\ntasks_max = 'x'", "FILE:5: limits.tasks_max is 'x'; use a whole number"),
         ("[limits]\ntasks_max = 1.5", "FILE:5: limits.tasks_max is 1.5; use a whole number"),
@@ -122,10 +122,10 @@ def test_what_a_shipped_file_has_as_a_comment_may_be_said(device: str, file: Pat
         ("[limits]\nlease_s = 'x'", "FILE:5: limits.lease_s is 'x'; use a number"),
         ("[limits]\nlease_s = nan", "FILE:5: limit lease_s is nan; use a number from 0 on"),
         ("[limits]\n\ntasks_max = 0", "FILE:6: limit tasks_max is 0; use a number from 1 on"),
-        ("[[limits]]\ntasks_max = 1", "FILE:4: limits is [{'tasks_max': 1}]; use a table, [lim"),
+        ("[[limits]]\ntasks_max = 1", "FILE:4: limits is [{'tasks_max': 1}]; use a table"),
         ("[frontend]\nbind = 5560", "FILE:5: frontend.bind is 5560; use text in quotes"),
         ('[frontend]\nbind = "5560"', "FILE:5: '5560' "),
-        ('[frontend]\nbind = "memory://x"', "FILE:5: bind='memory://x': a device has a process"),
+        ('[frontend]\nbind = "memory://x"', "FILE:5: bind='memory://x': a device has a"),
         ('[frontend]\nbind = "tcp://a:1/x"', "FILE:5: bind='tcp://a:1/x' has a name"),
         ('[frontend]\nadvertise = "me"', "FILE:5: advertise='me' is not an IP address; use"),
         ("[journal]\npath = false", "FILE:5: journal.path is False; use text in quotes"),
@@ -146,7 +146,7 @@ def test_a_mistake_is_answered_with_its_line_and_the_remedy(
         ('[device]\nname = "x"', "FILE: has no device.kind; use 'streamer'"),
         ('[device]\nkind = "broker"', "FILE:2: device.kind is 'broker'; use 'streamer'"),
         ('[device]\nkind = "streamer"', "FILE: it has no device.name; give it one there, or"),
-        ('[device]\nkind = "streamer"\nname = "a/b"', "FILE:3: name 'a/b' must not contain '/'"),
+        ('[device]\nkind = "streamer"\nname = "a/b"', "FILE:3: name 'a/b' must not"),
         ('[device]\nkind = "streamer"\nname = ""', "FILE:3: device.name is ''; use text in"),
         ('kind = "streamer"', "FILE:1: kind outside of a table is unknown; there are [device]"),
         ('device = "streamer"', "FILE:1: device is 'streamer'; use a table, [device]"),
@@ -171,13 +171,13 @@ def test_what_every_device_needs_is_asked_for(file: Path, text: str, answer: str
         ("limits=1", "--set 'limits=1': use TABLE.KEY=VALUE"),
         (".x=1", "--set '.x=1': use TABLE.KEY=VALUE"),
         ("limits.=1", "--set 'limits.=1': use TABLE.KEY=VALUE"),
-        ("limit.tasks_max=1", "--set limit.tasks_max=1: [limit] is unknown; did you mean [limi"),
+        ("limit.tasks_max=1", "--set limit.tasks_max=1: [limit] is unknown; did you mean ["),
         ("limits.tasks=1", "--set limits.tasks=1: limits.tasks is unknown; did you mean tasks"),
-        ("limits.tasks_max=x", "--set limits.tasks_max=x: limits.tasks_max is 'x'; use a whole"),
+        ("limits.tasks_max=x", "--set limits.tasks_max=x: limits.tasks_max is 'x'; use a"),
         ("limits.tasks_max=0", "--set limits.tasks_max=0: limit tasks_max is 0; use a number"),
         ("limits.tasks_max=", "--set limits.tasks_max=: limits.tasks_max is ''; use a whole"),
-        ("device.insecure=yes", "--set device.insecure=yes: device.insecure is 'yes'; use true"),
-        ("device.kind=broker", "--set device.kind=broker: device.kind is 'broker'; use 'stream"),
+        ("device.insecure=yes", "--set device.insecure=yes: device.insecure is 'yes'; use"),
+        ("device.kind=broker", "--set device.kind=broker: device.kind is 'broker'; use"),
         ("journal.path=", "--set journal.path=: journal.path is ''; use text in quotes"),
         ("frontend.bind=x", "--set frontend.bind=x: 'x' "),
     ],
@@ -200,7 +200,8 @@ def test_a_wrong_name_is_that_of_the_command_line(file: Path) -> None:
         (lambda file: file.write_bytes(b"\xff\xfe"), "FILE: it is no text; a device file is"),
     ],
 )
-def test_what_is_no_text_is_named(file: Path, make: object, answer: str) -> None:
-    assert callable(make)
+def test_what_is_no_text_is_named(
+    file: Path, make: Callable[[Path], None], answer: str
+) -> None:
     make(file)
     assert said(file).startswith(answer)
