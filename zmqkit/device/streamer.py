@@ -108,9 +108,10 @@ class Streamer(BoundShown, Role):
         """Accept no more tasks, wait up to `timeout_s` for those that workers have, and close.
 
         What no worker has begun goes back to its pushers, or stays in the journal. Returns how
-        many tasks were left that workers have.
+        many tasks were left that workers have. A `run` in another thread returns.
         """
         core, life = self._core, self._life
+        self.stop()
         left = life.close(
             timeout_s,
             lambda: core.in_flight,
