@@ -426,13 +426,20 @@ class Process:
         self.address = found[0]
 
     def kill(self) -> None:
+        """End it as the kernel does when memory is short, if it still runs."""
         self._process.kill()
-        self._process.communicate()
+        self._wait()
 
     def end(self) -> int:
+        """Tell it to end; its exit code."""
         self._process.terminate()
-        self._process.communicate(timeout=BOUND_S)
-        return self._process.returncode
+        return self._wait()
+
+    def _wait(self) -> int:
+        code = self._process.wait(BOUND_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
 
 
 @pytest.fixture
