@@ -21,12 +21,13 @@ from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
+from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import Task
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import QUEUE_MESSAGES
 from zmqkit.model import EVERY_PEER, Frames, Reach, Record
-from zmqkit.simulation.garbage import frames, lie, spoil
+from zmqkit.simulation.garbage import frames, lie, spoil, tasks
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
@@ -123,6 +124,52 @@ def worker() -> ServiceCore:
     return core
 
 
+def streamer(incarnation: int, journal: int) -> StreamerCore:
+    """A streamer with a worker and a streamer beside it, and with tasks that wait."""
+    core = StreamerCore("orders", incarnation, lambda: 1.0, journal=journal)
+    if journal:
+        core.tasks.recover([], 0, 1, 0.0)
+    worker = THEM if incarnation == US else THEM + 2
+    core.hear(Tell(News.FOUND, "", worker, "tcp://127.0.0.1:5000"), 0.0)
+    peer = worker.to_bytes(8, "big")
+    core.receive(peer, packets.welcome(worker, incarnation, credit=2), 0.0)
+    chance = Random(1)
+    for _ in range(5):
+        core.receive(b"p", tasks(chance, US + 1, incarnation), 0.0)
+    core.flush(0.0)
+    return core
+
+
+def streamer_of_pushers() -> StreamerCore:
+    """A streamer as its pushers see it."""
+    return streamer(THEM, 0)
+
+
+def durable_streamer_of_pushers() -> StreamerCore:
+    """The same, with a journal."""
+    return streamer(THEM, 77)
+
+
+def streamer_of_workers() -> StreamerCore:
+    """A streamer as its workers see it."""
+    return streamer(US, 0)
+
+
+def pusher_of_a_streamer() -> PusherCore:
+    """A pusher whose tasks a streamer has, some of them on its disk, and that knows another."""
+    core = PusherCore("orders", US, lambda: 1.0)
+    core.hear(Tell(News.FOUND, "", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell(News.FOUND, "", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    about = {"device": "streamer", "journal": 77}
+    fields = {"credit": 5, "idempotent": [], "task": about}
+    core.receive(PEER, wire.pack(wire.WELCOME, THEM, US, 0, encode(fields)), 0.0)
+    for number in range(9):
+        core.submit(Task(request_row(TASK, None, (number,), {})[2:], None, 4), 0.0)
+    core.flush(0.0)
+    core.receive(PEER, wire.pack(wire.ACCEPT, THEM, US, 0, encode([1, 2])), 0.0)
+    return core
+
+
 def before(core: Core) -> bytes:
     """What stands before a packet for this core, in its frame."""
     if isinstance(core, PublisherCore):
@@ -133,7 +180,8 @@ def before(core: Core) -> bytes:
 CORES = [
     (client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS),
     (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM), (pusher, PEER, THEM),
-    (worker, b"p", US),
+    (worker, b"p", US), (streamer_of_pushers, b"p", US), (streamer_of_workers, PEER, THEM),
+    (durable_streamer_of_pushers, b"p", US), (pusher_of_a_streamer, PEER, THEM),
 ]  # fmt: skip
 each_core = pytest.mark.parametrize(
     ("make", "peer", "sender"), CORES, ids=[make.__name__ for make, _, _ in CORES]
@@ -161,6 +209,8 @@ def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) 
             core = make()
         known = random.random() < 0.6
         made = sent_by(random, sender, target) if known else frames(random, target)
+        if isinstance(core, StreamerCore) and random.random() < 0.5:
+            made = tasks(random, sender, target)
         if made and random.random() < 0.9:
             made = (before(core) + bytes(made[0]), *made[1:])
         effects = core.receive(peer if random.random() < 0.9 else b"x", made, step / 100)
@@ -168,6 +218,8 @@ def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) 
             if isinstance(effect, Handle):
                 assert all(each.method in ("add", TASK) for each in effect.requests)
         core.flush(step / 100)
+        if step % 10 == 0 and isinstance(core, StreamerCore):
+            core.tick(step / 100)
         core.check()
 
 

@@ -28,6 +28,18 @@ _ROWS = (
     b"", b"\xc0", encode([None, [1], {}]), 2 * encode([None, [1], {}]), b"\xc1\xc1\xc1\xc1",
     encode(["busy", "", "", "", False]), b"\x93\x01\x02\x03", b"\x91\x01",
 )  # fmt: skip
+_PUSHES: tuple[object, ...] = (
+    ["t", None, None, 0, False], ["t", None, None, 0, True], ["t", "u", "o", 10_000, False],
+    ["s", "u", "o", 0, False], None, 5, [], ["t"], {"id": "t"}, ["", None, None, 0, False],
+    [None, None, None, 0, False], [b"t", None, None, 0, False], ["t", 5, None, 0, False],
+    ["t", None, [], 0, False], ["x" * 300, None, None, 0, False], ["t", None, None, -1, False],
+    ["t", None, None, 0.5, False], ["t", None, None, True, False],
+    ["t", None, None, 2**60, False], ["t", None, None, 0, 1], ["t", None, None, 0, False, 1],
+)  # fmt: skip
+_BODIES = (
+    b"\x91\x01\x80", b"\x91\x01\x80", b"\x91\x01", b"", b"\x90\x80\xc0", b"\x01\x02",
+    b"\xc1\xc1", b"\x91\xd4\x05\x00\x80", b"\xdd\xff\xff\xff\xff\x80", 2 * b"\x91\x01\x80",
+)  # fmt: skip
 
 
 def noise(random: Random) -> bytes:
@@ -45,6 +57,27 @@ def lie(random: Random, target: int = 0) -> Frames:
     raw = random.randbytes(9) if random.random() < 0.1 else None
     settled, mixed = random.choice((0, 2**64 - 1)), random.random() < 0.1
     return wire.pack(kind, source, target, settled, meta, rows, raw, is_mixed=mixed)
+
+
+def tasks(random: Random, source: int, target: int, method: str = "task") -> Frames:
+    """Return a packet of tasks for a streamer, whose header is right and whose rows may not be.
+
+    Now and then a row has bytes of the one behind it.
+    """
+    count = random.randint(1, 4)
+    rows = [
+        b"\x93" + encode({method: [1, 1, None], "push": random.choice(_PUSHES)})
+        + random.choice(_BODIES)
+        for _ in range(count)
+    ]  # fmt: skip
+    sizes = [len(row) for row in rows]
+    if count > 1 and random.random() < 0.2:
+        sizes[0], sizes[1] = sizes[0] + 1, sizes[1] - 1
+    lefts = [random.choice((-1, 0, 1, 9000, 2**63)) for _ in range(count)]
+    first = random.randrange(50)
+    columns = [[*range(first, first + count)], lefts, [method] * count, [4] * count, sizes]
+    raw = random.randbytes(9) if random.random() < 0.1 else None
+    return wire.pack(wire.REQUEST, source, target, 0, encode(columns), b"".join(rows), raw)
 
 
 def spoil(random: Random, frames: Frames) -> Frames:

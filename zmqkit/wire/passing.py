@@ -38,7 +38,8 @@ class Handover(TypedDict):
 
 def handover(**fields: Unpack[Handover]) -> list[object]:
     """Return the header that says how a task is to be done."""
-    return list(fields.values())
+    names = ("id", "unique", "order_by", "delay_ms", "is_known")
+    return [fields[name] for name in names]
 
 
 def read_handover(headers: dict[str, object] | None) -> Handover:
@@ -88,11 +89,14 @@ def unread_replies(packet: Packet) -> tuple[list[int], list[Buffer], list[int]]:
         return sequences, [rows.raw], []
     readable: list[int] = []
     values: list[Buffer] = []
+    others: list[int] = []
     for sequence, piece in zip(sequences, rows.pieces(), strict=True):
         if _is_one_value(piece):
             readable.append(sequence)
             values.append(bytes(piece))
-    return readable, values, [n for n in sequences if n not in readable]
+        else:
+            others.append(sequence)
+    return readable, values, others
 
 
 def _request(piece: Buffer, raw: Buffer | None) -> Arguments | None:

@@ -268,13 +268,14 @@ def read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:
 def _readable(sequences: list[int], rows: Rows) -> tuple[list[int], list[object], list[int]]:
     readable: list[int] = []
     values: list[object] = []
+    others: list[int] = []
     for sequence, piece in zip(sequences, rows.pieces(), strict=True):
         try:
             values.append(decode(piece))
             readable.append(sequence)
         except Malformed:
-            continue
-    return readable, values, [n for n in sequences if n not in readable]
+            others.append(sequence)
+    return readable, values, others
 
 
 def read_rows(packet: Packet) -> tuple[list[int], Rows]:

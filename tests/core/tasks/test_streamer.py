@@ -6,12 +6,15 @@ import pytest
 
 from tests.core.tasks.street import Node, Street
 from tests.core.tasks.world import discarded, raised
-from zmqkit.core.effects import News
+from zmqkit.core.effects import News, Send
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import State, Task
 from zmqkit.errors import CallCancelled, CallTimeout, JournalError, RemoteError
 from zmqkit.limits import TURN_S, PusherLimits
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.rows import read_errors, request_columns
 
 JOURNAL = 77 << 32
 
@@ -380,6 +383,60 @@ def test_a_result_that_nobody_wants_can_be_cancelled(street: Street) -> None:
     street.settle()
     assert task.state is State.CANCELLED
     assert sink.handed[0].cancelled
+
+
+def test_two_streamers_that_say_the_same_journal_are_asked_one_after_the_other(
+    street: Street,
+) -> None:
+    """Only one of them can have the file; the last to say so is asked."""
+    first = street.streamer(JOURNAL)
+    pusher = street.pusher()
+    tasks = street.push(pusher, 1, 2)
+    assert [each.journal for each in tasks] == [JOURNAL] * 2
+    street.streamer(JOURNAL)
+    street.pass_(3)
+    assert states(tasks) == ["failed"] * 2
+    assert "no longer knows" in str(tasks[0].error)
+    street.kill(first)
+    worker = street.worker()
+    street.push(pusher, 3)
+    street.pass_(TURN_S + 1)
+    assert 3 in street.work(worker)
+
+
+def test_a_worker_that_is_no_streamer_accepts_nothing(street: Street) -> None:
+    worker, pusher = street.worker(), street.pusher()
+    [task] = street.push(pusher, "body")
+    own = worker.incarnation
+    for numbers in ([task.receipt], [0], [task.receipt, 2**60], "x"):
+        frames = wire.pack(wire.ACCEPT, own, pusher.incarnation, 0, encode(numbers))
+        peer = own.to_bytes(8, "big")
+        street.perform(pusher, pusher.core.receive(peer, frames, street.now))
+    assert not task.journal and task.row
+    assert street.work(worker) == ["body"] and task.state is State.DONE
+
+
+@pytest.mark.parametrize(
+    "push", [None, 5, ["t"], ["", None, None, 0, False], ["t", None, None, -1, False]]
+)
+def test_a_task_without_a_right_header_is_refused_alone(street: Street, push: object) -> None:
+    streamer, worker = street.streamer(), street.worker()
+    street.pass_(TURN_S + 0.1)
+    good = ["good", None, None, 0, False]
+    rows = [encode([{"task": [1, 1, None], "push": each}, [n], {}])
+            for n, each in enumerate([good, push])]  # fmt: skip
+    columns = request_columns([1, 2], [9000] * 2, ["task"] * 2, [4] * 2, rows)
+    frames = wire.pack(wire.REQUEST, 5, streamer.incarnation, 0, columns, b"".join(rows))
+    effects = streamer_of(streamer).receive(b"p", frames, street.now)
+    effects += streamer_of(streamer).flush(street.now)
+    street.perform(streamer, effects)
+    street.settle()
+    assert street.work(worker) == [0]
+    [answer] = [
+        wire.unpack(e.frames) for e in effects if isinstance(e, Send) and e.peer == b"p"
+    ]
+    assert [row[:2] for row in read_errors(answer)] == [(2, "bad-arguments")]
+    assert streamer_of(streamer).stats()["accepted"] == 1
 
 
 def _restored(task: Task) -> Task:
