@@ -38,8 +38,10 @@ class Handover(TypedDict):
 
 def handover(**fields: Unpack[Handover]) -> list[object]:
     """Return the header that says how a task is to be done."""
-    names = ("id", "unique", "order_by", "delay_ms", "is_known")
-    return [fields[name] for name in names]
+    return [
+        fields["id"], fields["unique"], fields["order_by"], fields["delay_ms"],
+        fields["is_known"],
+    ]  # fmt: skip
 
 
 def read_handover(headers: dict[str, object] | None) -> Handover:
