@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
 SCRIPTS = {
     **dict.fromkeys(("publisher", "subscriber"), "topics_actor.py"),
-    **dict.fromkeys(("worker", "pusher"), "tasks_actor.py"),
+    **dict.fromkeys(("worker", "pusher", "outbox", "streamer"), "tasks_actor.py"),
 }
 
 

@@ -1,9 +1,10 @@
 """A program for the crash tests: a worker or a pusher in a process of its own.
 
-    python tasks_actor.py worker|pusher NAME '{"kind": "blocking", ...}'
+    python tasks_actor.py worker|pusher|outbox|streamer NAME '{"kind": "blocking", ...}'
 
 A worker writes down each task that it begins, in a file that survives it. A pusher pushes under
-load until it is told to end, then waits for every result.
+load until it is told to end, then waits for every result. An outbox is a pusher whose pushes
+return once a disk has the task, its own or a streamer's, and that writes down each of them.
 """
 
 from __future__ import annotations
@@ -22,26 +23,34 @@ from typing import Any
 import zmqkit
 import zmqkit.asyncio
 from tests.crash.actor import burn, hold, obey, orders, snooze, tell
+from zmqkit.device.streamer import Streamer
 
 WIDTH = 1000
 BOUND_S = 60.0
 
 
 class Diary:
-    """What handlers began, a line each: the task's id and which attempt."""
+    """What handlers began, a line each: the task's id, which attempt, and the lease's id."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(self) -> None:
         task = zmqkit.current_task()
-        os.write(self._file, f"{task.id} {task.attempt}\n".encode())
+        lease = zmqkit.current_request().id
+        os.write(self._file, f"{task.id} {task.attempt} {lease}\n".encode())
 
 
 def begun(path: Path) -> list[tuple[str, int]]:
     """What stands in a diary."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+
+def leased(path: Path) -> list[tuple[str, int]]:
+    """What stands in a diary: the task's id, and how often its queue's journal was opened."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(line.split()[0], int(line.split()[2][16:], 16) >> 40) for line in lines]
 
 
 def handlers(diary: Diary) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -171,7 +180,43 @@ def asyncio_pusher(name: str, options: dict[str, Any]) -> None:
     asyncio.run(main())
 
 
+def outbox(name: str, options: dict[str, Any]) -> None:
+    """Push until told to end; note each task whose push has returned."""
+    acknowledged = os.open(options["acknowledged"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    over = threading.Event()
+    with zmqkit.Pusher(name, journal=options["journal"], durable=True) as pusher:
+
+        def push() -> None:
+            while not over.is_set():
+                try:
+                    ticket = pusher.push(["wait", 0.0], timeout_s=BOUND_S)
+                except zmqkit.ConfigError:
+                    continue  # the streamer is not back yet
+                os.write(acknowledged, f"{ticket.id}\n".encode())
+
+        pushing = [threading.Thread(target=push) for _ in range(4)]
+        for each in pushing:
+            each.start()
+        tell("ready")
+        next(orders())
+        over.set()
+        for each in pushing:
+            each.join()
+        tell("ended", {"left": pusher.close(BOUND_S), "stats": pusher.stats()})
+
+
+def streamer(name: str, options: dict[str, Any]) -> None:
+    """Pass tasks on, and tell of the counters."""
+    with Streamer(name, journal=options["journal"]) as streamer:
+        running = threading.Thread(target=streamer.run, daemon=True)
+        running.start()
+        tell("ready", streamer.endpoint)
+        obey(streamer)
+
+
 ROLES = {
+    ("outbox", "blocking"): outbox,
+    ("streamer", "blocking"): streamer,
     ("worker", "blocking"): blocking_worker,
     ("worker", "asyncio"): asyncio_worker,
     ("pusher", "blocking"): blocking_pusher,

@@ -233,14 +233,14 @@ def test_tasks_of_one_key_of_two_pushers_never_run_at_the_same_time(
 def test_an_id_and_a_unique_key_are_one_task_among_pushers(
     kit: Kit, streamer: Streamer, pusher: Any
 ) -> None:
-    other = kit.pusher()
+    other, third = kit.pusher(), kit.pusher()
     first = [pusher.push(1, id="order-17"), pusher.push(2, unique="cat.png")]
     until(lambda: streamer.stats()["accepted"] == 2)
     second = [other.push(3, id="order-17"), other.push(4, unique="cat.png")]
     kit.working(double)
     assert [each.result(BOUND_S) for each in first + second] == [2, 4, 2, 4]
     assert streamer.stats()["accepted"] == 2
-    assert kit.pusher().push(5, id="order-17").result(BOUND_S) == 2
+    assert third.push(5, id="order-17").result(BOUND_S) == 2
 
 
 def test_a_cancelled_task_that_waits_never_runs(

@@ -1,0 +1,141 @@
+"""SIGKILL of a durable streamer, of its workers and of pushers, at any moment under load.
+
+ZMQKIT_CYCLES says how many of them are killed, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.stage import BOUND_S, Actor, Start, until
+from tests.crash.tasks_actor import leased
+from zmqkit.disk.journal import Journal
+
+pytestmark = pytest.mark.slow
+
+CYCLES = int(os.environ.get("ZMQKIT_CYCLES", "15"))
+SEED = 20261127
+WORKERS = 2
+
+
+def sum_of_states(stats: dict[str, Any]) -> int:
+    states = ("waiting", "leased", "done", "failed", "dead", "expired", "cancelled", "dropped")
+    return sum(stats[state] for state in states)
+
+
+class Scene:
+    """A streamer, its workers and a pusher, each in a process of its own that may be killed."""
+
+    def __init__(self, start: Start, name: str, folder: Path, *, outbox: bool) -> None:
+        self._start = start
+        self._name = name
+        self._folder = folder
+        self._chance = random.Random(SEED)
+        self._outbox = outbox
+        self.diary, self._acknowledged = folder / "diary", folder / "acknowledged"
+        self._journal = folder / "streamer.journal"
+        self.deaths: Counter[str] = Counter()
+        # By how often the streamer's journal was opened: the tasks that had ended before.
+        self.ended: dict[int, set[str | None]] = {}
+        self._seen: set[str | None] = set()
+        self.actors = {"streamer": [self._begin("streamer")], "pusher": [self._begin("pusher")]}
+        self.actors["worker"] = [self._begin("worker") for _ in range(WORKERS)]
+
+    def _begin(self, role: str) -> Actor:
+        if role == "streamer":
+            return self._start("streamer", journal=str(self._journal))
+        if role == "worker":
+            return self._start("worker", diary=str(self.diary))
+        journal = str(self._folder / "outbox.journal") if self._outbox else None
+        return self._start("outbox", journal=journal, acknowledged=str(self._acknowledged))
+
+    def acknowledged(self) -> set[str]:
+        """The tasks whose pushes have returned."""
+        text = self._acknowledged.read_text() if self._acknowledged.exists() else ""
+        return {line for line in text.split("\n")[:-1] if line}
+
+    def cycle(self) -> None:
+        """Kill somebody after a moment, and start another one in its place."""
+        victims = ["streamer", "worker", "pusher"] if self._outbox else ["streamer", "worker"]
+        role = self._chance.choice(victims)
+        time.sleep(self._chance.uniform(0.0, 0.3))
+        self.deaths[role] += 1
+        actors = self.actors[role]
+        victim = actors.pop(self._chance.randrange(len(actors)))
+        # Without an outbox of its own, a pusher never pushes these again.
+        known = set() if self._outbox else self.acknowledged()
+        victim.close()
+        if role == "streamer":
+            left, outcomes = self._read()
+            self._seen |= left
+            self.ended[len(self.ended) + 2] = (self._seen & known) - left | outcomes
+        actors.append(self._begin(role))
+
+    def _read(self) -> tuple[set[str | None], set[str | None]]:
+        """The ids of the tasks that the dead streamer's journal has, and of those done."""
+        copy = self._folder / "copy"
+        copy.mkdir()
+        for file in self._folder.glob("streamer.journal*"):
+            shutil.copy(file, copy)
+        journal = Journal(copy / self._journal.name, self._name)
+        left = {entry.own_id for entry in journal.entries()}
+        outcomes = {each.own_id for each in journal.outcomes() if each.state == "done"}
+        assert not journal.damaged and not left & outcomes
+        journal.close()
+        shutil.rmtree(copy)
+        return left, outcomes
+
+    def end(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Push no more and wait until all is done; the counters of pusher and streamer."""
+        [pusher], [streamer] = self.actors["pusher"], self.actors["streamer"]
+        pusher.order("end")
+        ended = pusher.event("ended", 2 * BOUND_S)
+        assert ended["left"] == 0
+        until(lambda: not self._open(streamer))
+        return ended["stats"], streamer.ask("stats")
+
+    def _open(self, streamer: Actor) -> int:
+        stats = streamer.ask("stats")
+        return int(stats["waiting"]) + int(stats["leased"])
+
+
+@pytest.mark.parametrize("outbox", [False, True], ids=["without an outbox", "with an outbox"])
+def test_nothing_acknowledged_is_lost_or_run_after_it_is_done(
+    start: Start, name: str, tmp_path: Path, outbox: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Scene(start, name, tmp_path, outbox=outbox)
+    for _ in range(CYCLES):
+        scene.cycle()
+    pusher, streamer = scene.end()
+    acknowledged, runs = scene.acknowledged(), leased(scene.diary)
+    ran = Counter(task for task, _ in runs)
+    twice = sum(count - 1 for count in ran.values())
+    with capsys.disabled():
+        print(
+            f"\n{dict(scene.deaths)} killed, {len(acknowledged)} tasks acknowledged, "
+            f"{len(acknowledged - ran.keys())} lost, {twice} runs more than tasks"
+        )
+    assert len(acknowledged) > CYCLES
+    assert acknowledged <= ran.keys()
+    assert after_the_end(scene, runs) == []
+    for stats in (pusher, streamer):
+        assert stats["accepted"] == sum_of_states(stats)
+        assert stats["dead"] == stats["expired"] == stats["cancelled"] == 0
+    assert max(ran.values()) <= 1 + CYCLES
+
+
+def after_the_end(scene: Scene, runs: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The runs of tasks that had ended, as the streamer's journal said before that opening."""
+    ended: set[str | None] = set()
+    before = {0: ended, 1: ended}
+    for opening, these in sorted(scene.ended.items()):
+        before[opening] = ended = ended | these
+    return [(task, opening) for task, opening in runs if task in before[opening]]
