@@ -224,9 +224,7 @@ def test_an_address_that_is_taken_is_named(
     assert first.address.encode() in taken.stderr and taken.stderr.count(b"\n") == 1
 
 
-def test_a_journal_has_one_streamer_at_a_time(
-    device: Device, run: Run, journal: str
-) -> None:
+def test_a_journal_has_one_streamer_at_a_time(device: Device, run: Run, journal: str) -> None:
     first = device("streamer-durable", "--set", journal)
     second = run("run", "streamer-durable", "--name", first.name, "--set", journal)
     assert (second.returncode, second.stdout) == (1, b"")

@@ -171,6 +171,7 @@ def test_many_unreadable_values_take_time_in_proportion() -> None:
         {
             "id": TEXTS, "unique": st.none() | TEXTS, "order_by": st.none() | TEXTS,
             "delay_ms": st.integers(0, 1 << 50), "is_known": st.booleans(),
+            "to_sink": st.booleans(),
         }
     )
 )  # fmt: skip
@@ -183,14 +184,18 @@ def test_a_handover_arrives_as_it_was(said: Handover) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, 5, "id", {}, [], ["id"], ["id", None, None, 0], ["id", None, None, 0, False, 1],
-        [None, None, None, 0, False], ["", None, None, 0, False], [5, None, None, 0, False],
-        [b"id", None, None, 0, False], ["x" * 233, None, None, 0, False],
-        ["id", "", None, 0, False], ["id", 5, None, 0, False], ["id", None, [], 0, False],
-        ["id", None, "x" * 233, 0, False], ["id", None, None, -1, False],
-        ["id", None, None, 0.5, False], ["id", None, None, True, False],
-        ["id", None, None, None, False], ["id", None, None, 2**51, False],
-        ["id", None, None, 0, 1], ["id", None, None, 0, None],
+        None, 5, "id", {}, [], ["id"], ["id", None, None, 0, False],
+        ["id", None, None, 0, False, False, 1],
+        *([*said, False] for said in (
+            [None, None, None, 0, False], ["", None, None, 0, False], [5, None, None, 0, False],
+            [b"id", None, None, 0, False], ["x" * 233, None, None, 0, False],
+            ["id", "", None, 0, False], ["id", 5, None, 0, False], ["id", None, [], 0, False],
+            ["id", None, "x" * 233, 0, False], ["id", None, None, -1, False],
+            ["id", None, None, 0.5, False], ["id", None, None, True, False],
+            ["id", None, None, None, False], ["id", None, None, 2**51, False],
+            ["id", None, None, 0, 1], ["id", None, None, 0, None],
+        )),
+        ["id", None, None, 0, False, 0], ["id", None, None, 0, False, None],
     ],
 )  # fmt: skip
 def test_any_other_header_is_malformed(value: object) -> None:

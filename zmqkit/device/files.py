@@ -40,5 +40,5 @@ def _folders() -> list[Path]:
     beside = Path(zmqkit.__file__).resolve().parent.parent
     checkout = [beside / "devices"] if (beside / "setup.cfg").is_file() else []
     user = sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))
-    roots = [sysconfig.get_path("data"), sys.base_prefix, user, beside]
+    roots: list[str | Path] = [sysconfig.get_path("data"), sys.base_prefix, user, beside]
     return [*checkout, *dict.fromkeys(Path(root) / _SHARED for root in roots)]

@@ -28,13 +28,18 @@ _ROWS = (
     b"", b"\xc0", encode([None, [1], {}]), 2 * encode([None, [1], {}]), b"\xc1\xc1\xc1\xc1",
     encode(["busy", "", "", "", False]), b"\x93\x01\x02\x03", b"\x91\x01",
 )  # fmt: skip
-_PUSHES: tuple[object, ...] = (
+_HANDOVERS: tuple[list[object], ...] = (
     ["t", None, None, 0, False], ["t", None, None, 0, True], ["t", "u", "o", 10_000, False],
-    ["s", "u", "o", 0, False], None, 5, [], ["t"], {"id": "t"}, ["", None, None, 0, False],
-    [None, None, None, 0, False], [b"t", None, None, 0, False], ["t", 5, None, 0, False],
-    ["t", None, [], 0, False], ["x" * 300, None, None, 0, False], ["t", None, None, -1, False],
+    ["s", "u", "o", 0, False], ["", None, None, 0, False], [None, None, None, 0, False],
+    [b"t", None, None, 0, False], ["t", 5, None, 0, False], ["t", None, [], 0, False],
+    ["x" * 300, None, None, 0, False], ["t", None, None, -1, False],
     ["t", None, None, 0.5, False], ["t", None, None, True, False],
-    ["t", None, None, 2**60, False], ["t", None, None, 0, 1], ["t", None, None, 0, False, 1],
+    ["t", None, None, 2**60, False], ["t", None, None, 0, 1],
+)  # fmt: skip
+_PUSHES: tuple[object, ...] = (
+    *([*said, False] for said in _HANDOVERS), None, 5, [], ["t"], {"id": "t"},
+    ["t", None, None, 0, False], ["t", None, None, 0, False, True],
+    ["t", None, None, 0, False, 1],
 )  # fmt: skip
 _BODIES = (
     b"\x91\x01\x80", b"\x91\x01\x80", b"\x91\x01", b"", b"\x90\x80\xc0", b"\x01\x02",

@@ -40,7 +40,7 @@ def handover(**fields: Unpack[Handover]) -> list[object]:
     """Return the header that says how a task is to be done."""
     return [
         fields["id"], fields["unique"], fields["order_by"], fields["delay_ms"],
-        fields["is_known"],
+        fields["is_known"], fields["to_sink"],
     ]  # fmt: skip
 
 

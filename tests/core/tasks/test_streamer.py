@@ -417,12 +417,13 @@ def test_a_worker_that_is_no_streamer_accepts_nothing(street: Street) -> None:
 
 
 @pytest.mark.parametrize(
-    "push", [None, 5, ["t"], ["", None, None, 0, False], ["t", None, None, -1, False]]
+    "push",
+    [None, 5, ["t"], ["", None, None, 0, False, False], ["t", None, None, -1, False, False]],
 )
 def test_a_task_without_a_right_header_is_refused_alone(street: Street, push: object) -> None:
     streamer, worker = street.streamer(), street.worker()
     street.pass_(TURN_S + 0.1)
-    good = ["good", None, None, 0, False]
+    good = ["good", None, None, 0, False, False]
     rows = [encode([{"task": [1, 1, None], "push": each}, [n], {}])
             for n, each in enumerate([good, push])]  # fmt: skip
     columns = request_columns([1, 2], [9000] * 2, ["task"] * 2, [4] * 2, rows)
