@@ -13,6 +13,8 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.device.streamer import Streamer
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes
 from zmqkit.limits import PusherLimits
 
 MIB = 1 << 20
@@ -145,6 +147,8 @@ def test_a_dead_task_may_be_pushed_again(kit: Kit, streamer: Streamer, pusher: A
         pusher.push("cat").result(BOUND_S)
     [dead] = pusher.dead()
     assert dead.state == "dead"
+    with pytest.raises(zmqkit.UsageError, match="died at a streamer; requeue it there"):
+        dead.requeue()
     heals.set()
     dead.purge()
     assert pusher.dead() == []
@@ -288,6 +292,49 @@ def test_a_full_streamer_refuses_and_nothing_is_lost(kit: Kit) -> None:
     kit.working(double)
     assert [each.result(BOUND_S) for each in tickets] == [2 * n for n in range(40)]
     assert streamer.stats()["done"] == 40
+
+
+def test_a_disk_without_room_refuses_and_nothing_is_lost(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamer = running(kit, journal=tmp_path / "x.journal")
+    pusher = kit.pusher()
+    commit, full = Journal.commit, threading.Event()
+    refused = threading.Event()
+
+    def refuse(self: Journal, changes: Changes) -> None:
+        if full.is_set():
+            refused.set()
+            raise zmqkit.JournalError("the disk is full", may_retry=True)
+        commit(self, changes)
+
+    monkeypatch.setattr(Journal, "commit", refuse)
+    full.set()
+    tickets = pusher.push_many(range(5))
+    assert refused.wait(BOUND_S)
+    kit.working(double)
+    full.clear()
+    assert [each.result(BOUND_S) for each in tickets] == [0, 2, 4, 6, 8]
+    assert streamer.stats()["done"] == 5
+
+
+def test_a_streamer_whose_disk_failed_ends_and_its_pushers_go_on(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamer = kit.streamer(journal=tmp_path / "x.journal")
+    run = kit.start(streamer.run)
+    pusher = kit.pusher()
+
+    def fail(self: Journal, changes: Changes) -> None:
+        raise zmqkit.JournalError("the disk failed")
+
+    monkeypatch.setattr(Journal, "commit", fail)
+    ticket = pusher.push(21)
+    with pytest.raises(zmqkit.JournalError, match="the disk failed"):
+        run.result()
+    streamer.close(0)
+    kit.working(double)
+    assert ticket.result(BOUND_S) == 42
 
 
 def test_a_streamer_and_its_users_may_be_open_to_the_network(kit: Kit) -> None:

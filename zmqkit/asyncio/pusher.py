@@ -79,7 +79,10 @@ class Ticket(TicketShown):
         return True
 
     def requeue(self) -> bool:
-        """Have a dead task tried again, with all of its attempts; False if it is not dead."""
+        """Have a dead task tried again, with all of its attempts; False if it is not dead.
+
+        Raises UsageError for a task that died at a streamer, which has it.
+        """
         if self.state != "dead":
             return False
         self._life.command(self._core.requeue, self._task)

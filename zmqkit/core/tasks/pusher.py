@@ -21,7 +21,7 @@ from zmqkit.core.tasks.paging import Paging
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import Event, State, Task
 from zmqkit.core.tasks.workers import ReadReplies, Workers
-from zmqkit.errors import CallCancelled, JournalError, ZmqkitError
+from zmqkit.errors import CallCancelled, JournalError, UsageError, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, PusherLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire.rows import read_replies
@@ -212,7 +212,13 @@ class PusherCore:
         return self._give_up(task, Event.PURGED, error, now) + self._told()
 
     def requeue(self, task: Task, now: float) -> list[Effect]:
-        """Have a dead task wait again, with all of its attempts. Raises QueueFull."""
+        """Have a dead task wait again, with all of its attempts.
+
+        Raises QueueFull, and UsageError for one that died at a streamer: that has the task, and
+        would answer at once that it is dead.
+        """
+        if task.died_away or not task.row:
+            raise UsageError("the task died at a streamer; requeue it there, or push it anew")
         self.ledger.requeue(task, now)
         return []
 

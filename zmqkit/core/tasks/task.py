@@ -154,6 +154,8 @@ class Task:
     append = 0
     # The journal of the streamer that has it on its disk, 0 while none has.
     journal = 0
+    # Its last attempt failed at a streamer, among whose dead tasks it is.
+    died_away = False
     # The task that was there already when this one was pushed, which counts in its place.
     twin: Task | None = None
     # The value that its handler returned and the bytes of it, or the error that ended it.

@@ -305,6 +305,7 @@ class Workers:
             elif code == LEAVING:
                 self._connections.shift(instance, Change.BYE)
         elif self.leases.policy_of(instance).is_streamer and code in (DEAD, FAILED, CANCELLED):
+            lease.task.died_away = code == DEAD
             self.leases.end(lease, _ENDS[code], error_of(row), now)
         elif code == EXPIRED:
             self._dispatcher.settle(lease, "expired")
