@@ -218,7 +218,9 @@ class PusherCore:
         would answer at once that it is dead.
         """
         if task.died_away or not task.row:
-            raise UsageError("the task died at a streamer; requeue it there, or push it anew")
+            raise UsageError(
+                "the task died at a streamer; requeue it there, with `zmqkit queue requeue`"
+            )
         self.ledger.requeue(task, now)
         return []
 
