@@ -227,12 +227,12 @@ def test_an_address_that_is_taken_is_named(
 def test_a_journal_has_one_streamer_at_a_time(device: Device, run: Run, journal: str) -> None:
     first = device("streamer-durable", "--set", journal)
     second = run("run", "streamer-durable", "--name", first.name, "--set", journal)
-    assert (second.returncode, second.stdout) == (1, b"")
+    assert (second.returncode, second.stdout) == (74, b"")
     assert b"x.journal: it is open already" in second.stderr and second.stderr.count(b"\n") == 1
     assert first.end() == (0, "", "")
     # It belongs to the name.
     other = run("run", "streamer-durable", "--name", "other", "--set", journal)
-    assert other.returncode == 1 and first.name.encode() in other.stderr
+    assert other.returncode == 74 and first.name.encode() in other.stderr
 
 
 def test_a_name_may_have_two_streamers(device: Device, run: Run, worker: Work) -> None:
