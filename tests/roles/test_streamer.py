@@ -352,3 +352,13 @@ def test_a_pusher_may_dial_a_streamer(kit: Kit, streamer: Streamer, named: bool)
     pusher = kit._kept(kit.pusher_class, url)
     assert pusher.push(21).result(BOUND_S) == 42
     assert streamer.stats()["done"] == 1
+
+
+@pytest.mark.parametrize("key", ["unique", "order_by"])
+def test_a_key_is_refused_where_two_streamers_would_keep_it(kit: Kit, key: str) -> None:
+    kit.streamer()
+    kit.streamer()
+    pusher = kit.pusher(count=2)
+    with pytest.raises(zmqkit.UsageError, match=f"2 streamers .* {key}= holds within one"):
+        pusher.push(1, **{key: "account"})
+    assert pusher.push(2).state in ("waiting", "leased")

@@ -24,6 +24,7 @@ from zmqkit.roles.tasks import (
     DEFAULTS,
     TicketShown,
     check_durable,
+    check_keys,
     first_done,
     jitter,
     make_task,
@@ -159,6 +160,7 @@ class Pusher(Role):
         """
         core, life = self._core, self._life
         task = there = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
+        check_keys(core, task)
         until = end_of(timeout_s) if timeout_s is not None else inf
         durable = self._durable if durable is None else durable
         if durable and self._journaled is None:

@@ -126,6 +126,18 @@ def check_durable(durable: object) -> None:
         raise UsageError(f"durable is {durable!r}; use True or False, or None for the default")
 
 
+def check_keys(core: PusherCore, task: Task) -> None:
+    """Raise UsageError if a task has a key that several streamers would each keep by itself."""
+    if task.unique is None and task.order_by is None:
+        return
+    if core.streamer_count > 1:
+        name = "order_by" if task.unique is None else "unique"
+        raise UsageError(
+            f"{core.streamer_count} streamers of {core.name!r} are there, and {name}= holds "
+            "within one of them; run one, or push without it"
+        )
+
+
 def not_durable(name: str) -> ConfigError:
     """Return the error of a push that nobody can put on a disk."""
     return ConfigError(

@@ -92,6 +92,11 @@ class Leases:
         away = sum(not task.is_over for tasks in self.away.values() for task in tasks.values())
         return away + len(self._dispatcher.jobs) - len(self.of_workers())
 
+    @property
+    def streamer_count(self) -> int:
+        """How many streamers tasks may go to now; 0 while they go to workers."""
+        return len(self._connections.ready) if self.passes_on else 0
+
     def accepts_durably(self) -> bool:
         """Return whether tasks go to a streamer that puts them on its disk."""
         ready = self._connections.ready

@@ -306,6 +306,11 @@ class PusherCore:
         return self._passed_on if self._closed else self._workers.leases.passed_on
 
     @property
+    def streamer_count(self) -> int:
+        """How many streamers tasks may go to now; 0 while they go to workers."""
+        return self._workers.leases.streamer_count
+
+    @property
     def is_durable(self) -> bool:
         """Whether a streamer puts the tasks that are pushed now on its disk."""
         return self._workers.leases.accepts_durably()
