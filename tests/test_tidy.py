@@ -51,6 +51,7 @@ LAYERS = {
     "drivers": DRIVERS,
     "node": NODE,
     "roles": ROLE_LAYER,
+    "stores": ROLE_LAYER | {"roles"},
     "device": ROLE_LAYER | {"roles"},
     "cli": ROLE_LAYER | {"roles", "device"},
 }

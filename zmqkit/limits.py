@@ -101,6 +101,8 @@ PREFETCH_TASK_S = 0.01
 """A worker takes no tasks ahead unless they are shorter than this, some twenty round trips."""
 PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
+STORE_BATCH = 1000
+"""The items of one batch that a store takes."""
 RETRY_S = 0.5
 """The pause before changes are written once more that the journal had no room for."""
 PROGRESS_BYTES_MAX = 4 << 10

@@ -85,6 +85,9 @@ _PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?
 _GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
+_SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+
+
 @dataclass(slots=True)
 class PlainPage:
     """Plain tasks of one priority, as they were read."""
@@ -341,6 +344,16 @@ class Journal:
         except sqlite3.Error as error:
             raise journal_error(self.path, error) from error
         return found[0][0] >> PLACE_BITS if found else None
+
+    def safety(self) -> str:
+        """Return the settings that make a commit durable, as SQLite has them now."""
+        values = {
+            name: self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "fullfsync", "locking_mode")
+        }
+        values["synchronous"] = _SYNCHRONOUS.get(values["synchronous"], "unknown")
+        told = ", ".join(f"{name}={value}" for name, value in values.items())
+        return f"SQLite {sqlite3.sqlite_version}: {told}"
 
     @property
     def size(self) -> int:
