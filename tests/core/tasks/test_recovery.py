@@ -125,6 +125,18 @@ def test_a_twin_of_a_push_that_was_given_up_waits_for_the_disk(world: World) -> 
     assert twin.twin is one and isinstance(world.outcomes[0][2], JournalError)
 
 
+def test_whoever_waits_for_an_append_that_never_comes_is_told(world: World) -> None:
+    """The next append was to have the second push; its sender waited for ever."""
+    one = push(world, 1)
+    number = append(world).number
+    two = push(world, 2)
+    world.perform(world.core.unwritten(number, JournalError("the disk failed"), world.now))
+    assert [each.state for each in (one, two)] == [State.DROPPED, State.DROPPED]
+    assert world.outcomes == [(1, one, one.error), (2, two, two.error)]
+    assert isinstance(two.error, JournalError)
+    world.core.check()
+
+
 def test_a_closed_pusher_has_no_lease(world: World) -> None:
     """Seed 1: leases were left in no place."""
     world.worker()

@@ -79,7 +79,7 @@ class Appends:
         """Learn that an append changed nothing; its changes join the next one, a while later.
 
         There is no next one unless the error says that they may be written once more. Returns
-        who waited for it, and for which tasks.
+        who waited for it, or for the next one that never comes, and for which tasks.
         """
         if not error.may_retry:
             self.fault = error
@@ -97,7 +97,7 @@ class Appends:
         self._under_way = {}
         self._ledger.unwritten_bytes -= self._bytes
         self._not_before = now + RETRY_S
-        return self._over(number)
+        return self._over(number if self.fault is None else self.next)
 
     def is_pending(self, sequence: int) -> bool:
         """Whether a change of this task is on its way to the disk."""
