@@ -174,8 +174,6 @@ class Disk:
         else:
             failed = self._appends.failed(number, error, time.monotonic())
             waits = [wait for wait, _ in failed]
-            if self.fault is not None or not self._ledger.changes:
-                waits += self._appends.waiting()  # no other append follows
         self._end(waits, error)
         self.write()
         self._changed()

@@ -39,6 +39,10 @@ class Leases:
         self._deadlines: list[tuple[float, int]] = []
         self._last = 0
 
+    def __len__(self) -> int:
+        """How many deadlines are kept, those that mean nothing any more included."""
+        return len(self._deadlines)
+
     def give(self, task: Task, until: float, attempts_max: int) -> bytes:
         """Begin the lease of a task that has just been leased; return its receipt."""
         self._last = number = self._last + 1
