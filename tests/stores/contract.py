@@ -12,128 +12,26 @@ A store's own test module runs each rule on it:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 import pytest
 
+from tests.stores.stage import (
+    LONG_S,
+    SHORT_S,
+    Rule,
+    Stage,
+    accepted,
+    only,
+)
 from zmqkit.errors import UsageError
 from zmqkit.limits import STORE_BATCH
 from zmqkit.stores.contract import (
     Alteration,
-    Answer,
     End,
-    Evidence,
-    Found,
-    Needs,
     NewTask,
     Settlement,
     State,
-    Store,
-    Taken,
 )
-
-BOUND_S = 30.0
-LONG_S = 1000.0
-SHORT_S = 0.02
-
-
-@dataclass
-class Stage:
-    """A store that is open, and how to make it again."""
-
-    make: Callable[[], Store]
-    needs: Needs
-    # How long to wait for what must come.
-    bound_s: float
-
-    async def open(self) -> None:
-        self.store = self.make()
-        self.evidence: Evidence = await self.store.open(self.needs)
-
-    async def reopen(self) -> None:
-        """Close the store, and open it again."""
-        await self.store.close()
-        await self.open()
-
-    async def add(self, *bodies: bytes) -> list[str]:
-        """Add tasks without options; return their ids."""
-        return accepted(await self.store.add([NewTask(body) for body in bodies]))
-
-    async def take(self, count_max: int = 1, lease_s: float = LONG_S) -> list[Taken]:
-        """Take what there is now."""
-        return await self.store.take(count_max, lease_s=lease_s)
-
-    async def next(self, lease_s: float = LONG_S, attempts_max: int = 3) -> Taken:
-        """Take the next task, which must come."""
-        taken = await self.store.take(
-            1, lease_s=lease_s, wait_s=self.bound_s, attempts_max=attempts_max
-        )
-        return only(taken)
-
-    async def settle(self, task: Taken, end: End = End.DONE, **more: object) -> Answer:
-        settlement = Settlement(task.receipt, end, **more)  # type: ignore[arg-type]  # as they are
-        return only(await self.store.settle([settlement]))
-
-    async def alter(self, alteration: Alteration, id: str) -> bool:
-        return only(await self.store.alter(alteration, [id])).changed
-
-    async def found(self, id: str) -> Found:
-        found = only((await self.store.look([id])).found)
-        assert found is not None
-        return found
-
-    async def reach(self, id: str, state: State) -> Found:
-        """Wait until the only task is in this state, without being taken."""
-        end_at = asyncio.get_running_loop().time() + self.bound_s
-        while (found := await self.found(id)).state is not state:
-            assert asyncio.get_running_loop().time() < end_at, found
-            assert await self.store.take(1, lease_s=LONG_S, wait_s=SHORT_S) == []
-        return found
-
-
-Item = TypeVar("Item")
-Rule = Callable[[Stage], Awaitable[None]]
-ALL = Needs(ordered=True, unique=True, priority=True, delay=True, expiry=True)
-ALL_DURABLE = Needs(
-    durable=True, ordered=True, unique=True, priority=True, delay=True, expiry=True
-)
-
-
-def prove(
-    rule: Rule, make: Callable[[], Store], needs: Needs = ALL, bound_s: float = BOUND_S
-) -> None:
-    """Run a rule on a store of its own. AssertionError says how the store breaks it."""
-
-    async def main() -> None:
-        stage = Stage(make, needs, bound_s)
-        await stage.open()
-        try:
-            await rule(stage)
-        finally:
-            await stage.store.close()
-            for left in asyncio.all_tasks() - {asyncio.current_task()}:
-                left.cancel()  # a rule that fails may leave a take that waits
-
-    asyncio.run(main())
-
-
-def name_of(rule: Rule) -> str:
-    return rule.__name__  # type: ignore[attr-defined]  # each is a function
-
-
-def only(items: Sequence[Item]) -> Item:
-    """The only item that there is to be."""
-    assert len(items) == 1, items
-    return items[0]
-
-
-def accepted(answers: list[Answer]) -> list[str]:
-    """The ids of tasks that were all accepted."""
-    assert all(each.changed and each.error is None and each.id for each in answers)
-    return [each.id for each in answers]
-
 
 # Tasks in and out
 
@@ -184,6 +82,19 @@ async def a_taker_is_woken(stage: Stage) -> None:
         await stage.store.wake()  # again, as it may have a way to go before it waits
         await asyncio.sleep(0)
     assert waiting.done() and waiting.result() == []
+
+
+async def a_take_that_is_cancelled_has_no_task(stage: Stage) -> None:
+    waiting = asyncio.ensure_future(stage.store.take(1, lease_s=LONG_S, wait_s=LONG_S))
+    await stage.store.look()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting], timeout=stage.bound_s)
+    assert waiting.cancelled()
+    [id] = await stage.add(b"x")
+    for _ in range(5):  # whoever goes on waiting would have it now
+        await asyncio.sleep(0)
+    assert (await stage.next()).id == id
 
 
 async def a_closed_store_refuses(stage: Stage) -> None:
@@ -393,6 +304,22 @@ async def a_batch_has_a_limit(stage: Stage) -> None:
     assert (await stage.store.look()).accepted == 0
 
 
+async def wrong_values_are_refused(stage: Stage) -> None:
+    await stage.add(b"x")
+    for count_max, lease_s, wait_s in [
+        (0, LONG_S, 0.0), (STORE_BATCH + 1, LONG_S, 0.0), (1, 0.0, 0.0), (1, LONG_S, -1.0),
+        (1, float("nan"), 0.0),
+    ]:  # fmt: skip
+        with pytest.raises(UsageError):
+            await stage.store.take(count_max, lease_s=lease_s, wait_s=wait_s)
+    task = await stage.next()
+    with pytest.raises(UsageError):
+        await stage.store.renew([task.receipt], lease_s=0.0)
+    answer = await stage.settle(task, End.RETRY, delay_s=-1.0)
+    assert not answer.changed and isinstance(answer.error, UsageError)
+    assert (await stage.settle(task)).changed
+
+
 async def the_counts_balance(stage: Stage) -> None:
     ids = await stage.add(*[b"%d" % n for n in range(8)])
     taken = await stage.take(6)
@@ -464,7 +391,8 @@ RULES: list[Rule] = [
     each_need_is_answered_with_evidence, bodies_come_as_they_went,
     tasks_are_taken_in_order_and_once, the_highest_priority_is_next,
     one_of_sixteen_is_the_oldest, a_taker_that_waits_is_told, a_taker_is_woken,
-    a_closed_store_refuses, a_delayed_task_waits, an_expired_task_is_not_taken,
+    a_take_that_is_cancelled_has_no_task, a_closed_store_refuses,
+    a_delayed_task_waits, an_expired_task_is_not_taken,
     an_id_is_accepted_once, a_unique_key_has_one_open_task,
     a_key_is_taken_one_at_a_time_in_order, a_lease_that_is_over_is_a_lost_attempt,
     a_task_whose_last_attempt_is_lost_is_dead, the_receipt_of_an_older_lease_settles_nothing,
@@ -472,7 +400,8 @@ RULES: list[Rule] = [
     the_first_settlement_wins, a_retry_is_another_attempt,
     what_is_released_is_next_and_costs_nothing, a_dead_task_is_kept_and_tried_again,
     a_cancelled_task_is_over, a_dead_or_waiting_task_can_be_purged,
-    a_batch_that_is_partly_refused_says_which, a_batch_has_a_limit, the_counts_balance,
+    a_batch_that_is_partly_refused_says_which, a_batch_has_a_limit, wrong_values_are_refused,
+    the_counts_balance,
 ]  # fmt: skip
 DURABLE_RULES: list[Rule] = [
     what_was_accepted_is_there_again, what_was_settled_stays_settled,

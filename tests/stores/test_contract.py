@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.stores import contract
-from tests.stores.contract import ALL, ALL_DURABLE, DURABLE_RULES, RULES, Rule, name_of, prove
+from tests.stores.contract import DURABLE_RULES, RULES
+from tests.stores.stage import ALL, ALL_DURABLE, Rule, name_of, prove
 from zmqkit.limits import ATTEMPTS_MAX, STORE_BATCH
 from zmqkit.stores.contract import (
     Alteration,
@@ -114,6 +116,25 @@ class Hasty(LedgerStore):
         self, count_max: int, *, lease_s: float, wait_s: float = 0.0, attempts_max: int = 3
     ) -> list[Taken]:
         return await super().take(count_max, lease_s=lease_s, attempts_max=attempts_max)
+
+
+class Leaky(LedgerStore):
+    """Goes on taking for a caller that has given up."""
+
+    async def take(
+        self, count_max: int, *, lease_s: float, wait_s: float = 0.0, attempts_max: int = 3
+    ) -> list[Taken]:
+        taking = asyncio.ensure_future(super().take(count_max, lease_s=lease_s, wait_s=wait_s))
+        return await asyncio.shield(taking)
+
+
+class Obliging(LedgerStore):
+    """Makes the best of wrong values."""
+
+    async def take(
+        self, count_max: int, *, lease_s: float, wait_s: float = 0.0, attempts_max: int = 3
+    ) -> list[Taken]:
+        return await super().take(max(1, min(count_max, STORE_BATCH)), lease_s=lease_s)
 
 
 class Eternal(LedgerStore):
@@ -243,6 +264,7 @@ WRONG: list[tuple[Rule, type[LedgerStore]]] = [
     (contract.one_of_sixteen_is_the_oldest, Unfair),
     (contract.a_taker_that_waits_is_told, Hasty),
     (contract.a_taker_is_woken, Idle),
+    (contract.a_take_that_is_cancelled_has_no_task, Leaky),
     (contract.a_closed_store_refuses, Open),
     (contract.a_delayed_task_waits, Plain),
     (contract.an_expired_task_is_not_taken, Plain),
@@ -262,6 +284,7 @@ WRONG: list[tuple[Rule, type[LedgerStore]]] = [
     (contract.a_dead_or_waiting_task_can_be_purged, Idle),
     (contract.a_batch_that_is_partly_refused_says_which, Mixed),
     (contract.a_batch_has_a_limit, Cut),
+    (contract.wrong_values_are_refused, Obliging),
     (contract.the_counts_balance, Boastful),
 ]
 WRONG_ON_DISK: list[tuple[Rule, type[LedgerStore]]] = [
@@ -289,4 +312,4 @@ def test_a_wrong_durable_store_is_found_out(
 def test_each_rule_has_a_store_that_breaks_it() -> None:
     assert [rule for rule, _ in WRONG] == RULES
     assert [rule for rule, _ in WRONG_ON_DISK] == DURABLE_RULES
-    assert len({name_of(rule) for rule in [*RULES, *DURABLE_RULES]}) == 30
+    assert len({name_of(rule) for rule in [*RULES, *DURABLE_RULES]}) == 32

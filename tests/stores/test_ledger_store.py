@@ -8,24 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import zmqkit
-from tests.stores.contract import (
-    ALL,
-    ALL_DURABLE,
-    DURABLE_RULES,
-    LONG_S,
-    RULES,
-    Rule,
-    accepted,
-    name_of,
-    only,
-    prove,
-)
+from tests.stores.contract import DURABLE_RULES, RULES
+from tests.stores.stage import ALL, ALL_DURABLE, LONG_S, Rule, accepted, name_of, only, prove
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import Changes
 from zmqkit.errors import ConfigError, JournalError, QueueFull, UsageError
@@ -42,14 +31,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "thumbnails.journal"
 
 
+class Checked(LedgerStore):
+    """Sees whether its ledger is consistent before it closes."""
+
+    async def close(self) -> None:
+        self._ledger.check()
+        await super().close()
+
+
 @pytest.mark.parametrize("rule", RULES, ids=name_of)
 def test_in_memory(rule: Rule) -> None:
-    prove(rule, lambda: LedgerStore("thumbnails"))
+    prove(rule, lambda: Checked("thumbnails"))
 
 
 @pytest.mark.parametrize("rule", [*RULES, *DURABLE_RULES], ids=name_of)
 def test_with_a_journal(rule: Rule, path: Path) -> None:
-    prove(rule, lambda: LedgerStore("thumbnails", journal=path), ALL_DURABLE)
+    prove(rule, lambda: Checked("thumbnails", journal=path), ALL_DURABLE)
 
 
 def run(
@@ -60,7 +57,7 @@ def run(
     """Open a store, use it and close it."""
 
     async def main() -> None:
-        store = LedgerStore("thumbnails", journal=journal, limits=limits or PusherLimits())
+        store = Checked("thumbnails", journal=journal, limits=limits or PusherLimits())
         await store.open(ALL)
         try:
             await use(store)
@@ -110,6 +107,14 @@ def test_a_pusher_reads_no_bodies_that_it_did_not_write(path: Path) -> None:
     run(add, path)
     with pytest.raises(JournalError, match="has the tasks of 'store:thumbnails'"):
         zmqkit.Pusher("thumbnails", journal=path)
+
+
+def test_a_store_reads_no_values_of_a_pusher(path: Path) -> None:
+    with zmqkit.Pusher("memory://thumbnails", journal=path) as pusher:
+        pusher.push(1)
+        pusher.close(0)
+    with pytest.raises(JournalError, match="not of 'store:thumbnails'"):
+        asyncio.run(LedgerStore("thumbnails", journal=path).open(DURABLE))
 
 
 def test_an_opening_that_is_cancelled_leaves_the_file_free(path: Path) -> None:
@@ -243,19 +248,6 @@ def test_a_disk_that_failed_ends_all_waits(path: Path, fault: Fault) -> None:
 
 
 # Ends
-
-
-def test_a_take_that_is_cancelled_has_no_task() -> None:
-    async def use(store: LedgerStore) -> None:
-        taking = asyncio.ensure_future(store.take(1, lease_s=LONG_S, wait_s=LONG_S))
-        await asyncio.sleep(0)
-        taking.cancel()
-        accepted(await store.add([NewTask(b"x")]))
-        with suppress(asyncio.CancelledError):
-            await taking
-        assert len(await store.take(1, lease_s=LONG_S)) == 1
-
-    run(use)
 
 
 def test_what_was_under_way_at_the_close_is_kept(path: Path) -> None:

@@ -198,10 +198,12 @@ class Store(ABC):
     """Keeps the tasks of one queue.
 
     It is opened once and closed once, and belongs to the event loop on which it was opened. Any
-    number of verbs may wait at a time. Each verb raises UsageError before `open` and after
-    `close`, and for a wrong value that concerns the whole batch, such as more than
-    `limits.STORE_BATCH` items. Each raises JournalError, or another ZmqkitError of the store,
-    if it cannot say what it has.
+    number of verbs may wait at a time. A `take` that is cancelled has taken nothing. Another
+    verb that is cancelled has changed what it had changed so far.
+
+    Each verb raises UsageError before `open` and after `close`, and for a wrong value that
+    concerns the whole batch, such as more than `limits.STORE_BATCH` items. Each raises
+    JournalError, or another ZmqkitError of the store, if the store has failed.
     """
 
     @abstractmethod
@@ -218,7 +220,8 @@ class Store(ABC):
 
         An answer with `changed` means that the task was accepted, and one that has an id alone
         that it is there already. Errors: UsageError for a wrong option, QueueFull, JournalError
-        if the disk did not take it. A task with an error was not accepted.
+        if the disk did not take it. A task with an error was not accepted, but for one thing: a
+        disk that failed for good, which `may_retry` says, may have it all the same.
         """
 
     @abstractmethod

@@ -1,4 +1,15 @@
-"""The store that zmqkit has itself: a ledger, and a journal where that is asked for."""
+"""The store that zmqkit has itself: a ledger, and a journal where that is asked for.
+
+    store = LedgerStore("thumbnails", journal="thumbnails.store")
+    await store.open(Needs(durable=True))
+    await store.add([NewTask(b"cat.png", id="order-17")])
+    for task in await store.take(10, lease_s=60, wait_s=5):
+        await store.settle([Settlement(task.receipt, End.DONE, value=resize(task.body))])
+    await store.close()
+
+Nothing runs between two verbs but the thread that writes the journal. Each verb first brings
+the ledger up to the present, so leases that are over have ended whenever somebody looks.
+"""
 
 from __future__ import annotations
 
