@@ -12,6 +12,8 @@ A store's own test module runs each rule on it:
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 
 import pytest
 
@@ -279,6 +281,32 @@ async def a_dead_or_waiting_task_can_be_purged(stage: Stage) -> None:
     assert await stage.take() == []
 
 
+async def many_takers_do_each_task_once(stage: Stage) -> None:
+    new = [
+        NewTask(b"%d" % n, priority=n % 10, order_by=None if n % 3 else f"k{n % 2}")
+        for n in range(40)
+    ]
+    ids = accepted(await stage.store.add(new))
+    chance, done, keys = random.Random(7), Counter[str](), Counter[str | None]()
+
+    async def work() -> None:
+        while sum(done.values()) < len(ids):
+            taken = await stage.store.take(3, lease_s=LONG_S, wait_s=SHORT_S)
+            for task in taken:
+                keys[new[int(task.body)].order_by] += 1
+            assert max(keys["k0"], keys["k1"]) <= 1, "two tasks of a key at a time"
+            for task in taken:
+                await asyncio.sleep(0)
+                keys[new[int(task.body)].order_by] -= 1
+                end = chance.choice([End.DONE, End.DONE, End.RETRY, End.RELEASED])
+                assert (await stage.settle(task, end)).changed
+                done[task.id] += end is End.DONE
+
+    await asyncio.gather(*[work() for _ in range(4)])
+    assert done == Counter(ids)
+    assert (await stage.store.look()).counts[State.DONE] == len(ids)
+
+
 # Batches
 
 
@@ -400,6 +428,7 @@ RULES: list[Rule] = [
     the_first_settlement_wins, a_retry_is_another_attempt,
     what_is_released_is_next_and_costs_nothing, a_dead_task_is_kept_and_tried_again,
     a_cancelled_task_is_over, a_dead_or_waiting_task_can_be_purged,
+    many_takers_do_each_task_once,
     a_batch_that_is_partly_refused_says_which, a_batch_has_a_limit, wrong_values_are_refused,
     the_counts_balance,
 ]  # fmt: skip

@@ -128,6 +128,17 @@ class Leaky(LedgerStore):
         return await asyncio.shield(taking)
 
 
+class Doubling(LedgerStore):
+    """Has the next taker get the same tasks."""
+
+    async def take(
+        self, count_max: int, *, lease_s: float, wait_s: float = 0.0, attempts_max: int = 3
+    ) -> list[Taken]:
+        taken = await super().take(count_max, lease_s=lease_s, wait_s=wait_s)
+        await self.settle([Settlement(each.receipt, End.RELEASED) for each in taken])
+        return taken
+
+
 class Obliging(LedgerStore):
     """Makes the best of wrong values."""
 
@@ -282,6 +293,7 @@ WRONG: list[tuple[Rule, type[LedgerStore]]] = [
     (contract.a_dead_task_is_kept_and_tried_again, Idle),
     (contract.a_cancelled_task_is_over, Idle),
     (contract.a_dead_or_waiting_task_can_be_purged, Idle),
+    (contract.many_takers_do_each_task_once, Doubling),
     (contract.a_batch_that_is_partly_refused_says_which, Mixed),
     (contract.a_batch_has_a_limit, Cut),
     (contract.wrong_values_are_refused, Obliging),
@@ -312,4 +324,4 @@ def test_a_wrong_durable_store_is_found_out(
 def test_each_rule_has_a_store_that_breaks_it() -> None:
     assert [rule for rule, _ in WRONG] == RULES
     assert [rule for rule, _ in WRONG_ON_DISK] == DURABLE_RULES
-    assert len({name_of(rule) for rule in [*RULES, *DURABLE_RULES]}) == 32
+    assert len({name_of(rule) for rule in [*RULES, *DURABLE_RULES]}) == 33
