@@ -103,6 +103,10 @@ PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
 STORE_BATCH = 1000
 """The items of one batch that a store takes."""
+READY_S = 1.0
+"""How often a worker that dialled a streamer says that it is there."""
+READY_COUNT = 3
+"""So many of these words may stay without an answer; then either side thinks of a cut."""
 RETRY_S = 0.5
 """The pause before changes are written once more that the journal had no room for."""
 PROGRESS_BYTES_MAX = 4 << 10

@@ -166,7 +166,10 @@ def reach_of(host: str) -> Reach:
 
 
 def reach_of_endpoint(endpoint: str) -> Reach:
-    """Return how far a role has to reach to use an endpoint; without TCP, it is local."""
+    """Return how far a role has to reach to use an endpoint; `memory` is local.
+
+    A worker that dialled has an endpoint too, which says whether it is elsewhere.
+    """
     scheme, _, place = endpoint.partition("://")
     host = place.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    return reach_of(host) if scheme == "tcp" else Reach.LOCAL
+    return reach_of(host) if scheme in ("tcp", "dialled") else Reach.LOCAL

@@ -18,6 +18,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Advance, Core, Handle, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.tasks.dialling import STREAMER_PEER, DiallingCore
 from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
@@ -124,6 +125,26 @@ def worker() -> ServiceCore:
     return core
 
 
+def dialling_worker() -> DiallingCore:
+    """A worker that dialled a streamer, whose one place is taken."""
+    core = DiallingCore(THEM, {TASK: False}, 1, name="orders", shares=Share)
+    core.hear(Tell(News.FOUND, "", 0, "tcp://127.0.0.1:5000"), 0.0)
+    core.receive(STREAMER_PEER, packets.request(US, THEM, 1, method=TASK), 0.0)
+    return core
+
+
+def dialled_streamer() -> StreamerCore:
+    """A streamer with tasks, some of them at a worker that dialled it."""
+    core = StreamerCore("orders", US, lambda: 1.0)
+    core.receive(b"p", wire.pack(wire.READY, THEM, 0, 0, encode({"name": "orders"})), 0.0)
+    core.receive(b"p", packets.welcome(THEM, US, credit=5), 0.0)
+    for number in range(9):
+        task = Task(request_row(TASK, None, (number,), {})[2:], None, 4)
+        core.tasks.submit(task, 0.0)
+    core.flush(0.0)
+    return core
+
+
 def streamer(incarnation: int, journal: int) -> StreamerCore:
     """A streamer with a worker and a streamer beside it, and with tasks that wait."""
     core = StreamerCore("orders", incarnation, lambda: 1.0, journal=journal)
@@ -182,6 +203,7 @@ CORES = [
     (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM), (pusher, PEER, THEM),
     (worker, b"p", US), (streamer_of_pushers, b"p", US), (streamer_of_workers, PEER, THEM),
     (durable_streamer_of_pushers, b"p", US), (pusher_of_a_streamer, PEER, THEM),
+    (dialling_worker, STREAMER_PEER, US), (dialled_streamer, b"p", THEM),
 ]  # fmt: skip
 each_core = pytest.mark.parametrize(
     ("make", "peer", "sender"), CORES, ids=[make.__name__ for make, _, _ in CORES]

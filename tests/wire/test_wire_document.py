@@ -66,8 +66,8 @@ KINDS = {
     name: getattr(wire, name)
     for name in (
         "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "PROGRESS", "STREAM", "ITEM",
-        "END", "GRANT",
+        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "PROGRESS", "READY",
+        "STREAM", "ITEM", "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
@@ -126,7 +126,7 @@ def declared(device: str = "", **said: Any) -> Policy:
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 44
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 46
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:

@@ -16,10 +16,12 @@ from zmqkit.core.effects import (
     Effect,
     Handle,
     News,
+    Note,
     Send,
     Settle,
     Tell,
 )
+from zmqkit.core.tasks.dialling import STREAMER_PEER, DiallingCore
 from zmqkit.core.tasks.lease import SINK, TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
@@ -43,8 +45,13 @@ class Node:
     core: AnyCore
     is_sink: bool = False
     is_dead: bool = False
+    # What is sent to and from it is lost without a word.
+    is_cut: bool = False
+    # What a worker that dials is called at the other end; each connection has its own name.
+    connections: int = 0
     handed: deque[Request] = field(default_factory=deque)
     appends: deque[Append] = field(default_factory=deque)
+    notes: list[Note] = field(default_factory=list)
     outcomes: list[tuple[object, object, object]] = field(default_factory=list)
     # What waits for each peer: by the node, and the id that the node has for the sender.
     outbox: deque[tuple[Node, bytes, Frames]] = field(default_factory=deque)
@@ -53,6 +60,10 @@ class Node:
     @property
     def incarnation(self) -> int:
         return self.core.incarnation
+
+    @property
+    def name(self) -> bytes:
+        return b"\0" + bytes((self.connections,)) + self.number.to_bytes(4, "big")
 
 
 class Street:
@@ -64,6 +75,8 @@ class Street:
         self.nodes: list[Node] = []
         # Whether appends reach the disk by themselves.
         self.writes = True
+        # Which streamer answers at the one address that workers dial.
+        self.answers: Node | None = None
 
     # Who is there
 
@@ -84,6 +97,17 @@ class Street:
         core.about[TASK] = {"attempts": attempts, "backoff_s": 1.0, "places": concurrency}
         return self._add(core)
 
+    def dialling(self, concurrency: int = 1, name: str = NAME, number: int = 0) -> Node:
+        """A worker that dials; with the number of another one, the same once more."""
+        incarnation = number or self._incarnation()
+        core = DiallingCore(incarnation, {TASK: False}, concurrency, name=name, shares=Share)
+        core.about[TASK] = {"attempts": 3, "backoff_s": 1.0, "places": concurrency}
+        node = self._add(core)
+        found = Tell(News.FOUND, "", 0, "tcp://127.0.0.1:5000")
+        self.perform(node, core.hear(found, self.now))
+        self.settle()
+        return node
+
     def sink(self) -> Node:
         core = sink_core(self._incarnation())
         core.about[TASK] = {"attempts": 1000, "backoff_s": 0.0, "places": 1}
@@ -101,7 +125,8 @@ class Street:
 
     def tell(self, to: Node, about: Node, news: News) -> None:
         core = to.core
-        if to.is_dead or to is about or isinstance(core, ServiceCore):
+        is_announced = not isinstance(about.core, DiallingCore)
+        if to.is_dead or to is about or isinstance(core, ServiceCore) or not is_announced:
             return
         if not isinstance(about.core, PusherCore):
             endpoint = f"tcp://127.0.0.1:{5000 + about.number}"
@@ -192,18 +217,32 @@ class Street:
             if isinstance(effect, Send):
                 to = node.peers.get(effect.peer)
                 if to is not None and not to.is_dead:
-                    node.outbox.append((to, _name(node), effect.frames))
+                    node.outbox.append((to, node.name, effect.frames))
+                elif effect.peer[:1] == b"\0":  # the other side connected, and is gone
+                    unsent = node.core.unsent(effect.peer, effect.frames, self.now)
+                    self.perform(node, unsent)
+            elif isinstance(effect, Connect) and effect.peer == STREAMER_PEER:
+                node.connections += 1
+                if self.answers is not None:
+                    node.peers[effect.peer] = self.answers
+                    self.answers.peers[node.name] = node
+            elif isinstance(effect, Disconnect) and effect.peer == STREAMER_PEER:
+                there = node.peers.pop(effect.peer, None)
+                if there is not None and not node.is_cut:
+                    there.peers.pop(node.name, None)
             elif isinstance(effect, Connect):
                 incarnation = int.from_bytes(effect.peer, "big")
                 [to] = [each for each in self.nodes if each.incarnation == incarnation]
                 node.peers[effect.peer] = to
-                to.peers[_name(node)] = node
+                to.peers[node.name] = node
             elif isinstance(effect, Disconnect):
                 node.peers.pop(effect.peer, None)
             elif isinstance(effect, Handle):
                 node.handed.extend(effect.requests)
             elif isinstance(effect, Settle):
                 node.outcomes += effect.outcomes
+            elif isinstance(effect, Note):
+                node.notes.append(effect)
             elif isinstance(effect, Append):
                 node.appends.append(effect)
 
@@ -211,11 +250,12 @@ class Street:
         moved = bool(node.outbox)
         while node.outbox:
             to, name, frames = node.outbox.popleft()
-            if to.is_dead:
+            if to.is_dead or to.is_cut or node.is_cut:
                 continue
-            # Whoever dialled knows the other by its incarnation.
+            # Whoever connected knows the other by its incarnation.
             peer = node.incarnation.to_bytes(8, "big")
             sender = peer if peer in to.peers else name
+            sender = STREAMER_PEER if to.peers.get(STREAMER_PEER) is node else sender
             self.perform(to, to.core.receive(sender, frames, self.now))
         return moved
 
@@ -231,7 +271,3 @@ class Street:
                 self.tell(other, node, News.FOUND)
         self.settle()
         return node
-
-
-def _name(node: Node) -> bytes:
-    return b"\0" + node.number.to_bytes(5, "big")

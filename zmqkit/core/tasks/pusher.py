@@ -300,6 +300,11 @@ class PusherCore:
         """Return whether a peer is a worker or a sink that the pusher is connected to."""
         return any(peer in side.instances.connections.by_peer for side in self._sides)
 
+    def place_of(self, incarnation: int) -> str:
+        """Return where a worker or a sink is known to be; nothing if it is not known."""
+        known = [side.instances.connections.known for side in self._sides]
+        return next((each[incarnation] for each in known if incarnation in each), "")
+
     @property
     def passed_on(self) -> int:
         """How many of these tasks a streamer has, or had when the pusher was closed."""

@@ -15,6 +15,7 @@ not learn what became of it, finds itself in the ledger and is not accepted agai
     the pusher gives it up     it is cancelled, unless somebody else waits for it too
     the pusher is gone         it is done all the same
     the ledger is full         the pusher is told that there is no room, and keeps it
+    a worker dials it          it is used as any worker; see `dialled`
     the streamer leaves        what no worker has begun goes back to its pushers, or stays in
                                the journal
 
@@ -43,6 +44,8 @@ from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.service import Result, ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
+from zmqkit.core.membership.interests import key_of
+from zmqkit.core.tasks.dialled import Caller, Dialled, says_ready
 from zmqkit.core.tasks.lease import STREAMER, TASK
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
@@ -102,6 +105,10 @@ class StreamerCore:
             read=unread_arguments,
         )
         self.pushers.about[TASK] = {"device": STREAMER, "journal": journal}
+        self._dialled = Dialled(
+            name, self.tasks.incarnation, key_of("worker", name),
+            count_max=limits.instances_max, lease_s=limits.lease_s,
+        )  # fmt: skip
         # The task of each request that is not answered.
         self._held: dict[int, Task] = {}
         # By pusher: the requests whose tasks are on disk, and which it is still to be told of.
@@ -123,6 +130,7 @@ class StreamerCore:
         """Take membership's news of a worker and decide what follows."""
         if tell.incarnation == self.incarnation:
             return []
+        self._dialled.forget(tell.incarnation)  # it is announced, so another has its number
         return self._join(self.tasks.hear(tell, now), now)
 
     def appended(self, number: int, size: int, now: float) -> list[Effect]:
@@ -154,12 +162,18 @@ class StreamerCore:
         effects = [each for each in self.pushers.close() if not isinstance(each, Abort)]
         self._held.clear()
         ends = self.tasks.close()
-        return [*effects, *(each for each in ends if not isinstance(each, Settle))]
+        last = [*effects, *(each for each in ends if not isinstance(each, Settle))]
+        return self._dialled.route(last)
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
         front = self.pushers.stats()
-        return {**self.tasks.stats(), "pushers": front["clients"], "refused": front["refused"]}
+        return {
+            **self.tasks.stats(),
+            "pushers": front["clients"],
+            "dialled": len(self._dialled),
+            "refused": front["refused"],
+        }
 
     @property
     def in_flight(self) -> int:
@@ -184,12 +198,20 @@ class StreamerCore:
 
     def receive(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Take one packet from a pusher or a worker. Never raises for what it sent."""
+        caller = self._dialled.by_peer.get(peer)
+        if caller is not None or (says_ready(frames) and not self.tasks.knows(peer)):
+            effects = self._from_dialled(caller, peer, frames, now)
+            return self._pass_reports(now) + effects
         side = self.tasks if self.tasks.knows(peer) else self.pushers
         effects = self._join(side.receive(peer, frames, now), now)
         return self._pass_reports(now) + effects
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
         """Learn that a packet did not leave; what it said is said again."""
+        caller = self._dialled.by_peer.get(peer)
+        if caller is not None:
+            effects = self.tasks.unsent(caller.inner, frames, now)
+            return self._join(effects + self._dialled.unsent(caller, now), now)
         side = self.tasks if self.tasks.knows(peer) else self.pushers
         return side.unsent(peer, frames, now)
 
@@ -199,7 +221,7 @@ class StreamerCore:
         if now >= self.pushers.deadline():
             effects += self.pushers.tick(now)
         self._room.offer(now)
-        return self._join(effects, now)
+        return self._join(effects + self._dialled.tick(now), now)
 
     def flush(self, now: float) -> list[Effect]:
         """Send what this turn gathered."""
@@ -211,12 +233,18 @@ class StreamerCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(self.tasks.deadline(), self.pushers.deadline(), self._room.due_at)
+        return min(
+            self.tasks.deadline(),
+            self.pushers.deadline(),
+            self._room.due_at,
+            self._dialled.due_at,
+        )
 
     def check(self) -> None:
         """Assert that both sides are consistent, and that each request has its task."""
         self.tasks.check()
         self.pushers.check()
+        self._dialled.check()
         assert self._held.keys() == {each.ticket for each in self.pushers.running()}
         assert not any(task.is_over for task in self._held.values())
 
@@ -234,9 +262,22 @@ class StreamerCore:
                 due.extend(self._settled(effect.outcomes, now))
             elif isinstance(effect, Abort):
                 due.extend(self._given_up(effect.requests, now))
+            elif isinstance(effect, Tell):
+                due.extend(self.tasks.hear(effect, now))
             else:
                 out.append(effect)
-        return out
+        return self._dialled.route(out)
+
+    def _from_dialled(
+        self, caller: Caller | None, peer: PeerId, frames: Frames, now: float
+    ) -> list[Effect]:
+        """Take a packet of a worker that dialled, or that says so."""
+        if caller is None or says_ready(frames):
+            effects = self._dialled.ready(peer, frames, self.tasks.place_of, now)
+            return self._join(effects, now)
+        effects = self._dialled.heard(caller, frames, now)
+        effects += self.tasks.receive(caller.inner, frames, now)
+        return self._join(effects + self._dialled.parted(caller, frames), now)
 
     def _take(self, requests: Iterable[Request], now: float) -> list[Effect]:
         """Accept the tasks of these requests, and answer those that cannot be accepted."""
