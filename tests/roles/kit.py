@@ -186,7 +186,7 @@ class Kit:
         assert subscriber.ready(count or 1, timeout_s=limit) >= count
         return subscriber
 
-    def working(self, handler: Callable[..., object], **options: Any) -> Any:
+    def working(self, handler: Callable[..., object], *, name: str = "", **options: Any) -> Any:
         """A worker that works, in the background, until it is closed.
 
         attempts, backoff_s, task_timeout_s, thread and copy are the handler's.
@@ -196,7 +196,7 @@ class Kit:
             for name in ("attempts", "backoff_s", "task_timeout_s", "thread", "copy")
             if name in options
         }
-        worker = self._kept(self.worker_class, self.name, **options)
+        worker = self._kept(self.worker_class, name or self.name, **options)
         worker.task(handler, **declared)
         worker.start()
         self.start(worker.work)

@@ -8,21 +8,22 @@ from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
+from zmqkit.core.tasks.dialling import DiallingCore
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
-from zmqkit.roles.scheme import Binding
+from zmqkit.roles.scheme import Binding, Dialling
 
 
 class Serving(BoundShown, Role):
     """Runs the handlers of a core on an event loop."""
 
-    _life: Life[Binding]
+    _life: Life[Binding | Dialling]
 
     def __init__(
         self,
         title: str,
-        place: Binding,
+        place: Binding | Dialling,
         core: ServiceCore,
         handlers: Handlers,
         concurrency: int,
@@ -38,6 +39,7 @@ class Serving(BoundShown, Role):
                 core,
                 self._runner.hooks(),
                 about=core.about,
+                hear=core.hear if isinstance(core, DiallingCore) else None,
                 opened=self._runner.begin,
             )
         )

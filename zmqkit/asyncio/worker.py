@@ -6,19 +6,20 @@ from zmqkit.asyncio.serving import Serving
 from zmqkit.core.calls.request import Request
 from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
 from zmqkit.roles.handlers import Handlers, check_concurrency
-from zmqkit.roles.scheme import Binding
+from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
 
 class Worker(HandlesTasks, Serving):
     """Does the tasks that are pushed under a name, on an event loop.
 
-    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
-    port, or `memory://name`. concurrency: how many tasks may be under way at once. insecure: be
-    reachable from other machines, in plain text. advertise: the address that other machines are
-    told, for containers. Raises UsageError or ConfigError for a wrong value. Pushers can find
-    the worker once it is opened: by its `async with` block, or else by `start` or `work`.
-    Decorate the handler with `task` before that.
+    name: the name under which tasks are pushed, or `tcp://host:port/name`: then the worker
+    dials the streamer there, and nobody has to reach the worker. bind: `tcp://host:port`
+    instead of any free port, or `memory://name`. concurrency: how many tasks may be under way
+    at once. insecure: use the network beyond this machine, in plain text. advertise: the
+    address that other machines are told, for containers. Raises UsageError or ConfigError for a
+    wrong value. Pushers can find the worker once it is opened: by its `async with` block, or
+    else by `start` or `work`. Decorate the handler with `task` before that.
     """
 
     _kind = "zmqkit.asyncio.Worker"
@@ -33,9 +34,9 @@ class Worker(HandlesTasks, Serving):
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = Binding("worker", name, bind, advertise, insecure=insecure)
+        place = working_place("worker", name, bind, advertise, insecure=insecure)
         handlers = Handlers(plain=False)
-        core = worker_core(place.incarnation, handlers, concurrency)
+        core = worker_core(place, handlers, concurrency)
         super().__init__("worker", place, core, handlers, concurrency)
         self._about = core.about
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.tasks.dialling import DiallingCore
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
-from zmqkit.roles.scheme import Binding
+from zmqkit.roles.scheme import Binding, Dialling
 
 
 class Serving(BoundShown, Role):
     """Runs the handlers of a core, in the thread that serves or in a pool."""
 
-    _life: Life[Binding]
+    _life: Life[Binding | Dialling]
 
     def __init__(
         self,
         title: str,
-        place: Binding,
+        place: Binding | Dialling,
         core: ServiceCore,
         handlers: Handlers,
         concurrency: int,
@@ -35,6 +36,7 @@ class Serving(BoundShown, Role):
                 core,
                 self._runner.hooks(),
                 about=core.about,
+                hear=core.hear if isinstance(core, DiallingCore) else None,
                 opened=self._runner.begin,
             )
         )

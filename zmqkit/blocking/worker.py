@@ -8,19 +8,20 @@ from zmqkit.blocking.serving import Serving
 from zmqkit.core.calls.request import Request
 from zmqkit.errors import UsageError
 from zmqkit.roles.handlers import Handlers, check_concurrency
-from zmqkit.roles.scheme import Binding
+from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
 
 class Worker(HandlesTasks, Serving):
     """Does the tasks that are pushed under a name, in the thread that is inside `work`.
 
-    name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
-    port, or `memory://name`. concurrency: how many tasks run at once; above 1 they run in a
-    pool of threads. insecure: be reachable from other machines, in plain text. advertise: the
-    address that other machines are told, for containers. Raises UsageError or ConfigError for a
-    wrong value. Pushers can find the worker once it is opened: by its `with` block, or else by
-    `start` or `work`. Decorate the handler with `task` before that.
+    name: the name under which tasks are pushed, or `tcp://host:port/name`: then the worker
+    dials the streamer there, and nobody has to reach the worker. bind: `tcp://host:port`
+    instead of any free port, or `memory://name`. concurrency: how many tasks run at once; above
+    1 they run in a pool of threads. insecure: use the network beyond this machine, in plain
+    text. advertise: the address that other machines are told, for containers. Raises UsageError
+    or ConfigError for a wrong value. Pushers can find the worker once it is opened: by its
+    `with` block, or else by `start` or `work`. Decorate the handler with `task` before that.
     """
 
     _kind = "zmqkit.Worker"
@@ -35,9 +36,9 @@ class Worker(HandlesTasks, Serving):
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = Binding("worker", name, bind, advertise, insecure=insecure)
+        place = working_place("worker", name, bind, advertise, insecure=insecure)
         handlers = Handlers(plain=True)
-        core = worker_core(place.incarnation, handlers, concurrency)
+        core = worker_core(place, handlers, concurrency)
         super().__init__("worker", place, core, handlers, concurrency)
         self._about = core.about
 

@@ -13,6 +13,7 @@ from zmqkit.cli.output import say, several, tell, to_json
 from zmqkit.cli.serve import DRAIN_S, where
 from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.watchdog import Watchdog, kill_group
+from zmqkit.model import Reach
 
 _LOOK_S = 0.1
 _SHOWN_BYTES = 2000
@@ -56,8 +57,7 @@ def work(name: str, program: tuple[str, ...], options: Options) -> int:
     try:
         with Stopping(worker, "task"):
             worker.start()
-            line = where(worker.name, worker.endpoint, worker.reach)
-            say(line.replace("serving", "working on"))
+            say(_where(worker))
             worker.work()
             unfinished = worker.close(DRAIN_S)
     finally:
@@ -65,6 +65,16 @@ def work(name: str, program: tuple[str, ...], options: Options) -> int:
     if unfinished:
         tell(f"{several(unfinished, 'task')} left unfinished")
     return 1 if unfinished else 0
+
+
+def _where(worker: zmqkit.Worker) -> str:
+    """Return the line that says where a worker listens, or which streamer it dials."""
+    if "://" not in worker.name:
+        return where(worker.name, worker.endpoint, worker.reach).replace(
+            "serving", "working on"
+        )
+    how = ", over the network in plain text" if worker.reach > Reach.LOCAL else ""
+    return f"working for the streamer at {worker.endpoint}{how}"
 
 
 def _run(program: tuple[str, ...], body: object, watchdog: Watchdog) -> object:

@@ -21,7 +21,7 @@ _OF_PROCESSES = {"processes": "--processes", "tasks_max": "--max-tasks"}
     short_help="Do the tasks of a name, by a command or in worker processes.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("target", metavar="NAME|MODULE:WORKER")
+@click.argument("target", metavar="NAME|URL|MODULE:WORKER")
 @click.argument("program", nargs=-1, metavar="[-- COMMAND [ARGS]...]")
 @click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True,
               metavar="N", help="Processes of MODULE:WORKER.")  # fmt: skip
@@ -64,6 +64,9 @@ def command(
     as text or bytes. Exit code 0 means done, 65 that no attempt will help, and any other that
     the attempt failed. ZMQKIT_TASK_ID and ZMQKIT_TASK_ATTEMPT are in its environment.
 
+    A worker is found by NAME. With a URL, tcp://HOST:PORT/NAME, it dials the streamer there
+    instead: from a container, say, or from behind a NAT, where nobody can connect to it.
+
     MODULE:WORKER is a zmqkit.Worker, or one of zmqkit.asyncio, with its handler. MODULE is
     imported as Python does, from the current directory too, or is the path of a file. Each
     process has a worker of its own; one that dies is replaced.
@@ -74,6 +77,7 @@ def command(
     \b
     zmqkit work shout -- tr a-z A-Z
     zmqkit work thumbnails --concurrency 4 -- ./thumbnail.sh
+    zmqkit work tcp://10.0.0.5:5560/thumbnails --insecure -- ./thumbnail.sh
     zmqkit work shop.tasks:worker --processes 4 --max-tasks 10000
     """
     if program:

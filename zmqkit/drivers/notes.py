@@ -23,8 +23,11 @@ from zmqkit.limits import NOTES_MAX
 log = logging.getLogger("zmqkit")
 
 _WARNINGS = frozenset(
-    {"notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue"}
-)
+    {
+        "notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue",
+        "streamer-unreachable", "streamer-refused",
+    }
+)  # fmt: skip
 """Events that want attention where they happen, such as losses that no caller learns of: they
 are logged as warnings, which Python shows."""
 

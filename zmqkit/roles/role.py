@@ -11,9 +11,9 @@ from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
 from zmqkit.model import Reach
-from zmqkit.roles.scheme import Binding, Crossing, Lookup, shown
+from zmqkit.roles.scheme import Binding, Crossing, Dialling, Lookup, shown
 
-Place = TypeVar("Place", Binding, Lookup, Crossing)
+Place = TypeVar("Place", Binding, Lookup, Crossing, Binding | Dialling)
 Command = Callable[..., list[Effect]]
 
 

@@ -327,6 +327,52 @@ class Lookup:
         self._told = owner
 
 
+class Dialling(Lookup):
+    """The place of a worker that dials a streamer at a URL; it listens nowhere."""
+
+    def __init__(
+        self, role: str, url: str, bind: str | None, advertise: str | None, *,
+        insecure: bool | None,
+    ) -> None:  # fmt: skip
+        """url: `tcp://host:port/name`; without the name, whatever the streamer's is."""
+        super().__init__("streamer", url, insecure=insecure)
+        for option, value in (("bind", bind), ("advertise", advertise)):
+            if value is not None:
+                raise ConfigError(
+                    f"{option}={value!r}: a {role} that dials {url!r} listens nowhere; leave "
+                    "it out"
+                )
+        assert self.url is not None
+        if self.url.scheme != "tcp":
+            raise ConfigError(
+                f"{url!r}: a {role} dials a streamer, which is a process of its own; use "
+                "tcp://host:port/name"
+            )
+        self.incarnation = draw_incarnation()
+        self.reach = Reach.LOCAL
+        self.endpoint = ""
+
+    def open(self) -> Link:
+        """Open and return the link for the connection to the streamer."""
+        assert self.url is not None
+        link = super().open()
+        self.endpoint, self.reach = self.url.endpoint, self.url.reach
+        return link
+
+    def appear(self, on_news: OnNews) -> None:
+        """Tell the worker where its streamer is."""
+        on_news(Tell(News.FOUND, self._key, 0, self.endpoint))
+
+
+def working_place(
+    role: str, name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
+) -> Binding | Dialling:
+    """Return the place of a worker: it listens under a name, or dials a streamer at a URL."""
+    if isinstance(name, str) and "://" in name:
+        return Dialling(role, name, bind, advertise, insecure=insecure)
+    return Binding(role, name, bind, advertise, insecure=insecure)
+
+
 class Crossing:
     """The place of a device: it listens under a name, and looks for peers of that name."""
 

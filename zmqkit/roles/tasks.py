@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.request import Request as CoreRequest
 from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.tasks.dialling import DiallingCore
 from zmqkit.core.tasks.lease import TASK, About, about
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
@@ -30,6 +31,7 @@ from zmqkit.limits import (
     TIMEOUT_S_MAX,
 )
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
+from zmqkit.roles.scheme import Binding, Dialling
 from zmqkit.roles.time_of_day import seconds_until
 from zmqkit.wire.encoding import decode, encode
 
@@ -347,10 +349,18 @@ def check_tasks_max(count: object) -> None:
         raise UsageError(f"tasks_max is {count!r}; use a whole number, 1 or more, or None")
 
 
-def worker_core(incarnation: int, handlers: Handlers, concurrency: int) -> ServiceCore:
+def worker_core(
+    place: Binding | Dialling, handlers: Handlers, concurrency: int
+) -> ServiceCore | DiallingCore:
     """Return the core of a worker: a service of leases that shares its places."""
+    if isinstance(place, Dialling):
+        assert place.url is not None
+        return DiallingCore(
+            place.incarnation, handlers.idempotent, concurrency, name=place.url.name,
+            shares=Share,
+        )  # fmt: skip
     return ServiceCore(
-        incarnation, handlers.idempotent, concurrency, handlers.streams, shares=Share
+        place.incarnation, handlers.idempotent, concurrency, handlers.streams, shares=Share
     )
 
 
