@@ -107,6 +107,8 @@ READY_S = 1.0
 """How often a worker that dialled a streamer says that it is there."""
 READY_COUNT = 3
 """So many of these words may stay without an answer; then either side thinks of a cut."""
+STUCK_S = 60.0
+"""How long such a worker may be silent, though its connection stands, until it is given up."""
 RETRY_S = 0.5
 """The pause before changes are written once more that the journal had no room for."""
 PROGRESS_BYTES_MAX = 4 << 10

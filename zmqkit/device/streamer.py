@@ -14,6 +14,7 @@ from zmqkit.core.tasks.lease import SINK, STREAMER
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.errors import ConfigError, JournalError, UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
+from zmqkit.links.profile import Profile
 from zmqkit.roles.role import BoundShown, Command, Plan
 from zmqkit.roles.scheme import Binding, Crossing, Lookup
 from zmqkit.roles.tasks import jitter
@@ -29,7 +30,8 @@ def place(
     """Return the place where a streamer is to listen. Raises UsageError for a wrong value."""
     if bind is not None and bind.startswith("memory:"):
         raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
-    return Binding(STREAMER, name, bind, advertise, insecure=insecure)
+    profile = Profile.TASKS
+    return Binding(STREAMER, name, bind, advertise, insecure=insecure, profile=profile)
 
 
 class Streamer(BoundShown, Role):

@@ -20,6 +20,7 @@ class Profile(Enum):
 
     DATA = "data"  # many messages; the high-water marks are finite
     CONTROL = "control"  # few messages; whether the connection lives matters
+    TASKS = "tasks"  # as DATA, for a streamer: TCP itself finds a silent cut
     TOPICS = "topics"  # the side that binds publishes to all that connect, by topic
     TOPICS_WITH_CREDIT = "topics with credit"  # as TOPICS; what credit allows is never dropped
 
@@ -42,6 +43,14 @@ _OPTIONS = {
         # they abort libzmq.
         zmq.SNDHWM: 2 * CREDIT,
         zmq.RCVHWM: 2 * CREDIT,
+    },
+    # A worker that dialled has no control connection. Without this limit TCP would repeat for a
+    # quarter of an hour what nobody acknowledges, and its connection would seem to stand. A
+    # process that stands still is no cut, since its kernel acknowledges.
+    Profile.TASKS: {
+        zmq.SNDHWM: 2 * CREDIT,
+        zmq.RCVHWM: 2 * CREDIT,
+        zmq.TCP_MAXRT: 5000,
     },
     Profile.CONTROL: {
         # Heartbeats find a silent cut in 2 to 4 s. TCP alone does not find it in a minute.
@@ -86,6 +95,7 @@ def packets_max(profile: Profile) -> int:
 
 KINDS = {
     Profile.DATA: (zmq.ROUTER, zmq.DEALER),
+    Profile.TASKS: (zmq.ROUTER, zmq.DEALER),
     Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
     Profile.TOPICS: (zmq.XPUB, zmq.XSUB),
     Profile.TOPICS_WITH_CREDIT: (zmq.XPUB, zmq.XSUB),

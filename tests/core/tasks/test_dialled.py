@@ -14,7 +14,7 @@ from zmqkit.core.tasks.dialling import STREAMER_PEER, DiallingCore
 from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.streamer import StreamerCore
-from zmqkit.limits import LEASE_S, READY_COUNT, READY_S, TURN_S, PusherLimits
+from zmqkit.limits import LEASE_S, READY_COUNT, READY_S, STUCK_S, TURN_S, PusherLimits
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 
@@ -125,13 +125,13 @@ def test_a_worker_that_is_silent_gets_no_new_task(street: Street) -> None:
     assert street.work(other) == [1, 2]
 
 
-def test_a_worker_whose_process_stops_keeps_its_task_for_a_lease(street: Street) -> None:
+def test_a_worker_whose_process_stands_still_keeps_its_task_for_long(street: Street) -> None:
     worker, other = street.dialling(), street.worker(concurrency=2)
     stays = pusher(street)
     tasks = street.push(stays, "for other", "for worker", "for other too")
     assert len(worker.handed) == 1
     worker.is_cut = True
-    street.pass_(LEASE_S - 1.0)
+    street.pass_(STUCK_S - 1.0)
     worker.is_cut = False
     street.pass_(SILENT_S + READY_S)  # it may dial anew, which does not matter
     assert len(worker.handed) == 1
@@ -144,14 +144,14 @@ def test_a_worker_whose_process_stops_keeps_its_task_for_a_lease(street: Street)
     assert [each.attempt for each in there] == [1, 1, 1]
 
 
-def test_the_task_of_a_worker_that_is_cut_off_for_long_is_done_by_another(
+def test_the_task_of_a_worker_that_stands_still_for_too_long_is_done_by_another(
     street: Street,
 ) -> None:
     worker = street.dialling()
     [one] = street.push(pusher(street), "a")
     worker.is_cut = True
     other = street.worker()
-    street.pass_(LEASE_S + 5.0)
+    street.pass_(STUCK_S + 5.0)
     assert street.work(other) == ["a"]
     assert one.value == "a"
     assert dialled(street) == 0
@@ -363,8 +363,8 @@ def _any_life(random: Random) -> None:
         street.pass_(random.uniform(0.0, 6.0))
     for worker in workers:
         worker.is_cut = False
-    for _ in range(40):
-        street.pass_(LEASE_S)
+    for _ in range(20):
+        street.pass_(STUCK_S / 2)
         for worker in workers:
             street.work(worker)
     assert {each.state.value for each in tasks} <= {"done", "dead"}

@@ -10,9 +10,11 @@ the streamer is there, and whether the name is the right one.
     silent   not heard of since; it gets no new task, and each READY_S it is sent a READY
     lost     its connection was gone when a READY was to leave; it has 3 READY_S to dial anew
 
-A silent worker may be cut off, or may run a handler that stops its process; after `lease_s` it
-is given up, as is a lost worker when its time is over. One that never answered a greeting is
-given up as soon as it is silent. A connection leads to one worker, and there are as many
+A silent worker may run a handler that stops its process or its event loop, so it keeps its
+tasks as long as its connection stands, for STUCK_S at most: a proxy may keep a connection that
+leads nowhere. TCP finds a cut within seconds, if there is something to acknowledge, and the
+READYs are. A lost worker is given up when its time is over; one that never answered a greeting
+is given up as soon as it is silent. A connection leads to one worker, and there are as many
 workers as the back may have, so whatever comes takes little memory and not for long.
 """
 
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
-from zmqkit.limits import READY_COUNT, READY_S
+from zmqkit.limits import READY_COUNT, READY_S, STUCK_S
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
@@ -66,9 +68,7 @@ def says_ready(frames: Frames) -> bool:
 class Dialled:
     """Keeps the workers that dialled, and tells the streamer's back of them."""
 
-    def __init__(
-        self, name: str, incarnation: int, key: str, *, count_max: int, lease_s: float
-    ) -> None:
+    def __init__(self, name: str, incarnation: int, key: str, count_max: int) -> None:
         """Begin without workers. incarnation: that of the streamer's back.
 
         key: that of membership's news of workers. count_max: how many there may be.
@@ -83,7 +83,6 @@ class Dialled:
         self._incarnation = incarnation
         self._key = key
         self._count_max = count_max
-        self._lease_s = max(lease_s, _SILENT_S)
         # Whether any worker ever dialled.
         self._is_used = False
 
@@ -212,7 +211,7 @@ class Dialled:
             return []
         if caller.lost_at < inf:
             return self._give_up(caller)
-        if now >= caller.heard_at + self._lease_s:
+        if now >= caller.heard_at + STUCK_S:
             return [self._tell(News.LOST, caller), *self._give_up(caller)]
         if not caller.has_answered:
             return self._give_up(caller)
@@ -225,7 +224,7 @@ class Dialled:
         if caller.lost_at < inf:
             return caller.lost_at + _SILENT_S
         if caller.probe_at < inf:
-            return min(caller.probe_at, caller.heard_at + self._lease_s)
+            return min(caller.probe_at, caller.heard_at + STUCK_S)
         return caller.heard_at + _SILENT_S
 
     def _give_up(self, caller: Caller) -> list[Effect]:

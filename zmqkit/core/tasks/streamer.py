@@ -106,9 +106,8 @@ class StreamerCore:
         )
         self.pushers.about[TASK] = {"device": STREAMER, "journal": journal}
         self._dialled = Dialled(
-            name, self.tasks.incarnation, key_of("worker", name),
-            count_max=limits.instances_max, lease_s=limits.lease_s,
-        )  # fmt: skip
+            name, self.tasks.incarnation, key_of("worker", name), limits.instances_max
+        )
         # The task of each request that is not answered.
         self._held: dict[int, Task] = {}
         # By pusher: the requests whose tasks are on disk, and which it is still to be told of.
