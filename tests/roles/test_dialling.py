@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import secrets
+import threading
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import pytest
 import zmq
 
 import zmqkit
-from tests.roles.kit import BOUND_S, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.device.streamer import Streamer
 from zmqkit.limits import READY_COUNT, READY_S
 from zmqkit.model import Reach
@@ -139,6 +141,25 @@ def test_a_long_handler_does_not_make_a_worker_silent(kit: Kit) -> None:
     gate.open()
     assert ticket.result(BOUND_S) == "cat"
     assert ticket.attempts == 1
+
+
+@pytest.mark.slow
+def test_a_handler_that_holds_the_loop_keeps_its_task(aio: AsyncKit) -> None:
+    streamer = aio.streamer()
+    gate = threading.Event()
+
+    def hold(body: str) -> str:
+        assert gate.wait(BOUND_S)
+        return body
+
+    aio.working(hold, name=url(aio, streamer))
+    with zmqkit.Pusher(aio.name) as pusher:
+        ticket = pusher.push("cat")
+        until(lambda: any(each.probe_at < inf for each in callers(streamer)))
+        gate.set()
+        assert ticket.result(BOUND_S) == "cat"
+        assert ticket.attempts == 1
+        until(lambda: streamer._core.tasks.ready_count == 1)
 
 
 @pytest.mark.slow

@@ -344,7 +344,7 @@ def test_whatever_happens_tasks_are_done_once_all_is_well() -> None:
 
 
 def _any_life(random: Random) -> None:
-    """Cuts, deaths and returns of workers that dial; then all tasks get done."""
+    """Cuts, deaths and returns of a streamer and its workers; then all tasks get done."""
     street = Street()
     street.answers = street.streamer()
     pushes = pusher(street)
@@ -352,14 +352,20 @@ def _any_life(random: Random) -> None:
     tasks = street.push(pushes, *range(20))
     for _ in range(40):
         worker = random.choice(workers)
-        happens = random.randrange(5)
+        happens = random.randrange(6)
         if happens == 0:
             worker.is_cut = not worker.is_cut
-        elif happens == 1 and not worker.is_dead:
+        elif happens == 1:
             street.kill(worker)
             workers[workers.index(worker)] = street.dialling(concurrency=2)
-        elif happens == 2 and worker.handed and not worker.is_dead:
+        elif happens == 2 and worker.handed:
             street.finish(worker)
+        elif happens == 3:
+            street.perform(worker, [Disconnect(STREAMER_PEER)])
+        elif happens == 4 and random.random() < 0.3:
+            assert street.answers is not None
+            street.kill(street.answers)
+            street.answers = street.streamer()
         street.pass_(random.uniform(0.0, 6.0))
     for worker in workers:
         worker.is_cut = False

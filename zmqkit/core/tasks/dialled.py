@@ -36,7 +36,8 @@ DIALLED = "dialled://"
 """The scheme of the endpoint of a worker that dialled; to it no connection can be opened."""
 
 _SILENT_S = READY_COUNT * READY_S
-_KIND_AT = 3
+_KIND = slice(3, 4)
+_READY, _WELCOME = bytes((wire.READY,)), bytes((wire.WELCOME,))
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +63,7 @@ class Caller:
 
 def says_ready(frames: Frames) -> bool:
     """Return whether this seems to be a READY; reading it may show that it is none."""
-    return bool(frames) and frames[0][_KIND_AT : _KIND_AT + 1] == bytes((wire.READY,))
+    return bool(frames) and frames[0][_KIND] == _READY
 
 
 class Dialled:
@@ -134,7 +135,7 @@ class Dialled:
 
     def heard(self, caller: Caller, frames: Frames, now: float) -> list[Effect]:
         """Note that something else came from a worker."""
-        if frames and frames[0][_KIND_AT : _KIND_AT + 1] == bytes((wire.WELCOME,)):
+        if frames and frames[0][_KIND] == _WELCOME:
             caller.has_answered = True
         return self._hear(caller, now)
 
