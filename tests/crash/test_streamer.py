@@ -21,7 +21,7 @@ from zmqkit.disk.journal import Journal
 
 pytestmark = pytest.mark.slow
 
-CYCLES = int(os.environ.get("ZMQKIT_CYCLES", "15"))
+CYCLES = int(os.environ.get("ZMQKIT_CYCLES", "5"))
 SEED = 20261127
 WORKERS = 2
 
@@ -83,8 +83,10 @@ class Scene:
         """The ids of the tasks that the dead streamer's journal has, and of those done."""
         copy = self._folder / "copy"
         copy.mkdir()
-        for file in self._folder.glob("streamer.journal*"):
-            shutil.copy(file, copy)
+        for suffix in ("", "-wal"):
+            file = self._folder / f"{self._journal.name}{suffix}"
+            if file.exists():
+                shutil.copy(file, copy)
         journal = Journal(copy / self._journal.name, self._name)
         left = {entry.own_id for entry in journal.entries()}
         outcomes = {each.own_id for each in journal.outcomes() if each.state == "done"}

@@ -48,7 +48,7 @@ def test_no_flipped_byte_and_no_cut_gives_a_wrong_answer(path: Path, tmp_path: P
     spoilt = tmp_path / "spoilt.journal"
     refused = 0
     flips = [(at, data[:at] + bytes((data[at] ^ bits,)) + data[at + 1 :])
-             for bits, step in ((0xFF, 11), (0x01, 13))
+             for bits, step in ((0xFF, 47), (0x01, 53))
              for at in range(0, len(data), step)]  # fmt: skip
     cuts = [(at, data[:at]) for at in range(997, len(data), 997)]
     for at, content in [*flips, *cuts]:
