@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import zmqkit
-from zmqkit.cli.target import load
+from zmqkit.cli.target import load, load_worker
 from zmqkit.errors import UsageError, ZmqkitError
 
 Write = Callable[[str], str]
@@ -141,3 +141,22 @@ def test_a_module_that_fails_is_not_wrong_usage(text: str, module: Write) -> Non
     with pytest.raises(ZmqkitError, match="failed") as caught:
         load(module(text))
     assert not isinstance(caught.value, UsageError)
+
+
+@pytest.mark.parametrize("verb", ["work", "serve"])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_module_that_serves_while_it_is_imported_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, loop: bool
+) -> None:
+    kind = "Worker" if verb == "work" else "Service"
+    call = f"asyncio.run(role.{verb}())" if loop else f"role.{verb}()"
+    monkeypatch.syspath_prepend(tmp_path)
+    module = f"serves_{verb}_{loop}"
+    (tmp_path / f"{module}.py").write_text(
+        f"import asyncio, zmqkit.asyncio\n"
+        f"role = zmqkit.{'asyncio.' if loop else ''}{kind}('never')\n"
+        f"if {verb == 'work'}:\n    role.task(print)\n"
+        f"{call}\n"
+    )
+    with pytest.raises(UsageError, match=rf"calls {verb}\(\) while it is imported; .*__main__"):
+        (load_worker if verb == "work" else load)(f"{module}:role")

@@ -261,7 +261,8 @@ class Pusher(Role):
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Wait up to `timeout_s` until all tasks have ended, then close the pusher.
 
-        Returns how many tasks were left. They are cancelled, or stay in the journal.
+        Returns how many tasks were left. They are cancelled, stay in the journal, or are with a
+        streamer, which goes on with them.
         """
         core, life = self._core, self._life
         left = life.close(

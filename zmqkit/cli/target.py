@@ -17,6 +17,7 @@ from types import ModuleType
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.errors import UsageError, ZmqkitError
+from zmqkit.roles.handlers import while_importing
 
 Function = Callable[..., object]
 _DATA = (
@@ -110,12 +111,15 @@ def _import(name: str) -> ModuleType:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return importlib.import_module(name)
+        with while_importing(name):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             remedy = "name one that is installed or in the current directory, without .py"
             raise UsageError(f"there is no module {name!r}; {remedy}") from error
         raise ZmqkitError(f"importing {name!r} failed: {error}; install it") from error
+    except UsageError as error:
+        raise UsageError(f"importing {name!r} failed: {error}") from error
     except (Exception, SystemExit) as error:
         kind = type(error).__name__
         raise ZmqkitError(f"importing {name!r} failed: {kind}: {error}; mend it") from error

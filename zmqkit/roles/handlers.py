@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
@@ -338,6 +339,30 @@ def check_count(count: object) -> None:
     """Raise UsageError unless `count` is a number of peers to wait for: 1 or more."""
     if type(count) is not int or count < 1:
         raise UsageError(f"count is {count!r}; use a whole number, 1 or more")
+
+
+importing = ""
+"""The module that a command imports now, for the role that it has; nothing at other times."""
+
+
+@contextmanager
+def while_importing(module: str) -> Iterator[None]:
+    """Have roles refuse to serve while a command imports a module for its role."""
+    global importing
+    importing = module
+    try:
+        yield
+    finally:
+        importing = ""
+
+
+def check_imported(verb: str) -> None:
+    """Raise UsageError if a module serves while a command imports it."""
+    if importing:
+        raise UsageError(
+            f"{importing!r} calls {verb}() while it is imported; put that call under "
+            "`if __name__ == '__main__':`"
+        )
 
 
 def check_concurrency(concurrency: object) -> None:

@@ -227,6 +227,8 @@ class TicketShown:
 
     def _why_open(self) -> str:
         core, task = self._core, self._task
+        if task.is_result:
+            return "its handler has returned; the result waits for a zmqkit.Sink to take it"
         if task.state is State.LEASED:
             return f"a worker has the task, attempt {task.attempt}; wait longer with timeout_s"
         if core.ledger.line.paused:

@@ -68,6 +68,7 @@ def test_tasks_of_many_pushers_share_workers(street: Street) -> None:
 def test_a_pusher_turns_to_a_streamer_a_second_after_it_came(street: Street) -> None:
     worker = street.worker()
     pusher = street.pusher()
+    street.pass_(TURN_S + 0.1)
     streamer = street.streamer()
     first = street.push(pusher, 1, 2)
     assert streamer_of(streamer).stats()["accepted"] == 0
@@ -78,6 +79,14 @@ def test_a_pusher_turns_to_a_streamer_a_second_after_it_came(street: Street) -> 
     assert street.work(worker) == [1, 2, 3]
     assert states(first + second) == ["done"] * 3
     assert streamer_of(streamer).stats()["done"] == 2
+
+
+def test_a_new_pusher_turns_to_a_streamer_at_once(street: Street) -> None:
+    street.worker()
+    pusher = street.pusher()
+    streamer = street.streamer()
+    street.push(pusher, 1, 2)
+    assert streamer_of(streamer).stats()["accepted"] == 2
 
 
 def test_tasks_come_back_from_a_streamer_that_died(street: Street) -> None:

@@ -2,7 +2,8 @@
 
 While a streamer of the name is there, tasks go to it, and not to workers. Whoever chooses waits
 TURN_S before it turns, so that a streamer that is replaced, or a connection that breaks for a
-moment, moves nothing. What a worker or a streamer has stays with it.
+moment, moves nothing. What a worker or a streamer has stays with it. Only a pusher that has
+just found its first peers turns at once, for a worker may answer a moment before the streamer.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Turn:
         """Begin with workers. passes_on: turn to streamers; else they are never used."""
         # When `tick` is due.
         self.due_at = inf
+        # Until then nothing was settled: the first streamer that answers is used at once.
+        self._young_until = -inf
         self._ledger = ledger
         self._leases = leases
         self._connections = connections
@@ -44,9 +47,13 @@ class Turn:
 
     def look(self, now: float) -> None:
         """See whether to turn, at once if nothing else can be used, or in a while."""
+        if self._young_until == -inf and self._connections.by_incarnation:
+            self._young_until = now + TURN_S
         if self._is_right():
             self.due_at = inf
-        elif not self._leases.passes_on and not self._connections.ready:
+        elif not self._leases.passes_on and (
+            now < self._young_until or not self._connections.ready
+        ):
             self._turn(now)
         elif self.due_at == inf:
             self.due_at = now + TURN_S
