@@ -76,6 +76,15 @@ class Share(Protocol):
     def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
         """Note that these requests ended now, and how many are still here."""
 
+    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+        """Return when what waits is to be refused, unless another request begins before.
+
+        begun_at: when the last request did. running, waiting: how many do.
+        """
+
+    def handed_back(self) -> None:
+        """Note that what waited was refused, as requests take longer than was thought."""
+
     def told(self) -> list[tuple[int, int]]:
         """Return the clients to be told now, each with its share."""
 
@@ -103,6 +112,8 @@ class Admission:
         self._counts = counts
         self._limits = limits
         self._share = share
+        # When to see whether something is to be given back: now and then, not at each request.
+        self._look_at = inf
 
     def turned_away(
         self,
@@ -146,6 +157,34 @@ class Admission:
             and work.held_count + count <= limits.requests_max
             and (work.held_bytes + size <= limits.held_bytes_max or not work.held_count)
         )
+
+    def hand_back_at(self) -> float:
+        """Return when `hand_back` is due; it may be too early, never too late."""
+        if self._look_at == inf:
+            self._look_at = self._due_at()
+        return self._look_at
+
+    def hand_back(self, now: float) -> bool:
+        """Refuse what waits, if it has no place here soon: it may have one elsewhere.
+
+        Returns whether clients are to be told.
+        """
+        self._look_at = inf
+        share = self._share
+        if share is None or now < self._due_at():
+            return False
+        share.handed_back()
+        for client in self._work.empty_line():
+            share.refused(client)
+        return True
+
+    def _due_at(self) -> float:
+        share, work = self._share, self._work
+        at_work = work.running or work.overdue
+        if share is None or not at_work:
+            return inf
+        begun_at = next(reversed(at_work.values())).begun_at
+        return share.hand_back_at(begun_at, work.places_taken, work.queue.count)
 
     def _known(self, window: RequestWindow, head: Head) -> list[Answer] | None:
         """Return the answers to a request that came before; None if it is not known.

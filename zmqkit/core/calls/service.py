@@ -305,6 +305,8 @@ class ServiceCore:
         late = self._reports.due(now)
         if now >= self._work.overrun_at:
             late += self._work.overrun(now)
+        if now >= self._admission.hand_back_at() and self._admission.hand_back(now):
+            late += self._notices.credits() + self._outbox.take()
         if now < self._windows.sweep_at:
             return late
         effects = [
@@ -343,7 +345,12 @@ class ServiceCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(self._windows.sweep_at, self._work.overrun_at, self._reports.due_at)
+        return min(
+            self._windows.sweep_at,
+            self._work.overrun_at,
+            self._reports.due_at,
+            self._admission.hand_back_at(),
+        )
 
     def check(self) -> None:
         """Assert that the counters balance, and that no id is both held and answered."""

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED, Outbox, late_answer, refuse
-from zmqkit.core.calls.outcome import EXPIRED, RECALLED
+from zmqkit.core.calls.outcome import BUSY, EXPIRED, RECALLED
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note
 from zmqkit.core.line import Line
@@ -244,13 +244,23 @@ class Work:
             request = window.held.get(sequence)
             if request is None or self.has_begun(request):
                 continue
-            self._leave(request)
-            self.release(window, request)
-            self.dropped["recalled"] += 1
-            if not window.is_settled(sequence):
-                refusal = refuse(RECALLED)
-                window.retain(sequence, refusal)
-                self._outbox.add(window.client, sequence, refusal)
+            self._refuse(window, request, RECALLED)
+
+    def empty_line(self) -> set[int]:
+        """Refuse what waits in line and has not begun; return whose requests these were."""
+        refused = [request for request in self.queue if not self.has_begun(request)]
+        for request in refused:
+            self._refuse(self._windows.by_client[request.client], request, BUSY)
+        return {request.client for request in refused}
+
+    def _refuse(self, window: RequestWindow, request: Request, code: str) -> None:
+        self._leave(request)
+        self.release(window, request)
+        self.dropped["recalled"] += 1
+        if not window.is_settled(request.sequence):
+            refusal = refuse(code)
+            window.retain(request.sequence, refusal)
+            self._outbox.add(window.client, request.sequence, refusal)
 
     def release(self, window: RequestWindow, request: Request) -> None:
         """Stop holding a request."""

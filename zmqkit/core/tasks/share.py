@@ -70,6 +70,23 @@ class Share:
             self.news.update(self._wanting)
             self._wanting.clear()
 
+    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+        """Return when to give back what waits, unless another task begins before.
+
+        begun_at: when the last task did. running, waiting: how many do. Tasks that run for so
+        long are no short ones, so nothing is taken ahead behind them.
+        """
+        if running < self._concurrency or not (waiting or self.places > self._concurrency):
+            return inf
+        return begun_at + PREFETCH_TASK_S
+
+    def handed_back(self) -> None:
+        """Take no tasks ahead until there were short ones again."""
+        self._took_s = max(self._took_s, 2 * PREFETCH_TASK_S)
+        if self.places != self._concurrency:
+            self.news.update((window.client, None) for window in self._windows)
+        self.places = self._concurrency
+
     def told(self) -> list[tuple[int, int]]:
         """Return the pushers that are to be told now, each with the leases that it may have."""
         news, self.news = self.news, {}

@@ -422,6 +422,13 @@ class _Room:
         """Offer the room of tasks that have ended."""
         self.offer(now)
 
+    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+        """Return inf: a task may wait here as long as it has to."""
+        return inf
+
+    def handed_back(self) -> None:
+        """Change nothing; nothing is given back here."""
+
     def offer(self, now: float) -> None:
         """Offer room to the pushers that had too many tasks."""
         if now < self._full_until:
