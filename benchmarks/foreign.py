@@ -34,14 +34,18 @@ LOOK_S = 0.001
 # What is there.
 
 
+NEEDS = {
+    "redis": ("redis", "redis-server"),
+    "huey": ("huey", ""),
+    "rabbit": ("pika", ""),
+    "nats": ("nats", "nats-server"),
+}
+"""The package of each side, and the server that is started."""
+
+
 def missing(side: str) -> str:
     """Say what a side lacks on this machine; nothing when it can run."""
-    package, server = {
-        "redis": ("redis", "redis-server"),
-        "huey": ("huey", ""),
-        "nats": ("nats", "nats-server"),
-        "rabbit": ("pika", ""),
-    }[side]
+    package, server = NEEDS[side]
     if not importlib.util.find_spec(package):
         return f"the package {package} is not installed"
     if server and not shutil.which(server):

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import figures
+import foreign
 import paired
 from figures import Message
 
@@ -31,6 +32,14 @@ RUNS: dict[str, list[str]] = {
     "push": ["tasks.py", "--push"],
     "streamer": ["streamer.py"],
     "waiting": ["waiting.py"],
+    "streamer_durable": ["streamer.py", "--durable"],
+    "durable": ["durable.py"],
+    "durable_workers": ["durable.py", "--workers", "1"],
+    "durable_alone": ["durable.py", "--alone", "journal"],
+    "durable_alone_streamer": ["durable.py", "--alone", "streamer"],
+    "durable_alone_done": ["durable.py", "--alone", "done"],
+    "unequal": ["unequal.py"],
+    "spread": ["spread.py"],
     "large": ["large.py"],
     "large_copy": ["large.py", "--copy"],
     "publish": ["publish.py"],
@@ -62,6 +71,9 @@ OWN_ROUNDS = {
     "paused_full",
 }
 """Scripts whose default number of rounds is their own; `--rounds` leaves it alone."""
+
+REFERENCES = {"durable": tuple(foreign.NEEDS), "durable_workers": ("redis", "huey")}
+"""What scripts compare with, at least one of which has to be there; else they are left out."""
 
 HEADINGS = ["figure", "ours", "against", "reference", "ratio", "target", "stretch"]
 
@@ -126,7 +138,7 @@ def machine() -> str:
     """Where this was measured, in one line."""
     parts = [f"{os.cpu_count()} processors", platform.system(), platform.release()]
     parts.append(f"Python {platform.python_version()}")
-    for package in ("pyzmq", "eclipse-zenoh"):
+    for package in ("pyzmq", "eclipse-zenoh", "redis", "huey"):
         try:
             parts.append(f"{package} {version(package)}")
         except PackageNotFoundError:
@@ -148,6 +160,9 @@ def main() -> None:
         )
     results = []
     for name in options.names or RUNS:
+        if name in REFERENCES and all(map(foreign.missing, REFERENCES[name])):
+            print(f"{name} is left out: there is nothing to compare with", file=sys.stderr)
+            continue
         print(f"{name} …", file=sys.stderr, flush=True)
         results.append(measure(name, options))
     done = [result for result in results if result]
