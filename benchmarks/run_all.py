@@ -40,6 +40,7 @@ RUNS: dict[str, list[str]] = {
     "durable_alone_done": ["durable.py", "--alone", "done"],
     "unequal": ["unequal.py"],
     "spread": ["spread.py"],
+    "spread_asyncio": ["spread.py", "--api", "asyncio"],
     "large": ["large.py"],
     "large_copy": ["large.py", "--copy"],
     "publish": ["publish.py"],

@@ -3,7 +3,7 @@
 The workers are warm: each has done tasks that take no time, of every pusher. Then one pusher
 pushes 20 tasks of a second, or four pushers push five each at the same moment. The clock starts
 at the first push and stops when the last handler begins. A task that is given to a worker that
-has one already would begin a second later.
+has one already would begin a second later. `--api` is that of the workers.
 """
 
 from __future__ import annotations
@@ -42,6 +42,25 @@ def worker(parent: Parent, config: Message) -> None:
         worker.work()
 
 
+def asyncio_worker(parent: Parent, config: Message) -> None:
+    import zmqkit.asyncio
+
+    async def serve() -> None:
+        async with zmqkit.asyncio.Worker(config["name"], concurrency=1) as worker:
+
+            @worker.task
+            async def work(task_s: float) -> float:
+                begun_at = time.monotonic()
+                await asyncio.sleep(task_s)
+                return begun_at
+
+            parent.on_end = worker.stop
+            parent.send(ready=True)
+            await worker.work()
+
+    asyncio.run(serve())
+
+
 def pusher(parent: Parent, config: Message) -> None:
     import zmqkit.asyncio
 
@@ -62,11 +81,11 @@ def pusher(parent: Parent, config: Message) -> None:
     asyncio.run(push())
 
 
-def sample(pushers: int) -> float:
+def sample(pushers: int, part: str) -> float:
     """Milliseconds from the first push until all run."""
     with Family() as family:
         name = unique_name()
-        workers = [family.start("worker", name=name) for _ in range(WORKERS)]
+        workers = [family.start(part, name=name) for _ in range(WORKERS)]
         for each in workers:
             each.receive()
         config = {"name": name, "tasks": WORKERS // pushers}
@@ -83,10 +102,11 @@ def sample(pushers: int) -> float:
 
 def measure(options: argparse.Namespace) -> dict[int, list[float]]:
     """All rounds, each printed; every other one begins with more pushers."""
+    part = "worker" if options.api == "blocking" else "asyncio_worker"
     times: dict[int, list[float]] = {pushers: [] for pushers in PUSHERS}
     for number in range(options.rounds):
         for pushers in PUSHERS if number % 2 == 0 else reversed(PUSHERS):
-            times[pushers].append(sample(pushers))
+            times[pushers].append(sample(pushers, part))
         if not options.json:
             line = " · ".join(f"{each} pushers {times[each][-1]:.3g}" for each in PUSHERS)
             print(f"  round {number + 1}: {line}", flush=True)
@@ -94,7 +114,9 @@ def measure(options: argparse.Namespace) -> dict[int, list[float]]:
 
 
 def main() -> None:
-    options = figures.arguments(__doc__).parse_args()
+    parser = figures.arguments(__doc__)
+    parser.add_argument("--api", choices=["blocking", "asyncio"], default="blocking")
+    options = parser.parse_args()
     if not options.json:
         print(f"{FIGURE.caption}, first push until all run, ms; {options.rounds} rounds")
     empty: dict[int, list[float]] = {pushers: [] for pushers in PUSHERS}
@@ -109,7 +131,7 @@ def main() -> None:
     figures.finish(FIGURE, rows, options)
 
 
-PARTS = {"worker": worker, "pusher": pusher}
+PARTS = {"worker": worker, "asyncio_worker": asyncio_worker, "pusher": pusher}
 
 if __name__ == "__main__":
     paired.run(main, PARTS)
