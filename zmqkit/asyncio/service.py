@@ -5,7 +5,7 @@ from __future__ import annotations
 from zmqkit.asyncio.serving import Serving
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.limits import CONCURRENCY_ASYNCIO
-from zmqkit.roles.handlers import Handlers, Registers, check_concurrency
+from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, check_imported
 from zmqkit.roles.scheme import Binding
 
 
@@ -48,4 +48,5 @@ class Service(Registers, Serving):
 
     async def serve(self, timeout_s: float | None = None) -> None:
         """Answer calls until `stop`, or for `timeout_s`."""
+        check_imported("serve")
         await self._serve(timeout_s)

@@ -9,9 +9,8 @@ from zmqkit.asyncio.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.dialling import DiallingCore
-from zmqkit.core.tasks.lease import TASK
 from zmqkit.limits import CLOSE_S, LEAVE_S
-from zmqkit.roles.handlers import Handlers, check_imported, end_of
+from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
 
@@ -87,7 +86,6 @@ class Serving(BoundShown, Role):
         return self._core.close()
 
     async def _serve(self, timeout_s: float | None) -> None:
-        check_imported("work" if TASK in self._core.about else "serve")
         until = end_of(timeout_s)
         self._life.open()
         try:

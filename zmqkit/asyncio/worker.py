@@ -5,7 +5,7 @@ from __future__ import annotations
 from zmqkit.asyncio.serving import Serving
 from zmqkit.core.calls.request import Request
 from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
-from zmqkit.roles.handlers import Handlers, check_concurrency
+from zmqkit.roles.handlers import Handlers, check_concurrency, check_imported
 from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
@@ -55,6 +55,7 @@ class Worker(HandlesTasks, Serving):
 
         After so many the worker takes no more, ever; close it.
         """
+        check_imported("work")
         self._check_handler()
         check_tasks_max(tasks_max)
         self._life.open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zmqkit.blocking.serving import Serving
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.roles.handlers import Handlers, Registers, check_concurrency
+from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, check_imported
 from zmqkit.roles.scheme import Binding
 
 
@@ -50,4 +50,5 @@ class Service(Registers, Serving):
 
         Only one thread may serve at a time; UsageError while another thread does.
         """
+        check_imported("serve")
         self._serve(timeout_s)

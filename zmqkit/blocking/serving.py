@@ -6,9 +6,8 @@ from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.tasks.dialling import DiallingCore
-from zmqkit.core.tasks.lease import TASK
 from zmqkit.limits import CLOSE_S, LEAVE_S
-from zmqkit.roles.handlers import Handlers, check_imported, end_of
+from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
 
@@ -72,7 +71,6 @@ class Serving(BoundShown, Role):
         )
 
     def _serve(self, timeout_s: float | None) -> None:
-        check_imported("work" if TASK in self._core.about else "serve")
         until = end_of(timeout_s)
         self._life.open()
         self._runner.serve(until)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from zmqkit.blocking.serving import Serving
 from zmqkit.core.calls.request import Request
 from zmqkit.errors import UsageError
-from zmqkit.roles.handlers import Handlers, check_concurrency
+from zmqkit.roles.handlers import Handlers, check_concurrency, check_imported
 from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
 
@@ -56,6 +56,7 @@ class Worker(HandlesTasks, Serving):
         After so many the worker takes no more, ever; close it. Only one thread may work at a
         time; UsageError while another thread does.
         """
+        check_imported("work")
         self._check_handler()
         check_tasks_max(tasks_max)
         self._life.open()
