@@ -288,3 +288,17 @@ def test_plain_tasks_have_room_where_tasks_with_keys_have_not(disk: Disk) -> Non
         disk.push(f"plain {number}")
         disk.settle()
     assert disk.core.in_flight == LIMITS.tasks_max + 100
+
+
+def test_a_page_may_have_a_task_that_is_in_memory_by_now(disk: Disk) -> None:
+    """Seed 1071: all tasks before it were cancelled while the page was on its way."""
+    disk.push(1)
+    disk.settle()
+    disk.open()
+    disk.push(2)
+    first = disk.core.ledger.line.reveal(1, 4)
+    assert first is not None
+    disk.perform(disk.core.cancel(first, disk.now))
+    disk.settle()
+    disk.core.check()
+    assert [each.sequence for each in leased_in_memory(disk)] == [2]

@@ -48,7 +48,7 @@ class Paging:
         """
         ledger, line, taken = self._ledger, self._ledger.line, []
         for task in page.tasks:
-            if ended(task.sequence):
+            if ended(task.sequence) or task.sequence in ledger.tasks:
                 continue
             stub = line.stub(task.sequence)
             if stub is not None:
