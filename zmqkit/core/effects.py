@@ -70,6 +70,8 @@ class Abort:
     """Tell the running handlers of these requests that their clients no longer wait."""
 
     requests: list[Request]
+    # Their clients said so; else these just no longer name them, perhaps since they asked anew.
+    is_asked: bool = True
 
 
 @dataclass(slots=True)

@@ -80,7 +80,7 @@ def test_what_expired_is_never_run(service: ServiceCore) -> None:
 def test_a_ping_gives_up_what_runs_for_nobody(service: ServiceCore) -> None:
     [ran] = handled(receive(service, request(5)))
     _, abort = receive(service, packets.ping(CLIENT, SERVICE, 1, 6))
-    assert abort == Abort([ran]) and ran.cancelled
+    assert abort == Abort([ran], is_asked=False) and ran.cancelled
 
 
 def test_one_that_leaves_finishes_what_it_has_and_takes_no_more(service: ServiceCore) -> None:

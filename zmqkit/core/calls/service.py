@@ -467,7 +467,7 @@ class ServiceCore:
         return [
             *effects,
             pong,
-            *self._give_up(window, unwanted, now),
+            *self._give_up(window, unwanted, now, is_asked=False),
         ]
 
     def _release(self) -> list[Effect]:
@@ -494,6 +494,8 @@ class ServiceCore:
         self._work.give_back(window, sequences)
         return self._outbox.take()
 
-    def _give_up(self, window: RequestWindow, sequences: list[int], now: float) -> list[Effect]:
-        effects = self._work.abort(window, sequences)
+    def _give_up(
+        self, window: RequestWindow, sequences: list[int], now: float, *, is_asked: bool = True
+    ) -> list[Effect]:
+        effects = self._work.abort(window, sequences, is_asked=is_asked)
         return effects + self._work.dispatch(now, self.concurrency)

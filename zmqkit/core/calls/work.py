@@ -219,7 +219,9 @@ class Work:
         """Count a released request under `what`."""
         self._counts[what] += 1
 
-    def abort(self, window: RequestWindow, sequences: Iterable[int]) -> list[Effect]:
+    def abort(
+        self, window: RequestWindow, sequences: Iterable[int], *, is_asked: bool = True
+    ) -> list[Effect]:
         """Cancel requests: drop those that wait, and tell the handlers of those that run."""
         aborted: list[Request] = []
         for sequence in sequences:
@@ -236,7 +238,7 @@ class Work:
             else:
                 self._leave(request)
                 self.drop(window, request, "cancelled")
-        return [Abort(aborted)] if aborted else []
+        return [Abort(aborted, is_asked)] if aborted else []
 
     def give_back(self, window: RequestWindow, sequences: Iterable[int]) -> None:
         """Refuse requests that have not begun, for their client knows an idle instance."""

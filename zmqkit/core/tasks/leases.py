@@ -7,6 +7,7 @@ lease, and settles its task in the ledger or has the task wait again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance
@@ -15,6 +16,7 @@ from zmqkit.core.tasks.lease import Lease, Policy
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Event, Task
 from zmqkit.errors import PeerLost, ZmqkitError
+from zmqkit.limits import RETRY_S
 
 
 class Leases:
@@ -35,6 +37,8 @@ class Leases:
         self.passes_on = False
         # By journal: the tasks that a streamer has on its disk which is not connected now.
         self.away: dict[int, dict[int, Task]] = {}
+        # When to ask streamers again that did not say what became of their tasks.
+        self.claim_at = inf
         self._incarnation = incarnation
         # What the handler of each worker declares, by incarnation.
         self._policies: dict[int, Policy] = {}
@@ -69,11 +73,11 @@ class Leases:
         journal = self.policy_of(instance).journal
         if not journal:
             return
-        tasks = [*self.away.pop(journal, {}).values()]
         for lease in self.all():  # only one process at a time has a journal open
             if lease.task.journal == journal and lease.instance is not instance:
                 self._dispatcher.settle(lease, "failed")
-                tasks.append(lease.task)
+                self._awaits_streamer(lease)
+        tasks = self.away.pop(journal, {}).values()
         for task in tasks:
             if not task.is_over:
                 self._dispatcher.give(self._lease(task, now, passes_on=True), instance, now)
@@ -116,7 +120,9 @@ class Leases:
     def release(self, lease: Lease, now: float) -> None:
         """End an attempt that was not begun."""
         self._dispatcher.settle(lease, "failed")
-        if not lease.lapsed:
+        if self._awaits_streamer(lease):
+            self.claim_at = min(self.claim_at, now + RETRY_S)
+        elif not lease.lapsed:
             self._ledger.release(lease.task, now)
 
     def failed(
@@ -125,7 +131,9 @@ class Leases:
         """End an attempt that failed; another one follows unless it was the last."""
         policy = self._policy_of(lease)
         self._dispatcher.settle(lease, "failed")
-        if not lease.lapsed:
+        if self._awaits_streamer(lease):
+            self.claim_at = min(self.claim_at, now + RETRY_S)
+        elif not lease.lapsed:
             self._end_attempt(lease.task, policy, error, now, pause_s)
 
     def lost(self, leases: list[Lease], now: float) -> None:
@@ -138,12 +146,7 @@ class Leases:
             policy = self._policy_of(lease)
             if policy.is_streamer:
                 self._dispatcher.settle(lease, "failed")
-                if lease.task.journal:
-                    lease.task.receipt = 0
-                    self.away.setdefault(lease.task.journal, {})[lease.task.sequence] = (
-                        lease.task
-                    )
-                elif not lease.lapsed:
+                if not self._awaits_streamer(lease) and not lease.lapsed:
                     self._ledger.spare(lease.task, now)
             elif at < policy.places:
                 text = "the worker is gone, and had begun the task"
@@ -169,6 +172,14 @@ class Leases:
                 self._end_attempt(task, policy, error, now, None)
             else:
                 self._ledger.spare(task, now)
+
+    def _awaits_streamer(self, lease: Lease) -> bool:
+        """Have a task wait for the streamer that has it on its disk; False if none has it."""
+        task = lease.task
+        if task.journal and task.receipt == lease.sequence:
+            task.receipt = 0
+            self.away.setdefault(task.journal, {})[task.sequence] = task
+        return task.journal != 0
 
     def _end_attempt(
         self, task: Task, policy: Policy, error: ZmqkitError, now: float, pause_s: float | None

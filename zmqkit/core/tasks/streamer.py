@@ -29,13 +29,10 @@ from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
-from zmqkit.core.calls.answers import DONE, refuse
+from zmqkit.core.calls.answers import refuse
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
-    CANCELLED,
-    DEAD,
-    EXPIRED,
     FAILED,
     LEAVING,
     Outcome,
@@ -51,7 +48,11 @@ from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import Encoded, State, Task
-from zmqkit.errors import JournalError, PeerError, QueueFull, RemoteError, ZmqkitError
+from zmqkit.core.tasks.told import answer_of
+from zmqkit.errors import (
+    JournalError,
+    QueueFull,
+)
 from zmqkit.limits import RETRY_S, TIMEOUT_S_MAX, PusherLimits, ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
@@ -59,15 +60,7 @@ from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.passing import Handover, read_handover, unread_arguments, unread_replies
 
-_CODES = {
-    State.FAILED: FAILED,
-    State.DEAD: DEAD,
-    State.EXPIRED: EXPIRED,
-    State.CANCELLED: CANCELLED,
-    State.DROPPED: CANCELLED,
-}
 _DEFAULTS = PusherLimits()
-_NIL = b"\xc0"
 
 
 @dataclass(slots=True, eq=False)
@@ -260,7 +253,7 @@ class StreamerCore:
             elif isinstance(effect, Settle):
                 due.extend(self._settled(effect.outcomes, now))
             elif isinstance(effect, Abort):
-                due.extend(self._given_up(effect.requests, now))
+                due.extend(self._given_up(effect.requests, now, is_asked=effect.is_asked))
             elif isinstance(effect, Tell):
                 due.extend(self.tasks.hear(effect, now))
             else:
@@ -298,6 +291,9 @@ class StreamerCore:
         if self._leaving:
             return refuse(LEAVING, "the streamer is stopping")
         task = _task(request, said, now)
+        known = self.tasks.ledger.names.known(task)
+        if known is not None and known.state is State.CANCELLED:
+            self.tasks.ledger.names.forget(known)  # somebody wants it all the same
         try:
             if self._journal:
                 self.tasks.submit_safely(task, _Written(request), now)
@@ -325,7 +321,7 @@ class StreamerCore:
 
     def _await(self, request: Request, task: Task, now: float) -> Answer | None:
         if task.is_over:
-            return _answer(task, task.value, task.error)
+            return answer_of(task, task.value, task.error)
         self._held[request.ticket] = task
         self.tasks.await_end(task, request, now)
         return None
@@ -345,7 +341,7 @@ class StreamerCore:
                     assert isinstance(error, JournalError)
                     answers.append((request, self._unwritten(request, error, now)))
             elif isinstance(waiter, Request) and (task := self._held.pop(waiter.ticket, None)):
-                answers.append((waiter, _answer(task, value, error)))
+                answers.append((waiter, answer_of(task, value, error)))
         return self.pushers.handled(answers, now) if answers else []
 
     def _pass_reports(self, now: float) -> list[Effect]:
@@ -358,8 +354,14 @@ class StreamerCore:
             for effect in self.pushers.report(waiter, encode(task.progress), now)
         ]
 
-    def _given_up(self, requests: Iterable[Request], now: float) -> list[Effect]:
-        """Cancel the tasks that nobody waits for any more."""
+    def _given_up(
+        self, requests: Iterable[Request], now: float, *, is_asked: bool
+    ) -> list[Effect]:
+        """Cancel the tasks that nobody waits for any more.
+
+        One that is on disk is cancelled only if its pusher says so (CANCEL). Else the pusher
+        perhaps lost the connection, and is about to ask what became of the task.
+        """
         effects: list[Effect] = []
         answers: list[Result] = []
         for request in requests:
@@ -368,7 +370,7 @@ class StreamerCore:
                 continue
             answers.append((request, GIVEN_UP))
             effects += self.tasks.await_no_more(task, request, now)
-            if not task.waiters:
+            if not task.waiters and (is_asked or not self._journal):
                 effects += self.tasks.cancel(task, now)
         return effects + (self.pushers.handled(answers, now) if answers else [])
 
@@ -479,21 +481,3 @@ def _task(request: Request, said: Handover, now: float) -> Task:
     if request.deadline_at < now + TIMEOUT_S_MAX / 2:
         task.expires_at = request.deadline_at
     return task
-
-
-def _answer(task: Task, value: object, error: ZmqkitError | None) -> Answer:
-    """Return what the pusher of a task is told of its end."""
-    if task.state is State.DONE:
-        if isinstance(value, Encoded):
-            return Answer(wire.REPLY, value.data)
-        if value is None:
-            return DONE  # a sink has the result
-        assert isinstance(value, memoryview)
-        return Answer(wire.REPLY, _NIL, value)
-    code = _CODES[task.state]
-    if isinstance(error, RemoteError):
-        said = [code, error.type, error.message, error.traceback, True]
-    else:
-        began = isinstance(error, PeerError) and error.may_have_run
-        said = [code, "", str(error), "", began]
-    return Answer(wire.ERROR, encode(said))

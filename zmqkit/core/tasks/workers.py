@@ -171,6 +171,11 @@ class Workers:
                 tell = self._gone.pop(incarnation, None)
                 effects += self.instances.hear(tell, now) if tell is not None else []
         self.turn.tick(now)
+        if now >= self.leases.claim_at:
+            self.leases.claim_at = inf
+            for instance in self._connections.by_incarnation.values():
+                if instance.answers:
+                    self.leases.claim(instance, now)
         return effects + self.instances.tick(now) + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
@@ -184,8 +189,9 @@ class Workers:
         """Return when `tick`, and `flush` after it, are due next."""
         lapse_at = min(self._lost_at.values(), default=inf) + self._limits.lease_s
         return min(
-            self._dispatcher.care_at, self._connections.due_at, self.turn.due_at, lapse_at
-        )
+            self._dispatcher.care_at, self._connections.due_at, self.turn.due_at, lapse_at,
+            self.leases.claim_at,
+        )  # fmt: skip
 
     def check(self) -> None:
         """Assert that the leases are consistent."""
