@@ -68,6 +68,10 @@ class AnsweringRole(BoundRole):
         if self._results:
             self.driver.wake()
 
+    def leave(self, now: float) -> list[Effect]:
+        """Accept nothing more."""
+        return self.core.leave()
+
     def answer(self, request: Request, answer: Answer, duration_s: float) -> None:
         """Have a handler answer after a while, or by the end of the turn."""
         if duration_s > 0.0:

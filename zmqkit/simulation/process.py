@@ -117,8 +117,8 @@ class Control(Part):
 
     def _tell(self, tell: Tell) -> None:
         self.trace(f"tells {tell.news.value} {tell.incarnation:x} {tell.text}")
-        for role in self.process.of(SeekingRole):
-            if role.key == tell.key:
+        for role in list(self.process.roles):
+            if tell.key in role.keys:
                 role.hear(tell)
 
 
@@ -126,6 +126,8 @@ class Role(Part):
     """A part that a user makes. Its process lists it until it is closed."""
 
     core: RoleCore
+    # What it has membership look for.
+    keys: tuple[str, ...] = ()
 
     @property
     def closed(self) -> bool:
@@ -133,8 +135,14 @@ class Role(Part):
         return self.driver.closed
 
     def start(self) -> None:
-        """Add the role to the roles of its process."""
+        """Add the role to the roles of its process; have membership look for others."""
         self.process.roles.append(self)
+        for key in self.keys:
+            self.process.control.driver.command(partial(self._want, key))
+
+    def hear(self, tell: Tell) -> None:
+        """Take membership's news of those it looks for."""
+        raise AssertionError(f"{self.name} looks for nobody")
 
     def close(self) -> None:
         """Close the core and the link, within a turn. A second call does nothing."""
@@ -143,10 +151,18 @@ class Role(Part):
             self.core.check()
             self.driver.close()
             self.process.roles.remove(self)
+            for key in self.keys:
+                self.process.control.driver.command(partial(self._unwant, key))
 
     def close_soon(self) -> None:
         """Close the role in a turn of its own."""
         self.driver.post(lambda now: self.close())
+
+    def _want(self, key: str, now: float) -> list[Effect]:
+        return self.process.control.core.want(key, now, self.process.reach)
+
+    def _unwant(self, key: str, now: float) -> list[Effect]:
+        return self.process.control.core.unwant(key, self.process.reach)
 
 
 class BoundRole(Role):
@@ -190,20 +206,25 @@ class SeekingRole(Role):
         profile: Profile,
         hooks: Hooks,
         receive_all: ReceiveAll | None = None,
+        *,
+        also: str = "",
     ) -> None:
         """Make a role that is not started yet.
 
-        sought: the kind of role that it looks for, and their name or URL.
+        sought: the kind of role that it looks for, and their name or URL. also: another kind
+        of role of that name, whose news come as well.
         """
         super().__init__(process, name, core, profile, hooks, receive_all=receive_all)
         self.role, self.target = sought
         self.key = self.target if "://" in self.target else key_of(*sought)
+        self.keys = (self.key,)
+        if also and self.key != self.target:
+            self.keys = (self.key, key_of(also, self.target))
 
     def start(self) -> None:
         """Have membership look for the roles."""
         super().start()
-        control, reach = self.process.control, self.process.reach
-        control.driver.command(lambda now: control.core.want(self.key, now, reach))
+        control = self.process.control
         if self.key == self.target:
             url = parse_url(self.target)
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
@@ -211,13 +232,6 @@ class SeekingRole(Role):
     def hear(self, tell: Tell) -> None:
         """Have the core take membership's news."""
         self.driver.command(partial(self.core.hear, tell))
-
-    def close(self) -> None:
-        """Close the role. Membership looks for nobody on its behalf any more."""
-        if not self.closed:
-            super().close()
-            control, reach = self.process.control, self.process.reach
-            control.driver.command(lambda now: control.core.unwant(self.key, reach))
 
 
 class Process:

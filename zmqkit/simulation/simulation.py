@@ -26,6 +26,8 @@ from zmqkit.simulation.world import Plan, World
 NAMES = ("orders", "stock")
 STORM_S = 8.0
 CALM_S = 10.0
+LONGEST_CALM = 4
+"""How many more halves of that tasks have that wait for one another."""
 TRY_S = 4.0
 IDLE_S = FORGET_CLIENT_S * 1.5
 WINDOWS = ((1, 500), (8, 2000), (STREAM_ITEMS, STREAM_BYTES))
@@ -88,7 +90,8 @@ class Simulation:
             self._start(name)
         self._fault_later()
         self.world.run(STORM_S)
-        self.storming = self.topics.storming = self.tasks.storming = False
+        self.storming = self.topics.storming = False
+        self.tasks.storming = self.tasks.devices.storming = False
         self._calm()
         self._try()
         if self.seed % IDLE_EVERY == 0:
@@ -312,6 +315,9 @@ class Simulation:
                     world.serve(process, name)
         self.topics.calm()
         world.run(CALM_S / 2)
+        for _ in range(LONGEST_CALM):
+            if not self.tasks.oracle.at_rest:
+                world.run(CALM_S / 2)
         world.oracle.judge_all()
 
     def _try(self) -> None:

@@ -23,8 +23,7 @@ from zmqkit.core.calls.outcome import DISCARD, RAISED, RETRY, Outcome
 from zmqkit.core.calls.request import Request
 from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.task import OPEN, State, Task
-from zmqkit.errors import CallCancelled, JournalError, QueueFull, RemoteError
-from zmqkit.limits import PRIORITY_MAX
+from zmqkit.errors import CallCancelled, JournalError, QueueFull, UsageError
 from zmqkit.roles.journaled import plain_task
 from zmqkit.simulation.oracle import EARLY_S, expect
 from zmqkit.simulation.task_bodies import (
@@ -34,12 +33,22 @@ from zmqkit.simulation.task_bodies import (
     make_task,
     may_be,
     must_be,
-    result_of,
     token_of,
-    value_of,
 )
+from zmqkit.simulation.task_ends import judge_end
+from zmqkit.simulation.task_limits import judge_memory
+from zmqkit.simulation.task_passing import Passing
 from zmqkit.simulation.task_recovery import judge_forgotten, judge_outcome, judge_recovered
-from zmqkit.simulation.tasks import Pushed, PusherRole, Queue, Run, WorkerRole
+from zmqkit.simulation.tasks import (
+    Giver,
+    Pushed,
+    PusherRole,
+    Queue,
+    Run,
+    SinkRole,
+    StreamerRole,
+    WorkerRole,
+)
 from zmqkit.simulation.timeline import Timeline
 
 _LEASE_BITS = 40
@@ -68,6 +77,7 @@ class TaskOracle:
         self.active: Counter[WorkerRole] = Counter()
         self.ends: Counter[str] = Counter()
         self.slow = True
+        self.passing = Passing(timeline, self.tasks, self.queues, self.ends, self.enter)
 
     # What users do
 
@@ -106,7 +116,7 @@ class TaskOracle:
         expect(not there, "no task is there twice", pushed, *there)
         queue.accepted += 1
         pushed.acknowledged = queue.file is None
-        self._enter(pushed)
+        self.enter(pushed)
         if waits:
             pushed.waits += 1
             core.await_end(task, Wait(pushed), now)
@@ -115,7 +125,9 @@ class TaskOracle:
     def ask(self, pushed: Pushed, what: str, now: float) -> None:
         """Cancel, purge or requeue a task, as its user does."""
         role = pushed.queue.role
-        if role is None or role.closed or pushed.void or pushed.task.state in FINAL:
+        if not isinstance(role, PusherRole) or role.closed or pushed.void:
+            return
+        if pushed.task.state in FINAL:
             return
         if pushed.is_unread:
             # A ticket asks for it by its number, and finds it on disk only.
@@ -131,7 +143,12 @@ class TaskOracle:
         elif what == "purge":
             role.driver.perform(role.core.purge(pushed.task, now))
         elif pushed.task.state is State.DEAD and role.core.ledger.has_room(pushed.task):
-            role.driver.perform(role.core.requeue(pushed.task, now))
+            try:
+                role.driver.perform(role.core.requeue(pushed.task, now))
+            except UsageError:
+                died = pushed.queue.is_streamed and pushed.task.state is State.DEAD
+                expect(died, "what died here is requeued here", pushed)
+                return
             pushed.queue.rank += 1
             pushed.rank = pushed.queue.rank
             pushed.keyless = any(
@@ -150,18 +167,20 @@ class TaskOracle:
         self.ends["task refused"] += 1
         return pushed
 
-    def _enter(self, pushed: Pushed) -> None:
-        """Note that a pusher has accepted a task, or has found it in its journal."""
+    def enter(self, pushed: Pushed) -> None:
+        """Note that a pusher or a streamer has a task, perhaps from its journal."""
         queue, number = pushed.queue, pushed.task.sequence
         known = queue.ids.setdefault(number, pushed.token)
         expect(known == pushed.token, "an id names one task", pushed, known)
         queue.rank += 1
         pushed.rank = queue.rank
         queue.tasks[number] = queue.open[number] = pushed
+        if not queue.is_streamer:
+            self.passing.entered(pushed)
 
     # Crash and recovery
 
-    def recovered(self, role: PusherRole, tasks: list[Task]) -> None:
+    def recovered(self, role: Giver, tasks: list[Task]) -> None:
         """Judge what a pusher found in its journal. What is not there is lost, or was over."""
         queue = role.queue
         before, queue.tasks, queue.open = queue.tasks, {}, {}
@@ -170,10 +189,12 @@ class TaskOracle:
         left = [task for task in tasks if task.state not in FINAL]
         queue.accepted = queue.recovered = len(left)
         queue.rank = 0
+        queue.first = queue.seen = role.tasks.ledger.last
         found = {task.sequence: task for task in tasks}
         for number, pushed in before.items():
             if number not in found:
                 lost = pushed.acknowledged and pushed.state not in FINAL
+                lost = lost and not self.passing.is_kept(pushed)
                 expect(not lost, "what was acknowledged is not lost", pushed, pushed.state)
                 judge_forgotten(role, pushed)
                 pushed.void = True
@@ -184,6 +205,8 @@ class TaskOracle:
         keys: dict[str, Pushed] = {}
         for task in left:
             known = bodies.get(body_of(task))
+            if task.is_result or queue.is_streamer or (queue.is_streamed and not task.row):
+                known = before.get(task.sequence) or queue.copies.get(task.sequence)
             expect(known is not None, "a journal has what was pushed", task.sequence)
             assert known is not None
             judge_recovered(known, task)
@@ -192,10 +215,12 @@ class TaskOracle:
             known.acknowledged = True
             known.refused = known.doubtful = known.void = False
             known.waits, known.failed, known.failed_append = 0, task.attempt, 0
+            known.journal, known.sunk = 0, None
+            known.result = known.result if task.is_result else None
             known.asked.clear()
             known.due_at = known.next_at = task.due_at
             known.expires_at, known.moved_s = task.expires_at, queue.clock.moved_s
-            self._enter(known)
+            self.enter(known)
             known.keyless = False
             if task.unique is not None and task.state in OPEN:
                 if task.unique in keys:
@@ -213,13 +238,13 @@ class TaskOracle:
         token = token_of(request.args[0])
         assert request.headers is not None
         about = request.headers[TASK]
-        pushed = self.tasks[token]
+        assert isinstance(about, list)
+        sequence, attempt, own_id = about
+        pushed = queue.copies.get(sequence) or self.tasks[token]
         opening = request.sequence >> _LEASE_BITS
         run = self._run(role, request, pushed, opening)
         role.process.trace(f"{role.name} runs {pushed} {about} by {request.sequence}")
         expect(pushed.queue is queue, "a task is its pusher's", pushed)
-        assert isinstance(about, list)
-        sequence, attempt, own_id = about
         expect(queue.ids.get(sequence) == token, "an id names one task", pushed, sequence)
         expect(own_id == pushed.task.own_id, "an id travels", pushed, own_id)
         expect(attempt >= 1, "attempts count from 1", pushed, attempt)
@@ -237,6 +262,7 @@ class TaskOracle:
             ended, receipt, _ = pushed.end
             late = (opening, request.sequence) >= (ended, receipt)
             expect(not late, "what has ended is not leased", pushed, lease)
+        self.passing.begun(pushed, request.sequence)
         for other in self._others(pushed):
             given_up = self._is_given_up(other) or self._is_given_up(run)
             expect(given_up, "one has a task at a time", pushed, other.pushed)
@@ -271,7 +297,9 @@ class TaskOracle:
         """Return the runs that go on of this task, and of the tasks with its key."""
         key, queue = pushed.order_by, pushed.queue
         tasks = [pushed]
-        if key is not None:
+        if key is not None and queue.is_streamer:
+            tasks = [p for p in queue.copies.values() if p.order_by == key]
+        elif key is not None and not queue.is_streamed:
             tasks = [p for p in self.tasks.values() if p.queue is queue and p.order_by == key]
         return [run for each in tasks for run in each.runs if run.goes_on]
 
@@ -317,6 +345,7 @@ class TaskOracle:
         refused = known.refused or isinstance(there.error, JournalError)
         expect(not refused, "what is refused is not there", waiter, known)
         on_disk = there.sequence in file.numbers or there.state in FINAL
+        on_disk = on_disk or (there.journal > 0 and self.passing.is_kept(known))
         expect(on_disk, "what is acknowledged is on disk", waiter, known)
         waiter.acknowledged = known.acknowledged = True
 
@@ -331,54 +360,88 @@ class TaskOracle:
             return  # it is closed, and the task is in the journal
         expect(task.is_over and error is task.error, "a wait ends with its task", pushed)
         if error is None:
-            expect(
-                value_of(value) == result_of(pushed),
-                "a value is that task's own",
-                pushed,
-                value,
-            )
+            self.passing.expect_value(pushed, value)
 
     def paged(self, queue: Queue, numbers: list[int]) -> None:
         """Note that tasks were read from a journal, if they are still open."""
         assert queue.role is not None
-        tasks = queue.role.core.ledger.tasks
+        tasks = queue.role.tasks.ledger.tasks
         for number in numbers:
             if queue.tasks[number].is_unread and number in tasks:
                 queue.tasks[number].task = tasks[number]
                 queue.tasks[number].is_unread = False
 
-    def moved(self, role: PusherRole) -> None:
+    def delivered(self, role: SinkRole, request: Request) -> Pushed:
+        """Judge that a result has come to a sink; return its task."""
+        return self.passing.delivered(role, request)
+
+    def moved(self, role: Giver) -> None:
         """Look at all tasks of a role after its turn: its counters, its limits, each task."""
-        queue, core = role.queue, role.core
+        queue, core = role.queue, role.tasks
         if queue.role is not role:
             return
+        if isinstance(role, StreamerRole):
+            self.passing.look(role)
         stats = core.stats()
         sums = sum(core.ledger.counts[state] for state in State)
         expect(stats["accepted"] == queue.accepted == sums, "accepted is the sum", role.name)
-        self._judge_memory(role)
+        judge_memory(role)
         holders: dict[str, Pushed] = {}
         leased: list[Pushed] = []
         for pushed in list(queue.open.values()):
             state = self._look(role, pushed)
+            if pushed.task.is_result:
+                continue
             if state is State.LEASED:
                 leased.append(pushed)
             if state in OPEN and pushed.order_by is not None:
                 first = holders.setdefault(pushed.order_by, pushed)
                 if pushed.rank < first.rank:
                     holders[pushed.order_by] = pushed
-        for pushed in leased:
+        self.passing.judge_leases(role)
+        for pushed in leased if queue.is_streamer or not queue.is_streamed else ():
             holder = holders.get(pushed.order_by or "", pushed)
             expect(holder is pushed, "the first of a key is leased", pushed, holder)
 
-    def _look(self, role: PusherRole, pushed: Pushed) -> State:
+    def _look(self, role: Giver, pushed: Pushed) -> State:
         """Judge what became of a task since the last look."""
-        now, task, queue = self.timeline.now, pushed.task, pushed.queue
+        task, queue = pushed.task, pushed.queue
         state, before = task.state, pushed.state
         attempts = self.attempts.get(queue.name, {1})
+        if task.journal and not pushed.journal:
+            self.passing.handed(role, pushed)
+        if task.is_result:
+            if pushed.result is None:
+                receipt = role.tasks._workers.instances.dispatcher.next
+                pushed.result, pushed.end, pushed.failed = (queue.opening, receipt), None, 0
+        else:
+            self._look_at_attempts(role, pushed, attempts)
+        pushed.state = state
+        if state is before:
+            return state
+        if before is State.DEAD:
+            waits = state in OPEN and not task.is_result
+            expect(not waits, "what is dead waits for its user", pushed, state)
+        if state not in OPEN:
+            role.process.trace(f"{role.name} ends {pushed} {state.value} {task.error!r}")
+            self.ends[f"task {state.value}"] += 1
+            judge_end(self.passing, role, pushed, attempts, self.timeline.now)
+            self._note_end(role, pushed)
+        return state
+
+    def _look_at_attempts(self, role: Giver, pushed: Pushed, attempts: set[int]) -> None:
+        """Judge what is leased, and how many attempts it had."""
+        now, task, queue, state = (
+            self.timeline.now,
+            pushed.task,
+            pushed.queue,
+            pushed.task.state,
+        )
         failed = task.attempt - task.spared - (state is State.LEASED)
-        if state is State.LEASED and task.receipt not in pushed.leases:
+        if state is State.LEASED and task.receipt and task.receipt not in pushed.leases:
             pushed.leases[task.receipt] = now
-            expect(task.due_at <= now, "what is leased is due", pushed)
+            passed_on = self.passing.is_passed_on(role, task)
+            expect(task.due_at <= now or passed_on, "what is leased is due", pushed)
             expect(failed < max(attempts), "attempts are bounded", pushed, failed, attempts)
         if state in OPEN and failed > pushed.failed:
             file = queue.file
@@ -387,86 +450,23 @@ class TaskOracle:
             expect(failed >= pushed.failed, "attempts are counted", pushed, failed)
             pushed.failed = failed
             pushed.next_at = task.due_at
-        pushed.state = state
-        if state is before:
-            return state
-        if before is State.DEAD:
-            expect(state not in OPEN, "what is dead waits for its user", pushed, state)
-        if state not in OPEN:
-            role.process.trace(f"{role.name} ends {pushed} {state.value} {task.error!r}")
-            self._judge_end(role, pushed, attempts)
-            self._note_end(role, pushed)
-        return state
 
-    def _note_end(self, role: PusherRole, pushed: Pushed) -> None:
-        queue, file = pushed.queue, pushed.queue.file
+    def _note_end(self, role: Giver, pushed: Pushed) -> None:
+        queue, file, core = pushed.queue, pushed.queue.file, role.tasks
         append = file.handed + 1 if file is not None else 0
-        pushed.end = (queue.opening, role.core._workers.instances.dispatcher.next, append)
+        pushed.end = (queue.opening, core._workers.instances.dispatcher.next, append)
         pushed.died = pushed.died or pushed.state is State.DEAD
         if pushed.state in FINAL:
+            pushed.sunk = (queue.opening, core._sinks.instances.dispatcher.next)
             del queue.open[pushed.task.sequence]
 
-    def _judge_end(self, role: PusherRole, pushed: Pushed, attempts: set[int]) -> None:
-        """Judge that a task ended for a reason that is seen in the world."""
-        task, state, now = pushed.task, pushed.state, self.timeline.now
-        self.ends[f"task {state.value}"] += 1
-        ended = [run for run in pushed.runs if run.ended_at <= now]
-        codes = {run.code for run in ended}
-        expect(state is State.DONE or task.error, "what has ended says why", pushed, state)
-        if state is State.DONE:
-            expect("" in codes, "what is done was done", pushed, codes)
-            expect(
-                value_of(task.value) == result_of(pushed), "a value is that task's own", pushed
-            )
-        elif state is State.FAILED:
-            expect(DISCARD in codes, "what has failed was discarded", pushed, codes)
-        elif state is State.DEAD:
-            counted = task.attempt - task.spared
-            expect(counted >= min(attempts), "what is dead had its attempts", pushed, counted)
-            raised = isinstance(task.error, RemoteError)
-            expect(not raised or codes & {RAISED, RETRY}, "what raised ran", pushed)
-        elif state is State.EXPIRED:
-            early_s = pushed.expires_at - now
-            expect(early_s <= EARLY_S, "what has expired is over", pushed, early_s)
-        elif state is State.CANCELLED:
-            expect("cancel" in pushed.asked or role.closed, "somebody cancelled it", pushed)
-        else:
-            died = task.attempt - task.spared >= min(attempts)
-            crowded = died and len(role.core.ledger.dead) >= role.core.limits.dead_max
-            refused = isinstance(task.error, JournalError)
-            asked = "purge" in pushed.asked
-            expect(asked or crowded or refused, "somebody dropped it", pushed)
-            pushed.refused = pushed.refused or refused
-            pushed.void = pushed.void or refused
-
-    def _judge_memory(self, role: PusherRole) -> None:
-        """Judge that a pusher keeps no more than its limits allow."""
-        core, queue = role.core, role.queue
-        ledger, limits = core.ledger, core.limits
-        most = limits.tasks_max
-        if queue.file is not None:
-            # Plain tasks come in pages. Beyond the limit they come one by one, in place of
-            # those that were leased.
-            leased = ledger.counts[State.LEASED]
-            most = 2 * limits.tasks_max + limits.window_tasks + PRIORITY_MAX + 1 + leased
-        open_max = max(most, queue.recovered)
-        expect(ledger.open_count <= open_max, "open tasks are bounded", role.name)
-        count = len(ledger.tasks)
-        count_max = ledger.open_count + len(ledger.dead) + limits.outcomes_max
-        expect(count <= count_max, "outcomes are bounded", role.name, count)
-        expect(len(ledger.names._by_id) <= count, "ids are bounded", role.name)
-        expect(len(ledger.names._by_unique) <= ledger.open_count, "keys are bounded", role.name)
-        if queue.file is not None and ledger.changes:
-            numbers = queue.file.numbers
-            strange = [
-                number
-                for number, task in ledger.changes.items()
-                if task.is_forgotten and task.append < core._appends.count
-                and number not in numbers and number not in queue.file.outcomes
-            ]  # fmt: skip
-            expect(not strange, "what no journal has is not deleted", role.name, strange[:9])
-
     # Ends
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether whoever is there has no task that is still to be done."""
+        there = [q.role for q in self.queues.values() if q.role and not q.role.closed]
+        return not any(role.tasks.in_flight for role in there if role.process.host.alive)
 
     def judge_all(self) -> None:
         """Judge that every task has ended, as seen by whoever has it."""
@@ -479,14 +479,16 @@ class TaskOracle:
             for pushed in queue.tasks.values():
                 about = pushed, pushed.state, role.name
                 expect(pushed.state not in OPEN, "healed, a task ends", *about)
-                expect(pushed.acknowledged or pushed.refused, "a push returns", *about)
+                told = pushed.acknowledged or pushed.refused or queue.is_streamer
+                expect(told, "a push returns", *about)
                 expect(not pushed.waits, "a wait ends", *about)
                 expect(pushed.task.state is pushed.state, "a task ends once", *about)
             if queue.file is not None:
-                settled = role.core.ledger.settled
+                settled = role.tasks.ledger.settled
                 dead, over = settled.dead.keys(), settled.over.keys()
-                right = dead == queue.file.numbers
-                right = right and dead | over == queue.file.outcomes.keys()
+                wrong = dead ^ queue.file.numbers
+                wrong |= (dead | over) ^ queue.file.outcomes.keys()
+                right = all(map(role.tasks._appends.is_pending, wrong))
                 expect(right, "at rest, the journal is right", role.name)
 
     def _judge_gone(self, queue: Queue) -> None:

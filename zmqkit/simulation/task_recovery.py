@@ -7,7 +7,7 @@ from math import inf
 from zmqkit.core.tasks.task import State, Task
 from zmqkit.simulation.oracle import EARLY_S, expect
 from zmqkit.simulation.task_bodies import FINAL, value_of
-from zmqkit.simulation.tasks import Pushed, PusherRole
+from zmqkit.simulation.tasks import Giver, Pushed
 
 MANY = 1000
 LONG_S = 1000.0
@@ -26,9 +26,9 @@ def judge_outcome(known: Pushed, task: Task) -> None:
     known.refused = known.doubtful = known.void = False
 
 
-def judge_forgotten(role: PusherRole, known: Pushed) -> None:
+def judge_forgotten(role: Giver, known: Pushed) -> None:
     """Judge that what became of a task is on disk, unless the limits say otherwise."""
-    limits, file = role.core.limits, role.queue.file
+    limits, file = role.tasks.limits, role.queue.file
     few = limits.outcomes_max > MANY and limits.outcomes_s > LONG_S
     if known.end is not None and known.state in FINAL and few and file is not None:
         opening, _, append = known.end
@@ -45,13 +45,19 @@ def judge_recovered(known: Pushed, task: Task) -> None:
         opening, _, append = known.end
         done = opening == file.opening - 1 and append <= file.synced_before
         expect(not done, "what has ended on disk has ended", known)
+    if task.is_result:
+        kept = task.to_sink and task.own_id == earlier.own_id
+        expect(kept and known.result, "a journal keeps what was returned", known)
+        return
     for name in ("sequence", "priority", "own_id", "unique"):
+        if name == "unique" and known.result:
+            continue  # a result has no key any more
         same = getattr(task, name) == getattr(earlier, name)
         expect(same, "a journal keeps what was pushed", known, name)
     expect(task.order_by == known.order_by, "a journal keeps what was pushed", known)
     dead = task.state is State.DEAD
     expect(known.died or not dead, "what is dead in a journal has died", known)
-    if dead or known.died:
+    if dead or known.died or known.result:
         return
     expect(task.attempt <= known.failed, "only failed attempts count", known, task.attempt)
     if known.failed_append <= file.synced_before:

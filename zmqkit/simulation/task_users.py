@@ -17,6 +17,7 @@ from zmqkit.simulation.disk import JournalFile
 from zmqkit.simulation.oracle import expect
 from zmqkit.simulation.process import Process
 from zmqkit.simulation.task_bodies import WAYS
+from zmqkit.simulation.task_devices import TaskDevices
 from zmqkit.simulation.task_oracle import TaskOracle
 from zmqkit.simulation.tasks import Clock, Pushed, PusherRole, Queue, WorkerRole
 from zmqkit.simulation.world import World, about
@@ -75,6 +76,10 @@ class TaskUsers:
         self.delayed = random.choice((0.0, 0.2))
         self.expiring = random.choice((0.0, 0.2))
         self.ways = [*WAYS, *["return"] * random.choice((2, 10, 40))]
+        self.devices = TaskDevices(world, seed, self.oracle, self.clocks, self.limits)
+        self.devices.write_s = self.write_s
+        names = sorted({name for pushes in self.pushes.values() for name, _ in pushes})
+        self.devices.place(hosts, names)
 
     def _place(self, hosts: list[str]) -> None:
         random = self.random
@@ -99,6 +104,7 @@ class TaskUsers:
         kinds += [self._cut_power] * (not quiet)
         own = [k for k in kinds for _ in range(self.random.choice((0, 0, 1, 1, 2)))]
         own += [self._cut_power] * (12 * self.often)
+        own += [k for k in self.devices.faults() for _ in range(self.random.choice((0, 1, 3)))]
         return others + own if self.pushes and (others or self.often) else others
 
     # Users
@@ -114,6 +120,7 @@ class TaskUsers:
                 self.worker(process, name)
             for name, journaled in self.pushes.get(host, []):
                 self.pusher(process, name, journaled=journaled)
+            self.devices.start(process)
 
     def worker(self, process: Process, name: str, attempts: int | None = None) -> WorkerRole:
         """Start a worker, whose handler declares so many attempts, or any number of them."""
@@ -155,7 +162,8 @@ class TaskUsers:
         known = self.files.get((host, name)) if journaled else None
         if known is None:
             id, clock = self.world.random.getrandbits(63) | 1, self.clocks[host]
-            known = oracle.queues[id] = Queue(name, id, clock)
+            streamed = name in self.devices.streamed
+            known = oracle.queues[id] = Queue(name, id, clock, is_streamed=streamed)
             if journaled:
                 self.files[host, name] = known
                 known.file = JournalFile(self.world.timeline, self.random, id, self.write_s)
@@ -194,6 +202,8 @@ class TaskUsers:
             options["own_id"] = f"id {random.randint(1, 20)}"
         if random.random() < self.named:
             options["unique"] = f"key {random.randint(1, 9)}"
+        if role.queue.name in self.devices.sunk and random.random() < 0.4:
+            options["to_sink"] = True
         way = random.choice(self.ways)
         return self.oracle.push(role, way, now, waits=random.random() < 0.3, **options)
 
@@ -218,7 +228,8 @@ class TaskUsers:
         return [r for p in self.world.processes.values() for r in p.of(PusherRole)]
 
     def _journals(self) -> list[tuple[str, JournalFile]]:
-        return [(host, q.file) for (host, _), q in self.files.items() if q.file is not None]
+        files = [*self.files.items(), *self.devices.files.items()]
+        return [(host, queue.file) for (host, _), queue in files if queue.file is not None]
 
     def _stop(self) -> None:
         """Have a worker leave. After a while another one of its name starts there."""
@@ -298,6 +309,7 @@ class TaskUsers:
         self.oracle.slow = False
         for _, file in self._journals():
             file.full_until, file.fails, file.watch = 0.0, False, None
+        self.devices.calm()
         for role in self._all_workers():
             role.free()
         for pusher in self._all_pushers():
@@ -306,6 +318,7 @@ class TaskUsers:
         self.world.timeline.after(2.0, self._complete)
 
     def _complete(self) -> None:
+        self.devices.complete()
         for process in self.world.processes.values():
             host = process.host.name
             working = [r.record.name for r in self._all_workers() if r.process is process]
@@ -343,6 +356,7 @@ class TaskUsers:
 
     def judge_idle(self) -> None:
         """Judge that idle workers and pushers keep nothing of tasks that are forgotten."""
+        self.devices.judge_idle()
         for process in self.world.processes.values():
             for worker in process.of(WorkerRole):
                 stats = worker.core.stats()
@@ -358,6 +372,7 @@ class TaskUsers:
 
     def close(self) -> None:
         """Have all pushers and workers leave."""
+        self.devices.close()
         for role in self._all_pushers():
             role.close_soon()
         for worker in self._all_workers():

@@ -19,8 +19,11 @@ from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Append, Effect, News, Page, Tell
+from zmqkit.core.membership.interests import key_of
+from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
+from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import State, Task
 from zmqkit.disk.journal import PlainPage
 from zmqkit.drivers.perform import Hooks
@@ -28,10 +31,11 @@ from zmqkit.errors import JournalError
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
 from zmqkit.roles.journaled import changes_of, plain_task, tasks_of
+from zmqkit.roles.results import Results
 from zmqkit.simulation.calls import AnsweringRole
 from zmqkit.simulation.disk import JournalFile
 from zmqkit.simulation.driver import SimulatedDriver
-from zmqkit.simulation.process import Process, SeekingRole
+from zmqkit.simulation.process import BoundRole, Process, SeekingRole
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +63,15 @@ class Queue:
     clock: Clock
     file: JournalFile | None = None
     # Whoever gives the tasks out now, or did so last.
-    role: PusherRole | None = None
+    role: Giver | None = None
+    # It is a streamer's. Its name has streamers, or had some.
+    is_streamer: bool = False
+    is_streamed: bool = False
+    # By number: the tasks of a streamer, also those that it has forgotten.
+    copies: dict[int, Pushed] = field(default_factory=dict)
+    # The number of the last task that the judge has seen, and the first in this opening.
+    seen: int = 0
+    first: int = 0
     # How many tasks its present role has accepted, and how many of these were in the file.
     accepted: int = 0
     recovered: int = 0
@@ -107,6 +119,13 @@ class Pushed:
     void: bool = False
     # Another task had its unique key as it was requeued, so this one has it not.
     keyless: bool = False
+    # A streamer's journal has it, and the lease that comes next then.
+    journal: int = 0
+    journal_receipt: int = 0
+    # Its result has waited for a sink since then: the opening, and the next receipt.
+    result: tuple[int, int] | None = None
+    # How often a sink accepted its result.
+    taken: int = 0
     # How many wait for its end.
     waits: int = 0
     # What its users asked for: cancel, purge, requeue.
@@ -122,12 +141,17 @@ class Pushed:
     # By receipt: when its leases were seen first.
     leases: dict[int, float] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    # The opening in which its result was accepted by a sink, and the receipt that came next.
+    sunk: tuple[int, int] | None = None
     # Its body as it was pushed; a task that is over has it no longer.
     body: tuple[bytes, bytes | None] = (b"", None)
+    # Its own id and its unique key, likewise.
+    names: tuple[str | None, str | None] = (None, None)
 
     def __post_init__(self) -> None:
-        """Keep the body."""
+        """Keep the body and the names."""
         raw = self.task.raw
+        self.names = (self.task.own_id, self.task.unique)
         self.body = (bytes(self.task.row), None if raw is None else bytes(raw))
 
     def __str__(self) -> str:
@@ -163,13 +187,16 @@ class TaskJudge(Protocol):
     def ended(self, run: Run) -> None:
         """Note that a handler returned."""
 
+    def delivered(self, role: SinkRole, request: Request) -> Pushed:
+        """Judge that a result has come to a sink; return its task."""
+
     def settled(self, role: PusherRole, outcomes: Sequence[Outcome]) -> None:
         """Judge the ends of waits."""
 
     def paged(self, queue: Queue, numbers: list[int]) -> None:
         """Note that tasks were read from a journal, if they are still open."""
 
-    def moved(self, role: PusherRole) -> None:
+    def moved(self, role: Giver) -> None:
         """Look at all tasks of a role after its turn."""
 
 
@@ -226,11 +253,19 @@ class WorkerRole(AnsweringRole):
 class Following:
     """Has the file of a queue follow the core that gives its tasks out."""
 
-    def __init__(self, queue: Queue, core: PusherCore, judge: TaskJudge) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        core: PusherCore,
+        judge: TaskJudge,
+        front: StreamerCore | None = None,
+    ) -> None:
+        """front: the core that hears the answers, if it is another one."""
         self.driver: SimulatedDriver | None = None
         self._judge = judge
         self._queue = queue
         self._core = core
+        self._front = front or core
 
     def recover(self, now: float) -> list[Task]:
         """Give the core the tasks of the file; return them. The file must be open."""
@@ -247,7 +282,7 @@ class Following:
         """Hand an append over to the file, with each task as it is now."""
         file, offset = self._queue.file, self._queue.clock.offset
         assert file is not None
-        number, core = effect.number, self._core
+        number, core = effect.number, self._front
 
         def tell(size: int, error: JournalError | None, now: float) -> list[Effect]:
             if error is None:
@@ -260,7 +295,7 @@ class Following:
 
     def page(self, effect: Page) -> None:
         """Have a page read."""
-        file, core = self._queue.file, self._core
+        file, core = self._queue.file, self._front
         assert file is not None
 
         def tell(found: PlainPage | None, now: float) -> list[Effect]:
@@ -302,10 +337,16 @@ class PusherRole(SeekingRole):
                 append=self.following.append,
                 page=self.following.page,
             ),
+            also=SINK,
         )
         self.driver.pace = core.pace
         self.following.driver = self.driver
         queue.role = self
+
+    @property
+    def tasks(self) -> PusherCore:
+        """The core that gives its tasks out."""
+        return self.core
 
     def rested(self, now: float) -> None:
         """Have the judge look."""
@@ -324,3 +365,110 @@ class PusherRole(SeekingRole):
             self._judge.moved(self)
             if self.queue.file is not None:
                 self.queue.file.close()
+
+
+class StreamerRole(BoundRole):
+    """One streamer. To pushers it is a worker, and to workers it is a pusher."""
+
+    def __init__(
+        self,
+        process: Process,
+        record: Record,
+        core: StreamerCore,
+        queue: Queue,
+        judge: TaskJudge,
+    ) -> None:
+        self.core: StreamerCore = core
+        self.queue = queue
+        self.following = Following(queue, core.tasks, judge, core)
+        self.lost_at: dict[int, float] = {}
+        self._judge = judge
+        hooks = Hooks(finished=list, append=self.following.append, page=self.following.page)
+        super().__init__(process, record, core, Profile.DATA, hooks)
+        self.keys = (key_of("worker", record.name), key_of(SINK, record.name))
+        self.following.driver = self.driver
+        queue.role = self
+
+    @property
+    def tasks(self) -> PusherCore:
+        """The core that gives its tasks out."""
+        return self.core.tasks
+
+    def rested(self, now: float) -> None:
+        """Have the judge look."""
+        self._judge.moved(self)
+
+    def hear(self, tell: Tell) -> None:
+        """Have the core take membership's news."""
+        if tell.news in (News.LOST, News.GONE):
+            self.lost_at[tell.incarnation] = self.process.network.timeline.now
+        self.driver.command(partial(self.core.hear, tell))
+
+    def leave(self, now: float) -> list[Effect]:
+        """Accept nothing more."""
+        return self.core.leave(now)
+
+    def close(self) -> None:
+        """Close the role; its file is closed once all is written."""
+        if not self.closed:
+            super().close()
+            self._judge.moved(self)
+            if self.queue.file is not None:
+                self.queue.file.close()
+
+
+Giver = PusherRole | StreamerRole
+"""Whoever gives tasks out to workers."""
+
+
+class SinkRole(AnsweringRole):
+    """One sink, whose reader takes a while with each result.
+
+    pace_s: how long the reader takes at most.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        record: Record,
+        core: ServiceCore,
+        judge: TaskJudge,
+        pace_s: Callable[[], float],
+    ) -> None:
+        self.results = Results(core)
+        self._judge = judge
+        self._pace_s = pace_s
+        self._is_reading = False
+        self._holds: Pushed | None = None
+        super().__init__(process, record, core, self.results.hooks())
+
+    def rested(self, now: float) -> None:
+        """Have the reader take what has come."""
+        super().rested(now)
+        if self.results.has_news and not self._is_reading and not self.leaving:
+            self._is_reading = True
+            self.driver.later(self._pace_s(), self._read)
+
+    def leave(self, now: float) -> list[Effect]:
+        """Take no more results, and give back the one that is not accepted."""
+        self._holds = None
+        return self.results.leave(now)
+
+    def _read(self, now: float) -> None:
+        """Accept the last result, and take the next one."""
+        self._is_reading = False
+        if self.closed or self.leaving:
+            return
+        self._accept()
+        found, effects = self.results.take(now)
+        self.driver.perform(effects)
+        request = self.results._taken
+        if found is not None and request is not None:
+            self._holds = self._judge.delivered(self, request)
+            self._is_reading = True
+            self.driver.later(self._pace_s(), self._read)
+
+    def _accept(self) -> None:
+        if self._holds is not None:
+            self._holds.taken += 1
+            self._holds = None

@@ -13,6 +13,7 @@ from zmqkit.simulation.network import Host, Network, Weather
 from zmqkit.simulation.oracle import METHODS, Called, Oracle
 from zmqkit.simulation.process import Process
 from zmqkit.simulation.streams import STREAMS
+from zmqkit.simulation.tasks import StreamerRole
 from zmqkit.simulation.timeline import Timeline
 
 PORT = 5000
@@ -132,8 +133,8 @@ class World:
         core, address = process.control.core, parse_url(url)
         process.control.driver.command(lambda now: core.seed(address, "", "service", now))
 
-    def leave(self, role: AnsweringRole) -> None:
-        """Stop a service or a worker as its users do.
+    def leave(self, role: AnsweringRole | StreamerRole) -> None:
+        """Stop a service, a worker, a sink or a streamer as its users do.
 
         It says that it leaves. It finishes its requests, for one second at most, and closes.
         """
@@ -151,7 +152,7 @@ class World:
                 self.feed.withdraw(role.record.incarnation)
                 role.close_soon()
 
-        role.driver.command(lambda now: role.core.leave())
+        role.driver.command(role.leave)
         self.timeline.after(0.05, finish)
 
     def client(self, process: Process, target: str) -> ClientRole:
