@@ -10,7 +10,7 @@ from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.dispatch.window import Window
 from zmqkit.core.effects import Effect, News, Tell
-from zmqkit.core.tasks import pusher
+from zmqkit.core.tasks import pusher, streamer
 from zmqkit.core.tasks.appends import Appends
 from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
@@ -20,8 +20,10 @@ from zmqkit.core.tasks.workers import Workers
 from zmqkit.disk.rows import Changes, place
 from zmqkit.errors import ZmqkitError
 from zmqkit.roles import journaled
+from zmqkit.roles.results import Results
 from zmqkit.simulation import disk
 from zmqkit.simulation.simulation import run
+from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import Packet
 
 SEEDS = 100
@@ -182,6 +184,47 @@ def waits_for_the_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leases, "lost", lambda self, leases, now: None)
 
 
+def gives_to_others_what_a_streamer_has(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "_awaits_streamer", lambda self, lease: False)
+
+
+def asks_no_streamer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "claim", lambda self, instance, now: None)
+
+
+def accepts_before_the_disk(patch: pytest.MonkeyPatch) -> None:
+    wait = Appends.wait
+
+    def waits(self: Appends, task: Task, waiter: object) -> bool:
+        return not isinstance(waiter, streamer._Written) and wait(self, task, waiter)
+
+    patch.setattr(Appends, "wait", waits)
+
+
+def keeps_results_from_sinks(patch: pytest.MonkeyPatch) -> None:
+    def returned(self: Ledger, task: Task, row: bytes, raw: Buffer | None, now: float) -> bool:
+        return self.done(task, None, 0, now)
+
+    patch.setattr(Ledger, "returned", returned)
+
+
+def hears_no_sink(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Results, "acknowledge", lambda self, now: [])
+
+
+def delivers_what_was_pushed(patch: pytest.MonkeyPatch) -> None:
+    def turn(self: Task, row: bytes, raw: Buffer | None) -> None:
+        self.is_result = True
+        self.receipt = self.attempt = self.spared = 0
+        self.unique = self.order_by = self.error = None
+
+    patch.setattr(Task, "turn_into_result", turn)
+
+
+def writes_results_as_tasks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journaled, "IS_RESULT", 0)
+
+
 BREAKS = [
     (acknowledges_at_once, "what is acknowledged is on disk"),
     (keeps_the_lease, "AssertionError"),
@@ -205,6 +248,13 @@ BREAKS = [
     (keeps_no_answers, "a lease runs once"),
     (gives_nothing_up, "AssertionError"),
     (waits_for_the_lost, "AssertionError"),
+    (gives_to_others_what_a_streamer_has, "what a streamer has"),
+    (asks_no_streamer, "healed, a task ends"),
+    (accepts_before_the_disk, "what is accepted is on disk"),
+    (keeps_results_from_sinks, "a sink accepted what it was to have"),
+    (hears_no_sink, "healed, a task ends"),
+    (delivers_what_was_pushed, "a result is that task's own"),
+    (writes_results_as_tasks, "a journal has what was pushed"),
 ]
 
 
