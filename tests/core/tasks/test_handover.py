@@ -48,6 +48,7 @@ def returned(street: Street, streamer: Node) -> StreamerCore:
         if not task.is_over:
             again = Task(task.row, task.raw, task.priority)
             again.sequence, again.own_id = task.sequence, task.own_id
+            again.unique = task.unique
             kept.append(again)
     incarnation = (900 + len(street.nodes)) << 32
     core = StreamerCore("thumbnails", incarnation, lambda: 1.0, journal=JOURNAL)
@@ -153,3 +154,16 @@ def test_what_died_among_too_many_was_not_cancelled() -> None:
     street.perform(worker, worker.core.handled(ends, street.now))
     street.settle()
     assert len(ends) == 2 and [str(each.error) for each in tasks] == ["ValueError: no"] * 2
+
+
+def test_tasks_with_one_key_are_one_for_a_streamer_that_returns(street: Street) -> None:
+    """Seed 3050: it knew the task by one of their ids only, and said that the other is lost."""
+    streamer, one, other = street.streamer(JOURNAL), street.pusher(), street.pusher()
+    [first] = hand_over(street, one, 1, unique="k")
+    [second] = hand_over(street, other, 2, unique="k")
+    core = returned(street, streamer)
+    street.kill(streamer)
+    street._add(core)
+    street.pass_(TURN_S + 0.1)
+    assert street.work(street.worker()) == [1]
+    assert (first.value, second.value) == (1, 1)

@@ -23,6 +23,10 @@ class Names:
         """Return the task that was pushed with this id, if it is known."""
         return self._by_id.get(id)
 
+    def holder(self, unique: str | None) -> Task | None:
+        """Return the open task that has this unique key."""
+        return self._by_unique.get(unique) if unique is not None else None
+
     def add(self, task: Task) -> None:
         """Know a task by its names."""
         if task.own_id is not None:

@@ -287,7 +287,7 @@ class StreamerCore:
         except Malformed:
             return refuse(BAD_ARGUMENTS, "a streamer takes tasks from a zmqkit.Pusher")
         if said["is_known"]:
-            return self._resume(request, said["id"], now)
+            return self._resume(request, said, now)
         if self._leaving:
             return refuse(LEAVING, "the streamer is stopping")
         task = _task(request, said, now)
@@ -311,9 +311,12 @@ class StreamerCore:
         self._room.refused(request.client, until=now + RETRY_S)
         return refuse(BUSY, str(error))
 
-    def _resume(self, request: Request, id_: str, now: float) -> Answer | None:
+    def _resume(self, request: Request, said: Handover, now: float) -> Answer | None:
         """Find a task that was accepted before; its pusher asks what became of it."""
-        task = self.tasks.ledger.find(id_, self.tasks.incarnation)
+        ledger = self.tasks.ledger
+        task = ledger.find(said["id"], self.tasks.incarnation)
+        if task is None:  # another one had its unique key, and was accepted for both
+            task = ledger.names.holder(said["unique"])
         if task is None:
             text = "the streamer no longer knows what became of the task"
             return Answer(wire.ERROR, encode([FAILED, "", text, "", True]))
