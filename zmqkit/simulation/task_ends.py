@@ -62,4 +62,6 @@ def _is_unknown(role: Giver, pushed: Pushed) -> bool:
     """Return whether a streamer may have forgotten what became of a task."""
     limits = role.tasks.limits
     few = limits.outcomes_max < MANY or limits.outcomes_s < LONG_S or limits.dead_max < MANY
+    # It knows the end of a task by the id that it was accepted with, and not by its unique key.
+    few = few or pushed.names[1] is not None
     return pushed.queue.is_streamed and few and "no longer knows" in str(pushed.task.error)
