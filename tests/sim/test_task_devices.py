@@ -1,0 +1,96 @@
+"""Streamers and sinks in a world that is simulated, each as a scenario."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from tests.sim.test_tasks import Stage
+from zmqkit.core.tasks.task import State
+from zmqkit.limits import TURN_S
+from zmqkit.simulation.oracle import Broken
+from zmqkit.simulation.tasks import SinkRole, StreamerRole
+
+
+def stream_at(stage: Stage, host: str, *, journaled: bool = True) -> StreamerRole:
+    """Start a streamer, and wait until the pusher has turned to it."""
+    stage.pusher.queue.is_streamed = True
+    process = stage.world.processes.get(host) or stage.world.start(host)
+    role = stage.users.devices.streamer(process, "mail", journaled=journaled)
+    assert role is not None
+    stage.world.run(TURN_S + 2.0)
+    return role
+
+
+def sink_at(stage: Stage, host: str) -> SinkRole:
+    process = stage.world.processes.get(host) or stage.world.start(host)
+    role = stage.users.devices.sink(process, "mail")
+    stage.world.run(1.0)
+    return role
+
+
+def test_what_a_streamer_accepted_survives_its_crash() -> None:
+    stage = Stage(journaled=False)
+    streamer = stream_at(stage, "c")
+    pushed = stage.push("hang")
+    assert pushed.journal == streamer.queue.id and not pushed.runs
+    stage.world.crash("c")
+    stage.world.run(10.0)
+    assert pushed.state is State.LEASED and not pushed.runs, "it waits for the streamer"
+    stream_at(stage, "c")
+    stage.worker.free()
+    stage.world.run(3.0)
+    assert pushed.state is State.DONE
+    stage.oracle.judge_all()
+
+
+def test_a_streamer_without_a_journal_that_leaves_hands_back_what_waits() -> None:
+    stage = Stage(concurrency=1)
+    streamer = stream_at(stage, "c", journaled=False)
+    hanging, waiting = stage.push("hang"), stage.push()
+    stage.world.leave(streamer)
+    stage.world.run(5.0)
+    stage.worker.free()
+    stage.world.run(5.0)
+    stage.worker.free()
+    stage.world.run(5.0)
+    assert hanging.state is waiting.state is State.DONE and waiting.runs
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_result_waits_for_a_sink(streamed: bool) -> None:
+    stage = Stage()
+    if streamed:
+        stream_at(stage, "c")
+    pushed = stage.push(to_sink=True)
+    assert pushed.state in (State.WAITING, State.LEASED)
+    sink_at(stage, "b")
+    assert pushed.state is State.DONE
+
+
+def test_a_sink_that_leaves_gives_back_what_it_did_not_accept() -> None:
+    stage = Stage()
+    sink = sink_at(stage, "c")
+    sink._pace_s = lambda: 0.0 if sink._holds is None else inf
+    pushed = stage.push(to_sink=True)
+    assert sink._holds is pushed and pushed.state is State.LEASED
+    stage.world.leave(sink)
+    stage.world.run(2.0)
+    assert pushed.state is State.WAITING and not pushed.taken
+    sink_at(stage, "c")
+    assert pushed.state is State.DONE and pushed.taken == 1
+
+
+def test_a_result_that_comes_again_after_a_sink_accepted_it_is_broken() -> None:
+    stage = Stage()
+    sink = sink_at(stage, "c")
+    sink._pace_s = lambda: 0.0 if sink._holds is None else 0.1
+    pushed = stage.push(to_sink=True, run_s=0.05)
+    request = sink.results._taken
+    assert request is not None
+    stage.world.run(1.0)
+    assert pushed.state is State.DONE and pushed.sunk is not None
+    request.sequence = pushed.sunk[1]
+    with pytest.raises(Broken, match="does not come again"):
+        stage.oracle.delivered(sink, request)
