@@ -103,10 +103,6 @@ def forgets_what_the_disk_refused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Appends, "failed", fails)
 
 
-def reads_what_has_ended(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Appends, "is_pending", lambda self, sequence: False)
-
-
 def recovers_some(patch: pytest.MonkeyPatch) -> None:
     recover = PusherCore.recover
 
@@ -239,7 +235,6 @@ BREAKS = [
     (counts_what_is_under_way, "only failed attempts count"),
     (counts_from_where_the_disk_was, "an id names one task"),
     (leases_under_the_same_numbers, "a lease runs once"),
-    (reads_what_has_ended, "what has ended is not leased"),
     (ignores_keys, "the first of a key is leased"),
     (ignores_delays, "what is leased is due"),
     (keeps_what_was_refused, "an outcome is kept as it was"),

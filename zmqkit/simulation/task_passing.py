@@ -127,7 +127,7 @@ class Passing:
             each
             for each in self.copies
             if each.queue.id == (pushed.journal or pushed.task.journal)
-            and not each.void
+            and not each.refused  # those that have ended are void once they are forgotten
             and (each.names[0] == id_ or (unique is not None and each.names[1] == unique))
         ]
 
