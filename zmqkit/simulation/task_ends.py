@@ -47,7 +47,8 @@ def judge_end(
         expect(known, "somebody cancelled it", pushed)
     else:
         died = pushed.died or task.attempt - task.spared >= min(attempts)
-        crowded = died and len(role.tasks.ledger.dead) >= role.tasks.limits.dead_max
+        # Some of the dead were perhaps requeued since then, in the same turn.
+        crowded = died and len(role.tasks.ledger.dead) >= role.tasks.limits.dead_max // 2
         refused = isinstance(task.error, JournalError)
         handed_back = isinstance(role, StreamerRole) and role.core._leaving
         known = "purge" in asked or crowded or refused or handed_back
