@@ -14,7 +14,7 @@ call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import cast
 
@@ -188,6 +188,10 @@ def read_streams(packet: Packet) -> tuple[list[Head], list[Window], Rows]:
         if window[0] < 1 or window[1] < 1:
             raise Malformed("window")
     return _heads(columns), cast("list[Window]", columns[4]), rows
+
+
+ReadArguments = Callable[[Rows], "list[Arguments | None]"]
+"""Reads the rows of requests; None for one that cannot be read."""
 
 
 def arguments_of(rows: Rows) -> list[Arguments | None]:

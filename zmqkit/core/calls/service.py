@@ -29,13 +29,12 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
-    Arguments,
-    Rows,
+    ReadArguments,
     arguments_of,
     read_grants,
     read_requests,
     read_streams,
-)
+)  # fmt: skip
 
 _COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
@@ -58,7 +57,7 @@ class ServiceCore:
         *,
         limits: ServiceLimits = _LIMITS,
         shares: Callable[[int, RequestWindows], Share] | None = None,
-        read: Callable[[Rows], list[Arguments | None]] = arguments_of,
+        read: ReadArguments = arguments_of,
     ) -> None:
         """Begin without clients.
 
