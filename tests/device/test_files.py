@@ -61,8 +61,14 @@ class Environment:
              "--quiet", "--disable-pip-version-check", "--no-deps", *what],
         )  # fmt: skip
         [own] = folder.glob("lib/python*/site-packages")
-        others = [path for path in sys.path if path.endswith("site-packages")]
-        (own / "others.pth").write_text("".join(f"{path}\n" for path in others))
+        others = folder / "others"
+        others.mkdir()
+        for path in sys.path:
+            if path.endswith("site-packages"):
+                for each in Path(path).iterdir():
+                    if "zmqkit" not in each.name and not (others / each.name).exists():
+                        (others / each.name).symlink_to(each)
+        (own / "others.pth").write_text(f"{others}\n")
 
     def ask(self, *arguments: str | Path) -> str:
         """What a program of the environment prints; it is run away from any checkout."""

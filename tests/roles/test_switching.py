@@ -104,6 +104,8 @@ def test_a_pusher_turns_after_a_moment_and_a_new_one_at_once(kit: Kit) -> None:
     kit.working(double)
     pusher = kit.pusher()
     assert pusher.push(1).result(BOUND_S) == 2
+    settled_at = time.monotonic() + TURN_S
+    until(lambda: time.monotonic() > settled_at)
     streamer = running(kit)
     pusher.ready(1, timeout_s=BOUND_S)
     came_at = time.monotonic()
