@@ -375,7 +375,8 @@ def test_no_command_outlives_a_worker_that_is_killed(
 ) -> None:
     pids = tmp_path / "pids"
     os.mkfifo(pids)
-    script = f"sleep 1000 & echo $$ $! > {pids}; wait"
+    # The worker tells its watchdog of a command just after it has started it.
+    script = f"sleep 1000 & sleep 1; echo $$ $! > {pids}; wait"
     working = start(name, "--", "sh", "-c", script)
     begin("push", name, "x")
     begun = [int(pid) for pid in pids.read_text().split()]
