@@ -68,7 +68,8 @@ def ours_server(parent: Parent, config: Message) -> None:
     import zmqkit
 
     topics, body = topics_of(config), body_of(config)
-    with zmqkit.Publisher(config["name"], policy="block") as publisher:
+    kept = config.get("history")
+    with zmqkit.Publisher(config["name"], policy="block", history=kept) as publisher:
         parent.send(address=publisher.name)
         publisher.ready()
         if config["each"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import figures
 import foreign
 import paired
+import zguide
 from figures import Message
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,13 @@ RUNS: dict[str, list[str]] = {
     "tasks": ["tasks.py"],
     "push": ["tasks.py", "--push"],
     "streamer": ["streamer.py"],
+    "majordomo": ["majordomo.py"],
+    "majordomo_alone": ["majordomo.py", "--alone"],
+    "majordomo_rfc": ["majordomo.py", "--peers", "rfc"],
+    "majordomo_rfc_alone": ["majordomo.py", "--peers", "rfc", "--alone"],
+    "majordomo_durable": ["majordomo_durable.py"],
+    "router": ["router.py"],
+    "router_alone": ["router.py", "--alone"],
     "waiting": ["waiting.py"],
     "streamer_durable": ["streamer.py", "--durable"],
     "durable": ["durable.py"],
@@ -52,6 +60,13 @@ RUNS: dict[str, list[str]] = {
     "publish_each": ["publish.py", "--each"],
     "publish_each_asyncio": ["publish.py", "--each", "--api", "asyncio"],
     "publish_each_uvloop": ["publish.py", "--each", "--api", "asyncio", "--loop", "uvloop"],
+    "history": ["history.py"],
+    "history_each": ["history.py", "--each"],
+    "history_late": ["history.py", "--late"],
+    "forwarder": ["forwarder.py"],
+    "forwarder_single": ["forwarder.py", "--packet", "1"],
+    "forwarder_loop": ["forwarder.py", "--loop"],
+    "forwarder_history": ["forwarder.py", "--history"],
     "fan_out": ["fan.py"],
     "fan_in": ["fan.py", "--way", "in"],
     "paused": ["paused.py"],
@@ -59,7 +74,11 @@ RUNS: dict[str, list[str]] = {
     "paused_full": ["paused.py", "--full"],
     "contact": ["contact.py"],
     "failover": ["failover.py"],
+    "device": ["device.py"],
     "many_peers": ["many_peers.py"],
+    "statistics": ["statistics_kept.py"],
+    "statistics_alone": ["statistics_kept.py", "--alone"],
+    "statistics_read": ["statistics_kept.py", "--read"],
     "import_time": ["import_time.py"],
 }
 OWN_ROUNDS = {
@@ -73,10 +92,22 @@ OWN_ROUNDS = {
 }
 """Scripts whose default number of rounds is their own; `--rounds` leaves it alone."""
 
-REFERENCES = {"durable": tuple(foreign.NEEDS), "durable_workers": ("redis", "huey")}
+ZGUIDE = "zguide"
+REFERENCES = {
+    "durable": tuple(foreign.NEEDS),
+    "durable_workers": ("redis", "huey"),
+    "majordomo_alone": (ZGUIDE,),
+    "majordomo_rfc": (ZGUIDE,),
+    "majordomo_rfc_alone": (ZGUIDE,),
+}
 """What scripts compare with, at least one of which has to be there; else they are left out."""
 
 HEADINGS = ["figure", "ours", "against", "reference", "ratio", "target", "stretch"]
+
+
+def missing(side: str) -> str:
+    """Say what a reference lacks on this machine; nothing when it can run."""
+    return zguide.missing(zguide.folder()) if side == ZGUIDE else foreign.missing(side)
 
 
 def measure(name: str, options: argparse.Namespace) -> Message | None:
@@ -161,7 +192,7 @@ def main() -> None:
         )
     results = []
     for name in options.names or RUNS:
-        if name in REFERENCES and all(map(foreign.missing, REFERENCES[name])):
+        if name in REFERENCES and all(map(missing, REFERENCES[name])):
             print(f"{name} is left out: there is nothing to compare with", file=sys.stderr)
             continue
         print(f"{name} …", file=sys.stderr, flush=True)

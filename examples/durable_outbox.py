@@ -58,12 +58,12 @@ def go_on(journal: str) -> None:
         worker.start()
         working = threading.Thread(target=worker.work)
         working.start()
-        results = [ticket.result(timeout_s=8) for ticket in tickets]
+        results = [ticket.result(timeout_s=20) for ticket in tickets]
         print("shipped", ", ".join(result.removeprefix("shipped ") for result in results))
 
         # Whoever is not sure that an order was pushed pushes it again, with the same id.
         again = pusher.push({"order": 2}, id="order-2")
-        print("order-2 again:", again.result(timeout_s=8))
+        print("order-2 again:", again.result(timeout_s=20))
         print(f"4 pushes, {len(shipped)} shipped")
         worker.stop()
         working.join()

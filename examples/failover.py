@@ -46,7 +46,7 @@ def main() -> None:
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(2)]
     try:
         with zmqkit.Client(NAME) as client, ThreadPoolExecutor(20) as pool:
-            if client.ready(2, timeout_s=4) == 2:
+            if client.ready(2, timeout_s=20) == 2:
                 print("two instances answer")
             calls = [pool.submit(client.call, "work", number) for number in range(100)]
             calls[30].result()

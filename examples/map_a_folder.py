@@ -27,7 +27,7 @@ async def main(paths: list[str]) -> None:
         await worker.start()
     async with Pusher(NAME) as pusher:
         # 20 files are under way at a time, and their results come as they end.
-        results = pusher.map(paths, window=20, ordered=False, timeout_s=5)
+        results = pusher.map(paths, window=20, ordered=False, timeout_s=20)
         lines = {name: count async for name, count in results}
         print(f"{len(lines)} files, {sum(lines.values())} lines")
         print("the longest is", max(lines, key=lambda name: lines[name]))

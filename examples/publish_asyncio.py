@@ -21,7 +21,7 @@ async def main() -> None:
         Subscriber(NAME) as patient,
         Subscriber(NAME, latest=True) as hurried,
     ):
-        await publisher.ready(2, timeout_s=5)
+        await publisher.ready(2, timeout_s=20)
 
         async def publish() -> None:
             for number in range(COUNT):
@@ -45,7 +45,7 @@ async def main() -> None:
         async with publisher.batch() as batch:  # leaves as a whole, at the end of the block
             for number in range(3):
                 await batch.publish("tock", number)
-        messages = [await patient.receive(timeout_s=5) for _ in range(3)]
+        messages = [await patient.receive(timeout_s=20) for _ in range(3)]
         print("together came", [message.body for message in messages])
 
 

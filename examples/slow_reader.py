@@ -33,7 +33,7 @@ with (
     zmqkit.Publisher(NAME) as publisher,
     zmqkit.Subscriber(NAME, topics=["tick"], on_gap=gaps.append) as subscriber,
 ):
-    publisher.ready(1, timeout_s=5)
+    publisher.ready(1, timeout_s=20)
     with publisher.batch() as batch:
         for number in range(COUNT):
             batch.publish("tick", number)
@@ -42,11 +42,11 @@ with (
     stats = subscriber.stats()
     kept, dropped = stats["queued"], stats["dropped"]["full"]
     print(f"nobody reads: {kept} of {COUNT} are kept, {dropped} dropped")
-    print("the oldest there is:", subscriber.receive(timeout_s=5).body)
+    print("the oldest there is:", subscriber.receive(timeout_s=20).body)
 
     subscriber.subscribe("tock")
     subscriber.unsubscribe("tick")  # what came already is still to be read
-    subscriber.ready(1, timeout_s=5)  # until the publisher knows
+    subscriber.ready(1, timeout_s=20)  # until the publisher knows
     publisher.publish("tick", "nobody asks for it any more")
     publisher.publish("tock", "end")
     subscriber.listen(hear, timeout_s=5)

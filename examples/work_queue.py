@@ -56,7 +56,7 @@ def main() -> None:
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(2)]
     try:
         with zmqkit.Pusher(NAME) as pusher:
-            if pusher.ready(2, timeout_s=4) == 2:
+            if pusher.ready(2, timeout_s=20) == 2:
                 print("two workers")
             push(pusher)
             lose_a_worker(pusher, processes)
@@ -71,17 +71,17 @@ def main() -> None:
 def push(pusher: zmqkit.Pusher) -> None:
     """Push what is done, what needs another attempt, and what nobody can do."""
     cat, dog = pusher.push("cat.png"), pusher.push("dog.png", priority=9)
-    print(cat.result(timeout_s=4), "and", dog.result(timeout_s=4).removeprefix("resized "))
+    print(cat.result(timeout_s=20), "and", dog.result(timeout_s=20).removeprefix("resized "))
 
     owl, bat, fly = pusher.push_many(["owl.png", "bat.gif", "fly.png"])
-    owl.result(timeout_s=4)
+    owl.result(timeout_s=20)
     print("owl.png needed", owl.attempts, "attempts")
     try:
-        bat.result(timeout_s=4)
+        bat.result(timeout_s=20)
     except zmqkit.RemoteError as error:
         print("bat.gif has failed:", error)
     try:
-        fly.result(timeout_s=4)
+        fly.result(timeout_s=20)
     except zmqkit.RemoteError:
         [dead] = pusher.dead()  # dead.requeue() has it tried again, dead.purge() throws it away
         print("fly.png is", dead.state, "after", dead.attempts, "attempts:", fly.reasons[-1])
@@ -93,7 +93,7 @@ def lose_a_worker(pusher: zmqkit.Pusher, processes: list[subprocess.Popen[bytes]
     while slow.state != "leased":
         time.sleep(0.01)
     processes[0].kill()
-    done_by_other = slow.result(timeout_s=8) == processes[1].pid
+    done_by_other = slow.result(timeout_s=20) == processes[1].pid
     print("slow.png was done by the one that is left:", done_by_other)
 
 

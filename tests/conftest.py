@@ -15,7 +15,10 @@ import pytest
 from hypothesis import settings
 
 REQUIRED_MARKERS = ("lan", "live", "slow")
-TEST_VARIABLES = ("ZMQKIT_CYCLES", "ZMQKIT_GARBAGE", "ZMQKIT_REQUIRED", "ZMQKIT_SEEDS")
+TEST_VARIABLES = (
+    "ZMQKIT_CYCLES", "ZMQKIT_GARBAGE", "ZMQKIT_REQUIRED", "ZMQKIT_SEEDS", "ZMQKIT_STRIDE",
+    "ZMQKIT_ZGUIDE",
+)  # fmt: skip
 SETTLE_S = 20.0
 SETTLE_STEP_S = 0.01
 
@@ -43,7 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
     runtime = tempfile.TemporaryDirectory(prefix="zmqkit-")
     config.add_cleanup(runtime.cleanup)
-    os.environ["XDG_RUNTIME_DIR"] = runtime.name
+    # A run within a run, as in test_conftest.py, gives back what it found.
+    environment = pytest.MonkeyPatch()
+    environment.setenv("XDG_RUNTIME_DIR", runtime.name)
+    config.add_cleanup(environment.undo)
 
 
 def open_descriptors() -> set[tuple[str, str]]:

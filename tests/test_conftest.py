@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     pytester.makefile(".ini", tox=SETTINGS)
     monkeypatch.delenv("ZMQKIT_REQUIRED", raising=False)
     return pytester
+
+
+def test_a_run_within_a_run_leaves_the_environment_as_it_was(guarded: pytest.Pytester) -> None:
+    guarded.makepyfile("def test_nothing(): pass")
+    before = dict(os.environ)
+    guarded.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    after = dict(os.environ)
+    assert after["XDG_RUNTIME_DIR"] == before["XDG_RUNTIME_DIR"]
+    assert Path(after["XDG_RUNTIME_DIR"]).is_dir()
 
 
 def test_thread_left_running_fails_the_test(guarded: pytest.Pytester) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 pytestmark = pytest.mark.slow
 

@@ -6,6 +6,7 @@ import pytest
 
 from zmqkit.errors import ConfigError
 from zmqkit.limits import MembershipLimits, ServiceLimits
+from zmqkit.majordomo_limits import MdpLimits
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "5", 1.5, None])
@@ -29,3 +30,9 @@ def test_durations_may_have_fractions() -> None:
 def test_nothing_is_told_that_others_would_not_read() -> None:
     with pytest.raises(ConfigError, match="limit addresses_max is 9; 8 at most"):
         MembershipLimits(addresses_max=9)
+
+
+def test_a_broker_says_that_it_is_there_at_a_bounded_pace() -> None:
+    assert MdpLimits(heartbeat_s=0.1).heartbeat_s == 0.1
+    with pytest.raises(ConfigError, match=r"heartbeat_s is 0; use a number from 0\.1 on"):
+        MdpLimits(heartbeat_s=0)

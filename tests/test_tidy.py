@@ -25,12 +25,12 @@ FUNCTION_LINES_MAX = 60
 ERRORS = {
     "AddressTaken", "BadArguments", "Busy", "CallCancelled", "CallTimeout", "ConfigError",
     "Discard", "JournalError", "NoMethod", "NoService", "PeerError", "PeerLost",
-    "QueueFull", "RemoteError", "Retry", "UsageError", "ZmqkitError",
+    "QueueFull", "RemoteError", "Retry", "UnknownRequest", "UsageError", "ZmqkitError",
 }  # fmt: skip
 ROLES = ("Client", "Publisher", "Pusher", "Service", "Sink", "Subscriber", "Ticket", "Worker")
 PUBLIC = {
-    *ERRORS, *ROLES, "CurrentTask", "Gap", "Message", "Request", "Result", "Stream",
-    "current_request", "current_task",
+    *ERRORS, *ROLES, "CurrentTask", "Gap", "History", "Message", "Request", "Result", "Stream",
+    "Submitted", "current_request", "current_task",
 }  # fmt: skip
 
 # What each layer may import beside itself.
@@ -51,15 +51,15 @@ LAYERS = {
     "drivers": DRIVERS,
     "node": NODE,
     "roles": ROLE_LAYER,
-    "stores": ROLE_LAYER | {"roles"},
-    "device": ROLE_LAYER | {"roles"},
-    "cli": ROLE_LAYER | {"roles", "device"},
+    **dict.fromkeys(("stores", "device", "doctor"), ROLE_LAYER | {"roles"}),
+    "cli": ROLE_LAYER | {"roles", "device", "doctor"},
 }
 # Modules at the top of the package that do not bear their layer's name.
 TOP = {
     "__init__": "roles",
     "__main__": "cli",
     "asyncio": "roles",
+    "bench": "cli",
     "blocking": "roles",
     "demo": "cli",
     "environment": "model",
@@ -128,7 +128,7 @@ def public_objects(parent: ast.Module | ast.ClassDef) -> Iterator[Function | ast
 def layer(module: str) -> str:
     """The layer that a module of the package belongs to: `zmqkit.core.line` is of `core`."""
     name = module.split(".")[1] if "." in module else "__init__"
-    return TOP.get(name, name)
+    return "model" if name.endswith("_limits") else TOP.get(name, name)
 
 
 def module_name(path: Path) -> str:

@@ -9,6 +9,7 @@ from zmqkit.blocking.pusher import Pusher, Ticket
 from zmqkit.blocking.service import Service
 from zmqkit.blocking.sink import Sink
 from zmqkit.blocking.stream import Stream
+from zmqkit.blocking.submitted import Submitted
 from zmqkit.blocking.subscriber import Subscriber
 from zmqkit.blocking.worker import Worker
 from zmqkit.errors import (
@@ -27,9 +28,11 @@ from zmqkit.errors import (
     QueueFull,
     RemoteError,
     Retry,
+    UnknownRequest,
     UsageError,
     ZmqkitError,
 )
+from zmqkit.history_limits import History
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
@@ -46,6 +49,7 @@ __all__ = [
     "CurrentTask",
     "Discard",
     "Gap",
+    "History",
     "JournalError",
     "Message",
     "NoMethod",
@@ -62,8 +66,10 @@ __all__ = [
     "Service",
     "Sink",
     "Stream",
+    "Submitted",
     "Subscriber",
     "Ticket",
+    "UnknownRequest",
     "UsageError",
     "Worker",
     "ZmqkitError",

@@ -32,7 +32,7 @@ class AddressTaken(ConfigError):
 
 
 class JournalError(ZmqkitError):
-    """The journal's file cannot be opened, read or written.
+    """The journal's file cannot be had, read or written; a wrong path is a ConfigError.
 
     may_retry: whether the same changes may be written later, for example when there is room.
     """
@@ -69,11 +69,21 @@ class NoMethod(PeerError):
 
 
 class BadArguments(PeerError):
-    """The method's handler does not take these arguments, so it did not run."""
+    """The method's handler does not take these arguments, so it did not run.
+
+    Or a request was submitted with the id of one that has another method or other arguments.
+    """
 
 
 class Busy(PeerError):
     """The service refused the request because its limits are reached; it did not run."""
+
+
+class UnknownRequest(PeerError):
+    """No broker that could be asked knows the request that is to be collected.
+
+    Its reply is no longer kept, or the broker that has it is down.
+    """
 
 
 class CallTimeout(PeerError):

@@ -7,6 +7,8 @@ module belongs to no single core: several modules or a driver use it.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
+from typing import ClassVar
 
 from zmqkit.errors import ConfigError
 
@@ -23,6 +25,8 @@ ATTEMPTS = 3
 ATTEMPTS_MAX = 1000
 PRIORITY = 4
 PRIORITY_MAX = 9
+CHOICE_S = 0.25
+"""How long a client that found a broker looks for others, before one is chosen by a hash."""
 CLOSE_S = 1.0
 LEAVE_S = 0.1
 """How long sending may take at the very end, and how long threads may take to leave."""
@@ -31,10 +35,15 @@ LINGER_S_MAX = 10.0
 """The largest body takes 6 s at 100 Mbit/s. A link does not linger for ever: now and then
 libzmq waits the whole time for a connection that is gone, and the end of the process waits
 too."""
+DRAIN_S = 10.0
+DRAIN_S_MAX = 3600.0
+"""How long a process that was told to end may finish what it has, unless told otherwise."""
 
 # Sizes
 BODY_BYTES_MAX = 64 << 20
 PACKET_BYTES_MAX = BODY_BYTES_MAX + (64 << 10)
+FRAMES_MAX = 1024
+"""The frames of a message of a foreign peer that are kept; one that has as many may be cut."""
 BATCH_BYTES = 64 << 10
 HEADERS_BYTES_MAX = 8 << 10
 RAW_BYTES_MIN = 4096
@@ -86,6 +95,8 @@ STREAM_BYTES = 256 << 10
 WORKER_CONCURRENCY_ASYNCIO = 10
 LEASE_S = 10.0
 """How long a worker that is out of reach may go on with a task before another one gets it."""
+INHERITED_COPIES = 3
+"""How often a lease of an earlier process is sent to a worker that knows nothing of it."""
 TURN_S = 1.0
 """How long a pusher waits before it uses a streamer that came, or no more one that went."""
 TASK_BYTES = 512
@@ -103,6 +114,8 @@ PREFETCH_S = 0.01
 """How much work a worker takes ahead, in seconds, if its tasks are so short."""
 STORE_BATCH = 1000
 """The items of one batch that a store takes."""
+DEVICES_MAX = 64
+"""Instances of one device with which a service registers, and brokers that a client asks."""
 READY_S = 1.0
 """How often a worker that dialled a streamer says that it is there."""
 READY_COUNT = 3
@@ -160,6 +173,10 @@ REMARK_S = 0.25
 """When a publisher that waits for a subscriber first repeats its last MARK."""
 BYE_S = 0.1
 ENDS_MAX = 1000
+HELD_MESSAGES = 10_000
+HELD_BYTES = 16 << 20
+PREFIXES_MAX = 1000
+"""Beginnings of topics that one subscriber, or one end of a bridge, names."""
 
 # Time, in seconds
 PING_S = 1.0
@@ -176,6 +193,8 @@ GREET_S_MAX = 60.0
 REGISTERED_S = 10.0
 REFERRAL_S = 300.0
 UNLISTED_S = 5.0
+REVISE_S = 0.25
+"""The pause, at least, before callers are told anew that a broker has another service."""
 EXPLAIN_S = 0.25
 """The pause, at least, before a role that finds nobody is told anew what was seen instead."""
 LOOK_S = 2.0
@@ -213,8 +232,30 @@ def connections_max(descriptors: int) -> int:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class ClientLimits:
+class Limits:
+    """Limits that are checked as they are made."""
+
+    # The least value of each limit for which it is not 1, and the highest where there is one.
+    _least: ClassVar[dict[str, float]] = {}
+    _most: ClassVar[dict[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a limit that is too low to work, or too high."""
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            low, most = self._least.get(name, 1), self._most.get(name, inf)
+            kinds = (int, float) if name.endswith("_s") else (int,)
+            if type(value) not in kinds or not value >= low:
+                raise ConfigError(f"limit {name} is {value!r}; use a number from {low} on")
+            if value > most:
+                raise ConfigError(f"limit {name} is {value}; {most} at most")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True, eq=False)
+class ClientLimits(Limits):
     """The limits of one client."""
+
+    _least: ClassVar = {"follow_s": 0, "hold_s": 0}
 
     # Calls that wait for an instance, or for its credit.
     waiting_calls_max: int = WAITING_CALLS_MAX
@@ -226,14 +267,9 @@ class ClientLimits:
     # Values of one stream that are not taken.
     stream_items_max: int = STREAM_ITEMS
     stream_bytes_max: int = STREAM_BYTES
-    # How closely one-way messages follow each other when they gather, and for how long they
-    # gather; see core/pace.py.
+    # How closely one-way messages follow when they gather, and for how long; see core/pace.py.
     follow_s: float = FOLLOW_S
     hold_s: float = HOLD_S
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work."""
-        _check(self, {"follow_s": 0, "hold_s": 0})
 
     @property
     def stream_window(self) -> tuple[int, int]:
@@ -247,37 +283,41 @@ class ClientLimits:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class PusherLimits:
+class PusherLimits(Limits):
     """The limits of one pusher."""
 
-    # Open tasks, and bytes of open tasks: waiting, delayed or at a worker.
+    _least: ClassVar = {"outcomes_s": 0, "lease_s": 0, "follow_s": 0, "hold_s": 0}
+
+    # Open tasks: waiting, delayed or at a worker.
     tasks_max: int = 100_000
+    # Bytes of the open tasks, with 512 more for each.
     tasks_bytes_max: int = 256 << 20
-    # With a journal: the ready tasks of one priority in memory, beyond which plain tasks are on
-    # disk only, and the bytes of the journal.
+    # With a journal: ready tasks of one priority in memory; plain ones beyond are on disk only.
     window_tasks: int = 10_000
+    # With a journal: the bytes of its file.
     journal_bytes_max: int = 64 << 30
     # Tasks whose last attempt failed; they are kept until somebody requeues or purges them.
     dead_max: int = 10_000
+    # Bytes of the tasks whose last attempt failed.
     dead_bytes_max: int = 64 << 20
-    # What became of settled tasks: how many are kept, how many bytes of results, how long.
+    # Settled tasks whose outcome is kept.
     outcomes_max: int = 10_000
+    # Bytes of the results that are kept.
     outcomes_bytes_max: int = 64 << 20
+    # How long the outcome of a task is kept.
     outcomes_s: float = 3600.0
-    # Workers that the pusher connects to, and workers that it remembers.
+    # Workers that it connects to.
     instances_max: int = WORKERS_MAX
+    # Workers that it remembers.
     known_max: int = RECORDS_MAX
     # Tasks that one worker has at a time.
     credit_max: int = CREDIT
     # How long a worker that is out of reach keeps its leases.
     lease_s: float = LEASE_S
-    # How closely pushes follow each other when they gather, and for how long; see core/pace.py.
+    # Tasks that follow each other within this time gather, to share a packet.
     follow_s: float = FOLLOW_S
+    # How long the first one of those that gather waits at most.
     hold_s: float = HOLD_S
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work."""
-        _check(self, {"outcomes_s": 0, "lease_s": 0, "follow_s": 0, "hold_s": 0})
 
     @property
     def jobs_max(self) -> int:
@@ -286,31 +326,34 @@ class PusherLimits:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class SubscriberLimits:
+class SubscriberLimits(Limits):
     """The limits of one subscriber."""
 
     # Publishers that the subscriber connects to, and publishers that it remembers.
     publishers_max: int = PUBLISHERS_MAX
     known_max: int = RECORDS_MAX
     # Beginnings of topics that it subscribes to.
-    prefixes_max: int = 1000
-    # Topics of one publisher whose numbers it remembers.
+    prefixes_max: int = PREFIXES_MAX
+    # Topics of one publisher whose numbers it remembers, and publishers, some of which may be
+    # behind forwarders.
     topics_max: int = TOPICS_MAX
+    origins_max: int = 10_000
     # Messages that wait to be read; three times as much for each publisher that waits for the
     # subscriber.
     queue_messages_max: int = QUEUE_MESSAGES
     queue_bytes_max: int = QUEUE_BYTES
     # Topics for which it remembers how many messages are missing, until somebody asks.
     untold_gaps_max: int = 1000
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work."""
-        _check(self, {})
+    # Messages that came and wait until what is missing before them has been recovered.
+    held_messages_max: int = HELD_MESSAGES
+    held_bytes_max: int = HELD_BYTES
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class PublisherLimits:
+class PublisherLimits(Limits):
     """The limits of one publisher."""
+
+    _least: ClassVar = {"follow_s": 0, "hold_s": 0}
 
     # Subscribers that are present.
     subscribers_max: int = 10_000
@@ -329,14 +372,9 @@ class PublisherLimits:
     gather_packets: int = GATHER_PACKETS
     # Topics for which the publisher remembers how much they gathered before.
     gather_topics_max: int = 10_000
-    # How closely messages follow each other when they gather, and for how long they gather; see
-    # core/pace.py.
+    # How closely messages follow each other when they gather, and how long; see core/pace.py.
     follow_s: float = FOLLOW_S
     hold_s: float = HOLD_S
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work."""
-        _check(self, {"follow_s": 0, "hold_s": 0})
 
     @property
     def message_load(self) -> int:
@@ -350,8 +388,10 @@ class PublisherLimits:
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class ServiceLimits:
+class ServiceLimits(Limits):
     """The limits of one service, for all clients together unless one client is named."""
+
+    _least: ClassVar = {"retained_bytes_max": 0}
 
     # Calls of one client that may be unsettled here.
     credit: int = CREDIT
@@ -385,14 +425,16 @@ class ServiceLimits:
     # How long a client is silent before it is forgotten.
     forget_client_s: float = FORGET_CLIENT_S
 
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work."""
-        _check(self, {"retained_bytes_max": 0})
-
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class MembershipLimits:
+class MembershipLimits(Limits):
     """The limits of what one process knows of other processes, and of how many it uses."""
+
+    _least: ClassVar = {"connections_max": 0, "processes_max": 0}
+    # Other processes read so much in one directory.
+    _most: ClassVar = {
+        "own_max": ROLES_MAX, "processes_max": PROCESSES_MAX, "addresses_max": PLACES_MAX,
+    }  # fmt: skip
 
     # Processes that it is connected to at once; the others wait.
     connections_max: int = CONNECTIONS_MAX
@@ -422,17 +464,15 @@ class MembershipLimits:
     # it: an older directory may still be under way when a new role is announced.
     unlisted_s: float = UNLISTED_S
 
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit that is too low to work, or higher than peers read."""
-        _check(self, {"connections_max": 0, "processes_max": 0})
-        for name, most in _MOST.items():
-            if getattr(self, name) > most:
-                raise ConfigError(f"limit {name} is {getattr(self, name)}; {most} at most")
-
 
 @dataclass(slots=True, frozen=True, kw_only=True, eq=False)
-class DiscoveryLimits:
+class DiscoveryLimits(Limits):
     """How much discovery knows, and how often it looks, asks and repeats."""
+
+    _least: ClassVar = dict.fromkeys(
+        ("complete_after_s", "complete_s", "query_s", "repeat_s", "watch_s", "watch_longest_s"),
+        0,
+    )
 
     records_max: int = RECORDS_MAX
     """Records that are known; the one not confirmed for longest makes room."""
@@ -456,34 +496,3 @@ class DiscoveryLimits:
     """Between two looks at the addresses of this host."""
     watch_longest_s: float = 16.0
     """The same while they change with each look."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a limit under which nothing works."""
-        names = [each.name for each in fields(self) if each.name.endswith("_s")]
-        _check(self, dict.fromkeys(names, 0))
-
-
-_MOST = {
-    "own_max": ROLES_MAX,
-    "processes_max": PROCESSES_MAX,
-    "addresses_max": PLACES_MAX,
-}
-"""The most that other processes read in one directory."""
-
-
-def _check(
-    limits: ClientLimits
-    | DiscoveryLimits
-    | MembershipLimits
-    | PublisherLimits
-    | PusherLimits
-    | ServiceLimits
-    | SubscriberLimits,
-    least: dict[str, int],
-) -> None:
-    """Raise ConfigError unless each limit is a number of at least 1, or as `least` says."""
-    for field in fields(limits):
-        value, low = getattr(limits, field.name), least.get(field.name, 1)
-        kinds = (int, float) if field.name.endswith("_s") else (int,)
-        if type(value) not in kinds or not value >= low:
-            raise ConfigError(f"limit {field.name} is {value!r}; use a number from {low} on")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -55,13 +56,43 @@ class Address(NamedTuple):
         return reach_of(self.host)
 
 
-_STANDS_FOR = {"streamer": "worker"}
-"""Devices, each with the role in whose place it is used under its name."""
+MAJORDOMO = "majordomo"
+"""The role of a broker as such; its name is that of the device."""
+BROKER = "broker"
+"""The role of one service of a broker; its name is that of the service."""
+ROUTER = "router"
+"""The role of a router as such; its name is that of the device."""
+ROUTED = "routed"
+"""The role of one name of a router, whose calls it passes on to the servers of that name."""
+SERVER = "server"
+"""The kind of all that serve a name without a router, which is what routers look for."""
+
+FORWARDER = "forwarder"
+"""The role of a device that passes messages of publishers on; its name is theirs."""
+
+_STANDS_FOR = {
+    "streamer": "worker", BROKER: "service", ROUTED: "service", ROUTER: MAJORDOMO,
+    FORWARDER: "publisher",
+}  # fmt: skip
+"""Roles of devices, each with the role in whose place it is used under its name."""
+
+DEVICES = frozenset(_STANDS_FOR)
+"""The roles of devices."""
 
 
 def kind_of(role: str) -> str:
-    """Return the role that a role is used as: a streamer as a worker, others as themselves."""
+    """Return the role that a role is used as: a streamer as a worker, most as themselves."""
     return _STANDS_FOR.get(role, role)
+
+
+def kinds_of(role: str) -> tuple[str, ...]:
+    """Return all that a role is looked for as.
+
+    Routers do not look for what other routers pass on, nor for what they pass on themselves. So
+    no call goes round among them.
+    """
+    kind = kind_of(role)
+    return (kind, SERVER) if kind == "service" and role != ROUTED else (kind,)
 
 
 @dataclass(slots=True, frozen=True)
@@ -79,7 +110,12 @@ class Record:
     @property
     def label(self) -> str:
         """The name of this instance on the network: `NAME-8hex`."""
-        return f"{self.name}-{self.incarnation >> 32:08x}"
+        return label_of(self.name, self.incarnation)
+
+
+def label_of(name: str, incarnation: int) -> str:
+    """Return what an instance is called on the network: `NAME-8hex`."""
+    return f"{name}-{incarnation >> 32:08x}"
 
 
 @dataclass(slots=True, frozen=True)
@@ -154,6 +190,7 @@ def parse_url(text: str) -> Url:
     return Url(scheme, host, number, check_name(name) if name else "")
 
 
+@lru_cache(maxsize=1024)
 def reach_of(host: str) -> Reach:
     """Return how far a role has to reach to use a host, as far as its address tells."""
     if host == "localhost":

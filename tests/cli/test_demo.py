@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 KEYS = (
     "ok", "pids", "killed", "found_ms", "calls", "retries", "calls_per_s", "p50_ms", "p99_ms",
-    "lost", "published", "missed", "pipeline", "words",
+    "lost", "published", "missed", "pipeline", "majordomo", "words",
 )  # fmt: skip
 
 TEXT = "".join(
@@ -58,7 +59,9 @@ def test_every_word_is_counted_although_one_process_is_killed(tmp_path: Path, ru
     tasks = shown["pipeline"]
     assert tasks["tasks"] > 300 and tasks["lost"] == 0
     assert len(set(tasks["killed"])) == 2
-    assert not any(map(is_there, (*shown["pids"], *tasks["killed"])))
+    kept = shown["majordomo"]
+    assert kept["requests"] > 300 and kept["lost"] == 0 and kept["killed"] > 0
+    assert not any(map(is_there, (*shown["pids"], *tasks["killed"], kept["killed"])))
 
 
 @pytest.mark.parametrize("text", ["", "one", "x" * 100_000, TEXT[:4000]])
@@ -103,11 +106,32 @@ def test_on_a_terminal_it_shows_progress_and_an_interrupt_leaves_nothing() -> No
         os.close(ours)
 
 
+@pytest.mark.slow
+def test_no_process_outlives_a_demo_that_is_killed() -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "zmqkit", "demo"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    try:
+        shown = ""
+        while not re.search(r"processes (\d+) (\d+) (\d+) look", shown):
+            shown += os.read(ours, 4096).decode()
+        process.kill()
+        process.wait()
+        # All of them write to the terminal, which has an end once the last one is gone.
+        read_to_end(ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
 def read_to_end(terminal: int) -> str:
     """What is written to the terminal until nobody has it open any more."""
     shown = b""
     try:
         while block := os.read(terminal, 4096):
+            assert select.select([terminal], [], [], 20)[0], "a process goes on in silence"
             shown += block
     except OSError as error:
         # Linux says so where other systems give an empty block.
@@ -124,10 +148,23 @@ def test_the_report_says_what_went_wrong() -> None:
     assert ["lost", "1"] in [line.split() for line in lines]
 
 
-def test_wrong_counts_are_a_failure() -> None:
-    result = Result(1, counted=Counter(a=1), expected=Counter(a=2))
+@pytest.mark.parametrize("wrong", ["counted", "tasks", "requests"])
+def test_wrong_counts_are_a_failure(wrong: str) -> None:
+    right = Counter(a=2)
+    counts = {"counted": right, "tasks": right, "requests": right, wrong: Counter(a=1)}
+    result = Result(1, counted=counts["counted"], expected=right)
+    result.tasks.counted, result.requests.counted = counts["tasks"], counts["requests"]
     assert not result.ok
     assert report(Path("text"), result)[0].startswith("FAILED: the counts differ")
+
+
+def test_what_a_broker_lost_is_a_failure() -> None:
+    result = Result(1)
+    assert result.ok
+    result.requests.requests, result.requests.done, result.requests.killed = 3, 2, 7
+    lines = report(Path("text"), result)
+    assert lines[0] == "FAILED: requests to the broker were lost"
+    assert any("1 of them lost; broker 7 killed" in line for line in lines)
 
 
 def test_one_chunk_is_one() -> None:

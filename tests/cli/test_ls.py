@@ -9,12 +9,15 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import HERE, LIMIT_S, environment, zmqkit
-from zmqkit.cli.ls import LATE_S, is_cut_short
+from tests.roles.kit import Kit, until
+from zmqkit.cli.ls import LATE_S, is_cut_short, lines
+from zmqkit.device.majordomo import Majordomo
 from zmqkit.node.listings import Listing
 
 pytestmark = pytest.mark.slow
@@ -25,7 +28,7 @@ Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 KEYS = {
     "name", "role", "label", "address", "age_s", "state", "why", "process", "sources",
-    "asked_at", "in_use",
+    "asked_at", "in_use", "via", "behind_device",
 }  # fmt: skip
 
 
@@ -59,6 +62,50 @@ def test_json_is_one_array_of_objects(serve: Serve, run: Run) -> None:
     assert row["age_s"] >= 0
 
 
+def test_a_streamer_on_this_machine_has_its_tasks_below_it(run: Run, tmp_path: Path) -> None:
+    kit = Kit()
+    try:
+        kit.streamer()
+        kit.streamer(journal=str(tmp_path / "x.journal"))
+        pusher = kit.pusher(count=2)
+        pusher.push_many([1, 2, 3])
+        text = listed(run, names=[kit.name])
+        tasks = re.findall(r"\n    tasks: (\d) waiting.*, 0 leased, 0 failed, 0 dead\n", text)
+        assert len(tasks) == 2 and sum(map(int, tasks)) == 3, text
+        rows = json.loads(run("ls", "--json").stdout)
+        told = [row["tasks"] for row in rows if row["name"] == kit.name]
+        assert sum(each["waiting"] for each in told) == 3
+        assert told[0].keys() == {
+            "waiting", "oldest_s", "leased", "failed", "dead", "workers",
+        }  # fmt: skip
+        assert len(re.findall(rf"^{kit.name} .* up, no worker$", text, re.MULTILINE)) == 2
+        kit.working(str)
+        until(lambda: "no worker" not in shown(run, kit.name))
+    finally:
+        kit.close()
+
+
+def shown(run: Run, name: str) -> str:
+    """The rows of a name."""
+    rows = run("ls", "--wait", "0.5").stdout.decode().splitlines()
+    return "\n".join(row for row in rows if row.split()[0] == name)
+
+
+def test_a_service_of_a_device_that_nobody_serves_is_shown_so(run: Run, tmp_path: Path) -> None:
+    kit = Kit()
+    try:
+        device = f"{kit.name}-m"
+        with Majordomo(device, journal=tmp_path / "requests"):
+            service = kit.serving(str, via=device)
+            until(lambda: re.search(rf"via {device} .* up$", shown(run, kit.name)))
+            service.close()
+            until(lambda: shown(run, kit.name).endswith(" up, no instance"))
+            rows = json.loads(run("ls", "--json").stdout)
+            assert [row.get("served") for row in rows if row["role"] == "broker"] == [False]
+    finally:
+        kit.close()
+
+
 def test_who_left_is_not_listed(serve: Serve, run: Run) -> None:
     serving = serve("math", "--until-eof")
     assert serving.wait() == (0, "")
@@ -72,6 +119,7 @@ def test_nobody_is_said_to_people_and_is_an_empty_array_to_programs(run: Run) ->
     assert (done.returncode, done.stdout) == (0, b"")
     assert b"nobody" in done.stderr
     assert b"searched on this machine only, the network was not searched" in done.stderr
+    assert done.stderr.endswith(b"; `zmqkit doctor` looks closer\n")
     assert run("ls", "--wait", "0", "--json").stderr == b""
 
 
@@ -101,7 +149,7 @@ def test_a_watch_tells_who_comes_and_who_goes(serve: Serve, begin: Begin) -> Non
     assert "-" in [sign_at_the_end(serve, watching) for _ in range(3)]
     watching.send_signal(signal.SIGINT)
     _, errors = watching.communicate(timeout=LIMIT_S)
-    assert (watching.returncode, errors.strip()) == (130, b"error: interrupted")
+    assert (watching.returncode, errors.strip()) == (130, b"")
 
 
 def sign_at_the_end(serve: Serve, watching: subprocess.Popen[bytes]) -> str:
@@ -163,6 +211,11 @@ def test_it_is_said_when_roles_were_still_being_found(
 ) -> None:
     rows = [Listing("a", "service", "a-1", "", LATE_S * each, "up") for each in ages_s]
     assert is_cut_short(rows) is short
+
+
+def test_who_is_behind_a_device_is_shown_so() -> None:
+    row = Listing("a", "service", "a-1", "tcp://127.0.0.1:1", 1.0, "up", behind_device=True)
+    assert lines([row], verbose=False)[1].endswith("  up, behind a device")
 
 
 def test_a_time_without_a_watch_is_refused(run: Run) -> None:

@@ -30,7 +30,7 @@ def test_help_lists_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"])
     assert shown.exit_code == 0
     assert [word for word in shown.output.split() if word in COMMANDS] == COMMANDS
-    for code in (main.FAILED, main.USAGE, main.TIMEOUT, main.INTERRUPTED):
+    for code in (main.FAILED, main.USAGE, main.IOERR, main.TIMEOUT, main.INTERRUPTED):
         assert f" {code} " in " ".join(shown.output.split())
 
 
@@ -39,6 +39,21 @@ def test_every_command_has_help_and_takes_v(command: str) -> None:
     shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0
     assert "--verbose" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serv"], "no such command 'serv'; did you mean serve?; see zmqkit --help"),
+        (["queue", "requeu"], "no such command 'requeu'; did you mean requeue?; see zmqkit qu"),
+        (["queue", "x"], "no such command 'x'; see zmqkit queue --help"),
+    ],
+)
+def test_a_mistyped_command_is_answered_with_those_like_it(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_nothing_to_do_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,8 +93,6 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         ["serve"],
         ["serve", "math", "--concurrency", "0"],
         ["serve", "math", "--name", "a/b"],
-        ["serve", "math", "--bind", "nowhere"],
-        ["serve", "math", "--bind", "tcp://192.0.2.1:5555"],
         ["serve", "math", "--idempotent", "bogus"],
         ["serve", "zmqkit.no_such_module"],
         ["serve", "./shop.py"],
@@ -96,6 +109,14 @@ def test_wrong_usage_is_one_line_and_2(
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("bind", ["nowhere", "tcp://192.0.2.1:5555"])
+def test_a_place_that_cannot_be_served_is_a_wrong_configuration(
+    bind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["serve", "math", "--bind", bind]) == main.CONFIG
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["--version", "ls"])

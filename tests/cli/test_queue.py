@@ -80,12 +80,43 @@ def test_ls_shows_a_row_for_each_queue(kit: Kit, journal: str, shell: Shell) -> 
     code, out, _ = shell("ls", journal)
     head, row, below = out.splitlines()
     assert code == 0 and head.split() == [
-        "NAME", "STATE", "WAITING", "OLDEST", "RUNNING", "LONGEST", "WORKERS", "FAILED", "DEAD",
+        "NAME", "STATE", "WAITING", "OLDEST", "LEASED", "LONGEST", "WORKERS", "FAILED", "DEAD",
     ]  # fmt: skip
     assert re.fullmatch(rf"{kit.name} at rest 2 \d+ s 0 - 0 0 0", " ".join(row.split()))
     assert below.startswith(f"    {journal} of ")
     [told] = json.loads(shell("ls", journal, "--json")[1])
     assert (told["name"], told["waiting"], told["process"]) == (kit.name, 2, None)
+
+
+def test_the_folder_of_a_broker_has_a_queue_for_each_file(
+    kit: Kit, tmp_path: Path, shell: Shell
+) -> None:
+    for name in ("tea", "bread"):
+        left(kit, str(tmp_path / f"{name}.journal"), {"n": 1})
+    code, out, _ = shell("ls", str(tmp_path), "--json")
+    assert code == 0 and [each["waiting"] for each in json.loads(out)] == [1, 1]
+    code, _, err = shell("dead", str(tmp_path))
+    assert code == 2
+    assert f"is a folder of journals; name one of them: {tmp_path}/bread.journal, " in err
+
+
+def test_the_folder_of_a_broker_may_have_no_queue_yet(tmp_path: Path, shell: Shell) -> None:
+    code, out, err = shell("ls", str(tmp_path))
+    assert (code, out) == (0, "") and err == f"{tmp_path} has no journal yet\n"
+    assert shell("ls", str(tmp_path), "--json")[:2] == (0, "[]\n")
+
+
+def test_ls_shows_all_queues_of_a_name(
+    kit: Kit, journal: str, tmp_path: Path, shell: Shell
+) -> None:
+    other = str(tmp_path / "y.journal")
+    for each in (journal, other):
+        kit.pusher(count=0, journal=each).push(1)
+    code, out, _ = shell("ls", kit.name, "--json")
+    assert code == 0 and {each["journal"] for each in json.loads(out)} == {journal, other}
+    code, _, err = shell("peek", kit.name)
+    assert code == 2 and f"2 queues are called {kit.name!r}; name the file: " in err
+    assert journal in err and other in err
 
 
 def test_ls_lists_all_that_run(kit: Kit, journal: str, shell: Shell) -> None:
@@ -180,6 +211,11 @@ def test_purge_wants_a_yes(kit: Kit, journal: str, shell: Shell) -> None:
     assert shell("purge", journal, "--state", "waiting", "--yes")[1] == "2 tasks purged\n"
 
 
+def test_purge_of_nothing_needs_no_yes(kit: Kit, journal: str, shell: Shell) -> None:
+    left(kit, journal, 1)
+    assert shell("purge", journal, "--state", "dead") == (0, "0 tasks purged\n", "")
+
+
 @pytest.mark.parametrize(("answer", "code", "waiting"), [("y", 0, 0), ("n", 1, 1)])
 def test_purge_asks_a_terminal(
     kit: Kit, journal: str, answer: str, code: int, waiting: int
@@ -256,7 +292,8 @@ def test_a_journal_is_compacted_at_rest_alone(kit: Kit, journal: str, shell: She
     ("arguments", "text"),
     [
         (("ls", "nowhere.journal"), "there is no journal at nowhere.journal"),
-        (("ls", "nobody"), "neither a streamer 'nobody' nor a pusher"),
+        (("peek", "/proc"), "/proc is a folder without journals; name the file of one"),
+        (("ls", "nobody"), "no streamer 'nobody' runs here, and no pusher or broker"),
         (("requeue", "x.journal"), "give the IDs of dead tasks, or --all"),
         (("requeue", "x.journal", "id", "--all"), "give the IDs of dead tasks, or --all"),
         (("purge", "x.journal"), "give the IDs of tasks, or --state, or --all"),

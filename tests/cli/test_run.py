@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import LIMIT_S, Begin, Run, environment, zmqkit
-from zmqkit import Pusher
+from tests.cli.conftest import LIMIT_S, Begin, Run, Serve, environment, zmqkit
+from zmqkit import Publisher, Pusher, Subscriber, Worker
 from zmqkit.device.files import find
 
 pytestmark = pytest.mark.slow
@@ -51,6 +51,9 @@ class Running:
     def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
         self.process.send_signal(number)
         return self.wait()
+
+
+LISTENS = "link.listen=tcp://127.0.0.1:0"
 
 
 @pytest.fixture
@@ -99,11 +102,12 @@ def test_it_may_be_open_to_the_network(device: Device) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("which", ["streamer", "streamer-durable"])
+@pytest.mark.parametrize("which", ["streamer", "streamer-durable", "forwarder", "bridge"])
 def test_a_signal_ends_it_with_0(
     device: Device, journal: str, which: str, number: signal.Signals
 ) -> None:
-    sets = ("--set", journal) if which == "streamer-durable" else ()
+    settings = {"streamer-durable": journal, "bridge": LISTENS}
+    sets = ("--set", settings[which]) if which in settings else ()
     assert device(which, *sets).end(number) == (0, "", "")
 
 
@@ -115,6 +119,138 @@ def test_tasks_pass_through_it(device: Device, run: Run, worker: Work) -> None:
         assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
     rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
     assert {row[1] for row in rows if row[0] == running.name} == {"streamer", "worker"}
+
+
+def test_calls_pass_through_a_router_and_are_finished_before_its_end(
+    device: Device, begin: Begin, run: Run, serve: Serve, tmp_path: Path
+) -> None:
+    serving = serve("shop")
+    running = device("router", name=serving.name)
+    assert running.line.startswith(f"router {running.name!r} at tcp://127.0.0.1:")
+    done = run("call", f"{running.address}/{running.name}", "echo", "tea", "--json")
+    assert (done.returncode, done.stdout) == (0, b'[["tea"], {}]\n'), done.stderr
+    rows = run("ls").stdout.decode().splitlines()
+    assert any(f"service via {running.name}" in row for row in rows)
+    assert running.end() == (0, "", "")
+
+
+def test_messages_pass_through_a_forwarder(device: Device, run: Run) -> None:
+    running = device("forwarder")
+    there = f"forwarder of {running.name!r} at tcp://127.0.0.1:"
+    assert running.line.startswith(there)
+    with (
+        Publisher(running.name, policy="block") as publisher,
+        Subscriber(f"{running.address}/{running.name}") as subscriber,
+    ):
+        assert publisher.ready(timeout_s=LIMIT_S) == 1
+        publisher.publish("kitchen.celsius", 21.5)
+        message = subscriber.receive(LIMIT_S)
+        assert message is not None and message.body == 21.5
+        assert message.publisher.endswith(f"{publisher.incarnation:016x}"[:8])
+        rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
+        roles = {row[1] for row in rows if row[0] == running.name}
+        assert roles == {"forwarder", "publisher"}
+        assert running.end() == (0, "", "")
+
+
+def test_a_forwarder_with_a_history_has_what_was_published_before(device: Device) -> None:
+    running = device("forwarder-history")
+    with Subscriber(f"{running.address}/{running.name}") as witness:
+        with Publisher(running.name) as publisher:
+            assert publisher.ready(timeout_s=LIMIT_S) == 1
+            publisher.publish("kitchen.celsius", 21.5)
+            assert witness.receive(LIMIT_S) is not None
+        with Subscriber(running.name, history=1) as late:  # its publisher is gone
+            message = late.receive(LIMIT_S)
+    assert message is not None and message.recovered
+    assert (message.topic, message.body) == ("kitchen.celsius", 21.5)
+    assert running.end() == (0, "", "")
+
+
+def test_a_forwarder_behind_another_is_told_of_it(device: Device) -> None:
+    first = device("forwarder")
+    connect = f'backend.connect=["{first.address}/{first.name}"]'
+    second = device("forwarder", "--set", connect)
+    with (
+        Publisher(first.name) as publisher,
+        Subscriber(f"{second.address}/{second.name}") as subscriber,
+    ):
+        assert publisher.ready(timeout_s=LIMIT_S) == 1
+        publisher.publish("t", "x")
+        message = subscriber.receive(LIMIT_S)
+        assert message is not None and message.body == "x"
+
+
+def numbers_done(name: str) -> list[int]:
+    """Do twenty tasks; the numbers in them."""
+    done: list[int] = []
+    with Worker(name) as worker:
+
+        @worker.task
+        def note(number: int) -> int:
+            done.append(number)
+            return number
+
+        worker.work(tasks_max=20, timeout_s=LIMIT_S)
+    return sorted(done)
+
+
+def test_tasks_pass_to_another_streamer_which_may_be_killed(
+    device: Device, tmp_path: Path
+) -> None:
+    journal = f"journal.path={tmp_path / 'far.journal'}"
+    far = device("streamer-durable", "--set", journal)
+    near = device("streamer", "--set", f'backend.connect=["{far.address}/{far.name}"]')
+    with Pusher(near.name) as pusher:
+        tickets = [pusher.push(number) for number in range(20)]
+        assert pusher.ready(timeout_s=LIMIT_S) == 1
+        far.process.kill()
+        far.wait()
+        bind = f"frontend.bind={far.address}"
+        again = device("streamer-durable", "--set", journal, "--set", bind, name=far.name)
+        assert numbers_done(far.name) == list(range(20))
+        assert [ticket.result(LIMIT_S) for ticket in tickets] == list(range(20))
+    assert near.end()[:2] == again.end()[:2] == (0, "")
+
+
+def test_tasks_that_a_streamer_has_on_disk_pass_to_another_one_once_it_comes(
+    device: Device, journal: str
+) -> None:
+    absent = device()
+    assert absent.end()[0] == 0
+    connect = f'backend.connect=["{absent.address}"]'
+    near = device("streamer-durable", "--set", journal, "--set", connect)
+    with Pusher(near.name) as pusher:
+        for number in range(20):
+            pusher.push(number, durable=True)
+    far = device("streamer", "--set", f"frontend.bind={absent.address}")
+    assert numbers_done(far.name) == list(range(20))
+    assert near.end()[:2] == far.end()[:2] == (0, "")
+
+
+def test_messages_pass_over_a_bridge_and_one_that_stops_has_carried_them(
+    device: Device, run: Run
+) -> None:
+    near = device("bridge", "--set", LISTENS)
+    assert near.line.startswith(f"bridge of {near.name!r} at tcp://127.0.0.1:")
+    far = device("bridge", "--set", f"link.connect={near.address}/{near.name}")
+    with (
+        Publisher(near.name, policy="block") as publisher,
+        Subscriber(far.name) as subscriber,
+    ):
+        assert publisher.ready(timeout_s=LIMIT_S) == 1
+        assert subscriber.ready(timeout_s=LIMIT_S) == 1
+        publisher.publish("kitchen.celsius", 21.5)
+        message = subscriber.receive(LIMIT_S)
+        assert message is not None and message.body == 21.5
+        assert message.publisher.endswith(f"{publisher.incarnation:016x}"[:8])
+        for number in range(1000):
+            publisher.publish("t", number)
+        assert publisher.close() == 0
+        assert near.end()[:2] == (0, "")
+        messages = [subscriber.receive(LIMIT_S) for _ in range(1000)]
+        assert [each.body for each in messages if each] == list(range(1000))
+    assert far.end() == (0, "", "")
 
 
 def test_a_task_that_a_worker_has_is_finished_before_the_end(
@@ -177,38 +313,35 @@ def test_what_waits_stays_in_the_journal_for_the_next_one(
     assert second.end()[0] == 0
 
 
-def test_check_reads_the_file_and_runs_nothing(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "mine.toml"
-    file.write_text('[device]\nkind = "streamer"\nname = "mine"\n[journal]\npath = "x"\n')
-    done = run("run", str(file), "--check")
-    assert (done.returncode, done.stdout, done.stderr) == (
-        0, b"streamer 'mine' is in order\n", b"",
-    )  # fmt: skip
-    assert list(tmp_path.iterdir()) == [file]
-    file.write_text('[device]\nkind = "streamer"\nname = "mine"\nnome = 1\n')
-    done = run("run", str(file), "--check")
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert f"{file}:4: device.nome is unknown; did you mean name?" in done.stderr.decode()
-
-
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        ((), b"missing argument 'DEVICE|FILE'"),
-        (("brocker",), b"no device 'brocker'; there are streamer, streamer-durable"),
-        (("./nowhere.toml",), b"there is no file './nowhere.toml'"),
-        (("streamer", "--set", "limits"), b"use TABLE.KEY=VALUE"),
-        (("streamer", "--set", "limits.tasks_max=0"), b"limit tasks_max is 0"),
-        (("streamer", "--set", "frontend.bind=5560"), b"--set frontend.bind=5560: '5560'"),
-        (("streamer", "--name", "tcp://127.0.0.1:5"), b"--name: 'tcp://127.0.0.1:5' is an add"),
-        (("streamer", "--bind", "x"), b"no such option"),
+        ((), 2, b"missing argument 'DEVICE|FILE'"),
+        (
+            ("brocker",), 78,
+            b"no device 'brocker'; there are bridge, forwarder, forwarder-history, majordomo, ",
+        ),
+        (("streamer",), 2, b"--name is missing; say with it under which name tasks are pushed"),
+        (("./nowhere.toml",), 78, b"there is no file './nowhere.toml'"),
+        (("streamer", "--set", "limits"), 78, b"use TABLE.KEY=VALUE"),
+        (("streamer", "--name", "x", "--set", "limits.tasks_max=0"), 78,
+         b"limits.tasks_max is 0"),
+        (
+            ("streamer", "--name", "x", "--set", "frontend.bind=5560"), 78,
+            b"--set frontend.bind=5560: '5560'",
+        ),
+        (("streamer", "--name", "tcp://127.0.0.1:5"), 78,
+         b"--name: 'tcp://127.0.0.1:5' is an add"),
+        (("streamer", "--name", "x", "--health", "tcp://*:1"), 78, b"reaches beyond this mach"),
+        (("streamer", "--name", "x", "--drain", "-1"), 2, b"invalid value for '--drain'"),
+        (("streamer", "--bind", "x"), 2, b"no such option"),
     ],
-)
-def test_wrong_usage_is_2_and_one_line(
-    run: Run, arguments: tuple[str, ...], said: bytes
+)  # fmt: skip
+def test_a_wrong_configuration_is_78_and_a_wrong_command_2_in_one_line(
+    run: Run, arguments: tuple[str, ...], code: int, said: bytes
 ) -> None:
     done = run("run", *arguments)
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert (done.returncode, done.stdout) == (code, b"")
     assert said in done.stderr.lower() or said in done.stderr
     assert done.stderr.count(b"\n") == 1
 
@@ -220,7 +353,7 @@ def test_an_address_that_is_taken_is_named(
     first = device()
     sets = ("--set", f"frontend.bind={first.address}", "--set", journal)
     taken = run("run", which, "--name", "other", *sets)
-    assert (taken.returncode, taken.stdout) == (1, b"")
+    assert (taken.returncode, taken.stdout) == (69, b"")
     assert first.address.encode() in taken.stderr and taken.stderr.count(b"\n") == 1
 
 
@@ -228,11 +361,22 @@ def test_a_journal_has_one_streamer_at_a_time(device: Device, run: Run, journal:
     first = device("streamer-durable", "--set", journal)
     second = run("run", "streamer-durable", "--name", first.name, "--set", journal)
     assert (second.returncode, second.stdout) == (74, b"")
-    assert b"x.journal: it is open already" in second.stderr and second.stderr.count(b"\n") == 1
+    said = f"x.journal: it is open already, in process {first.process.pid}; have that one"
+    assert said in second.stderr.decode() and second.stderr.count(b"\n") == 1
     assert first.end() == (0, "", "")
     # It belongs to the name.
     other = run("run", "streamer-durable", "--name", "other", "--set", journal)
     assert other.returncode == 74 and first.name.encode() in other.stderr
+
+
+def test_a_streamer_that_is_stopped_is_told_of(device: Device, run: Run, journal: str) -> None:
+    for running in (device(), device("streamer-durable", "--set", journal)):
+        running.process.send_signal(signal.SIGSTOP)
+        done = run("queue", "ls", running.name)
+        assert (done.returncode, done.stdout) == (124, b"")
+        assert f"process {running.process.pid} does not answer" in done.stderr.decode()
+        running.process.send_signal(signal.SIGCONT)
+        assert running.end() == (0, "", "")
 
 
 def test_a_name_may_have_two_streamers(device: Device, run: Run, worker: Work) -> None:
@@ -259,7 +403,9 @@ def on_path(tmp_path: Path) -> dict[str, str]:
 
 def test_a_device_file_is_a_program(on_path: dict[str, str], tmp_path: Path) -> None:
     mine = tmp_path / "mine"
-    mine.write_text(find("streamer").read_text().replace('"tasks"', '"t-of-the-file"'))
+    mine.write_text(
+        find("streamer").read_text().replace('# name = "thumbnails"', 'name = "t-of-the-file"')
+    )
     mine.chmod(0o755)
     process = subprocess.Popen(
         [mine, "--set", "limits.tasks_max=7"],

@@ -76,10 +76,23 @@ def test_concurrency_lets_calls_pass_a_slow_one(serve: Serve, begin: Begin, run:
     assert calling.communicate(timeout=LIMIT_S)[0] == b"released\n"
 
 
+@pytest.mark.parametrize("target", ["math", "waiting"])
+def test_it_says_through_which_brokers_it_is_called(target: str, serve: Serve) -> None:
+    serving = serve(target, "--via", "tcp://127.0.0.1:5555")
+    said = f"serving {serving.name!r} through 'tcp://127.0.0.1:5555'"
+    assert serving.line == said
+
+
+def test_via_and_bind_do_not_go_together(run: Run) -> None:
+    ended = run("serve", "math", "--via", "m", "--bind", "tcp://127.0.0.1:0")
+    assert ended.returncode == 78
+    assert b"listens nowhere; leave it out" in ended.stderr
+
+
 def test_bind_takes_the_port_it_names(serve: Serve, run: Run) -> None:
     first = serve("math", "--bind", "tcp://127.0.0.1:0")
     address = first.line.partition(" at ")[2].partition(",")[0]
     taken = run("serve", "math", "--bind", address)
-    assert taken.returncode == 1
+    assert taken.returncode == 69
     assert b"cannot listen" in taken.stderr and taken.stderr.count(b"\n") == 1
     assert taken.stderr.count(address.encode()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,13 +96,38 @@ def test_a_service_is_served_as_it_stands(module: Write) -> None:
     assert target.methods == {}
 
 
+@pytest.mark.parametrize("shape", ["{}.py", "./{}.py", "{}.py:double"])
+def test_a_file_is_served_like_its_module(module: Write, shape: str) -> None:
+    name = module("def double(number): return 2 * number\n")
+    target = load(shape.format(name))
+    assert [*target.methods] == ["double"]
+    assert target.name == ("double" if ":" in shape else name)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("json.py", "another module is called 'json'; rename the file"),
+        ("my-shop.py", "'my-shop.py' cannot be imported; rename it"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_by_its_name_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / file).write_text("def double(number): return 2 * number\n")
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load(file)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("no_such_module", "no module"),
         ("math.no_such", "no module"),
-        ("shop.py:x", "no module"),
-        ("./shop.py", "not a module's name"),
+        ("no_such.py:x", "there is no file 'no_such.py'"),
+        ("./shop", "not a module's name"),
         ("", "not a module's name"),
         ("math:", "names no object"),
         ("math:nothing", "has no 'nothing'"),

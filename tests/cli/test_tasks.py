@@ -96,11 +96,11 @@ def test_a_disk_that_fails_is_not_written_any_more(
     assert failed.returncode == 74 and b"the disk failed" in failed.stderr
 
 
-def test_a_journal_that_cannot_be_opened_is_an_error_of_its_own(
+def test_a_journal_whose_folder_is_not_there_is_wrong_usage(
     name: str, run: Run, tmp_path: Path
 ) -> None:
     done = run("push", name, "a", "--journal", str(tmp_path / "nowhere" / "x.journal"))
-    assert done.returncode == 74 and b"whether its folder is there" in done.stderr
+    assert done.returncode == 2 and b"nowhere; make it, or name another file" in done.stderr
 
 
 @pytest.mark.parametrize("timeout_s", ["0.01", "1.5"])

@@ -107,5 +107,5 @@ def test_the_task_of_a_worker_that_died_is_done_by_another(stage: Stage) -> None
 
 def test_a_url_that_is_wrong_is_told_with_the_remedy(run: Run) -> None:
     done = run("work", "tcp://10.0.0.5:5560/thumbnails", "--", "cat")
-    assert (done.returncode, done.stdout) == (2, b"")
+    assert (done.returncode, done.stdout) == (78, b"")
     assert b"reaches beyond this machine; pass insecure=True, or --insecure" in done.stderr

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,29 @@ def test_a_process_that_dies_is_replaced_and_its_task_done_elsewhere(
     assert ticket.attempts == 2 and ticket.reasons[0].startswith("the worker is ")
 
 
+def test_metrics_tell_what_the_workers_of_all_processes_count(
+    jobs: Jobs, start: Start, pusher: zmqkit.Pusher
+) -> None:
+    pytest.importorskip("prometheus_client")
+    working = start(jobs(), "--processes", "2", "--health", "tcp://127.0.0.1:0")
+    url = working.line("health of ").split()[-1]
+    working.ready()
+    for number in range(20):
+        pusher.push(number)
+
+    def counted(outcome: str) -> float:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=LIMIT_S) as answer:
+            text = answer.read().decode()
+        counts = re.findall(rf'zmqkit_messages_total{{.*outcome="{outcome}".*}} (.+)', text)
+        return float(counts[0]) if counts else 0.0
+
+    until(lambda: counted("delivered") == 20)
+    pusher.push("die")  # it may have said that it began the task, or not
+    until(lambda: counted("delivered") == 21)
+    until(lambda: counted("accepted") - counted("dropped") == 21)
+    assert working.end() == 0
+
+
 def test_a_process_is_replaced_after_so_many_tasks(
     jobs: Jobs, start: Start, pusher: zmqkit.Pusher
 ) -> None:
@@ -309,6 +334,7 @@ def test_what_is_no_worker_is_refused_with_a_remedy(
     done = run("work", path + target, "--processes", "3")
     assert done.returncode == code
     assert done.stderr.decode().count(said) == 1, done.stderr
+    assert done.stderr.decode().count("error: ") == 1, done.stderr
 
 
 def test_a_terminal_shows_how_far_a_task_is(

@@ -25,16 +25,31 @@ def peer(incarnation: int) -> PeerId:
     return incarnation.to_bytes(8, "big")
 
 
-def tell(news: News, incarnation: int, endpoint: str = "", text: str = "") -> Tell:
+def tell(
+    news: News,
+    incarnation: int,
+    endpoint: str = "",
+    text: str = "",
+    *,
+    is_device: bool = False,
+) -> Tell:
     """Membership's news."""
-    return Tell(news, KEY, incarnation, endpoint, text)
+    return Tell(news, KEY, incarnation, endpoint, text, is_device=is_device)
 
 
-def up(client: ClientCore, incarnation: int, *idempotent: str, credit: int = 1000) -> None:
-    """Have an instance that answers."""
-    client.hear(tell(News.FOUND, incarnation, f"{HERE}{incarnation}"), 0.0)
+def up(
+    client: ClientCore,
+    incarnation: int,
+    *idempotent: str,
+    credit: int = 1000,
+    is_device: bool = False,
+    now: float = 0.0,
+) -> list[Effect]:
+    """Have an instance that answers; give what the client does then."""
+    endpoint = f"{HERE}{incarnation}"
+    client.hear(tell(News.FOUND, incarnation, endpoint, is_device=is_device), now)
     packet = welcome(incarnation, CLIENT, credit=credit, idempotent=idempotent)
-    client.receive(peer(incarnation), packet, 0.0)
+    return client.receive(peer(incarnation), packet, now)
 
 
 def call(

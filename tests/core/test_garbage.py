@@ -13,24 +13,26 @@ from tests import packets
 from tests.core.topics import publications
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.dialling import DEVICE_PEER, DiallingCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Advance, Core, Handle, News, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
-from zmqkit.core.tasks.dialling import STREAMER_PEER, DiallingCore
-from zmqkit.core.tasks.lease import TASK
+from zmqkit.core.tasks.lease import STREAMER, TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import Task
+from zmqkit.core.topics.forwarder import ForwarderCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.forwarder_limits import ForwarderHistory, ForwarderLimits
 from zmqkit.limits import QUEUE_MESSAGES
 from zmqkit.model import EVERY_PEER, Frames, Reach, Record
 from zmqkit.simulation.garbage import frames, lie, spoil, tasks
+from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
-from zmqkit.wire import publication
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.rows import request_row
 
@@ -38,6 +40,7 @@ US, THEM, PROCESS = 1, 0xA, 9
 PEER = THEM.to_bytes(8, "big")
 CONTROL = b"n" + PROCESS.to_bytes(8, "big")
 SOURCE = publications.peer_of(THEM)
+FORWARDED = b"p0/" + THEM.to_bytes(8, "big")
 COUNT = int(os.environ.get("ZMQKIT_GARBAGE", "10000")) // 3
 
 METAS = st.recursive(
@@ -104,6 +107,66 @@ def subscriber() -> SubscriberCore:
     return core
 
 
+def forwarder() -> ForwarderCore:
+    """A forwarder with two publishers and a subscriber, which holds a packet and a mark."""
+    limits = ForwarderLimits(window_bytes=1000, window_messages=10)
+    core = ForwarderCore("weather", US, limits)
+    core.hear(Tell(News.FOUND, "publisher/weather", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.hear(Tell(News.FOUND, "publisher/weather", THEM + 1, "tcp://127.0.0.1:5001"), 0.0)
+    core.receive(EVERY_PEER, publications.enters(THEM + 2), 0.0)
+    core.receive(EVERY_PEER, publications.hello(source=THEM + 2, target=US), 0.0)
+    core.flush(0.0)
+    peer = core.sources[0].peer
+    welcome = publications.welcome(core.sources[0].token, waits=True, source=THEM, target=US)
+    core.receive(peer, welcome, 0.0)
+    core.receive(peer, publications.publish("t", 1, bytes(2000), source=THEM), 0.0)
+    core.receive(peer, publications.publish("t", 2, "b", source=THEM), 0.0)
+    core.receive(peer, publications.mark(1, source=THEM), 0.0)
+    assert core.held == 1
+    return core
+
+
+def forwarder_of_subscribers() -> ForwarderCore:
+    """The same; what comes is from its subscriber."""
+    return forwarder()
+
+
+def forwarder_with_history() -> ForwarderCore:
+    """A forwarder with a history that has asked a publisher for what it lacks."""
+    core = ForwarderCore("weather", US, history=ForwarderHistory())
+    core.hear(Tell(News.FOUND, "publisher/weather", THEM, "tcp://127.0.0.1:5000"), 0.0)
+    core.receive(EVERY_PEER, publications.enters(THEM + 2), 0.0)
+    core.receive(EVERY_PEER, publications.hello(source=THEM + 2, target=US), 0.0)
+    core.flush(0.0)
+    peer, fields = core.sources[0].peer, {"token": core.sources[0].token, "history": True}
+    core.receive(peer, publication.to_subscriber(wire.WELCOME, THEM, US, fields), 0.0)
+    heads = history.Heads(1, {(THEM, "t"): 4}, 0)
+    core.receive(peer, history.heads(THEM, US, heads), 0.0)
+    core.receive(peer, publications.publish("t", 9, 1, 2, source=THEM), 0.0)
+    core.receive(peer, publications.publish("u", 1, 1, 2, source=THEM), 0.0)
+    assert len(core.sources[0].recovery.holes()) == 1  # type: ignore[union-attr]  # it has a history
+    return core
+
+
+def forwarder_that_is_asked() -> ForwarderCore:
+    """The same; what comes is from its subscriber."""
+    return forwarder_with_history()
+
+
+def subscriber_of_a_history() -> SubscriberCore:
+    """A subscriber that has asked a forwarder for what it lacks."""
+    core = SubscriberCore("weather", US, [""], history=5, recover=True)
+    tell = Tell(News.FOUND, "", THEM, "tcp://127.0.0.1:5000", is_device=True)
+    core.hear(tell, 0.0)
+    fields = {"token": 1, "waits": True, "forwards": [THEM], "history": True}
+    core.receive(SOURCE, publication.to_subscriber(wire.WELCOME, THEM, US, fields), 0.0)
+    heads = history.Heads(1, {(THEM + 1, "t"): 4}, 0)
+    core.receive(SOURCE, history.heads(THEM, US, heads), 0.0)
+    core.receive(SOURCE, publications.publish("t", 9, 1, 2, source=THEM + 1), 0.0)
+    assert core.queued == 2
+    return core
+
+
 def pusher() -> PusherCore:
     """A pusher in the middle of tasks at one worker, that knows another; some tasks wait."""
     core = PusherCore("orders", US, lambda: 1.0)
@@ -127,9 +190,9 @@ def worker() -> ServiceCore:
 
 def dialling_worker() -> DiallingCore:
     """A worker that dialled a streamer, whose one place is taken."""
-    core = DiallingCore(THEM, {TASK: False}, 1, name="orders", shares=Share)
+    core = DiallingCore(THEM, {TASK: False}, 1, device=STREAMER, name="orders", shares=Share)
     core.hear(Tell(News.FOUND, "", 0, "tcp://127.0.0.1:5000"), 0.0)
-    core.receive(STREAMER_PEER, packets.request(US, THEM, 1, method=TASK), 0.0)
+    core.receive(DEVICE_PEER, packets.request(US, THEM, 1, method=TASK), 0.0)
     return core
 
 
@@ -191,19 +254,22 @@ def pusher_of_a_streamer() -> PusherCore:
     return core
 
 
-def before(core: Core) -> bytes:
+def before(core: Core, peer: bytes) -> bytes:
     """What stands before a packet for this core, in its frame."""
-    if isinstance(core, PublisherCore):
+    if isinstance(core, PublisherCore) or peer == EVERY_PEER:
         return publication.TALK
-    return b"t" if isinstance(core, SubscriberCore) else b""
+    return b"t" if isinstance(core, SubscriberCore | ForwarderCore) else b""
 
 
 CORES = [
     (client, PEER, THEM), (service, b"p", US), (membership, CONTROL, PROCESS),
-    (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM), (pusher, PEER, THEM),
+    (publisher, EVERY_PEER, US), (subscriber, SOURCE, THEM), (forwarder, FORWARDED, THEM),
+    (forwarder_of_subscribers, EVERY_PEER, THEM + 2), (pusher, PEER, THEM),
+    (forwarder_with_history, FORWARDED, THEM), (forwarder_that_is_asked, EVERY_PEER, THEM + 2),
+    (subscriber_of_a_history, SOURCE, THEM),
     (worker, b"p", US), (streamer_of_pushers, b"p", US), (streamer_of_workers, PEER, THEM),
     (durable_streamer_of_pushers, b"p", US), (pusher_of_a_streamer, PEER, THEM),
-    (dialling_worker, STREAMER_PEER, US), (dialled_streamer, b"p", THEM),
+    (dialling_worker, DEVICE_PEER, US), (dialled_streamer, b"p", THEM),
 ]  # fmt: skip
 each_core = pytest.mark.parametrize(
     ("make", "peer", "sender"), CORES, ids=[make.__name__ for make, _, _ in CORES]
@@ -234,7 +300,7 @@ def test_much_garbage_harms_no_core(make: type[Core], peer: bytes, sender: int) 
         if isinstance(core, StreamerCore) and random.random() < 0.5:
             made = tasks(random, sender, target)
         if made and random.random() < 0.9:
-            made = (before(core) + bytes(made[0]), *made[1:])
+            made = (before(core, peer) + bytes(made[0]), *made[1:])
         effects = core.receive(peer if random.random() < 0.9 else b"x", made, step / 100)
         for effect in effects:
             if isinstance(effect, Handle):
@@ -255,7 +321,7 @@ def test_no_garbage_behind_a_right_header_harms_a_core(
     target = US if sender != US else THEM
     target = 0 if kind == wire.PUBLISH else target
     [head, *rest] = wire.pack(kind, sender, target, 2, encode(meta), b"", raw)
-    core.receive(peer, (before(core) + bytes(head), *rest), 1.0)
+    core.receive(peer, (before(core, peer) + bytes(head), *rest), 1.0)
     core.flush(1.0)
     core.tick(2.0)
     core.check()

@@ -21,11 +21,11 @@ def name() -> str:
 
 @pytest.fixture
 def start(name: str) -> Iterator[Start]:
-    """Starts an actor with a role of the test's name."""
+    """Starts an actor with a role of the test's name, or of another one."""
     actors: list[Actor] = []
 
-    def start(role: str, kind: str = "blocking", **options: Any) -> Actor:
-        actors.append(Actor(role, name, kind=kind, **options))
+    def start(role: str, kind: str = "blocking", *, of: str = name, **options: Any) -> Actor:
+        actors.append(Actor(role, of, kind=kind, **options))
         return actors[-1]
 
     yield start

@@ -17,8 +17,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
 SCRIPTS = {
-    **dict.fromkeys(("publisher", "subscriber"), "topics_actor.py"),
+    **dict.fromkeys(("publisher", "subscriber", "forwarder"), "topics_actor.py"),
     **dict.fromkeys(("worker", "pusher", "outbox", "streamer"), "tasks_actor.py"),
+    **dict.fromkeys(
+        ("broker", "router", "answering", "caller", "collector"), "broker_actor.py"
+    ),
+    **dict.fromkeys(("rfc_worker", "rfc_client"), "mdp_actor.py"),
 }
 
 

@@ -47,10 +47,11 @@ def begun(path: Path) -> list[tuple[str, int]]:
     return [(line.split()[0], int(line.split()[1])) for line in lines]
 
 
-def leased(path: Path) -> list[tuple[str, int]]:
-    """What stands in a diary: the task's id, and how often its queue's journal was opened."""
+def leased(path: Path) -> list[tuple[str, int, int]]:
+    """What stands in a diary: the task's id, whose lease it was, and that journal's opening."""
     lines = path.read_text().splitlines() if path.exists() else []
-    return [(line.split()[0], int(line.split()[2][16:], 16) >> 40) for line in lines]
+    pairs = [(line.split()[0], line.split()[2]) for line in lines]
+    return [(task, int(id[:16], 16), int(id[16:], 16) >> 40) for task, id in pairs]
 
 
 def handlers(diary: Diary) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -83,7 +84,7 @@ def policy(options: dict[str, Any]) -> dict[str, Any]:
 def blocking_worker(name: str, options: dict[str, Any]) -> None:
     work, _ = handlers(Diary(options.pop("diary")))
     declared = policy(options)
-    with zmqkit.Worker(name, **options) as worker:
+    with zmqkit.Worker(options.pop("at", name), **options) as worker:
         worker.task(work, **declared)
         worker.start()
         working = threading.Thread(target=worker.work, daemon=True)
@@ -207,7 +208,7 @@ def outbox(name: str, options: dict[str, Any]) -> None:
 
 def streamer(name: str, options: dict[str, Any]) -> None:
     """Pass tasks on, and tell of the counters."""
-    with Streamer(name, journal=options["journal"]) as streamer:
+    with Streamer(name, journal=options["journal"], bind=options.get("bind")) as streamer:
         running = threading.Thread(target=streamer.run, daemon=True)
         running.start()
         tell("ready", streamer.endpoint)

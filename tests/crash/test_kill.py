@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -137,19 +136,3 @@ def test_held_call_is_not_run_by_the_next_incarnation_at_its_port(
     assert caught.value.may_have_run is True
     assert client.call("who") == second.pid
     assert not second.has("came")
-
-
-def test_descriptors_do_not_grow_with_the_number_of_the_killed(
-    start: Start, client: zmqkit.Client
-) -> None:
-    def outlive_one() -> None:
-        service = start("service")
-        assert client.call("who") == service.pid
-        service.close()
-        until(lambda: not client.instances())
-
-    outlive_one()
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(4):
-        outlive_one()
-    until(lambda: len(os.listdir("/proc/self/fd")) <= before)

@@ -1,6 +1,6 @@
-"""A program for the crash tests: a publisher or a subscriber in a process of its own.
+"""A program for the crash tests: a publisher, subscriber or forwarder as a process.
 
-    python topics_actor.py publisher|subscriber NAME '{"kind": "blocking", ...}'
+    python topics_actor.py publisher|subscriber|forwarder NAME '{"kind": "blocking", ...}'
 
 A publisher publishes while it is told to, and now and then when it is not, so that its
 subscribers learn what they missed. A subscriber reads all there is and looks after its order.
@@ -147,7 +147,21 @@ def asyncio_subscriber(name: str, options: dict[str, Any]) -> None:
     asyncio.run(main())
 
 
+def forwarder(name: str, options: dict[str, Any]) -> None:
+    from zmqkit.device.forwarder import Forwarder
+
+    with Forwarder(name, connect=options["connect"]) as device:
+        threading.Thread(target=device.run, daemon=True).start()
+        tell("ready", device.endpoint)
+        for order, _ in orders():
+            if order == "stats":
+                tell("stats", device.stats())
+            elif order == "end":
+                return
+
+
 ROLES = {
+    ("forwarder", "blocking"): forwarder,
     ("publisher", "blocking"): publisher,
     ("subscriber", "blocking"): blocking_subscriber,
     ("subscriber", "asyncio"): asyncio_subscriber,

@@ -15,7 +15,7 @@ from zmqkit.device.files import find
 from zmqkit.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ["streamer", "streamer-durable"]
+SHIPPED = sorted(path.stem for path in (ROOT / "devices").glob("*.toml"))
 LIMIT_S = 240.0
 
 
@@ -43,11 +43,25 @@ def test_a_file_that_is_not_there_is_named(missing: str) -> None:
         find(missing)
 
 
+def test_a_file_of_the_name_in_the_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        find("mine")
+    assert str(raised.value) == "no device 'mine'; did you mean ./mine.toml?"
+
+
 def test_an_unknown_device_is_answered_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError) as raised:
         find("brocker")
-    there = "there are streamer, streamer-durable; or give the path of a device file"
-    assert str(raised.value) == f"no device 'brocker'; {there}"
+    there = (
+        "there are bridge, forwarder, forwarder-history, majordomo, majordomo-durable, router, "
+        "streamer, streamer-durable"
+    )
+    else_ = "or give the path of a device file"
+    assert str(raised.value) == f"no device 'brocker'; {there}; {else_}"
 
 
 class Environment:
@@ -96,20 +110,33 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is built from it, once for all who install that."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check",
+         "--no-deps", "--wheel-dir", str(folder), str(checkout)],
+        timeout=LIMIT_S, check=True,
+    )  # fmt: skip
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["wheel", "editable", "target"])
 def test_devices_come_with_every_way_to_install(
-    checkout: Path, tmp_path: Path, how: str
+    checkout: Path, wheel: Path, tmp_path: Path, how: str
 ) -> None:
     if how == "editable":
         made = Environment(tmp_path / "env", "--editable", str(checkout))
         devices = checkout / "devices"
     elif how == "wheel":
-        made = Environment(tmp_path / "env", str(checkout))
+        made = Environment(tmp_path / "env", str(wheel))
         devices = made.folder / "share" / "zmqkit" / "devices"
     else:
         target = tmp_path / "target"
-        made = Environment(tmp_path / "env", "--target", str(target), str(checkout))
+        made = Environment(tmp_path / "env", "--target", str(target), str(wheel))
         devices = target / "share" / "zmqkit" / "devices"
         [own] = made.folder.glob("lib/python*/site-packages")
         (own / "a.pth").write_text(f"{target}\n")
@@ -117,11 +144,13 @@ def test_devices_come_with_every_way_to_install(
             f'#!/bin/sh\nexec "{made.folder}/bin/python" -m zmqkit "$@"\n'
         )
         (made.folder / "bin" / "zmqkit").chmod(0o755)
-    for device in SHIPPED:
-        said = "streamer 'thumbnails' is in order\n"
-        arguments = ("--name", "thumbnails", "--check")
-        assert made.ask("zmqkit", "run", device, *arguments) == said
-        where = f"from zmqkit.device.files import find; print(find({device!r}))"
-        assert made.ask("python", "-c", where) == f"{devices / device}.toml\n"
-        # As a program, by its first line.
-        assert made.ask(devices / f"{device}.toml", *arguments) == said
+    where = f"from zmqkit.device.files import find; print(*map(find, {SHIPPED!r}), sep='\\n')"
+    found = made.ask("python", "-c", where).split()
+    assert found == [f"{devices / device}.toml" for device in SHIPPED]
+    said = made.ask("zmqkit", "device", "check", SHIPPED[0], "--name", "thumbnails")
+    assert said == f"{SHIPPED[0].partition('-')[0]} 'thumbnails' is in order\n"
+    # As a program, by its first line.
+    assert "Run a device until SIGINT" in made.ask(found[0], "--help")
+    for beside in ("zmqkit@.service", "Containerfile", "zmqkit.json"):
+        [own] = (ROOT / "devices").rglob(beside)
+        assert made.ask("zmqkit", "device", "show", beside) == own.read_text()

@@ -242,15 +242,17 @@ def test_another_process_with_the_name_of_an_instance_does_not_replace_it(mine: 
 
     async def scene() -> None:
         async with peers(mine, 1, claims_max=2) as (peer,), Stranger() as other:
+            # Each is announced three times, and all of that is over before the next one.
             await other.announce(info(forged[0]))
+            await asyncio.gather(*other.repeats)
             await peer.hears(forged[0])
-            await other.engine.async_update_service(info(honest))
+            await (await other.engine.async_update_service(info(honest)))
             await peer.hears(honest)
             assert peer.events() == ["heard mdns:loopback"] * 2
             peer.reminders.clear()
             peer.engine.remind(mine)
             assert peer.reminders == [forged[0], honest]
-            await other.engine.async_update_service(info(forged[1]))
+            await (await other.engine.async_update_service(info(forged[1])))
             await peer.hears(forged[1])
             assert peer.events()[2:] == ["vanished mdns:loopback", "heard mdns:loopback"]
             peer.reminders.clear()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.disk.entries import DONE, ENTRY, FAILED, FULL, ID, NAME, paged, put, reopened
 from zmqkit.disk.journal import Journal
-from zmqkit.disk.rows import Changes, Plain
+from zmqkit.disk.rows import Changes, Held, Plain
 from zmqkit.errors import JournalError
 
 
@@ -31,6 +31,22 @@ def test_a_flipped_bit_of_a_body_is_set_aside_and_told_of(path: Path) -> None:
     journal.close()
     entries, journal = reopened(path)
     assert [each.sequence for each in entries] == [2]
+    journal.close()
+
+
+def test_a_flipped_bit_of_what_a_worker_has_is_told_of_once(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    journal.commit(Changes(3, [ENTRY], held=[Held(0x5A5A5A5A5A5A, [(0x6B6B6B6B6B, 1)])]))
+    journal.close()
+    data = path.read_bytes()
+    assert data.count(b"kkkkk") == 1
+    path.write_bytes(data.replace(b"kkkkk", b"kkjkk"))
+    entries, journal = reopened(path)
+    assert entries == [ENTRY] and journal.held() == []
+    assert journal.damaged == ["what a worker has: its checksum is wrong"]
+    journal.close()
+    _, journal = reopened(path)
+    assert journal.held() == [] and not journal.damaged
     journal.close()
 
 

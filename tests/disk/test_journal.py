@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +16,8 @@ import pytest
 from tests.disk.entries import DONE, ENTRY, FAILED, FULL, ID, LONG, NAME, paged, put, reopened
 from tests.disk.format_1 import FILE
 from zmqkit.disk.journal import PASSED_OVER, Journal
-from zmqkit.disk.rows import Changes, Plain
-from zmqkit.errors import JournalError
+from zmqkit.disk.rows import Changes, Held, Plain
+from zmqkit.errors import ConfigError, JournalError
 
 
 @pytest.fixture
@@ -125,9 +128,47 @@ def test_a_journal_belongs_to_one_name(path: Path) -> None:
         Journal(path, "orders", ID)
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="is a folder"):
+def test_a_path_at_which_no_file_can_be_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; name a file in it"):
         Journal(tmp_path, NAME, ID)
+    with pytest.raises(ConfigError, match="no path, for it has a zero byte"):
+        Journal(tmp_path / "\0", NAME, ID)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_no_fault_of_the_disk() -> None:
+    with pytest.raises(ConfigError, match="takes no files"):
+        Journal(Path("/proc/x.journal"), NAME, ID)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A folder of this user, who is nobody meanwhile if it was root: root may do all."""
+    is_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        if is_root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield Path(folder)
+        finally:
+            if is_root:
+                os.setresuid(0, 0, 0)
+            Path(folder).chmod(0o700)
+
+
+def test_a_place_that_others_own_is_named(nobodys: Path) -> None:
+    path = nobodys / "x.journal"
+    path.touch(mode=0o400)
+    with pytest.raises(ConfigError, match=r"x.journal cannot be written; see who owns it"):
+        Journal(path, NAME, ID)
+    path.unlink()
+    path.parent.chmod(0o500)
+    with pytest.raises(ConfigError, match=r"cannot be written; see who owns it"):
+        Journal(path, NAME, ID)
 
 
 def test_a_newer_format_is_refused(path: Path) -> None:
@@ -140,7 +181,7 @@ def test_a_newer_format_is_refused(path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="whether its folder is there"):
+    with pytest.raises(ConfigError, match=r"there is no folder .*nowhere; make it, or name"):
         Journal(tmp_path / "nowhere" / "x.journal", NAME, ID)
 
 
@@ -240,6 +281,8 @@ def test_plain_tasks_are_read_page_by_page_in_order(path: Path) -> None:
     assert journal.plain_counts() == {0: 6, 9: 7} | dict.fromkeys(range(1, 9), 0)
     assert paged(journal, 9) == high and paged(journal, 0) == low and paged(journal, 4) == []
     assert (journal.find(7), journal.find(8), journal.find(99)) == (9, 0, None)
+    # Numbers that somebody made up: of tasks of other priorities, or too large.
+    assert [journal.find(at) for at in (9 << 48 | 7, 1 << 63, (1 << 64) - 1, -1)] == [None] * 4
     journal.commit(Changes(13, plain_over=[high[0].place, low[0].place]))
     assert paged(journal, 9) == high[1:] and paged(journal, 0) == low[1:]
     journal.close()
@@ -292,6 +335,38 @@ def test_a_file_of_format_1_is_brought_to_this_one(path: Path) -> None:
     journal.close()
     entries, journal = reopened(path)
     assert entries == [FULL] and list(journal.outcomes()) == [DONE]
+    journal.close()
+
+
+def test_what_workers_have_is_there_when_it_is_opened_again(path: Path) -> None:
+    tasks = [Plain(n, 4, b"%d" % n, b"long" if n == 2 else None) for n in (1, 2, 3)]
+    one, other = Held(1 << 63, [(7, tasks[0].place), (8, tasks[2].place)]), Held(5, [(9, 2)])
+    journal = Journal(path, NAME, ID)
+    journal.commit(Changes(3, plain=tasks, held=[one, other]))
+    journal.commit(Changes(3, held=[Held(5, [])]))
+    journal.close()
+    _, journal = reopened(path)
+    assert journal.held() == [one] and not journal.damaged
+    assert journal.at(at for _, at in one.leases) == [tasks[0], tasks[2]]
+    assert journal.at([tasks[1].place, 99]) == [tasks[1]]
+    journal.commit(Changes(3, held=[Held(1 << 63, [(9, 1)])]))
+    assert journal.held() == [Held(1 << 63, [(9, 1)])]
+    journal.close()
+
+
+def test_a_file_of_format_2_gets_the_table_that_it_lacks(path: Path) -> None:
+    journal = Journal(path, NAME, ID)
+    put(journal, ENTRY)
+    journal.close()
+    with sqlite3.connect(path) as file:
+        file.executescript("DROP TABLE held; PRAGMA user_version = 2;")
+    file.close()
+    entries, journal = reopened(path)
+    assert entries == [ENTRY] and journal.held() == []
+    journal.commit(Changes(3, held=[Held(5, [(9, 1)])]))
+    journal.close()
+    _, journal = reopened(path)
+    assert journal.held() == [Held(5, [(9, 1)])]
     journal.close()
 
 

@@ -81,3 +81,11 @@ def test_nothing_is_asked_of_a_closed_journal(journaling: Journaling, tmp_path: 
     journaling.close()
     with pytest.raises(JournalError, match="is closed"):
         journaling.backup(tmp_path / "copy.journal")
+
+
+def test_a_question_that_fails_in_another_way_ends_no_thread(tmp_path: Path) -> None:
+    journaling = Journaling(Journal(tmp_path / "x.journal", "mail", 7))
+    with closing(journaling):
+        with pytest.raises(TypeError):
+            journaling.find("x")  # type: ignore[arg-type]  # that is the point
+        assert journaling.find(1) is None

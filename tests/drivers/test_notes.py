@@ -40,15 +40,15 @@ def add(notes: Notes, *lines: str) -> None:
 
 
 def test_a_line_waits_until_it_is_told(notes: Notes, caplog: pytest.LogCaptureFixture) -> None:
-    notes.note(Note("notify-failed", {"id": 1}))
-    notes.note(Note("instance-found", {}))
+    notes.note(Note("notify-failed", {"id": 1, "text": "no\nroom's", "name": "x"}))
+    notes.note(Note("instance-found", {"id": 1}))
     assert notes.due and not caplog.records
     caplog.set_level(logging.INFO, "zmqkit")
     notes.tell()
     assert not notes.due
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
-        ("WARNING", "notify-failed {'id': 1}"),
-        ("INFO", "instance-found {}"),
+        ("WARNING", "notify-failed id=1 name='x': no\\nroom's"),
+        ("INFO", "instance-found id=1"),
     ]
 
 

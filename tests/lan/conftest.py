@@ -6,8 +6,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,22 +17,26 @@ from tests.lan.network import Lan
 from tests.lan.stage import Stage
 
 
-@pytest.fixture
-def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
-    """A LAN as the mark `lan` describes it: how many hosts, and what they lack."""
+@contextmanager
+def simulated(hosts: int, lacks: Sequence[str] = ()) -> Iterator[Lan]:
+    """Enter with a LAN of so many hosts; the test is skipped where none can be made."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         pytest.skip("a simulated LAN needs root on Linux")
     if not shutil.which("ip"):
         pytest.skip("a simulated LAN needs the command ip (Debian package iproute2)")
-    mark = request.node.get_closest_marker("lan")
-    lacks = mark.kwargs.get("options", ())
     try:
-        lan = Lan(
-            mark.kwargs.get("hosts", 2), ipv4="no-ipv4" not in lacks, nic="no-nic" not in lacks
-        )
+        lan = Lan(hosts, ipv4="no-ipv4" not in lacks, nic="no-nic" not in lacks)
     except OSError as error:
         pytest.skip(f"no simulated LAN can be made here: {error}")
     with closing(lan):
+        yield lan
+
+
+@pytest.fixture
+def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
+    """A LAN as the mark `lan` describes it: how many hosts, and what they lack."""
+    mark = request.node.get_closest_marker("lan")
+    with simulated(mark.kwargs.get("hosts", 2), mark.kwargs.get("options", ())) as lan:
         yield lan
 
 

@@ -212,11 +212,14 @@ class Lan:
                 cable.island = island
                 self._lead(cable)
 
-    def block_multicast(self) -> None:
-        """Pass no multicast on, as some access points do. IPv6 does not work without."""
+    def block_multicast(self, *, flood: str = "off") -> None:
+        """Pass no multicast on, as some access points do. IPv6 does not work without.
+
+        flood: "on" to pass it again.
+        """
         for cable in self._cables.values():
             self._switch.ip("link", "set", self._end(cable), "type", "bridge_slave",
-                            "mcast_flood", "off")  # fmt: skip
+                            "mcast_flood", flood)  # fmt: skip
 
     def slow(self, host: Host, *, loss: float = 0.0, delay_s: float = 0.0) -> None:
         """Lose and delay what the host's cable carries, in each direction."""

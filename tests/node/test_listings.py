@@ -11,7 +11,7 @@ from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, peer_of
 from zmqkit.limits import MembershipLimits
-from zmqkit.model import Reach, Record, parse_url
+from zmqkit.model import ROUTED, Reach, Record, parse_url
 from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 
 RECORD = Record("orders", "service", 0xABCD1234 << 32, 7, ("127.0.0.1",), 5001, 5002)
@@ -50,6 +50,22 @@ def test_the_state_is_that_of_the_process(
     neighbour = core.neighbours[7]
     neighbour.life, neighbour.silent = life, silent
     assert [row.state for row in listings(core, 12.0)] == [state]
+
+
+@pytest.mark.parametrize(("life", "behind"), [(Life.ALIVE, True), (Life.LOST, False)])
+def test_who_is_behind_a_device_is_told_while_that_answers(
+    life: Life, behind: bool, core: MembershipCore
+) -> None:
+    router = replace(RECORD, role=ROUTED, incarnation=9 << 32, process=9)
+    other = replace(RECORD, name="stock", incarnation=8 << 32, process=8)
+    for record in (router, other):
+        core.heard(record, "mdns:loopback", 10.0)
+    core.want(EVERYBODY, 11.0, Reach.LOCAL)
+    core.neighbours[9].life = life
+    rows = {(row.name, row.role): row.behind_device for row in listings(core, 12.0)}
+    assert rows == {
+        ("orders", "service"): behind, ("orders", ROUTED): False, ("stock", "service"): False
+    }  # fmt: skip
 
 
 def test_rows_are_in_the_order_of_their_names() -> None:
@@ -145,3 +161,15 @@ def test_one_that_waits_for_room_says_so() -> None:
     core.want(EVERYBODY, 10.0, Reach.LOCAL)
     [row] = listings(core, 11.0)
     assert row.why == "not asked now: as many others are in use as are used at once"
+
+
+def test_a_service_of_a_broker_is_listed_with_the_name_of_that(core: MembershipCore) -> None:
+    for name, role, number in (("m", "majordomo", 1), ("stock", "broker", 2)):
+        core.heard(
+            Record(name, role, number << 32, 9, ("127.0.0.1",), 5001, 5555), "mdns", 10.0
+        )
+    assert [(row.name, row.role, row.via) for row in listings(core, 12.0)] == [
+        ("m", "majordomo", ""),
+        ("orders", "service", ""),
+        ("stock", "broker", "m"),
+    ]

@@ -224,3 +224,15 @@ def test_a_node_that_is_closed_on_its_own_thread_closes(start: Start) -> None:
     [closing] = [each for each in threading.enumerate() if each.name == "zmqkit-close"]
     closing.join(BOUND_S)
     assert node.context.closed
+
+
+def test_a_service_that_a_broker_offers_is_found_and_its_end_is_told(start: Start) -> None:
+    broker = start()
+    told = news(start(broker))
+    control = broker.open_control(Reach.LOCAL)
+    record = Record("m", "majordomo", 1, broker.process, (), control, 6000)
+    broker.announce(record, Reach.LOCAL)
+    broker.offer(Record("orders", "broker", 2, broker.process, (), control, 6000), Reach.LOCAL)
+    assert told.get(timeout=BOUND_S) == (News.FOUND, 2)
+    broker.retract(2)
+    assert told.get(timeout=BOUND_S) == (News.GONE, 2)

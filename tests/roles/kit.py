@@ -19,6 +19,8 @@ import zmqkit
 import zmqkit.asyncio
 from zmqkit.asyncio.client import BoundClient as AsyncBoundClient
 from zmqkit.core.tasks.task import State
+from zmqkit.device.bridge import Bridge
+from zmqkit.device.forwarder import Forwarder
 from zmqkit.device.streamer import Streamer
 from zmqkit.limits import FOLLOW_S, HOLD_S
 
@@ -45,8 +47,18 @@ def loops() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return made
 
 
+def received(subscriber: Any, count: int) -> list[Any]:
+    """So many messages, read in one go on the loop of a subscriber that has one."""
+    if not isinstance(subscriber, OnLoop):
+        messages = [subscriber.receive(BOUND_S) for _ in range(count)]
+    else:
+        messages = subscriber.several("receive", count, BOUND_S)
+    assert None not in messages
+    return messages
+
+
 LOOPS = loops()
-_WRAPPED = (AsyncBoundClient, zmqkit.asyncio.Ticket)
+_WRAPPED = (AsyncBoundClient, zmqkit.asyncio.Submitted, zmqkit.asyncio.Ticket)
 
 
 class Gate:
@@ -142,6 +154,7 @@ class Kit:
         self.name = f"t{secrets.token_hex(6)}"
         self.roles: list[Any] = []
         self._streamers: list[Streamer] = []
+        self._forwarders: list[Forwarder | Bridge] = []
         self._gates: list[Gate] = []
         self._started: list[Started] = []
 
@@ -174,7 +187,7 @@ class Kit:
     def publisher(self, name: str = "", **options: Any) -> Any:
         """A publisher that can be found."""
         publisher = self._kept(self.publisher_class, name or self.name, **options)
-        assert publisher.ready(timeout_s=0) == 0
+        assert publisher.ready(timeout_s=0) >= 0
         return publisher
 
     def subscriber(self, name: str = "", *topics: str, count: int = 1, **options: Any) -> Any:
@@ -215,11 +228,27 @@ class Kit:
         assert sink.receive(0) is None
         return sink
 
-    def streamer(self, **options: Any) -> Streamer:
-        """A streamer of the kit's name, which the node drives."""
-        self._streamers.append(Streamer(self.name, **options))
+    def streamer(self, name: str = "", **options: Any) -> Streamer:
+        """A streamer, by default of the kit's name, which the node drives."""
+        self._streamers.append(Streamer(name or self.name, **options))
         self._streamers[-1].start()
         return self._streamers[-1]
+
+    def forwarder(self, name: str = "", **options: Any) -> Forwarder:
+        """A forwarder, by default of the kit's name, which a thread runs."""
+        forwarder = Forwarder(name or self.name, **options)
+        self._forwarders.append(forwarder)
+        forwarder.start()
+        self.start(forwarder.run)
+        return forwarder
+
+    def bridge(self, name: str = "", **options: Any) -> Bridge:
+        """One end of a bridge, by default of the kit's name, which a thread runs."""
+        bridge = Bridge(name or self.name, **options)
+        self._forwarders.append(bridge)
+        bridge.start()
+        self.start(bridge.run)
+        return bridge
 
     def mapped(self, pusher: Any, bodies: Iterable[object], **options: Any) -> list[Any]:
         """All results of a map."""
@@ -230,6 +259,11 @@ class Kit:
         with publisher.batch() as batch:
             for topic, body in messages:
                 batch.publish(topic, body)
+
+    def publish_each(self, publisher: Any, count: int, body: object = None) -> None:
+        """Publish one by one, as quickly as it goes; numbers unless told what."""
+        for number in range(count):
+            publisher.publish("t", number if body is None else body)
 
     def gate(self) -> Any:
         """A gate for handlers; opened at the end, if not before."""
@@ -248,8 +282,8 @@ class Kit:
             gate.open()
         for role in reversed(self.roles):
             role.close()
-        for streamer in self._streamers:
-            streamer.close()
+        for device in (*self._streamers, *self._forwarders):
+            device.close()
         for started in self._started:
             started._thread.join(BOUND_S)
             assert not started._thread.is_alive(), "a thread is still in a role's verb"
@@ -325,6 +359,14 @@ class OnLoop:
 
         return use
 
+    def several(self, verb: str, count: int, *args: object) -> list[Any]:
+        """What a verb that waits gives, so many times, with one change to the loop."""
+
+        async def use() -> list[Any]:
+            return [await getattr(self.inner, verb)(*args) for _ in range(count)]
+
+        return list(self._kit.submit(use()).result())
+
 
 class AsyncKit(Kit):
     """Makes asyncio roles that are used like blocking ones."""
@@ -370,8 +412,23 @@ class AsyncKit(Kit):
 
         self.submit(publish()).result(BOUND_S)
 
+    def publish_each(self, publisher: Any, count: int, body: object = None) -> None:
+        async def publish() -> None:
+            for number in range(count):
+                await publisher.inner.publish("t", number if body is None else body)
+
+        self.submit(publish()).result(BOUND_S)
+
     def core(self, role: Any) -> Any:
         return role.inner._core
+
+    def bridge(self, name: str = "", **options: Any) -> Bridge:
+        """One end of a bridge, by default of the kit's name, which a thread runs."""
+        bridge = Bridge(name or self.name, **options)
+        self._forwarders.append(bridge)
+        bridge.start()
+        self.start(bridge.run)
+        return bridge
 
     def mapped(self, pusher: Any, bodies: Iterable[object], **options: Any) -> list[Any]:
         async def read() -> list[Any]:

@@ -19,6 +19,7 @@ from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.device.streamer import Streamer
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import DEAD, Changes, Entry, Outcome, Plain
+from zmqkit.node.time_of_day import offset_s
 from zmqkit.roles import queues
 from zmqkit.roles.administration import Administration, bytes_of
 from zmqkit.roles.asking import (
@@ -29,8 +30,7 @@ from zmqkit.roles.asking import (
     running,
     tasks_of,
 )
-from zmqkit.roles.queues import listen_for, socket_beside
-from zmqkit.roles.time_of_day import offset_s
+from zmqkit.roles.queues import entries, listen_for, socket_beside
 from zmqkit.wire.encoding import decode, encode
 
 
@@ -83,14 +83,12 @@ def test_a_journal_at_rest_is_asked_in_the_same_way(kit: Kit, journal: Path) -> 
     assert kit.pusher(count=0, journal=journal).stats()["accepted"] == 0
 
 
-def test_only_what_is_open_can_be_asked_and_nothing_is_left(
-    kit: Kit, journal: Path, runtime: Path
-) -> None:
+def test_only_what_is_open_can_be_asked_and_nothing_is_left(kit: Kit, journal: Path) -> None:
     pusher = kit.pusher(count=0, journal=journal)
     pusher.push(1)
-    assert socket_beside(journal).exists() and len([*runtime.iterdir()]) == 1
+    assert socket_beside(journal).exists() and len(entries()) == 1
     pusher.close(0)
-    assert not socket_beside(journal).exists() and not [*runtime.iterdir()]
+    assert not socket_beside(journal).exists() and not entries()
 
 
 def test_dead_tasks_are_requeued_and_done(kit: Kit, journal: Path) -> None:
@@ -232,7 +230,7 @@ def test_a_loop_that_is_held_is_told_of(
     held.set()
 
 
-def test_a_device_without_a_journal_is_found_by_its_name(blocking: Kit, runtime: Path) -> None:
+def test_a_device_without_a_journal_is_found_by_its_name(blocking: Kit) -> None:
     pusher = blocking.pusher(count=0)
     pusher.push(1)
     life = pusher._life
@@ -247,10 +245,10 @@ def test_a_device_without_a_journal_is_found_by_its_name(blocking: Kit, runtime:
     listening.close()
     with pytest.raises(zmqkit.UsageError, match="none runs here"):
         ask(blocking.name, "ls")
-    assert not [*runtime.iterdir()]
+    assert not entries()
 
 
-def test_a_streamer_is_asked_by_its_name(blocking: Kit, runtime: Path) -> None:
+def test_a_streamer_is_asked_by_its_name(blocking: Kit) -> None:
     streamer = Streamer(blocking.name)
     streamer.start()
     pusher = blocking.pusher(journal=None)  # connected to the streamer
@@ -262,7 +260,7 @@ def test_a_streamer_is_asked_by_its_name(blocking: Kit, runtime: Path) -> None:
     with pytest.raises(zmqkit.CallCancelled):
         tickets[0].result(BOUND_S)
     streamer.close(0)
-    assert not [*runtime.iterdir()]
+    assert not entries()
 
 
 def test_a_streamer_with_a_journal_is_asked_by_its_file(blocking: Kit, journal: Path) -> None:

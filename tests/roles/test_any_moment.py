@@ -5,11 +5,13 @@ comes under the role's lock may break it: then it says so, and a new one is made
 
 Python runs the handler of a signal between two steps of the main thread: as it enters a
 function and as it is back from one in C. A profiler is called there too, and may raise as such
-a handler does; so each of these moments has its turn, one after the other.
+a handler does; so these moments have their turns, one after the other. ZMQKIT_STRIDE says that
+each so manieth is taken; `tox -e fuzz` takes all.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -28,6 +30,7 @@ from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK
 pytestmark = [pytest.mark.usefixtures("node"), pytest.mark.slow]
 
 MOMENTS_MAX = 5_000
+STRIDE = int(os.environ.get("ZMQKIT_STRIDE", "3"))
 
 
 class Seen(BaseException):
@@ -35,7 +38,7 @@ class Seen(BaseException):
 
 
 class Moments:
-    """Calls work again and again, each time interrupted a moment later, until it is done."""
+    """Calls work again and again, each time interrupted a little later, until it is done."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Moments:
 
     def __iter__(self) -> Iterator[str]:
         """Gives where each interrupt came; nothing but it must come out."""
-        for self._left in range(1, MOMENTS_MAX):
+        for self._left in range(1, MOMENTS_MAX, STRIDE):
             self._where = ""
             try:
                 sys.setprofile(self._see)
@@ -256,8 +259,8 @@ def test_a_service_goes_on(blocking: Kit) -> None:
         try:
             hasty.call("add", 1, 2)
             list(hasty.stream("numbers", 5))
-        except (zmqkit.CallTimeout, zmqkit.RemoteError, zmqkit.PeerLost):
-            pass  # it was interrupted
+        except (zmqkit.CallTimeout, zmqkit.NoService, zmqkit.RemoteError, zmqkit.PeerLost):
+            pass  # it was interrupted, and the next one not found yet
 
     def serve(asking: Started) -> object:
         while not asking.over:

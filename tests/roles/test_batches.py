@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.roles.kit import BOUND_S, AsyncKit, Kit
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, received
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -21,7 +21,7 @@ def joined(kit: Kit) -> tuple[Any, Any]:
 
 
 def read(subscriber: Any, count: int) -> list[object]:
-    return [subscriber.receive(BOUND_S).body for _ in range(count)]
+    return [message.body for message in received(subscriber, count)]
 
 
 def test_an_interrupted_batch_sends_everything_later(

@@ -12,7 +12,7 @@ import pytest
 
 import zmqkit
 import zmqkit.asyncio
-from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, received, until
 from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, QUEUE_MESSAGES, PublisherLimits
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -39,9 +39,7 @@ def publish(publisher: zmqkit.Publisher, count: int = COUNT) -> None:
 
 
 def bodies(subscriber: zmqkit.Subscriber, count: int = COUNT) -> list[object]:
-    messages = [subscriber.receive(BOUND_S) for _ in range(count)]
-    assert None not in messages
-    return [message.body for message in messages if message is not None]
+    return [message.body for message in received(subscriber, count)]
 
 
 @pytest.mark.parametrize("address", ["", "memory://{}"])

@@ -76,3 +76,21 @@ def test_an_outbox_hands_its_tasks_over(kit: Kit, journal: str, tmp_path: Path) 
     kit.working(lambda body: body)
     until(lambda: streamer.stats()["done"] == 3)
     assert len(set(ids)) == 3
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_a_ticket_says_that_a_streamer_goes_on_after_the_close(
+    kit: Kit, journal: str, is_durable: bool
+) -> None:
+    streamer = kit.streamer(journal=journal if is_durable else None)
+    pusher = kit.pusher()
+    ticket = pusher.push("body")
+    until(lambda: held(streamer) == 1)
+    waiting = kit.start(ticket.result)
+    assert pusher.close(0) == 1
+    assert ticket.state == "leased"
+    for ask in (waiting.result, ticket.result):
+        with pytest.raises(zmqkit.CallCancelled, match="a streamer has the task, and goes on"):
+            ask()
+    kit.working(lambda body: body)
+    until(lambda: streamer.stats()["done"] == 1)

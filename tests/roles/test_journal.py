@@ -77,8 +77,8 @@ def test_what_is_pushed_later_waits_behind_what_was_left(kit: Kit, journal: str)
 
 
 def test_a_second_pusher_is_told_who_has_the_file(kit: Kit, journal: str) -> None:
-    kit.pusher(count=0, journal=journal)
-    with pytest.raises(zmqkit.JournalError, match="open already"):
+    kit.pusher(count=0, journal=journal).ready(timeout_s=0)
+    with pytest.raises(zmqkit.JournalError, match="it is open already, in this process; have"):
         kit.pusher(count=0, journal=journal)
 
 

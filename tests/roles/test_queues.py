@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -16,9 +17,10 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, Kit
 from zmqkit.drivers.questions import Listener
+from zmqkit.drivers.runtime import runtime_folder
 from zmqkit.roles import asking
 from zmqkit.roles.asking import RunningQueue, opened, running
-from zmqkit.roles.queues import runtime_folder, socket_beside
+from zmqkit.roles.queues import socket_beside
 from zmqkit.wire.encoding import encode
 
 
@@ -110,8 +112,11 @@ def test_a_process_that_does_not_answer_is_told_of(
 
     listener = Listener(str(runtime_folder() / "1-1.socket"), hang)
     [(entry, told)] = running()
-    assert "timed out" in told["error"]  # type: ignore[operator]  # it is text
-    with pytest.raises(zmqkit.CallTimeout, match="it hangs, or is stopped"):
+    silent = rf"process {os.getpid()} does not answer: it is stopped, or hangs; `kill -CONT"
+    assert re.match(silent, str(told["error"]))
+    with pytest.raises(zmqkit.CallTimeout, match=silent):
+        ask("thumbnails", "ls")
+    with pytest.raises(zmqkit.CallTimeout, match=silent):
         RunningQueue(entry).ask({"do": "ls"})
     go_on.set()
     listener.close()
@@ -160,3 +165,22 @@ def test_a_file_that_is_held_without_an_answer_has_a_remedy(
     assert 0.5 < sum(pauses) < 2
     pusher.close()
     assert ask(journal, "ls")["waiting"] == 0
+
+
+def test_a_file_whose_process_is_stopped_names_that_process(
+    blocking: Kit, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "LOOK_S", 0.05)
+    pusher = zmqkit.Pusher(blocking.name, journal=journal)
+    go_on = threading.Event()
+
+    def hang(question: bytes) -> bytes:
+        go_on.wait(BOUND_S)
+        return question
+
+    listener = Listener(str(socket_beside(journal)), hang)
+    with pytest.raises(zmqkit.CallTimeout, match=rf"process {os.getpid()} does not answer"):
+        ask(journal, "ls")
+    go_on.set()
+    listener.close()
+    pusher.close()

@@ -24,6 +24,14 @@ def test_a_service_shows_where_it_listens(kit: Kit) -> None:
     assert shown(service) == f"<{kind}, closed>"
 
 
+def test_a_service_shows_the_brokers_that_it_answers_through(kit: Kit) -> None:
+    service = kit.service(via="tcp://127.0.0.1:5555")
+    kind = f"{module(kit)}.Service {kit.name!r}"
+    assert shown(service) == f"<{kind}, via 'tcp://127.0.0.1:5555'>"
+    service.close()
+    assert shown(service) == f"<{kind}, closed>"
+
+
 def test_a_client_shows_its_options_but_no_headers(kit: Kit) -> None:
     client = kit.client(count=0, timeout_s=5.0)
     kind = f"{module(kit)}.Client {kit.name!r}"

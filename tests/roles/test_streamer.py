@@ -354,6 +354,19 @@ def test_a_pusher_may_dial_a_streamer(kit: Kit, streamer: Streamer, named: bool)
     assert streamer.stats()["done"] == 1
 
 
+def test_a_pusher_finds_the_streamer_that_follows_at_its_url(kit: Kit) -> None:
+    first = running(kit)
+    for _ in range(2):  # in the same process, so the URL could mean either of them, too
+        kit.working(double)
+    pusher = kit._kept(kit.pusher_class, f"{first.endpoint}/{kit.name}")
+    assert pusher.push(1).result(BOUND_S) == 2
+    first.close(BOUND_S)
+    ticket = pusher.push(2)
+    second = running(kit, bind=first.endpoint)
+    assert ticket.result(BOUND_S) == 4
+    assert second.stats()["done"] == 1
+
+
 @pytest.mark.parametrize("key", ["unique", "order_by"])
 def test_a_key_is_refused_where_two_streamers_would_keep_it(kit: Kit, key: str) -> None:
     kit.streamer()

@@ -99,7 +99,7 @@ def test_a_timeout_is_logged(kit: Kit, hang: Hang, caplog: pytest.LogCaptureFixt
     ticket = kit.pusher().push("cat", id="order-17")
     with pytest.raises(zmqkit.RemoteError):
         ticket.result(BOUND_S)
-    said = f"handler-overdue {{'id': 'order-17', 'limit_s': {SHORT_S}}}"
+    said = f"handler-overdue id='order-17' limit_s={SHORT_S}"
     until(lambda: said in caplog.messages)
     hang.let_go.set()
 

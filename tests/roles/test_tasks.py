@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +16,7 @@ import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.limits import BODY_BYTES_MAX, PusherLimits
+from zmqkit.roles.tasks import DEFAULTS, PushOptions
 
 
 def double(number: int) -> int:
@@ -362,7 +366,6 @@ def test_a_wait_for_a_result_ends_with_the_pusher(aio: AsyncKit) -> None:
         ({"id": ""}, "id is ''"),
         ({"unique": 7}, "unique is 7"),
         ({"order_by": "a\0b"}, "order_by is"),
-        ({"prioritty": 3}, "unknown option 'prioritty'"),
     ],
 )
 def test_a_wrong_option_is_refused(kit: Kit, options: dict[str, Any], said: str) -> None:
@@ -370,6 +373,27 @@ def test_a_wrong_option_is_refused(kit: Kit, options: dict[str, Any], said: str)
     with pytest.raises(zmqkit.UsageError, match=said):
         pusher.push(1, **options)
     assert pusher.stats()["accepted"] == 0
+
+
+def test_an_option_that_there_is_not_is_refused_as_any_argument(kit: Kit) -> None:
+    pusher = kit.pusher(count=0)
+    with pytest.raises(TypeError, match="prioritty"):
+        pusher.push(1, prioritty=3)
+    with pytest.raises(TypeError, match="prioritty"):
+        pusher.push_many([1], prioritty=3)
+
+
+@pytest.mark.parametrize("module", ["zmqkit", "zmqkit.asyncio"])
+def test_push_shows_its_options_and_the_others_pass_them_on(module: str) -> None:
+    pusher = importlib.import_module(module).Pusher
+    shown = {
+        each.name: each.default
+        for each in inspect.signature(pusher.push).parameters.values()
+        if each.kind is each.KEYWORD_ONLY and each.name != "timeout_s"
+    }
+    assert shown.keys() == PushOptions.__annotations__.keys()
+    del shown["durable"]
+    assert shown == asdict(DEFAULTS)
 
 
 def test_a_worker_needs_one_handler(kit: Kit) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zmqkit
-from tests.roles.kit import BOUND_S, Kit, until
+from tests.roles.kit import BOUND_S, Kit, received, until
 
 pytestmark = pytest.mark.usefixtures("node")
 
@@ -110,6 +110,5 @@ def test_within_one_process_what_waits_for_its_reader_is_not_lost(kit: Kit) -> N
     publisher = kit.publisher(bind=address, policy="block")
     subscriber = kit.subscriber(address)
     publisher.ready(1, timeout_s=BOUND_S)
-    for number in range(5000):
-        publisher.publish("t", number)
-    assert [subscriber.receive(BOUND_S).body for _ in range(5000)] == list(range(5000))
+    kit.publish_each(publisher, 5000)
+    assert [message.body for message in received(subscriber, 5000)] == list(range(5000))

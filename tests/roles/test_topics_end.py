@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zmqkit
-from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, received, until
 from zmqkit.limits import QUEUE_MESSAGES
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -17,7 +17,7 @@ def test_what_was_published_before_close_is_read_after_it(kit: Kit) -> None:
     publisher.ready(1, timeout_s=BOUND_S)
     kit.publish(publisher, *(("t", n) for n in range(QUEUE_MESSAGES // 2)))
     assert publisher.close() == 0
-    bodies = [subscriber.receive(BOUND_S).body for _ in range(QUEUE_MESSAGES // 2)]
+    bodies = [message.body for message in received(subscriber, QUEUE_MESSAGES // 2)]
     assert bodies == list(range(QUEUE_MESSAGES // 2))
 
 
@@ -25,8 +25,7 @@ def test_what_was_lost_before_close_is_missing(kit: Kit) -> None:
     publisher = kit.publisher()
     subscriber = kit.subscriber()
     publisher.ready(1, timeout_s=BOUND_S)
-    for number in range(20_000):
-        publisher.publish("t", number)
+    kit.publish_each(publisher, 20_000)
     assert publisher.close(BOUND_S) == 0
 
     def accounted() -> int:

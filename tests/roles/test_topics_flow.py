@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, received, until
 from zmqkit.core.effects import News, Tell
 from zmqkit.limits import BATCH_BYTES, QUEUE_BYTES, QUEUE_MESSAGES, PublisherLimits
 
@@ -32,12 +32,6 @@ def lose(kit: Kit, publisher: Any, topic: str, count: int) -> None:
     else:
         with publisher._life.driver.lock:
             publish()
-
-
-def read(subscriber: Any, count: int) -> list[Any]:
-    messages = [subscriber.receive(BOUND_S) for _ in range(count)]
-    assert None not in messages
-    return messages
 
 
 def in_order(messages: list[Any]) -> bool:
@@ -73,7 +67,7 @@ def test_a_gap_that_nobody_asks_for_is_counted(kit: Kit) -> None:
     publisher.publish("t", 1)
     lose(kit, publisher, "t", 2)
     publisher.publish("t", 2)
-    assert [message.sequence for message in read(subscriber, 2)] == [1, 4]
+    assert [message.sequence for message in received(subscriber, 2)] == [1, 4]
     assert subscriber.stats()["missing"] == 2
 
 
@@ -85,11 +79,13 @@ def test_a_slow_subscriber_drops_the_oldest_and_slows_nobody(kit: Kit) -> None:
     count = 2 * QUEUE_MESSAGES
     for first in range(0, count, 1000):
         kit.publish(publisher, *(("t", n) for n in range(first, first + 1000)))
-        assert [message.body for message in read(quick, 1000)] == [*range(first, first + 1000)]
+        assert [message.body for message in received(quick, 1000)] == [
+            *range(first, first + 1000)
+        ]
     until(lambda: slow.stats()["received"] == count)
     assert slow.stats()["queued"] == QUEUE_MESSAGES
     assert slow.stats()["dropped"] == {"full": count - QUEUE_MESSAGES}
-    assert read(slow, 1)[0].body == count - QUEUE_MESSAGES
+    assert received(slow, 1)[0].body == count - QUEUE_MESSAGES
     assert slow.stats()["missing"] == quick.stats()["missing"] == 0
 
 
@@ -100,7 +96,7 @@ def test_the_latest_message_of_each_topic_is_read(kit: Kit) -> None:
     publisher.ready(timeout_s=BOUND_S)
     kit.publish(publisher, *((f"t{n % 3}", n) for n in range(3000)))
     until(lambda: subscriber.stats()["received"] == 3000)
-    assert [message.body for message in read(subscriber, 3)] == [2997, 2998, 2999]
+    assert [message.body for message in received(subscriber, 3)] == [2997, 2998, 2999]
     assert subscriber.receive(0) is None
     stats = kit.balanced(subscriber)
     assert stats["dropped"] == {"replaced": 2997}
@@ -114,27 +110,13 @@ def test_a_publisher_that_waits_loses_nothing(kit: Kit, address: str) -> None:
     subscriber = kit.subscriber(where)
     publisher.ready(timeout_s=BOUND_S)
     count = 2 * QUEUE_MESSAGES
-    publishing = kit.start(publish_all, kit, publisher, count)
+    publishing = kit.start(kit.publish_each, publisher, count)
     until(lambda: kit.core(publisher).blocked)
     assert publisher.stats()["accepted"] <= QUEUE_MESSAGES + PublisherLimits().gather_messages
-    assert [message.body for message in read(subscriber, count)] == [*range(count)]
+    assert [message.body for message in received(subscriber, count)] == [*range(count)]
     publishing.result()
     stats = subscriber.stats()
     assert (stats["missing"], stats["dropped"]) == (0, {})
-
-
-def publish_all(kit: Kit, publisher: Any, count: int, body: object = None) -> None:
-    """Publish one by one, as quickly as it goes; numbers unless told what."""
-    if not isinstance(kit, AsyncKit):
-        for number in range(count):
-            publisher.publish("t", number if body is None else body)
-        return
-
-    async def publish() -> None:
-        for number in range(count):
-            await publisher.inner.publish("t", number if body is None else body)
-
-    kit.submit(publish()).result(BOUND_S)
 
 
 @pytest.mark.slow
@@ -154,7 +136,7 @@ def test_many_topics_of_a_publisher_that_waits_lose_nothing(kit: Kit) -> None:
         messages = [(f"t{n % 100}", n) for n in range(count)]
         publishing = kit.start(kit.publish, publisher, *messages)
     until(lambda: kit.core(publisher).blocked)
-    bodies = [message.body for message in read(subscriber, count)]
+    bodies = [message.body for message in received(subscriber, count)]
     publishing.result()
     assert sorted(bodies) == [*range(count)]
     assert subscriber.stats()["dropped"] == {}
@@ -173,7 +155,7 @@ def test_many_who_publish_at_once_keep_within_the_window(kit: Kit) -> None:
         for k in range(10)
     ]
     count = QUEUE_MESSAGES + 10 + 10 * each
-    messages = read(subscriber, count)
+    messages = received(subscriber, count)
     for started in publishing:
         started.result()
     assert in_order(messages)
@@ -191,8 +173,8 @@ def test_one_that_is_stuck_is_excluded_with_a_warning_and_taken_in_again(
     # Long ones, of which a window has so few that to read them takes no time.
     body = bytes(BATCH_BYTES - 1)
     count = 2 * QUEUE_BYTES // BATCH_BYTES
-    publishing = kit.start(publish_all, kit, publisher, count, body)
-    assert [message.sequence for message in read(quick, count)] == [*range(1, count + 1)]
+    publishing = kit.start(kit.publish_each, publisher, count, body)
+    assert [message.sequence for message in received(quick, count)] == [*range(1, count + 1)]
     publishing.result()
     stats = publisher.stats()
     assert (stats["excluded"], stats["exclusions"]) == (1, 1)
@@ -218,7 +200,7 @@ def test_one_that_is_stuck_is_excluded_while_another_thread_waits_for_subscriber
     publisher.ready(timeout_s=BOUND_S)
     waiting = blocking.start(publisher.ready, 5)
     until(lambda: publisher._life.driver.led)
-    publishing = blocking.start(publish_all, blocking, publisher, QUEUE_MESSAGES + 100)
+    publishing = blocking.start(blocking.publish_each, publisher, QUEUE_MESSAGES + 100)
     until(lambda: publisher.stats()["exclusions"] == 1)
     publishing.result()
     publisher.close()
@@ -229,7 +211,7 @@ def test_a_subscriber_that_leaves_frees_the_publisher_that_waits_for_it(kit: Kit
     publisher = kit.publisher(policy="block", stall_s=BOUND_S)
     subscriber = kit.subscriber()
     publisher.ready(timeout_s=BOUND_S)
-    publishing = kit.start(publish_all, kit, publisher, QUEUE_MESSAGES + 100)
+    publishing = kit.start(kit.publish_each, publisher, QUEUE_MESSAGES + 100)
     until(lambda: kit.core(publisher).blocked)
     subscriber.close()
     publishing.result()
@@ -363,7 +345,7 @@ def test_what_had_arrived_is_read_though_its_publisher_is_lost(
         arrived(subscriber)
     for tell in restated(subscriber, news):
         subscriber._life.hear(tell)
-    assert [each.body for each in read(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))
+    assert [each.body for each in received(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))
 
 
 @pytest.mark.parametrize("news", [News.FOUND, News.GONE])
@@ -381,4 +363,4 @@ def test_what_had_arrived_for_a_loop_is_read_though_its_publisher_is_lost(
             subscriber.inner._life.take(tell)
 
     aio.on_loop(stand_still)
-    assert [each.body for each in read(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))
+    assert [each.body for each in received(subscriber, ONE_PACKET)] == list(range(ONE_PACKET))

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from zmqkit.core.effects import Page
-from zmqkit.disk.journal import Journal, PlainPage
-from zmqkit.disk.rows import DEAD, Changes, Entry, Outcome, Plain
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import DEAD, Changes, Entry, Outcome, Plain, PlainPage
 from zmqkit.errors import JournalError
 from zmqkit.simulation.disk import JournalFile
 from zmqkit.simulation.network import Host
@@ -105,6 +105,20 @@ def test_a_full_disk_changes_nothing() -> None:
     stage.append(STEPS[0])
     [(_, error)] = stage.answers
     assert error is not None and error.may_retry and not stage.file.numbers
+
+
+def test_what_a_full_disk_refuses_is_lost_if_the_last_append_has_left_without_it() -> None:
+    """Seed 3000370: a task that had ended waited again, and the oracle thought the end kept."""
+    stage = Stage()
+    stage.append(STEPS[0])
+    stage.file.full_until = stage.timeline.now + 1.5 * WRITE_S
+    stage.append(STEPS[1], run_s=0.0)
+    stage.append(STEPS[2])
+    assert [error is None for _, error in stage.answers] == [True, False, True]
+    assert (stage.file.handed, stage.file.synced) == (3, 3)
+    stage.file.close()
+    stage.open()
+    assert stage.file.synced_before == 1
 
 
 def test_a_disk_that_failed_takes_nothing_and_reads_nothing_until_it_is_opened_anew() -> None:

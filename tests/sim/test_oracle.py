@@ -18,7 +18,8 @@ from zmqkit.drivers.perform import Driver
 from zmqkit.simulation.simulation import run
 from zmqkit.wire.rows import ItemRow
 
-SEEDS = 60
+SEEDS = (15, *range(60))
+"""The first notices a break that few notice."""
 
 
 def keeps_no_answers(patch: pytest.MonkeyPatch) -> None:
@@ -116,5 +117,5 @@ def test_a_rule_that_is_broken_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     break_it(monkeypatch)
-    broken = (run(seed).broken for seed in range(SEEDS))
+    broken = (run(seed).broken for seed in SEEDS)
     assert any(invariant in text for text in broken)

@@ -27,7 +27,7 @@ def start(seed: int = 1, **weather: float) -> tuple[World, ServiceRole, ClientRo
 
 def stream(world: World, role: ClientRole, method: str = "count", **options: float) -> Called:
     """A stream of many values, that is read to its end."""
-    while length(len(world.oracle.calls) + 1) < 40:
+    while length(world.oracle.next_token) < 40:
         world.call(role, "add")
     called = world.stream(role, method, **options)  # type: ignore[arg-type]  # its own options
     assert called.reader is not None

@@ -8,8 +8,9 @@ import pytest
 
 from tests.sim.test_tasks import Stage
 from zmqkit.core.tasks.task import State
-from zmqkit.limits import TURN_S
+from zmqkit.limits import LINGER_S_MAX, TURN_S
 from zmqkit.simulation.oracle import Broken
+from zmqkit.simulation.task_ends import judge_end
 from zmqkit.simulation.tasks import SinkRole, StreamerRole
 
 
@@ -50,10 +51,9 @@ def test_a_streamer_without_a_journal_that_leaves_hands_back_what_waits() -> Non
     streamer = stream_at(stage, "c", journaled=False)
     hanging, waiting = stage.push("hang"), stage.push()
     stage.world.leave(streamer)
-    stage.world.run(5.0)
-    stage.worker.free()
-    stage.world.run(5.0)
-    stage.worker.free()
+    for _ in range(2):  # its last word may be lost
+        stage.world.run(LINGER_S_MAX + 1.0)
+        stage.worker.free()
     stage.world.run(5.0)
     assert hanging.state is waiting.state is State.DONE and waiting.runs
 
@@ -94,3 +94,22 @@ def test_a_result_that_comes_again_after_a_sink_accepted_it_is_broken() -> None:
     request.sequence = pushed.sunk[1]
     with pytest.raises(Broken, match="does not come again"):
         stage.oracle.delivered(sink, request)
+
+
+def test_a_streamer_may_cancel_what_its_pusher_has_the_result_of() -> None:
+    """Found by seed 801054.
+
+    A worker had done the task before the streamer, which had it too. Its result waited for a
+    sink at the pusher, and the pusher gave the task up at the streamer.
+    """
+    stage = Stage()
+    streamer = stream_at(stage, "c")
+    pushed = stage.push("hang", to_sink=True)
+    passing, now = stage.oracle.passing, stage.world.timeline.now
+    [copy] = [each for each in passing.kin(pushed) if each is not pushed]
+    streamer.core.tasks.cancel(copy.task, now)
+    copy.state = copy.task.state
+    with pytest.raises(Broken, match="somebody cancelled it"):
+        judge_end(passing, streamer, copy, {1}, now)
+    pushed.task.is_result = True
+    judge_end(passing, streamer, copy, {1}, now)

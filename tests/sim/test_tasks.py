@@ -23,8 +23,8 @@ SEEDS = int(os.environ.get("ZMQKIT_SEEDS", "25"))
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_every_invariant_holds_of_tasks_when_power_is_cut_often(seed: int) -> None:
-    result = run(seed, tasks_only=True)
-    command = replay(seed, tasks_only=True)
+    result = run(seed, only="tasks")
+    command = replay(seed, only="tasks")
     assert not result.broken, f"seed {seed}: {result.broken}\nreplay: {command}"
     assert result.ends["task done"]
 
@@ -98,11 +98,10 @@ def test_what_was_acknowledged_survives_a_crash() -> None:
     pushed = stage.push("hang")
     assert pushed.acknowledged and pushed.state is State.LEASED
     stage.crash()
-    assert pushed.state is State.LEASED and len(pushed.runs) == 2
-    assert pushed.task.attempt == 1  # the one that was under way costs nothing
+    assert pushed.state is State.LEASED and pushed.task.attempt == 1
     stage.worker.free()
     stage.world.run(1.0)
-    assert pushed.state is State.DONE
+    assert pushed.state is State.DONE and len(pushed.runs) == 1
 
 
 def test_a_push_that_was_not_acknowledged_is_in_the_journal_as_a_whole_or_not() -> None:

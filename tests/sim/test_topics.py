@@ -27,11 +27,16 @@ class Stage:
     """A world with one publisher and one subscriber, on a host each, and nobody else."""
 
     def __init__(
-        self, *, waits: bool = False, style: str = SINGLE, heavy: bool = False
+        self,
+        *,
+        waits: bool = False,
+        style: str = SINGLE,
+        heavy: bool = False,
+        keeps: bool = False,
     ) -> None:
         self.world = World(1, Plan(Weather(), ports_stay=True))
         self.users = TopicUsers(self.world, 1, ["a"])
-        self.users.storming = False
+        self.users.storming, self.users.keeps = False, float(keeps)
         self.users.waits, self.users.heavy = float(waits), float(heavy)
         self.users.stall_s, self.users.oracle.quiet = 5.0, False
         self.style = style
@@ -79,6 +84,18 @@ def test_a_publisher_that_starts_anew_is_another() -> None:
     stage.publish("cellar")
     assert stage.read(stage.subscriber)["cellar"] == 1
     assert list(stage.subscriber.up) == [stage.publisher.record.incarnation]
+
+
+def test_who_recovers_misses_nothing_though_its_connection_broke() -> None:
+    stage = Stage(keeps=True)
+    stage.publish("cellar")
+    for _ in range(3):
+        stage.world.network.break_(*stage.publisher.topics.connections.values())
+        stage.publish("cellar", run_s=2.0)
+    stage.publish("cellar")
+    assert stage.read(stage.subscriber) == {"cellar": 5}
+    stats = stage.subscriber.core.stats()
+    assert stats["missing"] == 0 and stats["recovered"] == 3
 
 
 def test_a_connection_that_is_made_anew_joins_again() -> None:
@@ -169,3 +186,51 @@ def test_everybody_is_well_at_the_end() -> None:
 )
 def test_the_diary_names_what_is_sent(frames: tuple[bytes, ...], text: str) -> None:
     assert told(frames).startswith(text)
+
+
+def test_a_subscriber_of_a_forwarder_hears_all_publishers_through_it() -> None:
+    stage = Stage()
+    process = stage.world.start("f")
+    device = stage.users.forwarders.forwarder(process, "weather")
+    target = f"{process.control.endpoint}/weather"
+    behind = stage.users.subscriber(stage.world.start("c"), target, ["c"])
+    stage.world.run(2.0)
+    assert list(behind.up) == [device.record.incarnation]
+    assert stage.publisher.core.joined_count == 2
+    assert list(stage.subscriber.up) == [device.record.incarnation]
+    stage.publish(*TOPICS, run_s=1.0)
+    assert stage.read(behind) == {"cellar": 1, "c": 1}
+    assert stage.read(stage.subscriber) == dict.fromkeys(TOPICS, 1)
+    assert stage.subscriber.core.stats()["duplicates"] == 0
+
+
+def test_a_subscriber_turns_to_a_forwarder_and_back_and_counts_what_it_misses() -> None:
+    stage = Stage()
+    stage.publish("cellar")
+    device = stage.users.forwarders.forwarder(stage.world.start("f"), "weather")
+    for _ in range(20):
+        stage.publish("cellar", run_s=0.1)
+    assert list(stage.subscriber.up) == [device.record.incarnation]
+    stage.world.crash("f")
+    for _ in range(100):
+        stage.publish("cellar", run_s=0.1)
+    assert list(stage.subscriber.up) == [stage.publisher.record.incarnation]
+    missing = stage.subscriber.core.counts["missing"]
+    assert 0 < missing < 80 and stage.read(stage.subscriber) == {"cellar": 121 - missing}
+
+
+def test_a_forwarder_that_crashes_is_replaced_by_the_one_that_stands_by() -> None:
+    stage = Stage()
+    devices = [
+        stage.users.forwarders.forwarder(stage.world.start(host), "weather") for host in "fg"
+    ]
+    stage.world.run(2.0)
+    stage.publish("cellar")
+    [used] = [each for each in devices if each.record.incarnation in stage.subscriber.up]
+    [other] = [each for each in devices if each is not used]
+    stage.world.crash(used.process.host.name)
+    stage.publish("cellar", run_s=6.0)
+    assert other.record.incarnation in stage.subscriber.up
+    stage.publish("cellar", run_s=1.0)
+    assert stage.read(stage.subscriber) == {"cellar": 2}
+    assert stage.subscriber.core.stats()["missing"] == 1

@@ -21,6 +21,7 @@ from zmqkit.wire.encoding import (
     DEPTH_MAX,
     Malformed,
     array,
+    array_of,
     check,
     decode,
     encode,
@@ -278,3 +279,24 @@ def test_a_view_of_what_may_change_is_copied() -> None:
     changing[:] = b"behind"
     assert bytes(raw) == b"before"
     assert type(raw_of(view)) is memoryview and raw_of(view) == b"still"
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 70_000])
+def test_the_values_of_an_array_stay_encoded(count: int) -> None:
+    values = [encode([1, "x"]), encode(2)] * (count // 2) + [encode(None)] * (count % 2)
+    packed = array(values)
+    found, at = array_of(packed)
+    assert found == count and encoding.values_of(packed) == values
+    assert encoding.split(memoryview(packed)[at:], count) == values
+    encoding.check_values(packed[at:], count)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [b"", b"\xc0", b"\x92\x01", b"\x91\x01\x02", b"\xdc\x00", b"\xdd\xff\xff\xff\xff\x01"],
+)
+def test_what_is_no_array_of_so_many_values_is_malformed(packed: bytes) -> None:
+    with pytest.raises(Malformed):
+        encoding.values_of(packed)
+    with pytest.raises(Malformed):
+        encoding.check_values(packed[1:], 7)

@@ -102,7 +102,7 @@ def frame(**changes: int) -> bytes:
     ("changes", "reason"),
     [
         ({"end": 1}, "magic"), ({"magic": 0}, "magic"), ({"version": 2}, "version"),
-        ({"kind": 0}, "kind"), ({"kind": 6}, "kind"), ({"kind": 19}, "kind"),
+        ({"kind": 0}, "kind"), ({"kind": 24}, "kind"), ({"kind": 23}, "kind"),
         ({"encoding": 2}, "encoding"), ({"flags": 1}, "lz4: size"), ({"size": 0}, "length"),
         ({"flags": 4}, "encoding"),
         ({"encoding": 1, "flags": 1}, "frames"), ({"encoding": 1}, "frames"),
@@ -207,7 +207,9 @@ def test_much_garbage_is_malformed() -> None:
     seeds = [
         rows(REQUEST, [[5], [9], ["a"], [4]], encode([{}, [1], {}])),
         rows(REQUEST, [[5], [9], ["a"], [4]], encode([{}, [1], {}]), raw=b"raw"),
-        rows(REQUEST, [[7], [1], [5], [9], ["a"], [4]], encode([{}, [1], {}]), is_mixed=True),
+        rows(
+            REQUEST, [[7], [1], [2], [5], [9], ["a"], [4]], encode([{}, [1], {}]), is_mixed=True
+        ),
         rows(STREAM, [[5], [9], ["a"], [4], [[1, 9]]], encode([{}, [1], {}])),
         rows(REPLY, [[5, 6]], encode(1), encode("x")),
         rows(REPLY, [[5]], encode("x" * COMPRESS_BYTES_MIN), far=True),

@@ -14,8 +14,8 @@ from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, TOPIC_BYTES_MAX
 from zmqkit.model import Frames
 from zmqkit.simulation.garbage import lie, noise, spoil
+from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
-from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import CREDIT, HELLO, MARK, PUBLISH, WELCOME, Packet
 
@@ -43,6 +43,48 @@ def test_messages_arrive_as_they_were(
     assert publication.read(frames) == (data, whole)
     assert read_bodies(frames) == bodies
     assert publication.read(tuple(map(memoryview, frames))) == publication.read(frames)
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 70_000])
+def test_a_header_says_how_many_messages_there_are(count: int) -> None:
+    frames = publication.publication(b"kitchen", 7, 9, [b"\x01"] * count, count)
+    assert publication.head_of(frames) == (7, 7, 9, count)
+    assert publication.head_of((memoryview(frames[0]),)) == (7, 7, 9, count)
+
+
+def test_a_header_of_a_raw_body_or_of_what_is_compressed_is_read() -> None:
+    raw = publication.raw_publication(b"t", 7, 9, bytes(1000))
+    assert publication.head_of(raw) == (1, 7, 9, 1)
+    far = publication.publication(b"t", 7, 9, [encode("x" * 9999)] * 2, 2, far=True)
+    assert publication.read(far)[1].size > len(far[0])
+    assert publication.head_of(far) == (1, 7, 9, 1)
+
+
+def test_a_header_of_a_clearing_is_read() -> None:
+    [frame] = history.clear(b"t", 7, 9)
+    assert publication.head_of((frame,)) == (1, 7, 9, 1)
+    assert publication.head_of((frame, b"")) is publication.head_of((frame + b"x",)) is None
+
+
+def test_only_messages_have_such_a_header() -> None:
+    [frame] = publication.publication(b"t", 7, 9, [b"\x01"], 1)
+    others: list[Frames] = [
+        (), (b"",), (b"t",), (frame[:35],), (frame, b""), (frame[1:],), (b"t" * 300 + frame,),
+        publication.publication(b"t", 0, 9, [b"\x01"], 1),
+        publication.publication(b"t", 7, 0, [b"\x01"], 1),
+        publication.publication(b"t", 7, 9, [], 0),
+        (b"t" + bytes(wire.pack(PUBLISH, 7, 8, 9, b"", b"\x91\x01")[0]),),
+        (b"t" + bytes(wire.pack(PUBLISH, 7, 0, 9, b"\xc0", b"\x91\x01")[0]),),
+        publication.to_subscriber(MARK, 7, 0, 5), publication.to_subscriber(WELCOME, 7, 2, {}),
+    ]  # fmt: skip
+    assert [publication.head_of(each) for each in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize("count", [-1, True, 1.0, "1", None, 1 << 32])
+def test_for_how_many_subscribers_a_hello_speaks_is_a_number(count: object) -> None:
+    [frame] = publication.to_publisher(HELLO, 1, 2, {"token": 1, "subscribers": count})
+    with pytest.raises(Malformed, match="subscribers"):
+        publication.stands_for(wire.unpack((frame[1:],)))
 
 
 @given(TOPICS, NUMBERS, NUMBERS, BODIES)

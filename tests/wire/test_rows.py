@@ -30,6 +30,7 @@ from zmqkit.wire.packet import (
 from zmqkit.wire.rows import (
     CHARGE_BYTES,
     Head,
+    Origin,
     answer_columns,
     arguments_of,
     item_columns,
@@ -44,7 +45,6 @@ from zmqkit.wire.rows import (
     request_columns,
     request_row,
     sequences_in,
-    with_origins,
 )
 
 NUMBERS = st.integers(0, (1 << 64) - 1)
@@ -62,9 +62,11 @@ def packed(kind: int, columns: list[object], *rows: bytes, raw: bytes | None = N
     return unpack(pack(kind, 1, 2, 0, meta, b"".join(rows), raw))
 
 
-def columns_of(heads: list[Head], rows: list[bytes]) -> bytes:
+def columns_of(
+    heads: list[Head], rows: list[bytes], origins: list[Origin] | None = None
+) -> bytes:
     """The columns of requests."""
-    return request_columns(*zip(*heads, strict=True), rows)
+    return request_columns(*zip(*heads, strict=True), rows, None, origins)
 
 
 # Requests
@@ -172,30 +174,31 @@ def test_a_point_in_time_travels_as_argument() -> None:
 
 def test_messages_of_several_origins_say_whose_they_are() -> None:
     rows = [encode([None, [n], {}]) for n in (1, 2)]
-    columns = columns_of([HEAD, HEAD], rows)
-    meta = with_origins(columns, [(0xA, 3), (0xB, 0)])
+    meta = columns_of([HEAD, HEAD], rows, origins=[(0xA, 3, 7), (0xB, 0, 9)])
     packet = unpack(pack(REQUEST, 1, 2, 0, meta, b"".join(rows), is_mixed=True), may_mix=True)
     heads, found = read_requests(packet)
-    assert heads == [HEAD, HEAD] and found.origins == [(0xA, 3), (0xB, 0)]
+    assert heads == [HEAD, HEAD] and found.origins == [(0xA, 3, 7), (0xB, 0, 9)]
     assert arguments_of(found) == [[None, [1], {}], [None, [2], {}]]
 
 
 def test_a_row_of_one_origin_is_never_read_as_another_s() -> None:
     """Decoded in one go, two values beside an empty row would be one of each."""
     theirs = 2 * encode([None, ["forged"], {}])
-    columns = columns_of([HEAD, (6, 9, "add", 4)], [theirs, b"\xc0"])
+    origins = [(0xA, 0, 1), (0xB, 0, 1)]
+    meta = columns_of([HEAD, (6, 9, "add", 4)], [theirs, b"\xc0"], origins=origins)
     rows = theirs + b"\xc0"
-    with_two_values = unpack(
-        pack(
-            REQUEST, 1, 2, 0, with_origins(columns, [(0xA, 0), (0xB, 0)]), rows, is_mixed=True
-        ),
-        may_mix=True,
-    )
+    with_two_values = unpack(pack(REQUEST, 1, 2, 0, meta, rows, is_mixed=True), may_mix=True)
     assert arguments_of(read_requests(with_two_values)[1]) == [None, None]
 
 
-@pytest.mark.parametrize("origins", [[("x", 0)], [(1, -1)], [(1, None)], [(1, 0), (2, 0)]])
-def test_origins_of_another_shape_are_malformed(origins: list[tuple[object, object]]) -> None:
+_WRONG: list[list[tuple[object, ...]]] = [
+    [("x", 0, 1)], [(1, -1, 1)], [(1, None, 1)], [(1, 0)], [(1, 0, "x")],
+    [(1, 0, 1), (2, 0, 1)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origins", _WRONG)
+def test_origins_of_another_shape_are_malformed(origins: list[tuple[object, ...]]) -> None:
     meta = pack_plain([*zip(*origins, strict=True), [5], [9], ["add"], [4], [len(ROW)]])
     with pytest.raises(Malformed):
         read_requests(unpack(pack(REQUEST, 1, 2, 0, meta, ROW, is_mixed=True), may_mix=True))

@@ -23,6 +23,7 @@ from zmqkit.core.calls.outcome import (
     RAISED,
     RECALLED,
     RETRY,
+    UNKNOWN,
 )
 from zmqkit.core.membership.directory import read_directory, read_registration
 from zmqkit.core.membership.exchange import rows_of
@@ -45,10 +46,11 @@ from zmqkit.limits import (
     ServiceLimits,
 )
 from zmqkit.model import LOOPBACK
-from zmqkit.wire import announcement
+from zmqkit.wire import announcement, history, statistics, tapping
 from zmqkit.wire import packet as wire
 from zmqkit.wire.compression import decompress
 from zmqkit.wire.encoding import encode
+from zmqkit.wire.publication import TALK
 from zmqkit.wire.rows import (
     arguments_of,
     read_ends,
@@ -65,15 +67,20 @@ PAIRS = re.findall(r"```hex\n(.*?)```\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
 KINDS = {
     name: getattr(wire, name)
     for name in (
-        "HELLO", "WELCOME", "PING", "PONG", "BYE", "REQUEST", "REPLY", "ERROR", "NOTIFY",
-        "CANCEL", "RECALL", "PUBLISH", "MARK", "CREDIT", "ACCEPT", "PROGRESS", "READY",
+        "HELLO", "WELCOME", "PING", "PONG", "BYE", "STATISTICS", "FIGURES", "TAP", "TAPPED",
+        "REQUEST", "REPLY", "ERROR", "NOTIFY", "CANCEL", "RECALL",
+        "PUBLISH", "MARK", "CREDIT", "RECOVER", "HEADS", "HISTORY", "CLEAR",
+        "ACCEPT", "PROGRESS", "READY",
         "STREAM", "ITEM", "END", "GRANT",
     )
 }  # fmt: skip
 ROWS = {
     wire.REQUEST: read_requests, wire.NOTIFY: read_requests, wire.REPLY: read_replies,
     wire.ERROR: read_errors, wire.STREAM: read_streams, wire.ITEM: read_items,
-    wire.END: read_ends, wire.GRANT: read_grants,
+    wire.END: read_ends, wire.GRANT: read_grants, wire.RECOVER: history.read_ask,
+    wire.HISTORY: history.read_page, wire.STATISTICS: statistics.read_question,
+    wire.FIGURES: statistics.read_answer, wire.TAP: tapping.read_question,
+    wire.TAPPED: tapping.read_answer,
 }  # fmt: skip
 
 
@@ -82,7 +89,7 @@ ROWS = {
 )
 def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> None:
     frames = tuple(bytes.fromhex(frame) for frame in dump.split("\n\n"))
-    said = json.loads(text)
+    said = json.loads(text, object_hook=plain)
     raw = bytes.fromhex(said["raw"]) if "raw" in said else None
     source, target = int(said["source"], 16), int(said["target"], 16)
     kind, settled = KINDS[said["kind"]], said["settled"]
@@ -90,9 +97,10 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
     assert frames[0].startswith(before)
     packet = wire.unpack(frames, len(before), may_mix=True)
     mixed = said.get("mixed", False)
-    meta = b"" if kind == wire.PUBLISH else encode(said["meta"])
-    rows = encode(said["rows"]) if kind == wire.PUBLISH else b""
-    if kind != wire.PUBLISH and "rows" in said:
+    meta = b"" if kind in (wire.PUBLISH, wire.CLEAR) else encode(said["meta"])
+    in_one = kind in (wire.PUBLISH, wire.HISTORY)
+    rows = encode(said["rows"]) if in_one else b""
+    if not in_one and "rows" in said:
         rows = b"".join(map(encode, said["rows"]))
     assert packet == wire.Packet(
         kind, source, target, settled, said["meta"], rows, packet.raw, is_mixed=mixed
@@ -108,6 +116,8 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert decompress(frames[0][wire.HEADER.size :]) == meta + rows
     if kind in ROWS:
         assert ROWS[kind](packet)
+    if kind == wire.HEADS:
+        assert (history.read_heads_ask if before == TALK else history.read_heads)(packet)
     if kind == wire.PROGRESS:
         assert wire.progress_of(packet) == tuple(said["meta"])
     if kind in (wire.REQUEST, wire.NOTIFY):
@@ -121,12 +131,17 @@ def test_an_example_is_read_and_written_as_it_stands(dump: str, text: str) -> No
         assert told is not None and rows_of(told.addresses) == said["meta"]["places"]
 
 
+def plain(value: dict[str, Any]) -> Any:
+    """The bytes that an object of JSON stands for, or the object."""
+    return bytes.fromhex(value["bytes"]) if value.keys() == {"bytes"} else value
+
+
 def declared(device: str = "", **said: Any) -> Policy:
     return Policy(**said, is_streamer=device == STREAMER)
 
 
 def test_every_example_has_its_explanation() -> None:
-    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 46
+    assert len(PAIRS) == DOCUMENT.count("```hex") == DOCUMENT.count("```json") == 62
 
 
 def test_every_kind_has_an_example_and_a_row() -> None:
@@ -153,7 +168,7 @@ def test_every_code_of_an_error_is_in_the_table() -> None:
     codes = set(re.findall(r"^\| `([a-z-]+)` \| [^|]* \| [^|]* \|$", DOCUMENT, re.MULTILINE))
     assert codes == {
         RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN,
-        RETRY, DISCARD, DEAD, FAILED, CANCELLED,
+        RETRY, DISCARD, DEAD, FAILED, CANCELLED, UNKNOWN,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from zmqkit.asyncio.pusher import Pusher, Ticket
 from zmqkit.asyncio.service import Service
 from zmqkit.asyncio.sink import Sink
 from zmqkit.asyncio.stream import Stream
+from zmqkit.asyncio.submitted import Submitted
 from zmqkit.asyncio.subscriber import Subscriber
 from zmqkit.asyncio.worker import Worker
 from zmqkit.errors import (
@@ -29,9 +30,11 @@ from zmqkit.errors import (
     QueueFull,
     RemoteError,
     Retry,
+    UnknownRequest,
     UsageError,
     ZmqkitError,
 )
+from zmqkit.history_limits import History
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
@@ -48,6 +51,7 @@ __all__ = [
     "CurrentTask",
     "Discard",
     "Gap",
+    "History",
     "JournalError",
     "Message",
     "NoMethod",
@@ -64,8 +68,10 @@ __all__ = [
     "Service",
     "Sink",
     "Stream",
+    "Submitted",
     "Subscriber",
     "Ticket",
+    "UnknownRequest",
     "UsageError",
     "Worker",
     "ZmqkitError",

@@ -8,12 +8,17 @@ from typing import Any
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
+from zmqkit.asyncio.submitted import Submitted
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
-from zmqkit.roles.handlers import call_body, check_count, instance_rows, seconds_of
+from zmqkit.roles.foreign import changed_of, client_parts
+from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
 from zmqkit.roles.role import Plan
-from zmqkit.roles.scheme import Lookup, draw_incarnation, shown
+from zmqkit.roles.scheme import Lookup, shown
+from zmqkit.roles.submitting import explained, for_submission
+from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
 
 class BoundClient:
@@ -32,11 +37,13 @@ class BoundClient:
         return shown(self._kind, life.plan.place.name, limits, "closed" if life.closed else "")
 
     def options(self, **changes: object) -> BoundClient:
-        """Return this client with other timeout_s, wait_s, priority, attempts, headers or copy.
+        """Return this client with other options, such as timeout_s, wait_s or headers.
 
         priority: 0 to 9; the service runs 9 first. attempts: how many instances a call may try.
         headers: a mapping that travels with each call. copy=False: a bytes reply of 4096 bytes
-        or more is a read-only memoryview of what arrived. Raises UsageError for a wrong option.
+        or more is a read-only memoryview of what arrived. For `submit` alone: id is the id of
+        the request, 32 random digits unless given; a request that no worker has begun within
+        expires_s, a day unless given, does not run. Raises UsageError for a wrong option.
         """
         return BoundClient(self._life, self._core, self._options.changed(changes))
 
@@ -57,6 +64,50 @@ class BoundClient:
             self._life.end(core.cancel, sequence)
             raise
         return bytes(value) if type(value) is memoryview and options.copy else value
+
+    async def submit(self, method: str, /, *args: object, **kwargs: object) -> Submitted:
+        """Have a broker with a journal keep a request, and return once it is on its disk.
+
+        Any process may collect the reply, after any crash, by the `id` of what this returns, or
+        the one given with `options`. A request with an id that is there already is not accepted
+        again: of several brokers the id chooses the same one, as long as that is there. Raises
+        the errors of `call`; after PeerLost with `may_have_run`, submit it again with the same
+        id. Raises NoMethod if no broker with a journal serves the name.
+        """
+        options, id = for_submission(self._options, method)
+        client = BoundClient(self._life, self._core, options)
+        try:
+            await client.call(SUBMIT, *args, **kwargs)
+        except PeerError as error:
+            raise explained(error, SUBMIT, self._life.plan.place.name, id) from None
+        return self.submitted(id)
+
+    async def collect(self, id: str, timeout_s: float | None = None) -> Any:
+        """Return the value of a request that was submitted, once there is one.
+
+        timeout_s: how long to wait; None is the client's own time. Raises what ended the
+        request, CallTimeout if it has not ended by then, or UnknownRequest. A reply may be
+        collected more than once, as long as the broker keeps it.
+        """
+        changes: dict[str, object] = {"id": id}
+        if timeout_s is not None:
+            changes["timeout_s"] = timeout_s
+        return await self._ask(self.options(**changes), COLLECT, id)
+
+    def submitted(self, id: str) -> Submitted:
+        """Return the request that was submitted with this id; no broker is asked yet."""
+        return Submitted(id, self.collect, self._state)
+
+    async def _state(self, id: str) -> str:
+        state = await self._ask(self.options(id=id), STATE, id)
+        return str(state)
+
+    async def _ask(self, client: BoundClient, method: str, id: str) -> Any:
+        """Ask for a request that was submitted."""
+        try:
+            return await client.call(method, id)
+        except PeerError as error:
+            raise explained(error, method, self._life.plan.place.name, id) from None
 
     def stream(self, method: str, /, *args: object, **kwargs: object) -> Stream:
         """Return an iterator over the values that the service's method yields, as they come.
@@ -86,8 +137,11 @@ class Client(BoundClient, Role):
 
     name: a name, `tcp://host:port[/name]` or `memory://name`. timeout_s: how long a call may
     take. wait_s: how long a call waits for a first instance. insecure: use instances on other
-    machines, in plain text. Raises UsageError or ConfigError for a wrong value. The client
-    looks for instances once it is opened: by its `async with` block, or else by the first verb.
+    machines, in plain text. protocol: "mdp1" or "mdp2" if the URL, then
+    `tcp://host:port/service`, is that of a broker which speaks RFC 7 or RFC 18 alone; the one
+    method is then `mdp`. statistics: tell other machines that reach it what it counts. Raises
+    UsageError or ConfigError for a wrong value. The client looks for instances once it is
+    opened: by its `async with` block, or else by the first verb.
     """
 
     def __init__(
@@ -97,11 +151,21 @@ class Client(BoundClient, Role):
         timeout_s: float = TIMEOUT_S,
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
+        statistics: bool = False,
+        protocol: str | None = None,
     ) -> None:
         options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
-        place = Lookup("service", name, insecure=insecure)
-        core = ClientCore(name, draw_incarnation())
-        life = Life(Plan(f"client of {name!r}", place, core, hear=core.hear))
+        place, core = client_parts(name, protocol, insecure=insecure)
+        life = Life(
+            Plan(
+                f"client of {name!r}",
+                place,
+                core,
+                hear=core.hear,
+                changed=changed_of(core),
+                statistics=statistics,
+            )
+        )
         super().__init__(life, core, options)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
@@ -117,11 +181,12 @@ class Client(BoundClient, Role):
         return ready
 
     def instances(self) -> list[dict[str, object]]:
-        """Return a row for each instance in use: label, address, state, outstanding.
+        """Return a row for each instance in use: label, address, state, outstanding, served.
 
         Calls go to instances whose state is `up`. outstanding: calls that the instance has.
+        served: False for a device that has nobody for the name now.
         """
-        return instance_rows(self.name, self._core.instances)
+        return service_rows(self.name, self._core.instances)
 
     def stats(self) -> dict[str, object]:
         """Return the counters.

@@ -13,10 +13,11 @@ from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
+from zmqkit.history_limits import History
 from zmqkit.limits import CLOSE_S, LEAVE_S, STALL_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
-from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
+from zmqkit.roles.messages import JoinWait, Policy, check_history, check_policy, unserved
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding
 
@@ -65,8 +66,10 @@ class Publisher(BoundShown, Role):
 
     name: what subscribers look up. policy: `drop` never waits. A subscriber that does not keep
     up then loses messages, and counts what it lost. `block` waits for the slowest subscriber,
-    but no longer than `stall_s` for a stuck one. bind, insecure and advertise: as for a
-    Service. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
+    but no longer than `stall_s` for a stuck one. history: how many messages of each topic to
+    keep for subscribers that ask for them, or a `History` with further limits. bind, insecure
+    and advertise: as for a Service. statistics: tell other machines that reach it what it
+    counts. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
     publisher once it is opened: by its `async with` block, or else by the first verb.
     """
 
@@ -79,14 +82,19 @@ class Publisher(BoundShown, Role):
         *,
         policy: Policy = "drop",
         stall_s: float = STALL_S,
+        history: int | History | None = None,
         bind: str | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         waits = check_policy(policy, stall_s)
+        kept = check_history(history)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
         place = Binding("publisher", name, bind, advertise, insecure=insecure, profile=profile)
-        self._core = PublisherCore(place.incarnation, waits=waits, stall_s=stall_s)
+        self._core = PublisherCore(
+            place.incarnation, waits=waits, stall_s=stall_s, history=kept
+        )
         self._quick = self._core.quick
         self._life = Life(
             Plan(
@@ -97,6 +105,7 @@ class Publisher(BoundShown, Role):
                 pace=self._core.pace,
                 holds=self._core.holds,
                 awake=False,
+                statistics=statistics,
             )
         )
 
@@ -112,6 +121,16 @@ class Publisher(BoundShown, Role):
         # After each flush a topic has no room, and only a flush can block the publisher.
         if not self._quick(topic, body):
             await self._publish(topic, body)
+
+    async def clear(self, topic: str) -> None:
+        """Send a message that clears the topic: a subscriber reads it with `cleared` True.
+
+        It leaves behind all that was published before. With a history, it is all that is kept
+        of the topic. Raises UsageError for a topic that cannot travel.
+        """
+        if self._core.blocked:
+            await self._wait_for_room()
+        self._life.command(self._core.clear, topic)
 
     def batch(self) -> Batch:
         """Return a context manager whose `publish` gathers beyond the end of a turn.
@@ -147,10 +166,10 @@ class Publisher(BoundShown, Role):
         core = self._core
         return await self._life.close(
             timeout_s,
-            lambda: core.joined_count,
+            lambda: core.unreached,
             core.close,
             leave=core.leave,
-            drained=lambda: not core.joined_count,
+            drained=lambda: not core.unreached,
             linger_s=lambda left_s: LEAVE_S,
             says=unserved,
         )

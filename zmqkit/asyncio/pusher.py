@@ -6,22 +6,26 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
 from zmqkit.errors import JournalError, QueueFull, UsageError
-from zmqkit.limits import CLOSE_S, WAIT_S
+from zmqkit.limits import CLOSE_S, PRIORITY, WAIT_S
 from zmqkit.roles.handlers import check_count, end_of, instance_rows, seconds_of
 from zmqkit.roles.role import Command, Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
 from zmqkit.roles.tasks import (
     DEFAULTS,
+    PLAIN,
+    PushOptions,
+    TaskOptions,
     TicketShown,
     check_durable,
     check_keys,
@@ -51,8 +55,8 @@ class Ticket(TicketShown):
 
         Raises RemoteError if the handler ended the task, or its last attempt raised. Raises
         PeerLost if the worker of the last attempt was lost, CallCancelled for a task that was
-        cancelled or purged. Raises CallTimeout for a task that has expired, or that is still
-        open after `timeout_s`; then it goes on.
+        cancelled or purged, or whose pusher was closed. Raises CallTimeout for a task that has
+        expired, or that is still open after `timeout_s`; then it goes on.
         """
         core, life, task = self._core, self._life, self._task
         if not (task.is_over or life.closed):
@@ -99,13 +103,14 @@ class Pusher(Role):
 
     name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. journal: the
     path of a file on this machine's disk, which one pusher at a time has open; it is made if it
-    is not there. insecure: use workers on other machines, in plain text. Raises UsageError,
-    ConfigError or JournalError for a wrong value. A task that was pushed is done, or the ticket
-    tells why not, as long as this process lives. With a journal a push returns once the task is
-    on disk, and whoever opens the file next goes on with what is left. While a streamer of the
-    name is there, it gets the tasks. durable: whether a push returns once its task is on a
-    disk, the journal's or a streamer's; without a journal that has to be asked for. The pusher
-    looks for workers once it is opened: by its `async with` block, or else by the first push.
+    is not there. insecure: use workers on other machines, in plain text. statistics: tell other
+    machines that reach it what it counts. Raises UsageError, ConfigError or JournalError for a
+    wrong value. A task that was pushed is done, or the ticket tells why not, as long as this
+    process lives. With a journal a push returns once the task is on disk, and whoever opens the
+    file next goes on with what is left. While a streamer of the name is there, it gets the
+    tasks. durable: whether a push returns once its task is on a disk, the journal's or a
+    streamer's; without a journal that has to be asked for. The pusher looks for workers once it
+    is opened: by its `async with` block, or else by the first push.
     """
 
     _kind = "zmqkit.asyncio.Pusher"
@@ -117,6 +122,7 @@ class Pusher(Role):
         journal: str | Path | None = None,
         durable: bool | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
     ) -> None:
         place = Lookup("worker", name, insecure=insecure, also=SINK)
         check_durable(durable)
@@ -131,7 +137,13 @@ class Pusher(Role):
             opened = open_journal(journal, place.name)
             core = self._core = PusherCore(name, opened.id, jitter)
             self._journaled = Journaled(opened, core, self._heard)
-        plan = Plan(f"pusher of {name!r}", place, core, hear=core.hear)
+        plan = Plan(
+            f"pusher of {name!r}",
+            place,
+            core,
+            hear=core.hear,
+            statistics=statistics,
+        )
         if self._journaled is not None:
             plan.hooks.append = self._journaled.append
             plan.hooks.page = self._journaled.page
@@ -144,22 +156,32 @@ class Pusher(Role):
         *,
         timeout_s: float | None = None,
         durable: bool | None = None,
-        **options: Any,
+        priority: int = PRIORITY,
+        expires_s: float | None = None,
+        delay_s: float = 0.0,
+        deliver_at: datetime | None = None,
+        id: str | None = None,
+        unique: str | None = None,
+        order_by: str | None = None,
+        results: Literal["ticket", "sink"] = "ticket",
     ) -> Ticket:
         """Accept a task, which one worker's handler gets; return its ticket.
 
         body: what the handler is called with. timeout_s: how long to wait while the queue is
         full; None waits for ever, and 0 raises QueueFull at once. durable: return once the task
-        is on a disk, the journal's or a streamer's; None follows the constructor. Options:
-        priority, 0 to 9, 9 first. expires_s: after that a task that no handler began has
-        expired. delay_s, or deliver_at with an aware datetime: when it may begin. id: the
-        task's own id; unique: a key of yours. While a task with that id is known, or one with
-        that key is open, a push returns its ticket and adds no task. order_by: tasks with the
-        same key run one at a time, in order. Raises UsageError for a wrong option or a body
-        that cannot travel, and ConfigError if nobody can put the task on a disk.
+        is on a disk, the journal's or a streamer's; None follows the constructor. priority: 0
+        to 9, 9 first. expires_s: after that a task that no handler began has expired. delay_s,
+        or deliver_at with an aware datetime: when it may begin. id: the task's own id; unique:
+        a key of yours. While a task with that id is known, or one with that key is open, a push
+        returns its ticket and adds no task. order_by: tasks with the same key run one at a
+        time, in order. results: who has the result, the ticket or a `Sink` of the name. Raises
+        UsageError for a wrong option or a body that cannot travel, and ConfigError if nobody
+        can put the task on a disk.
         """
         core, life = self._core, self._life
-        task = there = make_task(body, DEFAULTS.changed(options) if options else DEFAULTS)
+        given = (priority, expires_s, delay_s, deliver_at, id, unique, order_by, results)
+        options = DEFAULTS if given == PLAIN else TaskOptions(*given)
+        task = there = make_task(body, options)
         check_keys(core, task)
         until = end_of(timeout_s) if timeout_s is not None else inf
         durable = self._durable if durable is None else durable
@@ -186,9 +208,13 @@ class Pusher(Role):
         return Ticket(life, core, there)
 
     async def push_many(
-        self, bodies: Iterable[object], *, timeout_s: float | None = None, **options: Any
+        self,
+        bodies: Iterable[object],
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[PushOptions],
     ) -> list[Ticket]:
-        """Push a task for each body, with the same options; return their tickets."""
+        """Push a task for each body, with the same options of `push`; return their tickets."""
         return [await self.push(body, timeout_s=timeout_s, **options) for body in bodies]
 
     async def map(
@@ -198,12 +224,13 @@ class Pusher(Role):
         window: int = 100,
         ordered: bool = True,
         timeout_s: float | None = None,
-        **options: Any,
+        **options: Unpack[PushOptions],
     ) -> AsyncIterator[Any]:
         """Push a task for each body, and yield the results.
 
         window: how many tasks are under way at a time. ordered: yield the results in the order
         of the bodies, otherwise as they come. timeout_s: how long to wait for each result.
+        options: those of `push`.
         Raises what `Ticket.result` does at the first task without a result; the tasks that are
         under way then, or when the loop is left, are cancelled.
         """
@@ -221,7 +248,7 @@ class Pusher(Role):
                 under_way.remove(ticket)
                 yield value
         finally:
-            for ticket in under_way:
+            for ticket in under_way if not self._life.closed else ():
                 ticket.cancel()
 
     def ticket(self, id: str) -> Ticket:
@@ -268,7 +295,7 @@ class Pusher(Role):
         """Wait up to `timeout_s` until all tasks have ended, then close the pusher.
 
         Returns how many tasks were left. They are cancelled, stay in the journal, or are with a
-        streamer, which goes on with them.
+        streamer, which goes on with them: such a ticket stays `leased`.
         """
         core, life = self._core, self._life
         left = await life.close(

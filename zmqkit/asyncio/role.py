@@ -29,6 +29,7 @@ from zmqkit.errors import CallTimeout, UsageError
 from zmqkit.limits import CLOSE_S, LOOP_S
 from zmqkit.roles.handlers import end_of
 from zmqkit.roles.role import Command, Place, Plan, Shown
+from zmqkit.statistics_limits import GLANCES
 
 Given = TypeVar("Given")
 
@@ -84,7 +85,13 @@ class Life(Generic[Place]):
         driver: AioDriver | None = None
         try:
             driver = AioDriver(
-                Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all),
+                Driver(
+                    plan.core,
+                    link,
+                    plan.hooks,
+                    changed=plan.changed,
+                    receive_all=plan.receive_all,
+                ),
                 loop,
                 awake=plan.awake,
                 holds=plan.holds,
@@ -92,14 +99,14 @@ class Life(Generic[Place]):
             )
             plan.prepare(driver)
             self._loop, self.driver = loop, driver
-            plan.appear(self.hear)
+            plan.appear(self.hear, self.glance)
         except BaseException:
             self._loop = self.driver = None
             if driver is not None:
                 driver.close()
             link.close(0)
             plan.withdraw()
-            plan.place.release()
+            plan.release()
             raise
         return driver
 
@@ -128,6 +135,16 @@ class Life(Generic[Place]):
         if full or now >= pace.due_at:
             driver.driver.flush(now)
         return full
+
+    def glance(self, question: Callable[[], Given]) -> Given | None:
+        """Ask the core on any thread, even while the loop is held; None if it cannot be had.
+
+        The loop may change a mapping under the question's eyes; then it is asked again.
+        """
+        for _ in range(GLANCES):
+            with suppress(RuntimeError, LookupError):
+                return question()
+        return None
 
     def end(self, command: Command, *values: object) -> None:
         """Have the core run a command that ends something; a closed role has ended all."""
@@ -280,7 +297,7 @@ class Life(Generic[Place]):
                 await over()
         finally:
             driver.driver.link.close(linger_s)
-            await _in_thread(self.plan.place.release)
+            await _in_thread(self.plan.release)
         return count
 
 

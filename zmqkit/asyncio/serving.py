@@ -8,8 +8,9 @@ from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.effects import Effect
-from zmqkit.core.tasks.dialling import DiallingCore
+from zmqkit.drivers.aio import AioDriver
 from zmqkit.limits import CLOSE_S, LEAVE_S
+from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
 from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
@@ -27,6 +28,8 @@ class Serving(BoundShown, Role):
         core: ServiceCore,
         handlers: Handlers,
         concurrency: int,
+        *,
+        statistics: bool,
     ) -> None:
         self._core = core
         self._handlers = handlers
@@ -39,8 +42,10 @@ class Serving(BoundShown, Role):
                 core,
                 self._runner.hooks(),
                 about=core.about,
-                hear=core.hear if isinstance(core, DiallingCore) else None,
-                opened=self._runner.begin,
+                hear=hear_of(core),
+                changed=changed_of(core),
+                opened=self._begin,
+                statistics=statistics,
             )
         )
 
@@ -92,3 +97,7 @@ class Serving(BoundShown, Role):
             await self._life.wait(lambda: self._stopped.is_set() or self._core.is_spent, until)
         finally:
             self._stopped.clear()
+
+    def _begin(self, driver: AioDriver) -> None:
+        check_handlers(self._core)
+        self._runner.begin(driver)

@@ -19,10 +19,11 @@ class Sink(BoundShown, Role):
 
     name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
     port. insecure: be reachable from other machines, in plain text. advertise: the address that
-    other machines are told, for containers. Raises UsageError or ConfigError for a wrong value.
-    Each result goes to one of the name's sinks. It is accepted when the next one is asked for,
-    or by `acknowledge`; what was not accepted is delivered again, here or to another sink. So
-    it may come twice, with the same id. Pushers and streamers find the sink once it is opened.
+    other machines are told, for containers. statistics: tell other machines that reach it what
+    it counts. Raises UsageError or ConfigError for a wrong value. Each result goes to one of
+    the name's sinks. It is accepted when the next one is asked for, or by `acknowledge`; what
+    was not accepted is delivered again, here or to another sink. So it may come twice, with the
+    same id. Pushers and streamers find the sink once it is opened.
     """
 
     _kind = "zmqkit.asyncio.Sink"
@@ -33,13 +34,21 @@ class Sink(BoundShown, Role):
         *,
         bind: str | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         place = Binding(SINK, name, bind, advertise, insecure=insecure)
         core = self._core = sink_core(place.incarnation)
         self._results = Results(core)
         self._life: Life[Binding] = Life(
-            Plan(f"sink of {name!r}", place, core, self._results.hooks(), about=core.about)
+            Plan(
+                f"sink of {name!r}",
+                place,
+                core,
+                self._results.hooks(),
+                about=core.about,
+                statistics=statistics,
+            )
         )
 
     def __aiter__(self) -> Self:

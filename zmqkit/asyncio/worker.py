@@ -17,9 +17,10 @@ class Worker(HandlesTasks, Serving):
     dials the streamer there, and nobody has to reach the worker. bind: `tcp://host:port`
     instead of any free port, or `memory://name`. concurrency: how many tasks may be under way
     at once. insecure: use the network beyond this machine, in plain text. advertise: the
-    address that other machines are told, for containers. Raises UsageError or ConfigError for a
-    wrong value. Pushers can find the worker once it is opened: by its `async with` block, or
-    else by `start` or `work`. Decorate the handler with `task` before that.
+    address that other machines are told, for containers. statistics: tell other machines that
+    reach it what it counts. Raises UsageError or ConfigError for a wrong value. Pushers can
+    find the worker once it is opened: by its `async with` block, or else by `start` or `work`.
+    Decorate the handler with `task` before that.
     """
 
     _kind = "zmqkit.asyncio.Worker"
@@ -31,13 +32,14 @@ class Worker(HandlesTasks, Serving):
         bind: str | None = None,
         concurrency: int = WORKER_CONCURRENCY_ASYNCIO,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
         place = working_place("worker", name, bind, advertise, insecure=insecure)
         handlers = Handlers(plain=False)
         core = worker_core(place, handlers, concurrency)
-        super().__init__("worker", place, core, handlers, concurrency)
+        super().__init__("worker", place, core, handlers, concurrency, statistics=statistics)
         self._about = core.about
 
     async def start(self) -> None:

@@ -12,10 +12,11 @@ from zmqkit.blocking.role import Life, Role
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.errors import UsageError
+from zmqkit.history_limits import History
 from zmqkit.limits import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.links.profile import Profile
 from zmqkit.roles.handlers import check_count, end_of
-from zmqkit.roles.messages import JoinWait, Policy, check_policy, unserved
+from zmqkit.roles.messages import JoinWait, Policy, check_history, check_policy, unserved
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding
 
@@ -63,8 +64,10 @@ class Publisher(BoundShown, Role):
 
     name: what subscribers look up. policy: `drop` never waits. A subscriber that does not keep
     up then loses messages, and counts what it lost. `block` waits for the slowest subscriber,
-    but no longer than `stall_s` for a stuck one. bind, insecure and advertise: as for a
-    Service. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
+    but no longer than `stall_s` for a stuck one. history: how many messages of each topic to
+    keep for subscribers that ask for them, or a `History` with further limits. bind, insecure
+    and advertise: as for a Service. statistics: tell other machines that reach it what it
+    counts. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
     publisher once it is opened: by its `with` block, or else by the first verb.
     """
 
@@ -77,15 +80,22 @@ class Publisher(BoundShown, Role):
         *,
         policy: Policy = "drop",
         stall_s: float = STALL_S,
+        history: int | History | None = None,
         bind: str | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         waits = check_policy(policy, stall_s)
+        kept = check_history(history)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
         place = Binding("publisher", name, bind, advertise, insecure=insecure, profile=profile)
         self._core = PublisherCore(
-            place.incarnation, waits=waits, stall_s=stall_s, lent_max=LENT_MESSAGES
+            place.incarnation,
+            waits=waits,
+            stall_s=stall_s,
+            lent_max=LENT_MESSAGES,
+            history=kept,
         )
         self._quick = self._core.quick
         self._life = Life(
@@ -97,6 +107,7 @@ class Publisher(BoundShown, Role):
                 pace=self._core.pace,
                 awake=False,
                 kept=True,
+                statistics=statistics,
             )
         )
         self._lock = self._life.lock
@@ -120,6 +131,16 @@ class Publisher(BoundShown, Role):
         if self._waits and self._core.blocked:
             self._wait_for_room()
         self._life.post(self._core.publish_soon, topic, body)
+
+    def clear(self, topic: str) -> None:
+        """Send a message that clears the topic: a subscriber reads it with `cleared` True.
+
+        It leaves behind all that was published before. With a history, it is all that is kept
+        of the topic. Raises UsageError for a topic that cannot travel.
+        """
+        if self._waits and self._core.blocked:
+            self._wait_for_room()
+        self._life.post(self._core.clear, topic)
 
     def batch(self) -> Batch:
         """Return a context manager whose `publish` gathers; it is several times as fast.
@@ -155,10 +176,10 @@ class Publisher(BoundShown, Role):
         core, life = self._core, self._life
         return life.close(
             timeout_s,
-            lambda: core.joined_count,
+            lambda: core.unreached,
             core.close,
             leave=core.leave,
-            drain=lambda until: life.wait(lambda: not core.joined_count, until),
+            drain=lambda until: life.wait(lambda: not core.unreached, until),
             linger_s=lambda left_s: LEAVE_S,
             says=unserved,
         )

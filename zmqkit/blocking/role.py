@@ -31,6 +31,7 @@ from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.handlers import end_of
 from zmqkit.roles.role import Command, Place, Plan, Shown
 from zmqkit.roles.scheme import acquire_node, release_node
+from zmqkit.statistics_limits import GLANCE_S
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node
@@ -94,11 +95,14 @@ class Life(Generic[Place]):
         plan = self.plan
         link = plan.place.open()
         try:
-            inner = Driver(plan.core, link, plan.hooks, receive_all=plan.receive_all)
+            inner = Driver(
+                plan.core, link, plan.hooks,
+                changed=plan.changed, receive_all=plan.receive_all,
+            )  # fmt: skip
             driver = BlockingDriver(inner, self.lock, awake=plan.awake, pace=plan.pace)
         except BaseException:
             link.close(0)
-            plan.place.release()
+            plan.release()
             raise
         plan.hooks.settle = driver.settle
         try:
@@ -107,7 +111,7 @@ class Life(Generic[Place]):
             if self._keeper is not None:
                 self._keeper.keep(driver)
             self.driver = driver
-            plan.appear(self.hear)
+            plan.appear(self.hear, self.glance)
         except BaseException:
             # The core may have heard of others by now, and it begins only once.
             self.driver = driver
@@ -131,6 +135,15 @@ class Life(Generic[Place]):
         self.process.check()
         with self.lock:
             return question()
+
+    def glance(self, question: Callable[[], Given]) -> Given | None:
+        """Ask the core as `look` does; return None if the lock is held for long."""
+        if not self.lock.acquire(timeout=GLANCE_S):
+            return None
+        try:
+            return question()
+        finally:
+            self.lock.release()
 
     def command(self, command: Command, *values: object) -> None:
         """Have the core run this command now, and perform its effects."""
@@ -462,7 +475,7 @@ class Life(Generic[Place]):
                 driver.driver.link.close(linger_s)
                 driver.close()
         finally:
-            self.plan.place.release()
+            self.plan.release()
             if self.plan.kept and self._keeper is not None:
                 release_node(self._keeper)
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from zmqkit.blocking.serving import Serving
-from zmqkit.core.calls.service import ServiceCore
+from zmqkit.roles.foreign import service_place
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, check_imported
-from zmqkit.roles.scheme import Binding
+from zmqkit.roles.serving import AnswersVia, service_core
 
 
-class Service(Registers, Serving):
+class Service(Registers, AnswersVia, Serving):
     """Answers calls to a name, in the thread that is inside `serve`.
 
     name: what clients look up. bind: `tcp://host:port` instead of any free port, or
-    `memory://name`. concurrency: how many handlers run at once; above 1 they run in a pool of
-    threads. insecure: be reachable from other machines, in plain text. advertise: the address
-    that other machines are told, for containers. Raises UsageError or ConfigError for a wrong
-    value. Clients can find the service once it is opened: by its `with` block, or else by
-    `start` or `serve`. Add the handlers before that.
+    `memory://name`. via: the name of brokers or routers, or the address of one; it then listens
+    nowhere, and answers through all of them, also those that come later. concurrency: how many
+    handlers run at once; above 1 they run in a pool of threads. insecure: be reachable from
+    other machines, in plain text. advertise: the address that other machines are told, for
+    containers. protocol: "mdp1" or "mdp2" if the broker at the URL `via` speaks RFC 7 or RFC 18
+    alone; it asks for the method `mdp`. statistics: tell other machines that reach it what it
+    counts. Raises UsageError or ConfigError for a wrong value. Clients can find the service
+    once it is opened: by its `with` block, or else by `start` or `serve`. Add the handlers
+    before that.
     """
 
     _kind = "zmqkit.Service"
@@ -26,17 +30,18 @@ class Service(Registers, Serving):
         name: str,
         *,
         bind: str | None = None,
+        via: str | None = None,
         concurrency: int = 1,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
+        protocol: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = Binding("service", name, bind, advertise, insecure=insecure)
+        place = service_place(name, bind, via, advertise, protocol=protocol, insecure=insecure)
         handlers = Handlers(plain=True)
-        core = ServiceCore(
-            place.incarnation, handlers.idempotent, concurrency, handlers.streams
-        )
-        super().__init__("service", place, core, handlers, concurrency)
+        core = service_core(place, handlers, concurrency, protocol)
+        super().__init__("service", place, core, handlers, concurrency, statistics=statistics)
 
     def start(self) -> None:
         """Listen and announce the service, unless that was done already.

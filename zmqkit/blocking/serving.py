@@ -5,8 +5,9 @@ from __future__ import annotations
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.tasks.dialling import DiallingCore
+from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.limits import CLOSE_S, LEAVE_S
+from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
 from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
@@ -24,6 +25,8 @@ class Serving(BoundShown, Role):
         core: ServiceCore,
         handlers: Handlers,
         concurrency: int,
+        *,
+        statistics: bool,
     ) -> None:
         threads = concurrency if concurrency > 1 else 0
         self._core = core
@@ -36,8 +39,10 @@ class Serving(BoundShown, Role):
                 core,
                 self._runner.hooks(),
                 about=core.about,
-                hear=core.hear if isinstance(core, DiallingCore) else None,
-                opened=self._runner.begin,
+                hear=hear_of(core),
+                changed=changed_of(core),
+                opened=self._begin,
+                statistics=statistics,
             )
         )
 
@@ -74,3 +79,7 @@ class Serving(BoundShown, Role):
         until = end_of(timeout_s)
         self._life.open()
         self._runner.serve(until)
+
+    def _begin(self, driver: BlockingDriver) -> None:
+        check_handlers(self._core)
+        self._runner.begin(driver)

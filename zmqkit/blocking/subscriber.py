@@ -22,12 +22,15 @@ class Subscriber(Role):
     """Receives messages by topic from every publisher of a name, wherever they are.
 
     name: a name, `tcp://host:port` of a publisher, or `memory://name`. topics: beginnings of
-    topics; by default all topics. latest: keep only the latest message of each topic.
-    copy=False: a long bytes body is a read-only memoryview of what arrived. on_gap: a function
-    that is called with a Gap, by the thread that reads, before its next message. insecure: use
-    publishers on other machines, in plain text. Raises UsageError or ConfigError for a wrong
-    value. The subscriber subscribes once it is opened: by its `with` block, or else by the
-    first verb.
+    topics; by default all topics. latest: keep only the latest message of each topic. history:
+    how many messages of each topic to get from each publisher on joining, if it keeps so many.
+    recover: get what was lost from the publisher's history, in order and before what follows.
+    Only what it no longer keeps is a gap then. copy=False: a long bytes body is a read-only
+    memoryview of what arrived. on_gap: a function that is called with a Gap, by the thread that
+    reads, before its next message. insecure: use publishers on other machines, in plain text.
+    statistics: tell other machines that reach it what it counts. Raises UsageError or
+    ConfigError for a wrong value. The subscriber subscribes once it is opened: by its `with`
+    block, or else by the first verb.
     """
 
     _kind = "zmqkit.Subscriber"
@@ -39,13 +42,18 @@ class Subscriber(Role):
         topics: Iterable[str] = ("",),
         *,
         latest: bool = False,
+        history: int = 0,
+        recover: bool = False,
         copy: bool = True,
         on_gap: Callable[[Gap], object] | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
     ) -> None:
-        check_reader(latest, copy, on_gap)
+        check_reader(latest, copy, on_gap, history, recover)
         place = Lookup("publisher", name, insecure=insecure, profile=Profile.TOPICS)
-        self._core = SubscriberCore(name, draw_incarnation(), topics, latest=latest)
+        self._core = SubscriberCore(
+            name, draw_incarnation(), topics, latest=latest, history=history, recover=recover
+        )
         self._reader = Reader(self._core, name, copy=copy, on_gap=on_gap)
         self._life = Life(
             Plan(
@@ -58,6 +66,7 @@ class Subscriber(Role):
                 receive_all=self._core.receive_all,
                 awake=False,
                 kept=True,
+                statistics=statistics,
             )
         )
         self._stopping = False
@@ -124,12 +133,22 @@ class Subscriber(Role):
         return core.up_count
 
     def publishers(self) -> list[dict[str, object]]:
-        """Return a row for each publisher in use: label, address, state.
+        """Return a row for each publisher in use: label, address, state, forwards.
 
         A publisher whose state is `up` has all subscriptions. One that is `misnamed` has
-        another name than stands behind the port of the URL; its label has its own name.
+        another name than stands behind the port of the URL; its label has its own name. One
+        that `forwards` is a forwarder or bridge, which passes on what others publish.
         """
         return self._life.look(self._reader.rows)
+
+    def lacking(self) -> list[dict[str, object]]:
+        """Return a row for each topic of which messages are still to be recovered.
+
+        It has the label of the publisher, the topic, how many messages have not come, and the
+        number of the first of them. A publisher that has not said yet what it keeps has a
+        row in which these are None. Without `recover` and `history` there are none.
+        """
+        return self._life.look(self._reader.lacking)
 
     def stats(self) -> dict[str, object]:
         """Return counters; received = delivered + queued + dropped, always."""

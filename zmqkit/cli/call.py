@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import click
 
 import zmqkit
+from zmqkit.blocking.client import BoundClient
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
 from zmqkit.cli.stdin import standard_input
 from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
+from zmqkit.roles.foreign import PROTOCOLS
 
 _ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
 """How a token begins that is no unknown option: -5 is a number, -vv a known option."""
@@ -89,6 +91,11 @@ class Arguments:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print text as JSON too, for programs.")
 @click.option("--insecure", is_flag=True, help="Use other machines too, in plain text.")
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    help="The URL is that of a broker which speaks RFC 7 or RFC 18 alone.",
+)
 def command(
     *,
     service: str,
@@ -102,6 +109,7 @@ def command(
     notify: bool,
     as_json: bool,
     insecure: bool,
+    protocol: str | None,
 ) -> None:
     """Call METHOD of SERVICE, a name or a URL, and print what it gives.
 
@@ -121,26 +129,26 @@ def command(
     out unchanged into a pipe or file; on a terminal control characters are escaped, as they are
     in all that goes to standard error. Errors are text on standard error, also with --json.
 
+    With --protocol the method is mdp, and each argument is a frame, as it stands.
+
     \b
     zmqkit call math sqrt 2
     zmqkit call orders price tea quantity=2
     zmqkit call words count - <README.md | jq .the
+    zmqkit call tcp://10.0.0.5:5555/echo mdp hello --protocol mdp1
     """
-    if lines and "-" in arguments:
-        raise click.UsageError("- and --lines both read standard input; use one")
-    calls = _by_line(arguments, standard_input()) if lines else [_read(arguments)]
-    with Failures() as failures, zmqkit.Client(service, insecure=insecure or None) as client:
+    calls = calls_of(arguments, protocol, by_line=lines)
+    made = zmqkit.Client(service, insecure=insecure or None, protocol=protocol)
+    with Failures() as failures, made as client:
         view = client.options(
-            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=_headers(headers)
+            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
         )
         for number, each in enumerate(calls, 1):
             try:
                 if notify:
                     view.notify(method, *each.args, **each.kwargs)
                 else:
-                    with view.stream(method, *each.args, **each.kwargs) as values:
-                        for value in values:
-                            say_value(value, as_json=as_json)
+                    _print_values(view, method, each, as_json=as_json)
             except zmqkit.ZmqkitError as error:
                 if lines:
                     error.args = (f"line {number}: {error}",)
@@ -148,6 +156,13 @@ def command(
         if notify:
             client.close(timeout_s)
             failures.check(client, timeout_s)
+
+
+def _print_values(view: BoundClient, method: str, each: Arguments, *, as_json: bool) -> None:
+    """Print the values of a call as they come."""
+    with view.stream(method, *each.args, **each.kwargs) as values:
+        for value in values:
+            say_value(value, as_json=as_json)
 
 
 def parse(text: str) -> object:
@@ -161,15 +176,24 @@ def parse(text: str) -> object:
         return text
 
 
+def calls_of(
+    arguments: tuple[str, ...], protocol: str | None, *, by_line: bool
+) -> Iterable[Arguments]:
+    """Return the arguments of each call: of one, or of one for each line."""
+    if by_line and "-" in arguments:
+        raise click.UsageError("- and --lines both read standard input; use one")
+    read = _read if protocol is None else _read_frames
+    return _by_line(read, arguments, standard_input()) if by_line else [read(arguments)]
+
+
 def _read(arguments: tuple[str, ...]) -> Arguments:
     """Return the arguments of a call. A lone dash stands for standard input."""
-    if arguments.count("-") > 1:
-        raise click.UsageError("standard input can be read once; use - once")
+    _check_dashes(arguments)
     read = Arguments()
     for text in arguments:
         keyword = _KEYWORD.fullmatch(text)
         if keyword is None:
-            read.args.append(_decoded(standard_input().read()) if text == "-" else parse(text))
+            read.args.append(_parsed(standard_input().read()) if text == "-" else parse(text))
         elif keyword[1] in read.kwargs:
             raise click.UsageError(f"{keyword[1]!r} is given twice; leave one out")
         else:
@@ -177,24 +201,45 @@ def _read(arguments: tuple[str, ...]) -> Arguments:
     return read
 
 
-def _by_line(arguments: tuple[str, ...], lines: BinaryIO) -> Iterator[Arguments]:
+def _read_frames(arguments: tuple[str, ...]) -> Arguments:
+    """Return the frames of a request. A lone dash stands for standard input."""
+    _check_dashes(arguments)
+    frames = (_text(standard_input().read()) if each == "-" else each for each in arguments)
+    return Arguments([*frames])
+
+
+def _check_dashes(arguments: tuple[str, ...]) -> None:
+    if arguments.count("-") > 1:
+        raise click.UsageError("standard input can be read once; use - once")
+
+
+def _by_line(
+    read: Callable[[tuple[str, ...]], Arguments], arguments: tuple[str, ...], lines: BinaryIO
+) -> Iterator[Arguments]:
     """Yield the arguments of each call: the given ones and a line, as soon as it is there."""
     for line in lines:
-        read = _read(arguments)
-        read.args.append(_decoded(line))
-        yield read
+        each = read(arguments)
+        each.args.append(_text(line) if read is _read_frames else _parsed(line))
+        yield each
 
 
-def _decoded(data: bytes) -> object:
-    """Return bytes from outside as an argument. Text loses its last line end."""
+def _parsed(data: bytes) -> object:
+    """Return bytes from outside as an argument."""
+    text = _text(data)
+    return parse(text) if isinstance(text, str) else text
+
+
+def _text(data: bytes) -> str | bytes:
+    """Return bytes from outside as text without its last line end, if they are text."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return data
-    return parse(text.removesuffix("\n").removesuffix("\r"))
+    return text.removesuffix("\n").removesuffix("\r")
 
 
-def _headers(texts: tuple[str, ...]) -> dict[str, object]:
+def headers_of(texts: tuple[str, ...]) -> dict[str, object]:
+    """Return the headers in texts such as `user=ada`. Raises BadParameter."""
     headers = {}
     for text in texts:
         key, sign, value = text.partition("=")

@@ -11,6 +11,7 @@ import click
 
 from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import say, say_json, several, table, tell
+from zmqkit.demo.majordomo import Collected
 from zmqkit.demo.pipeline import Done
 from zmqkit.demo.run import PROCESSES, Result, run
 from zmqkit.errors import ConfigError
@@ -29,16 +30,17 @@ def command(*, path: str | None, as_json: bool) -> int:
     The text is PATH, read as UTF-8 and of some 8,000 characters at least, else one that comes
     with Python. Three processes serve under one name, and are found by discovery alone; one is
     killed half-way. Then the text goes as tasks through a streamer with a journal to two
-    workers; a worker is killed, and the streamer, which starts again. The counts are compared
-    with one made here.
+    workers; a worker is killed, and the streamer, which starts again. At last it goes as
+    requests through a Majordomo broker with a journal, which is killed, and starts again. The
+    counts are compared with one made here.
 
     The keys of --json: ok; pids of the service processes; killed, a pid; found_ms, from the
     start of the first process until the client was connected with all three; calls; retries;
     calls_per_s; p50_ms and p99_ms of the time that a call took; lost calls; published steps of
     the progress, and how many a subscriber in another process missed; pipeline, with its tasks,
-    those lost, the pids killed and took_ms; words, the twenty most
-    frequent with their counts. The exit code is 1 when a call or a step is lost or a count is
-    wrong.
+    those lost, the pids killed and took_ms; majordomo, with its requests, those lost, the pid
+    killed and took_ms; words, the twenty most frequent with their counts. The exit code is 1
+    when anything is lost or a count is wrong.
     """
     file = Path(path) if path else _own_text()
     text = file.read_text(encoding="utf-8", errors="replace")
@@ -54,16 +56,22 @@ def command(*, path: str | None, as_json: bool) -> int:
         say(verdict, fg="green" if result.ok else "red", bold=True)
         for line in lines:
             say(line)
-    for error in result.errors[:1]:
-        tell(f"first of {several(len(result.errors), 'lost call')}: {error}")
+    for what, errors in (
+        ("lost call", result.errors),
+        ("lost task", result.tasks.errors),
+        ("lost request", result.requests.errors),
+    ):
+        for error in errors[:1]:
+            tell(f"first of {several(len(errors), what)}: {error}")
     return 0 if result.ok else 1
 
 
 def report(file: Path, result: Result) -> list[str]:
     """Return the run as lines for people: the verdict, then a table."""
-    verdict = "ok: no call and no task was lost, and every word was counted right"
+    verdict = "ok: no call, task or request was lost, and every word was counted right"
     if not result.ok:
         what = "the counts differ from those made here"
+        what = "requests to the broker were lost" if result.requests.lost else what
         what = "tasks were lost" if result.tasks.lost else what
         what = "calls were lost" if result.lost else what
         what = "the subscriber missed messages" if result.missed else what
@@ -89,6 +97,7 @@ def report(file: Path, result: Result) -> list[str]:
         ("lost", f"{result.lost:,}" if result.lost else "none"),
         ("progress", f"{result.published:,} steps published{watched}"),
         ("tasks", _tasks(result.tasks)),
+        ("requests", _requests(result.requests)),
         ("words", f"{result.counted.total():,} in all{words}"),
     ]
     return [verdict, *table(rows)]
@@ -100,6 +109,14 @@ def _tasks(done: Done) -> str:
     return (
         f"{done.tasks:,} through a streamer with a journal, {lost}; worker {worker} and "
         f"streamer {streamer} killed by SIGKILL"
+    )
+
+
+def _requests(collected: Collected) -> str:
+    lost = f"{collected.lost:,} of them lost" if collected.lost else "none lost"
+    return (
+        f"{collected.requests:,} through a broker with a journal, {lost}; broker "
+        f"{collected.killed} killed by SIGKILL"
     )
 
 
@@ -115,18 +132,17 @@ class Progress:
         if not self._shown or time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _REDRAW_S
-        if result.calls:
-            full = _BAR_CHARS * result.done // result.calls
-            line = f"[{'#' * full}{'.' * (_BAR_CHARS - full)}] {result.done:,}/{result.calls:,}"
-            line += f" calls, {len(result.errors)} lost"
+        tasks, requests = result.tasks, result.requests
+        if requests.requests:
+            line = _bar(requests.done, requests.requests, "requests", requests.errors)
+        elif tasks.tasks:
+            line = _bar(tasks.done, tasks.tasks, "tasks", tasks.errors)
+        elif result.calls:
+            line = _bar(result.done, result.calls, "calls", result.errors)
         else:
             line = f"processes {' '.join(map(str, result.pids))} look for each other"
-        if result.tasks.tasks:
-            tasks = result.tasks
-            line = f"[{'#' * (_BAR_CHARS * tasks.done // tasks.tasks):.<{_BAR_CHARS}}] "
-            line += f"{tasks.done:,}/{tasks.tasks:,} tasks, {len(tasks.errors)} lost"
-        killed = [result.killed, *result.tasks.killed]
-        if result.killed:
+        killed = [pid for pid in (result.killed, *tasks.killed, requests.killed) if pid]
+        if killed:
             line += f", {' '.join(map(str, killed))} killed"
         sys.stderr.write(f"\r{line}\x1b[K")
         sys.stderr.flush()
@@ -136,6 +152,11 @@ class Progress:
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def _bar(done: int, count: int, what: str, errors: list[str]) -> str:
+    full = "#" * (_BAR_CHARS * done // count)
+    return f"[{full:.<{_BAR_CHARS}}] {done:,}/{count:,} {what}, {len(errors)} lost"
 
 
 def _own_text() -> Path:

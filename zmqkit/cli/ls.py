@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from types import MappingProxyType
 
 import click
 
-from zmqkit.cli.main import log_to_stderr
+from zmqkit.cli.main import INTERRUPTED, log_to_stderr
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import duration, say, say_json, table, tell
-from zmqkit.cli.searched import searched
+from zmqkit.cli.searched import searched_for_all
+from zmqkit.cli.served import served
 from zmqkit.cli.watch import Watch
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
+from zmqkit.core.tasks.lease import STREAMER
+from zmqkit.errors import ConfigError
 from zmqkit.limits import WAIT_S_MAX
+from zmqkit.model import BROKER, ROUTED
 from zmqkit.node import node as nodes
-from zmqkit.node.listings import Listing, StaticPeer
+from zmqkit.node.listings import Listing
 from zmqkit.node.node import Node
 
 WAIT_S = 1.0
 LATE_S = 0.2
 """How shortly before the end a role may be found and still be taken for the last one."""
+
+_TASKS = ("waiting", "oldest_s", "leased", "failed", "dead", "workers")
+"""What is told of a streamer's tasks, out of all that it answers."""
 
 _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
 
@@ -65,16 +74,22 @@ def command(
     insecure: bool,
     verbose: int,
 ) -> None:
-    """List the services, publishers and workers that are there, and in which state.
+    """List the services, publishers, workers and devices that are there, and in which state.
 
     Clients, subscribers and pushers only look, so nobody can list them. The age is since when
     the role is known here. The state is `up` when its process answers, `evasive` when it is
     connected and silent, `connecting` or `lost` on the way there or back, `gone` when it is
-    announced and nobody answers, `heard` when nobody asked it.
+    announced and nobody answers, `heard` when nobody asked it. Below a streamer of yours on
+    this machine stands how many tasks it has; `zmqkit queue ls` tells more.
 
     With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
     line: + for what came, ~ for what changed, - for what went, or with --json an object whose
     key `change` is added, changed or removed.
+
+    A service that a broker or router has is shown with that device's name: `service via NAME`.
+    While a device has a name, it is what others use under that name; whoever is there without
+    a device is `behind a device`. `no worker` or `no instance` means that a streamer has no
+    worker, or a device nobody for that service: what comes waits.
 
     \b
     zmqkit ls
@@ -88,19 +103,21 @@ def command(
         if watch:
 
             def draw(rows: list[Listing]) -> list[str]:
-                nobody = f"nobody was found yet: {searched(EVERYBODY, insecure=insecure)}"
+                nobody = f"nobody was found yet: {searched_for_all(None, insecure=insecure)}"
                 return lines(rows, verbose=bool(verbose)) or [nobody]
 
-            Watch(node.listings, news, None if as_json else draw).run(for_s)
+            watch_on(Watch(node.listings, news, None if as_json else draw), for_s)
             return
         threading.Event().wait(min(wait_s, WAIT_S_MAX))
         found, peers = node.listings(), node.static_peers() if verbose else []
-        where = searched(EVERYBODY, insecure=insecure)
+        is_served = served(found, insecure=insecure)
+        where = searched_for_all(None, insecure=insecure)
+    tasks = tasks_here(found)
     if as_json:
-        rows: list[Listing | StaticPeer] = [*found, *peers]
-        say_json([asdict(row) for row in rows])
+        rows = [_as_object(row, tasks, is_served) for row in found]
+        say_json([*rows, *map(asdict, peers)])
         return
-    for text in lines(found, verbose=bool(verbose)):
+    for text in lines(found, verbose=bool(verbose), tasks=tasks, is_served=is_served):
         say(text)
     for each in peers:
         say(f"static peer {each.address}: {each.state}")
@@ -108,6 +125,16 @@ def command(
         tell(f"nobody was found within {wait_s:g} s: {where}")
     elif is_cut_short(found):
         tell(f"there may be more: some were found just before the {wait_s:g} s of --wait ended")
+
+
+def watch_on(watching: Watch, for_s: float | None) -> None:
+    """Show changes for so long, or until Ctrl-C, which is no error here."""
+    try:
+        watching.run(for_s)
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            tell("")  # ends the line in which the terminal shows ^C
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @contextmanager
@@ -135,19 +162,84 @@ def is_cut_short(found: list[Listing]) -> bool:
     return min(row.age_s for row in found) < LATE_S
 
 
-def lines(found: list[Listing], *, verbose: bool) -> list[str]:
+def tasks_here(found: list[Listing]) -> dict[str, dict[str, object]]:
+    """Return how many tasks the streamers among these roles have, by their labels.
+
+    Only this user's streamers on this machine tell that, at their sockets.
+    """
+    if not any(row.role == STREAMER for row in found):
+        return {}
+    from zmqkit.roles.asking import running  # it takes a moment, and most need it not
+
+    with suppress(ConfigError):  # nobody tells anything where the folder cannot be used
+        asked = [answer for _, answer in running() if answer.get("instance")]
+        return {str(each["instance"]): {key: each[key] for key in _TASKS} for each in asked}
+    return {}
+
+
+def _as_object(
+    row: Listing, tasks: Mapping[str, object], is_served: Mapping[str, bool]
+) -> dict[str, object]:
+    """Return a row for programs, with what is asked of queues and of services of devices."""
+    if row.role == STREAMER:
+        return {**asdict(row), "tasks": tasks.get(row.label)}
+    if row.role in (BROKER, ROUTED):
+        return {**asdict(row), "served": is_served.get(row.label)}
+    return asdict(row)
+
+
+def lines(
+    found: list[Listing],
+    *,
+    verbose: bool,
+    tasks: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    is_served: Mapping[str, bool] = MappingProxyType({}),
+) -> list[str]:
     """Return the rows as a table, or no lines if there are no rows.
 
-    verbose: whether each row has its details below it.
+    verbose: whether each row has its details below it. tasks: what `tasks_here` returns.
+    is_served: what `served` returns.
     """
     if not found:
         return []
-    rows = [(r.name, r.role, r.address, duration(r.age_s), r.state) for r in found]
+    lacking = {label for label, yes in is_served.items() if not yes}
+    lacking |= {label for label, each in tasks.items() if not each["workers"]}
+    rows = [
+        (r.name, kind(r), r.address, duration(r.age_s), state(r, lacks=r.label in lacking))
+        for r in found
+    ]
     head, *body = table([_HEAD, *rows])
-    if not verbose:
-        return [head, *body]
-    pairs = zip(body, found, strict=True)
-    return [head, *(line for row, listing in pairs for line in (row, *details(listing)))]
+    shown = [head]
+    for row, listing in zip(body, found, strict=True):
+        shown.append(row)
+        if listing.label in tasks:
+            shown.append(f"    tasks: {_told(tasks[listing.label])}")
+        if verbose:
+            shown += details(listing)
+    return shown
+
+
+def _told(tasks: Mapping[str, object]) -> str:
+    """Return numbers of tasks for people."""
+    oldest_s = tasks["oldest_s"]
+    since = f" (oldest {duration(oldest_s)})" if isinstance(oldest_s, float) else ""
+    others = [f"{tasks[key]:,} {key}" for key in ("leased", "failed", "dead")]
+    return ", ".join([f"{tasks['waiting']:,} waiting{since}", *others])
+
+
+def state(listing: Listing, *, lacks: bool = False) -> str:
+    """Return the state of a role, and whether others use a device of its name instead.
+
+    lacks: whether it has nobody who would do what comes.
+    """
+    if lacks:
+        return f"{listing.state}, no {'worker' if listing.role == STREAMER else 'instance'}"
+    return f"{listing.state}, behind a device" if listing.behind_device else listing.state
+
+
+def kind(listing: Listing) -> str:
+    """Return what a role is, in words; a broker's service with the name of that broker."""
+    return f"service via {listing.via}" if listing.via else listing.role
 
 
 def details(listing: Listing) -> list[str]:

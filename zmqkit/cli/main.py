@@ -8,10 +8,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import click
 
-from zmqkit.cli.output import Escaping, say, say_error, tell, tell_lines
+from zmqkit.cli.output import Escaping, JsonLines, say, say_error, tell, tell_lines
 from zmqkit.errors import (
     AddressTaken,
     CallTimeout,
@@ -22,42 +23,67 @@ from zmqkit.errors import (
 )
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
-IOERR = 74
-"""EX_IOERR of sysexits.h: a journal cannot be opened, read or written."""
+UNAVAILABLE, CANTCREAT, IOERR, CONFIG = 69, 73, 74, 78
+"""Of sysexits.h: an address is taken; a file is there already; a journal cannot be opened, read
+or written; a device file, an option's value or an environment variable is wrong."""
 
 _COMMANDS = {
+    "bench": "zmqkit.cli.bench",
     "call": "zmqkit.cli.call",
+    "collect": "zmqkit.cli.collect",
     "demo": "zmqkit.cli.demo",
+    "device": "zmqkit.cli.device",
+    "doctor": "zmqkit.cli.doctor",
+    "graph": "zmqkit.cli.graph",
     "ls": "zmqkit.cli.ls",
+    "metrics": "zmqkit.cli.exporter",
+    "ping": "zmqkit.cli.ping",
     "pub": "zmqkit.cli.pub",
     "push": "zmqkit.cli.push",
     "queue": "zmqkit.cli.queue",
     "run": "zmqkit.cli.run",
     "serve": "zmqkit.cli.serve",
+    "sink": "zmqkit.cli.sink",
+    "stats": "zmqkit.cli.stats",
     "sub": "zmqkit.cli.sub",
+    "submit": "zmqkit.cli.submit",
+    "tap": "zmqkit.cli.tap",
+    "top": "zmqkit.cli.top",
     "work": "zmqkit.cli.work",
 }
 
 
-class Commands(click.Group):
-    """Imports a command when it is asked for.
+class CommandGroup(click.Group):
+    """Commands that each take -v; a name that is mistyped is answered with those like it."""
 
-    Each command takes -v, as `zmqkit` itself does.
-    """
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name, or None if there is none."""
+        command = self._find(ctx, cmd_name)
+        if command is not None and not any(each.name == "verbose" for each in command.params):
+            command.params.append(verbose())
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, the command and its arguments; UsageError for an unknown name."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = get_close_matches(name, self.list_commands(ctx), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"no such command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _find(self, ctx: click.Context, name: str) -> click.Command | None:
+        return super().get_command(ctx, name)
+
+
+class Commands(CommandGroup):
+    """Imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name, or None if there is none."""
-        if cmd_name not in _COMMANDS:
-            return None
-        command = importlib.import_module(_COMMANDS[cmd_name]).command
-        assert isinstance(command, click.Command)
-        if not any(each.name == "verbose" for each in command.params):
-            command.params.append(verbose())
-        return command
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. Raise Abort if it is interrupted."""
@@ -66,6 +92,13 @@ class Commands(click.Group):
         except KeyboardInterrupt as error:
             # If click handled the interrupt, it would write an empty line into files too.
             raise click.Abort from error
+
+    def _find(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command = importlib.import_module(_COMMANDS[name]).command
+        assert isinstance(command, click.Command)
+        return command
 
 
 def verbose() -> click.Option:
@@ -87,7 +120,8 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
     if not count:
         return count
     handler = logging.StreamHandler()
-    handler.setFormatter(Escaping("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    text = Escaping("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if JsonLines.wanted else text)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("zmqkit").setLevel(logging.INFO)
     if count > 1:
@@ -102,7 +136,10 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="Exit codes: 0 done, 1 failed or nobody reads the output, 2 wrong usage, "
-    "124 nothing came in time, 130 interrupted.",
+    "74 a journal cannot be had or its disk failed, 124 nothing came in time, 130 interrupted, "
+    "143 ended by SIGTERM. "
+    "Of run, serve, work, device, doctor and metrics also: 69 the address is taken, 73 the "
+    "file is there already, 78 the configuration is wrong.",
 )
 @click.option(
     "--version",
@@ -116,7 +153,8 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
 def cli(context: click.Context) -> None:
     """Programs that find each other by name, with no broker and no address.
 
-    Without --insecure (or ZMQKIT_INSECURE=1) everything stays on this machine.
+    Without --insecure (or ZMQKIT_INSECURE=1) everything stays on this machine, but for what
+    `zmqkit doctor` asks the network.
     """
     if context.invoked_subcommand is None:
         tell_lines(context.get_help())
@@ -159,7 +197,7 @@ def run(arguments: Sequence[str]) -> int:
         say_error("interrupted")
         return INTERRUPTED
     except ZmqkitError as error:
-        return _failed(error)
+        return failed(error)
     except OSError as error:  # a full disk, for example
         place = f"{error.filename}: " if error.filename else ""
         reason = (error.strerror or str(error)).lower() or type(error).__name__
@@ -181,12 +219,15 @@ def _usage_text(error: click.ClickException) -> str:
     return f"{text}; see {context.command_path} --help" if context else text
 
 
-def _failed(error: ZmqkitError) -> int:
+def failed(error: ZmqkitError, code: int | None = None) -> int:
+    """Say what failed, and return the exit code: this one, or what the kind of error says."""
     say_error(f"{error}{_remedy(error)}")
     if isinstance(error, RemoteError) and _is_verbose():
         tell_lines(error.traceback.rstrip())
     else:
         _show_traceback()
+    if code is not None:
+        return code
     if isinstance(error, UsageError) and not isinstance(error, AddressTaken):
         return USAGE
     if isinstance(error, JournalError):

@@ -9,10 +9,11 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
-from typing import IO, Any, TextIO
+from typing import IO, Any, ClassVar, TextIO
 
 import click
 
@@ -47,18 +48,60 @@ def say(text: str, **style: Any) -> None:
     _write(sys.stdout, styled(escaped(text), sys.stdout, **style))
 
 
+class JsonLines(logging.Formatter):
+    """Writes a log entry as one line of JSON: at, level, logger, message, traceback."""
+
+    # Whether standard error is to have nothing else.
+    wanted: ClassVar[bool] = False
+
+    converter = staticmethod(time.gmtime)
+    default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the entry."""
+        entry = {
+            "at": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return to_json(entry)
+
+
+def tell_as_json() -> None:
+    """Have all that is written to standard error be lines of JSON from now on."""
+    JsonLines.wanted = True
+    log = logging.getLogger()
+    for handler in filter(None, (logging.lastResort, *log.handlers)):
+        handler.setFormatter(JsonLines())
+
+
+def _told_as_json(level: int, text: str) -> bool:
+    """Write a text to standard error as a log entry of its level, if that is wanted."""
+    if JsonLines.wanted:
+        record = logging.LogRecord("zmqkit.cli", level, "", 0, "%s", (text,), None)
+        _write(sys.stderr, JsonLines().format(record))
+    return JsonLines.wanted
+
+
 def tell(text: str) -> None:
     """Write a line to standard error, which is for people, escaped."""
-    _write(sys.stderr, escaped(text))
+    if not _told_as_json(logging.INFO, text):
+        _write(sys.stderr, escaped(text))
 
 
 def tell_lines(text: str) -> None:
     """Write text of several lines to standard error, with each line escaped."""
-    _write(sys.stderr, escaped(text, but=_OF_TEXT))
+    if not _told_as_json(logging.INFO, text):
+        _write(sys.stderr, escaped(text, but=_OF_TEXT))
 
 
 def say_error(text: str) -> None:
     """Write `error: …` to standard error, in one line, escaped."""
+    if _told_as_json(logging.ERROR, text):
+        return
     head = styled("error:", sys.stderr, fg="red", bold=True)
     _write(sys.stderr, f"{head} {escaped(' '.join(text.split()))}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +13,8 @@ import zmqkit
 from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say_json
+from zmqkit.cli.output import say_json, several, tell
+from zmqkit.cli.stopping import Stopping
 from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
@@ -40,10 +42,8 @@ from zmqkit.wire.publication import check_topic
     "--ready",
     "subscribers",
     type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
     metavar="COUNT",
-    help="Begin once so many subscribers have joined.",
+    help="Begin once so many subscribers have joined; 1 unless told, or 0 with --stay.",
 )
 @click.option(
     "--wait",
@@ -55,6 +55,18 @@ from zmqkit.wire.publication import check_topic
     help="How long to wait for them.",
 )
 @click.option("--drop", is_flag=True, help="Do not wait for subscribers that are slow.")
+@click.option(
+    "--history",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the last N messages for subscribers that come later or missed some.",
+)
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="With --history, stay after the last message for those who come later, until SIGTERM "
+    "or Ctrl-C.",
+)
 @click.option("--bind", metavar="URL", help="Listen at tcp://host:port, not at any free port.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was published as an object.")
 @click.option("--insecure", is_flag=True, help="Publish to other machines, in plain text.")
@@ -66,9 +78,11 @@ def command(
     count: int | None,
     hz: float | None,
     raw: bool,
-    subscribers: int,
+    subscribers: int | None,
     wait_s: float,
     drop: bool,
+    history: int | None,
+    stay: bool,
     bind: str | None,
     as_json: bool,
     insecure: bool,
@@ -77,35 +91,67 @@ def command(
 
     A body that is JSON is sent as what it means, any other as text, and as bytes what is not
     UTF-8. Without BODY each line of standard input is one; a lone - stands for all of it, as
-    one body.
+    one body. Slow subscribers are waited for; with --drop they are not, and lose messages.
 
     \b
     zmqkit pub weather kitchen.celsius 21.5
     zmqkit pub weather clock now --hz 10
     tail -f log | zmqkit pub log web.access --ready 0
+    zmqkit pub settings colour green --history 1 --stay
     """
     check_topic(topic)
+    if stay and history is None:
+        raise click.UsageError("--stay is for those who come later; it needs --history N")
+    if subscribers is None:
+        subscribers = 0 if stay else 1
     bodies = read_bodies(body, raw=raw, again=count is not None or hz is not None)
     policy: Policy = "drop" if drop else "block"
     with zmqkit.Publisher(
-        name, policy=policy, bind=bind, insecure=insecure or None
+        name, policy=policy, history=history, bind=bind, insecure=insecure or None
     ) as publisher:
         joined = publisher.ready(subscribers, wait_s) if subscribers else 0
         if joined < subscribers:
             near = parse_url(publisher.endpoint).reach is Reach.LOCAL
             others = "; those on other machines need --insecure on both sides" if near else ""
+            later = ", or stay for those who come later with --stay" if history else ""
             raise zmqkit.NoService(
                 f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "
                 f"start `zmqkit sub {name}`, or publish to whoever is there with --ready 0"
-                f"{others}"
+                f"{later}{others}"
             )
         published = 0
         for each in paced(islice(bodies, count), hz):
             publisher.publish(topic, each)
             published += 1
         joined = publisher.ready(timeout_s=0)
+        if stay:
+            said = several(published, "message")
+            Stay().wait(f"{said} published; staying for those who come later")
     if as_json:
         say_json({"published": published, "topic": topic, "subscribers": joined})
+
+
+class Stay:
+    """Waits for SIGTERM or SIGINT, of which the next one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def wait(self, why: str) -> None:
+        """Say why this process goes on, and return once the signal has come."""
+        with Stopping(self):
+            tell(why)
+            os.read(self._read, 1)
+        os.close(self._read)
+        os.close(self._write)
+
+    def stop(self) -> None:
+        """Have `wait` return; a signal's handler may call this."""
+        os.write(self._write, b".")
+
+    def stats(self) -> dict[str, object]:
+        """Return that nothing is to be finished."""
+        return {"in_flight": 0}
 
 
 def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:

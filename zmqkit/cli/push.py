@@ -16,7 +16,7 @@ from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
 from zmqkit.cli.main import FAILED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say_error, say_json, say_value, several, show, tell, to_json
+from zmqkit.cli.output import say, say_error, say_json, say_value, several, show, tell, to_json
 from zmqkit.limits import PRIORITY, PRIORITY_MAX
 
 _LOOK_S = 0.5
@@ -54,6 +54,12 @@ _WINDOW = 1000
 @click.option("--id", "own_id", metavar="ID", help="The task's own id; for a single task.")
 @click.option("--unique", metavar="KEY", help="Tasks with this key that wait are one task.")
 @click.option("--order-by", metavar="KEY", help="Run them one at a time, in order.")
+@click.option("--results", type=click.Choice(("ticket", "sink")), default="ticket",
+              show_default=True, help="Who gets results: this command, or `zmqkit sink`.",
+              )  # fmt: skip
+@click.option("--no-wait", is_flag=True,
+              help="End once the tasks are on disk, in --journal or at a durable streamer.",
+              )  # fmt: skip
 @click.option("--journal", metavar="FILE", help="Keep the tasks on disk until they have ended.")
 @click.option("--json", "as_json", is_flag=True, help="One object for each task: id, state, …")
 @click.option("--insecure", is_flag=True, help="Use workers on other machines, in plain text.")
@@ -70,6 +76,8 @@ def command(
     own_id: str | None,
     unique: str | None,
     order_by: str | None,
+    results: str,
+    no_wait: bool,
     journal: str | None,
     as_json: bool,
     insecure: bool,
@@ -79,22 +87,49 @@ def command(
     A body that is JSON is sent as what it means, any other as text, and as bytes what is not
     UTF-8. Without BODY each line of standard input is a task; a lone - stands for all of it, as
     one body. The command waits because its tasks live in it: what is left when it ends is
-    lost, unless there is a --journal, with which the next one goes on. It fails if a task did,
-    with exit code 74 if the journal did.
+    lost, unless there is a --journal, with which `zmqkit queue run` or the next push goes on,
+    or a streamer of NAME, which has them then. It fails if a task did, with exit code 74 if the
+    journal did.
+
+    With --no-wait it ends once the tasks are on disk, and prints the id of each. They have to
+    go somewhere that outlives it: a --journal, or a streamer that runs as streamer-durable.
 
     \b
     zmqkit push thumbnails '{"path": "cat.png"}' --wait
     ls *.png | zmqkit push thumbnails --priority 7
+    zmqkit push thumbnails cat.png --no-wait --results sink
     """
+    if shows and (no_wait or results == "sink"):
+        other = "--no-wait does not wait for them" if no_wait else "--results sink has them"
+        raise click.UsageError(f"--wait prints results, and {other}; leave one out")
     if own_id is not None and body is None:
         raise click.UsageError("--id is for a single task; give its BODY")
     bodies = read_bodies(body, raw=raw)
     until = inf if timeout_s is None else time.monotonic() + timeout_s
-    with zmqkit.Pusher(name, journal=journal, insecure=insecure or None) as pusher:
-        options: dict[str, Any] = {
-            "priority": priority, "delay_s": delay_s, "expires_s": expires_s, "id": own_id,
-            "unique": unique, "order_by": order_by,
-        }  # fmt: skip
+    options: dict[str, Any] = {
+        "priority": priority, "delay_s": delay_s, "expires_s": expires_s, "id": own_id,
+        "unique": unique, "order_by": order_by, "results": results,
+    }  # fmt: skip
+    pusher = zmqkit.Pusher(
+        name, journal=journal, durable=no_wait or None, insecure=insecure or None
+    )
+    if no_wait:
+        return _leave(pusher, bodies, options, until, journal, as_json=as_json)
+    return _see_done(pusher, bodies, options, until, journal, shows=shows, as_json=as_json)
+
+
+def _see_done(
+    pusher: zmqkit.Pusher,
+    bodies: Iterable[object],
+    options: dict[str, Any],
+    until: float,
+    journal: str | None,
+    *,
+    shows: bool,
+    as_json: bool,
+) -> int:
+    """Push each body, and wait for the ends; return the exit code."""
+    with pusher:
         counts: Counter[str] = Counter()
         tickets = _pushed(pusher, bodies, options, counts)
         progress = Progress(wanted=shows)
@@ -115,6 +150,36 @@ def command(
         say_error(f"{several(left, 'task')} not done in time, and {kept}")
         return TIMEOUT
     return FAILED if counts["failed"] else 0
+
+
+def _leave(
+    pusher: zmqkit.Pusher,
+    bodies: Iterable[object],
+    options: dict[str, Any],
+    until: float,
+    journal: str | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Push each body, and print its id once it is on disk; wait for no end."""
+    with pusher:
+        for body in bodies:
+            left_s = None if until == inf else max(0.0, until - time.monotonic())
+            try:
+                ticket = pusher.push(body, timeout_s=left_s, **options)
+            except zmqkit.ConfigError as error:
+                name = pusher.name
+                raise zmqkit.UsageError(
+                    f"nobody keeps the tasks of {name!r} when this command ends; give "
+                    f"--journal FILE, or run `zmqkit run streamer-durable --name {name}`"
+                ) from error
+            if as_json:
+                say_json({"id": ticket.id, "state": ticket.state})
+            else:
+                say(ticket.id)
+        if pusher.close(0) and journal is not None:
+            tell(f"`zmqkit queue run {journal}` gives what is left there to workers")
+    return 0
 
 
 class Progress:

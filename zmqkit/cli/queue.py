@@ -1,4 +1,4 @@
-"""`zmqkit queue`: look after the tasks of a queue that runs, or of a journal at rest."""
+"""`zmqkit queue`: look after a queue that runs, or a journal at rest: tasks, and requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 
 import click
 
-from zmqkit.cli.main import FAILED, verbose
+from zmqkit.cli import queue_run
+from zmqkit.cli.main import FAILED, CommandGroup
 from zmqkit.cli.output import escaped, say, say_error, say_json, several, tell
 from zmqkit.cli.tasks_shown import described, queue_lines, task_lines, with_reasons
 from zmqkit.core.tasks.administration import Answer
+from zmqkit.disk.places import check_place
 from zmqkit.errors import UsageError
 from zmqkit.limits import PACKET_BYTES_MAX
 from zmqkit.roles.administration import bytes_of
-from zmqkit.roles.asking import Queue, QueueAtRest, opened, pages, running, tasks_of
+from zmqkit.roles.asking import Queue, QueueAtRest, opened, pages, queues_of, running, tasks_of
 
 _OPEN_AND_DEAD = ["waiting", "leased", "dead"]
 _SHOWN_BYTES = 2000
@@ -29,20 +31,12 @@ _target = click.argument("target")
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 
 
-class QueueCommands(click.Group):
-    """Commands that take -v, as all others do."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name, or None if there is none."""
-        command = super().get_command(ctx, cmd_name)
-        if command is not None and not any(each.name == "verbose" for each in command.params):
-            command.params.append(verbose())
-        return command
-
-
-@click.group("queue", cls=QueueCommands, short_help="Look after the tasks of a queue.")
+@click.group("queue", cls=CommandGroup, short_help="Look after the tasks of a queue.")
 def command() -> None:
-    """Look after the tasks of a queue: of a pusher with a journal, or of a streamer.
+    """Look after the tasks of a queue: of a pusher with a journal, a streamer, or a broker.
+
+    Each request that a broker keeps is a task of its service's queue, which has the name of the
+    service. Its journal is SERVICE.journal in the folder of the broker.
 
     TARGET is the file of a journal, or the name of a queue that runs on this machine. A process
     that has the file open is asked; if there is none, the file is opened itself.
@@ -51,18 +45,27 @@ def command() -> None:
     zmqkit queue ls
     zmqkit queue dead thumbnails.journal
     zmqkit queue requeue thumbnails.journal --all
+    zmqkit queue run thumbnails.journal
     """
+
+
+command.add_command(queue_run.run)
 
 
 @command.command("ls", short_help="Show the numbers of queues.")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @_as_json
 def ls(*, targets: tuple[str, ...], as_json: bool) -> int:
-    """Show how many tasks wait, run, have failed and are dead; without TARGET, of all that run.
+    """Show how many tasks wait, are leased, have failed and are dead.
+
+    Without TARGET, it shows all queues that run here; with a name, all that have the name. Of
+    the folder of a broker, it shows the queue of each service. A task is leased while a worker
+    has it. A queue is `at rest` while no process has its journal open.
 
     OLDEST is how long the task has waited that waits longest although it may run; LONGEST is
     the age of the longest attempt under way, and the line below says where. A handler that
-    hangs is seen there. FAILED counts since the process began.
+    hangs is seen there. FAILED counts since the process began. With --json, `passed_on` is how
+    many of the leased tasks a streamer has, and docs/operations.md explains all other words.
 
     \b
     zmqkit queue ls
@@ -70,7 +73,7 @@ def ls(*, targets: tuple[str, ...], as_json: bool) -> int:
     """
     found: list[Answer] = []
     if targets:
-        for target in targets:
+        for target in [each for one in targets for each in queues_of(one)]:
             with opened(target) as queue:
                 found.append(queue.ask({"do": "ls"}))
     else:
@@ -83,8 +86,13 @@ def ls(*, targets: tuple[str, ...], as_json: bool) -> int:
     for each in found:
         if "error" in each:
             say_error(f"{each['socket']}: {each['error']}")
-    if not found:
-        tell("no streamer runs here and no pusher with a journal; name the file of a journal")
+    if targets and not found:
+        tell(f"{' '.join(targets)} has no journal yet")
+    elif not found:
+        tell(
+            "no streamer runs here and no pusher or broker with a journal; name the file of a "
+            "journal"
+        )
     return FAILED if any("error" in each for each in found) else 0
 
 
@@ -98,7 +106,9 @@ def ls(*, targets: tuple[str, ...], as_json: bool) -> int:
 def peek(*, target: str, count: int, states: tuple[str, ...], as_json: bool) -> None:
     """Show the first tasks of a queue, in the order in which they were pushed.
 
-    With --json each task is an object in a line of its own.
+    Of a request that a broker keeps, the method and the arguments are shown. With --json each
+    task is an object in a line of its own. `is_result` says there that the handler has
+    returned, and that the body is its result, which waits for a sink.
 
     \b
     zmqkit queue peek thumbnails.journal -n 3
@@ -167,10 +177,12 @@ def resume(*, target: str, as_json: bool) -> None:
 def _switch(target: str, do: str, *, as_json: bool) -> None:
     with opened(target) as queue:
         changed = queue.ask({"do": do})["changed"]
-    if as_json:
-        say_json({"changed": changed})
-    else:
-        say(f"{do}d" if changed else f"it was {do}d already")
+        if as_json:
+            say_json({"changed": changed})
+        else:
+            say(f"{do}d" if changed else f"it was {do}d already")
+        if do == "resume":
+            _tell_who_goes_on(queue, target)
 
 
 @command.command("cancel", short_help="Give tasks up.")
@@ -195,6 +207,8 @@ def cancel(*, target: str, ids: tuple[str, ...], as_json: bool) -> int:
 def requeue(*, target: str, ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
     """Have dead tasks tried again, with all of their attempts.
 
+    In a journal at rest, which no process has open, they wait for whoever opens it next.
+
     \b
     zmqkit queue requeue thumbnails.journal order-17
     zmqkit queue requeue thumbnails.journal --all
@@ -203,7 +217,9 @@ def requeue(*, target: str, ids: tuple[str, ...], everything: bool, as_json: boo
         raise click.UsageError("give the IDs of dead tasks, or --all")
     question: Answer = {"do": "requeue", "all": everything}
     with opened(target) as queue:
-        return _changed(queue, question, ids, "requeued", as_json=as_json)
+        code = _changed(queue, question, ids, "requeued", as_json=as_json)
+        _tell_who_goes_on(queue, target)
+        return code
 
 
 @command.command("purge", short_help="Throw tasks away.")
@@ -236,7 +252,7 @@ def purge(
         counts = queue.ask({"do": "ls"})
         count = sum(int(str(counts[each])) for each in chosen) if chosen else len(ids)
         what = f"throw {several(count, 'task')} of {counts['name']!r} away"
-        if not (yes or _is_confirmed(what)):
+        if count and not (yes or _is_confirmed(what)):
             return FAILED
         question: Answer = {"do": "purge", "states": chosen}
         return _changed(queue, question, ids, "purged", as_json=as_json)
@@ -245,10 +261,11 @@ def purge(
 @command.command("export", short_help="Print all tasks as lines of JSON.")
 @_target
 def export(*, target: str) -> None:
-    """Print each task that waits, runs or is dead as a line of JSON, with its body.
+    """Print each task that waits, is leased or dead as a line of JSON, with its body.
 
     A body that JSON does not have is there as `body_base64` if it is bytes, and else as its
-    msgpack in `body_msgpack_base64`. Tasks that come or end meanwhile may be there or not.
+    msgpack in `body_msgpack_base64`. The body of a request that a broker keeps has `method`,
+    `args` and `kwargs`. Tasks that come or end meanwhile may be there or not.
 
     \b
     zmqkit queue export thumbnails.journal > tasks.jsonl
@@ -273,6 +290,7 @@ def backup(*, target: str, file: str, as_json: bool) -> None:
     to = os.path.abspath(file)
     if os.path.lexists(to):
         raise UsageError(f"{file} is there already; name a new file")
+    check_place(Path(to))
     with opened(target) as queue:
         done = queue.ask({"do": "backup", "to": to, "begins": True})["done"]
         while not done:
@@ -307,6 +325,23 @@ def compact(*, journal: str, as_json: bool) -> None:
         say_json({"bytes_before": before, "bytes": after})
     else:
         say(f"{journal} had {several(before, 'byte')} and has {several(after, 'byte')}")
+
+
+def _tell_who_goes_on(queue: Queue, target: str) -> None:
+    """Say who gives out the tasks of a journal at rest, if there are some."""
+    if not isinstance(queue, QueueAtRest):
+        return
+    about = queue.ask({"do": "ls"})
+    waiting = int(str(about["waiting"]))
+    if waiting and not about["paused"] and queue.journal.has_requests:
+        what = several(waiting, "request")
+        tell(f"no process has {target} open, so {what} will wait: run the broker again")
+    elif waiting and not about["paused"]:
+        tell(
+            f"no process has {target} open, so {several(waiting, 'task')} of {about['name']!r} "
+            f"will wait: `zmqkit queue run {target}` gives them to workers, or the next pusher "
+            "or streamer that opens the file"
+        )
 
 
 def _changed(

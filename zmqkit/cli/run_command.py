@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import zmqkit
 from zmqkit.cli.bodies import meaning
-from zmqkit.cli.output import say, several, tell, to_json
-from zmqkit.cli.serve import DRAIN_S, where
-from zmqkit.cli.stopping import Stopping
+from zmqkit.cli.manners import UNFINISHED, Attended, Manners
+from zmqkit.cli.output import tell, to_json
+from zmqkit.cli.pulse import RolePulse
+from zmqkit.cli.serve import where
 from zmqkit.cli.watchdog import Watchdog, kill_group
 from zmqkit.model import Reach
 
@@ -33,7 +34,7 @@ class Options:
     insecure: bool
 
 
-def work(name: str, program: tuple[str, ...], options: Options) -> int:
+def work(name: str, program: tuple[str, ...], options: Options, wanted: Manners) -> int:
     """Do the tasks of a name with this program until told to stop; return the exit code."""
     if shutil.which(program[0]) is None:
         raise zmqkit.UsageError(f"there is no command {program[0]!r}; give one that can be run")
@@ -55,16 +56,15 @@ def work(name: str, program: tuple[str, ...], options: Options) -> int:
         task_timeout_s=options.task_timeout_s,
     )
     try:
-        with Stopping(worker, "task"):
+        with Attended(
+            wanted, "worker", worker.name, service=worker, noun="task", close=worker.close
+        ) as attended:
             worker.start()
-            say(_where(worker))
+            attended.ready(_where(worker), RolePulse(worker, worker.stats))
             worker.work()
-            unfinished = worker.close(DRAIN_S)
+            return attended.ended(worker.close(attended.closing()), UNFINISHED)
     finally:
         watchdog.close()
-    if unfinished:
-        tell(f"{several(unfinished, 'task')} left unfinished")
-    return 1 if unfinished else 0
 
 
 def _where(worker: zmqkit.Worker) -> str:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
+from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.node import node as nodes
+
+
+def searched_for_all(name: str | None, *, insecure: bool) -> str:
+    """Return why this process finds nobody at all, or nobody of a name in any role.
+
+    One that is stopped is not found, so the text names the command that sees it all the same.
+    """
+    doctor = "zmqkit doctor" if name is None else f"zmqkit doctor {quote(name)}"
+    return f"{searched(EVERYBODY, insecure=insecure)}; `{doctor}` looks closer"
 
 
 def searched(key: str, *, insecure: bool) -> str:

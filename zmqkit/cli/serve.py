@@ -14,15 +14,15 @@ import click
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.cli.loop import on_loop
-from zmqkit.cli.output import say, several, tell
+from zmqkit.cli.manners import UNFINISHED, Attended, manners, manners_of
+from zmqkit.cli.pulse import LoopPulse, RolePulse
 from zmqkit.cli.stdin import standard_input
-from zmqkit.cli.stopping import Stopping
 from zmqkit.cli.target import AnyService, Target, load
+from zmqkit.core.majordomo.bodies import MDP
 from zmqkit.errors import UsageError
 from zmqkit.limits import CONCURRENCY_ASYNCIO
 from zmqkit.model import Reach, parse_url
-
-DRAIN_S = 10.0
+from zmqkit.roles.foreign import PROTOCOLS
 
 
 @dataclass(slots=True, frozen=True)
@@ -31,6 +31,8 @@ class Options:
 
     name: str | None
     bind: str | None
+    via: str | None
+    protocol: str | None
     concurrency: int | None
     insecure: bool | None
     idempotent: frozenset[str]
@@ -38,13 +40,23 @@ class Options:
     @property
     def given(self) -> bool:
         """Whether any option is given."""
-        return self != Options(None, None, None, None, frozenset())
+        return self != Options(None, None, None, None, None, None, frozenset())
 
 
 @click.command("serve", short_help="Serve a module's functions or an object's methods.")
 @click.argument("target", metavar="MODULE[:OBJECT]")
 @click.option("--name", help="What clients call it; else the module or object gives the name.")
 @click.option("--bind", metavar="URL", help="tcp://HOST:PORT; else any free port.")
+@click.option(
+    "--via",
+    metavar="NAME|URL",
+    help="Answer through brokers or routers of this name, or the one there; listen nowhere.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    help="The broker at the URL speaks RFC 7 or RFC 18 alone.",
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
@@ -60,42 +72,54 @@ class Options:
 )
 @click.option("--insecure", is_flag=True, help="Serve other machines too, in plain text.")
 @click.option("--until-eof", is_flag=True, help="Stop too when standard input ends.")
+@manners
 def command(
     *,
     target: str,
     name: str | None,
     bind: str | None,
+    via: str | None,
+    protocol: str | None,
     concurrency: int | None,
     idempotent: tuple[str, ...],
     insecure: bool,
     until_eof: bool,
+    drain_s: float | None,
+    health: str | None,
 ) -> int:
     """Serve a module's functions, or an object's methods, until SIGINT or SIGTERM.
 
-    MODULE is imported as Python does, from the current directory too. Served are the functions
-    in its __all__ or, without one, the public ones that it defines itself. OBJECT is served by
-    its public methods; a class is called for an object first, a function is served alone, and a
-    zmqkit Service as it stands. Whoever reaches the service may call all of them.
+    MODULE is imported as Python does, from the current directory too, or is the path of a file.
+    Served are the functions in its __all__ or, without one, the public ones that it defines
+    itself. OBJECT is served by its public methods; a class is called for an object first, a
+    function is served alone, and a zmqkit Service as it stands. Whoever reaches the service may
+    call all of them.
 
-    At the end requests that were taken are finished, for ten seconds at most; a second signal
-    ends that too, and a second SIGINT with exit code 130.
+    At the end requests that were taken are finished, for ten seconds at most or as long as
+    --drain says; a second signal ends that too, and a second SIGINT with exit code 130.
+
+    With --protocol the broker asks for the method mdp; a target with one function need not call
+    it so.
 
     \b
     zmqkit serve math
+    zmqkit serve tools/shop.py --name orders
     zmqkit serve shop:catalogue --name orders --idempotent price
+    zmqkit serve shop --via majordomo
+    zmqkit serve shop:echo --via tcp://10.0.0.5:5555 --protocol mdp1
     """
     if until_eof:
         standard_input()
-    options = Options(name, bind, concurrency, insecure or None, frozenset(idempotent))
+    options = Options(
+        name, bind, via, protocol, concurrency, insecure or None, frozenset(idempotent)
+    )
+    wanted = manners_of(drain_s, health, insecure=insecure)
     made = build(load(target), options)
-    with Stopping(made):
+    close = made.close if isinstance(made, zmqkit.Service) else None
+    with Attended(wanted, "service", made.name, service=made, close=close) as attended:
         if isinstance(made, zmqkit.Service):
-            unanswered = _serve_blocking(made, until_eof=until_eof)
-        else:
-            unanswered = on_loop(_serve_asyncio(made, until_eof=until_eof))
-    if unanswered:
-        tell(f"{several(unanswered, 'request')} left unanswered")
-    return 1 if unanswered else 0
+            return _serve_blocking(made, attended, until_eof=until_eof)
+        return on_loop(_serve_asyncio(made, attended, until_eof=until_eof))
 
 
 def build(target: Target, options: Options) -> AnyService:
@@ -108,25 +132,32 @@ def build(target: Target, options: Options) -> AnyService:
             raise UsageError(f"{target.name!r} is a Service; set its options where it is made")
         return target.service
     _check_idempotent(target, options.idempotent)
-    name = options.name or target.name
+    name, methods = options.name or target.name, target.methods
+    if options.protocol is not None and len(methods) == 1:
+        [function] = methods.values()
+        methods = {MDP: function}
     if not target.waits:
         blocking = zmqkit.Service(
             name,
             bind=options.bind,
+            via=options.via,
+            protocol=options.protocol,
             concurrency=options.concurrency or 1,
             insecure=options.insecure,
         )
-        for method, function in target.methods.items():
+        for method, function in methods.items():
             twice = bool(options.idempotent & {method, "all"})
             blocking.handler(function, name=method, idempotent=twice)
         return blocking
     waiting = zmqkit_asyncio.Service(
         name,
         bind=options.bind,
+        via=options.via,
+        protocol=options.protocol,
         concurrency=options.concurrency or CONCURRENCY_ASYNCIO,
         insecure=options.insecure,
     )
-    for method, function in target.methods.items():
+    for method, function in methods.items():
         plain = not asyncio.iscoroutinefunction(function)
         twice = bool(options.idempotent & {method, "all"})
         waiting.handler(function, name=method, idempotent=twice, thread=plain)
@@ -139,27 +170,33 @@ def _check_idempotent(target: Target, names: frozenset[str]) -> None:
         raise UsageError(f"--idempotent {min(unknown)}: {target.name!r} has no such method")
 
 
-def _serve_blocking(service: zmqkit.Service, *, until_eof: bool) -> int:
-    """Serve in this thread until told to stop.
-
-    Return how many requests were left unanswered.
-    """
+def _serve_blocking(service: zmqkit.Service, attended: Attended, *, until_eof: bool) -> int:
+    """Serve in this thread until told to stop; return the exit code."""
     service.start()
     if until_eof:
-        at_eof(service.stop)
-    say(where(service.name, service.endpoint, service.reach))
+        at_eof(attended.stop)
+    attended.ready(_where(service), RolePulse(service, service.stats))
     service.serve()
-    return service.close(DRAIN_S)
+    return attended.ended(service.close(attended.closing()), UNFINISHED)
 
 
-async def _serve_asyncio(service: zmqkit_asyncio.Service, *, until_eof: bool) -> int:
-    """Serve on this loop until told to stop. Return how many requests were left unanswered."""
+async def _serve_asyncio(
+    service: zmqkit_asyncio.Service, attended: Attended, *, until_eof: bool
+) -> int:
+    """Serve on this loop until told to stop; return the exit code."""
     await service.start()
     if until_eof:
-        at_eof(service.stop)
-    say(where(service.name, service.endpoint, service.reach))
+        at_eof(attended.stop)
+    attended.ready(_where(service), LoopPulse(asyncio.get_running_loop(), service.stats))
     await service.serve()
-    return await service.close(DRAIN_S)
+    return attended.ended(await service.close(attended.closing()), UNFINISHED)
+
+
+def _where(service: AnyService) -> str:
+    """Return the line that says where a service is called."""
+    if service.via:
+        return f"serving {service.name!r} through {service.via!r}"
+    return where(service.name, service.endpoint, service.reach)
 
 
 def where(name: str, endpoint: str, reach: Reach) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from types import FrameType, TracebackType
 from typing import Protocol, Self
@@ -31,13 +34,17 @@ class Stops(Protocol):
 class Stopping:
     """While the context is entered, signals end a service.
 
-    The first signal stops the service. If requests are still to be finished, a line says so.
+    The first signal stops the service, and `begun` is called soon after, on another thread. If
+    requests are still to be finished, a line says so.
     The next signal ends the process. Two signals at the same time count as one: `timeout`, for
     example, sends a signal to its child and to the child's group.
     """
 
-    def __init__(self, service: Stops, noun: str = "request") -> None:
+    def __init__(
+        self, service: Stops, noun: str = "request", begun: Callable[[], object] = int
+    ) -> None:
         self._service = service
+        self._begun = begun
         self._noun = noun
         self._first_at = inf
         self._over = False
@@ -75,9 +82,20 @@ class Stopping:
         A thread does so, because a signal may come while the service's lock is held.
         """
         self._news.wait()
+        if self._over:
+            return
+        self._begun()
         requests = self._service.stats()["in_flight"]
         if requests and not self._over:
             tell(f"finishing {several(requests, self._noun)}; interrupt again to stop now")
+
+
+def end_with(code: int) -> None:
+    """End the process at once, whatever its threads do."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def end_by(number: int) -> None:

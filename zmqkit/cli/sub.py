@@ -14,10 +14,13 @@ import click
 
 import zmqkit
 from zmqkit.cli.drops import Drops
+from zmqkit.cli.lacks import telling_lacks
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, say_json, say_value, tell, to_json
+from zmqkit.cli.output import say, say_json, say_value, several, tell, to_json
 from zmqkit.cli.rates import Rate, Rates
 from zmqkit.cli.searched import searched
+from zmqkit.cli.serve import at_eof
+from zmqkit.cli.stdin import standard_input
 from zmqkit.core.membership.interests import key_of
 
 MOMENT_S = 1.0
@@ -36,12 +39,23 @@ MOMENT_S = 1.0
     help="End when no message came for so long; forever unless told.",
 )
 @click.option("--latest", is_flag=True, help="Pass over all but the latest of each topic.")
+@click.option(
+    "--history",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Begin with the last N messages of each topic that publishers kept.",
+)
+@click.option(
+    "--recover", is_flag=True, help="Get what was lost on its way, as far as it was kept."
+)
 @click.option("--raw", is_flag=True, help="Print bodies alone, text and bytes unchanged.")
 @click.option(
     "--hz", is_flag=True, help="Print rates each second from the first message on, no messages."
 )
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
 @click.option("--insecure", is_flag=True, help="Listen to other machines too, in plain text.")
+@click.option("--until-eof", is_flag=True, help="Stop too when standard input ends.")
 def command(
     *,
     name: str,
@@ -49,10 +63,13 @@ def command(
     count: int | None,
     timeout_s: float | None,
     latest: bool,
+    history: int,
+    recover: bool,
     raw: bool,
     hz: bool,
     as_json: bool,
     insecure: bool,
+    until_eof: bool,
 ) -> None:
     """Print what the publishers of NAME, or the one at a URL, publish: topic and body.
 
@@ -60,7 +77,9 @@ def command(
     printed plainly and everything else as JSON; control characters are escaped as in Python
     (\\x1b, \\n) and, with --raw or --json, on a terminal alone. Messages that were published
     and did not arrive are told on standard error, and so are those dropped because the reader
-    was too slow. So is, after a second, that no publisher is there.
+    was too slow. So is, after a second, that no publisher is there, and, with --history or
+    --recover, what had not come yet when it was interrupted; with --json that is also an
+    object for each topic: lacking, publisher, topic and the sequence of the first message.
 
     \b
     zmqkit sub weather
@@ -69,12 +88,22 @@ def command(
     """
     if raw and (as_json or hz):
         raise click.UsageError("--raw prints bodies alone; leave out --json and --hz")
+    if until_eof:
+        standard_input()
     reader = zmqkit.Subscriber(
-        name, topics or ("",), latest=latest, on_gap=_tell_gap, insecure=insecure or None
+        name,
+        topics or ("",),
+        latest=latest,
+        history=history,
+        recover=recover,
+        on_gap=_tell_gap,
+        insecure=insecure or None,
     )
     with reader as subscriber, Drops(lambda: _dropped(subscriber)):
         wait = Wait(subscriber, timeout_s, insecure=insecure)
-        with wait.told_after(MOMENT_S):
+        if until_eof:
+            at_eof(wait.stop)
+        with telling_lacks(subscriber, as_json=as_json, count=count), wait.told_after(MOMENT_S):
             if hz:
                 _print_rates(wait, count, as_json=as_json)
             else:
@@ -92,21 +121,27 @@ class Wait:
     ) -> None:
         self.subscriber = subscriber
         self.timeout_s = timeout_s
+        self.is_over = False
         self._insecure = insecure
         self._told = False
 
-    def next(self) -> zmqkit.Message:
-        """Return the next message. Raise CallTimeout if none came in time."""
-        message = self.subscriber.receive(self.timeout_s)
-        if message is None:
+    def next(self) -> zmqkit.Message | None:
+        """Return the next message; None after `stop`. Raise CallTimeout if none is in time."""
+        message = self.subscriber.receive(self.timeout_s) if not self.is_over else None
+        if message is None and not self.is_over:
             raise self.in_vain()
         return message
+
+    def stop(self) -> None:
+        """Wait for no more messages; any thread may call this."""
+        self.is_over = True
+        self.subscriber.stop()
 
     def in_vain(self) -> zmqkit.CallTimeout:
         """Return the error that says that no message came, and which publishers are there."""
         up = [row for row in self.subscriber.publishers() if row["state"] == "up"]
         who = "no publisher is there" if self._told else self._nobody()
-        who = f"{len(up)} publishers are there" if up else who
+        who = present(up) if up else who
         text = f"nothing from {self.subscriber.name!r} for {self.timeout_s:g} s; {who}"
         return zmqkit.CallTimeout(text)
 
@@ -148,10 +183,20 @@ class Wait:
         return f"no publisher is there: {why}"
 
 
+def present(rows: list[dict[str, object]]) -> str:
+    """Return how many publishers, and devices that pass on what others publish, are there.
+
+    rows: those of `publishers()` that are up.
+    """
+    count = sum(bool(row["forwards"]) for row in rows)
+    counts = ((len(rows) - count, "publisher"), (count, "device"))
+    shown = " and ".join(several(number, noun) for number, noun in counts if number)
+    return f"{shown} {'is' if len(rows) == 1 else 'are'} there"
+
+
 def _print_messages(wait: Wait, count: int | None, *, raw: bool, as_json: bool) -> None:
     printed = 0
-    while printed != count:
-        message = wait.next()
+    while printed != count and (message := wait.next()) is not None:
         printed += 1
         if as_json:
             say_json(message._asdict())
@@ -177,7 +222,7 @@ def _print_rates(wait: Wait, count: int | None, *, as_json: bool) -> None:
 
     count: how many messages to count in all. The first message starts the clock.
     """
-    message: zmqkit.Message | None = wait.next()
+    message = wait.next()
     now = last_at = time.monotonic()
     rates, seen, silent_s = Rates(now), 0, inf if wait.timeout_s is None else wait.timeout_s
     while True:
@@ -186,13 +231,13 @@ def _print_rates(wait: Wait, count: int | None, *, as_json: bool) -> None:
         if message is not None:
             rates.add(message.topic)
             seen, last_at = seen + 1, now
-        if seen == count or now - last_at >= silent_s:
+        if seen == count or now - last_at >= silent_s or wait.is_over:
             break
         until = min(rates.due_at, last_at + silent_s)
         message = wait.subscriber.receive(max(0.0, until - now))
         now = time.monotonic()
     _print_rows(rates.take(now), as_json=as_json)
-    if seen != count:
+    if seen != count and not wait.is_over:
         raise wait.in_vain()
 
 

@@ -21,12 +21,14 @@ from asyncio.subprocess import Process
 from contextlib import suppress
 from math import inf
 
-from zmqkit.cli.main import FAILED, USAGE
-from zmqkit.cli.output import say, say_error, tell
-from zmqkit.cli.serve import DRAIN_S
+from zmqkit.cli.main import CONFIG, FAILED, UNAVAILABLE, USAGE
+from zmqkit.cli.manners import Attended, Manners
+from zmqkit.cli.output import JsonLines, say_error, tell
+from zmqkit.cli.pulse import LoopPulse
 from zmqkit.cli.stopping import SIGNALS, end_by
+from zmqkit.cli.totals import Totals
 from zmqkit.cli.watchdog import Watchdog, kill_group
-from zmqkit.cli.work_process import OVERDUE, READY, SPENT
+from zmqkit.cli.work_process import BEAT, OVERDUE, READY, REFUSED, SPENT
 
 _PAUSE_S = 0.1
 _PAUSE_S_MAX = 5.0
@@ -38,14 +40,19 @@ _SILENT_S = 5.0
 """How much longer than an attempt may take a process may be silent before it is killed."""
 _LINGER_S = 5.0
 """How much longer than its tasks have a process may take to end."""
+_TELLING = (USAGE, UNAVAILABLE, CONFIG)
+"""Exit codes of a process that say more than that it failed, so they are this one's too."""
 _AGAIN_S = 0.1
 """Signals within this time count as one, as in `Stopping`."""
 
 
-def supervise(target: str, count: int, tasks_max: int | None) -> int:
+def supervise(target: str, count: int, tasks_max: int | None, wanted: Manners) -> int:
     """Keep so many processes at work until told to stop; return the exit code."""
-    with asyncio.Runner() as runner:
-        return runner.run(Supervisor(target, count, tasks_max).run())
+    with (
+        Attended(wanted, "worker", target, service=None, noun="task") as attended,
+        asyncio.Runner() as runner,
+    ):
+        return runner.run(Supervisor(target, count, tasks_max, attended).run())
 
 
 class Child:
@@ -93,17 +100,22 @@ class Child:
 class Supervisor:
     """Keeps processes at work: starts, replaces and stops them, and says so."""
 
-    def __init__(self, target: str, count: int, tasks_max: int | None) -> None:
+    def __init__(
+        self, target: str, count: int, tasks_max: int | None, attended: Attended
+    ) -> None:
         self._target = target
+        self._attended = attended
+        self._drain_s = attended.drain_s
         self._count = count
         self._tasks_max = tasks_max
         self._children: set[Child] = set()
+        self._totals = Totals()
         self._ready_count = 0
         self._stillborn = 0
         self._soon = 0
         self._may_begin = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._watchdog = Watchdog(DRAIN_S + _LINGER_S)
+        self._watchdog = Watchdog(self._drain_s + _LINGER_S)
         self._stopped_at = inf
         self._code = 0
 
@@ -157,9 +169,12 @@ class Supervisor:
         log = logging.getLogger("zmqkit")
         verbose = log.isEnabledFor(logging.INFO) + log.isEnabledFor(logging.DEBUG)
         limit = [] if self._tasks_max is None else ["--max-tasks", str(self._tasks_max)]
+        options = [*limit, "--drain", str(self._drain_s)]
+        if JsonLines.wanted:
+            options += ["--log-format", "json"]
         return [
             sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "zmqkit",
-            *["-v"] * verbose, "work", self._target, *limit, "--supervised", str(descriptor),
+            *["-v"] * verbose, "work", self._target, *options, "--supervised", str(descriptor),
         ]  # fmt: skip
 
     async def _attend(self, child: Child) -> None:
@@ -176,6 +191,8 @@ class Supervisor:
                 word, values = said
                 if word == READY:
                     self._is_ready(child, values)
+                elif word == BEAT:
+                    self._totals.take(child.pid, values)
                 elif word == OVERDUE:
                     limit = f"task_timeout_s={child.limit_s:g}"
                     tell(f"process {child.pid}: a task took longer than {limit}; it ends")
@@ -193,12 +210,22 @@ class Supervisor:
         self._stillborn = 0
         self._ready_count += 1
         if self._ready_count == self._count:
-            say(f"working on {values['name']!r} in {_processes(self._count)}")
+            line = f"working on {values['name']!r} in {_processes(self._count)}"
+            pulse = LoopPulse(asyncio.get_running_loop(), self._stats)
+            self._attended.ready(line, pulse)
+
+    def _stats(self) -> dict[str, object]:
+        """Return what the workers count, and how many processes can be found."""
+        ready = sum(READY in child.words for child in self._children)
+        starting = len(self._children) - ready
+        processes = {"up": ready, "starting": starting}
+        return {"in_flight": 0, **self._totals.stats(), "processes": processes}
 
     def _ended(self, child: Child) -> float:
         """Decide what follows from the end of a process; return the pause before the next."""
         code, how = child.process.returncode, child.how_it_ended()
         child.kill()  # what it started goes with it
+        self._totals.ended(child.pid)
         self._watchdog.remove(child.pid)
         was_ready = READY in child.words
         if self._stopping.is_set():
@@ -213,7 +240,7 @@ class Supervisor:
             self._stillborn += 1
             by_itself = code is not None and code > 0 and not self._ready_count
             if by_itself or self._stillborn >= _STILLBORN_MAX:
-                self._give_up(child, USAGE if by_itself and code == USAGE else FAILED)
+                self._give_up(child, code if by_itself and code in _TELLING else FAILED)
                 return 0.0
         is_soon = time.monotonic() < child.begun_at + _SOON_S or not was_ready
         self._soon = self._soon + 1 if is_soon and OVERDUE not in child.words else 0
@@ -224,10 +251,11 @@ class Supervisor:
 
     def _give_up(self, child: Child, code: int) -> None:
         times = f", {self._stillborn} in a row" if self._stillborn > 1 else ""
-        say_error(
-            f"process {child.pid} {child.how_it_ended()} before it could work{times}; "
-            "mend what it says above, or what it imports"
-        )
+        if REFUSED not in child.words or times:  # else it wrote all that there is to say
+            say_error(
+                f"process {child.pid} {child.how_it_ended()} before it could work{times}; "
+                "mend what it says above, or what it imports"
+            )
         self._code = code
         self._end_all(signal.SIGTERM)
 
@@ -245,11 +273,12 @@ class Supervisor:
 
     def _end_all(self, number: int) -> None:
         """Have all processes finish what they began, and kill those that take too long."""
+        self._attended.end()
         self._stopping.set()
         self._may_begin.set()
         for child in self._children:
             child.end(number)
-        asyncio.get_running_loop().call_later(DRAIN_S + _LINGER_S, self._kill_all)
+        asyncio.get_running_loop().call_later(self._drain_s + _LINGER_S, self._kill_all)
 
     def _kill_all(self) -> None:
         for child in self._children:

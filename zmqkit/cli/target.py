@@ -49,13 +49,13 @@ class Target:
 
 
 def load(text: str) -> Target:
-    """Import `MODULE[:OBJECT]` and return what can be served.
+    """Import `MODULE[:OBJECT]` and return what can be served; MODULE may be a file's path.
 
     Raises UsageError if it is not there or has nothing to serve, and ZmqkitError if the module
     itself fails.
     """
     name, colon, path = text.partition(":")
-    found: object = _import(name)
+    found: object = _module(name)
     if path:
         for part in path.split("."):
             if not hasattr(found, part):
@@ -68,7 +68,7 @@ def load(text: str) -> Target:
     if type(found) in _DATA:
         remedy = "name a function, an object with methods, or a module"
         raise UsageError(f"{text!r} is plain data, of type {type(found).__name__}; {remedy}")
-    label = (path or name).rpartition(".")[2]
+    label = (path or Path(name.removesuffix(".py")).name).rpartition(".")[2]
     methods = dict(_methods(found, label))
     if not methods:
         raise UsageError(f"{text!r} has no public functions to serve")
@@ -82,13 +82,7 @@ def load_worker(text: str) -> AnyWorker:
     fails.
     """
     name, _, path = text.rpartition(":")
-    if name.endswith(".py"):
-        file = Path(name)
-        if not file.is_file():
-            raise UsageError(f"there is no file {name!r}; name one that is there, or a module")
-        sys.path.insert(0, str(file.parent.resolve()))
-        name = file.stem
-    module = _import(name)
+    module = _module(name)
     found: object = module
     for part in path.split("."):
         found = getattr(found, part, None)
@@ -101,13 +95,29 @@ def load_worker(text: str) -> AnyWorker:
     raise UsageError(f"{text!r} is a {type(found).__name__} and no zmqkit.Worker; {there}")
 
 
+def _module(text: str) -> ModuleType:
+    """Return the module of this name, or the one in the file at this path."""
+    if not text.endswith(".py"):
+        return _import(text)
+    file = Path(text).resolve()
+    if not file.is_file():
+        raise UsageError(f"there is no file {text!r}; name one that is there, or a module")
+    if not file.stem.isidentifier():
+        raise UsageError(f"{text!r} cannot be imported; rename it to letters, digits and _")
+    sys.path.insert(0, str(file.parent))
+    module = _import(file.stem)
+    if Path(getattr(module, "__file__", None) or "").resolve() != file:
+        raise UsageError(f"another module is called {file.stem!r}; rename the file {text!r}")
+    return module
+
+
 def _import(name: str) -> ModuleType:
     """Return the module, by its name.
 
     The current directory is searched first, unless sys.path has it already.
     """
     if not all(part.isidentifier() for part in name.split(".")):
-        raise UsageError(f"{name!r} is not a module's name; for shop.py write shop")
+        raise UsageError(f"{name!r} is not a module's name; give one such as shop, or shop.py")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -115,7 +125,7 @@ def _import(name: str) -> ModuleType:
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            remedy = "name one that is installed or in the current directory, without .py"
+            remedy = "name one that is installed or in the current directory, or a file"
             raise UsageError(f"there is no module {name!r}; {remedy}") from error
         raise ZmqkitError(f"importing {name!r} failed: {error}; install it") from error
     except UsageError as error:

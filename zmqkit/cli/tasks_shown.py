@@ -12,7 +12,7 @@ from zmqkit.roles.asking import body_of
 from zmqkit.wire.encoding import Malformed, encode
 
 _QUEUE_HEAD = (
-    "NAME", "STATE", "WAITING", "OLDEST", "RUNNING", "LONGEST", "WORKERS", "FAILED", "DEAD",
+    "NAME", "STATE", "WAITING", "OLDEST", "LEASED", "LONGEST", "WORKERS", "FAILED", "DEAD",
 )  # fmt: skip
 _TASK_HEAD = ("ID", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "BYTES", "BODY")
 _BODY_CHARS = 60

@@ -6,6 +6,7 @@ import click
 from click.core import ParameterSource
 
 from zmqkit.cli import run_command, supervisor, work_process
+from zmqkit.cli.manners import manners, manners_of
 from zmqkit.cli.numeric import Number
 from zmqkit.limits import ATTEMPTS, ATTEMPTS_MAX, BACKOFF_S, BACKOFF_S_MAX, TIMEOUT_S_MAX
 
@@ -41,6 +42,7 @@ _OF_PROCESSES = {"processes": "--processes", "tasks_max": "--max-tasks"}
 @click.option("--bind", metavar="URL", help="tcp://HOST:PORT; else any free port.")
 @click.option("--insecure", is_flag=True, help="Work for other machines too, in plain text.")
 @click.option("--supervised", "descriptor", type=int, hidden=True)
+@manners
 @click.pass_context
 def command(
     context: click.Context,
@@ -56,6 +58,8 @@ def command(
     bind: str | None,
     insecure: bool,
     descriptor: int | None,
+    drain_s: float | None,
+    health: str | None,
 ) -> int:
     """Run COMMAND for each task of NAME, or run MODULE:WORKER, until SIGINT or SIGTERM.
 
@@ -71,8 +75,8 @@ def command(
     imported as Python does, from the current directory too, or is the path of a file. Each
     process has a worker of its own; one that dies is replaced.
 
-    At the end tasks that were begun are finished, for ten seconds at most; a second signal ends
-    that too, and a second SIGINT with exit code 130.
+    At the end tasks that were begun are finished, for ten seconds at most or as long as --drain
+    says; a second signal ends that too, and a second SIGINT with exit code 130.
 
     \b
     zmqkit work shout -- tr a-z A-Z
@@ -80,6 +84,7 @@ def command(
     zmqkit work tcp://10.0.0.5:5560/thumbnails --insecure -- ./thumbnail.sh
     zmqkit work shop.tasks:worker --processes 4 --max-tasks 10000
     """
+    wanted = manners_of(drain_s, health, insecure=insecure)
     if program:
         _refuse(context, _OF_PROCESSES, "is for MODULE:WORKER; for a COMMAND use --concurrency")
         options = run_command.Options(
@@ -90,15 +95,15 @@ def command(
             bind=bind,
             insecure=insecure,
         )
-        return run_command.work(target, program, options)
+        return run_command.work(target, program, options, wanted)
     if ":" not in target:
         raise click.UsageError(
             f"nothing does the tasks of {target!r}; give -- COMMAND, or MODULE:WORKER", context
         )
     _refuse(context, _OF_COMMANDS, "is for a COMMAND; set it where the worker is made")
     if descriptor is not None:
-        return work_process.work(target, descriptor, tasks_max)
-    return supervisor.supervise(target, processes, tasks_max)
+        return work_process.work(target, descriptor, tasks_max, wanted.drain_s)
+    return supervisor.supervise(target, processes, tasks_max, wanted)
 
 
 def _refuse(context: click.Context, options: dict[str, str], why: str) -> None:

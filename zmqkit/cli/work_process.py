@@ -3,18 +3,16 @@
 The two are connected by a pair of sockets. When the connection ends, the parent is gone, so
 this process ends too, once it has finished what it began. An attempt that takes longer than the
 handler's `task_timeout_s` has failed by then; if its handler has not returned a moment later,
-this process ends, for nothing else ends a handler. While it can see to that it says so every
-second; the parent kills a process that falls silent.
+this process ends, for nothing else ends a handler. While it can see to that it says every
+second what its worker counts; the parent kills a process that falls silent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import select
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -23,14 +21,15 @@ import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.cli.loop import on_loop
 from zmqkit.cli.output import several, tell
-from zmqkit.cli.serve import DRAIN_S
-from zmqkit.cli.stopping import Stopping
+from zmqkit.cli.stopping import Stopping, end_with
 from zmqkit.cli.target import AnyWorker, load_worker
 from zmqkit.model import Reach
 
 READY, BEAT, OVERDUE, SPENT = "ready", "beat", "overdue", "spent"
-"""The words that a process says: it can be found; it lives; a handler took too long, so it
-ends; it has done the tasks that it may."""
+REFUSED = "refused"
+"""The words that a process says: it can be found; it lives, and this is what its worker counts;
+a handler took too long, so it ends; it has done the tasks that it may; it cannot work, and
+writes why as it ends."""
 
 BEAT_S = 1.0
 _LOOK_S = 0.1
@@ -40,19 +39,30 @@ _CLOSE_S = 1.0
 """How long the end may take once the parent is gone and the time of the tasks is over."""
 
 
-def work(target: str, descriptor: int, tasks_max: int | None) -> int:
+def work(target: str, descriptor: int, tasks_max: int | None, drain_s: float) -> int:
     """Do tasks until told to stop, or so many; return the exit code.
 
-    descriptor: of the socket that leads to the process that started this one.
+    descriptor: of the socket that leads to the process that started this one. drain_s: how long
+    what was begun may take at the end.
     """
     parent = Parent(descriptor)
+    try:
+        return _work(target, parent, tasks_max, drain_s)
+    except zmqkit.ZmqkitError:
+        parent.tell(REFUSED)
+        raise
+
+
+def _work(target: str, parent: Parent, tasks_max: int | None, drain_s: float) -> int:
     worker = load_worker(target)
+    watch = Watch(worker, parent, drain_s)
     with Stopping(worker, "task"):
         if isinstance(worker, zmqkit.Worker):
-            unfinished = _work_blocking(worker, parent, tasks_max)
+            unfinished = _work_blocking(worker, watch, tasks_max)
         else:
-            unfinished = on_loop(_work_asyncio(worker, parent, tasks_max))
-        _end_if_left(unfinished, worker)
+            unfinished = on_loop(_work_asyncio(worker, watch, tasks_max))
+        watch.end_if_left(unfinished)
+    watch.beat()
     accepted = worker.stats()["accepted"]
     assert isinstance(accepted, int)
     if tasks_max is not None and accepted >= tasks_max:
@@ -82,16 +92,17 @@ class Parent:
 class Watch:
     """Sees to the end of this process: when the parent is gone, or a handler takes too long."""
 
-    def __init__(self, worker: AnyWorker, parent: Parent) -> None:
+    def __init__(self, worker: AnyWorker, parent: Parent, drain_s: float) -> None:
         self._worker = worker
+        self.drain_s = drain_s
         self._parent = parent
         self._said_at = 0.0
         self._overdue_at: float | None = None
 
     @property
-    def is_limited(self) -> bool:
-        """Whether an attempt may take only so long."""
-        return self._worker.task_timeout_s is not None
+    def look_s(self) -> float:
+        """How often to look at the worker; oftener if an attempt may take only so long."""
+        return BEAT_S if self._worker.task_timeout_s is None else _LOOK_S
 
     def begin(self) -> None:
         """Say that the worker can be found, and watch the parent in a thread."""
@@ -110,7 +121,7 @@ class Watch:
         now = time.monotonic()
         if now >= self._said_at + BEAT_S:
             self._said_at = now
-            self._parent.tell(BEAT)
+            self.beat()
         if not self._worker.stats()["overdue"]:
             self._overdue_at = None
             return False
@@ -121,60 +132,54 @@ class Watch:
         self._parent.tell(OVERDUE)
         return True
 
+    def beat(self) -> None:
+        """Say that this process lives, and what its worker counts."""
+        self._parent.tell(BEAT, **self._worker.stats())
+
+    def end_if_left(self, unfinished: int) -> None:
+        """End the process at once if handlers go on; Python would wait for their threads."""
+        if unfinished:
+            tell(f"{several(unfinished, 'task')} left unfinished")
+        if unfinished or self._worker.stats()["overdue"]:
+            self.beat()
+            end_with(1)
+
     def _watch(self) -> None:
         """Watch the parent, and a blocking worker: its handler may be in the main thread."""
         worker = self._worker
-        looks = isinstance(worker, zmqkit.Worker) and self.is_limited
-        while not self._parent.is_gone(_LOOK_S if looks else None):
+        looks = isinstance(worker, zmqkit.Worker)
+        while not self._parent.is_gone(self.look_s if looks else None):
             if looks and self.must_end():
                 assert isinstance(worker, zmqkit.Worker)
-                _end_if_left(worker.close(DRAIN_S), worker)
+                self.end_if_left(worker.close(self.drain_s))
         worker.stop()
-        time.sleep(DRAIN_S + _CLOSE_S)
-        _end(1)
+        time.sleep(self.drain_s + _CLOSE_S)
+        end_with(1)
 
 
-def _work_blocking(worker: zmqkit.Worker, parent: Parent, tasks_max: int | None) -> int:
+def _work_blocking(worker: zmqkit.Worker, watch: Watch, tasks_max: int | None) -> int:
     """Work in this thread until told to stop; return how many tasks were left unfinished."""
     worker.start()
-    Watch(worker, parent).begin()
+    watch.begin()
     worker.work(tasks_max=tasks_max)
-    return worker.close(DRAIN_S)
+    return worker.close(watch.drain_s)
 
 
 async def _work_asyncio(
-    worker: zmqkit_asyncio.Worker, parent: Parent, tasks_max: int | None
+    worker: zmqkit_asyncio.Worker, watch: Watch, tasks_max: int | None
 ) -> int:
     """Work on this loop until told to stop; return how many tasks were left unfinished."""
     await worker.start()
-    watch = Watch(worker, parent)
     watch.begin()
 
     async def look() -> None:
         while not watch.must_end():  # noqa: ASYNC110 - nobody tells that a handler hangs
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(watch.look_s)
         worker.stop()
 
-    looking = asyncio.create_task(look()) if watch.is_limited else None
+    looking = asyncio.create_task(look())
     await worker.work(tasks_max=tasks_max)
-    unfinished = await worker.close(DRAIN_S)
-    if looking is not None:
-        looking.cancel()
-    _end_if_left(unfinished, worker)  # here, since the loop would wait for them, too
+    unfinished = await worker.close(watch.drain_s)
+    looking.cancel()
+    watch.end_if_left(unfinished)  # here, since the loop would wait for them, too
     return unfinished
-
-
-def _end_if_left(unfinished: int, worker: AnyWorker) -> None:
-    """End the process at once if handlers go on, for Python would wait for their threads."""
-    if unfinished:
-        tell(f"{several(unfinished, 'task')} left unfinished")
-    if unfinished or worker.stats()["overdue"]:
-        _end(1)
-
-
-def _end(code: int) -> None:
-    """End the process at once, whatever its threads do."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)

@@ -84,6 +84,10 @@ class Append:
     changes: list[Task]
     # The highest number of a task that was accepted.
     last: int
+    # Whose journal it is, where a role has several.
+    queue: str = ""
+    # By worker, if its leases have changed: their numbers and tasks.
+    leases: Mapping[int, list[tuple[int, Task]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Page:
     after: int
     count_max: int
     bytes_max: int
+    # Whose journal it is, where a role has several.
+    queue: str = ""
 
 
 @dataclass(slots=True)
@@ -131,6 +137,8 @@ class Tell:
     incarnation: int = 0
     endpoint: str = ""
     text: str = ""
+    # Whether the instance that was found is a device.
+    is_device: bool = False
     # A hint with a reach is for the roles that look exactly so far; None is for all roles.
     reach: Reach | None = None
 
@@ -141,6 +149,23 @@ class Watch:
 
     # Where that connection is, and the name of the role that is meant there.
     url: str
+    # What this role looks for: the URL that it was given.
+    target: str
+
+
+@dataclass(slots=True)
+class Offer:
+    """Tell other processes of one more service of this role, which is a broker."""
+
+    name: str
+    incarnation: int
+
+
+@dataclass(slots=True)
+class Retract:
+    """Tell other processes that a service of this role has ended."""
+
+    incarnation: int
 
 
 Effect = (
@@ -156,6 +181,8 @@ Effect = (
     | Note
     | Tell
     | Watch
+    | Offer
+    | Retract
 )
 
 

@@ -1,4 +1,4 @@
-"""One run of the demo: start, discover, call, push, kill processes, compare the counts."""
+"""One run of the demo: start, call, push, submit, kill processes, compare the counts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zmqkit.asyncio.client import BoundClient, Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.demo.fleet import Fleet
+from zmqkit.demo.majordomo import REQUESTS, Collected, submit
 from zmqkit.demo.pipeline import TASKS, Done, push
 from zmqkit.demo.watcher import Watcher
 from zmqkit.demo.words import count, cut
@@ -52,14 +53,16 @@ class Result:
     watched: list[object] = field(default_factory=list)  # steps another process received
     counted: Counter[str] = field(default_factory=Counter)
     expected: Counter[str] = field(default_factory=Counter)
-    # The same text as tasks.
+    # The same text as tasks, and as requests to a broker.
     tasks: Done = field(default_factory=Done)
+    requests: Collected = field(default_factory=Collected)
 
     @property
     def ok(self) -> bool:
-        """Whether no call, step or task was lost and the words were counted right, twice."""
-        lost = self.lost or self.missed or self.tasks.lost
-        return not lost and self.counted == self.tasks.counted == self.expected
+        """Whether nothing was lost, and each of the three ways counted the words right."""
+        lost = self.lost or self.missed or self.tasks.lost or self.requests.lost
+        counts = (self.counted, self.tasks.counted, self.requests.counted)
+        return not lost and all(each == self.expected for each in counts)
 
     @property
     def missed(self) -> int:
@@ -97,6 +100,7 @@ class Result:
             "published": self.published,
             "missed": self.missed,
             "pipeline": self.tasks.summary(),
+            "majordomo": self.requests.summary(),
             "words": {word: self.counted[word] for word, _ in self.expected.most_common(TOP)},
         }
 
@@ -108,7 +112,7 @@ Watch = Callable[[Result], None]
 async def run(text: str, watch: Watch) -> Result:
     """Have processes of their own count the words of a text, and kill some of them.
 
-    The text goes through calls first, and then through tasks.
+    The text goes through calls first, then through tasks, then through a broker.
 
     watch: called with the unfinished result whenever there is news.
     Raises UsageError, before any process starts, for a text that is too short for that.
@@ -133,8 +137,8 @@ async def run(text: str, watch: Watch) -> Result:
             retries = client.stats()["retries"]
             assert isinstance(retries, int)
             result.retries = retries
-    tasks = [*cut(text, max(CHUNK_CHARS[0], len(text) // TASKS))]
-    await push(tasks, name, result.tasks, lambda: watch(result))
+    await push(_cut(text, TASKS), name, result.tasks, lambda: watch(result))
+    await submit(_cut(text, REQUESTS), name, result.requests, lambda: watch(result))
     result.expected.update(count(text))
     return result
 
@@ -149,6 +153,11 @@ def pieces(text: str) -> list[str]:
             "process half-way; give one of 8,000 characters or more, or none for Python's own"
         )
     return chunks
+
+
+def _cut(text: str, count: int) -> list[str]:
+    """Return the text as about so many chunks, fewer if it is short."""
+    return [*cut(text, max(CHUNK_CHARS[0], len(text) // count))]
 
 
 async def _assemble(fleet: Fleet, client: Client, result: Result, watch: Watch) -> None:

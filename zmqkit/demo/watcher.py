@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -13,16 +14,25 @@ END_S = 3.0
 
 
 class Watcher:
-    """A process that runs `zmqkit sub` for a name. It ends after `count` messages."""
+    """A process that runs `zmqkit sub` for a name. It ends after `count` messages.
+
+    Its standard input is a pipe that this process holds open. So it ends with this process,
+    however this process ends.
+    """
 
     def __init__(self, name: str, count: int) -> None:
+        theirs, self._held = os.pipe()  # `communicate` would close a pipe of Popen's
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "zmqkit", "sub", name, "--json", "--count", str(count)],
-            stdin=subprocess.DEVNULL,
+            [
+                sys.executable, "-m", "zmqkit", "sub", name, "--json", "--count", str(count),
+                "--until-eof",
+            ],
+            stdin=theirs,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for this process, which ends the other
-        )
+        )  # fmt: skip
+        os.close(theirs)
 
     async def received(self) -> list[object]:
         """Return the bodies of the messages that the process received.
@@ -50,3 +60,4 @@ class Watcher:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+        os.close(self._held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 
 from zmqkit.blocking.worker import Worker
 from zmqkit.demo.words import count
@@ -13,15 +14,19 @@ def main() -> None:
     """Work under the name that the command line gives."""
     with Worker(sys.argv[1]) as worker:
         worker.task(count)
-
-        def stop_at_eof() -> None:
-            # Standard input also ends when the process that started this one dies.
-            sys.stdin.read()
-            worker.stop()
-
-        threading.Thread(target=stop_at_eof, daemon=True).start()
+        stop_at_eof(worker.stop)
         print("ready", flush=True)
         worker.work()
+
+
+def stop_at_eof(stop: Callable[[], None]) -> None:
+    """Call `stop` when standard input ends, as it does when the demo dies."""
+
+    def read() -> None:
+        sys.stdin.read()
+        stop()
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -12,26 +13,17 @@ from zmqkit.blocking.role import Life, Role
 from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.lease import SINK, STREAMER
 from zmqkit.core.tasks.streamer import StreamerCore
-from zmqkit.errors import ConfigError, JournalError, UsageError
+from zmqkit.device.place import place, upstream
+from zmqkit.errors import JournalError, UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
-from zmqkit.links.profile import Profile
+from zmqkit.model import label_of
 from zmqkit.roles.role import BoundShown, Command, Plan
-from zmqkit.roles.scheme import Binding, Crossing, Lookup
+from zmqkit.roles.scheme import Crossing, Lookup
 from zmqkit.roles.tasks import jitter
 
 if TYPE_CHECKING:
     from zmqkit.roles.journaled import Journaled
     from zmqkit.roles.queues import Listening
-
-
-def place(
-    name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
-) -> Binding:
-    """Return the place where a streamer is to listen. Raises UsageError for a wrong value."""
-    if bind is not None and bind.startswith("memory:"):
-        raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
-    profile = Profile.TASKS
-    return Binding(STREAMER, name, bind, advertise, insecure=insecure, profile=profile)
 
 
 class Streamer(BoundShown, Role):
@@ -40,8 +32,9 @@ class Streamer(BoundShown, Role):
     name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
     port. journal: the path of a file on this machine's disk; then a task that the streamer has
     accepted survives its death. insecure: serve other machines too, in plain text. advertise:
-    the address that other machines are told, for containers. limits: of its queue. Raises
-    UsageError, ConfigError or JournalError for a wrong value. Others find it once it is opened.
+    the address that other machines are told, for containers. limits: of its queue. statistics:
+    tell other machines that reach it what it counts. Raises UsageError, ConfigError or
+    JournalError for a wrong value. Others find it once it is opened.
     """
 
     _kind = "zmqkit.device.Streamer"
@@ -51,30 +44,50 @@ class Streamer(BoundShown, Role):
         name: str,
         *,
         bind: str | None = None,
+        connect: str | None = None,
         journal: str | Path | None = None,
         insecure: bool | None = None,
+        statistics: bool = False,
         advertise: str | None = None,
         limits: PusherLimits | None = None,
     ) -> None:
-        binding = place(name, bind, advertise, insecure=insecure)
-        crossing = Crossing(binding, Lookup("worker", name, insecure=insecure, also=SINK))
+        binding = place(STREAMER, name, bind, advertise, insecure=insecure)
+        workers = Lookup("worker", name, insecure=insecure, also=SINK)
+        if connect is not None:
+            workers = upstream("worker", connect, insecure=insecure)
+        crossing = Crossing(binding, workers)
+        self._incarnation = crossing.incarnation
         limits = limits or PusherLimits()
         self._journaled: Journaled | None = None
         if journal is None:
-            core = self._core = StreamerCore(name, crossing.incarnation, jitter, limits)
+            core = self._core = StreamerCore(
+                name, crossing.incarnation, jitter, limits, upstream=connect is not None
+            )
         else:
             from zmqkit.roles.journaled import Journaled, open_journal
 
             opened = open_journal(journal, crossing.name)
             core = self._core = StreamerCore(
-                name, crossing.incarnation, jitter, limits, journal=opened.id
+                name,
+                crossing.incarnation,
+                jitter,
+                limits,
+                journal=opened.id,
+                upstream=connect is not None,
             )
             self._journaled = Journaled(opened, core.tasks, self._heard, core)
         # Why the journal cannot be written any more, if that is so.
         self.fault: JournalError | None = None
         self._stopping = False
         self._listening: Listening | None = None
-        plan = Plan(f"streamer {name!r}", crossing, core, hear=core.hear, about=core.about)
+        plan = Plan(
+            f"streamer {name!r}",
+            crossing,
+            core,
+            hear=core.hear,
+            about=core.about,
+            statistics=statistics,
+        )
         plan.hooks.finished = list  # nothing runs here; but what came is passed on at once
         plan.opened = self._listen
         if self._journaled is not None:
@@ -102,9 +115,24 @@ class Streamer(BoundShown, Role):
         self._life.wake()
 
     def stats(self) -> dict[str, object]:
-        """Return the counters; accepted is the sum of the states."""
+        """Return the counters; accepted is the sum of the states.
+
+        Beside them: how long the task has waited that has waited longest (`oldest_s`), workers
+        by state, and how many more tasks these would take now (`credit`).
+        """
+        return self._life.look(self._stats)
+
+    def _stats(self) -> dict[str, object]:
         core = self._core
-        return self._life.look(lambda: {**core.stats(), "in_flight": core.in_flight})
+        since = core.tasks.ledger.line.oldest_since()
+        workers = core.tasks.instances
+        return {
+            **core.stats(),
+            "in_flight": core.in_flight,
+            "oldest_s": max(0.0, time.monotonic() - since) if since < inf else 0.0,
+            "workers": dict(Counter(each.word for each in workers)),
+            "credit": sum(max(0, each.credit - each.load) for each in workers),
+        }
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Accept no more tasks, wait up to `timeout_s` for those that workers have, and close.
@@ -121,7 +149,6 @@ class Streamer(BoundShown, Role):
             leave=core.leave,
             drain=lambda until: life.wait(lambda: not core.in_flight, until),
             linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
-            says="while workers had {} of its tasks".format,
         )
         if self._listening is not None:
             self._listening.close()
@@ -138,7 +165,8 @@ class Streamer(BoundShown, Role):
         def perform(effects: list[Effect]) -> None:
             life.perform(core.follow(effects, time.monotonic()))
 
-        desk = Administration(core.tasks, life.submit, perform, self._journaled)
+        label = label_of(self.name, self._incarnation)
+        desk = Administration(core.tasks, life.submit, perform, self._journaled, label)
         self._listening = desk.listen(self.name)
 
     def _heard(self, command: Command, *values: object) -> None:

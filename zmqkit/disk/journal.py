@@ -17,63 +17,49 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zmqkit.disk.faults import FAULTS, journal_error
+from zmqkit.disk import schema
+from zmqkit.disk.faults import FAULTS, journal_error, opening_error
+from zmqkit.disk.glance import check_queue
 from zmqkit.disk.marks import MARKS_MAX, Marks
-from zmqkit.disk.rows import PLACE_BITS, Changes, Entry, Outcome, Plain, is_sound, place
+from zmqkit.disk.places import check_place
+from zmqkit.disk.rows import (
+    PLACE_BITS,
+    Changes,
+    Entry,
+    Held,
+    Outcome,
+    Plain,
+    PlainPage,
+    is_sound,
+    number_at,
+    place,
+)
 from zmqkit.errors import JournalError
 
 PASSED_OVER = 1 << 20
 """How many numbers of tasks are not used each time that a journal is opened again."""
 
-_VERSION = 2
 _PAGE = 1000
-APPLICATION = 0x7A6D716B  # "zmqk"
-"""What the head of each journal's file says."""
 _WAL_BYTES_MAX = 64 << 20
 _CHECKPOINT_BYTES = 4 << 20
 _BACKUP_PAGES = 256
-_NUMBER = (1 << PLACE_BITS) - 1
 _PRIORITIES = 10
 _READ_AHEAD_BYTES = 1 << 20
 _READ_AHEAD_MAX = 1 << 30
 _OPENINGS_APART = 1000
 """A copy counts its openings from so many later, as the journal itself may be opened again."""
 
-_SCHEMA_1 = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
-CREATE TABLE task (
-    sequence INTEGER PRIMARY KEY, dead INTEGER NOT NULL, priority INTEGER NOT NULL,
-    due_at REAL NOT NULL, expires_at REAL, attempt INTEGER NOT NULL, own_id TEXT,
-    unique_key TEXT, order_by TEXT, reasons TEXT NOT NULL, body BLOB NOT NULL, raw BLOB,
-    checksum INTEGER NOT NULL
-) STRICT;
-CREATE TABLE damaged (sequence INTEGER PRIMARY KEY, what TEXT NOT NULL, body BLOB) STRICT;
-"""
-
-_SCHEMA_2 = """
-CREATE TABLE outcome (
-    sequence INTEGER PRIMARY KEY, state TEXT NOT NULL, settled_at REAL NOT NULL,
-    attempt INTEGER NOT NULL, own_id TEXT, reasons TEXT NOT NULL, value BLOB, raw BLOB,
-    error BLOB, checksum INTEGER NOT NULL
-) STRICT;
-CREATE TABLE plain (
-    place INTEGER PRIMARY KEY, body BLOB NOT NULL, raw BLOB, checksum INTEGER NOT NULL
-) STRICT;
-CREATE TABLE mark (sequence INTEGER PRIMARY KEY, at REAL NOT NULL) STRICT;
-"""
-"""What came with format 2; it is added to a file of format 1 when that is opened."""
-
 _PUT = "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GET = "SELECT * FROM task WHERE sequence > ? ORDER BY sequence LIMIT ?"
 _PUT_PLAIN = "INSERT OR REPLACE INTO plain VALUES (?, ?, ?, ?)"
 _GET_PLAIN = "SELECT * FROM plain WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
 _GET_STRAYS = "SELECT place, body FROM plain WHERE place < 0 OR place >= ?"
+_GET_AT = "SELECT * FROM plain WHERE place = ?"
 _COUNT_PLAIN = "SELECT count(*) FROM plain WHERE place >= ? AND place < ?"
 _PUT_MARK = "INSERT OR REPLACE INTO mark VALUES (?, ?)"
 _GET_MARKS = "SELECT sequence, at FROM mark ORDER BY sequence"
@@ -82,38 +68,31 @@ _DROP_MARKS = (
     f"(SELECT sequence FROM mark ORDER BY sequence DESC LIMIT 1 OFFSET {MARKS_MAX})"
 )
 _PUT_OUTCOME = "INSERT OR REPLACE INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_HELD = "INSERT INTO held VALUES (?, ?, ?)"
 _GET_OUTCOMES = "SELECT * FROM outcome WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
-
 _SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
-
-
-@dataclass(slots=True)
-class PlainPage:
-    """Plain tasks of one priority, as they were read."""
-
-    tasks: list[Plain]
-    damaged: list[Plain]
-    # The number of the last task that was read, and whether no more follow.
-    read: int
-    is_last: bool
 
 
 class Journal:
     """An open journal. One thread at a time may use it."""
 
-    def __init__(self, path: Path, queue: str | None, new_id: int = 0) -> None:
-        """Open the file of a queue, or make it. new_id: the id of a journal that is made.
+    def __init__(
+        self, path: Path, queue: str | None, new_id: int = 0, *, has_requests: bool = False
+    ) -> None:
+        """Open the file of a queue, or make it.
 
-        queue: None opens the file of whichever queue it is, and makes none. Raises
-        JournalError, which says what is wrong with the file and what to do.
+        new_id, has_requests: of one that is made, its id, and whether its tasks are requests
+        that a broker keeps. queue: None opens the file of whichever queue it is, and makes
+        none. Raises JournalError, which says what is wrong with the file and what to do, and
+        ConfigError for a path at which no file can be.
         """
         self.path = path
-        if path.is_dir():
-            raise JournalError(f"{path} is a folder; name a file in it")
+        check_place(path)
         if queue is None and not (path.exists() and path.stat().st_size):
             raise JournalError(f"there is no journal at {path}")
         self.damaged: list[str] = []
+        self.has_requests = has_requests
         # About how many bytes the log has got since the last checkpoint, and why it failed.
         self._logged_bytes = 0
         self._fault: JournalError | None = None
@@ -131,26 +110,27 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path}: it cannot be read ({error})") from error
         except FAULTS as error:
-            raise journal_error(path, error) from error
+            raise opening_error(path, error) from error
 
     def _open(self, queue: str | None, new_id: int) -> None:
         run = self._connection.execute
         [[application]] = run("PRAGMA application_id").fetchall()
         [[version]] = run("PRAGMA user_version").fetchall()
         [[tables]] = run("SELECT count(*) FROM sqlite_master").fetchall()
-        if application != APPLICATION and (application or version or tables):
+        if application != schema.APPLICATION and (application or version or tables):
             raise JournalError(
                 f"{self.path} is a database of another program; name another file"
             )
-        if version > _VERSION:
+        if version > schema.VERSION:
             raise JournalError(
                 f"{self.path} was written by a newer zmqkit (format {version}, this one knows "
-                f"{_VERSION}); use that one"
+                f"{schema.VERSION}); use that one"
             )
         if not version:
             if queue is None:
                 raise JournalError(f"there is no journal at {self.path}")
-            self._make(queue, new_id)
+            schema.make(self._connection, queue, new_id, has_requests=self.has_requests)
+            _sync_folder(self.path.parent)
         self._read_ahead()
         problems = [row[0] for row in run("PRAGMA integrity_check(5)").fetchall()]
         if problems != ["ok"]:
@@ -160,18 +140,16 @@ class Journal:
             )
         found = dict(run("SELECT name, value FROM about").fetchall())
         self.queue = found["queue"]
-        if queue is not None and self.queue != queue:
-            raise JournalError(
-                f"{self.path} has the tasks of {self.queue!r}, not of {queue!r}; "
-                "name another file"
-            )
-        if 0 < version < _VERSION:
-            self._migrate()
+        if queue is not None:
+            check_queue(self.path, self.queue, queue)
+        if 0 < version < schema.VERSION:
+            schema.migrate(self._connection, version)
         self.id = found["id"]
         self.opening = found["opening"] + 1
         # A worker may have had tasks that no commit has, so their numbers are passed over.
         self.last = found["last"] + (PASSED_OVER if found["opening"] else 0)
         self.paused = bool(found.get("paused"))
+        self.has_requests = bool(found.get("requests"))
         self.marks = Marks(run(_GET_MARKS).fetchall())
         run("BEGIN")
         run("UPDATE about SET value = ? WHERE name = 'opening'", (self.opening,))
@@ -187,21 +165,6 @@ class Journal:
         for _ in range(_READ_AHEAD_MAX // _READ_AHEAD_BYTES):
             if not os.read(self._ahead, _READ_AHEAD_BYTES):
                 return
-
-    def _make(self, queue: str, new_id: int) -> None:
-        self._connection.executescript(
-            f"BEGIN; {_SCHEMA_1} {_SCHEMA_2} PRAGMA application_id = {APPLICATION}; "
-            f"PRAGMA user_version = {_VERSION}; "
-            f"INSERT INTO about VALUES ('id', {new_id}), ('opening', 0), ('last', 0); COMMIT;"
-        )
-        self._connection.execute("INSERT INTO about VALUES ('queue', ?)", (queue,))
-        _sync_folder(self.path.parent)
-
-    def _migrate(self) -> None:
-        """Bring a file of format 1 to this one; it is of one of the two at any moment."""
-        self._connection.executescript(
-            f"BEGIN; {_SCHEMA_2} PRAGMA user_version = {_VERSION}; COMMIT;"
-        )
 
     def commit(self, changes: Changes) -> None:
         """Write changes in one transaction; return once the disk has them.
@@ -222,6 +185,8 @@ class Journal:
             many("DELETE FROM plain WHERE place = ?", _each(changes.plain_over))
             many(_PUT_OUTCOME, [each.row() for each in changes.outcomes])
             many("DELETE FROM outcome WHERE sequence = ?", _each(changes.forgotten))
+            many("DELETE FROM held WHERE worker = ?", [(each.key,) for each in changes.held])
+            many(_PUT_HELD, [each.row() for each in changes.held if each.leases])
             if last > self.last:
                 run("UPDATE about SET value = ? WHERE name = 'last'", (last,))
             if mark is not None:
@@ -315,7 +280,7 @@ class Journal:
         try:
             with closing(self._connection.execute(_GET_PLAIN, (*ends, count_max))) as rows:
                 for at, body, raw, checksum in rows:
-                    task = Plain(at & _NUMBER, priority, body, raw)
+                    task = Plain(number_at(at), priority, body, raw)
                     page.read = task.sequence
                     count += 1
                     if not is_sound(task, checksum):
@@ -333,8 +298,43 @@ class Journal:
             raise journal_error(self.path, error) from error
         return page
 
+    def held(self) -> list[Held]:
+        """Return what workers had as the file was written last. Raises JournalError.
+
+        Damaged rows are removed, and told of in `damaged`.
+        """
+        run, found = self._connection.execute, list[Held]()
+        try:
+            for row in run("SELECT * FROM held").fetchall():
+                if (held := Held.read(*row)) is not None:
+                    found.append(held)
+                else:
+                    self.damaged.append("what a worker has: its checksum is wrong")
+                    run("DELETE FROM held WHERE worker = ?", row[:1])
+        except FAULTS as error:
+            raise journal_error(self.path, error) from error
+        return found
+
+    def at(self, places: Iterable[int]) -> list[Plain]:
+        """Return the plain tasks that have these places. Raises JournalError.
+
+        Damaged ones are left to whoever reads their page.
+        """
+        run = self._connection.execute
+        try:
+            rows = [row for each in places for row in run(_GET_AT, (each,)).fetchall()]
+        except FAULTS as error:
+            raise journal_error(self.path, error) from error
+        found = [
+            (Plain(number_at(at), at >> PLACE_BITS, body, raw), checksum)
+            for at, body, raw, checksum in rows
+        ]
+        return [task for task, checksum in found if is_sound(task, checksum)]
+
     def find(self, sequence: int) -> int | None:
         """Return the priority of a plain task; None if it is not there. Raises JournalError."""
+        if not 0 <= sequence < 1 << PLACE_BITS:
+            return None  # an id that somebody made up
         places = [place(priority, sequence) for priority in range(_PRIORITIES)]
         marks = ", ".join("?" * len(places))
         try:

@@ -5,7 +5,9 @@ SQLite does not see a flipped bit in a body. The checksum of a row is over all t
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
+from itertools import chain
 from zlib import crc32
 
 _COMMIT_BYTES = 1 << 14
@@ -79,6 +81,17 @@ class Plain:
 
 
 @dataclass(slots=True)
+class PlainPage:
+    """Plain tasks of one priority, as they were read."""
+
+    tasks: list[Plain]
+    damaged: list[Plain]
+    # The number of the last task that was read, and whether no more follow.
+    read: int
+    is_last: bool
+
+
+@dataclass(slots=True)
 class Outcome:
     """What became of a task that ended: its value or its error, encoded, or a long value."""
 
@@ -112,6 +125,35 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class Held:
+    """The leases that a worker has: the number of each, and the place of its task."""
+
+    worker: int
+    leases: list[tuple[int, int]]
+
+    @property
+    def key(self) -> bytes:
+        """The worker's incarnation, as the table has it."""
+        return self.worker.to_bytes(8, "big")
+
+    def row(self) -> tuple[object, ...]:
+        """Return the row of the table `held`."""
+        numbers = chain.from_iterable(self.leases)
+        data = struct.pack(f">{2 * len(self.leases)}Q", *numbers)
+        return self.key, data, crc32(data, crc32(self.key))
+
+    @classmethod
+    def read(cls, key: object, data: object, checksum: object) -> Held | None:
+        """Return what a row of the table says; None if it is damaged."""
+        if type(key) is not bytes or type(data) is not bytes:
+            return None
+        if len(key) != 8 or len(data) % 16 or crc32(data, crc32(key)) != checksum:
+            return None
+        numbers = struct.unpack(f">{len(data) // 8}Q", data)
+        return cls(int.from_bytes(key, "big"), [*zip(numbers[::2], numbers[1::2], strict=True)])
+
+
+@dataclass(slots=True)
 class Changes:
     """What one transaction writes and removes."""
 
@@ -127,6 +169,8 @@ class Changes:
     # What became of tasks, and the numbers of tasks of which that is to be kept no longer.
     outcomes: list[Outcome] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
+    # Workers that have other leases now, or none any more.
+    held: list[Held] = field(default_factory=list)
     # The time of day, if the ages of tasks matter.
     at: float | None = None
 
@@ -140,12 +184,19 @@ class Changes:
             size += len(plain.body) + len(plain.raw or b"")
         for outcome in self.outcomes:
             size += len(outcome.value or outcome.raw or b"")
+        for held in self.held:
+            size += 16 * len(held.leases)
         return size
 
 
 def place(priority: int, sequence: int) -> int:
     """Return the place of a plain task."""
     return priority << PLACE_BITS | sequence
+
+
+def number_at(place: int) -> int:
+    """Return the number of the task that has this place."""
+    return place & (1 << PLACE_BITS) - 1
 
 
 def is_sound(row: Entry | Plain | Outcome, checksum: object) -> bool:

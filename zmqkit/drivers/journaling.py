@@ -12,8 +12,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from zmqkit.disk.journal import Journal, PlainPage
-from zmqkit.disk.rows import Changes
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import Changes, PlainPage
 from zmqkit.errors import JournalError
 
 Given = TypeVar("Given")
@@ -115,7 +115,7 @@ class Journaling:
         def answer() -> None:
             try:
                 asked.set_result(question())
-            except JournalError as error:
+            except Exception as error:  # noqa: BLE001 - raised again where it was asked
                 asked.set_exception(error)
 
         with self._closing:

@@ -25,11 +25,32 @@ log = logging.getLogger("zmqkit")
 _WARNINGS = frozenset(
     {
         "notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue",
-        "streamer-unreachable", "streamer-refused",
+        "bridge-cut", "bridge-refused", "forwarders-in-a-circle",
+        "device-unreachable", "device-refused", "device-missing", "devices-full",
+        "mdp-request-failed", "mdp-request-refused", "mdp-requests-lost", "mdp-nobody-serves",
     }
 )  # fmt: skip
 """Events that want attention where they happen, such as losses that no caller learns of: they
 are logged as warnings, which Python shows."""
+
+
+_TEXTS = ("text", "error")
+"""Fields that are sentences."""
+
+
+class _Fields(dict[str, object]):
+    """The fields of an event, as a line shows them: each by its name, and the text last."""
+
+    def __str__(self) -> str:
+        rest = dict(self)
+        texts = [str(rest.pop(name)) for name in _TEXTS if name in rest]
+        words = [f"{name}={value!r}" for name, value in rest.items()]
+        return ": ".join([*([" ".join(words)] if words else []), *map(_escaped, texts)])
+
+
+def _escaped(text: str) -> str:
+    """Return text of a peer, say, so that it cannot pass for another line."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def contained(write: Callable[..., object], *values: object) -> None:
@@ -63,7 +84,7 @@ class Notes:
     def note(self, note: Note) -> None:
         """Add an event of a core."""
         level = logging.WARNING if note.event in _WARNINGS else logging.INFO
-        self.add(level, "%s %s", note.event, note.fields)
+        self.add(level, "%s %s", note.event, _Fields(note.fields))
 
     def add(self, level: int, text: str, *values: object) -> None:
         """Add a line, in the form that `logging` takes."""

@@ -19,7 +19,9 @@ from zmqkit.core.effects import (
     Effect,
     Handle,
     Note,
+    Offer,
     Page,
+    Retract,
     Send,
     Settle,
     Tell,
@@ -57,9 +59,12 @@ class Hooks:
     # Reads a page of the journal; the core's `paged` or `unpaged` follows.
     page: Callable[[Page], None] = _nobody
     # Has membership watch the process at a URL.
-    watch: Callable[[str], None] = _nobody
+    watch: Callable[[Watch], None] = _nobody
     # Passes membership's news on.
     tell: Callable[[Tell], None] = _nobody
+    # Tells other processes of a service of a broker, or that it has ended.
+    offer: Callable[[Offer], None] = _nobody
+    retract: Callable[[Retract], None] = _nobody
     # Takes an event. By default the driver's `notes` take it.
     note: Callable[[Note], None] | None = None
     # Gives the core what handlers have finished by now, and returns the core's effects.
@@ -144,9 +149,13 @@ class Driver:
             case Note():
                 self._note(effect)
             case Watch():
-                self.hooks.watch(effect.url)
+                self.hooks.watch(effect)
             case Tell():
                 self.hooks.tell(effect)
+            case Offer():
+                self.hooks.offer(effect)
+            case Retract():
+                self.hooks.retract(effect)
             case _:
                 _nobody(effect)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +33,8 @@ PATH_BYTES_MAX = 100
 longer name, by one."""
 
 _HEAD_BYTES = 4
+_SOL_LOCAL, _LOCAL_PEERPID = 0, 2
+"""Where macOS tells the process at the other end; Python has no names for these."""
 
 
 class Listener:
@@ -128,13 +132,32 @@ def ask(path: str, question: bytes, timeout_s: float = ANSWER_S) -> bytes:
     until = time.monotonic() + timeout_s
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
-        connection.connect(path)
+        try:
+            connection.connect(path)
+        except BlockingIOError as error:  # so many wait already
+            raise TimeoutError(str(error)) from error
         with suppress(BrokenPipeError):  # it hung up, and may have said why
             connection.sendall(len(question).to_bytes(_HEAD_BYTES, "big") + question)
         answer = _receive(connection, ANSWER_BYTES_MAX, until)
     if answer is None:
         raise ConnectionResetError("the process hung up without an answer")
     return answer
+
+
+def listener_of(path: str) -> int | None:
+    """Return the id of the process that listens at a path, whether it answers or not.
+
+    None if no process does, or if the system does not tell which one it is.
+    """
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
+        connection.settimeout(QUESTION_S)
+        connection.connect(path)
+        if sys.platform == "darwin":
+            return connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID) or None
+        told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        process: int = struct.unpack("3i", told)[0]
+        return process or None  # 0 stands for one that cannot be seen from this container
+    return None
 
 
 def _receive(connection: socket.socket, bytes_max: int, until: float) -> bytes | None:

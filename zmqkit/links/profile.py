@@ -6,7 +6,7 @@ from enum import Enum
 
 import zmq
 
-from zmqkit.limits import CREDIT, CREDIT_PACKETS, PACKET_BYTES_MAX
+from zmqkit.limits import CREDIT, CREDIT_PACKETS, FRAMES_MAX, PACKET_BYTES_MAX
 
 _SEND_BUFFER_BYTES = 208 << 10
 """How much of a stream of packets TCP may keep for sending. Without a limit, Linux lets this
@@ -20,9 +20,11 @@ class Profile(Enum):
 
     DATA = "data"  # many messages; the high-water marks are finite
     CONTROL = "control"  # few messages; whether the connection lives matters
-    TASKS = "tasks"  # as DATA, for a streamer: TCP itself finds a silent cut
+    DEVICES = "devices"  # as DATA, for a device: TCP itself finds a silent cut
+    FOREIGN = "foreign"  # to a device of somebody else; whether the connection lives matters
     TOPICS = "topics"  # the side that binds publishes to all that connect, by topic
     TOPICS_WITH_CREDIT = "topics with credit"  # as TOPICS; what credit allows is never dropped
+    FORWARDER = "forwarder"  # binds as TOPICS_WITH_CREDIT does, and connects to many topics
 
 
 _COMMON = {
@@ -44,13 +46,21 @@ _OPTIONS = {
         zmq.SNDHWM: 2 * CREDIT,
         zmq.RCVHWM: 2 * CREDIT,
     },
-    # A worker that dialled has no control connection. Without this limit TCP would repeat for a
-    # quarter of an hour what nobody acknowledges, and its connection would seem to stand. A
-    # process that stands still is no cut, since its kernel acknowledges.
-    Profile.TASKS: {
+    # A worker that dialled, or a foreign peer, has no control connection. Without this limit
+    # TCP would repeat for a quarter of an hour what nobody acknowledges, and its connection
+    # would seem to stand. A process that stands still is no cut, since its kernel acknowledges.
+    Profile.DEVICES: {
         zmq.SNDHWM: 2 * CREDIT,
         zmq.RCVHWM: 2 * CREDIT,
         zmq.TCP_MAXRT: 5000,
+    },
+    # Nothing tells that a device of somebody else is there but the connection to it. The same
+    # limit finds its silent cut; not every ZeroMQ understands heartbeats.
+    Profile.FOREIGN: {
+        zmq.SNDHWM: 2 * CREDIT,
+        zmq.RCVHWM: 2 * CREDIT,
+        zmq.TCP_MAXRT: 5000,
+        zmq.IMMEDIATE: 1,
     },
     Profile.CONTROL: {
         # Heartbeats find a silent cut in 2 to 4 s. TCP alone does not find it in a minute.
@@ -83,9 +93,30 @@ _OPTIONS = {
 }
 
 
-def options_of(profile: Profile) -> dict[zmq.SocketOption, int]:
-    """Return the options of every socket of a link with this profile."""
-    return {**_COMMON, **_OPTIONS[profile]}
+# A forwarder may subscribe to more prefixes than any mark allows packets, and libzmq silently
+# drops a subscription beyond the mark. Whoever connects sends little else.
+_OPTIONS[Profile.FORWARDER] = _OPTIONS[Profile.TOPICS_WITH_CREDIT]
+_SUBSCRIBING = {Profile.FORWARDER: {zmq.SNDHWM: 0}}
+
+
+def options_of(profile: Profile, kind: int) -> dict[zmq.SocketOption, int]:
+    """Return the options of a socket of that kind, of a link with this profile."""
+    others = _SUBSCRIBING.get(profile, {}) if kind == zmq.XSUB else {}
+    return {**_COMMON, **_OPTIONS[profile], **others}
+
+
+def frames_max(profile: Profile) -> int:
+    """Return how many frames of a message are kept; who sends more is not understood.
+
+    Packets have two at most. Foreign peers of a device may send more, and so may a foreign
+    device.
+    """
+    return FRAMES_MAX if profile in (Profile.DEVICES, Profile.FOREIGN) else 16
+
+
+def is_watched(profile: Profile) -> bool:
+    """Return whether a link tells of connections that were made and broke."""
+    return profile in (Profile.CONTROL, Profile.FOREIGN)
 
 
 def packets_max(profile: Profile) -> int:
@@ -95,9 +126,11 @@ def packets_max(profile: Profile) -> int:
 
 KINDS = {
     Profile.DATA: (zmq.ROUTER, zmq.DEALER),
-    Profile.TASKS: (zmq.ROUTER, zmq.DEALER),
+    Profile.DEVICES: (zmq.ROUTER, zmq.DEALER),
+    Profile.FOREIGN: (zmq.ROUTER, zmq.DEALER),
     Profile.CONTROL: (zmq.ROUTER, zmq.DEALER),
     Profile.TOPICS: (zmq.XPUB, zmq.XSUB),
     Profile.TOPICS_WITH_CREDIT: (zmq.XPUB, zmq.XSUB),
+    Profile.FORWARDER: (zmq.XPUB, zmq.XSUB),
 }
 """The kind of the socket that binds, and of the sockets that connect."""

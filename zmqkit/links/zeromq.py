@@ -16,7 +16,7 @@ import zmq
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
-from zmqkit.links.profile import KINDS, Profile, options_of
+from zmqkit.links.profile import KINDS, Profile, frames_max, is_watched, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire.encoding import is_unchanging
 
@@ -30,7 +30,6 @@ _RCVMORE = int(zmq.RCVMORE)
 _COPY_BYTES_MAX = 1 << 17
 _SEND_COPY_BYTES_MAX = 1 << 17
 """Up to this size a copy takes less time than a notice, in a thread, that libzmq is done."""
-_FRAMES_MAX = 16
 _GONE_S = 0.002
 """How long libzmq gets, before a close, to tell the socket of connections that ended."""
 _LEARNED_BYTES = 31 << 20
@@ -108,6 +107,8 @@ class ZeromqLink:
         self._profile = profile
         self._linger_s_max = linger_s_max
         self._kinds = KINDS[profile]
+        self._frames_max = frames_max(profile)
+        self._is_watched = is_watched(profile)
         self._selector = selectors.DefaultSelector()
         self.descriptors: tuple[int, ...] = (self.fileno(),)
         self._bound: list[_Port] = []
@@ -163,7 +164,7 @@ class ZeromqLink:
         check_spare(CONNECTION_DESCRIPTORS, f"a connection to {endpoint}")
         socket = self._socket(self._kinds[1])
         port = self._peers[peer] = self._watch(socket, b"", peer, reach_of_endpoint(endpoint))
-        if self._profile is Profile.CONTROL:
+        if self._is_watched:
             port.monitor = socket.get_monitor_socket(_WATCHED)
             monitor_fd: Any = port.monitor.get(_FD)
             port.monitor_fd = monitor_fd
@@ -237,7 +238,7 @@ class ZeromqLink:
         return (self._peers.get(peer) or self._bound[peer[0]]).reach
 
     def changes(self) -> list[tuple[PeerId, bool]]:
-        """Return handshakes made (true) and connections broken (false), on a control link."""
+        """Return handshakes made (true) and connections broken (false), on a watched link."""
         changes, self._changes = self._changes, []
         return changes
 
@@ -283,7 +284,7 @@ class ZeromqLink:
             # wait for that socket when it ends.
             clear_frames(error.__traceback__)
             raise
-        for option, value in options_of(self._profile).items():
+        for option, value in options_of(self._profile, kind).items():
             socket.setsockopt(option, value)
         return socket
 
@@ -304,7 +305,7 @@ class ZeromqLink:
 
     def _recount(self) -> None:
         ports = [*self._bound, *self._peers.values()]
-        alone = len(ports) == 1 and self._profile is not Profile.CONTROL
+        alone = len(ports) == 1 and not self._is_watched
         self._only = ports[0] if alone else None
         # The socket's own descriptor wakes a waiting thread sooner than the selector's.
 
@@ -340,11 +341,11 @@ class ZeromqLink:
                 frames: Frames = (frame,)
                 while get(_RCVMORE):
                     # A second frame is a raw body. A peer that sends more frames does not speak
-                    # this protocol. Read all of them, so that none is taken for another peer's
-                    # packet, but keep only as many as it takes to see that.
+                    # this protocol; a device may understand it. Read all of them, so that none
+                    # is taken for another peer's packet, but keep only as many as are useful.
                     body = self._receive_body(port)
                     bytes_max -= len(body)
-                    if len(frames) < _FRAMES_MAX:
+                    if len(frames) < self._frames_max:
                         frames = (*frames, body)
                 messages.append((peer, frames))
                 if not port.full:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from zmqkit.core.membership.known import KnownRole, near_first
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.model import Address, Reach
+from zmqkit.model import BROKER, DEVICES, MAJORDOMO, ROUTED, Address, Reach, Record, kind_of
 
 _STATES = {
     Life.CONNECTING: "connecting",
@@ -37,6 +37,9 @@ class Listing:
     sources: tuple[str, ...] = ()
     asked_at: tuple[str, ...] = ()  # where its process may be asked, each as `host:port`
     in_use: str = ""  # where its process answers, as `host:port`; empty when it does not
+    via: str = ""  # the broker or router that has it, if it is the service of one
+    # Whether a device has its name and answers: then those who choose give it nothing new.
+    behind_device: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -50,7 +53,10 @@ class StaticPeer:
 
 def listings(core: MembershipCore, now: float) -> list[Listing]:
     """Return a row for each role that is known, in the order of name, role and label."""
-    rows = [_listing(entry, core, now) for entry in core.roles.values()]
+    records = (entry.record for entry in core.roles.values())
+    brokers = {r.process: r.name for r in records if kind_of(r.role) == MAJORDOMO}
+    devices = {_used_as(e.record) for e in core.roles.values() if _is_device_up(e, core)}
+    rows = [_listing(entry, core, now, brokers, devices) for entry in core.roles.values()]
     return sorted(rows, key=lambda row: (row.name, row.role, row.label))
 
 
@@ -76,7 +82,22 @@ def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer
     return StaticPeer(address, f"{process:016x}", state)
 
 
-def _listing(entry: KnownRole, core: MembershipCore, now: float) -> Listing:
+def _used_as(record: Record) -> tuple[str, str]:
+    return kind_of(record.role), record.name
+
+
+def _is_device_up(entry: KnownRole, core: MembershipCore) -> bool:
+    neighbour = core.neighbours.get(entry.record.process)
+    return entry.record.role in DEVICES and _state(neighbour) == "up"
+
+
+def _listing(
+    entry: KnownRole,
+    core: MembershipCore,
+    now: float,
+    brokers: Mapping[int, str],
+    devices: Container[tuple[str, str]],
+) -> Listing:
     record = entry.record
     neighbour = core.neighbours.get(record.process)
     addresses = near_first(entry.addresses() if neighbour is None else neighbour.addresses)
@@ -93,6 +114,8 @@ def _listing(entry: KnownRole, core: MembershipCore, now: float) -> Listing:
         sources=tuple(sorted(entry.sources)),
         asked_at=tuple(map(str, addresses)),
         in_use=str(neighbour.address) if neighbour is not None and alive else "",
+        via=brokers.get(record.process, "") if record.role in (BROKER, ROUTED) else "",
+        behind_device=record.role not in DEVICES and _used_as(record) in devices,
     )
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,6 +24,7 @@ import zmq
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
+from zmqkit.core.membership.observed import Observed
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
@@ -47,6 +49,9 @@ from zmqkit.model import (
 from zmqkit.node.keeper import Keeper
 from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
+from zmqkit.node.presence import Entry
+from zmqkit.node.time_of_day import wall_us
+from zmqkit.wire.statistics import Figures
 
 if TYPE_CHECKING:
     from zmqkit.discovery.mdns import Mdns
@@ -79,6 +84,9 @@ class Node:
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.owner = current_process()
         self.core = MembershipCore(self.process, limits)
+        about = self.core.statistics.about
+        about.pid, about.host = os.getpid(), socket.gethostname()
+        self.core.statistics.wall_us = wall_us
         self._link = ZeromqLink(self.context, Profile.CONTROL)
         try:
             self._bind(Reach.LOCAL)
@@ -95,6 +103,7 @@ class Node:
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
+        self._entry = Entry(self.process, self.core.offers.control_ports[Reach.LOCAL])
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
             Driver(
@@ -139,6 +148,14 @@ class Node:
         """Let other processes within that reach find a role."""
         self._post(self._announce, record, reach)
 
+    def offer(self, record: Record, reach: Reach) -> None:
+        """Tell processes within that reach of a role when they ask, and announce it nowhere.
+
+        `retract` undoes it. So a broker tells of its services; `admit` says whether there is
+        room for one more, and `dismiss` gives that back.
+        """
+        self._post(lambda: self._offer(record, reach))
+
     def withdraw(self, incarnation: int) -> None:
         """Announce a role no longer. Processes that ask this one are still told of it."""
         self._post(lambda: self._spawn(self._withdraw(incarnation)))
@@ -148,6 +165,27 @@ class Node:
         self._post(
             lambda: self._driver.perform(self.core.retract(incarnation, time.monotonic()))
         )
+
+    def observe(self, observed: Observed) -> None:
+        """Tell whoever asks of a role's statistics; `look` is called on the node's thread.
+
+        From the first one on, other processes of this user find this one without discovery.
+        """
+        self._post(self.core.statistics.add, observed)
+        self._post(self._entry.appear)
+
+    def figures(self) -> list[Figures]:
+        """Return the rows of all roles of this process that are observed."""
+        return self.ask(lambda: list(self.core.statistics.figures(time.monotonic())))
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether this process has roles that it tells of."""
+        return len(self.core.statistics) > 0
+
+    def unobserve(self, observed: Observed) -> None:
+        """Undo one `observe`."""
+        self._post(self.core.statistics.remove, observed)
 
     def want(
         self, key: str, on_news: OnNews, *, role: str, reach: Reach, url: Url | None = None
@@ -217,6 +255,7 @@ class Node:
             contained(log.warning, "discovery did not close within %s s", _CLOSE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CLOSE_S)
+        self._entry.close()
         self._link.close(LINGER_S)  # the last packets may still be on their way
         self._loop.close()
         self.context.destroy(linger=0)  # a socket left open would make term() wait for ever
@@ -254,9 +293,12 @@ class Node:
         return effects
 
     def _announce(self, record: Record, reach: Reach) -> None:
-        self._driver.perform(self.core.offer(record, time.monotonic(), reach))
+        self._offer(record, reach)
         self._seed_peers(reach)
         self._spawn(self._announce_by(record, reach))
+
+    def _offer(self, record: Record, reach: Reach) -> None:
+        self._driver.perform(self.core.offer(record, time.monotonic(), reach))
 
     async def _announce_by(self, record: Record, reach: Reach) -> None:
         async with self._discovering:
@@ -414,6 +456,20 @@ def acquire() -> Node:
             _node, _users = Node(read_environment(os.environ)), 0
         _users += 1
         return _node
+
+
+def figures() -> list[Figures]:
+    """Return the rows of all roles of this process; none if it has no node."""
+    global _users
+    with _lock:
+        node = _node
+        if node is None or node.owner.forked:
+            return []
+        _users += 1
+    try:
+        return node.figures()
+    finally:
+        release(node)
 
 
 def release(node: Node) -> None:

@@ -33,7 +33,8 @@ class Administration:
     """Answers questions about the queue of a role.
 
     run: has a function run under the role's lock, with the time, and returns what it returns.
-    perform: performs effects, and is called by that function.
+    perform: performs effects, and is called by that function. instance: what a role that others
+    find is called on the network.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Administration:
         run: Callable[[Work], Answer],
         perform: Callable[[list[Effect]], None],
         journaled: Journaled | None,
+        instance: str | None = None,
     ) -> None:
         self._core = core
+        self._instance = instance
         self._run = run
         self._perform = perform
         self._journaled = journaled
@@ -93,6 +96,7 @@ class Administration:
             journaled.set_paused(paused=question["do"] == "pause")
         if question.get("do") == "ls":
             answer |= {"process": os.getpid(), "journal": None, "journal_bytes": None}
+            answer["instance"] = self._instance
             if journaled is not None:
                 path = os.path.realpath(journaled.journal.path)
                 answer["journal"] = path.encode(errors="backslashreplace").decode()

@@ -7,21 +7,23 @@ for as long as the questions last.
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
 from zmqkit.core.effects import Append, Effect
+from zmqkit.core.majordomo.errand import shown
 from zmqkit.core.tasks.administration import Answer, Question
 from zmqkit.core.tasks.pusher import PusherCore
-from zmqkit.disk.journal import APPLICATION, Journal
+from zmqkit.disk.faults import is_held
+from zmqkit.disk.glance import glance
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.places import check_place
 from zmqkit.errors import (
     CallTimeout,
     ConfigError,
@@ -34,7 +36,7 @@ from zmqkit.errors import (
 from zmqkit.limits import ANSWER_S, PusherLimits
 from zmqkit.roles.administration import Administration, Work
 from zmqkit.roles.journaled import Journaled
-from zmqkit.roles.queues import ask_at, drop, entries, socket_beside
+from zmqkit.roles.queues import ask_at, drop, entries, process_at, socket_beside
 from zmqkit.roles.tasks import jitter
 from zmqkit.wire.encoding import Malformed, decode, encode
 
@@ -43,6 +45,8 @@ LOOK_S = 2.0
 
 _TRIES = 20
 _TRY_S = 0.05
+_NAMED_MAX = 5
+"""Journals that an error names."""
 _BOUNDLESS = 1 << 50
 
 
@@ -64,11 +68,8 @@ class RunningQueue:
         try:
             data = ask_at(self._entry, encode({**question}), ANSWER_S)
         except TimeoutError as error:
-            raise CallTimeout(
-                f"the process at {self._entry} has not answered for {ANSWER_S:g} s: it hangs, "
-                "or is stopped",
-                may_have_run=True,
-            ) from error
+            said = f"at {self._entry}, {_silent(self._entry)}"
+            raise CallTimeout(said, may_have_run=True) from error
         except OSError as error:
             raise PeerLost(
                 f"the process at {self._entry} does not answer: {error}", may_have_run=True
@@ -81,7 +82,7 @@ class QueueAtRest:
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises JournalError."""
-        _check_is_ours(path)
+        glance(path)
         self._lock = threading.Lock()
         self.journal = Journal(path, None)
         drop(socket_beside(path))  # a killed process left it
@@ -156,10 +157,16 @@ def read(data: bytes) -> Answer:
 
 
 def body_of(task: Answer) -> object:
-    """Return the body of a task of an answer. Raises Malformed if it cannot be read."""
+    """Return the body of a task of an answer. Raises Malformed if it cannot be read.
+
+    That of a broker's request is a dict with its method and arguments.
+    """
     row, raw = task.get("row"), task.get("raw")
     if type(row) is not bytes:
         raise Malformed("body")
+    request = shown(row, raw if type(raw) is bytes else None)
+    if request is not None:
+        return request
     if raw is not None:
         return raw
     arguments = decode(b"\x92" + row)  # the positional and the keyword arguments
@@ -183,9 +190,20 @@ def running() -> list[tuple[Path, Answer]]:
             found.append((entry, read(ask_at(entry, encode({"do": "ls"}), LOOK_S))))
         except (ConnectionRefusedError, FileNotFoundError):
             drop(entry)
+        except TimeoutError:
+            found.append((entry, {"error": _silent(entry), "silent": True}))
         except (OSError, ZmqkitError) as error:
             found.append((entry, {"error": str(error)}))
     return found
+
+
+def _silent(entry: Path) -> str:
+    """Return what there is to say of the process at a socket or link that does not answer."""
+    process = process_at(entry)
+    if process is None:
+        return "a process does not answer: it is stopped, or hangs"
+    remedy = f"`kill -CONT {process}` has a stopped one go on"
+    return f"process {process} does not answer: it is stopped, or hangs; {remedy}"
 
 
 @contextmanager
@@ -195,9 +213,15 @@ def opened(target: str) -> Iterator[Queue]:
     Raises UsageError if there is none, and JournalError if its file cannot be opened.
     """
     path = Path(target)
-    if not (os.sep in target or path.suffix == ".journal" or path.is_file()):
-        yield RunningQueue(_named(target))
+    entry = _named(target) if _is_name(target) else None
+    if entry is not None:
+        yield RunningQueue(entry)
         return
+    if path.is_dir():
+        named = ", ".join(_journals_in(path)[:_NAMED_MAX])
+        if not named:
+            raise UsageError(f"{target} is a folder without journals; name the file of one")
+        raise UsageError(f"{target} is a folder of journals; name one of them: {named}")
     if _is_socket(path):
         yield RunningQueue(path)
         return
@@ -209,19 +233,58 @@ def opened(target: str) -> Iterator[Queue]:
             queue.close()
 
 
-def _named(name: str) -> Path:
+def queues_of(target: str) -> list[str]:
+    """Return what `opened` takes for each queue that is meant: one, or all of a name or folder.
+
+    The folder of a broker may have no journals yet. The name of a queue that runs means that,
+    even if a folder has the same name.
+    """
+    path = Path(target)
+    if _is_name(target):
+        found = _called(target, running())
+        if found or not path.is_dir():
+            return _places(found) if len(found) > 1 else [target]
+    return _journals_in(path) if path.is_dir() else [target]
+
+
+def _is_name(target: str) -> bool:
+    """Return whether a target may be the name of a queue that runs, and not only a path."""
+    path = Path(target)
+    return not (os.sep in target or path.suffix == ".journal" or path.is_file())
+
+
+def _journals_in(folder: Path) -> list[str]:
+    return sorted(map(str, folder.glob("*.journal")))
+
+
+def _called(name: str, found: list[tuple[Path, Answer]]) -> list[tuple[Path, Answer]]:
+    return [(entry, each) for entry, each in found if each.get("name") == name]
+
+
+def _places(found: list[tuple[Path, Answer]]) -> list[str]:
+    """Return the file of each queue, or its socket where it has none."""
+    return [str(each["journal"] or entry) for entry, each in found]
+
+
+def _named(name: str) -> Path | None:
+    """Return the socket of the queue that has the name, or None if a folder has it instead."""
     all_of_them = running()
-    found = [(entry, each) for entry, each in all_of_them if each.get("name") == name]
+    found = _called(name, all_of_them)
     if len(found) == 1:
         return found[0][0]
     if found:
-        places = ", ".join(str(each["journal"] or entry) for entry, each in found)
+        places = ", ".join(_places(found))
         raise UsageError(f"{len(found)} queues are called {name!r}; name the file: {places}")
+    if Path(name).is_dir():
+        return None
+    silent = [str(each["error"]) for _, each in all_of_them if each.get("silent")]
+    if silent:
+        raise CallTimeout(f"it is not known whether {name!r} runs here: {'; '.join(silent)}")
     there = sorted({str(each.get("name", entry)) for entry, each in all_of_them})
     others = f"here run {', '.join(there)}" if there else "none runs here"
     raise UsageError(
-        f"neither a streamer {name!r} nor a pusher of that name with a journal runs here "
-        f"({others}); name the file of its journal"
+        f"no streamer {name!r} runs here, and no pusher or broker that has a journal of that "
+        f"name ({others}); name the file of its journal"
     )
 
 
@@ -229,30 +292,36 @@ def _running_or_at_rest(path: Path) -> Queue:
     """Return the queue of a journal; wait a moment for an owner that does not listen yet."""
     if not path.exists():
         raise UsageError(f"there is no journal at {path}")
+    check_place(path)
     for left in reversed(range(_TRIES)):
         if _is_answered(socket_beside(path), path.stat().st_uid):
             return RunningQueue(socket_beside(path))
         try:
             return QueueAtRest(path)
         except JournalError as error:
-            if not left and _is_held(error):
+            if not left and is_held(error.__cause__):
                 raise JournalError(
                     f"{path} is open in a process that does not answer here: its pusher is not "
                     "open yet, it hangs, or another machine or container has it; end it, and "
                     "try again"
                 ) from error
-            if not _is_held(error):
+            if not is_held(error.__cause__):
                 raise
         time.sleep(_TRY_S)
     raise AssertionError("the last try returns or raises")
 
 
 def _is_answered(beside: Path, owner: int) -> bool:
-    """Whether the journal's owner, or whoever runs this, listens at a socket, and answers."""
+    """Return whether the journal's owner, or whoever runs this, listens at a socket.
+
+    Raises CallTimeout if the process there does not answer.
+    """
     try:
         if os.stat(beside).st_uid not in (owner, os.geteuid()):
             return False
         ask_at(beside, encode({"do": "ls"}), LOOK_S)
+    except TimeoutError as error:
+        raise CallTimeout(f"at {beside}, {_silent(beside)}") from error
     except (ConfigError, OSError):
         return False
     return True
@@ -263,28 +332,6 @@ def _is_socket(path: Path) -> bool:
         return stat.S_ISSOCK(path.stat().st_mode)
     except OSError:
         return False
-
-
-def _is_held(error: JournalError) -> bool:
-    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def _check_is_ours(path: Path) -> None:
-    """Raise JournalError for a database of another program, which opening would change.
-
-    SQLite looks, and not this function itself: closing a file gives up the locks that this
-    process has on it, and only SQLite knows of those.
-    """
-    quoted = quote(os.fsencode(path.absolute()))
-    try:
-        with closing(sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)) as file:
-            [[application]] = file.execute("PRAGMA application_id").fetchall()
-            [[tables]] = file.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    except sqlite3.Error as error:
-        raise JournalError(f"{path} is no journal; name another file ({error})") from error
-    if tables and application != APPLICATION:
-        raise JournalError(f"{path} is a database of another program; name another file")
 
 
 def tasks_of(queue: Queue, states: list[str], bytes_max: int) -> Iterator[Answer]:

@@ -305,17 +305,21 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
         {
             "label": f"{name}-{instance.incarnation >> 32:08x}",
             "address": instance.endpoint,
-            "state": _state(instance),
+            "state": instance.word,
             "outstanding": instance.load,
         }
         for instance in instances
     ]
 
 
-def _state(instance: Instance) -> str:
-    """Return the word for the state of an instance, as `ls` shows it."""
-    evasive = instance.silent and instance.state is State.UP
-    return "evasive" if evasive else instance.state.value
+def service_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:
+    """Return the rows of a client's `instances()`, which say whether anybody serves there."""
+    instances = list(instances)
+    rows = instance_rows(name, instances)
+    return [
+        {**row, "served": instance.state is State.UP and not instance.lacks_workers}
+        for row, instance in zip(rows, instances, strict=True)
+    ]
 
 
 def seconds_of(timeout_s: float | None) -> float:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from zmqkit.core.effects import Append, Page
+from zmqkit.core.effects import Append, Effect, Page
+from zmqkit.core.tasks.held import Numbers
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import OPEN, Encoded, State, Task, number_of
-from zmqkit.disk.journal import Journal, PlainPage
-from zmqkit.disk.rows import DEAD, IS_RESULT, TO_SINK, Changes, Entry, Outcome, Plain, place
+from zmqkit.disk.faults import is_held
+from zmqkit.disk.glance import check_kind
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import (
+    DEAD,
+    IS_RESULT,
+    PLACE_BITS,
+    TO_SINK,
+    Changes,
+    Entry,
+    Held,
+    Outcome,
+    Plain,
+    PlainPage,
+    number_at,
+    place,
+)
 from zmqkit.drivers.journaling import Journaling
 from zmqkit.drivers.notes import log
 from zmqkit.errors import (
@@ -31,12 +49,10 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.limits import PAGE_BYTES, PAGE_TASKS, PRIORITY_MAX
+from zmqkit.node.time_of_day import offset_s
+from zmqkit.roles.queues import process_at, socket_beside
 from zmqkit.roles.scheme import draw_incarnation
-from zmqkit.roles.time_of_day import offset_s
 from zmqkit.wire.encoding import Malformed, decode, encode_checked, pack_plain
-
-if TYPE_CHECKING:
-    from zmqkit.core.tasks.streamer import StreamerCore
 
 _ERRORS = {
     each.__name__: each
@@ -45,14 +61,51 @@ _ERRORS = {
 """What may end a task, beside RemoteError."""
 
 Heard = Callable[..., None]
+
+
+class Follows(Protocol):
+    """What hears the answers of a journal, each with the time behind the values."""
+
+    def appended(self, number: int, size: int, now: float) -> list[Effect]:
+        """Learn that an append is on disk, and how many bytes the journal has now."""
+
+    def unwritten(self, number: int, error: JournalError, now: float) -> list[Effect]:
+        """Learn that an append failed, and changed nothing on disk."""
+
+    def paged(self, page: Paged, now: float) -> list[Effect]:
+        """Learn what a page of the journal has."""
+
+    def unpaged(self, error: JournalError, now: float) -> list[Effect]:
+        """Learn that a page cannot be read."""
+
+
 Look = Callable[[Callable[[], Task | None]], Task | None]
 
 
-def open_journal(path: object, queue: str) -> Journal:
-    """Open the journal of a queue at a path, or make it. Raises UsageError or JournalError."""
+def open_journal(path: object, queue: str, *, has_requests: bool = False) -> Journal:
+    """Open the journal of a queue at a path, or make it. Raises UsageError or JournalError.
+
+    has_requests: whether its tasks are requests that a broker keeps; workers of tasks could not
+    read these.
+    """
     if not isinstance(path, str | Path) or not str(path):
         raise UsageError(f"journal is {path!r}; use the path of a file")
-    return Journal(Path(path), queue, draw_incarnation())
+    try:
+        journal = Journal(Path(path), queue, draw_incarnation(), has_requests=has_requests)
+    except JournalError as error:
+        process = process_at(socket_beside(Path(path))) if is_held(error.__cause__) else None
+        if process is None:
+            raise
+        who = "this process" if process == os.getpid() else f"process {process}"
+        raise JournalError(
+            f"{path}: it is open already, in {who}; have that one close it first"
+        ) from error
+    try:
+        check_kind(path, has_requests=journal.has_requests, wanted=has_requests)
+    except UsageError:
+        journal.close()
+        raise
+    return journal
 
 
 class Journaled:
@@ -67,17 +120,20 @@ class Journaled:
         journal: Journal,
         core: PusherCore,
         heard: Heard,
-        front: StreamerCore | None = None,
+        front: Follows | None = None,
     ) -> None:
         """Give the core what the journal has; from now on it follows the core's ledger."""
         try:
+            held = journal.held()
+            plain = journal.at(places_of(held))
             core.recover(
-                _tasks(journal),
+                [*_tasks(journal), *(self._plain_task(journal, each) for each in plain)],
                 journal.last,
                 journal.opening,
                 time.monotonic(),
-                on_disk=journal.plain_counts(),
+                on_disk=without(journal.plain_counts(), plain),
                 size=journal.size,
+                leases=numbers_of(held),
             )
             core.ledger.line.paused = journal.paused
         except BaseException:
@@ -85,7 +141,7 @@ class Journaled:
             raise
         self.journal = journal
         self._core = core
-        self._front = front or core
+        self._front: Follows = front or core
         self._heard = heard
         self._journaling = Journaling(journal)
         # The last append that is on disk, and the error of the last one, if it failed.
@@ -142,7 +198,7 @@ class Journaled:
         """
         found = self._journaling.read((priority, after, PAGE_TASKS, PAGE_BYTES))
         self._tell_damage()
-        tasks = [self._plain_task(each) for each in found.tasks]
+        tasks = [self._plain_task(self.journal, each) for each in found.tasks]
         return tasks, None if found.is_last else found.read
 
     def oldest_since(self) -> float:
@@ -151,7 +207,7 @@ class Journaled:
         Infinity if there is none. Raises JournalError.
         """
         found = [self._journaling.read((each, 0, 1, 1)) for each in range(PRIORITY_MAX + 1)]
-        tasks = [self._plain_task(each) for page in found for each in page.tasks]
+        tasks = [self._plain_task(self.journal, each) for page in found for each in page.tasks]
         return min((each.pushed_at for each in tasks), default=inf)
 
     def page(self, page: Page) -> None:
@@ -162,7 +218,7 @@ class Journaled:
                 self._heard(self._front.unpaged, error)
                 return
             self._tell_damage()
-            tasks = [self._plain_task(each) for each in found.tasks]
+            tasks = [self._plain_task(self.journal, each) for each in found.tasks]
             damaged = [each.sequence for each in found.damaged]
             paged = Paged(page.priority, tasks, damaged, found.read, found.is_last)
             self._heard(self._front.paged, paged)
@@ -197,9 +253,10 @@ class Journaled:
         if error is not None:
             log.error("%s; what ended last is not written, and may run again", error)
 
-    def _plain_task(self, plain: Plain) -> Task:
+    @staticmethod
+    def _plain_task(journal: Journal, plain: Plain) -> Task:
         task = plain_task(plain)
-        task.pushed_at = _pushed_at(self.journal, plain.sequence, offset_s())
+        task.pushed_at = _pushed_at(journal, plain.sequence, offset_s())
         return task
 
     def _tell_damage(self) -> None:
@@ -215,6 +272,9 @@ def changes_of(append: Append, offset: float) -> Changes:
     offset: what the clock of the tasks lacks of the time of day, in seconds.
     """
     changes = Changes(append.last)
+    for worker, leases in append.leases.items():
+        placed = [(n, task.priority << PLACE_BITS | task.sequence) for n, task in leases]
+        changes.held.append(Held(worker, placed))  # as `place` says, without the call
     for task in append.changes:
         if task.state in OPEN and task.journal:
             _remove(changes, task)  # a streamer has it on its disk
@@ -234,6 +294,24 @@ def changes_of(append: Append, offset: float) -> Changes:
         else:
             changes.forgotten.append(task.sequence)
     return changes
+
+
+def places_of(held: Iterable[Held]) -> list[int]:
+    """Return the places of the tasks that workers had, each once and in order."""
+    return sorted({at for each in held for _, at in each.leases})
+
+
+def numbers_of(held: Iterable[Held]) -> Numbers:
+    """Return by worker what it had: the number of each lease, and that of the task."""
+    return {
+        each.worker: [(number, number_at(at)) for number, at in each.leases] for each in held
+    }
+
+
+def without(counts: Mapping[int, int], tasks: Iterable[Plain]) -> dict[int, int]:
+    """Return how many plain tasks of each priority there are besides these."""
+    taken = Counter(each.priority for each in tasks)
+    return {priority: count - taken[priority] for priority, count in counts.items()}
 
 
 def _remove(changes: Changes, task: Task) -> None:

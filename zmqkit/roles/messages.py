@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple, get_args
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.inbox import Delivery
+from zmqkit.core.topics.lacking import lacking, unheard
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.errors import UsageError
+from zmqkit.history_limits import History
 from zmqkit.model import check_name
 
 Policy = Literal["drop", "block"]
@@ -23,12 +25,16 @@ class Message(NamedTuple):
 
     sequence: the number that the publisher gave the message within its topic. publisher: the
     publisher's label, `NAME-8hex`; another publisher of the same name has another label.
+    cleared: the publisher cleared the topic; the body is None. recovered: the message came from
+    the publisher's history, on joining or because it was lost on its way.
     """
 
     topic: str
     body: object
     sequence: int
     publisher: str
+    cleared: bool = False
+    recovered: bool = False
 
 
 class Gap(NamedTuple):
@@ -78,7 +84,7 @@ class Reader:
         self._on_gap = on_gap
         self._bodies: Iterator[object] = iter(())
         self._unread = 0
-        core.held = self._bodies_left
+        core.reading.held = self._bodies_left
 
     def look(self) -> tuple[tuple[list[Gap], bool], list[Effect]]:
         """Take a packet into hand if none is there and there are no gaps to tell.
@@ -124,8 +130,29 @@ class Reader:
                 "label": label_of(source.misnamed or self._label, source.publisher),
                 "address": source.endpoint,
                 "state": "misnamed" if source.misnamed else source.state.value,
+                "forwards": source.forwards,
             }
             for source in self._core.publishers
+        ]
+
+    def lacking(self) -> list[dict[str, object]]:
+        """Return the rows of `lacking()`, one for each publisher and topic."""
+        return [
+            {
+                "publisher": label_of(self._label, lack.publisher),
+                "topic": lack.topic,
+                "messages": lack.messages,
+                "sequence": lack.sequence,
+            }
+            for lack in lacking(self._core.sources)
+        ] + [
+            {
+                "publisher": label_of(self._label, publisher),
+                "topic": None,
+                "messages": None,
+                "sequence": None,
+            }
+            for publisher in unheard(self._core.sources)
         ]
 
     def _bodies_left(self) -> int:
@@ -145,6 +172,8 @@ class Reader:
                 self._bodies,
                 count(delivery.sequence),
                 repeat(label_of(self._label, delivery.publisher)),
+                repeat(delivery.cleared),
+                repeat(delivery.recovered),
                 strict=False,
             ),
         )
@@ -183,9 +212,27 @@ def check_policy(policy: object, stall_s: object) -> bool:
     return policy == "block"
 
 
-def check_reader(latest: object, copy: object, on_gap: object) -> None:
+def check_history(history: object) -> History | None:
+    """Return how much a publisher keeps. Raises UsageError for a wrong value.
+
+    history: a number of messages of each topic, or a History.
+    """
+    if history is None or type(history) is History:
+        return history
+    if type(history) is not int or history < 1:
+        raise UsageError(
+            f"history is {history!r}; use a number of messages from 1 on, or a History"
+        )
+    return History(messages=history)
+
+
+def check_reader(
+    latest: object, copy: object, on_gap: object, history: object, recover: object
+) -> None:
     """Raise UsageError for a wrong option of a subscriber."""
-    for option, value in (("latest", latest), ("copy", copy)):
+    if type(history) is not int or history < 0:
+        raise UsageError(f"history is {history!r}; use a number of messages, 0 for none")
+    for option, value in (("latest", latest), ("copy", copy), ("recover", recover)):
         if type(value) is not bool:
             raise UsageError(f"{option} is {value!r}; use True or False")
     if on_gap is not None and (not callable(on_gap) or is_async(on_gap)):

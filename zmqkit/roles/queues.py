@@ -1,18 +1,14 @@
 """Where a queue is found on this machine: the sockets at which its process answers questions.
 
 A queue with a journal has its socket beside the file, as FILE.socket. Each queue has an entry
-in this user's runtime folder too, so that all can be listed: a device without a journal its
-socket, a queue with one a link to it. Where the file's path is too long for a socket, the
-socket is in the folder and the link beside the file.
-
-The folder is $XDG_RUNTIME_DIR/zmqkit, or /tmp/zmqkit-UID where there is no such variable. It is
-used only if it belongs to this user and nobody else may look into it.
+in this user's runtime folder (`drivers.runtime`) too, so that all can be listed: a device
+without a journal its socket, a queue with one a link to it. Where the file's path is too long
+for a socket, the socket is in the folder and the link beside the file.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2s
@@ -20,7 +16,8 @@ from itertools import count
 from pathlib import Path
 
 from zmqkit.drivers.notes import contained, log
-from zmqkit.drivers.questions import PATH_BYTES_MAX, Listener, ask
+from zmqkit.drivers.questions import PATH_BYTES_MAX, Listener, ask, listener_of
+from zmqkit.drivers.runtime import runtime_folder
 from zmqkit.errors import ConfigError
 
 SUFFIX = ".socket"
@@ -75,24 +72,6 @@ def listen_for(
     return Listening(name, answer, journal)
 
 
-def runtime_folder() -> Path:
-    """Return the folder of this user's sockets, which is made if it is not there.
-
-    Raises ConfigError if others may write or look into it, OSError if it cannot be made.
-    """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base, "zmqkit") if base else Path(f"/tmp/zmqkit-{os.getuid()}")
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ConfigError(
-            f"{folder} is not a folder of yours alone; remove it, or set XDG_RUNTIME_DIR to a "
-            "folder of mode 0700"
-        )
-    return folder
-
-
 def socket_beside(journal: Path) -> Path:
     """Return the path of the socket of a journal's owner."""
     file = Path(os.path.realpath(journal))
@@ -113,6 +92,13 @@ def drop(entry: Path) -> None:
 def ask_at(entry: Path, question: bytes, timeout_s: float) -> bytes:
     """Return the answer of the process whose socket or link this is; raises as `ask` does."""
     return ask(_checked(Path(os.path.realpath(entry))), question, timeout_s)
+
+
+def process_at(entry: Path) -> int | None:
+    """Return the id of the process whose socket or link this is; None if it is not known."""
+    with suppress(OSError, ConfigError):
+        return listener_of(_checked(Path(os.path.realpath(entry))))
+    return None
 
 
 def _entry_of(journal: Path) -> Path | None:

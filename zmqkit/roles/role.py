@@ -5,16 +5,49 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from zmqkit.core.effects import Core, Effect, Tell
+from zmqkit.core.membership.observed import Observed
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
-from zmqkit.model import Reach
+from zmqkit.errors import UsageError
+from zmqkit.model import PeerId, Reach
 from zmqkit.roles.scheme import Binding, Crossing, Dialling, Lookup, shown
+from zmqkit.wire.statistics import Figures
 
 Place = TypeVar("Place", Binding, Lookup, Crossing, Binding | Dialling)
 Command = Callable[..., list[Effect]]
+Look = Callable[[Callable[[], list[Figures]]], list[Figures] | None]
+"""Asks a core a question from another thread; returns None if it cannot be asked now."""
+Changed = Callable[[PeerId, bool, float], list[Effect]]
+"""Takes news of a connection: whether it was made or broke, and when."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A core that has statistics."""
+
+    incarnation: int
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the role, and one of each part of it."""
+
+
+class _Rows:
+    """The rows of one role; where it cannot be asked now, those of the time before."""
+
+    def __init__(self, figures: Callable[[float], list[Figures]], look: Look) -> None:
+        self._figures = figures
+        self._look = look
+        self._last: list[Figures] = []
+
+    def look(self, now: float) -> list[Figures]:
+        """Return the rows, on the node's thread."""
+        rows = self._look(lambda: self._figures(now))
+        if rows is not None:
+            self._last = rows
+        return self._last
 
 
 @dataclass(slots=True)
@@ -30,6 +63,8 @@ class Plan(Generic[Place]):
     about: dict[str, object] = field(default_factory=dict)
     # Takes the news of the peers that the role looks for.
     hear: Command | None = None
+    # Takes the news of connections, where these are all that tells of peers.
+    changed: Changed | None = None
     # Returns whether to read what has arrived before this news is heard.
     reads_first: Callable[[Tell], bool] = lambda tell: True
     # See Driver.
@@ -41,9 +76,18 @@ class Plan(Generic[Place]):
     opened: Callable[[Any], object] | None = None
     # Somebody waits for answers.
     awake: bool = True
+    # Returns the rows of the role's statistics, for the core if it has none of its own.
+    figures: Callable[[float], list[Figures]] | None = None
+    # Whether other machines may ask for these, if they can reach the role at all.
+    statistics: bool = False
     # The node drives a blocking role at a `memory://` address, too, as what the role awaits
     # comes unasked.
     kept: bool = False
+    _observed: Observed | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.statistics) is not bool:
+            raise UsageError(f"statistics is {self.statistics!r}; use True or False")
 
     def prepare(self, driver: object) -> None:
         """Tell the core of its place and the role of its driver, once the link is open."""
@@ -51,13 +95,36 @@ class Plan(Generic[Place]):
         if self.opened is not None:
             self.opened(driver)
 
-    def appear(self, hear: Callable[[Tell], None]) -> None:
-        """Announce the role, or have it look for others, or both."""
+    def appear(self, hear: Callable[[Tell], None], look: Look) -> None:
+        """Announce the role, or have it look for others, or both; have it observed.
+
+        look: asks a question of the core, on the node's thread, without waiting.
+        """
+        node, core = self.place.node, self.core
+        figures = self.figures
+        if figures is None and isinstance(core, Counted):
+            figures = core.statistics
+        if node is not None and figures is not None:
+            rows = _Rows(figures, look)
+            reach = self.place.reach if self.statistics else Reach.LOCAL
+            kind, incarnation = self.title.partition(" ")[0], getattr(core, "incarnation", 0)
+            self._observed = Observed(
+                kind, self.place.name, incarnation, reach, rows.look,
+                tap=getattr(core, "tap", None), has_parts=hasattr(core, "relays"),
+            )  # fmt: skip
+            node.observe(self._observed)
         self.place.appear(hear)
 
     def withdraw(self) -> None:
         """Stop announcing the role."""
         self.place.withdraw()
+
+    def release(self) -> None:
+        """Give up the place of the role, which is closed."""
+        if self._observed is not None and self.place.node is not None:
+            self.place.node.unobserve(self._observed)
+        self._observed = None
+        self.place.release()
 
 
 class Shown:
@@ -86,7 +153,9 @@ class BoundShown(Shown):
     """The name, number and address of a role that others can find."""
 
     def __repr__(self) -> str:
-        state = "closed" if self._life.closed else self.endpoint or "not started"
+        via = self._life.plan.place.via
+        place = f"via {via!r}" if via else self.endpoint
+        state = "closed" if self._life.closed else place or "not started"
         return shown(self._kind, self.name, state)
 
     @property
@@ -104,6 +173,8 @@ class BoundShown(Shown):
     @property
     def endpoint(self) -> str:
         """The endpoint at which other programs reach the role; empty before it is opened.
+
+        It is empty, too, if the role is reached through brokers that are found by their name.
 
         If the role listens on all interfaces, this is the address that it advertises. Without
         `advertise`, it is the best address that this machine had when the role was opened.

@@ -10,8 +10,8 @@ import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from zmqkit.core.effects import News, Tell
-from zmqkit.core.membership.interests import key_of
+from zmqkit.core.effects import News, Tell, Watch
+from zmqkit.core.membership.interests import key_of, url_key
 from zmqkit.environment import check_reach
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
@@ -22,6 +22,7 @@ from zmqkit.links.profile import Profile, packets_max
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import (
     LOOPBACK,
+    MAJORDOMO,
     Address,
     Reach,
     Record,
@@ -35,7 +36,7 @@ from zmqkit.model import (
 if TYPE_CHECKING:
     from zmqkit.node.node import Node, OnNews
 
-_EVERYWHERE = ("*", "0.0.0.0", "::")
+EVERYWHERE = ("*", "0.0.0.0", "::")
 """Hosts that mean all interfaces, loopback included."""
 
 
@@ -79,6 +80,8 @@ def draw_incarnation() -> int:
 class Binding:
     """The place where a role listens; opens its link and announces its address."""
 
+    via = ""
+
     def __init__(
         self,
         role: str,
@@ -99,7 +102,8 @@ class Binding:
         self.node: Node | None = None
         self._insecure = insecure
         self.reach = Reach.LOCAL
-        self._control_port = 0
+        # Where this process can be asked, once the place is open.
+        self.control_port = 0
         self._advertise = advertise
         self._url = parse_url(bind) if bind is not None else None
         if self._url is not None and self._url.scheme == "tcp" and self._url.name:
@@ -145,13 +149,13 @@ class Binding:
         check_reach(host, f"bind to {host}", reach)
         host = LOOPBACK if host == "localhost" else host
         self.reach = reach_of(host)
-        self._control_port = node.open_control(self.reach)
+        self.control_port = node.open_control(self.reach)
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
             bound = link.bind(Address(host, port).endpoint, node.environment.ports)
             self.endpoint = self._usable(bound)
-            if host not in (*_EVERYWHERE, LOOPBACK):
+            if host not in (*EVERYWHERE, LOOPBACK):
                 # Peers on this machine connect over loopback, whatever the address is.
                 link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
         except BaseException:
@@ -162,7 +166,7 @@ class Binding:
     def _usable(self, bound: str) -> str:
         """Return an endpoint for other programs to use: `bound` may mean all interfaces."""
         url = parse_url(bound)
-        if url.host not in _EVERYWHERE:
+        if url.host not in EVERYWHERE:
             return bound
         # Importing ifaddr takes a moment, and only roles open to the network need it here.
         from zmqkit.discovery.addresses import best, here
@@ -179,7 +183,7 @@ class Binding:
         if self.node is None:
             return {}
         row = [self.name, self._role, self.incarnation, parse_url(self.endpoint).port]
-        return {"process": self.node.process, "control": self._control_port, "roles": [row]}
+        return {"process": self.node.process, "control": self.control_port, "roles": [row]}
 
     def appear(self, on_news: OnNews) -> None:
         """Announce the role, so that others find it by its name."""
@@ -188,7 +192,7 @@ class Binding:
             port = parse_url(self.endpoint).port
             record = Record(
                 self.name, self._role, self.incarnation, self.node.process, addresses,
-                self._control_port, port,
+                self.control_port, port,
             )  # fmt: skip
             self.node.announce(record, self.reach)
 
@@ -225,11 +229,11 @@ class Lookup:
         self._profile = profile
         is_url = isinstance(name, str) and "://" in name
         self.url: Url | None = parse_url(name) if is_url else None
-        self.name = name if self.url is not None else check_name(name)
+        self.name = self._target = name if self.url is not None else check_name(name)
         self.node: Node | None = None
-        self._key = self.name if self.url is not None else key_of(role, name)
+        self._key = url_key(role, name) if self.url is not None else key_of(role, name)
         self._insecure = insecure
-        self._reach = Reach.LOCAL
+        self._reach = self.reach = Reach.LOCAL
         self._on_news: OnNews | None = None
         self._wanted = False
         self._told = 0
@@ -245,19 +249,24 @@ class Lookup:
             check_spare(NODE_DESCRIPTORS + ROLE_DESCRIPTORS, "a role and what keeps it going")
             topics = self._profile is not Profile.DATA
             return MemoryLink(draw_incarnation(), topics=topics)
-        node = self.node = acquire_node()
-        self._reach = node.environment.reach(insecure=self._insecure)
-        if self.url is not None:
-            try:
-                check_reach(self.url.host, repr(self.name), self._reach)
-            except ConfigError:
-                self.release()
-                raise
+        node = self._join()
         try:
             return ZeromqLink(node.context, self._profile)
         except BaseException:
             self.release()
             raise
+
+    def _join(self) -> Node:
+        """Take part in the node. Raises ConfigError for a URL beyond the reach of the role."""
+        node = self.node = acquire_node()
+        self._reach = self.reach = node.environment.reach(insecure=self._insecure)
+        if self.url is not None:
+            try:
+                check_reach(self.url.host, repr(self._target), self._reach)
+            except ConfigError:
+                self.release()
+                raise
+        return node
 
     def about(self) -> dict[str, object]:
         """Return nothing; nobody is told of a role that listens nowhere."""
@@ -268,6 +277,7 @@ class Lookup:
         self._on_news, self._told = on_news, 0
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection; the publisher tells of its own.
+            # A broker of another kind has none.
             on_news(Tell(News.FOUND, self._key, 0, self.url.endpoint))
         elif self.node is not None:
             self._want(self.url)
@@ -281,15 +291,13 @@ class Lookup:
 
     def join(self) -> None:
         """Look for peers on behalf of a role that has its link already."""
-        assert self.url is None
-        self.node = acquire_node()
-        self._reach = self.node.environment.reach(insecure=self._insecure)
+        self._join()
 
-    def watch(self, url: str) -> None:
-        """Have the node watch the process at this URL, in place of the process before."""
+    def watch(self, effect: Watch) -> None:
+        """Have the node watch a process, in place of the process before."""
         if self.node is not None:
             self._unwant()
-            self._want(parse_url(url))
+            self._want(parse_url(effect.url))
 
     def release(self) -> None:
         """Stop listening for news and give the node back; the link has to be closed before."""
@@ -328,40 +336,49 @@ class Lookup:
 
 
 class Dialling(Lookup):
-    """The place of a worker that dials a streamer at a URL; it listens nowhere."""
+    """The place of a worker or service that dials a device; it listens nowhere."""
 
     def __init__(
-        self, role: str, url: str, bind: str | None, advertise: str | None, *,
-        insecure: bool | None,
+        self, role: str, target: str, bind: str | None, advertise: str | None, *,
+        insecure: bool | None, device: str, name: str = "", profile: Profile = Profile.DATA,
     ) -> None:  # fmt: skip
-        """url: `tcp://host:port/name`; without the name, whatever the streamer's is."""
-        super().__init__("streamer", url, insecure=insecure)
+        """target: `tcp://host:port/name`, or the name of all devices to dial.
+
+        device: their role. name: that of the worker or service, if it is not in the target.
+        """
+        super().__init__(device, target, insecure=insecure, profile=profile)
         for option, value in (("bind", bind), ("advertise", advertise)):
             if value is not None:
                 raise ConfigError(
-                    f"{option}={value!r}: a {role} that dials {url!r} listens nowhere; leave "
-                    "it out"
+                    f"{option}={value!r}: a {role} that dials {target!r} listens nowhere; "
+                    "leave it out"
                 )
-        assert self.url is not None
-        if self.url.scheme != "tcp":
+        if self.url is not None and self.url.scheme != "tcp":
+            form = "tcp://host:port" if name else "tcp://host:port/name"
             raise ConfigError(
-                f"{url!r}: a {role} dials a streamer, which is a process of its own; use "
-                "tcp://host:port/name"
+                f"{target!r}: a {role} dials a {device}, which is a process of its own; use "
+                f"{form}"
             )
+        self.via = target if name else ""
+        self.name = name or target
         self.incarnation = draw_incarnation()
         self.reach = Reach.LOCAL
         self.endpoint = ""
 
     def open(self) -> Link:
-        """Open and return the link for the connection to the streamer."""
-        assert self.url is not None
+        """Open and return the link for the connections to the devices."""
         link = super().open()
-        self.endpoint, self.reach = self.url.endpoint, self.url.reach
+        self.reach = self._reach
+        if self.url is not None:
+            self.endpoint, self.reach = self.url.endpoint, self.url.reach
         return link
 
     def appear(self, on_news: OnNews) -> None:
-        """Tell the worker where its streamer is."""
-        on_news(Tell(News.FOUND, self._key, 0, self.endpoint))
+        """Have `on_news` called with the devices of the name, or tell where the only one is."""
+        if self.url is None:
+            super().appear(on_news)
+        else:
+            on_news(Tell(News.FOUND, self._key, 0, self.endpoint))
 
 
 def working_place(
@@ -369,16 +386,35 @@ def working_place(
 ) -> Binding | Dialling:
     """Return the place of a worker: it listens under a name, or dials a streamer at a URL."""
     if isinstance(name, str) and "://" in name:
-        return Dialling(role, name, bind, advertise, insecure=insecure)
+        return Dialling(role, name, bind, advertise, insecure=insecure, device="streamer")
     return Binding(role, name, bind, advertise, insecure=insecure)
 
 
-class Crossing:
-    """The place of a device: it listens under a name, and looks for peers of that name."""
+def serving_place(
+    name: str, bind: str | None, via: str | None, advertise: str | None, *,
+    insecure: bool | None, profile: Profile = Profile.DATA,
+) -> Binding | Dialling:  # fmt: skip
+    """Return the place of a service: it listens under a name, or dials brokers."""
+    if via is None:
+        return Binding("service", name, bind, advertise, insecure=insecure)
+    own = _check_own_name("service", name)
+    place = Dialling(
+        "service", via, bind, advertise, insecure=insecure, device=MAJORDOMO, name=own,
+        profile=profile,
+    )  # fmt: skip
+    if place.url is not None and place.url.name:
+        raise ConfigError(f"via={via!r} has a name behind the port; leave it out")
+    return place
 
-    def __init__(self, binding: Binding, lookup: Lookup) -> None:
+
+class Crossing:
+    """The place of a device: it listens under a name, and looks for peers."""
+
+    via = ""
+
+    def __init__(self, binding: Binding, *lookups: Lookup) -> None:
         self._binding = binding
-        self._lookup = lookup
+        self._lookups = lookups
         self.name = binding.name
         self.incarnation = binding.incarnation
 
@@ -401,12 +437,19 @@ class Crossing:
         """Listen, and return the link, by which the device also connects to peers."""
         link = self._binding.open()
         try:
-            self._lookup.join()
+            for lookup in self._lookups:
+                lookup.join()
         except BaseException:
             link.close(0)
-            self._binding.release()
+            self.release()
             raise
         return link
+
+    def watch(self, effect: Watch) -> None:
+        """Have the node watch the process at one of the URLs that the device was given."""
+        for lookup in self._lookups:
+            if lookup.name == effect.target:
+                lookup.watch(effect)
 
     def about(self) -> dict[str, object]:
         """Return the fields that a WELCOME has beside those of the core."""
@@ -415,7 +458,8 @@ class Crossing:
     def appear(self, on_news: OnNews) -> None:
         """Announce the device, and have `on_news` called with the news of peers."""
         self._binding.appear(on_news)
-        self._lookup.appear(on_news)
+        for lookup in self._lookups:
+            lookup.appear(on_news)
 
     def withdraw(self) -> None:
         """Stop announcing the device; peers that use it may go on until `release`."""
@@ -423,7 +467,9 @@ class Crossing:
 
     def release(self) -> None:
         """Stop listening for news, tell peers that the device is gone, give the node back."""
-        self._lookup.release()
+        for lookup in self._lookups:
+            if lookup.node is not None:
+                lookup.release()
         self._binding.release()
 
 

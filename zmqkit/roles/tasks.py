@@ -5,21 +5,21 @@ from __future__ import annotations
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from math import inf
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypedDict, TypeVar, overload
 
 from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.dialling import DiallingCore
 from zmqkit.core.calls.request import Request as CoreRequest
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.tasks.dialling import DiallingCore
-from zmqkit.core.tasks.lease import TASK, About, about
+from zmqkit.core.tasks.lease import STREAMER, TASK, About, about
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.task import Encoded, State, Task
-from zmqkit.errors import CallCancelled, CallTimeout, ConfigError, UsageError
+from zmqkit.errors import CallTimeout, ConfigError, UsageError
 from zmqkit.limits import (
     ATTEMPTS,
     ATTEMPTS_MAX,
@@ -30,13 +30,14 @@ from zmqkit.limits import (
     PROGRESS_BYTES_MAX,
     TIMEOUT_S_MAX,
 )
+from zmqkit.node.time_of_day import seconds_until
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
 from zmqkit.roles.scheme import Binding, Dialling
-from zmqkit.roles.time_of_day import seconds_until
 from zmqkit.wire.encoding import decode, encode
 
 _CALL = CallOptions()
 _TEXT_CHARS_MAX = 200
+_LONGER = "wait longer with timeout_s or --timeout"
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,7 +54,7 @@ class TaskOptions:
     id: str | None = None
     unique: str | None = None
     order_by: str | None = None
-    results: str = "ticket"
+    results: Literal["ticket", "sink"] = "ticket"
 
     def __post_init__(self) -> None:
         if type(self.priority) is not int or not 0 <= self.priority <= PRIORITY_MAX:
@@ -76,14 +77,6 @@ class TaskOptions:
                     f"{name} is {value!r}; use text of 1 to {_TEXT_CHARS_MAX} characters"
                 )
 
-    def changed(self, changes: Mapping[str, object]) -> TaskOptions:
-        """Return these options with some changed; UsageError for an unknown option."""
-        names = [field.name for field in fields(self)]
-        unknown = changes.keys() - set(names)
-        if unknown:
-            raise UsageError(f"unknown option {min(unknown)!r}; there are {', '.join(names)}")
-        return replace(self, **changes)  # type: ignore[arg-type]  # checked in __post_init__
-
     def delay(self) -> float:
         """Return how many seconds from now the task may begin."""
         if self.deliver_at is None:
@@ -100,6 +93,24 @@ def _is_key(value: object) -> bool:
 
 
 DEFAULTS = TaskOptions()
+PLAIN = astuple(DEFAULTS)
+"""The values of a push without options. To compare them is quicker than to make options."""
+
+
+class PushOptions(TypedDict, total=False):
+    """The options of `Pusher.push` that `push_many` and `map` pass on."""
+
+    durable: bool | None
+    priority: int
+    expires_s: float | None
+    delay_s: float
+    deliver_at: datetime | None
+    id: str | None
+    unique: str | None
+    order_by: str | None
+    results: Literal["ticket", "sink"]
+
+
 AnyTicket = TypeVar("AnyTicket", bound="TicketShown")
 
 
@@ -150,7 +161,7 @@ def not_durable(name: str) -> ConfigError:
 
 def not_accepted(task: Task) -> CallTimeout:
     """Return the error of a push that was given up before a streamer had it on its disk."""
-    text = "no streamer had the task on its disk in time; give it longer with timeout_s"
+    text = f"no streamer had the task on its disk in time; {_LONGER}"
     return CallTimeout(text, may_have_run=task.attempt > 0)
 
 
@@ -221,8 +232,7 @@ class TicketShown:
         if task.error is not None:
             raise task.error
         if closed:
-            text = "the pusher was closed; the task is in its journal"
-            raise CallCancelled(text, may_have_run=True)
+            raise self._core.left_behind(task)
         raise CallTimeout(self._why_open(), may_have_run=task.attempt > 0)
 
     def _why_open(self) -> str:
@@ -230,7 +240,7 @@ class TicketShown:
         if task.is_result:
             return "its handler has returned; the result waits for a zmqkit.Sink to take it"
         if task.state is State.LEASED:
-            return f"a worker has the task, attempt {task.attempt}; wait longer with timeout_s"
+            return f"a worker has the task, attempt {task.attempt}; {_LONGER}"
         if core.ledger.line.paused:
             return "the queue is paused; `zmqkit queue resume` has workers go on"
         if not core.ready_count:
@@ -240,7 +250,7 @@ class TicketShown:
             return (
                 f"the task waits for its next attempt; the last one failed: {task.reasons[-1]}"
             )
-        return "the task still waits; wait longer with timeout_s, or start more workers"
+        return f"the task still waits; {_LONGER}, or start more workers"
 
 
 def first_done(tickets: Iterable[AnyTicket]) -> AnyTicket | None:
@@ -358,8 +368,8 @@ def worker_core(
     if isinstance(place, Dialling):
         assert place.url is not None
         return DiallingCore(
-            place.incarnation, handlers.idempotent, concurrency, name=place.url.name,
-            shares=Share,
+            place.incarnation, handlers.idempotent, concurrency, device=STREAMER,
+            name=place.url.name, shares=Share,
         )  # fmt: skip
     return ServiceCore(
         place.incarnation, handlers.idempotent, concurrency, handlers.streams, shares=Share

@@ -21,7 +21,26 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m zmqkit.simulation")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
-    parser.add_argument("--tasks", action="store_true", help="the pipeline only, and more cuts")
+    parser.add_argument(
+        "--tasks", dest="only", action="store_const", const="tasks", default="",
+        help="the pipeline only, and more cuts",
+    )  # fmt: skip
+    parser.add_argument(
+        "--brokers", dest="only", action="store_const", const="brokers",
+        help="calls only, to services of brokers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--journals", dest="only", action="store_const", const="journals",
+        help="as --brokers, whose brokers have journals, and more cuts",
+    )  # fmt: skip
+    parser.add_argument(
+        "--routers", dest="only", action="store_const", const="routers",
+        help="calls only, directly and through routers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--topics", dest="only", action="store_const", const="topics",
+        help="publish-subscribe only",
+    )  # fmt: skip
     parser.add_argument("--trace", action="store_true", help="print the diary")
     parser.add_argument("--record", type=Path, help="a file for what each core did")
     options = parser.parse_args(arguments)
@@ -29,7 +48,7 @@ def main(arguments: list[str]) -> int:
     failures = 0
     for seed in range(options.seed, options.seed + options.count):
         with recording() if options.record else nullcontext(Recording()) as record:
-            result = run(seed, keep=options.trace, tasks_only=options.tasks)
+            result = run(seed, keep=options.trace, only=options.only)
         ends += result.ends
         if options.trace:
             print("\n".join(result.lines))
@@ -37,7 +56,7 @@ def main(arguments: list[str]) -> int:
             options.record.write_text("".join(json.dumps(step) + "\n" for step in record.steps))
         if result.broken:
             failures += 1
-            print(f"seed {seed}: {result.broken}\n    {replay(seed, tasks_only=options.tasks)}")
+            print(f"seed {seed}: {result.broken}\n    {replay(seed, only=options.only)}")
     print(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
     print(f"{options.count} seeds, {failures} broken")
     return 1 if failures else 0

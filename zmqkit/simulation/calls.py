@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from typing import Protocol
 
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.dialling import DiallingCore
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import Result, ServiceCore
@@ -15,8 +17,8 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import ClientLimits
 from zmqkit.links.profile import Profile
-from zmqkit.model import Record
-from zmqkit.simulation.process import BoundRole, Process, SeekingRole
+from zmqkit.model import MAJORDOMO, Record
+from zmqkit.simulation.process import BoundRole, Process, Role, SeekingRole
 from zmqkit.simulation.streams import Generator
 
 
@@ -26,10 +28,10 @@ class Judge(Protocol):
     def settled(self, role: ClientRole, outcomes: Sequence[Outcome]) -> None:
         """Judge the ends of calls."""
 
-    def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
+    def handle(self, role: Serving, request: Request) -> tuple[float, Answer]:
         """Judge a run of a handler. Return how many seconds it takes, and its answer."""
 
-    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
+    def begin(self, role: Serving, request: StreamRequest) -> Generator:
         """Judge the start of a generator, and make the generator."""
 
 
@@ -52,16 +54,17 @@ class ClientRole(SeekingRole):
         super().__init__(process, name, self.core, sought, Profile.DATA, hooks)
 
 
-class AnsweringRole(BoundRole):
+class Answering(Role):
     """A role on a `ServiceCore`. Answers of its quick handlers leave at the end of the turn."""
 
-    def __init__(
-        self, process: Process, record: Record, core: ServiceCore, hooks: Hooks
-    ) -> None:
-        self.core: ServiceCore = core
+    core: ServiceCore
+    leaving: bool
+
+    def answers(self, hooks: Hooks) -> Hooks:
+        """Have the driver collect the answers; return its hooks."""
         self._results: list[Result] = []
         hooks.finished = self._finished
-        super().__init__(process, record, core, Profile.DATA, hooks)
+        return hooks
 
     def rested(self, now: float) -> None:
         """Have another turn if a handler finished after the driver last collected answers."""
@@ -90,20 +93,41 @@ class AnsweringRole(BoundRole):
         return self.core.handled(results, now) if results else []
 
 
-class ServiceRole(AnsweringRole):
-    """One service."""
+class AnsweringRole(Answering, BoundRole):
+    """A role on a `ServiceCore` that others find."""
 
     def __init__(
-        self, process: Process, record: Record, core: ServiceCore, judge: Judge
+        self, process: Process, record: Record, core: ServiceCore, hooks: Hooks
     ) -> None:
+        self.core: ServiceCore = core
+        super().__init__(process, record, core, Profile.DATA, self.answers(hooks))
+
+
+class Serving(Answering):
+    """A service. A judge decides how long its handlers take, and what they answer."""
+
+    name_served: str
+
+    def handlers(self, judge: Judge) -> Hooks:
+        """Return the hooks that run the handlers."""
         self._judge = judge
-        hooks = Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
-        super().__init__(process, record, core, hooks)
+        # The handlers that hang, with their answers.
+        self._hanging: list[tuple[Request, Answer]] = []
+        return Hooks(handle=self._handle, advance=self._advance, abort=self._abort)
+
+    def free(self) -> None:
+        """Have the handlers that hang return."""
+        hanging, self._hanging = self._hanging, []
+        for request, answer in hanging:
+            self.driver.post(partial(self.handled, request, answer))
 
     def _handle(self, requests: list[Request]) -> None:
         for request in requests:
             duration_s, answer = self._judge.handle(self, request)
-            self.answer(request, answer, duration_s)
+            if duration_s == inf:
+                self._hanging.append((request, answer))
+            else:
+                self.answer(request, answer, duration_s)
 
     def _advance(self, requests: list[StreamRequest]) -> None:
         for stream in requests:
@@ -114,3 +138,24 @@ class ServiceRole(AnsweringRole):
 
     def _abort(self, requests: list[Request]) -> None:
         """Do nothing: generators notice the end at their next step."""
+
+
+class ServiceRole(Serving, AnsweringRole):
+    """One service that clients find."""
+
+    def __init__(
+        self, process: Process, record: Record, core: ServiceCore, judge: Judge
+    ) -> None:
+        self.name_served = record.name
+        super().__init__(process, record, core, self.handlers(judge))
+
+
+class RegisteredRole(Serving, SeekingRole):
+    """One service that registers with the brokers of a name."""
+
+    def __init__(self, process: Process, via: str, core: DiallingCore, judge: Judge) -> None:
+        self.core: DiallingCore = core
+        self.name_served = core.name
+        self.leaving = False
+        name, hooks = f"registered-{core.incarnation:x}", self.answers(self.handlers(judge))
+        super().__init__(process, name, core, (MAJORDOMO, via), Profile.DATA, hooks)

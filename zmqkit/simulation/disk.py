@@ -17,8 +17,8 @@ from math import inf
 from random import Random
 
 from zmqkit.core.effects import Page
-from zmqkit.disk.journal import PASSED_OVER, PlainPage
-from zmqkit.disk.rows import Changes, Entry, Outcome, Plain
+from zmqkit.disk.journal import PASSED_OVER
+from zmqkit.disk.rows import Changes, Entry, Held, Outcome, Plain, PlainPage
 from zmqkit.errors import JournalError
 from zmqkit.simulation.network import Host
 from zmqkit.simulation.timeline import Timeline
@@ -55,16 +55,20 @@ class JournalFile:
         self.id = id
         self.opening = 0
         # What is synced: the tasks that are open or dead, by number, the plain ones by place,
-        # what became of tasks, and the highest number of a task.
+        # what became of tasks, what each worker has, and the highest number of a task.
         self.rows: dict[int, Entry] = {}
         self.plain: dict[int, Plain] = {}
         self.outcomes: dict[int, Outcome] = {}
+        self.held: dict[int, Held] = {}
         self.last = 0
         # The numbers of the last append of this opening that was handed over, and synced.
         self.handed = 0
         self.synced = 0
-        # The last one that was synced in the opening before.
+        # The last append of the opening before whose changes, and all before them, are synced.
         self.synced_before = 0
+        # The last one that was synced before one found the disk full when the next one had left
+        # already without its changes, as it does when a queue is closed.
+        self._before_loss: int | None = None
         self.write_s = write_s
         # The disk is full until then.
         self.full_until = -inf
@@ -90,8 +94,10 @@ class JournalFile:
         self._owner, self._closing, self.broken = host, False, False
         self.last += PASSED_OVER if self.opening else 0
         self.opening += 1
-        self.synced_before = self.synced
+        before_loss = self._before_loss
+        self.synced_before = self.synced if before_loss is None else before_loss
         self.handed = self.synced = 0
+        self._before_loss = None
         return True
 
     def append(self, number: int, changes: Changes, answered: Answered) -> None:
@@ -160,6 +166,8 @@ class JournalFile:
         if error is None:
             self._apply(write)
             self.synced = write.number
+        elif self.busy and self._before_loss is None:
+            self._before_loss = self.synced
         size = self.size
         return lambda: write.answered(size, error)
 
@@ -200,6 +208,7 @@ class JournalFile:
             self.rows.pop(number, None)
         for number in changes.forgotten:
             self.outcomes.pop(number, None)
+        self.held.update((each.worker, each) for each in changes.held)
         self.last = max(self.last, changes.last)
         self.counts["appends"] += 1
 

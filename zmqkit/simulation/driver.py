@@ -1,8 +1,9 @@
 """The simulated driver: turns in virtual time, at moments and in an order that chance decides.
 
 In a turn a role does what its user asked for, reads what has arrived and does what is due. Then
-it sends what has gathered, and the driver checks its core. A process takes no turns while it is
-stopped, or while it is silent because a handler holds the interpreter.
+it sends what has gathered. Now and then the driver checks its core, which takes longer than the
+turn itself. A process takes no turns while it is stopped, or while it is silent because a
+handler holds the interpreter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from zmqkit.simulation.timeline import Timeline
 
 TURN_S = 0.002
 SPIN_MAX = 50
+CHECK_TURNS = 8
+"""After so many turns a core is checked; a table that is wrong mostly stays so."""
 
 Event = Callable[[float], object]
 """Something that happens in a turn. It is called with the time of the turn."""
@@ -43,6 +46,7 @@ class SimulatedDriver:
         self._events: deque[Event] = deque()
         self._turn_at = inf
         self._spins = 0
+        self._turns = 0
 
     def perform(self, effects: list[Effect]) -> None:
         """Carry out effects that a command of the core returned. Call it within a turn."""
@@ -100,7 +104,9 @@ class SimulatedDriver:
         if not self.closed:
             if not now < self.pace.due_at < inf:
                 driver.flush(now)
-            core.check()
+            self._turns += 1
+            if self._turns % CHECK_TURNS == 0:
+                core.check()
             self._rested(now)
             wake_at = core.deadline()
         self._spins = self._spins + 1 if idle and wake_at <= now else 0

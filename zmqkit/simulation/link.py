@@ -34,9 +34,12 @@ class SimulatedLink:
         self._network = network
         self._host = host
         self._watched = profile is Profile.CONTROL
-        self._topics = profile in (Profile.TOPICS, Profile.TOPICS_WITH_CREDIT)
+        self._topics = profile in (
+            Profile.TOPICS, Profile.TOPICS_WITH_CREDIT, Profile.FORWARDER
+        )  # fmt: skip
         self._told = told if self._topics else summary
-        self._room = CREDIT_PACKETS if profile is Profile.TOPICS_WITH_CREDIT else 0
+        waits = profile in (Profile.TOPICS_WITH_CREDIT, Profile.FORWARDER)
+        self._room = CREDIT_PACKETS if waits else 0
         self._wake = wake
         self._trace = trace
         self._closed = False

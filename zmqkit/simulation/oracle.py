@@ -2,8 +2,10 @@
 
 Each call settles exactly once and in time. A handler that is not idempotent runs at most once
 for an id in the whole world. Any handler runs at most once for an id in one service that
-remembers the id. A delivered value is that call's own. A call that ended with
-may_have_run=False never ran and never will.
+remembers the id, whatever devices it came through. A delivered value is that call's own. A call
+that ended with may_have_run=False never ran and never will. All this holds end to end, whatever
+devices are on the way. To a service a broker with a journal is the client, with ids of its own:
+there a call is known by its argument.
 
 A reader of a stream reads a prefix of the values of one run of its generator, each value once
 and in order. It reads all of them if the stream ends by itself. Each wait for a value ends in
@@ -32,15 +34,19 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.limits import FORGET_CLIENT_S, PRIORITY, RAW_BYTES_MIN
-from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.calls import ClientRole, RegisteredRole, Serving
 from zmqkit.simulation.streams import STREAMS, Generator, Reader, length
 from zmqkit.simulation.timeline import Timeline
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.rows import request_row
 
+FIRST_TOKEN = 1 << 20
+"""The argument of the first call. Garbage has smaller numbers."""
 SLACK_S = 0.1
 EARLY_S = 0.005
+HANGING_S = (2.0, 6.0, 6.0, inf)
+"""How long handlers take that take long."""
 
 METHODS = {
     "add": False, "price": True, "slow": False, "slow-price": True, "boom": False, "blob": True,
@@ -75,7 +81,10 @@ class Called:
     headers: dict[str, object] | None
     priority: int
     oneway: bool
+    # For each run a number that no other run has; for a service's first run, the service's.
     runs: list[int] = field(default_factory=list)
+    # Who gave it to which service; 0 for devices, among which services tell copies.
+    given: set[tuple[int, int]] = field(default_factory=set)
     ran_at: float = -inf
     settled_at: float = inf
     error: ZmqkitError | None = None
@@ -106,11 +115,7 @@ class Called:
     @property
     def value(self) -> object:
         """The value that the reply must have."""
-        if self.oneway:
-            return None
-        if self.method == "blob":
-            return self.token.to_bytes(8, "big") * (RAW_BYTES_MIN // 8)
-        return [self.method, self.token]
+        return None if self.oneway else value_of(self.method, self.token)
 
 
 class Oracle:
@@ -120,6 +125,14 @@ class Oracle:
         self.timeline = timeline
         self.random = Random(timeline.random.random())
         self.calls: dict[tuple[int, int], Called] = {}
+        self.by_token: dict[int, Called] = {}
+        # The share of runs that take longer than most callers wait, or until they are freed.
+        self.hanging = 0.0
+        self.hanging_s = HANGING_S
+        # Whether what is on the way forgets answers early, for want of space.
+        self.forgetful = False
+        # Whether brokers want a reply to each request, and note it.
+        self.all_answer = False
         self.ends: Counter[str] = Counter()
         self.runs = 0
         self.slow = True
@@ -140,7 +153,7 @@ class Oracle:
     ) -> Called:
         """Make a call. Its argument is a number that no other call has."""
         now = self.timeline.now
-        token = len(self.calls) + 1
+        token = self.next_token
         body_raw = token.to_bytes(8, "big") * (RAW_BYTES_MIN // 8) if raw else None
         body = request_row(method, headers, () if raw else (token,), {})
         called = Called(token, role, 0, method, now + timeout_s, headers, priority, oneway)
@@ -153,13 +166,13 @@ class Oracle:
             now,
             oneway=oneway,
         )
-        self.calls[role.core.incarnation, called.sequence] = called
+        self._know(called)
         role.process.trace(f"calls {called}")
         return called
 
     def stream(self, role: ClientRole, method: str, options: CallOptions) -> Called:
         """Ask for a stream. Its argument is a number that no other call has."""
-        token = len(self.calls) + 1
+        token = self.next_token
         deadline_at = self.timeline.now + options.timeout_s
         called = Called(token, role, 0, method, deadline_at, None, PRIORITY, oneway=False)
         body = request_row(method, None, (token,), {})
@@ -173,9 +186,18 @@ class Oracle:
             lambda now: self._read(called, now),
             eager=not self.slow,
         )
-        self.calls[role.core.incarnation, called.sequence] = called
+        self._know(called)
         role.process.trace(f"asks for {called}")
         return called
+
+    @property
+    def next_token(self) -> int:
+        """The argument of the next call."""
+        return FIRST_TOKEN + len(self.calls)
+
+    def _know(self, called: Called) -> None:
+        self.calls[called.role.core.incarnation, called.sequence] = called
+        self.by_token[called.token] = called
 
     # What the driver asks for
 
@@ -257,41 +279,52 @@ class Oracle:
         elif isinstance(error, NoService):
             expect(not error.may_have_run, "nobody there means it did not run", called)
 
-    def handle(self, role: ServiceRole, request: Request) -> tuple[float, Answer]:
+    def handle(self, role: Serving, request: Request) -> tuple[float, Answer]:
         """Judge a run of a handler. Return how many seconds it takes, and its answer."""
         called = self._run(role, request)
         if called is None:
             return 0.0, Answer(wire.REPLY, encode("stranger"))
-        return self._duration(called), _answer(called, request)
+        expect(token_of(request) == called.token, "arguments travel", called, request.args)
+        return self.duration(called.method), answer_to(called.method, called.token)
 
-    def begin(self, role: ServiceRole, request: StreamRequest) -> Generator:
+    def begin(self, role: Serving, request: StreamRequest) -> Generator:
         """Judge the start of a generator, and make the generator."""
         called = self._run(role, request)
-        token = 0 if called is None else called.token
+        token, run = (0, 0) if called is None else (called.token, called.runs[-1])
         expect(called is None or request.args == [token], "arguments travel", called)
-        return Generator(role, role.core, request, token, self._pause)
+        return Generator(role, role.core, request, token, run, self._pause)
 
-    def _run(self, role: ServiceRole, request: Request) -> Called | None:
+    def _run(self, role: Serving, request: Request) -> Called | None:
         """Return the call that a service runs now.
 
         Return None for a stranger's call, made of garbage.
         """
         self.runs += 1
-        called = self.calls.get((request.client, request.sequence))
+        called = self.calls.get(request.origin or (request.client, request.sequence))
+        if isinstance(role, RegisteredRole) and request.origin is None:
+            called = self.by_token.get(token_of(request))
         if called is None:
             return None
         role.process.trace(f"runs {called}")
         idempotent = {**METHODS, **STREAMS}[called.method]
-        long_ago = idempotent and self.timeline.now - called.ran_at >= FORGET_CLIENT_S
-        again = role.record.incarnation in called.runs
-        expect(not again or long_ago, "a service runs an id once", called)
-        called.runs.append(role.record.incarnation)
+        age_s = self.timeline.now - called.ran_at
+        forgotten = idempotent and (age_s >= FORGET_CLIENT_S or self.forgetful)
+        service = role.core.incarnation
+        passed = request.origin is not None and not isinstance(request, StreamRequest)
+        by = 0 if passed else request.client
+        expect(
+            (by, service) not in called.given or forgotten, "a service runs an id once", called
+        )
+        called.given.add((by, service))
+        called.runs.append(service + len(called.runs) if service in called.runs else service)
         called.ran_at = self.timeline.now
         expect(idempotent or len(called.runs) == 1, "what may not repeat runs once", called)
         expect(self.timeline.now < request.deadline_at, "what expired does not run", called)
         expect(request.method == called.method, "a method's name travels", called)
         expect(request.headers == called.headers, "headers travel", called, request.headers)
         expect(request.priority == called.priority, "a priority travels", called)
+        oneway = called.oneway and not self.all_answer
+        expect(request.oneway == oneway, "one way stays one way", called)
         if isinstance(called.error, PeerError):
             expect(called.error.may_have_run, "may_have_run=False means it never will", called)
         return called
@@ -300,11 +333,14 @@ class Oracle:
         pause_s = self.random.choice((0.0, 0.0, 0.01, 0.2)) * self.random.random()
         return pause_s if self.stormy else 0.0
 
-    def _duration(self, called: Called) -> float:
+    def duration(self, method: str) -> float:
+        """Return how many seconds a run of a method takes; chance decides."""
         random = self.random
         if not self.slow:
             return 0.0
-        if called.method.startswith("slow"):
+        if self.hanging and random.random() < self.hanging:
+            return random.choice(self.hanging_s)
+        if method.startswith("slow"):
             return random.uniform(0.0, 1.0) ** 3
         return 0.0 if random.random() < 0.5 else random.uniform(0.0, 0.02)
 
@@ -346,16 +382,27 @@ class Oracle:
             expect(called.void or dead or called.settled_at < inf, "a call settles", called)
 
 
-def _answer(called: Called, request: Request) -> Answer:
-    value = called.value
-    argument = request.args[0]
-    token = argument
+def token_of(request: Request) -> int:
+    """Return the argument of a call; 0 if it is no number, as that of garbage may be."""
+    args = request.args
+    argument = args[0] if isinstance(args, list) and len(args) == 1 else None
     if isinstance(argument, memoryview):
-        token = int.from_bytes(argument[:8], "big")
-    expect(token == called.token, "arguments travel", called, request.args)
-    if called.method == "boom":
-        row = [RAISED, "ValueError", str(called.token), "", True]
-        return Answer(wire.ERROR, encode(row))
+        return int.from_bytes(argument[:8], "big")
+    return argument if type(argument) is int else 0
+
+
+def value_of(method: str, token: int) -> object:
+    """Return what a method returns for an argument."""
+    if method == "blob":
+        return token.to_bytes(8, "big") * (RAW_BYTES_MIN // 8)
+    return [method, token]
+
+
+def answer_to(method: str, token: int) -> Answer:
+    """Return how a handler answers."""
+    if method == "boom":
+        return Answer(wire.ERROR, encode([RAISED, "ValueError", str(token), "", True]))
+    value = value_of(method, token)
     if isinstance(value, bytes):
         return Answer(wire.REPLY, _NIL, value)
     return Answer(wire.REPLY, encode(value))

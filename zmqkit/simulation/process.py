@@ -7,8 +7,8 @@ from functools import partial
 from math import inf
 from typing import Protocol, TypeVar
 
-from zmqkit.core.effects import Core, Effect, Note, Tell
-from zmqkit.core.membership.interests import key_of
+from zmqkit.core.effects import Core, Effect, Note, Offer, Retract, Tell
+from zmqkit.core.membership.interests import key_of, url_key
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.drivers.perform import Driver, Hooks, ReceiveAll
 from zmqkit.links.profile import Profile
@@ -25,6 +25,17 @@ class RoleCore(Core, Protocol):
 
     def close(self) -> list[Effect]:
         """Say goodbye, and end all waits."""
+
+
+class OfferingCore(RoleCore, Protocol):
+    """What the cores of devices that have services offer in addition."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are not answered."""
+
+    def leave(self, now: float) -> list[Effect]:
+        """Accept nothing more."""
 
 
 class SeekingCore(RoleCore, Protocol):
@@ -192,6 +203,35 @@ class BoundRole(Role):
             control.driver.command(lambda now: control.core.retract(incarnation, now))
 
 
+class OfferingRole(BoundRole):
+    """A device. Its process tells others of the services that the device has."""
+
+    core: OfferingCore
+    # The role of each of them.
+    offers: str
+
+    def leave(self, now: float) -> list[Effect]:
+        """Accept nothing more."""
+        return self.core.leave(now)
+
+    def offering(self, hooks: Hooks) -> Hooks:
+        """Have the process tell of what the core offers; return the hooks."""
+        hooks.offer, hooks.retract = self._offer, self._retract
+        return hooks
+
+    def _offer(self, effect: Offer) -> None:
+        control, mine = self.process.control, self.record
+        record = Record(
+            effect.name, self.offers, effect.incarnation, mine.process, mine.addresses,
+            mine.control_port, mine.port,
+        )  # fmt: skip
+        control.driver.command(lambda now: control.core.offer(record, now, self.process.reach))
+
+    def _retract(self, effect: Retract) -> None:
+        control = self.process.control
+        control.driver.command(lambda now: control.core.retract(effect.incarnation, now))
+
+
 class SeekingRole(Role):
     """A role that looks for the roles of a name, or for the role behind a URL."""
 
@@ -216,16 +256,17 @@ class SeekingRole(Role):
         """
         super().__init__(process, name, core, profile, hooks, receive_all=receive_all)
         self.role, self.target = sought
-        self.key = self.target if "://" in self.target else key_of(*sought)
+        self.is_at_url = "://" in self.target
+        self.key = url_key(*sought) if self.is_at_url else key_of(*sought)
         self.keys = (self.key,)
-        if also and self.key != self.target:
+        if also and not self.is_at_url:
             self.keys = (self.key, key_of(also, self.target))
 
     def start(self) -> None:
         """Have membership look for the roles."""
         super().start()
         control = self.process.control
-        if self.key == self.target:
+        if self.is_at_url:
             url = parse_url(self.target)
             control.driver.command(lambda now: control.core.seed(url, self.key, self.role, now))
 

@@ -14,7 +14,9 @@ from hashlib import blake2b
 from types import FunctionType
 
 from zmqkit.core.calls.client import ClientCore
+from zmqkit.core.calls.dialling import DiallingCore
 from zmqkit.core.calls.service import ServiceCore
+from zmqkit.core.majordomo.broker import BrokerCore
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.topics.publisher import PublisherCore
@@ -22,6 +24,7 @@ from zmqkit.core.topics.subscriber import SubscriberCore
 
 CORES: tuple[type, ...] = (
     MembershipCore, ClientCore, ServiceCore, PublisherCore, SubscriberCore, PusherCore,
+    DiallingCore, BrokerCore,
 )  # fmt: skip
 _ASKED_ONLY = {"check", "deadline", "stats"}
 _SHORT_BYTES = 64

@@ -12,12 +12,14 @@ from functools import partial
 
 from zmqkit.errors import QueueFull
 from zmqkit.limits import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
-from zmqkit.simulation.calls import ClientRole, ServiceRole
+from zmqkit.simulation.broker_users import BrokerUsers
+from zmqkit.simulation.calls import ClientRole, ServiceRole, Serving
 from zmqkit.simulation.feed import Reception
 from zmqkit.simulation.garbage import inject
 from zmqkit.simulation.network import Weather
 from zmqkit.simulation.oracle import METHODS, NOWHERE, Broken, Called, expect
 from zmqkit.simulation.process import Process
+from zmqkit.simulation.routers import RouterUsers
 from zmqkit.simulation.streams import STREAMS
 from zmqkit.simulation.task_users import TaskUsers
 from zmqkit.simulation.topic_users import TopicUsers
@@ -28,6 +30,7 @@ STORM_S = 8.0
 CALM_S = 10.0
 LONGEST_CALM = 4
 """How many more halves of that tasks have that wait for one another."""
+LONG_S = 12.0
 TRY_S = 4.0
 IDLE_S = FORGET_CLIENT_S * 1.5
 WINDOWS = ((1, 500), (8, 2000), (STREAM_ITEMS, STREAM_BYTES))
@@ -51,10 +54,15 @@ class Run:
 class Simulation:
     """A world of one seed, from its plan to its end."""
 
-    def __init__(self, seed: int, *, keep: bool = False, tasks_only: bool = False) -> None:
+    def __init__(self, seed: int, *, keep: bool = False, only: str = "") -> None:
         """Plan the world of a seed. `keep` keeps the lines of the diary.
 
-        tasks_only: nobody calls or publishes, everybody pushes, and power is cut often.
+        only: `tasks` for a world in which nobody calls or publishes, everybody pushes, and
+        power is cut often; `brokers` for one in which nobody publishes or pushes, and each
+        service registers with brokers; `journals` for one in which brokers have journals too,
+        and power is cut often; `routers` for one in which nobody publishes or pushes, and
+        routers pass calls on; `topics` for one in which all publish or subscribe, and no
+        more.
         """
         self.seed = seed
         self.world = World(seed, keep=keep)
@@ -73,14 +81,33 @@ class Simulation:
         self.seeded = deaf or self.random.random() < 0.2
         self.hub = self.seeded and self.world.plan.ports_stay and seed % 2 == 0
         self.calls_per_s = self.random.choice((2.0, 5.0, 10.0))
-        self.topics = TopicUsers(self.world, seed, self.hosts)
-        if tasks_only:
-            self.offered = {name: [] for name in self.hosts}
+        share = {"": 0.75, "topics": 1.0}.get(only, 0.0)
+        self.topics = TopicUsers(self.world, seed, self.hosts, share)
+        self.tasks = TaskUsers(
+            self.world, seed, self.hosts, self._kill, often=only == "tasks",
+            share={"": 0.75, "tasks": 1.0}.get(only, 0.0),
+        )  # fmt: skip
+        self.brokers = BrokerUsers(
+            self.world, seed, self.hosts, self._kill,
+            share={"": 0.3, "brokers": 1.0, "journals": 1.0}.get(only, 0.0),
+            journals=only == "journals",
+        )  # fmt: skip
+        self.routers = RouterUsers(
+            self.world, seed, self.hosts, self._kill, share=float(only == "routers")
+        )
+        self._narrow(only)
+        # A device takes some seconds to give a worker up and to turn to another.
+        self.timeouts_s = (
+            0.05,
+            0.5,
+            2.0,
+            5.0,
+            *[LONG_S] * (2 * bool(self.brokers.brokers or self.routers.routers)),
+        )
+        if only in ("tasks", "topics"):
             self.targets = dict.fromkeys(self.hosts, 0)
-            self.topics.publishers, self.topics.listens = {}, {}
-            self.topics.oracle.quiet = False
-        self.tasks = TaskUsers(self.world, seed, self.hosts, self._kill, often=tasks_only)
-        others = self.topics.faults(self._faults())
+        others = self.brokers.faults(self.topics.faults(self._faults()))
+        others = self.routers.faults(others)
         self.faults = self.tasks.faults(others, quiet=self.topics.oracle.quiet)
         self.storming = True
 
@@ -91,7 +118,8 @@ class Simulation:
         self._fault_later()
         self.world.run(STORM_S)
         self.storming = self.topics.storming = False
-        self.tasks.storming = self.tasks.devices.storming = False
+        self.tasks.storming = self.tasks.devices.storming = self.brokers.storming = False
+        self.routers.storming = False
         self._calm()
         self._try()
         if self.seed % IDLE_EVERY == 0:
@@ -99,6 +127,13 @@ class Simulation:
         self._close()
 
     # Plan
+
+    def _narrow(self, only: str) -> None:
+        """Leave out what a world of that kind has not."""
+        if not only:
+            return
+        if only != "routers" or self.routers.dialling:
+            self.offered = {name: [] for name in self.hosts}
 
     def _plan(self) -> Plan:
         random = self.random
@@ -147,6 +182,8 @@ class Simulation:
             self._client(process)
         self.topics.start(process)
         self.tasks.start(process)
+        self.brokers.start(process)
+        self.routers.start(process)
         return process
 
     def _seed(self, process: Process) -> None:
@@ -157,12 +194,29 @@ class Simulation:
 
     def _client(self, process: Process) -> None:
         offered = {name: None for names in self.offered.values() for name in names}
+        offered.update(dict.fromkeys(self.brokers.served))
+        if self.routers.dialling:
+            offered[NAMES[0]] = None
         strays = self.random.random() > 0.95 and self.world.oracle.runs  # not the first
         name = self.random.choice(NAMES if strays else list(offered))
-        urls = self.world.control_urls(but=process, offering=name)
+        urls = self._urls(name, but=process)
         by_url = urls and self.world.plan.ports_stay and self.random.random() < 0.3
         target = f"{self.random.choice(urls)}/{name}" if by_url else name
         self._call_later(self.world.client(process, target))
+
+    def _urls(self, name: str, *, but: Process) -> list[str]:
+        """Return where the other processes listen that have one service of that name."""
+        urls = self.world.control_urls(but=but, offering=name)
+        urls += self.brokers.urls(name, but=but) + self.routers.urls(name, but=but)
+        doubled = [
+            process.control.endpoint
+            for host, process in self.world.processes.items()
+            if (name in self.offered[host])
+            + self.brokers.has(host, name)
+            + (name in self.routers.routers.get(host, ()))
+            > 1
+        ]
+        return [url for url in urls if url not in doubled]
 
     def _call_later(self, role: ClientRole) -> None:
         delay = self.random.expovariate(self.calls_per_s)
@@ -178,7 +232,7 @@ class Simulation:
 
     def _call(self, role: ClientRole) -> None:
         random = self.random
-        if random.random() < 0.15:
+        if random.random() < 0.15 and self.brokers.keeping is None:
             self._stream(role)
             return
         method = random.choice([*METHODS, "add", "price", NOWHERE])
@@ -186,7 +240,7 @@ class Simulation:
             called = self.world.call(
                 role,
                 method,
-                timeout_s=random.choice((0.05, 0.5, 2.0, 5.0)),
+                timeout_s=random.choice(self.timeouts_s),
                 wait_s=random.choice((0.1, 1.0, 5.0)),
                 priority=random.randint(0, 9),
                 attempts=random.randint(1, 4),
@@ -204,7 +258,7 @@ class Simulation:
             called = self.world.stream(
                 role,
                 random.choice([*STREAMS, NOWHERE]),
-                timeout_s=random.choice((0.05, 0.5, 2.0, 5.0)),
+                timeout_s=random.choice(self.timeouts_s),
                 wait_s=random.choice((0.1, 1.0, 5.0)),
                 attempts=random.randint(1, 4),
             )
@@ -306,6 +360,8 @@ class Simulation:
             self._restart(name)
         world.heal()
         self.tasks.calm()
+        self.brokers.calm()
+        self.routers.calm()
         world.run(CALM_S)
         for process in world.processes.values():
             for name in self.offered[process.host.name]:
@@ -319,31 +375,42 @@ class Simulation:
             if not self.tasks.oracle.at_rest:
                 world.run(CALM_S / 2)
         world.oracle.judge_all()
+        self.brokers.judge()
+        self.routers.judge()
 
     def _try(self) -> None:
         """Judge that new calls succeed for every client."""
         world = self.world
         world.oracle.slow = False
         judge_topics, judge_tasks = self.topics.judge(), self.tasks.judge()
+        judge_kept = self.brokers.collect()
         tried: list[Called] = []
-        offered = {
-            role.record.name for p in world.processes.values() for role in p.of(ServiceRole)
-        }
+        offered = {role.name_served for p in world.processes.values() for role in p.of(Serving)}
         for process in world.processes.values():
             for role in process.of(ClientRole):
                 if role.core.name.rpartition("/")[2] in offered:
                     tried += [world.call(role, "add", timeout_s=TRY_S) for _ in range(3)]
-                    tried += [world.stream(role, "count", timeout_s=TRY_S) for _ in range(2)]
+                    if self.brokers.keeping is None:
+                        tried += [
+                            world.stream(role, "count", timeout_s=TRY_S) for _ in range(2)
+                        ]
         world.run(TRY_S + 1.0)
+        for _ in range(LONGEST_CALM):
+            if self.topics.recover:
+                world.run(TRY_S)
         for called in tried:
             error = called.failure
-            expect(error is None or called.left, "healed, calls succeed", called, repr(error))
+            fine = error is None or called.left or self.brokers.excuse(error)
+            fine = fine or self.routers.excuse(error)
+            expect(fine, "healed, calls succeed", called, repr(error))
         world.oracle.judge_all()
         judge_topics()
         judge_tasks()
+        judge_kept()
 
     def _idle(self) -> None:
         """Judge that idle services keep nothing of calls."""
+        self.brokers.thin_out()
         self.world.run(IDLE_S)
         for process in self.world.processes.values():
             for role in process.of(ServiceRole):
@@ -352,6 +419,8 @@ class Simulation:
                 expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
                 expect(stats["clients"] == 0, "idle, no window is left", role.name, stats)
         self.tasks.judge_idle()
+        self.brokers.judge_idle()
+        self.routers.judge_idle()
 
     def _close(self) -> None:
         """Close all roles, and judge that nothing is left of them."""
@@ -364,6 +433,8 @@ class Simulation:
                 world.leave(service)
         self.topics.close()
         self.tasks.close()
+        self.brokers.close()
+        self.routers.close()
         world.run(3.0)
         self.topics.judge_closed()
         for process in world.processes.values():
@@ -375,12 +446,12 @@ class Simulation:
             expect(not left, "nobody is connected at the end", len(left))
 
 
-def run(seed: int, *, keep: bool = False, tasks_only: bool = False) -> Run:
+def run(seed: int, *, keep: bool = False, only: str = "") -> Run:
     """Run the world of one seed and return what became of it.
 
-    keep: whether the result has the lines of the diary. tasks_only: as for `Simulation`.
+    keep: whether the result has the lines of the diary. only: as for `Simulation`.
     """
-    simulation = Simulation(seed, keep=keep, tasks_only=tasks_only)
+    simulation = Simulation(seed, keep=keep, only=only)
     broken = ""
     try:
         simulation.run()
@@ -391,7 +462,7 @@ def run(seed: int, *, keep: bool = False, tasks_only: bool = False) -> Run:
     world = simulation.world
     timeline = world.timeline
     timeline.note(f"ends {broken}")
-    ends = world.oracle.ends + simulation.tasks.ends
+    ends = world.oracle.ends + simulation.tasks.ends + simulation.brokers.ends
     return Run(seed, timeline.digest, ends, world.oracle.runs, broken, timeline.lines)
 
 
@@ -405,7 +476,7 @@ def _place(error: BaseException) -> str:
     return f"{traceback.tb_frame.f_code.co_name}:{traceback.tb_lineno}"
 
 
-def replay(seed: int, *, tasks_only: bool = False) -> str:
+def replay(seed: int, *, only: str = "") -> str:
     """Return the command that runs a seed again and prints its diary."""
-    option = " --tasks" if tasks_only else ""
+    option = f" --{only}" if only else ""
     return f"python -m zmqkit.simulation --seed {seed}{option} --trace"

@@ -18,7 +18,7 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import ZmqkitError
 from zmqkit.limits import RAW_BYTES_MIN
-from zmqkit.simulation.process import BoundRole, SeekingRole
+from zmqkit.simulation.process import Role, SeekingRole
 from zmqkit.wire.encoding import decode, encode
 from zmqkit.wire.packet import ERROR, REPLY
 
@@ -39,18 +39,21 @@ class Generator:
 
     def __init__(
         self,
-        role: BoundRole,
+        role: Role,
         core: ServiceCore,
         request: StreamRequest,
         token: int,
+        run: int,
         pause: Callable[[], float],
     ) -> None:
+        """Begin without a value. run: a number that no other run of the request has."""
         self.given = 0
         self.closed = False
         self._role = role
         self._core = core
         self._request = request
         self._token = token
+        self._run = run
         self._pause = pause
         self._random = Random(token)
 
@@ -77,7 +80,7 @@ class Generator:
             self.go_on()
 
     def _value(self) -> Answer:
-        value = [self._request.method, self._token, self._role.record.incarnation, self.given]
+        value = [self._request.method, self._token, self._run, self.given]
         if self.given % 17 == 16:
             return Answer(REPLY, _NIL, encode(value).ljust(RAW_BYTES_MIN, b"\xc0"))
         return Answer(REPLY, encode(value))
@@ -147,7 +150,7 @@ class Reader:
             self.waits_until = now + call.options.timeout_s if begun else call.deadline_at
 
     def read(self) -> list[list[object]]:
-        """Return the values that were read: method, number of the stream, instance, number."""
+        """Return the values that were read: method, number of the stream, run, number."""
         return [_decoded(value) for value in self.values]
 
 

@@ -23,7 +23,7 @@ def judge_end(
     if state is State.DONE:
         expect("" in codes, "what is done was done", pushed, codes)
         passing.expect_value(pushed, task.value)
-        taken = any(each.taken or not each.task.to_sink for each in family)
+        taken = any(each.taken or not each.to_sink for each in family)
         expect(taken, "a sink accepted what it was to have", pushed)
     elif state is State.FAILED:
         discarded = DISCARD in codes or _is_unknown(role, pushed)
@@ -39,7 +39,9 @@ def judge_end(
         early_s = min(each.expires_at for each in family) - now
         expect(early_s <= EARLY_S, "what has expired is over", pushed, early_s)
     elif state is State.CANCELLED:
-        gone = any(each.state not in OPEN for each in family if each is not pushed)
+        others = [each for each in family if each is not pushed]
+        # Where the result waits for a sink, nobody wants it done any more.
+        gone = any(each.state not in OPEN or each.task.is_result for each in others)
         known = "cancel" in asked or "purge" in asked or role.closed
         if isinstance(role, StreamerRole):
             # Without a journal, it cancels what its pusher no longer names, too.

@@ -8,7 +8,7 @@ loses it. Once the world is well, it ends in time.
 Each lease runs at most once. A handler may begin after its task has ended only by a lease that
 was given out before the end. Two handlers have a task, or two tasks of a key, at the same time
 only if the first one's lease was given up: its worker was out of reach or is gone, its task was
-cancelled or dropped, or the process that leased it is gone.
+cancelled or dropped, or the process that leased it is gone and its journal does not name it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from zmqkit.simulation.task_bodies import (
     token_of,
 )
 from zmqkit.simulation.task_ends import judge_end
+from zmqkit.simulation.task_leases import is_given_up, judge_again, note_inherited, outlived
 from zmqkit.simulation.task_limits import judge_memory
 from zmqkit.simulation.task_passing import Passing
 from zmqkit.simulation.task_recovery import judge_forgotten, judge_outcome, judge_recovered
@@ -92,7 +93,7 @@ class TaskOracle:
         task = make_task(token, options)
         pushed = self.tasks[token] = Pushed(
             token, queue, way, task, now, task.order_by, task.due_at, queue.clock.moved_s,
-            task.due_at, task.expires_at,
+            task.due_at, task.expires_at, task.to_sink,
         )  # fmt: skip
         there = [each for each in queue.open.values() if must_be(task, each)]
         try:
@@ -185,9 +186,13 @@ class TaskOracle:
         queue = role.queue
         before, queue.tasks, queue.open = queue.tasks, {}, {}
         assert queue.file is not None
-        tasks = [*tasks, *map(plain_task, queue.file.plain.values())]
+        there = {task.sequence for task in tasks}
+        plain = [each for each in queue.file.plain.values() if each.sequence not in there]
+        tasks = [*tasks, *map(plain_task, plain)]
         left = [task for task in tasks if task.state not in FINAL]
+        left.sort(key=lambda task: task.state is not State.LEASED)  # these hold their keys
         queue.accepted = queue.recovered = len(left)
+        self.ends["task inherited"] += note_inherited(queue, left, self.timeline.now)
         queue.rank = 0
         queue.first = queue.seen = role.tasks.ledger.last
         found = {task.sequence: task for task in tasks}
@@ -211,10 +216,10 @@ class TaskOracle:
             assert known is not None
             judge_recovered(known, task)
             known.task, known.state, known.end = task, task.state, None
-            known.is_unread = task.is_plain
+            known.is_unread = task.is_plain and task.sequence not in there
             known.acknowledged = True
             known.refused = known.doubtful = known.void = False
-            known.waits, known.failed, known.failed_append = 0, task.attempt, 0
+            known.waits, known.failed, known.failed_append = 0, task.failures, 0
             known.journal, known.sunk = 0, None
             known.result = known.result if task.is_result else None
             known.asked.clear()
@@ -263,8 +268,9 @@ class TaskOracle:
             late = (opening, request.sequence) >= (ended, receipt)
             expect(not late, "what has ended is not leased", pushed, lease)
         self.passing.begun(pushed, request.sequence)
+        judge_again(pushed, now)
         for other in self._others(pushed):
-            given_up = self._is_given_up(other) or self._is_given_up(run)
+            given_up = is_given_up(other, now) or is_given_up(run, now)
             expect(given_up, "one has a task at a time", pushed, other.pushed)
         pushed.runs.append(run)
         return run
@@ -272,6 +278,7 @@ class TaskOracle:
     def ended(self, run: Run) -> None:
         """Note that a handler returned."""
         run.ended_at = self.timeline.now
+        self.ends["task outlived its pusher"] += outlived(run)
         self.active[run.role] -= 1
 
     def _run(self, role: WorkerRole, request: Request, pushed: Pushed, opening: int) -> Run:
@@ -302,17 +309,6 @@ class TaskOracle:
         elif key is not None and not queue.is_streamed:
             tasks = [p for p in self.tasks.values() if p.queue is queue and p.order_by == key]
         return [run for each in tasks for run in each.runs if run.goes_on]
-
-    def _is_given_up(self, run: Run) -> bool:
-        """Return whether a pusher may have given up the lease of a run that goes on."""
-        pushed, queue = run.pushed, run.pushed.queue
-        role = queue.role
-        if role is None or run.opening < queue.opening or pushed.task.state is State.DROPPED:
-            return True
-        if pushed.task.state is State.CANCELLED:
-            return True
-        lost_at = role.lost_at.get(run.role.record.incarnation, -inf)
-        return lost_at >= pushed.leases.get(run.request.sequence, 0.0)
 
     # What pushers are told, and what they know
 
@@ -356,8 +352,8 @@ class TaskOracle:
         expect(pushed.queue.role is role, "a pusher ends its own waits", pushed)
         pushed.waits = 0
         task = pushed.task
-        if isinstance(error, CallCancelled) and role.core.ledger.changes is not None:
-            return  # it is closed, and the task is in the journal
+        if isinstance(error, CallCancelled) and role.core._closed and not task.is_over:
+            return  # the journal has the task, or a streamer
         expect(task.is_over and error is task.error, "a wait ends with its task", pushed)
         if error is None:
             self.passing.expect_value(pushed, value)
@@ -496,4 +492,5 @@ class TaskOracle:
         expect(queue.file is None, "somebody has the journal", queue.name)
         for pushed in queue.tasks.values():
             alive = queue.role is not None and queue.role.process.host.alive
-            expect(not alive or pushed.state not in OPEN, "closed, a task ends", pushed)
+            ended = pushed.state not in ({State.WAITING} if queue.is_streamed else OPEN)
+            expect(not alive or ended, "closed, a task ends", pushed)

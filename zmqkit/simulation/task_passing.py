@@ -71,8 +71,8 @@ class Passing:
     def expect_value(self, pushed: Pushed, value: object) -> None:
         """Judge the value of a task that is done."""
         family = self.kin(pushed)
-        values: list[object] = [result_of(each) for each in family if not each.task.to_sink]
-        values += [None] * any(each.task.to_sink for each in family)
+        values: list[object] = [result_of(each) for each in family if not each.to_sink]
+        values += [None] * any(each.to_sink for each in family)
         if pushed.queue.is_streamer or len(family) > 1:
             values += [result_of(each) for each in family]
         expect(value_of(value) in values, "a value is that task's own", pushed, value)
@@ -93,7 +93,7 @@ class Passing:
         assert origin is not None
         copy = Pushed(
             origin.token, queue, origin.way, task, self._timeline.now, task.order_by,
-            task.due_at, queue.clock.moved_s, task.due_at, task.expires_at,
+            task.due_at, queue.clock.moved_s, task.due_at, task.expires_at, task.to_sink,
         )  # fmt: skip
         copy.body, copy.names = origin.body, (task.own_id, task.unique)
         queue.copies[task.sequence] = copy

@@ -59,11 +59,11 @@ def judge_recovered(known: Pushed, task: Task) -> None:
     expect(known.died or not dead, "what is dead in a journal has died", known)
     if dead or known.died or known.result:
         return
-    expect(task.attempt <= known.failed, "only failed attempts count", known, task.attempt)
+    expect(task.failures <= known.failed, "only failed attempts count", known, task.failures)
     if known.failed_append <= file.synced_before:
-        expect(task.attempt >= known.failed, "failed attempts are kept", known)
+        expect(task.failures >= known.failed, "failed attempts are kept", known)
     moved_s = known.queue.clock.moved_s - known.moved_s + EARLY_S
-    if task.attempt == known.failed:
+    if task.failures == known.failed:
         late_s = abs(task.due_at - known.next_at) if known.next_at else task.due_at
         expect(late_s <= moved_s, "a time of day is kept", known, late_s, moved_s)
     if task.expires_at < inf or known.expires_at < inf:

@@ -38,13 +38,13 @@ class TaskUsers:
         hosts: list[str],
         crash: Callable[[str], None],
         *,
+        share: float = 0.75,
         often: bool = False,
     ) -> None:
         """Plan the users.
 
-        Three worlds of four have some; the others run as if there were none. crash: kills the
-        process of a host, which starts again later. often: each world has some, and most have
-        many power cuts.
+        share: how many worlds have some; the others run as if there were none. crash: kills the
+        process of a host, which starts again later. often: most have many power cuts.
         """
         self.world = world
         self.random = Random(f"tasks {seed}")
@@ -56,7 +56,7 @@ class TaskUsers:
         self.works: dict[str, list[str]] = {}
         self.pushes: dict[str, list[tuple[str, bool]]] = {}
         self.often = often
-        if random.random() < 0.75 or often:
+        if random.random() < share:
             self._place(hosts)
         self.clocks = {host: Clock() for host in hosts}
         self.files: dict[tuple[str, str], Queue] = {}

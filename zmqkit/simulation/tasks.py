@@ -25,12 +25,20 @@ from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.tasks.task import State, Task
-from zmqkit.disk.journal import PlainPage
+from zmqkit.disk.rows import PlainPage
 from zmqkit.drivers.perform import Hooks
 from zmqkit.errors import JournalError
 from zmqkit.links.profile import Profile
 from zmqkit.model import Record
-from zmqkit.roles.journaled import changes_of, plain_task, tasks_of
+from zmqkit.roles.journaled import (
+    Follows,
+    changes_of,
+    numbers_of,
+    places_of,
+    plain_task,
+    tasks_of,
+    without,
+)  # fmt: skip
 from zmqkit.roles.results import Results
 from zmqkit.simulation.calls import AnsweringRole
 from zmqkit.simulation.disk import JournalFile
@@ -72,6 +80,9 @@ class Queue:
     # The number of the last task that the judge has seen, and the first in this opening.
     seen: int = 0
     first: int = 0
+    # When its journal was opened last, and the leases that it had from the process before.
+    opened_at: float = 0.0
+    inherited: set[int] = field(default_factory=set)
     # How many tasks its present role has accepted, and how many of these were in the file.
     accepted: int = 0
     recovered: int = 0
@@ -107,6 +118,7 @@ class Pushed:
     # When its next attempt may begin.
     next_at: float
     expires_at: float
+    to_sink: bool = False  # a task that ended and was read again does not say so
     state: State = State.WAITING
     # The push returned.
     acknowledged: bool = False
@@ -250,22 +262,21 @@ class WorkerRole(AnsweringRole):
                 self.driver.post(partial(self._return, run))
 
 
+OnPaged = Callable[[Queue, list[int]], None]
+
+
 class Following:
     """Has the file of a queue follow the core that gives its tasks out."""
 
     def __init__(
-        self,
-        queue: Queue,
-        core: PusherCore,
-        judge: TaskJudge,
-        front: StreamerCore | None = None,
+        self, queue: Queue, core: PusherCore, paged: OnPaged, front: Follows | None = None
     ) -> None:
-        """front: the core that hears the answers, if it is another one."""
+        """paged: hears of tasks that were read. front: hears the answers, if not the core."""
         self.driver: SimulatedDriver | None = None
-        self._judge = judge
+        self._paged = paged
         self._queue = queue
         self._core = core
-        self._front = front or core
+        self._front: Follows = front or core
 
     def recover(self, now: float) -> list[Task]:
         """Give the core the tasks of the file; return them. The file must be open."""
@@ -273,9 +284,14 @@ class Following:
         assert file is not None
         rows, outcomes = sorted(file.rows.items()), sorted(file.outcomes.items())
         tasks = [*tasks_of((each for _, each in rows), (each for _, each in outcomes), offset)]
+        held = [*file.held.values()]
+        plain = [file.plain[at] for at in places_of(held) if at in file.plain]
+        tasks += map(plain_task, plain)
+        on_disk = without(file.plain_counts(), plain)
         self._core.recover(
-            tasks, file.last, file.opening, now, on_disk=file.plain_counts(), size=file.size
-        )
+            tasks, file.last, file.opening, now, on_disk=on_disk, size=file.size,
+            leases=numbers_of(held),
+        )  # fmt: skip
         return tasks
 
     def append(self, effect: Append) -> None:
@@ -304,7 +320,7 @@ class Following:
             tasks = [plain_task(each) for each in found.tasks]
             page = Paged(effect.priority, tasks, [], found.read, found.is_last)
             effects = core.paged(page, now)
-            self._judge.paged(self._queue, [task.sequence for task in tasks])
+            self._paged(self._queue, [task.sequence for task in tasks])
             return effects
 
         file.page(effect, lambda found: self._command(partial(tell, found)))
@@ -322,9 +338,11 @@ class PusherRole(SeekingRole):
     ) -> None:
         self.core: PusherCore = core
         self.queue = queue
-        self.following = Following(queue, core, judge)
-        # By incarnation: when it last heard that a worker is out of reach, or gone.
+        self.following = Following(queue, core, judge.paged)
+        # By incarnation: when it last heard that a worker is out of reach, or gone, and when
+        # it heard of the worker first.
         self.lost_at: dict[int, float] = {}
+        self.found_at: dict[int, float] = {}
         self._judge = judge
         super().__init__(
             process,
@@ -354,8 +372,7 @@ class PusherRole(SeekingRole):
 
     def hear(self, tell: Tell) -> None:
         """Have the core take membership's news."""
-        if tell.news in (News.LOST, News.GONE):
-            self.lost_at[tell.incarnation] = self.process.network.timeline.now
+        note(self, tell)
         super().hear(tell)
 
     def close(self) -> None:
@@ -380,8 +397,9 @@ class StreamerRole(BoundRole):
     ) -> None:
         self.core: StreamerCore = core
         self.queue = queue
-        self.following = Following(queue, core.tasks, judge, core)
+        self.following = Following(queue, core.tasks, judge.paged, core)
         self.lost_at: dict[int, float] = {}
+        self.found_at: dict[int, float] = {}
         self._judge = judge
         hooks = Hooks(finished=list, append=self.following.append, page=self.following.page)
         super().__init__(process, record, core, Profile.DATA, hooks)
@@ -400,8 +418,7 @@ class StreamerRole(BoundRole):
 
     def hear(self, tell: Tell) -> None:
         """Have the core take membership's news."""
-        if tell.news in (News.LOST, News.GONE):
-            self.lost_at[tell.incarnation] = self.process.network.timeline.now
+        note(self, tell)
         self.driver.command(partial(self.core.hear, tell))
 
     def leave(self, now: float) -> list[Effect]:
@@ -419,6 +436,15 @@ class StreamerRole(BoundRole):
 
 Giver = PusherRole | StreamerRole
 """Whoever gives tasks out to workers."""
+
+
+def note(role: Giver, tell: Tell) -> None:
+    """Note what somebody hears of a worker."""
+    now = role.process.network.timeline.now
+    if tell.news in (News.LOST, News.GONE):
+        role.lost_at[tell.incarnation] = now
+    elif tell.news is News.FOUND:
+        role.found_at.setdefault(tell.incarnation, now)
 
 
 class SinkRole(AnsweringRole):

@@ -4,19 +4,24 @@ Of each topic of each publisher, a subscriber reads a part of what was published
 in order, nothing twice and nothing unwanted. If it skips messages in between, it is told that
 they are missing, or its counters say that they were dropped. A subscriber that has joined has
 all its subscriptions in place. A publisher that waits is free again in time. It loses nothing
-while nothing breaks.
+while nothing breaks. A subscriber that recovers misses nothing that its publisher still keeps,
+unless that was out of reach for so long that the subscriber gave it up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.subscriber import Gap
+from zmqkit.history_limits import History
 from zmqkit.limits import STALL_S
+from zmqkit.simulation.forwarders import KEEPS_ALL, Forwarders
 from zmqkit.simulation.oracle import SLACK_S, expect
+from zmqkit.simulation.process import BoundRole
 from zmqkit.simulation.timeline import Timeline
 from zmqkit.simulation.topics import PublisherRole, SubscriberRole
 from zmqkit.wire.publication import private
@@ -36,6 +41,8 @@ class Published:
     stall_s: float = STALL_S
     heard_at: float = -inf  # when a subscriber last told it of reading
     topics: dict[str, list[int]] = field(default_factory=dict)  # each topic's tokens, in order
+    history: History | None = None
+    cleared: set[int] = field(default_factory=set)  # the tokens of messages that clear a topic
 
     @property
     def waits_for_all(self) -> bool:
@@ -54,6 +61,8 @@ class Published:
         The body is small, or long enough to be compressed, or so large that a few fill a
         window.
         """
+        if token in self.cleared:
+            return None
         if self.heavy:
             return _HEAVY[: HEAVY_BYTES - token]
         return f"{token} " * _LONG_CHARS if token % _LONG_EVERY == 0 else ["token", token]
@@ -86,8 +95,9 @@ class Track:
 class TopicOracle:
     """An oracle that knows every message of the world and judges what becomes of it."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, forwarders: Forwarders) -> None:
         self.timeline = timeline
+        self.forwarders = forwarders
         self.published: dict[int, Published] = {}
         self.tracks: dict[SubscriberRole, dict[tuple[int, str], Track]] = {}
         self.subscribers: dict[int, SubscriberRole] = {}
@@ -95,10 +105,22 @@ class TopicOracle:
         self.quiet = False
         self._token = 0
 
-    def add(self, role: PublisherRole, *, heavy: bool, stall_s: float) -> None:
+    def add(
+        self,
+        role: PublisherRole,
+        *,
+        heavy: bool,
+        stall_s: float,
+        history: History | None = None,
+    ) -> None:
         """Note a publisher that starts."""
         incarnation = role.record.incarnation
-        self.published[incarnation] = Published(role, heavy, stall_s)
+        self.published[incarnation] = Published(role, heavy, stall_s, history=history)
+
+    def keeps_all(self, role: PublisherRole) -> bool:
+        """Return whether a publisher keeps everything that it publishes."""
+        history = self.published[role.record.incarnation].history
+        return history is not None and history.messages == KEEPS_ALL
 
     def enter(self, role: SubscriberRole) -> None:
         """Note a subscriber that starts."""
@@ -118,6 +140,11 @@ class TopicOracle:
             self._judge_subscriptions(role, subscriber)
         return known.body(self._token)
 
+    def clear(self, role: PublisherRole, topic: str) -> None:
+        """Note that the next message of a topic clears it."""
+        self.publish(role, topic)
+        self.published[role.record.incarnation].cleared.add(self._token)
+
     def _judge_subscriptions(self, role: PublisherRole, subscriber: SubscriberRole) -> None:
         """Judge that a subscriber that is up at a publisher has all its prefixes there.
 
@@ -135,7 +162,9 @@ class TopicOracle:
 
     def _judge_joined(self, role: PublisherRole, incarnation: int) -> None:
         """Judge that a joined subscriber has all its prefixes, unless they changed since."""
-        subscriber = self.subscribers[incarnation]
+        subscriber = self.subscribers.get(incarnation)
+        if subscriber is None:
+            return  # a forwarder, whose subscriptions change with those of its subscribers
         prefixes = {prefix.encode() for prefix in subscriber.prefixes}
         own = private(incarnation)
         pipes = [each.keys() for each in role.topics.pipes.values() if own in each]
@@ -200,6 +229,11 @@ class TopicOracle:
             self._track(role, incarnation, topic).missing += count
             known = self.published.get(incarnation)
             expect(known is not None, "who misses something knows of whom", role.name)
+            if known is not None and role.recovers and self._is_kept(role, known):
+                expect(
+                    role.core.counts["abandoned"],
+                    "what is kept is recovered", role.name, known.role.name, topic, count,
+                )  # fmt: skip
             if self.quiet and known is not None:
                 about = role.name, known.role.name, topic, count
                 expect(known.may_lose, "nothing is missing where nothing breaks", *about)
@@ -217,6 +251,9 @@ class TopicOracle:
         expect(role.wants(topic), "what is read is wanted", *about)
         bodies = [known.body(token) for token in tokens[sequence - 1 : sequence - 1 + count]]
         expect(all(map(_same, bodies, delivery.bodies)), "a body travels", *about)
+        clears = tokens[sequence - 1] in known.cleared
+        expect(delivery.cleared == clears, "a cleared topic says so", *about)
+        self.counts["recovered"] += count if delivery.recovered else 0
         track = self._track(role, delivery.publisher, topic)
         expect(sequence > track.last, "a topic keeps its order", *about, track.last)
         track.read(sequence, count)
@@ -228,8 +265,11 @@ class TopicOracle:
         tracks = self.tracks[role]
         dropped = self.dropped(role)
         for (incarnation, topic), track in tracks.items():
+            # Who asks for messages may be told that they are missing long before the next one.
+            sent = len(self.published[incarnation].topics.get(topic, ()))
+            possible = sent - track.count if role.asks else track.possible
             expect(
-                dropped or track.missing <= track.possible,
+                dropped or track.missing <= possible,
                 "what is missing was not read", role.name, topic, f"{incarnation:x}", track,
             )  # fmt: skip
         stats = role.core.stats()
@@ -269,10 +309,21 @@ class TopicOracle:
 
     # Ends
 
-    def judge_up(self, role: SubscriberRole, publishers: list[PublisherRole]) -> None:
-        """Judge that a subscriber has all subscriptions at exactly these publishers."""
+    def judge_up(
+        self,
+        role: SubscriberRole,
+        publishers: list[PublisherRole],
+        forwarders: Sequence[BoundRole] = (),
+    ) -> None:
+        """Judge that a subscriber has all subscriptions at exactly these publishers.
+
+        It must have them at one of the forwarders, too, if there are any.
+        """
         wanted = {publisher.record.incarnation for publisher in publishers}
-        expect(wanted == set(role.up), "healed, subscribers are up", role.name, role.up, wanted)
+        devices = {*role.up} & {forwarder.record.incarnation for forwarder in forwarders}
+        about = role.name, role.up, wanted, devices
+        expect(wanted == {*role.up} - devices, "healed, subscribers are up", *about)
+        expect(len(devices) == bool(forwarders), "one forwarder is used", *about)
 
     def judge_reached(
         self, role: SubscriberRole, publishers: list[PublisherRole], topics: list[str]
@@ -294,6 +345,22 @@ class TopicOracle:
             expect(not wanted or not behind or few, "healed, messages are read", *about)
 
     # Inside
+
+    def _is_kept(self, role: SubscriberRole, known: Published) -> bool:
+        """Whether what a subscriber missed of a publisher is kept by whom it asks.
+
+        Forwarders with a history recover from a publisher that keeps everything and is there.
+        Who hears a publisher by a forwarder without one alone asks nobody.
+        """
+        name = known.role.record.name
+        if not self.keeps_all(known.role) or self.forwarders.lack(name):
+            return False
+        direct = role.core.sources.find(known.role.record.incarnation)
+        if direct is not None and direct.is_open and direct.recovery is not None:
+            return True
+        devices = [source for source in role.core.publishers if source.forwards]
+        alive = known.role.process.host.alive and not known.role.leaving
+        return not devices or (alive and all(each.recovery is not None for each in devices))
 
     def _track(self, role: SubscriberRole, incarnation: int, topic: str) -> Track:
         return self._tracks(role, incarnation).setdefault((incarnation, topic), Track())

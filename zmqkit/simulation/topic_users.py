@@ -8,9 +8,11 @@ from random import Random
 
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.history_limits import History
 from zmqkit.limits import STALL_S
+from zmqkit.simulation.forwarders import KEEPS_ALL, Forwarders
 from zmqkit.simulation.oracle import expect
-from zmqkit.simulation.process import Process
+from zmqkit.simulation.process import BoundRole, Process
 from zmqkit.simulation.topic_oracle import TopicOracle
 from zmqkit.simulation.topics import STYLES, PublisherRole, SubscriberRole
 from zmqkit.simulation.world import World, about
@@ -19,23 +21,29 @@ NAMES = ("weather", "prices")
 TOPICS = ("kitchen.celsius", "kitchen.humidity", "cellar", "c", "ça")
 PREFIXES = ("", "kitchen.", "kitchen.celsius", "c", "ça", "nothing")
 
+CLEARS = 0.05
+"""How often a publisher that does not keep everything clears a topic, for each turn."""
+
 
 class TopicUsers:
     """Publishers and subscribers on the hosts of a world, from its plan to its end."""
 
-    def __init__(self, world: World, seed: int, hosts: list[str]) -> None:
+    def __init__(self, world: World, seed: int, hosts: list[str], share: float = 1.0) -> None:
         """Plan the users.
 
-        Three worlds of four have some; the others run as if there were none.
+        share: of the worlds that have some; the others run as if there were none.
         """
         self.world = world
-        self.oracle = TopicOracle(world.timeline)
+        self.forwarders = Forwarders(world, seed)
+        self.oracle = TopicOracle(world.timeline, self.forwarders)
         self.random = Random(f"topics {seed}")
+        self.history = Random(f"history {seed}")
+        self.keeps = self.history.choice((0.0, 0.5, 1.0))
         random = self.random
         self.storming = True
         self.publishers: dict[str, list[str]] = {}
         self.listens: dict[str, int] = {}
-        if random.random() < 0.75:
+        if random.random() < share:
             self.publishers = {h: random.sample(NAMES, random.randint(0, 2)) for h in hosts}
             self.publishers[random.choice(hosts)] = [NAMES[0]]
             self.listens = {h: random.randint(0, 2) for h in hosts}
@@ -49,6 +57,10 @@ class TopicUsers:
         if self.oracle.quiet:
             world.plan.weather.loss = 0.0
             self.waits = random.choice((0.5, 1.0))
+            self.keeps = 0.0  # what is recovered would hide what was dropped
+        if self.publishers and not self.oracle.quiet:
+            # What a forwarder holds up is missing to who hears its publisher directly, too.
+            self.forwarders.place(hosts, self.publishers)
         self.lossy = world.plan.weather.loss > 0.0
 
     def faults(self, others: list[Callable[[], None]]) -> list[Callable[[], None]]:
@@ -60,6 +72,7 @@ class TopicUsers:
         own = [k for k in kinds for _ in range(self.random.choice((0, 0, 1, 1, 2)))]
         if self.oracle.quiet:
             return [self._rest] * (self._rest in own)
+        own += self.forwarders.faults()
         return others + own if self.publishers else others
 
     # Users
@@ -73,6 +86,7 @@ class TopicUsers:
         if self.world.processes.get(host.name) is process:
             for name in self.publishers.get(host.name, []):
                 self.publisher(process, name)
+            self.forwarders.start(process)
             for _ in range(self.listens.get(host.name, 0)):
                 self._subscriber(process)
 
@@ -81,11 +95,16 @@ class TopicUsers:
         random, world = self.random, self.world
         record = world.record(process, name, "publisher")
         waits = random.random() < self.waits
-        core = PublisherCore(record.incarnation, waits=waits, stall_s=self.stall_s)
+        history = None
+        if self.history.random() < self.keeps:
+            history = History(messages=self.history.choice((1, 10, KEEPS_ALL)), bytes=1 << 50)
+        core = PublisherCore(
+            record.incarnation, waits=waits, stall_s=self.stall_s, history=history
+        )
         core.about.update(about(record))
         role = PublisherRole(process, record, core, self.oracle, random.choice(STYLES))
         heavy = random.random() < self.heavy
-        self.oracle.add(role, heavy=heavy, stall_s=self.stall_s)
+        self.oracle.add(role, heavy=heavy, stall_s=self.stall_s, history=history)
 
         role.start()
         # It is announced only after the process lists it.
@@ -99,9 +118,14 @@ class TopicUsers:
         """Start a subscriber of a name or a URL, and a user who reads."""
         world = self.world
         incarnation = world.random.getrandbits(63) | 1
-        core = SubscriberCore(target, incarnation, prefixes, latest=latest)
+        recovers = self.history.random() < self.keeps
+        history = self.history.choice((0, 0, 1, 20, 1000))
+        core = SubscriberCore(
+            target, incarnation, prefixes, latest=latest, history=history, recover=recovers
+        )
         role = SubscriberRole(process, target, core, prefixes, self.oracle)
-        role.latest = latest
+        role.latest, role.recovers = latest, recovers
+        role.asks, role.rereads = recovers or history > 0, history > 0
         self.oracle.enter(role)
         role.start()
         return role
@@ -109,9 +133,15 @@ class TopicUsers:
     def _subscriber(self, process: Process) -> None:
         random = self.random
         name = random.choice(NAMES)
-        urls = self.world.control_urls(but=process)
+        both = [h for h in self.publishers if name in self.publishers[h]]
+        both = [h for h in both if name in self.forwarders.placed.get(h, ())]
+        unclear = [p.control.endpoint for h, p in self.world.processes.items() if h in both]
+        urls = [u for u in self.world.control_urls(but=process) if u not in unclear]
         by_url = urls and self.world.plan.ports_stay and random.random() < 0.2
         target = f"{random.choice(urls)}/{name}" if by_url else name
+        at = self.forwarders.urls(name, but=process, publishers=self.publishers)
+        if at and self.world.plan.ports_stay and self.forwarders.random.random() < 0.5:
+            target = f"{self.forwarders.random.choice(at)}/{name}"
         prefixes = random.sample(PREFIXES, random.randint(1, 3))
         role = self.subscriber(process, target, prefixes, latest=random.random() < 0.2)
         role.pace_s = self.pace_s * random.random()
@@ -127,6 +157,9 @@ class TopicUsers:
             count = self.random.choice((1, 1, 3, 20, 200))
             topics = self.random.choices(TOPICS, k=count)
             role.driver.post(lambda now: role.publish(topics, now))
+            if self.history.random() < CLEARS and not self.oracle.keeps_all(role):
+                topic = self.history.choice(TOPICS)
+                role.driver.post(lambda now: role.clear(topic, now))
         self._publish_later(role)
 
     # Faults
@@ -172,6 +205,8 @@ class TopicUsers:
         if prefix not in role.prefixes:
             role.subscribe(prefix, now)
             return
+        if role.rereads:
+            return
         role.unsubscribe(prefix)
         self.oracle.forget(role, prefix)
         delay = self.random.uniform(0.0, 1.0)
@@ -197,6 +232,8 @@ class TopicUsers:
 
     def calm(self) -> None:
         """Start missing publishers again, and let all subscribers read without a pause."""
+        self.forwarders.storming = False
+        self.forwarders.calm()
         for role in self._all_subscribers():
             role.rests_until = self.world.timeline.now
             role.pace_s = 0.0
@@ -213,12 +250,19 @@ class TopicUsers:
         """
         publishers, subscribers = self._all_publishers(), self._all_subscribers()
         for subscriber in subscribers:
-            self.oracle.judge_up(subscriber, self._publishers_of(subscriber, publishers))
+            name = subscriber.target.rpartition("/")[2]
+            direct = [p for p in publishers if self._is_heard(subscriber, p)]
+            devices = [r for r in self.forwarders.all(name) if self._is_at(subscriber, r)]
+            self.oracle.judge_up(subscriber, direct, devices)
         for publisher in publishers:
             expect(not publisher.core.blocked, "healed, nobody waits", publisher.name)
-            there = [s for s in subscribers if publisher in self._publishers_of(s, publishers)]
-            joined = publisher.core.audience.joined_count
-            expect(self.lossy or joined == len(there), "healed, all joined", publisher.name)
+            name = publisher.record.name
+            same = [p.record.incarnation for p in publishers if p.record.name == name]
+            joined = sum(self._is_heard(subscriber, publisher) for subscriber in subscribers)
+            joined += self.forwarders.judge(name, same)
+            about = publisher.name, publisher.core.joined_count, joined
+            everybody = publisher.core.joined_count == joined
+            expect(self.lossy or everybody, "healed, all joined", *about)
             publisher.driver.post(partial(publisher.publish_all, TOPICS))
 
         def judge() -> None:
@@ -228,20 +272,42 @@ class TopicUsers:
 
         return judge
 
+    @property
+    def recover(self) -> bool:
+        """Whether any subscriber still gets what it missed, a page for each large message."""
+        return any(role.core._recovering._busy for role in self._all_subscribers())
+
     def _publishers_of(
         self, subscriber: SubscriberRole, publishers: list[PublisherRole]
     ) -> list[PublisherRole]:
-        """Return the publishers that a subscriber must find."""
+        """Return the publishers whose messages must reach a subscriber."""
+        name = subscriber.target.rpartition("/")[2]
+        if any(self._is_at(subscriber, role) for role in self.forwarders.all(name)):
+            return [role for role in publishers if role.record.name == name]
+        return [role for role in publishers if self._is_at(subscriber, role)]
+
+    def _is_heard(self, subscriber: SubscriberRole, publisher: PublisherRole) -> bool:
+        """Return whether a subscriber must hear a publisher itself.
+
+        Who uses a forwarder of the name leaves publishers, unless it wants a history that the
+        forwarder does not have.
+        """
+        forwarders = self.forwarders.all(publisher.record.name)
+        used = [each for each in forwarders if each.record.incarnation in subscriber.up]
+        asks = subscriber.recovers or subscriber.rereads
+        leaves = any(each.core.record is not None or not asks for each in used)
+        return self._is_at(subscriber, publisher) and not leaves
+
+    def _is_at(self, subscriber: SubscriberRole, role: BoundRole) -> bool:
+        """Return whether a subscriber must find a publisher or forwarder."""
         place, _, name = subscriber.target.rpartition("/")
-        found = [role for role in publishers if role.record.name == name]
-        if not place:
-            return found
-        return [role for role in found if role.process.control.endpoint == place]
+        return role.record.name == name and place in ("", role.process.control.endpoint)
 
     def close(self) -> None:
         """Have all publishers and subscribers leave."""
         for subscriber in self._all_subscribers():
             subscriber.close_soon()
+        self.forwarders.close()
         for publisher in self._all_publishers():
             self._leave(publisher)
 

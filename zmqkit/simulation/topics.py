@@ -32,6 +32,9 @@ class TopicJudge(Protocol):
     def publish(self, role: PublisherRole, topic: str) -> object:
         """Note the next message of a topic and return its body."""
 
+    def clear(self, role: PublisherRole, topic: str) -> None:
+        """Note that the next message of a topic clears it."""
+
     def moved(self, role: PublisherRole) -> None:
         """Look at a publisher after a turn."""
 
@@ -99,6 +102,12 @@ class PublisherRole(BoundRole):
         self.waiting += gathering.take()
         self._send_waiting(now)
 
+    def clear(self, topic: str, now: float) -> None:
+        """Clear a topic, unless the publisher has to wait."""
+        if not (self.closed or self.waiting or self.core.blocked or self.core.leaving):
+            self._judge.clear(self, topic)
+            self.driver.perform(self.core.clear(topic, now))
+
     def publish_all(self, topics: Iterable[str], now: float) -> None:
         """Publish a message for each of these topics, as soon as there is room for it."""
         self._left += topics
@@ -148,6 +157,9 @@ class SubscriberRole(SeekingRole):
         # The prefixes that ended. They are kept until all messages from before are read.
         self.kept: dict[str, None] = {}
         self.latest = False
+        self.recovers = False  # what it missed, as far as it is kept
+        self.asks = False  # for messages that are kept
+        self.rereads = False  # it gets the last messages again if it subscribes again
         self.pace_s = 0.0  # the longest pause between two deliveries
         self.rests_until = -inf
         self.random = Random(core.incarnation)
@@ -171,7 +183,7 @@ class SubscriberRole(SeekingRole):
 
     def unsubscribe(self, prefix: str) -> None:
         """End the subscription to a prefix."""
-        if self.core.has_messages:
+        if self.core.has_messages or self.core.queued:  # some may wait behind a gap
             self.kept[prefix] = None
         self.prefixes.pop(prefix, None)
         self.changed = True

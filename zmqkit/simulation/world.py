@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.model import LOOPBACK, Record, parse_url, reach_of
-from zmqkit.simulation.calls import AnsweringRole, ClientRole, ServiceRole
+from zmqkit.simulation.calls import Answering, ClientRole, ServiceRole
 from zmqkit.simulation.feed import Feed, Reception
 from zmqkit.simulation.network import Host, Network, Weather
 from zmqkit.simulation.oracle import METHODS, Called, Oracle
-from zmqkit.simulation.process import Process
+from zmqkit.simulation.process import BoundRole, OfferingRole, Process
 from zmqkit.simulation.streams import STREAMS
 from zmqkit.simulation.tasks import StreamerRole
 from zmqkit.simulation.timeline import Timeline
@@ -133,8 +133,8 @@ class World:
         core, address = process.control.core, parse_url(url)
         process.control.driver.command(lambda now: core.seed(address, "", "service", now))
 
-    def leave(self, role: AnsweringRole | StreamerRole) -> None:
-        """Stop a service, a worker, a sink or a streamer as its users do.
+    def leave(self, role: Answering | StreamerRole | OfferingRole) -> None:
+        """Stop a service, a worker, a sink or a device as its users do.
 
         It says that it leaves. It finishes its requests, for one second at most, and closes.
         """
@@ -149,7 +149,8 @@ class World:
             if waits or process.paused:
                 self.timeline.after(0.05, finish)
             else:
-                self.feed.withdraw(role.record.incarnation)
+                if isinstance(role, BoundRole):
+                    self.feed.withdraw(role.record.incarnation)
                 role.close_soon()
 
         role.driver.command(role.leave)
@@ -169,6 +170,13 @@ class World:
             self.oracle.judge_client(role)
 
         role.driver.post(close)
+
+    def hang_up_all(self, role: BoundRole) -> None:
+        """Break all connections that others have made to a role."""
+        self.timeline.note(f"connections of {role.name} break")
+        for listener in role.link.listeners:
+            for connection in list(listener.connections.values()):
+                self.network.break_(connection)
 
     def control_urls(self, *, but: Process, offering: str = "") -> list[str]:
         """Return where the other processes listen.

@@ -15,13 +15,14 @@ from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.paging import Paging
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import State, Task, number_of
-from zmqkit.disk.journal import Journal, PlainPage
+from zmqkit.disk.journal import Journal
+from zmqkit.disk.rows import PlainPage
 from zmqkit.drivers.journaling import Journaling
 from zmqkit.drivers.notes import log
 from zmqkit.errors import JournalError
 from zmqkit.limits import PusherLimits
+from zmqkit.node.time_of_day import offset_s
 from zmqkit.roles.journaled import changes_of, plain_task, tasks_of
-from zmqkit.roles.time_of_day import offset_s
 
 _PAGE_PART = 16
 """One page may have such a part of the bytes that all tasks may have in memory."""

@@ -188,6 +188,80 @@ def array_head(count: int) -> bytes:
     return _ARRAY32 + count.to_bytes(4, "big")
 
 
+def array_of(data: Buffer) -> tuple[int, int]:
+    """Return how many values an encoded array says to have, and where the first one begins.
+
+    Raises Malformed for anything else.
+    """
+    head = data[0] if data else 0
+    if 0x90 <= head < 0xA0:
+        return head - 0x90, 1
+    at = {_ARRAY16[0]: 3, _ARRAY32[0]: 5}.get(head)
+    if at is None or len(data) < at:
+        raise Malformed("array")
+    return int.from_bytes(data[1:at], "big"), at
+
+
+def values_of(data: Buffer) -> list[bytes]:
+    """Return the values of an encoded array, each still encoded. Raise Malformed otherwise."""
+    count, at = array_of(data)
+    return split(data[at:], count)
+
+
+def split(data: Buffer, count: int) -> list[bytes]:
+    """Return the values that stand in a row, each still encoded.
+
+    Raises Malformed if there are fewer or more.
+    """
+    scanner = scanner_of(data)
+    values: list[bytes] = []
+    at = 0
+    try:
+        for _ in range(count):
+            scanner.skip()
+            end = scanner.tell()
+            values.append(bytes(data[at:end]))
+            at = end
+    except Exception as error:  # as in `decode`
+        raise Malformed(f"msgpack: {type(error).__name__}") from error
+    if at != len(data):
+        raise Malformed("values")
+    return values
+
+
+def check_values(data: Buffer, count: int) -> None:
+    """Raise Malformed unless so many values stand in a row, and nothing else."""
+    scanner = scanner_of(data)
+    try:
+        for _ in range(count):
+            scanner.skip()
+    except Exception as error:  # as in `decode`
+        raise Malformed(f"msgpack: {type(error).__name__}") from error
+    if scanner.tell() != len(data):
+        raise Malformed("values")
+
+
+def scanner_of(data: Buffer) -> msgpack.Unpacker:
+    """Return what skips from value to value of msgpack, and tells where it stands."""
+    scanner = msgpack.Unpacker(max_buffer_size=len(data) or 1, strict_map_key=False)
+    scanner.feed(data)
+    return scanner
+
+
+def values_at(data: Buffer, skip: int, count: int) -> Buffer:
+    """Return `count` values of those that stand in a row, behind the first `skip` of them.
+
+    Raises ValueError or msgpack's own errors if there are fewer.
+    """
+    scanner = scanner_of(data)
+    for _ in range(skip):
+        scanner.skip()
+    begin = scanner.tell()
+    for _ in range(count):
+        scanner.skip()
+    return data[begin : scanner.tell()]
+
+
 def _is_harmless(data: Buffer) -> bool:
     """Return whether all lists together take memory in proportion, whatever lengths they claim.
 

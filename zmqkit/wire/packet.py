@@ -6,8 +6,8 @@
     2       1      version, 1
     3       1      kind
     4       1      encoding: 0 msgpack, 1 msgpack and a raw body in a second frame
-    5       1      flags: bit 0: the msgpack part is compressed; bit 1: it mixes messages of
-                   several origins; the others are 0
+    5       1      flags: bit 0: the msgpack part is compressed; bit 1: its messages are
+                   passed on and have origins; the others are 0
     6       4      bytes of the first value of the msgpack part, before it was compressed
     10      8      source: incarnation of the sender
     18      8      target: incarnation of the receiver, 0 for every receiver
@@ -42,18 +42,25 @@ MSGPACK, WITH_RAW, LZ4, MIXED = 0x00_00, 0x01_00, 0x00_01, 0x00_02
 
 _HEADER_BYTES = HEADER.size
 _read_header = HEADER.unpack_from
+_SOURCE_AT, _TARGET_AT = 10, 18
+_number_at = Struct(">Q").unpack_from
+_MARK = b"\x00\x5a"
 
-HELLO, WELCOME, PING, PONG, BYE = 1, 2, 3, 4, 5
+HELLO, WELCOME, PING, PONG, BYE, STATISTICS, FIGURES = 1, 2, 3, 4, 5, 6, 7
 REQUEST, REPLY, ERROR, NOTIFY, CANCEL, RECALL = 8, 9, 10, 11, 12, 13
+TAP, TAPPED = 14, 15
 PUBLISH, MARK, CREDIT = 16, 17, 18
+RECOVER, HEADS, HISTORY, CLEAR = 19, 20, 21, 22
 ACCEPT, PROGRESS, READY = 32, 33, 34
 STREAM, ITEM, END, GRANT = 48, 49, 50, 51
 KINDS = frozenset({
-    HELLO, WELCOME, PING, PONG, BYE, REQUEST, REPLY, ERROR, NOTIFY, CANCEL, RECALL,
-    PUBLISH, MARK, CREDIT, ACCEPT, PROGRESS, READY, STREAM, ITEM, END, GRANT,
+    HELLO, WELCOME, PING, PONG, BYE, STATISTICS, FIGURES, REQUEST, REPLY, ERROR, NOTIFY, CANCEL,
+    RECALL, TAP, TAPPED, PUBLISH, MARK, CREDIT, RECOVER, HEADS, HISTORY, CLEAR, ACCEPT,
+    PROGRESS, READY, STREAM, ITEM, END, GRANT,
 })  # fmt: skip
 _WITH_COLUMNS = frozenset({REQUEST, NOTIFY, STREAM, REPLY, ERROR, ITEM, END})
-WITH_ROWS = _WITH_COLUMNS | {PUBLISH}
+WITH_ROWS = _WITH_COLUMNS | {PUBLISH, HISTORY}
+_MAY_MIX = frozenset({REQUEST, NOTIFY, STREAM})
 
 _PROGRESS_HEAD_BYTES = 10
 """The head of an array of two, and a number of 64 bits."""
@@ -72,7 +79,7 @@ class Packet:
     rows: Buffer = b""  # what follows the first value
     raw: memoryview | None = None  # a view of the frame that arrived, not a copy
     size: int = field(default=0, compare=False)  # bytes of these three, uncompressed
-    is_mixed: bool = False  # whether its messages are of several origins
+    is_mixed: bool = False  # whether its messages are passed on, of several origins
 
 
 def pack(
@@ -125,7 +132,7 @@ def unpack(frames: Frames, at: int = 0, *, may_mix: bool = False) -> Packet:
     raw = None
     if len(frames) != 1 or encoding:
         raw = _second_frame(frames, encoding)
-        if encoding & MIXED and not (may_mix and kind in _WITH_COLUMNS):
+        if encoding & MIXED and not (may_mix and kind in _MAY_MIX):
             raise Malformed("origins")
         if encoding & LZ4:
             frame, at = decompress(frame[at:]), 0
@@ -167,6 +174,26 @@ def sequences_of(value: object, count_max: int) -> list[int]:
     return value
 
 
+class Ping(NamedTuple):
+    """A question for what an instance holds, and what it may forget."""
+
+    token: int
+    next: int  # the next number that its sender gives
+    open: frozenset[int]  # the lower numbers that are not settled
+    read: int | None  # the token of the last answer that was read
+
+
+def read_ping(packet: Packet, open_max: int) -> Ping:
+    """Return what a PING says, with at most `open_max` open numbers. Else raise Malformed."""
+    meta = packet.meta
+    if type(meta) is not list or len(meta) not in (3, 4):
+        raise Malformed("ping")
+    if {type(each) for each in (*meta[:2], *meta[3:])} != {int}:
+        raise Malformed("ping")
+    still_open = frozenset(sequences_of(meta[2], open_max))
+    return Ping(meta[0], meta[1], still_open, meta[3] if meta[3:] else None)
+
+
 class Pong(NamedTuple):
     """An answer to a ping: what the instance holds."""
 
@@ -202,6 +229,25 @@ def progress_of(packet: Packet) -> tuple[int, object]:
     if packet.size > PROGRESS_BYTES_MAX + _PROGRESS_HEAD_BYTES:
         raise Malformed("progress")
     return meta[0], meta[1]
+
+
+def is_ours(frames: Frames) -> bool:
+    """Return whether a message begins as a packet does; reading it may show that it is none."""
+    return bool(frames) and frames[0][:2] == _MARK
+
+
+def target_of(frames: Frames) -> int:
+    """Return for which incarnation a packet is; 0 for every one, or if it is none."""
+    return _number_at(frames[0], _TARGET_AT)[0] if _has_header(frames) else 0
+
+
+def source_of(frames: Frames) -> int:
+    """Return the incarnation of a packet's sender; 0 if it is no packet."""
+    return _number_at(frames[0], _SOURCE_AT)[0] if _has_header(frames) else 0
+
+
+def _has_header(frames: Frames) -> bool:
+    return bool(frames) and len(frames[0]) >= _HEADER_BYTES
 
 
 def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:

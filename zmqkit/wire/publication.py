@@ -11,12 +11,23 @@ The field `settled` of a PUBLISH packet is the number of its first message in it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from zmqkit.errors import UsageError
+from zmqkit.forwarder_limits import PATH_MAX
 from zmqkit.limits import BODY_BYTES_MAX, ENDS_MAX, TOPIC_BYTES_MAX
-from zmqkit.model import Frames
+from zmqkit.model import Frames, Reach
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, Malformed, array_head, decode, encode, shorten
+from zmqkit.wire.encoding import (
+    Buffer,
+    Malformed,
+    array_head,
+    array_of,
+    decode,
+    encode,
+    shorten,
+    values_of,
+)
 from zmqkit.wire.packet import Packet
 
 SUBSCRIBE, UNSUBSCRIBE, TALK = b"\x01", b"\x00", b"\x02"
@@ -26,12 +37,32 @@ EVERYBODY = 0
 
 _NUL = b"\x00"
 _FIRST = wire.FIRST + wire.PUBLISH
+_CLEAR = wire.FIRST + wire.CLEAR
 _ONE = 0x91
 """The head of an array of one item."""
+_NONE = 0x90
+"""The head of an empty array; those of up to 15 items follow."""
+_WIDTHS = {0xDC: 2, 0xDD: 4}
+"""The heads of longer arrays, with the width of the number of items that follows."""
 _HEADER_BYTES = wire.HEADER.size
 _pack_header = wire.HEADER.pack
 _read_header = wire.HEADER.unpack_from
 _ID_BYTES = 8
+_COPIED_BYTES_MAX = 4 << 10
+"""Bodies in a frame of so many bytes are copied: a view would take more than it spares."""
+
+
+Head = tuple[int, int, int, int]
+"""What `head_of` says of a packet."""
+
+
+class Messages(NamedTuple):
+    """What a packet of messages carries."""
+
+    messages: int
+    rows: Buffer  # the bodies one behind the other
+    raw: Buffer | None  # the body of the only message, whose row is nil
+    cleared: bool  # the only message clears the topic
 
 
 def check_topic(topic: object) -> bytes:
@@ -102,6 +133,11 @@ def publication(
     return (b"".join((topic, head, rows, *bodies)),)  # bodies are copied once
 
 
+def bodies_behind(frames: Frames, topic: bytes, count: int) -> memoryview:
+    """Return the bodies in a packet that `publication` made and did not compress."""
+    return memoryview(frames[0])[len(topic) + _HEADER_BYTES + len(array_head(count)) :]
+
+
 def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
     """Return the frame of a packet of one message."""
     head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
@@ -128,6 +164,70 @@ def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> byte
         return None
     expected = (_FIRST, wire.MSGPACK, 0, source, 0, sequence)
     return frame[rows_at + 1 :] if _read_header(frame, at) == expected else None
+
+
+def head_of(frames: Frames) -> Head | None:
+    """Return what the header of a packet of messages says, and read no further.
+
+    These are the length of the topic, the source, the first number, and how many messages there
+    are; of a compressed packet that is unknown, and is 1. The result is None for any other
+    packet.
+    """
+    frame = frames[0] if frames else b""
+    if type(frame) is not bytes:
+        frame = bytes(frame)
+    end = frame.find(_NUL, 0, TOPIC_BYTES_MAX + 1)
+    rows_at = end + _HEADER_BYTES
+    if end <= 0 or len(frame) < rows_at:
+        return None
+    first, encoding, meta_bytes, source, target, sequence = _read_header(frame, end)
+    if meta_bytes or target or not source or not sequence:
+        return None
+    if first == _CLEAR and len(frames) == 1 and len(frame) == rows_at:
+        return end, source, sequence, 1
+    if first != _FIRST or len(frame) == rows_at:
+        return None
+    if encoding or len(frames) != 1:
+        if encoding & ~(wire.WITH_RAW | wire.LZ4) or len(frames) != 1 + (encoding >> 8):
+            return None
+        if encoding & wire.LZ4:
+            return end, source, sequence, 1
+    count = frame[rows_at] - _NONE
+    if not 0 < count < 16:
+        width = _WIDTHS.get(frame[rows_at], 0)
+        count = int.from_bytes(frame[rows_at + 1 : rows_at + 1 + width], "big")
+    return (end, source, sequence, count) if count else None
+
+
+def messages_of(frames: Frames, end: int) -> Messages:
+    """Return the messages of a packet, encoded. Raise Malformed for anything else.
+
+    end: the length of the topic, as `head_of` says. Bodies are not looked at; a compressed
+    packet is unpacked.
+    """
+    frame = frames[0]
+    first, encoding, *_ = _read_header(frame, end)
+    if first == _CLEAR:
+        return Messages(1, b"\xc0", None, cleared=True)
+    if encoding:
+        packet = wire.unpack(frames, end)
+        rows, raw = packet.rows, packet.raw
+    else:
+        small = len(frame) <= _COPIED_BYTES_MAX
+        rows, raw = (frame if small else memoryview(frame))[end + _HEADER_BYTES :], None
+    count, at = array_of(rows)
+    if not count or (raw is not None and count != 1):
+        raise Malformed("bodies")
+    return Messages(count, rows[at:], raw, cleared=False)
+
+
+def encoded_bodies(packet: Packet) -> list[object]:
+    """Return the bodies behind a packet's first value, each encoded unless it is raw."""
+    if packet.raw is not None:
+        if array_of(packet.rows)[0] != 1:
+            raise Malformed("raw")
+        return [packet.raw]
+    return [*values_of(packet.rows)]
 
 
 def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
@@ -163,6 +263,35 @@ def read(frames: Frames) -> tuple[bytes, Packet]:
     return head[:end], wire.unpack(frames, end)
 
 
+def stands_for(packet: Packet) -> int:
+    """Return for how many subscribers a HELLO speaks: one, or all of a forwarder's.
+
+    Raises Malformed for a wrong number.
+    """
+    count = wire.fields_of(packet).get("subscribers", 1)
+    if type(count) is not int or not 0 <= count < 1 << 32:
+        raise Malformed("subscribers")
+    return count
+
+
+def path_of(packet: Packet) -> tuple[int, ...]:
+    """Return the forwarders by which messages come, as a WELCOME tells; none of a publisher.
+
+    The first is the one that says it. Raises Malformed for anything else.
+    """
+    path = wire.fields_of(packet).get("forwards", [])
+    return tuple(wire.sequences_of(path, PATH_MAX))
+
+
+def seeks_of(packet: Packet) -> Reach | None:
+    """Return how far a forwarder looks for publishers of the name, as its WELCOME tells.
+
+    None if it looks for nobody, or does not say so in a way that makes sense.
+    """
+    seeks = wire.fields_of(packet).get("seeks")
+    return next((reach for reach in Reach if type(seeks) is int and reach == seeks), None)
+
+
 def ends_of(packet: Packet) -> dict[str, int]:
     """Return the number of each topic's next message, as a BYE tells it.
 
@@ -179,8 +308,18 @@ def ends_of(packet: Packet) -> dict[str, int]:
 
 def bodies_of(packet: Packet) -> list[object]:
     """Return the bodies of a PUBLISH packet, at least one. Raise Malformed otherwise."""
+    if packet.meta is not None:
+        raise Malformed("bodies")
+    bodies = bodies_in(packet)
+    if not bodies:
+        raise Malformed("bodies")
+    return bodies
+
+
+def bodies_in(packet: Packet) -> list[object]:
+    """Return the bodies behind a packet's first value. Raise Malformed for anything else."""
     bodies = decode(packet.rows)
-    if packet.meta is not None or type(bodies) is not list or not bodies:
+    if type(bodies) is not list:
         raise Malformed("bodies")
     if packet.raw is not None:
         if len(bodies) != 1 or len(packet.raw) > BODY_BYTES_MAX:

@@ -5,18 +5,18 @@ last column has the size of each row. The rows follow, one behind the other. Eac
 msgpack value of its own. A process that passes messages on reads the columns and cuts the rows.
 Only the final receiver decodes the values, all in one go, which takes a tenth of the time.
 
-A packet from a router mixes messages of several origins. It has two columns in front. The first
-has the incarnation of each message's client. The second has a number below which all requests
-of that client are settled. Its rows are decoded one by one. If they were decoded in one go, a
-row of two values beside an empty row would have one client's arguments run as another client's
-call.
+A packet of requests from a router mixes those of several origins. It has three columns in
+front. The first has the incarnation of each request's client. The second has a number below
+which all requests of that client are settled. The third has the number that the client gave the
+request. Its rows are decoded one by one. If they were decoded in one go, a row of two values
+beside an empty row would have one client's arguments run as another client's call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import cast
+from typing import NamedTuple, cast
 
 from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, PRIORITY_MAX
@@ -34,6 +34,10 @@ from zmqkit.wire.packet import SEQUENCE_MAX, STREAM, Packet
 
 Head = tuple[int, int, str, int]
 """The part of a request that all may read: sequence, time left in ms, method, priority."""
+
+Origin = tuple[int, int, int]
+"""Where a request that is passed on comes from: its client, below which number all requests of
+this client are settled, and the number that the client gave it."""
 
 Arguments = tuple["dict[str, object] | None", list[object], dict[str, object]]
 """A request's row: headers, positional and keyword arguments. It arrives as a list."""
@@ -69,14 +73,11 @@ class Rows:
 
     __slots__ = ("data", "origins", "raw", "sizes")
 
-    def __init__(
-        self, packet: Packet, sizes: list[int], origins: list[tuple[int, int]] | None
-    ) -> None:
+    def __init__(self, packet: Packet, sizes: list[int], origins: list[Origin] | None) -> None:
         self.data = data = packet.rows  # all rows, one behind the other
         self.raw = raw = packet.raw  # only a packet of a single row has a raw body
         self.sizes = sizes  # the bytes of each row, its raw body included
-        # Each message's client, and the number below which all of that client's requests are
-        # settled. None if all messages are of the packet's source.
+        # The origin of each request; None if all are of the packet's source.
         self.origins = origins
         if sum(sizes) != len(data):
             raise Malformed("rows")
@@ -147,16 +148,17 @@ def request_columns(
     priorities: Sequence[int],
     rows: Sequence[bytes],
     window: Window | None = None,
+    origins: Sequence[Origin] | None = None,
 ) -> bytes:
     """Return the columns of a REQUEST or NOTIFY packet, or of a STREAM packet.
 
     window: what the caller of the streams grants, for all of a STREAM packet alike; else None.
+    origins: of requests that are passed on, one for each; else None.
     """
+    first = () if origins is None else tuple(zip(*origins, strict=True))
+    windows = () if window is None else ([window] * len(rows),)
     sizes = tuple(map(len, rows))
-    if window is None:
-        return pack_plain((sequences, lefts_ms, methods, priorities, sizes))
-    windows = [window] * len(rows)
-    return pack_plain((sequences, lefts_ms, methods, priorities, windows, sizes))
+    return pack_plain((*first, sequences, lefts_ms, methods, priorities, *windows, sizes))
 
 
 def read_requests(packet: Packet) -> tuple[list[Head], Rows]:
@@ -305,14 +307,16 @@ def item_columns(
     return pack_plain((sequences, numbers, [*map(len, rows)]))
 
 
-def read_items(packet: Packet) -> list[ItemRow]:
+def read_items(
+    packet: Packet, values_of: Callable[[Rows], list[object]] = Rows.values
+) -> list[ItemRow]:
     """Return the values of an ITEM packet. Raise Malformed for anything else.
 
-    A raw value is a view of the frame that arrived.
+    A raw value is a view of the frame that arrived. values_of: reads the other rows.
     """
     (sequences, numbers, _), rows = _read(packet, 3)
     _check_numbers(numbers)
-    values = rows.values() if rows.raw is None else [rows.raw]
+    values = values_of(rows) if rows.raw is None else [rows.raw]
     charges = [size + CHARGE_BYTES for size in rows.sizes]
     found = list(zip(sequences, numbers, charges, values, strict=True))
     return cast("list[ItemRow]", found)
@@ -358,28 +362,29 @@ def read_progress(value: object, count_max: int) -> list[tuple[int, int, int]]:
     return [(row[0], row[1], row[2]) for row in value]
 
 
+class ReadAnswers(NamedTuple):
+    """How a client reads what its instances answer; whoever passes it on leaves it bytes."""
+
+    # Returns numbers and values of a REPLY packet, and the numbers that it cannot read.
+    replies: Callable[[Packet], tuple[list[int], Sequence[object], list[int]]]
+    items: Callable[[Packet], list[ItemRow]]
+
+
+READ_ANSWERS = ReadAnswers(read_replies, read_items)
+"""Decodes all values."""
+
+
 # All of them
-
-
-def with_origins(columns: bytes, origins: Sequence[tuple[int, int]]) -> bytes:
-    """Return the columns of a packet that mixes origins. The origins stand in front.
-
-    origins: the client of each message, and the number below which all of that client's
-    requests are settled.
-    """
-    read = decode(columns)
-    assert type(read) is list
-    return pack_plain([*zip(*origins, strict=True), *read])
 
 
 def _read(packet: Packet, count: int) -> tuple[list[list[object]], Rows]:
     """Return the columns of a packet, and its rows, cut by the sizes in the last column."""
     origins = None
     if packet.is_mixed:
-        clients, settled, *columns = _columns(packet.meta, count + 2, sequences_at=2)
-        _check_numbers(clients)
-        _check_numbers(settled)
-        origins = cast("list[tuple[int, int]]", list(zip(clients, settled, strict=True)))
+        clients, settled, numbers, *columns = _columns(packet.meta, count + 3, sequences_at=3)
+        for each in (clients, settled, numbers):
+            _check_numbers(each)
+        origins = cast("list[Origin]", list(zip(clients, settled, numbers, strict=True)))
     else:
         columns = _columns(packet.meta, count)
     sizes = columns[-1]

@@ -21,9 +21,17 @@ from zmqkit.errors import (
     QueueFull,
     RemoteError,
 )
-from zmqkit.limits import BATCH_BYTES, FOLLOW_STREAK, HOLD_S, PING_S, TELL_BYTES, ClientLimits
+from zmqkit.limits import (
+    BATCH_BYTES,
+    FOLLOW_STREAK,
+    HOLD_S,
+    LINGER_S,
+    PING_S,
+    TELL_BYTES,
+    ClientLimits,
+)
 from zmqkit.wire.encoding import encode
-from zmqkit.wire.packet import CANCEL, NOTIFY, PING, REPLY, REQUEST, pack
+from zmqkit.wire.packet import BYE, CANCEL, NOTIFY, PING, REPLY, REQUEST, pack
 from zmqkit.wire.rows import request_row
 
 BODY = request_row("add", None, (), {})
@@ -206,9 +214,10 @@ def test_nothing_is_cancelled_twice(client: ClientCore) -> None:
 def test_close_ends_calls_and_connections(client: ClientCore) -> None:
     up(client, A)
     call(client)
-    settle, disconnect = client.close()
+    settle, bye, disconnect = client.close()
     assert isinstance(error([settle]), CallCancelled)
-    assert disconnect == Disconnect(peer(A))
+    assert read(bye) == (BYE, None)
+    assert disconnect == Disconnect(peer(A), LINGER_S)
     assert client.in_flight == 0 and client.deadline() == math.inf
     client.check()
 

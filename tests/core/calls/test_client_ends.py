@@ -60,9 +60,10 @@ def test_close_tells_of_streams_and_lets_that_leave(client: ClientCore) -> None:
     assert effects[-1] == Disconnect(peer(A), LINGER_S)
 
 
-def test_close_without_streams_drops_what_is_left(client: ClientCore) -> None:
+def test_close_says_nothing_to_a_process_that_is_silent(client: ClientCore) -> None:
     up(client, A)
     call(client)
+    client.hear(tell(News.SILENT, A), 0.0)
     effects = client.close()
     assert not [e for e in effects if isinstance(e, Send)]
     assert effects[-1] == Disconnect(peer(A))

@@ -18,6 +18,7 @@ from zmqkit.core.calls.outcome import (
     nobody,
     timed_out,
 )
+from zmqkit.core.dispatch.job import Instance
 from zmqkit.errors import (
     BadArguments,
     Busy,
@@ -63,7 +64,12 @@ def test_what_was_raised_keeps_type_text_and_traceback(call: Call) -> None:
 
 def test_what_was_forgotten_may_have_run(call: Call) -> None:
     error = from_row(call, (1, FORGOTTEN, "", "why", "", True))
-    assert isinstance(error, PeerLost) and error.may_have_run
+    assert isinstance(error, PeerLost) and error.may_have_run and str(error) == "why"
+
+
+def test_a_stream_that_ends_by_a_known_code_is_told_why_alone(call: Call) -> None:
+    call.begun = True
+    assert str(from_row(call, (1, FORGOTTEN, "", "why", "", True))) == "why"
 
 
 def test_a_code_that_is_not_known_names_itself(call: Call) -> None:
@@ -89,8 +95,23 @@ def test_a_timeout_says_when_waiting_longer_is_no_remedy(call: Call) -> None:
     )
 
 
+def test_a_timeout_at_a_device_without_services_says_what_to_start(call: Call) -> None:
+    call.instance = Instance(1, b"1", "tcp://127.0.0.1:1", lacks_workers=True)
+    assert str(timed_out(call)).endswith(
+        "the device at tcp://127.0.0.1:1 has no service for it; start one: a router finds it "
+        "by itself, and for a broker it needs via="
+    )
+
+
 def test_a_lost_call_says_how_others_may_move(call: Call) -> None:
     assert "idempotent=True, or serve it with --idempotent:" in str(lost(call))
+
+
+def test_a_lost_call_that_might_have_moved_says_that_its_attempts_are_used_up(
+    call: Call,
+) -> None:
+    call.instance = Instance(1, b"1", "tcp://127.0.0.1:1", idempotent=frozenset({"add"}))
+    assert "give it more with attempts=" in str(lost(call))
 
 
 def test_nobody_says_why_or_what_to_start() -> None:
@@ -101,7 +122,10 @@ def test_nobody_says_why_or_what_to_start() -> None:
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("tcp://127.0.0.1:5000/orders", "check host and port, and that a service listens"),
+        (
+            "tcp://127.0.0.1:5000/orders",
+            "no service listens at that port; or its process is stuck",
+        ),
         (
             "tcp://10.0.0.1:5000/orders",
             "open to the network, with insecure=True, --insecure or",

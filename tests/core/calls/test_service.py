@@ -47,13 +47,26 @@ def service() -> ServiceCore:
 def test_hello_is_welcomed_with_credit_and_what_may_repeat(service: ServiceCore) -> None:
     service.about["process"] = 9
     [welcome] = receive(service, packets.hello(CLIENT))
-    fields = {"credit": CREDIT, "idempotent": ["price"], "process": 9}
+    fields = {"credit": CREDIT, "idempotent": ["price"], "origins": True, "process": 9}
     assert read(welcome) == (WELCOME, fields)
 
 
 def test_what_is_meant_for_an_earlier_owner_does_not_run(service: ServiceCore) -> None:
     effects = receive(service, packets.request(CLIENT, SERVICE + 1, 5))
     assert [read(e)[0] for e in effects] == [WELCOME] and service.in_flight == 0
+
+
+def test_a_client_that_closed_counts_no_more_and_its_ids_stay_known(
+    service: ServiceCore,
+) -> None:
+    answer(service, handled(receive(service, request(5))))
+    receive(service, packets.hello(OTHER))
+    assert receive(service, pack(BYE, CLIENT, SERVICE, 0, encode(None))) == []
+    assert service.stats()["clients"] == 1 and not service.malformed
+    [row, *_] = service.statistics(0.0)
+    assert (row.peers, row.talks_to) == ({"up": 1}, [OTHER])
+    receive(service, request(5))
+    assert service.stats()["accepted"] == 1
 
 
 def test_too_many_clients_with_work_are_an_event() -> None:
@@ -110,9 +123,9 @@ def test_what_it_raised_is_the_reply_too(service: ServiceCore) -> None:
     assert codes(service.flush(0.0)) == [(5, "raised")] and service.stats()["failed"] == 1
 
 
-def test_messages_of_several_clients_come_through_nobody_yet(service: ServiceCore) -> None:
-    columns = [[9], [0], [5], [5000], ["add"], [4], [1]]
-    frames = pack(8, CLIENT, SERVICE, 0, encode(columns), b"\xc0", is_mixed=True)
+def test_only_requests_are_passed_on_for_others(service: ServiceCore) -> None:
+    columns = [[9], [0], [3], [5], [1]]
+    frames = pack(9, CLIENT, SERVICE, 0, encode(columns), b"\xc0", is_mixed=True)
     assert receive(service, frames) == []
     assert service.stats()["malformed"] == {"origins": 1}
 
@@ -436,7 +449,7 @@ def test_a_closed_service_does_nothing(service: ServiceCore) -> None:
     ("frames", "reason"),
     [
         ((*packets.bye(CLIENT), b"y"), "frames"),
-        (packets.bye(CLIENT), "unexpected"),
+        (pack(WELCOME, CLIENT, SERVICE, 0, encode({})), "unexpected"),
         (packets.hello(0), "unexpected"),
     ],
 )

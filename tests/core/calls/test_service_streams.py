@@ -185,6 +185,15 @@ def test_who_reads_on_where_nothing_is_known_is_told(service: ServiceCore) -> No
     assert codes(grant(service, 5, 3)) == [(5, "forgotten")]
 
 
+def test_a_stream_that_was_forgotten_does_not_begin_again() -> None:
+    """Its client went on with the values of the second run, where those of the first ended."""
+    service = limited(retained_bytes_max=0)
+    [request] = advanced(receive(service, stream(5, method="tell")))
+    give(service, request, "a", "b")
+    finish(service, request)
+    assert codes(receive(service, stream(5, method="tell"))) == [(5, "forgotten")]
+
+
 def test_an_end_given_up_for_space_may_have_run() -> None:
     service = limited(retained_bytes_max=0)
     request = started(service)
@@ -280,7 +289,9 @@ def test_a_method_of_one_value_may_be_asked_for_as_a_stream(service: ServiceCore
 
 def test_both_may_be_idempotent(service: ServiceCore) -> None:
     [welcome] = receive(service, packets.hello(CLIENT))
-    assert read(welcome)[1] == {"credit": CREDIT, "idempotent": ["tell"]}
+    assert read(welcome)[1] == {
+        "credit": CREDIT, "idempotent": ["tell"], "origins": True
+    }  # fmt: skip
 
 
 def test_close_ends_what_has_begun(service: ServiceCore) -> None:

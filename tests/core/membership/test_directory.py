@@ -57,20 +57,30 @@ def test_what_is_not_a_map_is_no_directory() -> None:
 
 
 def test_a_url_means_the_role_of_its_name(directory: Directory) -> None:
-    assert directory.pick("service", "stock") == (0xB, "")
+    assert directory.pick("service", "stock", 5000) == (0xB, "")
 
 
 def test_a_url_without_a_name_means_the_only_role(directory: Directory) -> None:
-    assert directory.pick("service", "")[1].endswith("orders, stock; name one behind the port")
+    assert directory.pick("service", "", 5000)[1].endswith(
+        "orders, stock; name one behind the port"
+    )
     directory.roles = [ORDERS]
-    assert directory.pick("service", "") == (0xA, "")
+    assert directory.pick("service", "", 5000) == (0xA, "")
+
+
+def test_a_url_means_the_role_that_listens_there(directory: Directory) -> None:
+    directory.roles = [ORDERS, ("orders", "service", 0xB, 6001)]
+    assert directory.pick("service", "orders", 5000)[0] == 0
+    assert directory.pick("service", "orders", 6001) == (0xB, "")
+    assert directory.pick("service", "", 6001, before=0xA) == (0xB, "")
+    assert directory.pick("service", "", 5000, before=0xA) == (0xA, "")
 
 
 def test_a_url_that_means_none_says_which_there_are(directory: Directory) -> None:
-    assert directory.pick("service", "price") == (
+    assert directory.pick("service", "price", 5000) == (
         0, "the process there has no single service 'price'; it has: orders, stock",
     )  # fmt: skip
-    assert directory.pick("worker", "")[1].startswith("the process there has these: none")
+    assert directory.pick("worker", "", 5000)[1].startswith("the process there has these: none")
 
 
 def test_roles_are_reached_where_the_process_was(directory: Directory) -> None:

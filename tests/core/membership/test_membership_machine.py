@@ -32,12 +32,17 @@ def name_of(role: int) -> str:
     return "orders" if role % 2 == 0 else "stock"
 
 
+def kind_of(role: int) -> str:
+    """One is a broker, and one a broker's service."""
+    return {5: "majordomo", 6: "broker"}.get(role, "service")
+
+
 def record_of(
     role: int, process: int, addresses: tuple[str, ...], port: int, forged: bool
 ) -> Record:
     """A role as anybody may announce it, under its own name or, forged, another one's."""
     name = name_of(role + forged)
-    return Record(name, "service", role, process, addresses, port, 6000 + role)
+    return Record(name, kind_of(role), role, process, addresses, port, 6000 + role)
 
 
 RECORDS = st.builds(
@@ -47,7 +52,7 @@ RECORDS = st.builds(
 
 def row(role: int) -> tuple[str, str, int, int]:
     """A role as its process lists it; its incarnation is its number."""
-    return (name_of(role), "service", role, 6000 + role)
+    return (name_of(role), kind_of(role), role, 6000 + role)
 
 
 class MembershipMachine(RuleBasedStateMachine):
@@ -137,7 +142,8 @@ class MembershipMachine(RuleBasedStateMachine):
 
     @rule(role=ROLES, reach=REACHES)
     def offer(self, role: int, reach: Reach) -> None:
-        record = Record(name_of(role), "service", 100 + role, 99, (), 5000, 6000 + role)
+        kind = kind_of(role)
+        record = Record(name_of(role), kind, 100 + role, 99, (), 5000, 6000 + role)
         self.perform(self.core.offer(record, self.now, reach))
 
     @rule(role=ROLES)

@@ -78,6 +78,16 @@ def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> 
     core.check()
 
 
+def test_a_url_returns_to_the_role_that_listens_there(core: MembershipCore) -> None:
+    by_url(core)
+    there = ("orders", "service", 0xC, parse_url(URL).port)
+    effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)
+    assert tells(effects) == [(News.GONE, 0xA), (News.FOUND, 0xB)]
+    effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW, there, revision=2), 11.0)
+    assert tells(effects) == [(News.GONE, 0xB), (News.FOUND, 0xC)]
+    core.check()
+
+
 def test_a_url_is_asked_again_when_its_role_is_gone(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM), 10.0)

@@ -34,7 +34,7 @@ def the(seeds: Seeds) -> Seed:
 def answered(seeds: Seeds, directory: Directory, key: str = KEY) -> list[Effect]:
     """A process answers at the address."""
     add(seeds, key).process = directory.process
-    return seeds.pick(directory)
+    return seeds.pick(directory, None)
 
 
 def add(seeds: Seeds, key: str = KEY) -> Seed:
@@ -94,13 +94,13 @@ def test_it_is_asked_at_once_when_that_is_over(seeds: Seeds) -> None:
 def test_a_url_finds_the_role_that_comes_after_its_own(seeds: Seeds) -> None:
     answered(seeds, HERE)
     after = Directory(9, 5000, 2, [("orders", "service", 0xB, 6001)])
-    assert seeds.pick(after) == [] and seeds.keys_of(9, 0xB) == [KEY]
+    assert seeds.pick(after, None) == [] and seeds.keys_of(9, 0xB) == [KEY]
 
 
 def test_a_url_keeps_its_role_while_that_is_listed(seeds: Seeds) -> None:
     answered(seeds, HERE)
     both = Directory(9, 5000, 2, [*HERE.roles, ("orders", "service", 0xB, 6001)])
-    assert seeds.pick(both) == [] and seeds.keys_of(9, 0xA) == [KEY]
+    assert seeds.pick(both, None) == [] and seeds.keys_of(9, 0xA) == [KEY]
 
 
 def test_those_that_do_not_rest_are_asked_when_somebody_asks(seeds: Seeds) -> None:

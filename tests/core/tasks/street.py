@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from tests.core.tasks.file import File
 from tests.core.tasks.world import NAME, task
+from zmqkit.core.calls.dialling import DEVICE_PEER, DiallingCore
 from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
@@ -17,12 +19,12 @@ from zmqkit.core.effects import (
     Handle,
     News,
     Note,
+    Page,
     Send,
     Settle,
     Tell,
 )
-from zmqkit.core.tasks.dialling import STREAMER_PEER, DiallingCore
-from zmqkit.core.tasks.lease import SINK, TASK
+from zmqkit.core.tasks.lease import SINK, STREAMER, TASK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.share import Share
 from zmqkit.core.tasks.streamer import StreamerCore
@@ -44,6 +46,9 @@ class Node:
     number: int
     core: AnyCore
     is_sink: bool = False
+    # The network in which others find it, and the one in which it finds others.
+    network: int = 0
+    looks_in: int = 0
     is_dead: bool = False
     # What is sent to and from it is lost without a word.
     is_cut: bool = False
@@ -51,6 +56,8 @@ class Node:
     connections: int = 0
     handed: deque[Request] = field(default_factory=deque)
     appends: deque[Append] = field(default_factory=deque)
+    # What its appends wrote, where it has a journal.
+    file: File | None = None
     notes: list[Note] = field(default_factory=list)
     outcomes: list[tuple[object, object, object]] = field(default_factory=list)
     # What waits for each peer: by the node, and the id that the node has for the sender.
@@ -73,24 +80,42 @@ class Street:
         self.now = 100.0
         self.limits = limits or PusherLimits()
         self.nodes: list[Node] = []
+        # Kinds of packets of which the next one is lost.
+        self.loses: list[int] = []
         # Whether appends reach the disk by themselves.
         self.writes = True
         # Which streamer answers at the one address that workers dial.
         self.answers: Node | None = None
+        # Where those are who come next.
+        self.network = 0
 
     # Who is there
 
-    def pusher(self) -> Node:
-        core = PusherCore(NAME, self._incarnation(), lambda: 1.0, self.limits)
-        return self._add(core)
+    def pusher(self, journal: int = 0, file: File | None = None) -> Node:
+        core = PusherCore(NAME, journal or self._incarnation(), lambda: 1.0, self.limits)
+        return self._add(core, file=self._open(core, file) if journal else None)
 
-    def streamer(self, journal: int = 0) -> Node:
+    def streamer(
+        self, journal: int = 0, file: File | None = None, *, upstream: bool = False
+    ) -> Node:
+        """upstream: tasks go to a streamer of the next network."""
         core = StreamerCore(
-            NAME, self._incarnation(), lambda: 1.0, self.limits, journal=journal
-        )
-        if journal:
-            core.tasks.recover([], 0, 1, self.now)
-        return self._add(core)
+            NAME, self._incarnation(), lambda: 1.0, self.limits, journal=journal,
+            upstream=upstream,
+        )  # fmt: skip
+        opened = self._open(core.tasks, file) if journal else None
+        return self._add(core, file=opened, upstream=upstream)
+
+    def restart(self, node: Node) -> Node:
+        """Kill the process of a node that has a journal; another one opens the file."""
+        assert node.file is not None
+        self.kill(node)
+        if isinstance(node.core, PusherCore):
+            return self.pusher(node.core.incarnation, node.file)
+        assert isinstance(node.core, StreamerCore)
+        self.network = node.network
+        upstream = node.looks_in != node.network
+        return self.streamer(node.core.tasks.incarnation, node.file, upstream=upstream)
 
     def worker(self, concurrency: int = 1, attempts: int = 3) -> Node:
         core = ServiceCore(self._incarnation(), {TASK: False}, concurrency, shares=Share)
@@ -100,7 +125,9 @@ class Street:
     def dialling(self, concurrency: int = 1, name: str = NAME, number: int = 0) -> Node:
         """A worker that dials; with the number of another one, the same once more."""
         incarnation = number or self._incarnation()
-        core = DiallingCore(incarnation, {TASK: False}, concurrency, name=name, shares=Share)
+        core = DiallingCore(
+            incarnation, {TASK: False}, concurrency, device=STREAMER, name=name, shares=Share
+        )
         core.about[TASK] = {"attempts": 3, "backoff_s": 1.0, "places": concurrency}
         node = self._add(core)
         found = Tell(News.FOUND, "", 0, "tcp://127.0.0.1:5000")
@@ -117,6 +144,7 @@ class Street:
         """End a node's process; its connections break, and others hear of it."""
         node.is_dead = True
         node.outbox.clear()
+        node.appends.clear()
         for other in self.nodes:
             self.tell(other, node, News.LOST)
             if not returns:
@@ -127,6 +155,8 @@ class Street:
         core = to.core
         is_announced = not isinstance(about.core, DiallingCore)
         if to.is_dead or to is about or isinstance(core, ServiceCore) or not is_announced:
+            return
+        if to.looks_in != about.network:
             return
         if not isinstance(about.core, PusherCore):
             endpoint = f"tcp://127.0.0.1:{5000 + about.number}"
@@ -167,6 +197,8 @@ class Street:
         assert isinstance(core, PusherCore | StreamerCore)
         append = node.appends.popleft()
         if error is None:
+            if node.file is not None:
+                node.file.write(append)
             effects = core.appended(append.number, 0, self.now)
         else:
             effects = core.unwritten(append.number, error, self.now)
@@ -221,12 +253,12 @@ class Street:
                 elif effect.peer[:1] == b"\0":  # the other side connected, and is gone
                     unsent = node.core.unsent(effect.peer, effect.frames, self.now)
                     self.perform(node, unsent)
-            elif isinstance(effect, Connect) and effect.peer == STREAMER_PEER:
+            elif isinstance(effect, Connect) and effect.peer == DEVICE_PEER:
                 node.connections += 1
                 if self.answers is not None:
                     node.peers[effect.peer] = self.answers
                     self.answers.peers[node.name] = node
-            elif isinstance(effect, Disconnect) and effect.peer == STREAMER_PEER:
+            elif isinstance(effect, Disconnect) and effect.peer == DEVICE_PEER:
                 there = node.peers.pop(effect.peer, None)
                 if there is not None and not node.is_cut:
                     there.peers.pop(node.name, None)
@@ -245,6 +277,10 @@ class Street:
                 node.notes.append(effect)
             elif isinstance(effect, Append):
                 node.appends.append(effect)
+            elif isinstance(effect, Page) and node.file is not None:
+                assert isinstance(node.core, PusherCore | StreamerCore)
+                paged = node.file.page(effect.priority, effect.after, effect.count_max)
+                self.perform(node, node.core.paged(paged, self.now))
 
     def _carry(self, node: Node) -> bool:
         moved = bool(node.outbox)
@@ -252,18 +288,34 @@ class Street:
             to, name, frames = node.outbox.popleft()
             if to.is_dead or to.is_cut or node.is_cut:
                 continue
+            if (kind := frames[0][3]) in self.loses:
+                self.loses.remove(kind)
+                continue
             # Whoever connected knows the other by its incarnation.
             peer = node.incarnation.to_bytes(8, "big")
             sender = peer if peer in to.peers else name
-            sender = STREAMER_PEER if to.peers.get(STREAMER_PEER) is node else sender
+            sender = DEVICE_PEER if to.peers.get(DEVICE_PEER) is node else sender
             self.perform(to, to.core.receive(sender, frames, self.now))
         return moved
 
     def _incarnation(self) -> int:
         return (100 + len(self.nodes)) << 32
 
-    def _add(self, core: AnyCore, *, is_sink: bool = False) -> Node:
-        node = Node(len(self.nodes), core, is_sink)
+    def _open(self, core: PusherCore, file: File | None) -> File:
+        file = file or File()
+        file.open(core, self.now)
+        return file
+
+    def _add(
+        self,
+        core: AnyCore,
+        *,
+        is_sink: bool = False,
+        file: File | None = None,
+        upstream: bool = False,
+    ) -> Node:
+        here = self.network
+        node = Node(len(self.nodes), core, is_sink, here, here + upstream, file=file)
         self.nodes.append(node)
         for other in self.nodes:
             if other is not node and not other.is_dead:

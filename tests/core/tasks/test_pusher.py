@@ -238,6 +238,21 @@ def test_a_full_worker_takes_nothing_and_loses_nothing(world: World) -> None:
     assert states(tasks) == [State.DONE] * 3
 
 
+def test_a_worker_whose_word_that_it_has_room_is_lost_is_asked(world: World) -> None:
+    """Seed 2049: nobody asked it while it had no task of this pusher, and the rest waited."""
+    worker = world.worker()
+    share = worker.core._share
+    assert share is not None
+    share.places = 0  # others have all places
+    [one] = world.push(1)
+    worker.is_cut = True
+    world.pass_(1.5 * PING_S)
+    assert one.state is State.WAITING
+    share.places, worker.is_cut = 1, False
+    world.pass_(PING_S)
+    assert len(worker.handed) == 1
+
+
 def test_a_worker_that_leaves_gets_no_more_tasks(world: World) -> None:
     worker = world.worker()
     tasks = world.push(*range(2))

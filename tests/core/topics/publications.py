@@ -93,6 +93,25 @@ def found(publisher: int = PUBLISHER, endpoint: str = ENDPOINT) -> Tell:
     return Tell(News.FOUND, "", publisher, endpoint)
 
 
+def of_forwarder(news: News, forwarder: int, host: str = "127.0.0.1") -> Tell:
+    """News of a forwarder, which is at an address of its own."""
+    return Tell(news, "", forwarder, f"tcp://{host}:{forwarder}", is_device=True)
+
+
+def greet(
+    core: SubscriberCore, forwarder: int, now: float = 0.0, *, seeks: int | None = 1
+) -> list[Effect]:
+    """Have a forwarder answer the last HELLO. seeks: how far it looks for publishers."""
+    token = core.sources.by_peer[peer_of(forwarder)].token
+    fields: dict[str, object] = {"token": token, "waits": True, "forwards": [forwarder]}
+    if seeks is not None:
+        fields["seeks"] = seeks
+    frames = publication.to_subscriber(wire.WELCOME, forwarder, SUBSCRIBER, fields)
+    effects = core.receive(peer_of(forwarder), frames, now)
+    core.check()
+    return effects
+
+
 def made(*topics: str, waits: bool = False, latest: bool = False) -> SubscriberCore:
     """A subscriber that one publisher has all subscriptions of."""
     core = SubscriberCore("weather", SUBSCRIBER, topics or ("",), latest=latest)

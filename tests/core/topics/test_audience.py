@@ -126,12 +126,12 @@ def test_who_reads_slowly_is_waited_for_and_who_does_not_read_is_not(
     audience: Audience,
 ) -> None:
     send(audience, FULL + 1, 1.0)
-    assert audience.exclude_at() == 1.0 + STALL_S
+    assert audience.exclude_at == 1.0 + STALL_S
     for second in range(2, 30):
         assert audience.credit(1, 0, float(second)) is False
         assert audience.blocked
     assert audience.exclude(30.0) == [2]
-    assert audience.blocked and audience.exclude_at() == 29.0 + STALL_S
+    assert audience.blocked and audience.exclude_at == 29.0 + STALL_S
     assert audience.exclude(28.0 + STALL_S) == []
     assert audience.exclude(29.0 + STALL_S) == [1]
     audience.check()
@@ -205,3 +205,34 @@ def test_a_stall_begins_when_the_window_ends_and_ends_with_credit(audience: Audi
     assert audience.stalled_at == inf
     assert MESSAGE_LOAD * LIMITS.window_messages <= WINDOW
     assert PACKET_LOAD * LIMITS.window_packets <= WINDOW
+
+
+def test_a_forwarder_stands_for_all_its_subscribers() -> None:
+    audience = Audience(waits=True)
+    for each in (1, 2):
+        audience.enter(each)
+    audience.join(1, 0.0)
+    audience.join(2, 0.0, stands_for=0)
+    assert (audience.joined_count, audience.subscriber_count) == (2, 1)
+    audience.join(2, 1.0, stands_for=40)
+    audience.check()
+    assert (audience.joined_count, audience.subscriber_count) == (2, 41)
+    audience.leave(2, 2.0)
+    audience.check()
+    assert (audience.joined_count, audience.subscriber_count) == (1, 1)
+
+
+def test_a_mark_may_be_asked_for_at_any_time(audience: Audience) -> None:
+    assert send(audience, 3) == []
+    assert audience.asks() and (audience.mark, audience.marked) == (1, audience.load)
+    assert send(audience, STRIDE) == [2]
+    assert audience.credit(1, 1, 0.0) is False and audience.consumed == 0
+    audience.credit(2, 1, 0.0)
+    audience.check()
+    assert audience.consumed == 3 * (1 + MESSAGE_LOAD + PACKET_LOAD)
+
+
+def test_nobody_is_asked_before_somebody_joins() -> None:
+    audience = Audience(waits=True)
+    audience.enter(1)
+    assert not audience.asks() and audience.mark == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,9 +79,9 @@ def test_marks_wait_in_line_and_are_no_messages(queue: Queue) -> None:
 
 
 def test_what_goes_on_from_the_newest_joins_it(queue: Queue) -> None:
-    assert not queue.join("t", PUBLISHER, 1, [1], 10)
+    assert not queue.join(delivery(1, 1))
     queue.put(delivery(1, 1))
-    assert queue.join("t", PUBLISHER, 2, [2, 3], 20)
+    assert queue.join(delivery(2, 2, 3, size=20))
     assert (queue.messages, queue.size) == (3, 30)
     assert taken(queue) == [(1, [1, 2, 3])]
 
@@ -91,30 +93,53 @@ def test_what_does_not_go_on_from_there_stays_apart(
     queue: Queue, topic: str, publisher: int, sequence: int
 ) -> None:
     queue.put(delivery(1, 1))
-    assert not queue.join(topic, publisher, sequence, [2], 10)
+    assert not queue.join(Delivery(topic, PEER, publisher, sequence, [2], 10))
     assert taken(queue) == [(1, [1])]
 
 
 def test_nothing_joins_across_a_mark(queue: Queue) -> None:
     queue.put(delivery(1, 1))
     queue.put(delivery(0, mark=4, size=0))
-    assert not queue.join("t", PUBLISHER, 2, [2], 10)
+    assert not queue.join(delivery(2, 2))
+
+
+@pytest.mark.parametrize("field", ["cleared", "recovered"])
+def test_messages_of_another_kind_stay_apart(queue: Queue, field: str) -> None:
+    queue.put(delivery(1, 1))
+    other = replace(delivery(2, 2), **{field: True})
+    assert not queue.join(other)
+    queue.put(other)
+    assert not queue.join(delivery(3, 3))
+
+
+def test_what_fits_drops_nothing(queue: Queue) -> None:
+    assert queue.fits(5, 100) and queue.fits(1, 1000) and not queue.fits(6, 1)
+    queue.put(delivery(1, 1))
+    assert queue.fits(4, 90) and not queue.fits(5, 1) and not queue.fits(1, 91)
+
+
+def test_more_is_asked_for_while_it_is_half_empty(queue: Queue) -> None:
+    assert queue.spare() == (5, 100)
+    queue.put(delivery(1, 1, 2))
+    assert queue.spare() == (3, 90)
+    queue.put(delivery(3, 3))
+    assert queue.spare() == (0, 0)
 
 
 def test_nothing_joins_a_full_queue(queue: Queue) -> None:
     queue.put(delivery(1, 1, 2, 3, 4, 5))
-    assert not queue.join("t", PUBLISHER, 6, [6], 10)
+    assert not queue.join(delivery(6, 6))
     taken(queue)
     queue.put(delivery(1, 1, size=95))
-    assert not queue.join("t", PUBLISHER, 2, [2], 10)
+    assert not queue.join(delivery(2, 2))
 
 
 def test_raw_bodies_stay_apart(queue: Queue) -> None:
     raw = memoryview(b"raw")
     queue.put(delivery(1, raw))
-    assert not queue.join("t", PUBLISHER, 2, [2], 10)
+    assert not queue.join(delivery(2, 2))
     queue.put(delivery(2, 2))
-    assert not queue.join("t", PUBLISHER, 3, [raw], 10)
+    assert not queue.join(delivery(3, raw))
 
 
 @pytest.mark.slow
@@ -123,7 +148,7 @@ def test_every_message_is_either_there_or_dropped(steps: list[tuple[int, int, bo
     queue, sequence, dropped = Queue(5, 100), 1, 0
     for count, size, joins in steps:
         bodies: list[object] = list(range(sequence, sequence + count))
-        if not joins or not queue.join("t", PUBLISHER, sequence, bodies, size):
+        if not joins or not queue.join(delivery(sequence, *bodies, size=size)):
             dropped += queue.put(delivery(sequence, *bodies, size=size))
         sequence += count
         assert queue.messages <= 5
@@ -161,7 +186,7 @@ def test_a_single_latest_message_may_be_larger_than_the_queue(latest: Latest) ->
 
 def test_nothing_joins_the_latest(latest: Latest) -> None:
     latest.put(delivery(1, 1))
-    assert not latest.join("t", PUBLISHER, 2, [2], 10)
+    assert not latest.join(delivery(2, 2))
 
 
 @pytest.mark.slow

@@ -308,7 +308,7 @@ def test_who_is_stuck_is_excluded_with_a_note_and_taken_in_with_another() -> Non
     core = joined(1, 2, waits=True)
     fill(core, now=1.0)
     core.receive(EVERY_PEER, credit(core.audience.mark, source=1), 1.0)
-    assert core.audience.exclude_at() == 1.0 + STALL_S
+    assert core.audience.exclude_at == 1.0 + STALL_S
     assert not notes(core.tick(1.0 + STALL_S - 0.01))
     [note] = notes(core.tick(1.0 + STALL_S))
     assert note.event == "subscriber-excluded"

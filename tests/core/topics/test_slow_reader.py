@@ -29,7 +29,7 @@ def test_who_reads_slowly_says_so() -> None:
         now = core.deadline()
         assert credits_of(core.tick(now)) == []
     held = [50]
-    core.held = lambda: held[0]
+    core.reading.held = lambda: held[0]
     assert core.take()[0] is not None
     for held[0] in (49, 48):
         now = core.deadline()
@@ -40,7 +40,7 @@ def test_who_reads_slowly_says_so() -> None:
 def test_a_mark_is_answered_once_what_was_before_it_is_read() -> None:
     core = made(waits=True)
     held = [1]
-    core.held = lambda: held[0]
+    core.reading.held = lambda: held[0]
     take_in(core, publish("t", 1, "x"), mark(1), mark(2))
     assert core.take()[0] is not None
     assert credits_of(core.tick(core.deadline())) == []

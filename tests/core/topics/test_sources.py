@@ -18,7 +18,9 @@ from tests.core.topics.publications import (
     welcome,
 )
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send, Watch
-from zmqkit.core.topics.sources import Source, Sources
+from zmqkit.core.topics.origins import Origins
+from zmqkit.core.topics.source import Source
+from zmqkit.core.topics.sources import Sources
 from zmqkit.errors import UsageError
 from zmqkit.limits import HELLO_S, HELLO_S_MAX, SubscriberLimits
 from zmqkit.wire import packet as wire
@@ -103,7 +105,7 @@ def test_what_is_subscribed_to_later_goes_out_at_once_and_hello_behind_it(up: So
     assert up.subscribe(["cellar", "hall"], 1.0) == [
         Send(PEER, (publication.SUBSCRIBE + b"cellar",)), Send(PEER, hello(2)),
     ]  # fmt: skip
-    assert up.up_count == 0 and up.wanted(b"cellar.lux")
+    assert up.up_count == 0 and up.prefixes.want(b"cellar.lux")
     assert up.subscribe(["cellar"], 1.0) == []
 
 
@@ -117,21 +119,21 @@ def test_what_is_unsubscribed_is_not_wanted(up: Sources) -> None:
     assert up.unsubscribe(["hall", "nothing"]) == [
         Send(PEER, (publication.UNSUBSCRIBE + b"hall",))
     ]
-    assert not up.wanted(b"hallway") and up.wanted(b"kitchen.lux")
+    assert not up.prefixes.want(b"hallway") and up.prefixes.want(b"kitchen.lux")
     up.unsubscribe(["kitchen."])
-    assert not up.wanted(b"kitchen.lux")
+    assert not up.prefixes.want(b"kitchen.lux")
 
 
-def test_how_far_it_was_is_forgotten_with_the_subscription(up: Sources) -> None:
+def test_a_topic_begins_anew_with_its_subscription(up: Sources) -> None:
     source = up.by_peer[PEER]
     for topic in (b"hall", b"kitchen.lux"):
         source.position(topic).next = 5
     up.unsubscribe(["hall"])
-    assert list(source.positions) == [b"kitchen.lux"]
+    assert anew(source) == [b"hall"]
 
 
 def test_what_is_lost_is_still_read_and_may_return(up: Sources) -> None:
-    assert up.lost(PUBLISHER) == [] and up.lost(OTHER) == []
+    assert up.lost(PUBLISHER, 1.0) == [] and up.lost(OTHER, 1.0) == []
     assert PEER in up.by_peer
     assert (up.up_count, up.connections.due_at) == (0, inf)
     assert up.subscribe(["cellar"], 1.0) == []
@@ -216,7 +218,7 @@ def test_there_are_not_too_many_topics(up: Sources) -> None:
     prefixes_max = SubscriberLimits().prefixes_max
     with pytest.raises(UsageError, match=f"{prefixes_max} topics"):
         up.subscribe([f"t{n}" for n in range(prefixes_max - 1)], 1.0)
-    assert not up.wanted(b"t0") and up.up_count == 1
+    assert not up.prefixes.want(b"t0") and up.up_count == 1
 
 
 def fixed(fields: dict[str, object]) -> tuple[Sources, list[Effect]]:
@@ -239,7 +241,7 @@ ABOUT: dict[str, object] = {
 
 def test_the_process_at_an_address_is_watched_where_it_says() -> None:
     sources, effects = fixed(ABOUT)
-    assert effects == [Watch("tcp://127.0.0.1:5001/weather")]
+    assert effects == [Watch("tcp://127.0.0.1:5001/weather", sources.name)]
     sources.check()
 
 
@@ -247,7 +249,7 @@ def test_the_publisher_at_an_address_is_what_membership_tells_of() -> None:
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
     assert sources.found(PUBLISHER, ENDPOINT, 1.0) == []
-    assert sources.lost(PUBLISHER) == []
+    assert sources.lost(PUBLISHER, 1.0) == []
     assert sources.found(PUBLISHER, "tcp://127.0.0.1:9", 2.0)[0] == Connect(
         source.peer, ENDPOINT
     )
@@ -290,7 +292,7 @@ def test_a_publisher_of_another_name_than_the_url_says_is_not_used() -> None:
 def test_who_takes_an_address_over_is_greeted_though_the_one_before_was_lost() -> None:
     sources, _ = fixed(ABOUT)
     [source] = sources.by_peer.values()
-    sources.lost(PUBLISHER)
+    sources.lost(PUBLISHER, 1.0)
     sources.adopt(source, OTHER, 0.0)
     assert sources.tick(sources.connections.due_at) != []
     assert sources.gone(PUBLISHER, 0.0) == []
@@ -323,10 +325,15 @@ def test_a_topic_that_is_not_text_is_malformed(source: Source) -> None:
 
 
 def test_topics_are_not_remembered_without_end(source: Source) -> None:
-    source.topics_max = 2
+    source.origins = Origins(2, 2)
     for name in (b"a", b"b", b"c"):
         source.position(name).next = 5
     assert list(source.positions) == [b"b", b"c"]
+
+
+def anew(source: Source) -> list[bytes]:
+    """The topics whose next message may have any number above the last one."""
+    return [topic for topic, each in source.positions.items() if each.anew]
 
 
 def test_a_topic_that_is_heard_too_early_begins_anew(source: Source) -> None:
@@ -334,7 +341,8 @@ def test_a_topic_that_is_heard_too_early_begins_anew(source: Source) -> None:
     source.settle((b"",))
     source.position(b"t").next = 5
     source.settle((b"",))
-    assert list(source.positions) == [b"t"]
+    assert anew(source) == [b"early"]
+    assert not any(each.fresh for each in source.positions.values())
 
 
 def test_a_topic_is_not_too_early_if_its_subscription_was_in_place_before(
@@ -345,4 +353,4 @@ def test_a_topic_is_not_too_early_if_its_subscription_was_in_place_before(
     for topic in (b"a1", b"b1", b"c1"):
         source.position(topic).next = 5
     source.settle((b"a", b"b", b"c"))
-    assert list(source.positions) == [b"a1"]
+    assert anew(source) == [b"b1", b"c1"]

@@ -241,13 +241,13 @@ class TopicsMachine(RuleBasedStateMachine):
         source = reader.core.sources.by_peer[PEER]
         if packet.kind != wire.PUBLISH or source.waits is None:
             return
-        if not reader.core.sources.wanted(topic):
+        if not reader.core.sources.prefixes.want(topic):
             return
         name, count = topic.decode(), len(publication.bodies_of(packet))
         if name in reader.sure:
             reader.missing += packet.settled - reader.sure[name] - 1
-        elif source.state is not State.UP:
-            return
+        elif source.state is not State.UP and not topic.startswith(source.placed):
+            return  # else it was in place before, and what is lost since then is missing
         reader.sure[name] = packet.settled + count - 1
 
     @rule(number=SUBSCRIBERS, count=st.integers(1, 4))
@@ -273,7 +273,7 @@ class TopicsMachine(RuleBasedStateMachine):
         reader = self.readers[number]
         self.perform(reader, reader.core.unsubscribe([prefix]))
         for name in list(reader.sure):
-            if not reader.core.sources.wanted(name.encode()):
+            if not reader.core.sources.prefixes.want(name.encode()):
                 del reader.sure[name]
 
     @precondition(lambda self: self.readers and not self.publisher.blocked)
@@ -319,7 +319,7 @@ class TopicsMachine(RuleBasedStateMachine):
             if self.waits and reader.undisturbed:
                 assert stats["missing"] == 0 and "full" not in core.dropped
             if reader.state is State.UP and not reader.wire.recovering:
-                assert reader.wire.granted >= set(core.sources._prefixes)
+                assert reader.wire.granted >= set(core.sources.prefixes)
         if self.readers:
             self.publisher.check()
             assert not self.publisher.malformed
@@ -332,3 +332,33 @@ TestTopicsMachine = pytest.mark.slow(TopicsMachine.TestCase)
 TestTopicsMachine.settings = settings(
     max_examples=settings().max_examples, stateful_step_count=50
 )
+
+
+def test_a_late_answer_of_a_lost_publisher_places_no_subscription_made_since() -> None:
+    machine = TopicsMachine()
+    machine.begin(waits=False, latest=False)
+    machine.found(number=2)
+    machine.arrives_up(number=2, count=4)
+    machine.news(number=2, news=News.LOST)
+    machine.meet(number=1)
+    machine.subscribe(number=2, prefix="ab")
+    machine.arrives_down(number=2, count=2)
+    machine.is_sound()
+
+
+def test_what_is_lost_of_a_topic_that_was_in_place_before_is_missing() -> None:
+    machine = TopicsMachine()
+    machine.begin(waits=False, latest=False)
+    machine.meet(number=1)
+    machine.subscribe(number=1, prefix="ab")
+    machine.breaks(number=1)
+    machine.meet(number=1)
+    machine.publish(topic="ab", count=1)
+    machine.arrives_down(number=1, count=1)
+    machine.breaks(number=1)
+    machine.publish(topic="ab", count=1)
+    machine.meet(number=1)
+    machine.publish(topic="ab", count=1)
+    machine.meet(number=1)
+    machine.is_sound()
+    assert machine.readers[1].missing == 1

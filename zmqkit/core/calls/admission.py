@@ -30,6 +30,10 @@ class Methods:
         self.plain = plain
         self.streams = streams
 
+    def has_one_value(self, name: str) -> bool:
+        """Return whether the method returns one value, whatever its client asks for."""
+        return name in self.plain
+
     def repeats(self, name: str) -> bool:
         """Return whether a request for this method may run twice."""
         return self.plain.get(name, False) or self.streams.get(name, False)
@@ -62,10 +66,12 @@ class Methods:
 class Share(Protocol):
     """Shares the places of a service among its clients, which may then have so many each."""
 
-    # How many requests there may be at once.
-    places: int
     # The clients that are to be told of their share.
     news: dict[int, None]
+
+    @property
+    def places(self) -> int:
+        """How many requests there may be at once."""
 
     def of(self, client: int) -> int:
         """Return how many requests a client may have here."""
@@ -129,7 +135,7 @@ class Admission:
         readable: whether its arguments could be decoded.
         """
         sequence, method = head[0], head[2]
-        known = self._known(window, head)
+        known = self._known(window, head, streams=streams)
         if known is not None:
             self._counts["duplicates"] += 1
             self._streams.send_again(window, sequence, 0)
@@ -186,11 +192,14 @@ class Admission:
         begun_at = next(reversed(at_work.values())).begun_at
         return share.hand_back_at(begun_at, work.places_taken, work.queue.count)
 
-    def _known(self, window: RequestWindow, head: Head) -> list[Answer] | None:
+    def _known(
+        self, window: RequestWindow, head: Head, *, streams: bool
+    ) -> list[Answer] | None:
         """Return the answers to a request that came before; None if it is not known.
 
         A request counts as new if its id never came, or if its id is forgotten and its method
-        is idempotent. The list is empty if there is nothing to answer now.
+        is idempotent. A stream never begins again, for its client may have read half of it. The
+        list is empty if there is nothing to answer now.
         """
         sequence, method = head[0], head[2]
         if window.is_settled(sequence) or sequence in window.held:
@@ -198,7 +207,7 @@ class Admission:
         if sequence in window.answers:
             answer = window.answers[sequence]
             return [] if isinstance(answer, Ended) else [answer]
-        if sequence < window.forgotten_below and not self._offered.repeats(method):
+        if sequence < window.forgotten_below and (streams or not self._offered.repeats(method)):
             return [LOST]
         return None
 

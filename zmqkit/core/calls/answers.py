@@ -16,7 +16,7 @@ _TEXTS = {
     LEAVING: "the service is stopping",
     RECALLED: "it was given back before it ran",
     EXPIRED: "the deadline passed before the request ran",
-    FORGOTTEN: "it may have run, but its reply was given up for space",
+    FORGOTTEN: "the call may have run, but its reply was given up for space",
 }
 
 DONE = Answer(wire.REPLY, b"\xc0")

@@ -18,6 +18,9 @@ from zmqkit.limits import (
     WAIT_S,
 )
 from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.submission import COLLECT, ID_CHARS_MAX, STATE, SUBMIT
+
+_KEEPING = frozenset({SUBMIT, COLLECT, STATE})
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,11 +37,14 @@ class CallOptions:
     headers: Mapping[str, object] = field(default_factory=dict)
     # A long bytes reply is copied to bytes; otherwise it is a view of what arrived.
     copy: bool = True
+    # Of a submission: the id of the request, and how long it may wait to be begun.
+    id: str | None = None
+    expires_s: float = 86_400.0
     # How long the call waits while no instance is known: `wait_s`, or `timeout_s` if shorter.
     patience_s: float = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "wait_s"):
+        for name in ("timeout_s", "wait_s", "expires_s"):
             value = getattr(self, name)
             number = type(value) in (int, float)
             if not number or not 0 < value <= TIMEOUT_S_MAX:
@@ -49,6 +55,10 @@ class CallOptions:
             raise UsageError(f"priority is {self.priority!r}; use 0 to {PRIORITY_MAX}, 9 first")
         if type(self.attempts) is not int or self.attempts < 1:
             raise UsageError(f"attempts is {self.attempts!r}; use a whole number, 1 or more")
+        if self.id is not None and not (
+            type(self.id) is str and 0 < len(self.id) <= ID_CHARS_MAX
+        ):
+            raise UsageError(f"id is {self.id!r}; use text of 1 to {ID_CHARS_MAX} characters")
         if type(self.copy) is not bool:
             raise UsageError(f"copy is {self.copy!r}; use True or False")
         if not isinstance(self.headers, Mapping) or any(
@@ -93,6 +103,9 @@ class Call(Job):
         self.attempts = options.attempts - 1
         self.options = options
         self.waiter = waiter
+        self.begun_at = now
+        if options.id and method in _KEEPING:
+            self.kept_as = options.id
 
     def finish(self, error: ZmqkitError | None) -> Outcome:
         """End the call; return its outcome, with the method if nobody waits for a value."""

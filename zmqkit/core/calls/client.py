@@ -6,44 +6,48 @@ A call is a job with a waiter. `Dispatcher` keeps the call in line or at an inst
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from math import inf
 
 from zmqkit.core.calls.call import Call, CallOptions
+from zmqkit.core.calls.client_figures import client_rows
 from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
 from zmqkit.core.calls.outcome import (
     EXPIRED,
     LEAVING,
-    NO_METHOD,
-    RECALLED,
-    UNRUN,
     Outcome,
     concerns,
     from_row,
+    full,
     lost,
     nobody,
+    settled,
     timed_out,
     unreadable_reply,
 )
+from zmqkit.core.calls.refusals import moves
 from zmqkit.core.dispatch.connections import Event, State
-from zmqkit.core.dispatch.instances import Instances, credit_of
+from zmqkit.core.dispatch.instances import Instances, credit_of, journal_of
 from zmqkit.core.dispatch.job import Instance, Job
-from zmqkit.core.effects import Effect, News, Note, Settle, Tell
+from zmqkit.core.dispatch.turn import Turn
+from zmqkit.core.effects import Effect, News, Settle, Tell
+from zmqkit.core.meter import Meter
 from zmqkit.core.pace import Pace
-from zmqkit.errors import CallCancelled, QueueFull, ZmqkitError
-from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
+from zmqkit.errors import CallCancelled, ZmqkitError
+from zmqkit.limits import BATCH_BYTES, CHOICE_S, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
+    READ_ANSWERS,
+    ReadAnswers,
     read_ends,
     read_errors,
-    read_items,
     read_progress,
-    read_replies,
     sequences_in,
 )
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = ClientLimits()
 
@@ -54,7 +58,16 @@ class ClientCore:
     Only `abandon` may be called by any thread at any time, without a lock.
     """
 
-    def __init__(self, name: str, incarnation: int, limits: ClientLimits = _DEFAULTS) -> None:
+    def __init__(
+        self,
+        name: str,
+        incarnation: int,
+        limits: ClientLimits = _DEFAULTS,
+        *,
+        read: ReadAnswers = READ_ANSWERS,
+    ) -> None:
+        """Begin without instances. read: reads what instances answer."""
+        self._read = read
         self.name = name
         self.incarnation = incarnation
         self.limits = limits
@@ -67,6 +80,8 @@ class ClientCore:
         self.malformed = self._instances.malformed
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
+        self._dispatcher.meter = Meter()
+        self._turn = Turn(self._connections, returns_at_once=True)
         self._streams = ClientStreams(self._dispatcher, self.malformed)
         self._hint = ""
         self._closed = False
@@ -99,7 +114,7 @@ class ClientCore:
         """
         dispatcher = self._dispatcher
         if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise self._full()
+            raise full(self.name, self.limits.waiting_calls_max)
         call = Call(dispatcher.next, method, body, raw, options, waiter, now)
         if oneway:
             call.kind = wire.NOTIFY
@@ -132,7 +147,7 @@ class ClientCore:
         """
         dispatcher = self._dispatcher
         if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise self._full()
+            raise full(self.name, self.limits.waiting_calls_max)
         call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
         call.window = self.limits.stream_window
         dispatcher.add(call, now)
@@ -167,7 +182,7 @@ class ClientCore:
         told = self._instances.cancel([call])
         self._dispatcher.abandon(call, now)
         outcome = self._drop(call, "cancelled", f"{call.method!r} was cancelled")
-        return self._settle([outcome]) + told + self._go_on(now)
+        return settled(self.name, [outcome]) + told + self._go_on(now)
 
     def give_up(self, waiter: object, now: float) -> list[Effect]:
         """Cancel whatever this waiter waits for, if anything."""
@@ -197,7 +212,11 @@ class ClientCore:
         if tell.news is News.HINT:
             self._hint = tell.text
             return []
-        return self._instances.hear(tell, now) + self._go_on(now)
+        effects = self._instances.hear(tell, now)
+        if tell.news is News.FOUND and effects and "://" not in self.name:
+            self._dispatcher.kept_at = now + CHOICE_S
+        self._turn.look(now)
+        return effects + self._go_on(now)
 
     def close(self) -> list[Effect]:
         """End every call that is not settled, and close every connection."""
@@ -209,11 +228,15 @@ class ClientCore:
         outcomes += self._awaited_over(inf)
         self._streams.clear()
         disconnects = self._instances.close(LINGER_S if told else 0.0)
-        return [*self._settle(outcomes), *told, *disconnects]
+        return [*settled(self.name, outcomes), *told, *disconnects]
 
     def stats(self) -> dict[str, object]:
         """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
         return {**self._dispatcher.stats(), "malformed": dict(self.malformed)}
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the client and one of each method; any thread may ask."""
+        return client_rows(self.stats(), self._dispatcher, now)
 
     @property
     def in_flight(self) -> int:
@@ -241,7 +264,8 @@ class ClientCore:
 
         What a packet without calls says is said again with the next ping.
         """
-        instance, packet = self._connections.by_peer.get(peer), wire.unpack(frames)
+        instance = self._connections.by_peer.get(peer)
+        packet = wire.unpack(frames, may_mix=True)
         if instance is not None and packet.kind in (wire.REQUEST, wire.NOTIFY, wire.STREAM):
             self._dispatcher.take_back(instance, sequences_in(packet), now)
         return []
@@ -255,8 +279,11 @@ class ClientCore:
         told = self._instances.cancel([call for call in due if call.streams])
         for call in due:
             self._dispatcher.abandon(call, now)
-        effects = self._settle([self._expire(call) for call in due]) + told
-        return given_up + effects + self._instances.tick(now) + self._go_on(now)
+        effects = settled(self.name, [self._expire(call) for call in due]) + told
+        effects += self._instances.tick(now)
+        self._turn.tick(now)
+        self._turn.look(now)
+        return given_up + effects + self._go_on(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Return packets with the calls of this turn, and with the grants of streams."""
@@ -268,10 +295,14 @@ class ClientCore:
             effects += self._instances.grant(self._streams.grants(now))
         return effects
 
+    # The core's own, in the middle of its work, whatever a subclass makes of its effects.
+    _flush = flush
+
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         dispatcher, due_at = self._dispatcher, self._connections.due_at
-        return min(dispatcher.look_at, dispatcher.care_at, due_at, self.pace.due_at)
+        turn_at = self._turn.due_at
+        return min(dispatcher.look_at, dispatcher.care_at, due_at, turn_at, self.pace.due_at)
 
     def check(self) -> None:
         """Assert that the instances, the calls and the streams are consistent."""
@@ -283,11 +314,16 @@ class ClientCore:
     def _welcome(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         fields = wire.fields_of(packet)
         instance.credit = credit_of(fields.get("credit"), self.limits.credit_max)
+        instance.lacks_workers = fields.get("served") is False
+        instance.journal = journal_of(fields.get("journal"))
+        instance.takes_origins = fields.get("origins") is True
         names = fields.get("idempotent")
         if type(names) is list:
             instance.idempotent = frozenset(n for n in names if type(n) is str)
         opening = instance.state is State.OPENING
+        self._turn.choose(instance)
         self._connections.shift(instance, Event.WELCOME)
+        self._turn.look(now)
         if not opening:
             return self._go_on(now)
         self._streams.ask_again(self._dispatcher.resume(instance, now))
@@ -297,6 +333,7 @@ class ClientCore:
         was_up = instance.state is State.UP
         # An instance that has not said WELCOME yet says BYE again after it.
         self._connections.shift(instance, Event.BYE)
+        self._turn.look(now)
         if packet.meta is not None:
             below, taken = wire.last_word(packet.meta, self.limits.jobs_max)
             return self._last_word(instance, below, taken, now)
@@ -324,7 +361,7 @@ class ClientCore:
             else:
                 outcomes.append(self._end(call, "failed", lost(call)))
         self._dispatcher.move(movable)
-        return self._settle(outcomes) + self._go_on(now)
+        return settled(self.name, outcomes) + self._go_on(now)
 
     def _pong(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         held_max = self.limits.jobs_max
@@ -341,7 +378,7 @@ class ClientCore:
         return [*recall, *self._go_on(now)]
 
     def _reply(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        sequences, values, unreadable = read_replies(packet)
+        sequences, values, unreadable = self._read.replies(packet)
         calls = self._dispatcher.take(instance, sequences, now)
         outcomes: list[Outcome] = []
         for call, value in zip(calls, values, strict=True):
@@ -371,28 +408,16 @@ class ClientCore:
             call.exposed |= row[5]
             if code == LEAVING:
                 self._connections.shift(instance, Event.BYE)
-            if call.begun or not self._another(call, instance, code, now):
+                self._turn.look(now)
+            if call.begun or not moves(self._dispatcher, call, instance, code, now):
                 if call.instance is not instance:
                     self._dispatcher.abandon(call, now)
                 count = "expired" if code == EXPIRED else "failed"
                 outcomes.append(self._end(call, count, from_row(call, row)))
-        return self._settle(outcomes) + self._go_on(now)
-
-    def _another(self, call: Job, instance: Instance, code: str, now: float) -> bool:
-        """Move a call that an instance refused; return False if the refusal ends the call."""
-        if code == NO_METHOD:
-            if not self._dispatcher.lacks(call, instance):
-                return False
-            return self._dispatcher.refused(call, instance, now, free=True, waits=True)
-        if code not in UNRUN:
-            return False
-        recalled = code == RECALLED
-        return self._dispatcher.refused(
-            call, instance, now, free=recalled, waits=recalled or code == LEAVING
-        )
+        return settled(self.name, outcomes) + self._go_on(now)
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
-        arrivals = self._streams.take_in(instance, read_items(packet))
+        arrivals = self._streams.take_in(instance, self._read.items(packet))
         return self._streamed(instance, arrivals, now)
 
     def _stream_end(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -406,7 +431,7 @@ class ClientCore:
             error = None if row is None else from_row(call, row)
             count = "failed" if error else "delivered"
             arrivals.waits.append(self._end(call, count, error))
-        effects = self._settle(arrivals.waits)
+        effects = settled(self.name, arrivals.waits)
         if arrivals.strangers:
             effects.append(self._instances.say(instance, wire.CANCEL, arrivals.strangers))
         return effects + self._go_on(now)
@@ -430,17 +455,6 @@ class ClientCore:
             return self._end(call, "failed", nobody(self.name, self._hint))
         return self._end(call, "expired", timed_out(call))
 
-    def _settle(self, outcomes: list[Outcome]) -> list[Effect]:
-        """Settle calls that have a waiter; failed one-way messages only reach the log."""
-        waited = [outcome for outcome in outcomes if outcome[0] is not None]
-        effects: list[Effect] = [Settle(waited)] if waited else []
-        if len(waited) < len(outcomes):
-            failed = Counter((to, str(e)) for waiter, to, e in outcomes if waiter is None and e)
-            for (method, text), count in failed.items():
-                told = {"name": self.name, "method": method, "error": text, "count": count}
-                effects.append(Note("notify-failed", told))
-        return effects
-
     def _awaited_over(self, now: float) -> list[Outcome]:
         """Return the outcomes of `await_ready` that are over; each value is a count."""
         count = self.ready_count
@@ -453,14 +467,8 @@ class ClientCore:
         if self._dispatcher.line.count:
             self._dispatcher.fill(now)
         over += self._awaited_over(now)
-        sends = self.flush(now)
-        return [*self._settle(over), *sends] if over else sends
-
-    def _full(self) -> QueueFull:
-        limit = self.limits.waiting_calls_max
-        return QueueFull(
-            f"{limit} calls to {self.name!r} wait already; slow down or add instances"
-        )
+        sends = self._flush(now)
+        return [*settled(self.name, over), *sends] if over else sends
 
 
 def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:

@@ -9,7 +9,8 @@ from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import PeerId
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import encode
+from zmqkit.wire.encoding import Malformed, encode
+from zmqkit.wire.packet import Packet
 
 
 class Notices:
@@ -41,7 +42,9 @@ class Notices:
     def welcome(self, client: int, peer: PeerId) -> Send:
         """Return the WELCOME to a client."""
         names = self._offered.idempotent()
-        fields = {"credit": self.credit(client), "idempotent": names, **self.about}
+        fields = {
+            "credit": self.credit(client), "idempotent": names, "origins": True, **self.about
+        }  # fmt: skip
         return Send(peer, wire.pack(wire.WELCOME, self._incarnation, client, 0, encode(fields)))
 
     def credit(self, client: int) -> int:
@@ -70,9 +73,29 @@ class Notices:
             told.append(progress)
         return self.packet(window, wire.PONG, encode(told))
 
+    def hear(self, packet: Packet) -> list[Effect]:
+        """Take the BYE of a client; nobody answers it. Raises Malformed for all else."""
+        if packet.kind != wire.BYE:
+            raise Malformed("unexpected")
+        self._windows.leave(packet.source)
+        return []
+
     def bye(self, window: RequestWindow) -> Send:
         """Return a BYE that says that the service takes no more."""
         return self.packet(window, wire.BYE, encode(None))
+
+    def byes(self) -> list[Effect]:
+        """Return a BYE to each client, also to those that were forgotten."""
+        away = [self.tell_away(client, None) for client in self._windows.away]
+        return [*map(self.bye, self._windows), *away]
+
+    def farewells(self) -> list[Effect]:
+        """Return the last packet to each client, also to those that were forgotten."""
+        effects: list[Effect] = [*map(self.farewell, self._windows)]
+        for client in self._windows.away:
+            below = self._windows.forgotten_below(client)
+            effects.append(self.tell_away(client, [below, []]))
+        return effects
 
     def farewell(self, window: RequestWindow) -> Send:
         """Return a BYE that says which ids were taken: all below a number, and a list."""

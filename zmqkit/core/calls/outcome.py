@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from zmqkit.core.dispatch.job import Instance, Job
+from zmqkit.core.effects import Effect, Note, Settle
 from zmqkit.errors import (
     BadArguments,
     Busy,
@@ -11,7 +14,9 @@ from zmqkit.errors import (
     NoService,
     PeerError,
     PeerLost,
+    QueueFull,
     RemoteError,
+    UnknownRequest,
     ZmqkitError,
 )
 from zmqkit.model import Reach, reach_of_endpoint
@@ -28,13 +33,39 @@ RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN = 
     "raised", "no-method", "bad-arguments", "busy", "leaving", "recalled",
     "expired", "forgotten",
 )  # fmt: skip
+_CODES = frozenset(
+    {RAISED, NO_METHOD, BAD_ARGUMENTS, BUSY, LEAVING, RECALLED, EXPIRED, FORGOTTEN}
+)
+"""Codes whose texts say enough by themselves."""
 RETRY, DISCARD = "retry", "discard"
 """Codes of a worker: its handler wants another attempt, or none would help. The type of a retry
 is the pause in seconds, as text; empty leaves the pause to the policy."""
+UNKNOWN = "unknown"
+"""Code of a broker: it has no request of that id."""
 DEAD, FAILED, CANCELLED = "dead", "failed", "cancelled"
 """Codes of a streamer: what became of a task that it had accepted."""
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say that the call was refused before it ran; another instance may try it."""
+
+
+def full(name: str, limit: int) -> QueueFull:
+    """Return the error of a call that is not accepted, as so many wait already."""
+    return QueueFull(f"{limit} calls to {name!r} wait already; slow down or add instances")
+
+
+def settled(name: str, outcomes: list[Outcome]) -> list[Effect]:
+    """Settle calls that have a waiter; failed one-way messages only reach the log.
+
+    name: of those that were called.
+    """
+    waited = [outcome for outcome in outcomes if outcome[0] is not None]
+    effects: list[Effect] = [Settle(waited)] if waited else []
+    if len(waited) < len(outcomes):
+        failed = Counter((to, str(e)) for waiter, to, e in outcomes if waiter is None and e)
+        for (method, text), count in failed.items():
+            told = {"name": name, "method": method, "error": text, "count": count}
+            effects.append(Note("notify-failed", told))
+    return effects
 
 
 def concerns(call: Job, instance: Instance, code: str) -> bool:
@@ -53,6 +84,7 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     An instance that had the call before may have run it; then `may_have_run` is true as well.
     """
     _, code, type_, message, traceback, may_have_run = row
+    text = message if code in _CODES else f"{call.method}: {code}: {message}"
     if code == RAISED:
         return RemoteError(type_, message, traceback)
     if code == RETRY:
@@ -60,18 +92,21 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     if code == DISCARD:
         return RemoteError(type_, message, traceback)
     if call.begun:
-        return PeerLost(f"{call.method}: {code}: {message}", may_have_run=True)
+        return PeerLost(text, may_have_run=True)
     if code == NO_METHOD:
         return NoMethod(message, may_have_run=call.exposed)
     if code == BAD_ARGUMENTS:
         return BadArguments(message, may_have_run=call.exposed)
+    if code == UNKNOWN and call.misses_one:
+        why = "one of the brokers did not answer, or had no room, and no other knows this id"
+        return Busy(f"{why}: {message}; ask again later")
+    if code == UNKNOWN:
+        return UnknownRequest(message)
     if code in UNRUN:
         return Busy(message, may_have_run=call.exposed)
     if code == EXPIRED:
         return CallTimeout(message, may_have_run=call.exposed)
-    return PeerLost(
-        f"{call.method}: {code}: {message}", may_have_run=may_have_run or call.exposed
-    )
+    return PeerLost(text, may_have_run=may_have_run or call.exposed)
 
 
 def lost(call: Job) -> PeerLost:
@@ -80,6 +115,12 @@ def lost(call: Job) -> PeerLost:
         return PeerLost(
             f"the instance that streamed {call.method!r} is gone; what came until then was all",
             may_have_run=True,
+        )
+    if call.instance is not None and call.method in call.instance.idempotent:
+        return PeerLost(
+            f"the instance that held {call.method!r} is gone, and so are the attempts of this "
+            "call; give it more with attempts=",
+            may_have_run=call.may_have_run,
         )
     return PeerLost(
         f"the instance that held {call.method!r} is gone; if that may run twice, declare the "
@@ -101,6 +142,12 @@ def timed_out(call: Job) -> CallTimeout:
     """
     missed = "no further value" if call.begun else "no reply"
     text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
+    if call.instance is not None and call.instance.lacks_workers:
+        text = (
+            f"{call.method!r} got {missed} in time, for the device at {call.instance.endpoint} "
+            "has no service for it; start one: a router finds it by itself, and for a "
+            "broker it needs via="
+        )
     if call.exposed and call.instance is None:
         text = (
             f"the instance that had {call.method!r} was lost, and no other took it over; "
@@ -116,9 +163,13 @@ def nobody(name: str, hint: str) -> NoService:
         remedy = "; bind a zmqkit.Service to it, in this process"
     elif reach_of_endpoint(name) > Reach.LOCAL:
         remedy = (
-            "; nobody answered there: check host and port, and that a service listens that is "
-            "open to the network, with insecure=True, --insecure or ZMQKIT_INSECURE=1"
+            "; nobody answered there: no service listens at that host and port that is open to "
+            "the network, with insecure=True, --insecure or ZMQKIT_INSECURE=1; or a firewall "
+            f"drops the port; `zmqkit doctor {name} --insecure` finds out"
         )
     elif "://" in name:
-        remedy = "; nobody answered there: check host and port, and that a service listens"
+        remedy = (
+            "; nobody answered there: no service listens at that port; or its process is "
+            f"stuck; `zmqkit doctor {name}` finds out"
+        )
     return NoService(f"nobody serves {name!r}" + (f": {hint}" if hint else remedy))

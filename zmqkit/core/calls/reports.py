@@ -48,7 +48,9 @@ class Reports:
     @property
     def due_at(self) -> float:
         """When `due` has something to do next."""
-        return min((self.next_at[ticket] for ticket in self._waiting), default=inf)
+        if not self._waiting:
+            return inf
+        return min(self.next_at[ticket] for ticket in self._waiting)
 
     def ended(self, requests: Iterable[Request], now: float) -> list[Effect]:
         """Send the last words of requests that end now, and forget them."""

@@ -37,19 +37,24 @@ class Request:
     oneway: bool
     # How many bytes of it came.
     size: int = 0
+    # When it came.
+    arrived_at: float = 0.0
     # The client gave the call up.
     cancelled: bool = False
     # When its handler began.
     begun_at: float = 0.0
     # It was answered, since it took too long, and its handler goes on.
     overdue: bool = False
+    # The client that made it and the number it has there, if a device passes it on.
+    origin: tuple[int, int] | None = None
     # Takes what its handler says of its progress, encoded. The core does not use it.
     report: Callable[[Request, bytes], None] | None = None
 
     @property
     def id(self) -> str:
         """The id of the call as 32 hexadecimal digits; it is the same on each attempt."""
-        return f"{self.client:016x}{self.sequence:016x}"
+        client, sequence = self.origin or (self.client, self.sequence)
+        return f"{client:016x}{sequence:016x}"
 
 
 @dataclass(slots=True, eq=False)

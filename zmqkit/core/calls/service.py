@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from math import inf
 
 from zmqkit.core.calls.admission import Admission, Methods, Share
 from zmqkit.core.calls.answers import DONE, Outbox
 from zmqkit.core.calls.notices import Notices
+from zmqkit.core.calls.origins import Origins
 from zmqkit.core.calls.reports import Reports
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
+from zmqkit.core.calls.service_figures import ServiceFigures
 from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
@@ -35,8 +36,7 @@ from zmqkit.wire.rows import (
     read_requests,
     read_streams,
 )  # fmt: skip
-
-_COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
+from zmqkit.wire.statistics import Figures
 
 _NONE: Mapping[str, bool] = {}
 _LIMITS = ServiceLimits()
@@ -51,7 +51,7 @@ class ServiceCore:
     def __init__(
         self,
         incarnation: int,
-        methods: Mapping[str, bool],
+        methods: Mapping[str, bool] | Methods,
         concurrency: int,
         streams: Mapping[str, bool] = _NONE,
         *,
@@ -61,15 +61,15 @@ class ServiceCore:
     ) -> None:
         """Begin without clients.
 
-        methods: by name, whether the method is idempotent. It returns one value.
-        streams: the same for methods that return a stream of values. Both maps may grow later.
+        methods: by name, whether the method is idempotent; it returns one value. Or all that
+        is offered. streams: the same for methods that return a stream of values. Both may grow.
         concurrency: how many requests may run at a time.
         shares: makes what shares the places among clients; None if each has `limits.credit`.
         read: reads the arguments of requests; whoever passes requests on leaves them bytes.
         """
         self.incarnation = incarnation
-        self.methods = methods
-        self._offered = Methods(methods, streams)
+        self._offered = methods if isinstance(methods, Methods) else Methods(methods, streams)
+        self.methods = self._offered.plain
         self.concurrency = concurrency
         self._limits = limits
         self._read = read
@@ -79,6 +79,7 @@ class ServiceCore:
         self._outbox = Outbox(incarnation, self._windows, limits.counted_bytes_min)
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
+        self._origins = Origins(self._windows, self._work, self._outbox, self._offered, limits)
         self._share = shares(concurrency, self._windows) if shares is not None else None
         self._notices = Notices(
             incarnation, self._windows, self._work, self._offered, limits, self._share
@@ -90,33 +91,34 @@ class ServiceCore:
             self._share,
         )  # fmt: skip
         self._reports = Reports(self._notices, self._windows, self._work)
+        self._figures = ServiceFigures(
+            self.counts, self._windows, self._work, is_read=read is arguments_of
+        )
+        self.tap = self._figures.tap
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
-        # Beyond this ticket nothing is accepted, and whether the last one was.
-        self._ticket_max = inf
-        self._is_full_up = False
+        self._is_full_up = False  # the last request was accepted that may be
         self._receivers: dict[int, Callable[[RequestWindow, Packet, float], list[Effect]]] = {
-            wire.REQUEST: self._request,
-            wire.NOTIFY: self._request,
-            wire.PING: self._ping,
-            wire.CANCEL: self._cancel,
-            wire.RECALL: self._recall,
-            wire.HELLO: self._hello,
-            wire.STREAM: self._stream,
-            wire.GRANT: self._grant,
-        }
+            wire.REQUEST: self._request, wire.NOTIFY: self._request, wire.PING: self._ping,
+            wire.CANCEL: self._cancel, wire.RECALL: self._recall, wire.HELLO: self._hello,
+            wire.STREAM: self._stream, wire.GRANT: self._grant,
+        }  # fmt: skip
 
     # Commands and answers to effects
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers, which leave with the next `flush`; run more requests."""
         work, windows = self._work, self._windows.by_client
+        if self._figures.taps:
+            self._figures.see(results, now)
         running = work.running
         told: list[Effect] = []
         if self._reports.next_at:
             told = self._reports.ended((request for request, _ in results), now)
-        delivered = 0
+        delivered, meter = 0, work.meter
+        # Those that came at one time and end now are recorded together.
+        method, since, alike = "", 0.0, 0
         for request, answer in results:
             sequence = request.sequence
             if running.pop(request.ticket, None) is None:
@@ -126,6 +128,8 @@ class ServiceCore:
             settled = sequence < window.below or (
                 sequence < window.open_below and window.is_settled(sequence)
             )
+            if request.origin is not None:
+                self._origins.answered(request, answer)
             if request.cancelled:
                 work.drop(window, request, "cancelled")
             elif settled and not request.oneway:
@@ -136,14 +140,24 @@ class ServiceCore:
                 work.held_bytes -= request.size
                 if answer.kind != wire.REPLY:
                     self.counts["failed"] += 1
+                    if meter is not None:
+                        meter.part(request.method).failed += 1
                 else:
                     delivered += 1
+                    if meter is not None:
+                        if request.arrived_at != since or request.method != method:
+                            if alike:
+                                meter.took(method, now - since, alike)
+                            method, since, alike = request.method, request.arrived_at, 0
+                        alike += 1
                     if request.oneway:
                         answer = DONE  # nobody wants its value
                 if not settled:
                     window.retain(sequence, answer)
                     self._outbox.add(request.client, sequence, answer)
         self.counts["delivered"] += delivered
+        if meter is not None and alike:
+            meter.took(method, now - since, alike)
         if self._share is not None:
             taken = work.held_count + len(work.overdue)
             self._share.handled((request for request, _ in results), taken, now)
@@ -191,10 +205,7 @@ class ServiceCore:
         What shares its places gives back those that have not begun.
         """
         self._admission.leaving = True
-        effects: list[Effect] = [
-            *map(self._notices.bye, self._windows),
-            *(self._notices.tell_away(client, None) for client in self._windows.away),
-        ]
+        effects = self._notices.byes()
         if self._share is None:
             return effects
         for window in self._windows:
@@ -210,32 +221,23 @@ class ServiceCore:
         self._closed = True
         effects = self._outbox.go_on(everything=True)
         effects += self._streams.close()
-        effects += map(self._notices.farewell, self._windows)
-        for client in self._windows.away:
-            below = self._windows.forgotten_below(client)
-            effects.append(self._notices.tell_away(client, [below, []]))
+        effects += self._notices.farewells()
         effects += self._work.close()
         self._windows.clear()
+        self._origins.clients.clear()
         self._reports.clear()
         self._stale.clear()
         return effects
 
     def stats(self) -> dict[str, object]:
         """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
-        return {
-            "accepted": self._work.ticket,
-            **{name: self.counts[name] for name in _COUNTS},
-            "dropped": {k: v for k, v in self._work.dropped.items() if v},
-            "in_flight": self._work.held_count,
-            "waiting": self._work.waiting_count,
-            "overdue": len(self._work.overdue),
-            "held_bytes": self._work.held_bytes,
-            "streams": len(self._work.streams),
-            "clients": len(self._windows),
-            "retained_bytes": self._windows.budget.bytes,
-            "unread_bytes": self._windows.budget.unread,
-            "malformed": dict(self.malformed),
-        }
+        retained = self._windows.budget.bytes + self._origins.clients.budget.bytes
+        own = self._figures.stats(retained)
+        return {**own, "malformed": dict(self.malformed)}
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the service and one of each method; any thread may ask."""
+        return self._figures.rows(self.stats(), now)
 
     @property
     def in_flight(self) -> int:
@@ -254,7 +256,7 @@ class ServiceCore:
     def limit_requests(self, count: int, now: float) -> list[Effect]:
         """Accept so many requests that have not ended by now, and then say BYE."""
         limit = self._work.ticket - self._work.held_count + count
-        self._ticket_max = self._admission.ticket_max = max(limit, self._work.ticket)
+        self._admission.ticket_max = max(limit, self._work.ticket)
         return []
 
     @property
@@ -274,10 +276,10 @@ class ServiceCore:
         if self._closed:
             return []
         try:
-            packet = wire.unpack(frames)
+            packet = wire.unpack(frames, may_mix=True)
             receiver = self._receivers.get(packet.kind)
             if receiver is None or not packet.source:
-                raise Malformed("unexpected")
+                return self._notices.hear(packet)
             if packet.kind != wire.HELLO and packet.target != self.incarnation:
                 # Meant for an earlier owner of this address: say who is here, run nothing.
                 self.counts["refused"] += 1
@@ -306,6 +308,7 @@ class ServiceCore:
             late += self._work.overrun(now)
         if now >= self._admission.hand_back_at() and self._admission.hand_back(now):
             late += self._notices.credits() + self._outbox.take()
+        self._origins.clients.sweep(now)
         if now < self._windows.sweep_at:
             return late
         effects = [
@@ -324,7 +327,7 @@ class ServiceCore:
 
         If there is nothing to send at all, drop the answers to settled ids.
         """
-        if self._work.ticket >= self._ticket_max and not self._is_full_up:
+        if self._work.ticket >= self._admission.ticket_max and not self._is_full_up:
             self._is_full_up = self._admission.leaving = True
             return [*map(self._notices.bye, self._windows)]
         if self._share is not None and self._share.news:
@@ -344,18 +347,16 @@ class ServiceCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(
-            self._windows.sweep_at,
-            self._work.overrun_at,
-            self._reports.due_at,
-            self._admission.hand_back_at(),
-        )
+        sweep_at = min(self._windows.sweep_at, self._origins.clients.sweep_at)
+        due_at = min(self._work.overrun_at, self._reports.due_at)
+        return min(sweep_at, due_at, self._admission.hand_back_at())
 
     def check(self) -> None:
         """Assert that the counters balance, and that no id is both held and answered."""
         self._work.check(self.concurrency)
         self._streams.check()
         self._windows.check()
+        self._origins.check()
 
     # Packets in
 
@@ -375,6 +376,7 @@ class ServiceCore:
         work, admission = self._work, self._admission
         at_once: list[Request] = []
         heads, rows = read_requests(packet)
+        self._origins.meet(window, heads, rows.origins, now)
         sizes, arguments, seen_below = rows.sizes, self._read(rows), window.seen_below
         held, answered, client = window.held, window.answers, window.client
         takes = admission.takes(window, len(heads), packet.size)
@@ -400,7 +402,7 @@ class ServiceCore:
             work.ticket = ticket = work.ticket + 1
             request = held[sequence] = Request(
                 ticket, client, sequence, method, args, kwargs, headers, priority,
-                now + left_ms / 1000, oneway, size,
+                now + left_ms / 1000, oneway, size, now,
             )  # fmt: skip
             work.held_count += 1
             work.held_bytes += size
@@ -410,7 +412,8 @@ class ServiceCore:
                 request.begun_at = now
                 at_once.append(request)
             else:
-                work.queue.join(ticket, priority, request)
+                work.queue.join(request)
+        self._origins.note(window, heads, rows.origins)
         if self._outbox:
             effects += self._outbox.take()
             self._make_room()  # for refusals
@@ -423,6 +426,7 @@ class ServiceCore:
     def _stream(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         """Accept each new id. A method that returns one value is run as a plain request."""
         heads, windows, rows = read_streams(packet)
+        self._origins.meet(window, heads, rows.origins, now)
         requests = zip(heads, windows, rows.sizes, self._read(rows), strict=True)
         for head, granted, size, values in requests:
             readable = values is not None
@@ -430,8 +434,9 @@ class ServiceCore:
                 window, head, size, readable=readable, streams=True
             ):
                 assert values is not None
-                limits = None if head[2] in self.methods else granted
+                limits = None if self._offered.has_one_value(head[2]) else granted
                 self._work.accept(window, head, values, size, limits, now)
+        self._origins.note(window, heads, rows.origins)
         effects = self._outbox.take() if self._outbox else []
         self._make_room()
         return effects + self._work.dispatch(now, self.concurrency)
@@ -446,22 +451,17 @@ class ServiceCore:
             self.counts["evicted"] += self._windows.make_room()
 
     def _ping(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
-        meta = packet.meta
-        if type(meta) is not list or len(meta) not in (3, 4):
-            raise Malformed("ping")
-        if {type(each) for each in (*meta[:2], *meta[3:])} != {int}:
-            raise Malformed("ping")
-        still_open = wire.sequences_of(meta[2], self._limits.open_ids_max)
-        window.settle_except(meta[1], frozenset(still_open))
-        if meta[3:]:
-            window.unread.read(meta[3])
+        ping = wire.read_ping(packet, self._limits.open_ids_max)
+        window.settle_except(ping.next, ping.open)
+        if ping.read is not None:
+            window.unread.read(ping.read)
         effects = [*self._go_on(), *self._streams.take()]
         # Nobody waits for a one-way message, so the end of its sender's time cancels nothing.
         held = window.held
         unwanted = [n for n in window.settled_among(held) if not held[n].oneway]
         progress = self._streams.progress(window) if self._work.streams else []
-        pong = self._notices.pong(window, meta[0], progress)
-        window.unread.pong(meta[0])
+        pong = self._notices.pong(window, ping.token, progress)
+        window.unread.pong(ping.token)
         # What the pong does not name was answered before it, and what it counts was sent.
         return [
             *effects,

@@ -77,6 +77,12 @@ class Streams:
             return
         work.release(window, request)
         work.count("delivered" if error is None else "failed")
+        if work.meter is not None:
+            part = work.meter.part(request.method)
+            if error is None:
+                part.more += 1
+            else:
+                part.failed += 1
         window.retain(request.sequence, Ended(request.sent, request.kept, error))
         self._send(request.client, request.sequence, request.sent)
 
@@ -170,7 +176,7 @@ class Streams:
     def _wait(self, request: StreamRequest) -> None:
         """Put a stream in line, to go on or to be closed; park it if its window is full."""
         if request.has_room or request.cancelled:
-            self._work.queue.join(request.ticket, request.priority, request)
+            self._work.resume_stream(request)
         else:
             self._work.parked[request.ticket] = request
 

@@ -13,14 +13,15 @@ but its handler keeps its place until it returns.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED, Outbox, late_answer, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, RECALLED
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note
-from zmqkit.core.line import Line
+from zmqkit.core.line import FairLine
+from zmqkit.core.meter import Meter
 from zmqkit.core.tasks.lease import about
 from zmqkit.limits import ServiceLimits
 from zmqkit.wire.rows import Arguments, Head
@@ -36,7 +37,7 @@ class Work:
         counts: Counter[str],
         limits: ServiceLimits,
     ) -> None:
-        self.queue: Line[Request] = Line()
+        self.queue: FairLine[Request] = FairLine()
         # By ticket: the requests given to the driver, which runs them.
         self.running: dict[int, Request] = {}
         # How long a handler may take, and by ticket: the requests that took longer.
@@ -45,6 +46,8 @@ class Work:
         # By ticket: all held requests for streams, and those of them that wait for credit.
         self.streams: dict[int, StreamRequest] = {}
         self.parked: dict[int, StreamRequest] = {}
+        # By ticket: the streams that are to go on without a place, where they need none.
+        self.placeless: dict[int, StreamRequest] | None = None
         # By client, then by ticket: the requests that wait until the client has read answers.
         self.stalled: dict[int, dict[int, Request]] = {}
         # The ticket of the last accepted request, which is also how many were accepted.
@@ -53,6 +56,10 @@ class Work:
         self.held_count = 0
         self.held_bytes = 0
         self.dropped: Counter[str] = Counter()
+        # How long requests take, by method; None where nobody is to know.
+        self.meter: Meter | None = Meter()
+        # Is told of a request with an origin that is held no longer.
+        self.let_go: Callable[[Request], None] = _nobody
         self._windows = windows
         self._outbox = outbox
         self._counts = counts
@@ -77,7 +84,7 @@ class Work:
         self.ticket = ticket = self.ticket + 1
         fields = (
             ticket, window.client, sequence, method, args, kwargs, headers, priority,
-            now + left_ms / 1000, False, size,
+            now + left_ms / 1000, False, size, now,
         )  # fmt: skip
         if limits is None:
             request = Request(*fields)
@@ -91,7 +98,7 @@ class Work:
         window.held[sequence] = request
         self.held_count += 1
         self.held_bytes += size
-        self.queue.join(ticket, priority, request)
+        self.queue.join(request)
 
     def dispatch(self, now: float, concurrency: int) -> list[Effect]:
         """Start as many requests as concurrency allows; refuse those that expired in line."""
@@ -111,13 +118,7 @@ class Work:
                 self.drop(window, request, "unwanted")
                 continue
             elif now >= request.deadline_at:
-                self.release(window, request)
-                self.count("expired")
-                if not settled:
-                    refusal = refuse(EXPIRED)
-                    window.retain(request.sequence, refusal)
-                    self._outbox.add(request.client, request.sequence, refusal)
-                    expired = True
+                expired = self._expire(window, request, settled=settled) or expired
                 continue
             elif window.waiting or request.client in self.stalled:
                 self._stall(request)
@@ -135,6 +136,50 @@ class Work:
         if streams:
             effects.append(Advance(streams))
         return effects
+
+    def resume_stream(self, request: StreamRequest) -> None:
+        """Have a stream that has begun go on, or be closed, when its turn comes.
+
+        It waits in line for a place, unless it runs elsewhere and needs none here.
+        """
+        if self.placeless is None:
+            self.queue.join(request)
+        else:
+            self.placeless[request.ticket] = request
+
+    def take_up(self, now: float) -> list[Effect]:
+        """Go on with the streams that need no place."""
+        streams = list((self.placeless or {}).values())
+        for request in streams:
+            window = self._windows.by_client[request.client]
+            request.cancelled = request.cancelled or window.is_settled(request.sequence)
+            self.running[request.ticket] = request
+            request.begun_at = now
+        if not streams:
+            return []
+        self.placeless = {}
+        return [Advance(streams)]
+
+    def expire(self, now: float) -> list[Effect]:
+        """Refuse what waits in line and has not begun, and whose time is over."""
+        late = [each for each in self.queue if now >= each.deadline_at]
+        for request in late:
+            if not self.has_begun(request):
+                window = self._windows.by_client[request.client]
+                settled = window.is_settled(request.sequence)
+                self.queue.leave(request)
+                self._expire(window, request, settled=settled)
+        return self._outbox.take() if late else []
+
+    def _expire(self, window: RequestWindow, request: Request, *, settled: bool) -> bool:
+        """Refuse a request whose time is over; return whether its client is to be told."""
+        self.release(window, request)
+        self.count("expired")
+        if not settled:
+            refusal = refuse(EXPIRED)
+            window.retain(request.sequence, refusal)
+            self._outbox.add(request.client, request.sequence, refusal)
+        return not settled
 
     def overrun(self, now: float) -> list[Effect]:
         """Answer the requests whose handlers took too long; the handlers keep their places."""
@@ -154,6 +199,8 @@ class Work:
             else:
                 self.release(window, request)
                 self.count("failed")
+                if self.meter is not None:
+                    self.meter.part(request.method).failed += 1
                 answer = late_answer(self.time_limit_s)
                 window.retain(request.sequence, answer)
                 self._outbox.add(request.client, request.sequence, answer)
@@ -180,7 +227,7 @@ class Work:
 
     def _leave(self, request: Request) -> None:
         """Take a request out of the line, or out of the stalled requests."""
-        if not self.queue.leave(request.ticket, request.priority):
+        if not self.queue.leave(request):
             stalled = self.stalled[request.client]
             del stalled[request.ticket]
             if not stalled:
@@ -212,8 +259,8 @@ class Work:
 
     def rejoin(self, client: int) -> None:
         """Put the stalled requests of a client back in line."""
-        for ticket, request in self.stalled.pop(client, {}).items():
-            self.queue.join(ticket, request.priority, request)
+        for request in self.stalled.pop(client, {}).values():
+            self.queue.join(request)
 
     def count(self, what: str) -> None:
         """Count a released request under `what`."""
@@ -234,7 +281,7 @@ class Work:
             elif isinstance(request, StreamRequest) and request.begun:
                 # When its turn comes, its generator is closed, and the stream ends.
                 if self.parked.pop(request.ticket, None):
-                    self.queue.join(request.ticket, request.priority, request)
+                    self.resume_stream(request)
             else:
                 self._leave(request)
                 self.drop(window, request, "cancelled")
@@ -270,6 +317,21 @@ class Work:
         self.held_count -= 1
         self.held_bytes -= request.size
         self.streams.pop(request.ticket, None)
+        if request.origin is not None:
+            self.let_go(request)
+
+    def move(
+        self, request: Request, before: RequestWindow, window: RequestWindow, sequence: int
+    ) -> None:
+        """Hold a request for another client, under a number of that one."""
+        waits = not self.has_begun(request)
+        if waits:
+            self._leave(request)
+        del before.held[request.sequence]
+        request.client, request.sequence = window.client, sequence
+        window.held[sequence] = request
+        if waits:
+            self.queue.join(request)
 
     def drop(self, window: RequestWindow, request: Request, reason: str) -> None:
         """Stop holding a request that nobody waits for; a late copy of it does not run."""
@@ -280,8 +342,9 @@ class Work:
 
     @property
     def waiting_count(self) -> int:
-        """How many requests wait in line or are stalled."""
-        return len(self.queue) + sum(map(len, self.stalled.values()))
+        """How many requests wait in line, to go on, or are stalled."""
+        stalled = sum(map(len, self.stalled.values()))
+        return self.queue.count + len(self.placeless or ()) + stalled
 
     def held(self) -> Iterator[Request]:
         """Yield all held requests, client by client."""
@@ -303,7 +366,9 @@ class Work:
         self.streams.clear()
         self.parked.clear()
         self.stalled.clear()
-        self.queue = Line()
+        if self.placeless is not None:
+            self.placeless = {}
+        self.queue = FairLine()
         self.held_count = self.held_bytes = 0
         return [Abort(stopped)] if stopped else []
 
@@ -324,3 +389,7 @@ class Work:
         assert self.parked.keys().isdisjoint(self.running)
         assert all(self.stalled.values()), "a client of whom nothing is stalled"
         assert self.stalled.keys() <= self._windows.by_client.keys()
+
+
+def _nobody(request: Request) -> None:
+    """Stands for whoever is told of requests with origins."""

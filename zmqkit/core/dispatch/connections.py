@@ -18,9 +18,10 @@ connections does these things.
     OVER     given up; if it is found again, it begins anew
 
 More instances may be known than are connected. A rendezvous hash decides which ones to connect
-to, and instances whose process is silent come last. A connected instance that is silent, or
-never answers, gives way to a known instance that is not silent. It does so only when no work is
-under way to it.
+to; devices come first, and instances whose process is silent come last. A connected instance
+that is silent, or never answers, gives way to a known instance that is not silent. A connected
+instance that is no device gives way to a device. Both do so only when no work is under way to
+them.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class Connection:
     state: State = State.OPENING
     # Its process does not answer, though its connection stands.
     silent: bool = False
+    # It is a device, which passes on what it is given.
+    is_device: bool = False
     # Its owner prefers instances of another kind, and gives it no new work.
     passed_over: bool = False
     # Whether work may be sent to it: it answers, or it is leaving.
@@ -106,6 +109,11 @@ class Connection:
     def answers(self) -> bool:
         """Whether the instance can be sent to and takes new work."""
         return self.state is State.UP and not self.silent
+
+    @property
+    def word(self) -> str:
+        """The word for its state, as people are shown it."""
+        return "evasive" if self.silent and self.state is State.UP else self.state.value
 
     @property
     def chosen(self) -> bool:
@@ -151,21 +159,25 @@ class Connections(Generic[C]):
         self._make = make
         self._connections_max = connections_max
         self._known_max = known_max
+        self._devices: set[int] = set()
         self._silent: set[int] = set()
         self._awaited: list[tuple[int, float, object]] = []
 
     # News
 
-    def learn(self, incarnation: int, endpoint: str) -> bool:
+    def learn(self, incarnation: int, endpoint: str, *, is_device: bool = False) -> bool:
         """Remember where an instance is; return False when too many are known already."""
         if incarnation not in self.known and len(self.known) >= self._known_max:
             return False
         self.known[incarnation] = endpoint
+        if is_device:
+            self._devices.add(incarnation)
         return True
 
     def forget(self, incarnation: int) -> None:
         """Forget where an instance is; its connection stays as it is."""
         self.known.pop(incarnation, None)
+        self._devices.discard(incarnation)
         self._silent.discard(incarnation)
 
     def hush(self, incarnation: int, *, silent: bool) -> C | None:
@@ -227,10 +239,16 @@ class Connections(Generic[C]):
         spare = [
             c for c in connected.values() if c.state is State.LEFT or (c.is_deaf and is_idle(c))
         ]
-        if not room and not spare:
+        if not room and not spare and self._devices <= connected.keys():
             return [], []
         others = sorted((i for i in self.known if i not in connected), key=self._rank)
         better = [i for i in others[room:] if i not in self._silent]
+        devices = sum(i in self._devices for i in better)
+        if devices > len(spare):
+            rest = [
+                c for c in connected.values() if not (c.is_device or c in spare) and is_idle(c)
+            ]
+            spare += rest[: devices - len(spare)]
         spare = spare[: len(better)]
         return [self._begin(i) for i in others[:room] + better[: len(spare)]], spare
 
@@ -250,6 +268,7 @@ class Connections(Generic[C]):
         self.by_peer.clear()
         self.ready.clear()
         self.known.clear()
+        self._devices.clear()
         self._silent.clear()
         self.due_at = inf
 
@@ -301,7 +320,7 @@ class Connections(Generic[C]):
         assert all(c.chosen for c in self.ready)
         assert all(self.by_incarnation[c.incarnation] is c for c in self.by_peer.values())
         assert len(self.by_incarnation) <= self._connections_max
-        assert self._silent <= self.known.keys()
+        assert self._silent <= self.known.keys() and self._devices <= self.known.keys()
         due_at = self.due_at
         self._reckon()
         assert due_at <= self.due_at
@@ -321,9 +340,11 @@ class Connections(Generic[C]):
 
     def _begin(self, incarnation: int) -> C:
         connection = self._make(incarnation, self.known[incarnation])
+        connection.is_device = incarnation in self._devices
         connection.silent = incarnation in self._silent
         return connection
 
-    def _rank(self, incarnation: int) -> tuple[bool, bytes]:
+    def _rank(self, incarnation: int) -> tuple[bool, bool, bytes]:
         pair = self._incarnation.to_bytes(8, "big") + incarnation.to_bytes(8, "big")
-        return incarnation in self._silent, blake2b(pair, digest_size=8).digest()
+        rank = blake2b(pair, digest_size=8).digest()
+        return incarnation in self._silent, incarnation not in self._devices, rank

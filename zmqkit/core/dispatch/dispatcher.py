@@ -21,17 +21,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from itertools import repeat
 from math import inf
+from typing import cast
 
+from zmqkit.core.dispatch.choice import choose, surplus
 from zmqkit.core.dispatch.connections import Connections, State
 from zmqkit.core.dispatch.job import LACKS_MAX, Instance, Job
 from zmqkit.core.line import Line
+from zmqkit.core.meter import Meter
 from zmqkit.limits import PING_S
 
 _LOOK_S = 1 / 64
 _RETRY_S = 0.01
 _PING_S_MIN = 0.05
+_PASSED_MAX = 100
+"""Jobs that may be passed over at a time, since no instance that has room may have them."""
 _COUNTS = ("delivered", "failed", "expired", "retries", "duplicates")
 
 Parcel = tuple[Instance, int, list[Job]]
@@ -61,6 +67,16 @@ class Dispatcher:
         self.dropped: Counter[str] = Counter()
         self._jobs_max = jobs_max
         self._base = self._lowest = 1
+        # The numbers below the first one that an earlier process gave out, the lowest first.
+        self._inherited: list[int] = []
+        # Settled jobs whose answers their instances are to keep for now.
+        self._kept: set[int] = set()
+        # Jobs that a broker is to keep wait in line until then, while brokers are being found.
+        self.kept_at = -inf
+        # How long jobs take, by method; None where nobody is to know.
+        self.meter: Meter | None = None
+        # Whether jobs ever wait in an outbox.
+        self.holds_back = False
 
     # Jobs in
 
@@ -68,13 +84,22 @@ class Dispatcher:
         """Begin with this number, instead of 1; no job was accepted yet."""
         self._base = self._lowest = self.next = number
 
+    def inherit(self, job: Job, instance: Instance) -> None:
+        """Have a job that an earlier process gave to an instance, and whose number is lower."""
+        job.instance = instance
+        job.copies = 1
+        instance.jobs[job.sequence] = self.jobs[job.sequence] = job
+        heappush(self._inherited, job.sequence)
+        self._base -= 1
+        self.look(job.deadline_at)
+
     def add(self, job: Job, now: float) -> None:
         """Accept a job whose number is `next`; `flush` sends it if it need not wait in line."""
         self.jobs[job.sequence] = job
         self.next = job.sequence + 1
         if job.deadline_at < self.look_at:
             self.look_at = job.deadline_at
-        instance = None if self.line.count else self._choose(job)
+        instance = None if self.line.count else self._choose(job, now)
         if instance is not None:
             self._assign(job, instance, now)
         else:
@@ -96,14 +121,16 @@ class Dispatcher:
         ready = self.connections.ready
         passed: list[Job] = []
         while self.line.count and any(len(i.jobs) + len(i.occupied) < i.credit for i in ready):
+            if len(passed) >= _PASSED_MAX:
+                break
             job = self.line.serve()
             if job is None:
                 break
-            instance = self._choose(job)
+            instance = self._choose(job, now)
             if instance is not None:
                 self._assign(job, instance, now)
             else:
-                passed.append(job)  # the instances with room have refused it
+                passed.append(job)  # the instances with room refused it, or must not keep it
         for job in passed:
             self.line.join(job.sequence, job.priority, job)
 
@@ -121,6 +148,8 @@ class Dispatcher:
         if len(sequences) == 1 and (job := theirs.pop(sequences[0], None)) is not None:
             del self.jobs[sequences[0]]
             self.counts["delivered"] += 1
+            if self.meter is not None:
+                self.meter.took(job.method, now - job.begun_at)
             return [job]
         taken: list[Job | None] = list(map(theirs.pop, sequences, repeat(None)))
         jobs = self.jobs
@@ -128,19 +157,29 @@ class Dispatcher:
             for sequence in sequences:
                 del jobs[sequence]
             self.counts["delivered"] += len(taken)
+            if self.meter is not None and taken:
+                self.meter.took_all(cast("list[Job]", taken), now)
             return taken
         for at, sequence in enumerate(sequences):
             if taken[at] is None:
                 taken[at] = self._take_late(instance, sequence, now)
-            if taken[at] is not None:
+            if (job := taken[at]) is not None:
                 del jobs[sequence]
                 self.counts["delivered"] += 1
+                if self.meter is not None:
+                    self.meter.took(job.method, now - job.begun_at)
         return taken
 
     def settle(self, job: Job, count: str) -> None:
         """End a job that was answered or ran out of time, and count it under `count`."""
         self.remove(job)
         self.counts[count] += 1
+        if self.meter is not None:
+            part = self.meter.part(job.method)
+            if count == "delivered":
+                part.more += 1
+            else:
+                part.failed += 1
 
     def drop(self, job: Job, reason: str) -> None:
         """End a job that this side gave up, and count it as dropped for the reason."""
@@ -214,7 +253,7 @@ class Dispatcher:
         job.refused_by = (*job.refused_by, instance.incarnation)
         if job.attempts <= 0 and not free:
             return False
-        other = self._choose(job)
+        other = self._choose(job, now)
         if other is None and not waits:
             return False
         self._unassign(job)
@@ -271,8 +310,9 @@ class Dispatcher:
         }
         lost = instance.unnamed(token, named)
         self.counts["retries"] += len(lost)
-        waiting = [n for n in held[running:] if (job := instance.jobs.get(n)) and not job.begun]
-        return lost, waiting[: self._surplus(instance)] if waiting else []
+        ready, theirs = self.connections.ready, map(instance.jobs.get, held[running:])
+        waiting = [j.sequence for j in theirs if j and not (j.begun or j.kept_as)]
+        return lost, waiting[: surplus(instance, ready)] if waiting else []
 
     def to_ping(self, now: float) -> list[Instance]:
         """Return the instances that are to be pinged now, which asks them what they hold."""
@@ -287,13 +327,19 @@ class Dispatcher:
                 continue
             if now >= instance.ping_at:
                 self.ask(instance, now)
-                owed = instance.jobs or instance.occupied
+                # The word that one which was full has room again may have been lost.
+                owed = instance.jobs or instance.occupied or not instance.credit
                 instance.ping_at = now + PING_S if owed else inf
                 due.append(instance)
             self.care(instance.ping_at)
             if instance.blocked_until > now:
                 self.care(instance.blocked_until)
         return due
+
+    def ping_at_once(self, instance: Instance, now: float) -> None:
+        """Have an instance asked what it holds as soon as its outbox is empty."""
+        instance.ping_at = now
+        self.care(now)
 
     def ask(self, instance: Instance, now: float) -> None:
         """Note that an instance is pinged; the ping also tells it which answers were read."""
@@ -319,22 +365,49 @@ class Dispatcher:
         for instance in self.connections.by_incarnation.values():
             if instance.outbox and instance.sends and now >= instance.blocked_until:
                 token = instance.ping_token
+                waiting = self._hold_back(instance) if self.holds_back else None
                 for job in instance.outbox:
                     job.copies += 1
                     job.epoch = token
                 for kind, jobs in instance.take_outbox():
                     parcels.append((instance, kind, jobs))
+                if waiting:
+                    instance.outbox = waiting
         return parcels
+
+    def keep(self, sequence: int) -> None:
+        """Have an instance keep the answer of a settled job until `free`."""
+        self._kept.add(sequence)
+
+    def free(self, sequences: Iterable[int]) -> None:
+        """Let the answers of these jobs be forgotten."""
+        self._kept.difference_update(sequences)
 
     # The whole
 
+    def needed(self) -> list[int]:
+        """Return the numbers of the jobs that are not settled, or whose answers are kept."""
+        return [*self.jobs, *self._kept]
+
     def settled_below(self) -> int:
-        """Return the lowest sequence number that is not settled."""
+        """Return the lowest sequence number whose job or answer is still needed."""
+        lowest = self._lowest_unsettled()
+        return min(lowest, *self._kept) if self._kept else lowest
+
+    def _lowest_unsettled(self) -> int:
+        if self._inherited and self.has_inherited():
+            return self._inherited[0]
         lowest = self._lowest
         while lowest < self.next and lowest not in self.jobs:
             lowest += 1
         self._lowest = lowest
         return lowest
+
+    def has_inherited(self) -> bool:
+        """Return whether a job is not settled that an earlier process gave out."""
+        while self._inherited and self._inherited[0] not in self.jobs:
+            heappop(self._inherited)
+        return bool(self._inherited)
 
     def stats(self) -> dict[str, object]:
         """Return the counters, and how many jobs are in flight."""
@@ -367,35 +440,11 @@ class Dispatcher:
 
     # Inside
 
-    def _choose(self, job: Job) -> Instance | None:
-        """Return the instance for a job; None when no instance has room for it.
-
-        The least loaded is chosen; of equals, the least recently used. An instance without
-        credit is never chosen, nor one that refused the job. An instance that lacks the method
-        is chosen only if all instances lack it.
-        """
-        ready = self.connections.ready
-        if len(ready) == 1 and not job.refused_by:
-            only = ready[0]
-            return only if len(only.jobs) + len(only.occupied) < only.credit else None
-        able = [i for i in ready if i.load < i.credit and i.incarnation not in job.refused_by]
-        if any(i.lacks for i in ready) and any(job.method not in i.lacks for i in ready):
-            able = [i for i in able if job.method not in i.lacks]
-        if not able:
+    def _choose(self, job: Job, now: float) -> Instance | None:
+        if job.kept_as and now < self.kept_at:
+            self.care(self.kept_at)
             return None
-        best = min(able, key=_load)
-        ready.remove(best)
-        ready.append(best)
-        return best
-
-    def _surplus(self, instance: Instance) -> int:
-        """Return how many jobs an instance should give back; 0 if no other instance is idle."""
-        ready = self.connections.ready
-        idle = [i for i in ready if i is not instance and not i.load]
-        if not idle:
-            return 0
-        share = -(-sum(i.load for i in ready) // len(ready))
-        return min(max(1, instance.load - share), sum(i.credit for i in idle))
+        return choose(job, self.connections.ready)
 
     def _wait(self, job: Job) -> None:
         self.line.join(job.sequence, job.priority, job)
@@ -408,6 +457,13 @@ class Dispatcher:
         if instance.ping_at == inf:
             instance.ping_at = now + PING_S
             self.care(instance.ping_at)
+
+    def _hold_back(self, instance: Instance) -> list[Job]:
+        """Take the jobs out of an outbox that must not leave yet."""
+        waiting = [job for job in instance.outbox if job.waits]
+        if waiting:
+            instance.outbox = [job for job in instance.outbox if not job.waits]
+        return waiting
 
     def _unassign(self, job: Job) -> None:
         """Take the job from its instance, if it has one."""
@@ -434,7 +490,3 @@ class Dispatcher:
             self.abandon(job, now)
         self._unassign(job)
         return job
-
-
-def _load(instance: Instance) -> int:
-    return instance.load

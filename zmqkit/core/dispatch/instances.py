@@ -20,12 +20,12 @@ from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
-from zmqkit.limits import HELLO_S, LINGER_S_MAX, TELL_BYTES
+from zmqkit.limits import HELLO_S, LINGER_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed, encode
 from zmqkit.wire.packet import Packet
-from zmqkit.wire.rows import GrantRow, request_columns
+from zmqkit.wire.rows import GrantRow, Origin, request_columns
 
 Receiver = Callable[[Instance, Packet, float], list[Effect]]
 """Takes one kind of packet from an instance. Raises Malformed for one that makes no sense."""
@@ -76,6 +76,8 @@ class Instances:
         # Calls that must not move, and whose instance will not return. The client core ends
         # them before its command returns.
         self.orphans: list[Job] = []
+        # Returns where a job comes from, if all jobs are requests that are passed on.
+        self.origin_of: Callable[[Job], Origin] | None = None
         self._name = name
         self._incarnation = incarnation
         self._go_on = go_on
@@ -110,7 +112,7 @@ class Instances:
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of one instance and decide what follows."""
         if tell.news is News.FOUND:
-            return self._found(tell.incarnation, tell.endpoint, now)
+            return self._found(tell, now)
         instance = self.connections.by_incarnation.get(tell.incarnation)
         if instance is not None and instance.state is State.LEFT:
             return []
@@ -122,6 +124,13 @@ class Instances:
             return self._lose(instance)
         self._forget(tell.incarnation, now)
         return self._ended(instance, now) if instance is not None else []
+
+    def expect(self, incarnation: int) -> Instance:
+        """Have an instance that is out of reach, and of which an earlier process knew."""
+        instance = _instance(incarnation, "")
+        self.connections.add(instance)
+        self.connections.shift(instance, Event.LOST)
+        return instance
 
     def _replaced(self, instance: Instance, now: float) -> list[Effect]:
         """Give an instance up, for another incarnation listens at its endpoint."""
@@ -149,10 +158,15 @@ class Instances:
         return effects + self._connect(now)
 
     def close(self, linger_s: float) -> list[Effect]:
-        """Close every connection and forget every instance."""
-        peers = list(self.connections.by_peer)
+        """Say BYE where somebody listens, close every connection and forget every instance."""
+        effects: list[Effect] = []
+        for peer, instance in self.connections.by_peer.items():
+            listens = instance.state in (State.UP, State.LEAVING) and not instance.silent
+            if listens:
+                effects.append(self.say(instance, wire.BYE, None))
+            effects.append(Disconnect(peer, max(linger_s, LINGER_S) if listens else linger_s))
         self.connections.clear()
-        return [Disconnect(peer, linger_s) for peer in peers]
+        return effects
 
     def check(self) -> None:
         """Assert that each call is in one place, and only lost instances are not connected."""
@@ -163,18 +177,21 @@ class Instances:
             is_open = self.connections.by_peer.get(instance.peer) is instance
             assert is_open == (instance.state is not State.LOST)
 
-    def _found(self, incarnation: int, endpoint: str, now: float) -> list[Effect]:
-        """Use an instance that can be reached at `endpoint`, for the first time or again."""
-        if not self.connections.learn(incarnation, endpoint):
+    def _found(self, tell: Tell, now: float) -> list[Effect]:
+        """Use an instance that can be reached, for the first time or again."""
+        learnt = self.connections.learn(
+            tell.incarnation, tell.endpoint, is_device=tell.is_device
+        )
+        if not learnt:
             return [Note("instances-full", {"name": self._name})]
-        instance = self.connections.by_incarnation.get(incarnation)
+        instance = self.connections.by_incarnation.get(tell.incarnation)
         if instance is None:
             return self._connect(now)
         here = instance.state not in (State.LOST, State.LEFT)
-        if here and instance.endpoint == endpoint:
+        if here and instance.endpoint == tell.endpoint:
             return []
         effects = self._disconnect(instance)
-        instance.endpoint = endpoint
+        instance.endpoint = tell.endpoint
         return [*effects, *self._open(instance, now)]
 
     def _hush(self, incarnation: int, now: float, *, silent: bool) -> list[Effect]:
@@ -307,6 +324,8 @@ class Instances:
         meta: bytes,
         rows: bytes = b"",
         raw: Buffer | None = None,
+        *,
+        is_mixed: bool = False,
     ) -> Send:
         """Return a packet, which also says below which number all ids are settled."""
         settled = self.dispatcher.settled_below()
@@ -321,6 +340,7 @@ class Instances:
             rows,
             raw,
             far=instance.reach > Reach.LOCAL,
+            is_mixed=is_mixed,
         )
         return Send(instance.peer, frames)
 
@@ -337,19 +357,25 @@ class Instances:
         names the last pong that was read, so that the service knows what was read before it.
         """
         dispatcher = self.dispatcher
-        told: list[object] = [instance.ping_token, dispatcher.next, list(dispatcher.jobs)]
+        told: list[object] = [instance.ping_token, dispatcher.next, dispatcher.needed()]
         if instance.pong_token:
             told.append(instance.pong_token)
         return self.say(instance, wire.PING, told)
 
     def _calls(self, instance: Instance, kind: int, calls: list[Job], now: float) -> Send:
+        origins: list[Origin] | None = None
+        if self.origin_of is not None and instance.takes_origins:
+            origins = list(map(self.origin_of, calls))
         if len(calls) == 1 and kind != wire.STREAM:  # a single call pays for no list
             [call] = calls
             left_ms, row = max(1, int((call.deadline_at - now) * 1000)), call.row
             columns = request_columns(
-                (call.sequence,), (left_ms,), (call.method,), (call.priority,), (row,)
+                (call.sequence,), (left_ms,), (call.method,), (call.priority,), (row,), None,
+                origins,
+            )  # fmt: skip
+            return self._packet(
+                instance, kind, columns, row, call.raw, is_mixed=origins is not None
             )
-            return self._packet(instance, kind, columns, row, call.raw)
         lefts = [int((call.deadline_at - now) * 1000) for call in calls]
         if min(lefts) < 1:
             lefts = [max(1, left_ms) for left_ms in lefts]
@@ -361,8 +387,11 @@ class Instances:
             [call.priority for call in calls],
             rows,
             self._window if kind == wire.STREAM else None,
+            origins,
         )
-        return self._packet(instance, kind, columns, b"".join(rows), calls[0].raw)
+        return self._packet(
+            instance, kind, columns, b"".join(rows), calls[0].raw, is_mixed=origins is not None
+        )
 
 
 def credit_of(value: object, most: int) -> int:
@@ -370,6 +399,11 @@ def credit_of(value: object, most: int) -> int:
     if type(value) is not int or value < 1:
         raise Malformed("credit")
     return min(value, most)
+
+
+def journal_of(value: object) -> int:
+    """Return the number of an instance's journal; 0 if it has none."""
+    return value if type(value) is int and 0 < value < 1 << 64 else 0
 
 
 def _instance(incarnation: int, endpoint: str) -> Instance:

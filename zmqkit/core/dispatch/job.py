@@ -42,6 +42,14 @@ class Job:
     exposed = False
     # The ping token that was current when the job was last sent.
     epoch = 0
+    # It must not leave yet.
+    waits = False
+    # When it was accepted, if somebody is to know how long it took.
+    begun_at = 0.0
+    # The id under which a broker keeps it, or is asked for it; empty if it is a plain job.
+    kept_as = ""
+    # An instance that would have to be asked, too, had no room for it or did not answer.
+    misses_one = False
     # The incarnations of the instances that refused it.
     refused_by: tuple[int, ...] = ()
 
@@ -99,6 +107,12 @@ class Instance(Connection):
     credit: int = 0
     # The methods that may run twice there.
     idempotent: frozenset[str] = frozenset()
+    # Whether it is a device which said that it has nobody for this service.
+    lacks_workers: bool = False
+    # The number of its journal, if it is a broker with one.
+    journal: int = 0
+    # Whether it takes requests that are passed on with their origins.
+    takes_origins: bool = False
     # Methods that it is known not to have.
     lacks: set[str] = field(default_factory=set)
     # Every job that was given to it and is not settled, by sequence number.

@@ -73,6 +73,8 @@ class Window(Generic[H]):
     budget: Budget
     # The client is on another machine, and asked for compressed packets.
     far: bool = False
+    # The client said that it closes, and only duplicates of what it sent may still come.
+    left: bool = False
     # Every id below this number is settled.
     below: int = 0
     # `free` has freed the answers to all ids below this number.
@@ -273,6 +275,16 @@ class Windows(Generic[H]):
             window.unread.clear()
         window.heard_at = now
         return window
+
+    def leave(self, client: int) -> None:
+        """Note that a client closes; what is remembered of it stays, for duplicates."""
+        window = self.by_client.get(client)
+        if window is not None:
+            window.left = True
+
+    def present(self) -> list[int]:
+        """Return the clients that were heard lately and did not close; any thread may ask."""
+        return [client for client, each in list(self.by_client.items()) if not each.left]
 
     def forgotten_below(self, client: int) -> int:
         """Return below which number a forgotten client's ids may have been answered."""

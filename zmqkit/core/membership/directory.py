@@ -12,7 +12,7 @@ from zmqkit.core.membership.exchange import (
 )
 from zmqkit.errors import UsageError
 from zmqkit.limits import ROLES_MAX
-from zmqkit.model import PeerId, Record, check_name, kind_of
+from zmqkit.model import PeerId, Record, check_name, kinds_of
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet, fields_of, sequences_of
@@ -34,16 +34,21 @@ class Directory:
     # Other processes, if the asker registered itself in its HELLO; else None.
     others: list[Contact] | None = None
 
-    def pick(self, role: str, name: str) -> tuple[int, str]:
+    def pick(self, role: str, name: str, port: int, before: int = 0) -> tuple[int, str]:
         """Find the role that a URL means.
 
-        name: empty for the only role of that kind. Returns (incarnation, ""), or (0, reason)
-        when no role or several roles fit.
+        name: empty for the only role of that kind. port: that of the URL; a role that listens
+        there comes first. before: the incarnation of the role that the URL meant so far, which
+        comes next. Returns (incarnation, ""), or (0, reason) when no role or several roles fit.
         """
-        found = [r for r in self.roles if kind_of(r[1]) == role and name in ("", r[0])]
-        if len(found) == 1:
-            return found[0][2], ""
-        names = ", ".join(sorted({r[0] for r in self.roles if kind_of(r[1]) == role})) or "none"
+        fitting = [row for row in self.roles if role in kinds_of(row[1])]
+        found = [row for row in fitting if name in ("", row[0])]
+        at_port = [row for row in found if row[3] == port]
+        same = [row for row in found if row[2] == before]
+        for each in (at_port, same, found):
+            if len(each) == 1:
+                return each[0][2], ""
+        names = ", ".join(sorted({row[0] for row in fitting})) or "none"
         if name:
             return 0, f"the process there has no single {role} {name!r}; it has: {names}"
         return 0, f"the process there has these: {names}; name one behind the port"

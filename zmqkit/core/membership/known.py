@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from zmqkit.limits import MembershipLimits
-from zmqkit.model import Address, Reach, Record
+from zmqkit.model import Address, Reach, Record, kind_of
 
 HELLO, STATIC, PEER = "hello", "static", "peer"
 ITS_OWN_WORD = (HELLO, STATIC)
@@ -46,8 +46,10 @@ class KnownRole:
     @property
     def own(self) -> Record | None:
         """What its process says itself; None if it says nothing."""
-        own = (self.claims[each, "", 0] for each in ITS_LIST if (each, "", 0) in self.claims)
-        return next(own, None)
+        for source in ITS_LIST:
+            if (own := self.claims.get((source, "", 0))) is not None:
+                return own
+        return None
 
     @property
     def record(self) -> Record:
@@ -112,6 +114,15 @@ class KnownRoles:
     def of(self, process: int) -> list[int]:
         """Return the incarnations of a process's roles, none when nothing is known of it."""
         return list(self._by_process.get(process, ()))
+
+    def has_role(self, process: int, role: str) -> bool:
+        """Whether a process is said to have a role used as this one, and no other owns that."""
+        return any(
+            kind_of(each.role) == role
+            for incarnation in self.of(process)
+            if self.counts(process, incarnation)
+            for each in self.by_role[process, incarnation].records
+        )
 
     def rivals(self, process: int, incarnation: int) -> list[int]:
         """Return the other processes said to have the same role, the longest known first."""
@@ -229,12 +240,10 @@ class KnownRoles:
         most = self._limits.rivals_max + 1
         assert all(0 < len(each) <= most for each in self._by_incarnation.values())
         for (process, incarnation), entry in self.by_role.items():
-            own = not entry.sources.isdisjoint(ITS_OWN_WORD)
+            own = any(source in ITS_OWN_WORD for source, _, _ in entry.claims)
             assert own == (self.owners.get(incarnation) == process)
-            assert all(
-                (each.process, each.incarnation) == (process, incarnation)
-                for each in entry.claims.values()
-            )
+            for each in entry.claims.values():
+                assert each.process == process and each.incarnation == incarnation
 
 
 def _remove(table: dict[int, dict[int, None]], key: int, value: int) -> None:

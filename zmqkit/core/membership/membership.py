@@ -43,6 +43,7 @@ from zmqkit.core.membership.offers import Offers
 from zmqkit.core.membership.room import Room
 from zmqkit.core.membership.search import Search
 from zmqkit.core.membership.seed import Seeds
+from zmqkit.core.membership.statistics import Statistics
 from zmqkit.limits import PING_S, MembershipLimits
 from zmqkit.model import Address, Frames, PeerId, Reach, Record, Url
 from zmqkit.wire import packet as wire
@@ -64,7 +65,8 @@ class MembershipCore:
         self.roles = self._known.by_role
         self.seeds = Seeds(process)
         self._interests = Interests(self._known, self.seeds)
-        self.search = Search(self._known, self._interests)
+        self.statistics = Statistics(process)
+        self.search = Search(self._known, self._interests, self.seeds)
         self._referrals = Referrals(process, self.malformed, limits)
         self._room = Room(self.neighbours, self._interests, limits.connections_max)
 
@@ -191,10 +193,11 @@ class MembershipCore:
             if packet.kind == wire.HELLO:
                 if not self.offers.admit(peer, packet, now, reach):
                     self.malformed["registrations-full"] += 1
-                gone = self.neighbours.gone()
-                return [self.offers.welcome(peer, reach, packet.source, gone)]
+                return [self.offers.welcome(peer, reach, packet.source, self.neighbours.gone())]
             if packet.kind == wire.PING:
                 return [self.offers.pong(peer, packet, now, reach)]
+            if packet.kind in (wire.STATISTICS, wire.TAP):
+                return [self.statistics.answer(peer, packet, now, reach)]
             neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
                 return self._welcomed(neighbour, peer, read_directory(packet), now)
@@ -222,17 +225,17 @@ class MembershipCore:
         effects: list[Effect] = []
         for neighbour in self.neighbours.due(now):
             effects += self._look_after(neighbour, now)
-        self.offers.registrations.tick(now)
+        self.offers.tick(now)
         self.search.tick(now)
+        self.statistics.tick(now)
         effects += self._untold(self._referrals.tick(now))
         if self._is_active():
             effects += self.seeds.tick(now)
-        effects += self._ask_around(now)
-        return effects + self._reach_freed(now) + self._let_in(now)
+        return effects + self._ask_around(now) + self._reach_freed(now) + self._let_in(now)
 
     def flush(self, now: float) -> list[Effect]:
-        """Tell roles that want a name what is known of it; control packets leave at once."""
-        return self.search.flush(now)
+        """Tell roles that want a name what is known of it, and callers what is new here."""
+        return self.offers.flush(now) + self.search.flush(now)
 
     def deadline(self) -> float:
         """Return when `tick` is due next; minus infinity for at once."""
@@ -240,7 +243,7 @@ class MembershipCore:
             return -inf
         referrals_at = self._referrals.deadline(asks=bool(self._interests))
         seeds_at = self.seeds.deadline() if self._is_active() else inf
-        others_at = min(self.offers.registrations.deadline(), self.search.due_at)
+        others_at = min(self.offers.deadline(), self.search.due_at, self.statistics.deadline())
         return min(self.neighbours.deadline(), seeds_at, referrals_at, others_at)
 
     def check(self) -> None:
@@ -274,7 +277,7 @@ class MembershipCore:
             uses.append(self._interests.reach)
         return uses
 
-    def _addresses(self, process: int, reach: Reach) -> list[Address]:
+    def addresses(self, process: int, reach: Reach) -> list[Address]:
         """Return where a process may be asked within that reach, the nearest address first."""
         sources = (self._known, self._referrals, self.neighbours)
         found = {each for source in sources for each in source.addresses(process, reach)}
@@ -289,7 +292,7 @@ class MembershipCore:
         neighbour = self.neighbours.get(process)
         if not uses:
             return self._drop(neighbour) if neighbour is not None else []
-        addresses = self._addresses(process, max(uses))
+        addresses = self.addresses(process, max(uses))
         away = neighbour is None or neighbour.life is Life.GONE
         room = away and bool(addresses) and self._has_room(process)
         if neighbour is None:
@@ -356,7 +359,7 @@ class MembershipCore:
         self._referrals.missed(neighbour.process, now, kept=bool(uses))
         self._room.make()
         if uses:
-            neighbour.take(self._addresses(neighbour.process, max(uses)), now)
+            neighbour.take(self.addresses(neighbour.process, max(uses)), now)
             self.neighbours.wake(neighbour)
         else:
             del self.neighbours[neighbour.process]
@@ -462,7 +465,7 @@ class MembershipCore:
         effects: list[Effect] = []
         for record in directory.records(host):
             effects += self._own(record, source, now)
-        effects += self.seeds.pick(directory)
+        effects += self.seeds.pick(directory, self.neighbours.get(process))
         for incarnation in self._known.unlisted(process, {row[2] for row in directory.roles}):
             entry = self.roles.get((process, incarnation))
             if entry is None:

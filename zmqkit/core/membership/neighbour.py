@@ -373,9 +373,9 @@ class Neighbour:
         is_known = known.is_listed(record) and addresses <= {*self.addresses}
         return self.life is Life.ALIVE and is_known
 
-    def part(self, incarnation: int) -> list[Effect]:
-        """Tell that a role is gone to all who were told of that role."""
-        over = [pair for pair in self.told if pair[0] == incarnation]
+    def part(self, incarnation: int, key: str = "") -> list[Effect]:
+        """Tell that a role is gone to all who were told of it, or under that key alone."""
+        over = [p for p in self.told if p[0] == incarnation and key in ("", p[1])]
         for pair in over:
             del self.told[pair]
         return [Tell(News.GONE, key, incarnation) for _, key in over]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from zmqkit.core.effects import Effect, Send
 from zmqkit.core.membership.directory import read_registration, say
@@ -14,8 +15,18 @@ from zmqkit.core.membership.exchange import (
     rows_of,
 )
 from zmqkit.core.membership.known import KnownRoles
-from zmqkit.limits import MembershipLimits
-from zmqkit.model import LOOPBACK, Address, PeerId, Reach, Record, reach_of
+from zmqkit.limits import REVISE_S, MembershipLimits
+from zmqkit.model import (
+    BROKER,
+    LOOPBACK,
+    ROUTED,
+    Address,
+    PeerId,
+    Reach,
+    Record,
+    kind_of,
+    reach_of,
+)
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
@@ -36,31 +47,61 @@ class Offers:
         self.callers: dict[PeerId, Reach] = {}
         self._own: dict[int, tuple[Record, Reach]] = {}
         self._revision = 0
+        # Whether callers are to be told that the revision changed, and not before which time;
+        # when `tick` is due for that.
+        self._is_news = False
+        self._tell_at = -inf
+        self._due_at = inf
 
     def __len__(self) -> int:
         return len(self._own)
 
     def add(self, record: Record, reach: Reach) -> None:
-        """List a role, for processes within its reach."""
+        """List a role, for processes within its reach.
+
+        Nobody announces the service of a broker or router, so `flush` tells callers that the
+        revision changed.
+        """
         self._own[record.incarnation] = (record, reach)
         self._revision += 1
+        self._is_news = self._is_news or record.role in (BROKER, ROUTED)
 
     def remove(self, incarnation: int) -> list[Effect]:
         """List a role no longer.
 
-        If it is a service, all callers within its reach are told at once. A publisher has told
-        its subscribers itself, behind all that it published.
+        If it is a service, perhaps of a device, all callers within its reach are told at once.
+        A publisher has told its subscribers itself, behind all that it published.
         """
         if incarnation not in self._own:
             return []
         record, reach = self._own.pop(incarnation)
         self._revision += 1
-        told = self.callers.items() if record.role == "service" else ()
+        told = self.callers.items() if kind_of(record.role) == "service" else ()
         return [
             say(peer, wire.BYE, self.process, [incarnation])
             for peer, theirs in told
             if theirs <= reach
         ]
+
+    def flush(self, now: float) -> list[Effect]:
+        """Tell callers of a new revision, as the answer to a ping would; not too often."""
+        if not self._is_news:
+            return []
+        if now < self._tell_at:
+            self._due_at = self._tell_at
+            return []
+        self._is_news, self._tell_at, self._due_at = False, now + REVISE_S, inf
+        return [self._pong(peer, 0) for peer in self.callers]
+
+    def tick(self, now: float) -> None:
+        """Forget silent processes; take note that `flush`, which follows, is due."""
+        self.registrations.tick(now)
+        if now >= self._due_at:
+            self._due_at = inf
+
+    def deadline(self) -> float:
+        """Return when `tick` is due next."""
+        return min(self.registrations.deadline(), self._due_at)
 
     def admit(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> bool:
         """Take a hello; return false when it registers its sender and there is no room."""
@@ -145,7 +186,10 @@ class Offers:
         meta = packet.meta
         if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
             raise Malformed("ping")
-        return say(peer, wire.PONG, self.process, [meta[0], self._revision_for(peer)])
+        return self._pong(peer, meta[0])
+
+    def _pong(self, peer: PeerId, token: int) -> Send:
+        return say(peer, wire.PONG, self.process, [token, self._revision_for(peer)])
 
     def _revision_for(self, peer: PeerId) -> int:
         """Return a number that changes with what this peer is told.

@@ -7,12 +7,15 @@ from math import inf
 
 from zmqkit.core.membership.interests import Interests
 from zmqkit.core.membership.neighbours import Neighbours
-from zmqkit.limits import INSTANCES_MAX, PUBLISHERS_MAX, WORKERS_MAX
+from zmqkit.limits import DEVICES_MAX, INSTANCES_MAX, PUBLISHERS_MAX, WORKERS_MAX
+from zmqkit.model import MAJORDOMO, SERVER
 
 _PROCESSES_MAX = {
     "service": INSTANCES_MAX,
     "publisher": PUBLISHERS_MAX,
     "worker": WORKERS_MAX,
+    SERVER: WORKERS_MAX,
+    MAJORDOMO: DEVICES_MAX,
 }
 """How many processes with a name are used at once, by kind of role; others have no limit."""
 

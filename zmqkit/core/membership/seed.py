@@ -8,6 +8,7 @@ from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory, hello
+from zmqkit.core.membership.neighbour import Neighbour
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import Address, PeerId, Reach, Url
 
@@ -86,19 +87,26 @@ class Seeds:
             if seed.key and (seed.process, seed.incarnation) == (process, incarnation)
         ]
 
-    def pick(self, directory: Directory) -> list[Effect]:
-        """Find the roles that URLs mean in a directory, if it lacks those they meant before.
+    def urls(self, process: int, role: str) -> set[str]:
+        """Return the URLs that mean a role of this kind where the process answered."""
+        return {seed.key for seed in self if seed.process == process and seed.role == role}
 
-        A URL for which no role is found gets a hint that says why.
+    def pick(self, directory: Directory, neighbour: Neighbour | None) -> list[Effect]:
+        """Find the roles that URLs mean in a directory, which is that of this neighbour.
+
+        For a URL that meant another role before, that one is gone. A URL for which no role is
+        found gets a hint that says why.
         """
         effects: list[Effect] = []
-        listed = {row[2] for row in directory.roles}
         for seed in self:
-            meant = seed.process == directory.process and seed.key
-            if meant and seed.incarnation not in listed:
-                seed.incarnation, why = directory.pick(seed.role, seed.url.name)
-                if not seed.incarnation:
-                    effects.append(Tell(News.HINT, seed.key, text=why))
+            if seed.process != directory.process or not seed.key:
+                continue
+            before, url = seed.incarnation, seed.url
+            seed.incarnation, why = directory.pick(seed.role, url.name, url.port, before)
+            if neighbour is not None and seed.incarnation not in (0, before):
+                effects += neighbour.part(before, seed.key)
+            if not seed.incarnation:
+                effects.append(Tell(News.HINT, seed.key, text=why))
         return effects
 
     def rest(self, process: int) -> list[Effect]:

@@ -85,7 +85,7 @@ def _ls(asked: _Asked) -> Answered:
     ledger = core.ledger
     since = ledger.line.oldest_since()
     leases = [
-        (lease.leased_at, instance, lease)
+        (lease.begun_at, instance, lease)
         for instance in core.instances
         for lease in leases_of(instance)
         if not lease.lapsed
@@ -107,11 +107,11 @@ def _ls(asked: _Asked) -> Answered:
 
 def _longest(core: PusherCore, found: tuple[float, Instance, Lease], now: float) -> Answer:
     """Return the attempt that has been under way for longest; a handler that hangs is here."""
-    leased_at, instance, lease = found
+    begun_at, instance, lease = found
     return {
         "id": core.id_of(lease.task),
         "attempt": lease.task.attempt,
-        "running_s": now - leased_at,
+        "running_s": now - begun_at,
         "worker": instance.endpoint,
     }
 
@@ -142,7 +142,7 @@ def _peek(asked: _Asked) -> Answered:
         row = _shown(asked.core, task, body, asked.now)
         if task.sequence in held:
             instance, lease = held[task.sequence]
-            row |= {"worker": instance.endpoint, "running_s": asked.now - lease.leased_at}
+            row |= {"worker": instance.endpoint, "running_s": asked.now - lease.begun_at}
         if body_bytes:
             raw = bytes(body.raw) if body.raw is not None else None
             row |= {"row": bytes(body.row), "raw": raw}

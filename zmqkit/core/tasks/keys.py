@@ -25,6 +25,11 @@ class Keys:
         self._behind[key] = deque()
         return True
 
+    def keep(self, task: Task) -> None:
+        """Have a task hold its key that a worker has, beside another one if need be."""
+        if task.order_by is not None:
+            self._behind.setdefault(task.order_by, deque())
+
     def leave(self, task: Task) -> None:
         """Take a task out that ends while it waits behind another; it held no key."""
         behind = self._behind.get(task.order_by or "", ())

@@ -6,11 +6,13 @@ done, for the streamer sees to attempts, delays and keys itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TypeGuard
 
 from zmqkit.core.calls.request import Request
+from zmqkit.core.dispatch.instances import journal_of
 from zmqkit.core.dispatch.job import Job
 from zmqkit.core.tasks.task import Task
 from zmqkit.limits import (
@@ -63,6 +65,12 @@ class Lease(Job):
 
     # The worker was out of reach for too long, so the task does not wait for it any more.
     lapsed = False
+    # Its task must not run twice, as far as is known where it goes.
+    once = False
+    # Whether an error that the handler raised ends the task; else another attempt may follow.
+    ends_at_errors = False
+    # An earlier process gave it out, of whose end its worker may know.
+    is_inherited = False
 
     def __init__(
         self, sequence: int, task: Task, now: float, pusher: int | None = None
@@ -88,7 +96,25 @@ class Lease(Job):
         self.deadline_at = min(task.expires_at, now + TIMEOUT_S_MAX)
         self.attempts = 0
         self.task = task
-        self.leased_at = now
+        self.begun_at = now
+
+    @property
+    def must_run_once(self) -> bool:
+        """Whether its task must not run twice; a plain task may."""
+        return False
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the journal is told which worker has it."""
+        return True
+
+    def terms(self, declared: Policy) -> Policy:
+        """Return what holds for this attempt. declared: by the worker that has it."""
+        return declared
+
+
+MakeLease = Callable[[int, Task, float, "int | None"], Lease]
+"""Makes a lease, as the arguments of `Lease` say."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,12 +149,11 @@ def policy_of(value: object) -> Policy:
     timeout_s = value.get("task_timeout_s")
     if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= TIMEOUT_S_MAX:
         timeout_s = inf
-    journal = value.get("journal")
     if value.get("device") != STREAMER:
         return Policy(attempts, float(backoff_s), places, float(timeout_s))
     return Policy(
         attempts, float(backoff_s), places, float(timeout_s), is_streamer=True,
-        journal=journal if type(journal) is int and journal > 0 else 0,
+        journal=journal_of(value.get("journal")),
     )  # fmt: skip
 
 

@@ -6,17 +6,25 @@ lease, and settles its task in the ledger or has the task wait again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from math import inf
 
 from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.effects import Effect
-from zmqkit.core.tasks.lease import Lease, Policy
+from zmqkit.core.tasks.lease import Lease, MakeLease, Policy
 from zmqkit.core.tasks.ledger import Ledger
-from zmqkit.core.tasks.task import Event, Task
+from zmqkit.core.tasks.task import Event, State, Task
 from zmqkit.errors import PeerLost, ZmqkitError
 from zmqkit.limits import RETRY_S
+from zmqkit.wire.histogram import Histogram
+
+_ANY = -1
+"""Stands for the journal of a streamer that is not known yet."""
+_UNHEARD = Policy(places=0)
+"""Of a worker that has not spoken to this process: what it loses costs nothing, since nobody
+knows what it declares."""
 
 
 class Leases:
@@ -30,8 +38,13 @@ class Leases:
         jitter: Callable[[], float],
         *,
         of_results: bool,
+        make: MakeLease = Lease,
     ) -> None:
-        """Begin without leases. of_results: lease results to sinks, not tasks to workers."""
+        """Begin without leases.
+
+        of_results: lease results to sinks, not tasks to workers. make: makes a lease.
+        """
+        self._make = make
         self._of_results = of_results
         # Whether tasks go to streamers now, and not to workers.
         self.passes_on = False
@@ -40,8 +53,16 @@ class Leases:
         # When to ask streamers again that did not say what became of their tasks.
         self.claim_at = inf
         self._incarnation = incarnation
+        # The workers some of whose leases have lapsed, until the journal is told.
+        self.lapsed: set[int] = set()
+        # The leases that may leave once the journal has them, and the numbers of those whose
+        # ends it is to have before their workers forget the answers; until it is told.
+        self.unwritten: list[Lease] = []
+        self.ended: list[int] = []
         # What the handler of each worker declares, by incarnation.
         self._policies: dict[int, Policy] = {}
+        # How long tasks waited before each attempt.
+        self.waited = Histogram()
         self._ledger = ledger
         self._instances = instances
         self._connections = instances.connections
@@ -59,14 +80,51 @@ class Leases:
         """Lease ready tasks, as many as the workers have room for."""
         ready = self._connections.ready
         room = sum(max(0, each.credit - each.load) for each in ready)
-        ledger = self._ledger
+        ledger, since = self._ledger, list[float]()
         for _ in range(
             min(room, len(ledger.results) if self._of_results else ledger.line.count)
         ):
             task = ledger.lease_result() if self._of_results else ledger.lease(now)
             if task is None:
                 break
-            self._dispatcher.add(self._lease(task, now, passes_on=self.passes_on), now)
+            since.append(max(task.pushed_at, task.due_at))
+            lease = self._lease(task, now, passes_on=self.passes_on)
+            self._dispatcher.add(lease, now)
+            lease.once = lease.must_run_once
+            if lease.once and ledger.changes is not None:
+                lease.waits = self._dispatcher.holds_back = True
+                self.unwritten.append(lease)
+        if since:
+            self.waited.record_since(since, now)
+
+    def keep(self, lease: Lease) -> None:
+        """Have the answer kept at its worker until the journal has what follows from it."""
+        if lease.once and self._ledger.changes is not None:
+            self._dispatcher.keep(lease.sequence)
+            self.ended.append(lease.sequence)
+
+    def written(self, leases: Iterable[Lease], ended: Iterable[int]) -> None:
+        """Learn that the journal has these leases, and the ends of those."""
+        for lease in leases:
+            lease.waits = False
+        self._dispatcher.free(ended)
+
+    def inherit(self, instance: Instance, receipt: int, task: Task, now: float) -> None:
+        """Have a lease that an earlier process gave to a worker."""
+        lease = self._make(receipt, task, now, None)
+        lease.is_inherited = True
+        self._dispatcher.inherit(lease, instance)
+        lease.once = lease.must_run_once
+
+    @property
+    def count(self) -> int:
+        """How many leases were given out so far, and how many receipts were passed over."""
+        return self._dispatcher.next
+
+    @property
+    def instances(self) -> Mapping[int, Instance]:
+        """The workers by incarnation."""
+        return self._connections.by_incarnation
 
     def claim(self, instance: Instance, now: float) -> None:
         """Ask a streamer for what became of the tasks that its journal has."""
@@ -77,10 +135,17 @@ class Leases:
             if lease.task.journal == journal and lease.instance is not instance:
                 self._dispatcher.settle(lease, "failed")
                 self._awaits_streamer(lease)
-        tasks = self.away.pop(journal, {}).values()
-        for task in tasks:
+        away = (self.away.pop(journal, {}), self.away.pop(_ANY, {}))
+        for task in chain.from_iterable(each.values() for each in away):
             if not task.is_over:
+                task.journal = journal
                 self._dispatcher.give(self._lease(task, now, passes_on=True), instance, now)
+
+    def trace(self, task: Task, now: float) -> None:
+        """Have a task wait for the next streamer with a journal, which perhaps has it."""
+        task.journal = _ANY
+        self.away.setdefault(_ANY, {})[task.sequence] = task
+        self.claim_at = now
 
     def all(self) -> list[Lease]:
         """Return all leases."""
@@ -95,6 +160,13 @@ class Leases:
         """How many tasks streamers have, connected or not."""
         away = sum(not task.is_over for tasks in self.away.values() for task in tasks.values())
         return away + len(self._dispatcher.jobs) - len(self.of_workers())
+
+    def tasks_away(self) -> set[Task]:
+        """Return the open tasks that streamers have, connected or not."""
+        away = {task for tasks in self.away.values() for task in tasks.values()}
+        leases = [each for each in self.all() if each.sequence == each.task.receipt]
+        away |= {each.task for each in leases if self._policy_of(each).is_streamer}
+        return {task for task in away if task.state is State.LEASED}
 
     @property
     def streamer_count(self) -> int:
@@ -148,7 +220,7 @@ class Leases:
                 self._dispatcher.settle(lease, "failed")
                 if not self._awaits_streamer(lease) and not lease.lapsed:
                     self._ledger.spare(lease.task, now)
-            elif at < policy.places:
+            elif at < policy.places and lease.copies:
                 text = "the worker is gone, and had begun the task"
                 self.failed(lease, _loss(text, lease, policy, now), now)
             else:
@@ -166,7 +238,12 @@ class Leases:
             policy, task = self._policy_of(lease), lease.task
             if task.journal:
                 continue
+            if not lease.copies:
+                self.release(lease, now)
+                continue
             lease.lapsed = task.has_lapsed = True
+            if self._ledger.changes is not None:
+                self.lapsed.add(incarnation)
             if at < policy.places and not policy.is_streamer:
                 error = _loss("the worker is out of reach", lease, policy, now)
                 self._end_attempt(task, policy, error, now, None)
@@ -209,14 +286,14 @@ class Leases:
     def policy_of(self, instance: Instance | None) -> Policy:
         """Return what an instance declares."""
         known = self._policies.get(instance.incarnation) if instance is not None else None
-        return known or Policy()
+        return known or _UNHEARD
 
     def _policy_of(self, lease: Lease) -> Policy:
-        return self.policy_of(lease.instance)
+        return lease.terms(self.policy_of(lease.instance))
 
     def _lease(self, task: Task, now: float, *, passes_on: bool) -> Lease:
         pusher = self._incarnation if passes_on else None
-        lease = Lease(self._dispatcher.next, task, now, pusher)
+        lease = self._make(self._dispatcher.next, task, now, pusher)
         task.receipt = lease.sequence
         return lease
 
@@ -228,6 +305,6 @@ def leases_of(instance: Instance) -> list[Lease]:
 
 def _loss(text: str, lease: Lease, policy: Policy, now: float) -> PeerLost:
     """Return the error of an attempt whose worker is lost, perhaps since it took too long."""
-    if now - lease.leased_at >= policy.task_timeout_s:
+    if now - lease.begun_at >= policy.task_timeout_s:
         text += f"; the task perhaps took longer than task_timeout_s={policy.task_timeout_s:g}"
     return PeerLost(text, may_have_run=True)

@@ -16,10 +16,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from math import inf
 
-from zmqkit.core.tasks.heap import Heap
 from zmqkit.core.tasks.keys import Keys
 from zmqkit.core.tasks.names import Names
 from zmqkit.core.tasks.ready import Ready, is_plain
+from zmqkit.core.tasks.schedule import Schedule
 from zmqkit.core.tasks.settled import Settled
 from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, number_of
 from zmqkit.errors import CallTimeout, QueueFull, ZmqkitError
@@ -52,9 +52,7 @@ class Ledger:
         self._limits = limits
         self.names = Names()
         self._keys = Keys()
-        # When delayed tasks are due, and when tasks expire.
-        self._delayed = Heap(self.tasks)
-        self._expiring = Heap(self.tasks)
+        self._schedule = Schedule(self.tasks)
         self.settled = Settled(limits)
         # Settled tasks whose end somebody waits for, and tasks that a streamer has on its disk
         # from now on; the owner empties the lists.
@@ -120,6 +118,11 @@ class Ledger:
             self.accepted += 1
             self.counts[State.DEAD] += 1
             self._bury(task, now)
+        elif task.state is State.LEASED:
+            self.accepted += 1
+            self.counts[State.LEASED] += 1
+            self._take_room(task)
+            self._keys.keep(task)
         else:
             self._open(task, now)
 
@@ -212,7 +215,7 @@ class Ledger:
         if self._shift(task, Event.RELEASED):
             task.attempt -= 1
             task.receipt = 0
-            self._expire_later(task)
+            self._schedule.limit(task, self.open_count)
             self._wait(task, now, first=True)
 
     def spare(self, task: Task, now: float) -> None:
@@ -220,7 +223,7 @@ class Ledger:
         if self._shift(task, Event.RELEASED):
             task.spared += 1
             task.receipt = 0
-            self._expire_later(task)
+            self._schedule.limit(task, self.open_count)
             self._wait(task, now, first=True)
 
     def hand_over(self, task: Task, journal: int) -> None:
@@ -240,7 +243,7 @@ class Ledger:
             task.due_at = now + delay_s
             if self.changes is not None:
                 self.changes[task.sequence] = task
-            self._expire_later(task)
+            self._schedule.limit(task, self.open_count)
             self._wait(task, now)
 
     def settle(
@@ -302,9 +305,17 @@ class Ledger:
         """End a task that the journal did not take, and forget it: it was not accepted."""
         self.settle(task, Event.PURGED, now, error=error)
         if task.sequence in self.settled.over:
-            self.settled.strike(task)
-            self._strike(task)
+            self.forget(task)
         (self.changes or {}).pop(task.sequence, None)
+
+    def forget(self, task: Task) -> None:
+        """Know a task no longer that has ended and is not dead."""
+        self.settled.strike(task)
+        del self.tasks[task.sequence]
+        task.is_forgotten = True
+        self.names.forget(task)
+        if self.changes is not None:
+            self.changes[task.sequence] = task
 
     def expire(self, task: Task, now: float) -> None:
         """End a task whose time ran out before a handler began it."""
@@ -340,7 +351,7 @@ class Ledger:
         """
         self._holds = holds
         self.line.clear()
-        self._delayed.clear()
+        self._schedule.delay_none()
         waiting: list[Task] = []
         holders: list[Task] = []
         for task in self.tasks.values():
@@ -356,18 +367,16 @@ class Ledger:
 
     def tick(self, now: float) -> None:
         """Make delayed tasks ready that are due; end those whose time ran out."""
-        for _, task in self._delayed.pop(now):
-            # It may have been delayed again meanwhile.
-            if task.due_at <= now and not self.line.has(task):
+        for task in self._schedule.due(now):
+            if not self.line.has(task):
                 self._join(task)
-        for at, task in self._expiring.pop(now):
-            if task.expires_at == at:
-                self.expire(task, now)
+        for task in self._schedule.expired(now):
+            self.expire(task, now)
         self._forget(now)
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(self._delayed.first(), self._expiring.first(), self.settled.deadline())
+        return min(self._schedule.deadline(), self.settled.deadline())
 
     # The whole
 
@@ -395,7 +404,7 @@ class Ledger:
         for sequence, task in self.tasks.items():
             if task.state is State.WAITING:
                 placed = self.line.has(task) + (sequence in behind) + (sequence in results)
-                assert placed == 1 or (placed == 0 and sequence in self._delayed)
+                assert placed == 1 or (placed == 0 and sequence in self._schedule)
             assert (task.state is State.LEASED) or not task.receipt
         opened = [task for task in self.tasks.values() if not task.is_over]
         assert self.open_count == len(opened)
@@ -428,18 +437,14 @@ class Ledger:
 
     def _enter(self, task: Task, now: float) -> None:
         """Have a task wait that is new or was dead, behind its key if another task holds it."""
-        self._expire_later(task)
+        self._schedule.limit(task, self.open_count)
         if not self._holds or self._keys.take(task):
             self._wait(task, now)
-
-    def _expire_later(self, task: Task) -> None:
-        if task.expires_at < inf:
-            self._expiring.push(task.expires_at, task, self.open_count)
 
     def _wait(self, task: Task, now: float, *, first: bool = False) -> None:
         """Put a task that holds its key among the ready ones, or among the delayed ones."""
         if task.due_at > now and self._holds:
-            self._delayed.push(task.due_at, task, self.open_count)
+            self._schedule.delay(task, self.open_count)
         else:
             self._join(task, first=first)
 
@@ -488,13 +493,5 @@ class Ledger:
 
     def _forget(self, now: float) -> None:
         """Forget the oldest outcomes beyond the limits."""
-        while (task := self.settled.forget(now)) is not None:
-            self._strike(task)
-
-    def _strike(self, task: Task) -> None:
-        """Know a task no longer that was among the outcomes."""
-        del self.tasks[task.sequence]
-        task.is_forgotten = True
-        self.names.forget(task)
-        if self.changes is not None:
-            self.changes[task.sequence] = task
+        while (task := self.settled.surplus_outcome(now)) is not None:
+            self.forget(task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from math import inf
 
 from zmqkit.core.calls.outcome import Outcome
@@ -15,7 +16,9 @@ from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.effects import Effect, News, Note, Page, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.core.tasks.appends import Appends
-from zmqkit.core.tasks.lease import SINK, Lease
+from zmqkit.core.tasks.figures import queue_rows
+from zmqkit.core.tasks.held import Held, Numbers, at_work
+from zmqkit.core.tasks.lease import SINK, Lease, MakeLease
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.paging import Paging
 from zmqkit.core.tasks.ready import Paged
@@ -25,6 +28,7 @@ from zmqkit.errors import CallCancelled, JournalError, UsageError, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, PusherLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire.rows import read_replies
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = PusherLimits()
 _SINKS = f"{SINK}/"
@@ -33,6 +37,7 @@ _PAGE_PART = 16
 """One page may have such a part of the bytes that all tasks may have in memory."""
 
 _NONE: Mapping[int, int] = {}
+_NO_LEASES: Numbers = {}
 
 
 class PusherCore:
@@ -47,12 +52,14 @@ class PusherCore:
         *,
         passes_on: bool = True,
         read: ReadReplies = read_replies,
+        make_lease: MakeLease = Lease,
     ) -> None:
         """Begin without tasks and workers.
 
         jitter: returns a factor about 1 for each pause, so that not all tasks whose worker was
         lost come back at the same moment. passes_on: hand tasks to a streamer of the name while
         there is one. read: reads the values of replies; a streamer leaves them bytes.
+        make_lease: makes the attempts, which may be at something else than a task of ours.
         """
         self.name = name
         self.incarnation = incarnation
@@ -62,13 +69,15 @@ class PusherCore:
         # Why no worker was found, in membership's words.
         self.hint = ""
         self._workers = Workers(
-            name, incarnation, self.ledger, jitter, limits, passes_on=passes_on, read=read
-        )
+            name, incarnation, self.ledger, jitter, limits, passes_on=passes_on, read=read,
+            make_lease=make_lease,
+        )  # fmt: skip
         self._sinks = Workers(
             name, incarnation, self.ledger, jitter, limits, passes_on=False, are_sinks=True
         )
         self._sides = (self._workers, self._sinks)
-        self._appends = Appends(self.ledger)
+        self._held = Held([side.leases for side in self._sides])
+        self._appends = Appends(self.ledger, self._held)
         self._paging = Paging(self.ledger, 2 * limits.tasks_max)
         # Waits that were over as they began.
         self._outcomes: list[Outcome] = []
@@ -110,21 +119,31 @@ class PusherCore:
         *,
         on_disk: Mapping[int, int] = _NONE,
         size: int = 0,
+        leases: Numbers = _NO_LEASES,
     ) -> None:
         """Begin with the tasks of a journal, which follows the ledger from now on.
 
         tasks: as `Ledger.restore` takes them. last: the highest number that was ever accepted.
         opening: how often the journal was opened. Leases have other numbers each time. on_disk:
         how many plain tasks of each priority there are besides; `Page` asks for them. size: the
-        bytes of the journal.
+        bytes of the journal. leases: what workers have, whose tasks are among the tasks.
         """
         self.ledger.begin(on_disk)
         self.ledger.journal_bytes = size
-        for task in tasks:
+        tasks, below = list(tasks), opening << _OPENING_BITS
+        had = at_work(tasks, leases, below=below, workers_max=self.limits.instances_max)
+        # A task that a worker has holds its key, whatever its number is.
+        for task in sorted(tasks, key=lambda each: each.state is not State.LEASED):
             self.ledger.restore(task, now)
         self.ledger.last = self._appends.last = max(self.ledger.last, last)
         for side in self._sides:
-            side.begin(opening << _OPENING_BITS)
+            side.begin(below)
+        for worker, theirs in had.items():
+            for side, are_results in ((self._workers, False), (self._sinks, True)):
+                fit = [each for each in theirs if each[1].is_result is are_results]
+                if fit:
+                    side.inherit(worker, fit, now)
+        self._held.begin(leases)
 
     def submit_safely(self, task: Task, waiter: object, now: float) -> None:
         """Accept a task as `submit` does; the wait ends once the journal has it on disk.
@@ -161,8 +180,9 @@ class PusherCore:
         for waiter, task in self._appends.failed(number, error, now):
             # A worker may have been quicker than the disk; what has ended needs no journal.
             if (not task.is_over or task.state is State.DEAD) and not task.journal:
-                begun = error.with_doubt(may_have_run=task.attempt > 0)
                 leases = self._leases_of(task)
+                kept = sum(each.waits for each in chain(*leases))
+                begun = error.with_doubt(may_have_run=task.attempt > kept)
                 self.ledger.refuse(task, begun, now)
                 told += self._abandon(leases, now)
             refused = task.error if isinstance(task.error, JournalError) else None
@@ -183,6 +203,17 @@ class PusherCore:
         """Learn that a page cannot be read; what is on disk only stays there."""
         self.ledger.line.fail()
         return [Note("journal-failed", {"name": self.name, "error": str(error)})]
+
+    def trace(self, task: Task, now: float) -> None:
+        """Ask a streamer what became of a task that an earlier process handed to it.
+
+        task: of its body nothing is kept.
+        """
+        task.row, task.raw, task.size = b"", None, 0
+        task.sequence, task.state, task.attempt = self.ledger.last + 1, State.LEASED, 1
+        self.ledger.restore(task, now)
+        self.ledger.names.close(task)  # perhaps another one has the key over there
+        self._workers.leases.trace(task, now)
 
     def take_reports(self) -> list[Task]:
         """Return the tasks whose handlers said something since the last time, to a streamer."""
@@ -238,23 +269,42 @@ class PusherCore:
     def close(self) -> list[Effect]:
         """Cancel all tasks that have not ended, and close every connection.
 
-        What a streamer has it keeps; this side learns no more what becomes of it.
+        What a streamer has it keeps, and such a task stays leased: this side learns no more
+        what becomes of it.
         """
-        self._passed_on = self.passed_on
+        self._passed_on, away = self.passed_on, self._workers.leases.tasks_away()
         self._closed = True
         error = CallCancelled("the pusher was closed", may_have_run=True)
         waits: list[Outcome] = [(each, None, error) for each in self._appends.waiting()]
         left = list(self.ledger.opened())
-        last: list[Effect] = []
+        told = [side.leave_off() for side in self._sides]
+        last = self._appends.take_last()
+        ends: list[Effect] = []
+        for side, theirs in zip(self._sides, told, strict=True):
+            ends += [*theirs, *side.close(lingers=bool(theirs))]
         if self.ledger.changes is None:
             for task in left:
+                if task in away:
+                    gone = self.left_behind(task)
+                    waits += [(waiter, None, gone) for waiter in task.waiters or ()]
+                    continue
                 gone = CallCancelled("the pusher was closed", may_have_run=task.attempt > 0)
                 self.ledger.settle(task, Event.CANCELLED, task.due_at, error=gone)
         else:  # they stay in the journal
-            waits += [(waiter, None, error) for task in left for waiter in task.waiters or ()]
-            last += self._appends.take_last()
+            waits += [
+                (waiter, None, self.left_behind(task))
+                for task in left
+                for waiter in task.waiters or ()
+            ]
         settled: list[Effect] = [Settle(waits)] if waits else []
-        return [*self._told(), *settled, *last, *self._workers.close(), *self._sinks.close()]
+        return [*self._told(), *settled, *last, *ends]
+
+    def left_behind(self, task: Task) -> CallCancelled:
+        """Return what those are told who ask for an open task once this pusher is closed."""
+        has_it = "a streamer has the task, and goes on with it"
+        if self.ledger.changes is not None and not task.journal:
+            has_it = "the task is in its journal"
+        return CallCancelled(f"the pusher was closed; {has_it}", may_have_run=True)
 
     def stats(self) -> dict[str, object]:
         """Return the counters; accepted is the sum of the states."""
@@ -265,6 +315,14 @@ class PusherCore:
             "passed_on": self.passed_on,
             "malformed": dict(malformed),
         }
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the pusher and one of its queue; any thread may ask."""
+        return self.figures(self.stats(), now)
+
+    def figures(self, stats: Mapping[str, object], now: float) -> list[Figures]:
+        """Return what `statistics` does, for a device that has these counters."""
+        return queue_rows(self.name, stats, self.ledger, self._workers, now)
 
     def id_of(self, task: Task) -> str:
         """Return the id of a task: the one that was pushed with it, or its number here."""
@@ -285,6 +343,14 @@ class PusherCore:
     def change(self) -> int:
         """The number of the append that has all changes so far; 0 if there is none to come."""
         return self._appends.next if self.ledger.changes else 0
+
+    def change_of(self, task: Task) -> int:
+        """Return the append that has the last change of a task; 0 if it is on disk."""
+        return self._appends.of(task.sequence)
+
+    def append_of(self, task: Task) -> int:
+        """Return the append that has a task as it was pushed; 0 if it is on disk."""
+        return self._appends.due(task)
 
     @property
     def fault(self) -> JournalError | None:

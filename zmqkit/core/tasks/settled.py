@@ -34,13 +34,12 @@ class Settled:
         self._over_size += size
         return self._is_full()
 
-    def forget(self, now: float) -> Task | None:
-        """Take the oldest outcome out if it is too old, or there are too many; else None."""
+    def surplus_outcome(self, now: float) -> Task | None:
+        """Return the oldest outcome if it is too old, or there are too many; else None."""
         if not self.over:
             return None
         oldest = next(iter(self.over.values()))
         if self._is_full() or oldest.settled_at + self._limits.outcomes_s <= now:
-            self.strike(oldest)
             return oldest
         return None
 

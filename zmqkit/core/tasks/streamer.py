@@ -30,35 +30,27 @@ from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
 from zmqkit.core.calls.answers import refuse
-from zmqkit.core.calls.outcome import (
-    BAD_ARGUMENTS,
-    BUSY,
-    FAILED,
-    LEAVING,
-    Outcome,
-)
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, LEAVING, Outcome
 from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.dispatch.dialled import Caller, Dialled, says_ready
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.membership.interests import key_of
-from zmqkit.core.tasks.dialled import Caller, Dialled, says_ready
 from zmqkit.core.tasks.lease import STREAMER, TASK
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
 from zmqkit.core.tasks.task import Encoded, State, Task
 from zmqkit.core.tasks.told import answer_of
-from zmqkit.errors import (
-    JournalError,
-    QueueFull,
-)
+from zmqkit.errors import JournalError, QueueFull
 from zmqkit.limits import RETRY_S, TIMEOUT_S_MAX, PusherLimits, ServiceLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.passing import Handover, read_handover, unread_arguments, unread_replies
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = PusherLimits()
 
@@ -81,13 +73,17 @@ class StreamerCore:
         limits: PusherLimits = _DEFAULTS,
         *,
         journal: int = 0,
+        upstream: bool = False,
     ) -> None:
-        """Begin without tasks. journal: the id of the journal, 0 without one."""
+        """Begin without tasks. journal: the id of the journal, 0 without one. upstream: tasks
+        go to another streamer.
+        """
         self.name = name
         self.incarnation = incarnation
         self._journal = journal
+        self._upstream = upstream
         self.tasks = PusherCore(
-            name, journal or incarnation, jitter, limits, passes_on=False, read=_read_replies
+            name, journal or incarnation, jitter, limits, passes_on=upstream, read=_read_replies
         )
         self.pushers = ServiceCore(
             incarnation,
@@ -167,10 +163,18 @@ class StreamerCore:
             "refused": front["refused"],
         }
 
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the streamer and one of its queue; any thread may ask."""
+        return self.tasks.figures(self.stats(), now)
+
     @property
     def in_flight(self) -> int:
-        """How many tasks workers have."""
-        return self.tasks.ledger.counts[State.LEASED]
+        """How many tasks are to end before it closes: those that workers have.
+
+        What another streamer has goes on without this one, if the next process can ask for it.
+        """
+        leased = self.tasks.ledger.counts[State.LEASED]
+        return max(0, leased - self.tasks.passed_on) if self._journal else leased
 
     @property
     def left(self) -> int:
@@ -317,6 +321,12 @@ class StreamerCore:
         task = ledger.find(said["id"], self.tasks.incarnation)
         if task is None:  # another one had its unique key, and was accepted for both
             task = ledger.names.holder(said["unique"])
+        if task is None and self._upstream:
+            task = _task(request, said, now)
+            if not ledger.has_room(task):
+                self._room.refused(request.client)
+                return refuse(BUSY, "there are as many tasks as there may be")
+            self.tasks.trace(task, now)
         if task is None:
             text = "the streamer no longer knows what became of the task"
             return Answer(wire.ERROR, encode([FAILED, "", text, "", True]))

@@ -20,13 +20,14 @@ An attempt ends in one of these ways:
 What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
 
 A streamer takes tasks as a worker does, with a large credit, and says in its WELCOME that it is
-one. While one is there, tasks go to it and not to workers (see `turn`). It answers when a task
-has ended for good. If it has a journal, it says before (ACCEPT) which tasks are on its disk.
+one. While one is there, tasks go to it and not to workers (see `dispatch.turn`). It answers
+when a task has ended for good. If it has a journal, it says before (ACCEPT) which tasks are on
+its disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from zmqkit.core.calls.outcome import (
@@ -39,6 +40,7 @@ from zmqkit.core.calls.outcome import (
     FAILED,
     LEAVING,
     NO_METHOD,
+    RAISED,
     RETRY,
     UNRUN,
     from_row,
@@ -47,14 +49,15 @@ from zmqkit.core.dispatch.connections import Event as Change
 from zmqkit.core.dispatch.connections import State as Standing
 from zmqkit.core.dispatch.instances import Instances, credit_of
 from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.dispatch.turn import Turn
 from zmqkit.core.effects import Effect, News, Tell
-from zmqkit.core.tasks.lease import TASK, Lease, pause_of, policy_of
+from zmqkit.core.meter import Meter
+from zmqkit.core.tasks.lease import TASK, Lease, MakeLease, pause_of, policy_of
 from zmqkit.core.tasks.leases import Leases, leases_of
 from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.task import Encoded, Event, Task
-from zmqkit.core.tasks.turn import Turn
 from zmqkit.errors import CallCancelled, PeerLost, RemoteError, ZmqkitError
-from zmqkit.limits import COUNTED_BYTES_MIN, LINGER_S, PusherLimits
+from zmqkit.limits import COUNTED_BYTES_MIN, INHERITED_COPIES, LINGER_S, PusherLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, encode
@@ -82,6 +85,7 @@ class Workers:
         passes_on: bool = True,
         read: ReadReplies = read_replies,
         are_sinks: bool = False,
+        make_lease: MakeLease = Lease,
     ) -> None:
         """Begin without workers; `PusherCore` tells of the arguments.
 
@@ -92,13 +96,18 @@ class Workers:
         self.instances = Instances(name, incarnation, limits, self._go_on)
         self._connections = self.instances.connections
         self._dispatcher = self.instances.dispatcher
-        self.leases = Leases(incarnation, ledger, self.instances, jitter, of_results=are_sinks)
-        self.turn = Turn(ledger, self.leases, self._connections, passes_on=passes_on)
+        self._dispatcher.meter = Meter() if not are_sinks else None
+        self.leases = Leases(
+            incarnation, ledger, self.instances, jitter, of_results=are_sinks, make=make_lease
+        )
+        self.turn = Turn(self._connections, self._turned, turns=passes_on)
         # By lease: tasks whose handlers said something, for a streamer, which passes that on.
         self.reported: dict[int, Task] | None = None if passes_on or are_sinks else {}
         self._ledger = ledger
         self._read = read
         self._limits = limits
+        # Whether an earlier process may have given out leases.
+        self._continues = False
         # Since when workers are out of reach that have leases.
         self._lost_at: dict[int, float] = {}
         # Those of them that membership has given up, and its last word.
@@ -122,8 +131,20 @@ class Workers:
     # Commands
 
     def begin(self, number: int) -> None:
-        """Have the receipts of leases begin with this number."""
+        """Have the receipts of leases begin with this number, above all given out before."""
         self._dispatcher.begin(number)
+        self._continues = True
+
+    def inherit(self, incarnation: int, had: Iterable[tuple[int, Task]], now: float) -> None:
+        """Have the leases that an earlier process gave to a worker, as if it was lost now.
+
+        had: their receipts and tasks. If it is not found in time, it is given up.
+        """
+        instance = self.instances.expect(incarnation)
+        for receipt, task in had:
+            self.leases.inherit(instance, receipt, task, now)
+        self._lost_at[incarnation] = now
+        self._gone[incarnation] = Tell(News.GONE, "", incarnation, "")
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of a worker and decide what follows."""
@@ -141,13 +162,27 @@ class Workers:
             self._gone.pop(tell.incarnation, None)
         return self.instances.hear(tell, now) + self._go_on(now)
 
-    def close(self) -> list[Effect]:
-        """Cancel all leases but those of streamers, and close every connection."""
-        told = self.instances.cancel([*self.leases.of_workers()])
-        lingers = told or self.leases.passed_on
+    def leave_off(self) -> list[Effect]:
+        """Cancel all leases but those of streamers, and those that a journal is to keep.
+
+        What must not run twice, and was sent, its worker ends for the next process.
+        """
+        kept = self._ledger.changes is not None
+        over = [
+            each for each in self.leases.of_workers()
+            if not (kept and each.once and each.copies)
+        ]  # fmt: skip
+        told = self.instances.cancel([*over])
+        for lease in over:
+            self._dispatcher.drop(lease, "closed")
+        return told
+
+    def close(self, *, lingers: bool) -> list[Effect]:
+        """Close every connection. lingers: something was said by them just now."""
+        linger_s = LINGER_S if lingers or self.leases.passed_on else 0.0
         for lease in self.leases.all():
             self._dispatcher.drop(lease, "closed")
-        return [*told, *self.instances.close(LINGER_S if lingers else 0.0)]
+        return self.instances.close(linger_s)
 
     # What the owner asks for
 
@@ -204,7 +239,11 @@ class Workers:
         fields = wire.fields_of(packet)
         self.leases.declare(instance, policy_of(fields.get(TASK)))
         instance.credit = self._credit(instance, fields.get("credit"))
+        names = fields.get("idempotent")
+        if type(names) is list:
+            instance.idempotent = frozenset(n for n in names if type(n) is str)
         opening = instance.state is Standing.OPENING
+        instance.is_device = self.leases.policy_of(instance).is_streamer
         self.turn.choose(instance)
         self._connections.shift(instance, Change.WELCOME)
         self._lost_at.pop(instance.incarnation, None)
@@ -214,6 +253,8 @@ class Workers:
         over = [lease for lease in leases_of(instance) if lease.task.is_over]
         told = self.leases.abandon(over, now)
         self._dispatcher.resume(instance, now)
+        if self._continues:  # it tells what it has, and learns what is over
+            self._dispatcher.ping_at_once(instance, now)
         self.leases.claim(instance, now)
         return [self.instances.note("up", instance), *told, *self._go_on(now)]
 
@@ -251,9 +292,23 @@ class Workers:
         instance.credit = self._credit(instance, pong.credit)
         instance.pong_token = pong.token
         lost, surplus = self._dispatcher.held(instance, pong.token, pong.held, pong.running)
-        instance.outbox.extend(lost)
+        for job in lost:
+            if isinstance(job, Lease) and job.is_inherited:
+                if job.copies > INHERITED_COPIES:
+                    self._forgotten(job, now)
+                    continue
+                self._dispatcher.ping_at_once(instance, now)
+            instance.outbox.append(job)
         recall = [self.instances.say(instance, wire.RECALL, surplus)] if surplus else []
         return [*recall, *self._go_on(now)]
+
+    def _forgotten(self, lease: Lease, now: float) -> None:
+        """End an attempt whose answer the earlier process has read, and not written."""
+        if lease.once:
+            text = "the worker had the task, and has it no more"
+            self.leases.failed(lease, PeerLost(text, may_have_run=True), now)
+        else:
+            self.leases.release(lease, now)
 
     def _progress(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         """Note what a handler says of its task, unless the attempt is not the present one."""
@@ -275,6 +330,7 @@ class Workers:
         effects: list[Effect] = []
         for lease, value in zip(leases, values, strict=True):
             if isinstance(lease, Lease):
+                self.leases.keep(lease)
                 if lease.task.to_sink and not is_last:
                     ledger.returned(lease.task, *_result_body(value), now)
                 elif lease.task.is_result is self._are_sinks:
@@ -304,6 +360,8 @@ class Workers:
     def _ended(self, lease: Lease, instance: Instance, row: ErrorRow, now: float) -> None:
         """Decide what follows from an attempt that did not return."""
         _, code, type_, message, *_ = row
+        if code not in UNRUN:
+            self.leases.keep(lease)
         if code in UNRUN:
             self.leases.release(lease, now)
             if code == BUSY:  # its own word, CREDIT or a pong, tells when it has room again
@@ -320,7 +378,9 @@ class Workers:
         elif code == RETRY:
             error = RemoteError("zmqkit.Retry", message, "")
             self.leases.failed(lease, error, now, pause_of(type_))
-        elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD):
+        elif code in (DISCARD, BAD_ARGUMENTS, NO_METHOD) or (
+            code == RAISED and lease.ends_at_errors
+        ):
             self.leases.end(lease, Event.FAILED, from_row(lease, row), now)
         else:
             self.leases.failed(lease, from_row(lease, row), now)
@@ -330,6 +390,11 @@ class Workers:
         is_streamer = self.leases.policy_of(instance).is_streamer
         limits = self._limits
         return credit_of(value, limits.tasks_max if is_streamer else limits.credit_max)
+
+    def _turned(self, now: float) -> None:
+        """Give tasks to streamers, or to workers, from now on."""
+        self.leases.passes_on = self.turn.uses_devices
+        self._ledger.hold(now, holds=not self.turn.uses_devices)
 
     def _go_on(self, now: float) -> list[Effect]:
         """End attempts whose workers will not return; take back what no worker has."""

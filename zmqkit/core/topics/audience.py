@@ -23,7 +23,6 @@ subscriber that is excluded as for any other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
@@ -41,6 +40,7 @@ class Listener:
     excluded: bool = False  # the publisher does not wait for it
     consumed: int = 0  # the load up to which it has certainly consumed everything
     read_at: float = 0.0  # when it last said that it reads
+    stands_for: int = 1  # how many subscribers; of a forwarder, all of its own
 
 
 class Audience:
@@ -62,13 +62,17 @@ class Audience:
         self._stall_s = stall_s
         self.listeners: dict[int, Listener] = {}
         self.joined_count = 0
+        self.subscriber_count = 0  # those behind forwarders included
         self.far = False
         self.load = 0
         self.limit: float = inf
         self.mark = 0
         self.stalled_at = inf
         self.remark_at = inf
-        self._marks: deque[tuple[int, int]] = deque()
+        # When to look for subscribers that have held up the publisher for too long.
+        self.exclude_at = inf
+        self._marks: deque[int] = deque()  # the load at each of the last marks
+        self._slowest_count = 0  # how many subscribers are the slowest
         self._mark_at: float = self._stride if waits else inf
         self._watch_at: float = self._mark_at
 
@@ -76,6 +80,14 @@ class Audience:
     def blocked(self) -> bool:
         """Whether the slowest subscriber is a window behind."""
         return self.load >= self.limit
+
+    def by_state(self) -> dict[str, int]:
+        """Return how many subscribers there are that joined, are excluded, or came only."""
+        states = [
+            "excluded" if each.excluded else "up" if each.joined else "opening"
+            for each in list(self.listeners.values())
+        ]
+        return {state: states.count(state) for state in dict.fromkeys(states)}
 
     def enter(self, subscriber: int) -> bool:
         """Note that a subscriber is present; return false when there are too many."""
@@ -85,14 +97,19 @@ class Audience:
             self.listeners[subscriber] = Listener()
         return True
 
-    def join(self, subscriber: int, now: float, *, far: bool = False) -> bool:
+    def join(
+        self, subscriber: int, now: float, *, far: bool = False, stands_for: int = 1
+    ) -> bool:
         """Note that all of a subscriber's subscriptions are in place.
 
-        Returns false when the subscriber is not present.
+        stands_for: of a forwarder, how many subscribers have joined there. Returns false when
+        the subscriber is not present.
         """
         listener = self.listeners.get(subscriber)
         if listener is None:
             return False
+        self.subscriber_count += stands_for - listener.stands_for * listener.joined
+        listener.stands_for = stands_for
         if listener.joined:
             return True  # it subscribes to more, and has read no more than before
         self.joined_count += 1
@@ -107,6 +124,7 @@ class Audience:
         if listener is None:
             return False
         self.joined_count -= listener.joined
+        self.subscriber_count -= listener.stands_for * listener.joined
         self._recount(now)
         return True
 
@@ -119,14 +137,18 @@ class Audience:
         if self.load < self._watch_at:
             return False
         is_due = self.load >= self._mark_at
-        if is_due:
-            self._mark_at = self.load + self._stride
         self._recount(now)
-        if not (is_due and self.joined_count):
+        return is_due and self.asks()
+
+    def asks(self) -> bool:
+        """Count a MARK that is to be sent now; return false if nobody has joined."""
+        self._mark_at = self.load + self._stride
+        self._watch()
+        if not self.joined_count:
             return False
         self.mark += 1
-        self._marks.append((self.mark, self.load))
-        if len(self._marks) > 2 * MARKS_PER_WINDOW:
+        self._marks.append(self.load)
+        while self._marks[0] <= self.load - 2 * self._window:
             self._marks.popleft()  # an answer to a mark this old would help no subscriber
         return True
 
@@ -140,26 +162,29 @@ class Audience:
         if listener is None or not 0 <= mark <= self.mark:
             return None
         listener.read_at = now
-        consumed = next((load for number, load in self._marks if number == mark), 0)
+        at = len(self._marks) - 1 - (self.mark - mark)
+        consumed = self._marks[at] if at >= 0 else 0
         if consumed <= listener.consumed:
             return False
+        was_slowest = self._counts(listener) and listener.consumed + self._window <= self.limit
         listener.consumed = consumed
         caught_up = listener.excluded and self.load - consumed < self._window
         if caught_up:
             listener.excluded = False
-        self._recount(now)
+        self._slowest_count -= was_slowest
+        if caught_up or not self._slowest_count:
+            self._recount(now)
         return caught_up
-
-    def exclude_at(self) -> float:
-        """Return when a subscriber will have held up the publisher for too long."""
-        return min((at for _, at in self._holders()), default=inf)
 
     def exclude(self, now: float) -> list[int]:
         """Exclude the subscribers that held up the publisher for too long, and return them."""
-        stuck = [subscriber for subscriber, at in self._holders() if now >= at]
+        holders = self._holders()
+        stuck = [subscriber for subscriber, at in holders if now >= at]
         for subscriber in stuck:
             self.listeners[subscriber].excluded = True
         self._recount(now)
+        if self.blocked:
+            self.exclude_at = min((at for _, at in holders if now < at), default=inf)
         return stuck
 
     def remark(self, now: float) -> None:
@@ -169,35 +194,56 @@ class Audience:
     def check(self) -> None:
         """Assert that the counts match the listeners, and the limit matches the slowest one."""
         assert self.joined_count == sum(each.joined for each in self.listeners.values())
-        assert self.limit == self._limit()
+        assert (self.consumed, self._slowest_count) == self._slowest()
+        stood_for = [each.stands_for for each in self.listeners.values() if each.joined]
+        assert self.subscriber_count == sum(stood_for)
         assert self.far == any(each.far for each in self.listeners.values())
         assert (self.stalled_at < inf) == (self.remark_at < inf) == self.blocked
+        assert (self.exclude_at < inf) == self.blocked or not self._holders()
         assert all(each.consumed <= self.load for each in self.listeners.values())
 
-    def _holders(self) -> Iterator[tuple[int, float]]:
-        """Yield each subscriber that holds up the publisher, and until when it may."""
-        if self.blocked:
-            for subscriber, each in self.listeners.items():
-                if self._counts(each) and each.consumed + self._window <= self.load:
-                    yield subscriber, max(each.read_at, self.stalled_at) + self._stall_s
+    def _holders(self) -> list[tuple[int, float]]:
+        """Return each subscriber that holds up the publisher, and until when it may."""
+        if not self.blocked:
+            return []
+        return [
+            (subscriber, max(each.read_at, self.stalled_at) + self._stall_s)
+            for subscriber, each in self.listeners.items()
+            if self._counts(each) and each.consumed + self._window <= self.load
+        ]
 
     def _counts(self, listener: Listener) -> bool:
         return listener.joined and not listener.excluded
 
-    def _limit(self) -> float:
-        if not self.waits:
-            return inf
-        slowest = min(
-            (each.consumed for each in self.listeners.values() if self._counts(each)),
-            default=inf,
-        )
-        return slowest + self._window
+    @property
+    def consumed(self) -> float:
+        """The load up to which all subscribers that count have consumed; infinity for none."""
+        return self.limit - self._window
+
+    @property
+    def marked(self) -> int:
+        """The load at the last MARK."""
+        return self._marks[-1] if self._marks else 0
+
+    def _slowest(self) -> tuple[float, int]:
+        """Return up to which load the slowest ones have consumed, and how many these are."""
+        counting = (each.consumed for each in self.listeners.values() if self._counts(each))
+        consumed = list(counting) if self.waits else []
+        slowest = min(consumed, default=inf)
+        return slowest, consumed.count(slowest)  # type: ignore[arg-type]  # infinity is of none
 
     def _recount(self, now: float) -> None:
         self.far = any(each.far for each in self.listeners.values())
-        self.limit = self._limit()
-        self._watch_at = min(self._mark_at, self.limit)
+        slowest, self._slowest_count = self._slowest()
+        self.limit = slowest + self._window
+        self._watch()
         if not self.blocked:
-            self.stalled_at = self.remark_at = inf
-        elif self.stalled_at == inf:
+            self.stalled_at = self.remark_at = self.exclude_at = inf
+            return
+        if self.stalled_at == inf:
             self.stalled_at, self.remark_at = now, now + REMARK_S
+        self.exclude_at = self.stalled_at + self._stall_s  # nobody's time is over before that
+
+    def _watch(self) -> None:
+        """Set the load at which something follows: a MARK, or that the publisher is blocked."""
+        self._watch_at = self._mark_at if self.blocked else min(self._mark_at, self.limit)

@@ -25,6 +25,8 @@ class Delivery:
     bodies: list[object]
     size: int  # bytes of the packets that they came in
     mark: int = 0  # the number of a mark, answered once everything before it is read
+    cleared: bool = False  # the only message clears its topic and has no body
+    recovered: bool = False  # they came from the history of the publisher
 
 
 class Inbox(Protocol):
@@ -37,12 +39,16 @@ class Inbox(Protocol):
     def is_empty(self) -> bool:
         """Whether nothing waits, not even a mark."""
 
+    def fits(self, messages: int, size: int) -> bool:
+        """Whether so many messages and bytes more would drop nothing."""
+
+    def spare(self) -> tuple[int, int]:
+        """Return how many messages and bytes to ask for; 0 while it is more than half full."""
+
     def put(self, delivery: Delivery) -> int:
         """Add a delivery, and return how many messages were dropped to make room."""
 
-    def join(
-        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
-    ) -> bool:
+    def join(self, delivery: Delivery) -> bool:
         """Add messages to the newest delivery if they continue it; return false if not."""
 
     def take(self) -> Delivery | None:
@@ -52,14 +58,36 @@ class Inbox(Protocol):
         """Remove and return the oldest delivery if it is a mark; else return None."""
 
 
-class Queue:
-    """An inbox that keeps every message, up to a number of messages and of bytes."""
+class _Bounded:
+    """How much waits, and how much may."""
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self.messages = 0
         self.size = 0
         self._messages_max = messages_max
         self._bytes_max = bytes_max
+
+    def fits(self, messages: int, size: int) -> bool:
+        """Whether so many messages and bytes more would drop nothing.
+
+        One packet may have more bytes than all may have.
+        """
+        if self.messages + messages > self._messages_max:
+            return False
+        return not self.messages or self.size + size <= self._bytes_max
+
+    def spare(self) -> tuple[int, int]:
+        """Return how many messages and bytes to ask for; 0 while it is more than half full."""
+        messages, size = self._messages_max - self.messages, self._bytes_max - self.size
+        is_low = 2 * messages >= self._messages_max and 2 * size >= self._bytes_max
+        return (messages, size) if is_low or not self.messages else (0, 0)
+
+
+class Queue(_Bounded):
+    """An inbox that keeps every message, up to a number of messages and of bytes."""
+
+    def __init__(self, messages_max: int, bytes_max: int) -> None:
+        super().__init__(messages_max, bytes_max)
         self._waiting: deque[Delivery] = deque()
 
     @property
@@ -80,26 +108,28 @@ class Queue:
             dropped += self._trim(self.messages - self._messages_max)
         return dropped
 
-    def join(
-        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
-    ) -> bool:
+    def join(self, delivery: Delivery) -> bool:
         """Add messages to the newest delivery if they continue it; return false if not.
 
         So messages that came one by one are read as if they had come together. A raw body
         stays in a delivery of its own, because it is copied when it is read.
         """
-        if not self._waiting:
+        if not self._waiting or delivery.mark:
             return False
-        newest, count = self._waiting[-1], len(bodies)
+        newest, bodies, size = self._waiting[-1], delivery.bodies, delivery.size
+        count = len(bodies)
         if (
-            newest.publisher != publisher
-            or newest.topic != topic
-            or newest.sequence + len(newest.bodies) != sequence
+            newest.publisher != delivery.publisher
+            or newest.topic != delivery.topic
+            or newest.sequence + len(newest.bodies) != delivery.sequence
             or len(newest.bodies) >= _JOINED_MAX
             or type(newest.bodies[0]) is memoryview
             or type(bodies[0]) is memoryview
             or self.messages + count > self._messages_max
             or self.size + size > self._bytes_max
+            or newest.cleared
+            or delivery.cleared
+            or newest.recovered != delivery.recovered
         ):
             return False
         newest.bodies += bodies
@@ -133,17 +163,14 @@ class Queue:
         return excess
 
 
-class Latest:
+class Latest(_Bounded):
     """An inbox that keeps the latest message of each topic.
 
     A topic keeps its place while a message of it waits: a newer message does not move it back.
     """
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
-        self.messages = 0
-        self.size = 0
-        self._messages_max = messages_max
-        self._bytes_max = bytes_max
+        super().__init__(messages_max, bytes_max)
         self._waiting: dict[str, Delivery] = {}
 
     @property
@@ -177,9 +204,7 @@ class Latest:
             dropped += 1
         return dropped
 
-    def join(
-        self, topic: str, publisher: int, sequence: int, bodies: list[object], size: int
-    ) -> bool:
+    def join(self, delivery: Delivery) -> bool:
         """Return false: there is only one message of each topic."""
         return False
 

@@ -9,16 +9,21 @@ or gathers. With `waits`, the driver asks `blocked` before it takes more message
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
 from zmqkit.core.effects import Effect, Note, Send
 from zmqkit.core.pace import Pace
+from zmqkit.core.tap import Taps, see_sent
+from zmqkit.core.topics import recall
 from zmqkit.core.topics.audience import Audience
+from zmqkit.core.topics.figures import topic_rows
 from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
+from zmqkit.core.topics.memory import Memory
+from zmqkit.core.topics.numbers import Numbers, Topic
+from zmqkit.core.topics.recall import Kept
 from zmqkit.errors import UsageError
+from zmqkit.history_limits import History
 from zmqkit.limits import (
     BATCH_BYTES,
     BYE_S,
@@ -30,21 +35,14 @@ from zmqkit.limits import (
     PublisherLimits,
 )
 from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
-from zmqkit.wire import publication
-from zmqkit.wire.encoding import Malformed
+from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = PublisherLimits()
 _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
-
-
-@dataclass(slots=True, eq=False)
-class _Topic:
-    """A topic that has a number."""
-
-    data: bytes  # the topic as it stands in a packet
-    sequence: int  # the number of its next message
 
 
 class PublisherCore:
@@ -58,11 +56,15 @@ class PublisherCore:
         waits: bool = False,
         stall_s: float = STALL_S,
         lent_max: int = LENT_MAX,
+        history: History | None = None,
+        kept: Kept | None = None,
     ) -> None:
         """waits: whether the publisher waits for its slowest subscriber.
 
         stall_s: how long it waits at most for a subscriber that reads nothing.
         lent_max: how many messages may gather between two looks at the clock.
+        history: how much of what it published it keeps; None for nothing.
+        kept: of a device, what it keeps of what others published.
         """
         self.incarnation = incarnation
         self._limits = limits
@@ -75,17 +77,32 @@ class PublisherCore:
         self.pace = Pace(limits.follow_s, limits.hold_s)  # when what gathers is due
         self.counts: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self._topics: dict[str, _Topic] = {}
+        self._numbers = Numbers(limits.topics_max)
+        self._topics = self._numbers.topics
+        self._memory = (
+            Memory(incarnation, history, self._numbers) if history is not None else None
+        )
+        self._kept = kept if self._memory is None else self._memory
         self._handed = 0
-        self._base = 0
         self._bye_at = inf
         # When subscribers that have not joined are asked again, and after what pause.
         self._ask_at = inf
         self._ask_s = HELLO_S
         self.leaving = False  # it said BYE, so subscribers leave it
         self._closed = False
+        self.taps: Taps = ()  # those that want to see what passes
 
     # Commands
+
+    def tap(self, taps: Taps) -> None:
+        """Have these see what is published; any thread may call this."""
+        self.taps = taps
+
+    def shown(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Return these effects; whoever taps has seen the messages among them."""
+        if self.taps:
+            see_sent(self.taps, effects, now)
+        return effects
 
     def publish(self, topic: str, body: object, now: float) -> list[Effect]:
         """Send one message now. Raises UsageError for a topic or body that cannot be sent.
@@ -110,9 +127,13 @@ class PublisherCore:
         frame = publication.single(known.data, self.incarnation, sequence, row)
         known.sequence = sequence + 1
         self._handed += 1
+        if self._memory is not None:
+            self._memory.keep(topic, sequence, 1, (row,), now)
         effects: list[Effect] = [Send(EVERY_PEER, (frame,))]
         if self.audience.sent(1, size, now):
-            effects.append(self._mark())
+            effects.append(self.mark())
+        if self.taps:
+            see_sent(self.taps, effects, now)
         return effects
 
     def publish_soon(self, topic: str, body: object, now: float) -> list[Effect]:
@@ -145,9 +166,34 @@ class PublisherCore:
             sequence = topic.sequence
             topic.sequence = sequence + rows.count
             self._handed += rows.count
-            effects.append(Send(EVERY_PEER, self._frames(topic.data, sequence, rows)))
+            frames = self._frames(topic.data, sequence, rows)
+            if self._memory is not None:
+                parts: Sequence[Buffer] = rows.parts
+                if not self.audience.far and rows.raw is None:
+                    parts = (publication.bodies_behind(frames, topic.data, rows.count),)
+                self._memory.keep(rows.topic, sequence, rows.count, parts, now, rows.raw)
+            effects.append(Send(EVERY_PEER, frames))
             if self.audience.sent(rows.count, rows.size, now):
-                effects.append(self._mark())
+                effects.append(self.mark())
+        return self.shown(effects, now)
+
+    def clear(self, topic: str, now: float) -> list[Effect]:
+        """Send what gathers, and then a message that clears a topic: none before it is kept.
+
+        Raises UsageError for a wrong topic, and once the publisher said BYE.
+        """
+        publication.check_topic(topic)
+        effects = self.flush(now)
+        effects += self.send([], now)
+        known = self._topics.get(topic) or self._number(topic)
+        frames = history.clear(known.data, self.incarnation, known.sequence)
+        if self._memory is not None:
+            self._memory.clear(topic, known.sequence, now)
+        known.sequence += 1
+        self._handed += 1
+        effects += self.shown([Send(EVERY_PEER, frames)], now)
+        if self.audience.sent(1, 0, now):
+            effects.append(self.mark())
         return effects
 
     def send_some(self, packets: deque[Rows], now: float) -> list[Effect]:
@@ -188,12 +234,20 @@ class PublisherCore:
             "handed_over": self._handed,
             "queued": queued,
             "dropped": {"closed": dropped} if dropped else {},
-            "subscribers": self.audience.joined_count,
+            "subscribers": self.audience.subscriber_count,
             "excluded": sum(each.excluded for each in listeners),
             "exclusions": self.counts["exclusions"],
             "topics": len(self._topics),
+            "kept": len(self._kept) if self._kept is not None else 0,
+            "kept_bytes": self._kept.size if self._kept is not None else 0,
             "malformed": dict(self.malformed),
         }
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the publisher and one of each topic; any thread may ask."""
+        audience, topics = self.audience, list(self._topics.items())
+        counts = {name: topic.sequence - topic.first for name, topic in topics}
+        return topic_rows(self.stats(), audience.by_state(), [*audience.listeners], counts)
 
     @property
     def blocked(self) -> bool:
@@ -203,8 +257,13 @@ class PublisherCore:
 
     @property
     def joined_count(self) -> int:
-        """How many subscribers have joined."""
-        return self.audience.joined_count
+        """How many subscribers have joined, here or at forwarders that have."""
+        return self.audience.subscriber_count
+
+    @property
+    def unreached(self) -> int:
+        """How many subscribers have not left; a forwarder counts, also if it has none."""
+        return self.audience.subscriber_count or self.audience.joined_count
 
     # What the driver asks for
 
@@ -239,7 +298,7 @@ class PublisherCore:
     def tick(self, now: float) -> list[Effect]:
         """Exclude subscribers that hold up the publisher; repeat a MARK, BYE or WELCOME."""
         effects: list[Effect] = []
-        if now >= self.audience.exclude_at():
+        if now >= self.audience.exclude_at:
             stuck = self.audience.exclude(now)
             self.counts["exclusions"] += len(stuck)
             why = "it has read nothing for stall_s, and misses messages until it has caught up"
@@ -249,11 +308,13 @@ class PublisherCore:
             ]
         if now >= self.audience.remark_at:
             self.audience.remark(now)
-            effects.append(self._mark())
+            effects.append(self.mark())
         if now >= self._bye_at:
             effects.append(self._bye(now))
         if now >= self._ask_at and not self.leaving:
             effects += self._ask_again(now)
+        if self._kept is not None and now >= self._kept.due_at:
+            effects += recall.repeat(self.incarnation, self._kept, now)
         return effects
 
     def flush(self, now: float) -> list[Effect]:
@@ -271,13 +332,18 @@ class PublisherCore:
         bye_at = self._bye_at if self.audience.joined_count else inf
         complete = self.audience.joined_count == len(self.audience.listeners)
         ask_at = inf if complete or self.leaving else self._ask_at
-        exclude_at = self.audience.exclude_at()
-        return min(exclude_at, self.audience.remark_at, bye_at, ask_at, self.pace.due_at)
+        exclude_at = self.audience.exclude_at
+        heads_at = self._kept.due_at if self._kept is not None else inf
+        return min(
+            exclude_at, self.audience.remark_at, bye_at, ask_at, heads_at, self.pace.due_at
+        )
 
     def check(self) -> None:
         """Assert that the counts are right and no table is too large."""
         self.audience.check()
-        assert len(self._topics) <= self._limits.topics_max
+        self._numbers.check()
+        if self._kept is not None:
+            self._kept.check()
 
     # Inside
 
@@ -288,16 +354,11 @@ class PublisherCore:
         far = self.audience.far
         return publication.publication(topic, source, sequence, rows.parts, rows.count, far=far)
 
-    def _number(self, name: str) -> _Topic:
-        """Add a topic that is new or was forgotten, with numbers above all that it ever had.
-
-        The topic known for longest makes room. From then on, new topics start above the count
-        of all messages at that time, which no topic's number exceeds.
-        """
-        if len(self._topics) >= self._limits.topics_max:
-            del self._topics[next(iter(self._topics))]
-            self._base = self._handed
-        topic = self._topics[name] = _Topic(publication.check_topic(name), self._base + 1)
+    def _number(self, name: str) -> Topic:
+        """Add a topic that is new or was forgotten. Raises UsageError for a wrong name."""
+        topic, oldest = self._numbers.add(name, self._handed)
+        if oldest and self._memory is not None:
+            self._memory.forget(oldest)
         return topic
 
     def _bye(self, now: float) -> Send:
@@ -306,11 +367,11 @@ class PublisherCore:
         It is repeated every BYE_S, because a subscriber may have had no room for it.
         """
         self._bye_at = now + BYE_S
-        latest = islice(reversed(self._topics.items()), ENDS_MAX)
-        ends = {name: topic.sequence for name, topic in latest}
-        return self._send(wire.BYE, publication.EVERYBODY, {"next": ends})
+        ends = {"next": self._numbers.latest(ENDS_MAX)}
+        return self._send(wire.BYE, publication.EVERYBODY, ends)
 
-    def _mark(self) -> Send:
+    def mark(self) -> Send:
+        """Return the last MARK, for all subscribers."""
         mark = self.audience.mark
         return self._send(wire.MARK, publication.EVERYBODY, mark)
 
@@ -320,6 +381,8 @@ class PublisherCore:
 
     def _welcome(self, subscriber: int, token: int) -> Send:
         fields = {"token": token, "waits": self.audience.waits, **self.about}
+        if self._kept is not None:
+            fields["history"] = True
         return self._send(wire.WELCOME, subscriber, fields)
 
     def _enters(self, subscriber: int, now: float) -> list[Effect]:
@@ -348,13 +411,16 @@ class PublisherCore:
 
     def _packet(self, packet: Packet, now: float) -> list[Effect]:
         subscriber, meta = packet.source, packet.meta
+        if packet.kind in (wire.HEADS, wire.RECOVER):
+            return self._recall(packet, now)
         if packet.kind == wire.HELLO:
             token = wire.fields_of(packet).get("token")
             if type(token) is not int or not subscriber:
                 raise Malformed("hello")
             meant = packet.target in (0, self.incarnation)
             far = wire.fields_of(packet).get("lz4") is True
-            if meant and not self.audience.join(subscriber, now, far=far):
+            count = publication.stands_for(packet)
+            if meant and not self.audience.join(subscriber, now, far=far, stands_for=count):
                 raise Malformed("stranger")
             return [self._welcome(subscriber, token)]
         if packet.kind != wire.CREDIT or type(meta) is not int:
@@ -367,3 +433,13 @@ class PublisherCore:
         if not taken_in:
             return []
         return [Note("subscriber-included", {"subscriber": f"{subscriber:016x}"})]
+
+    def _recall(self, packet: Packet, now: float) -> list[Effect]:
+        """Answer a subscriber that asks for what was published."""
+        listener = self.audience.listeners.get(packet.source)
+        if self._kept is None or listener is None:
+            raise Malformed("unexpected" if self._kept is None else "stranger")
+        if packet.target != self.incarnation:
+            return []  # for an earlier owner of this address
+        far = listener.far
+        return [recall.answer(self.incarnation, self._kept, packet, now, far=far)]

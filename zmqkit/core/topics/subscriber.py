@@ -2,28 +2,31 @@
 
 Messages wait in an inbox until the user reads them; the oldest make room for new ones. Each
 publisher that waits for its subscribers has an inbox of its own, which it does not overfill:
-its MARKs wait there too, and each is answered once everything before it was read. A subscriber
-whose user reads slowly answers the last MARK once more every READS_S, so that the publisher
-does not take it for stuck.
+its MARKs wait there too, see `Reading`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from math import inf
 
-from zmqkit.core.dispatch.connections import State
-from zmqkit.core.effects import Effect, News, Note, Tell
-from zmqkit.core.topics.inbox import Delivery, Inbox, Latest, Queue
-from zmqkit.core.topics.sources import Position, Source, Sources
-from zmqkit.limits import READS_S, SubscriberLimits
+from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.topics.figures import source_rows
+from zmqkit.core.topics.inbox import Delivery
+from zmqkit.core.topics.inboxes import Inboxes
+from zmqkit.core.topics.positions import Held, Position
+from zmqkit.core.topics.reading import Reading
+from zmqkit.core.topics.recovering import Recovering
+from zmqkit.core.topics.source import Source
+from zmqkit.core.topics.sources import Sources
+from zmqkit.limits import SubscriberLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = SubscriberLimits()
 
@@ -42,27 +45,36 @@ class SubscriberCore:
         limits: SubscriberLimits = _DEFAULTS,
         *,
         latest: bool = False,
+        history: int = 0,
+        recover: bool = False,
     ) -> None:
         """latest: keep only the latest message of each topic.
 
+        history: how many messages of each topic to get on joining, if the publisher kept them.
+        recover: whether to get those that a gap missed, too.
         Raises UsageError for a wrong prefix.
         """
-        # Returns how many messages were taken and are not read yet; the role sets it.
-        self.held: Callable[[], int] = int
         self.incarnation = incarnation
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
-        self.sources = Sources(name, incarnation, prefixes, limits)
+        self.sources = Sources(
+            name, incarnation, prefixes, limits, history=history, recovers=recover
+        )
+        self._inboxes = Inboxes(limits, self.dropped, latest=latest)
+        self._recovering = Recovering(
+            self.sources,
+            self.counts,
+            inboxes=self._inboxes,
+            put=self._queue,
+            miss=self._miss,
+        )
+        self.reading = Reading(
+            self.sources, self._inboxes, lambda: self.delivered, latest=latest
+        )
         self._limits = limits
         self._private = publication.private(incarnation)
-        self._latest = latest
-        self._shared: Inbox = self._new_inbox(1)
-        self._own: dict[PeerId, Inbox] = {}
-        self._filled: dict[Inbox, None] = {}
         self._untold: dict[tuple[int, str], int] = {}
-        self._read = 0
-        self._looked_at = -inf
         self._closed = False
 
     # Commands
@@ -73,7 +85,10 @@ class SubscriberCore:
 
     def unsubscribe(self, prefixes: Iterable[str]) -> list[Effect]:
         """Receive topics with these prefixes no longer; messages that came already are kept."""
-        return self.sources.unsubscribe(prefixes)
+        effects = self.sources.unsubscribe(prefixes)
+        self._recovering.unwanted()
+        self.sources.begin_anew()
+        return effects
 
     def take(self) -> tuple[Delivery | None, list[Effect]]:
         """Return the messages to be read next, or None, and the effects of getting there.
@@ -81,18 +96,13 @@ class SubscriberCore:
         Marks that stand before these messages are answered.
         """
         effects: list[Effect] = []
-        while self._filled:
-            inbox = next(iter(self._filled))
-            delivery = inbox.take()
-            del self._filled[inbox]
-            if delivery is None:
-                self._tidy()
-                continue
-            self._filled[inbox] = None  # the next turn is another inbox's
+        while (taken := self._inboxes.take(self.sources.by_peer)) is not None:
+            inbox, delivery = taken
+            self._recovering.read(inbox)
             if not delivery.mark:
                 self.counts["delivered"] += len(delivery.bodies)
                 return delivery, effects
-            effects += self._credit(delivery)
+            effects += self.reading.credit(delivery)
         return None, effects
 
     def gaps(self) -> list[Gap]:
@@ -108,16 +118,28 @@ class SubscriberCore:
         """
         if tell.news is News.FOUND:
             return self.sources.replaces(tell.incarnation, tell.endpoint)
-        return tell.news is News.GONE
+        return tell.news is News.GONE or self.sources.turns(tell.incarnation)
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of a publisher."""
         if self._closed:
             return []
+        effects = self._hear(tell, now) + self.sources.turn(now)
+        return effects + self._recovering.rehome(now)
+
+    def _hear(self, tell: Tell, now: float) -> list[Effect]:
         if tell.news is News.FOUND:
-            return self.sources.found(tell.incarnation, tell.endpoint, now)
+            incarnation, endpoint, forwards = tell.incarnation, tell.endpoint, tell.is_device
+            return self.sources.found(incarnation, endpoint, now, forwards=forwards)
+        if tell.news in (News.LOST, News.GONE):
+            source = self.sources.find(tell.incarnation)
+            if source is not None:
+                self._recovering.away(source, now)
         if tell.news is News.LOST:
-            return self.sources.lost(tell.incarnation)
+            return self.sources.lost(tell.incarnation, now)
+        if tell.news in (News.SILENT, News.ANSWERING):
+            silent = tell.news is News.SILENT
+            return self.sources.hush(tell.incarnation, now, silent=silent)
         if tell.news is News.GONE:
             return self.sources.gone(tell.incarnation, now)
         return []
@@ -130,9 +152,8 @@ class SubscriberCore:
         self._closed = True
         self.counts["delivered"] -= in_hand
         self.dropped["closed"] += self.queued + in_hand
-        self._filled.clear()
-        self._own.clear()
-        self._shared = self._new_inbox(1)
+        self._inboxes.clear()
+        self._recovering.clear()
         return self.sources.close()
 
     def stats(self) -> dict[str, object]:
@@ -142,14 +163,19 @@ class SubscriberCore:
             "received": counts["received"],
             "delivered": counts["delivered"],
             "queued": self.queued,
-            "queued_bytes": sum(inbox.size for inbox in self._inboxes()),
+            "queued_bytes": self._inboxes.size + self.sources.holding.size,
             "dropped": {reason: count for reason, count in self.dropped.items() if count},
             "gaps": counts["gaps"],
             "missing": counts["missing"],
             "duplicates": counts["duplicates"],
+            "recovered": counts["recovered"],
             "publishers": self.sources.up_count,
             "malformed": dict(self.malformed),
         }
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the subscriber and one of each topic; any thread may ask."""
+        return source_rows(self.stats(), self.sources.all, self.sources.origins)
 
     @property
     def delivered(self) -> int:
@@ -169,7 +195,7 @@ class SubscriberCore:
     @property
     def has_messages(self) -> bool:
         """Whether there may be something to read, or a mark to answer."""
-        return bool(self._filled)
+        return bool(self._inboxes)
 
     # What the driver asks for
 
@@ -185,18 +211,12 @@ class SubscriberCore:
             if packet.kind == wire.WELCOME and topic != self._private:
                 raise Malformed("topic")  # a WELCOME counts only on this subscriber's topic
             if packet.source != source.publisher and (
-                other := self._other(source, packet, now)
+                not source.passes(packet) and (other := self._other(source, packet, now))
             ):
                 return other
             if packet.kind == wire.PUBLISH:
-                return self._publish(source, topic, packet, len(topic) + packet.size)
-            if packet.kind == wire.MARK:
-                return self._mark(source, packet)
-            if packet.kind == wire.WELCOME:
-                return self.sources.welcomed(source, packet, now)
-            if packet.kind == wire.BYE:
-                return self._bye(source, packet, now)
-            raise Malformed("unexpected")
+                return self._publish(source, topic, packet, now)
+            return self._take_other(source, topic, packet, now)
         except Malformed as error:
             self.malformed[str(error)] += 1
             return []
@@ -217,22 +237,16 @@ class SubscriberCore:
         return effects
 
     def unsent(self, peer: PeerId, frames: Frames, now: float) -> list[Effect]:
-        """Note that a packet did not leave.
-
-        If it was a subscription, the connection is incomplete and has to be made anew.
-        """
+        """Note that a packet did not leave."""
         source = self.sources.by_peer.get(peer)
-        if source is not None and frames[0][:1] != publication.TALK:
-            source.broken = True
+        if source is not None:
+            source.unsent(frames)
         return []
 
     def tick(self, now: float) -> list[Effect]:
         """Repeat each HELLO that was not answered; tell publishers that wait what was read."""
-        effects = self.sources.tick(now)
-        if now >= self._look_at():
-            self._looked_at = now
-            effects += self._say_that_it_reads()
-        return effects
+        effects = self.sources.tick(now) + self._recovering.tick(now)
+        return effects + self.reading.tick(now)
 
     def flush(self, now: float) -> list[Effect]:
         """Return nothing: a subscriber's packets leave at once."""
@@ -240,15 +254,15 @@ class SubscriberCore:
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
-        return min(self.sources.connections.due_at, self._look_at())
+        return min(self.sources.due_at, self._recovering.due_at, self.reading.due_at)
 
     def check(self) -> None:
         """Assert that the counts are right and all that waits can be taken."""
         self.sources.check()
+        self._recovering.check()
         ended = self.counts["delivered"] + self.queued + sum(self.dropped.values())
         assert self.counts["received"] == ended, "stats do not balance"
-        for inbox in self._inboxes():
-            assert inbox in self._filled or not inbox.messages
+        self._inboxes.check()
 
     # Packets in
 
@@ -258,43 +272,80 @@ class SubscriberCore:
         Returns no effects at a fixed address: the publisher there is adopted, and the packet is
         then taken as usual.
         """
-        if not packet.source:
-            raise Malformed("source")
-        if source.fixed:
-            self.sources.adopt(source, packet.source, now)
-            return []
-        if packet.kind != wire.WELCOME:
-            raise Malformed("source")
-        note = Note("replaced", {"name": self.sources.name, "endpoint": source.endpoint})
-        return [note, *self.sources.gone(source.publisher, now)]
+        if source.fixed and packet.source:
+            self._recovering.abandon(source)
+        return self.sources.other(source, packet, now)
 
-    def _publish(self, source: Source, topic: bytes, packet: Packet, size: int) -> list[Effect]:
-        """Queue messages that are new; count those that are missing before them."""
+    def _take_other(
+        self, source: Source, topic: bytes, packet: Packet, now: float
+    ) -> list[Effect]:
+        """Take a packet of any kind but PUBLISH."""
+        if packet.kind == wire.CLEAR:
+            return self._publish(source, topic, packet, now)
+        if packet.kind == wire.HISTORY:
+            return self._recovering.page(source, packet, now)
+        if packet.kind == wire.HEADS:
+            return self._recovering.heads(source, packet, now)
+        if packet.kind == wire.MARK:
+            return self.reading.marked(source, packet)
+        if packet.kind == wire.WELCOME:
+            effects = self.sources.welcomed(source, packet, now)
+            effects += self._recovering.rehome(now) + self._recovering.go_on(source, now)
+            return effects + self.sources.turn(now)
+        if packet.kind == wire.BYE:
+            return self._bye(source, packet, now) + self.sources.turn(now)
+        raise Malformed("unexpected")
+
+    def _publish(
+        self, source: Source, topic: bytes, packet: Packet, now: float
+    ) -> list[Effect]:
+        """Queue messages that are new; count or recover those that are missing before them."""
         sequence = packet.settled
         if not sequence or not topic[0]:
             raise Malformed("sequence" if topic[0] else "topic")
-        bodies = publication.bodies_of(packet)
-        if source.waits is None:
+        cleared = packet.kind == wire.CLEAR
+        bodies: list[object] = [None] if cleared else publication.bodies_of(packet)
+        if source.waits is None or source.is_early:
             return []  # before the WELCOME it is unknown in which inbox it is to wait
         count = len(bodies)
-        if not self.sources.wanted(topic):
+        if not self.sources.prefixes.want(topic):
             self.counts["received"] += count
             self.dropped["unsubscribed"] += count
             return []  # without a position: if it is subscribed to again, it begins anew
-        position = source.position(topic)
-        missing = sequence - position.next if position.next else 0
+        position = self.sources.origins.position(packet.source, topic, source)
+        origin = self.sources.recoverer(source, position)
+        recovery = origin.recovery if origin is not None else None
+        if recovery is not None and not position.next:
+            recovery.place(position, sequence)
+        hole = position.hole
+        known = position.next if hole is None else hole.known
+        missing = sequence - known if known else 0
         if missing < 0:
             repeated = min(count, -missing)
             self.counts["duplicates"] += repeated
             bodies = bodies[repeated:]
             if not bodies:
+                position.confirm(source)
                 return []
             sequence += repeated
-            count -= repeated
-        elif missing and not position.fresh:
-            self._miss(source, position.name, missing)
+        size, begins = len(topic) + packet.size, position.begins
+        position.anew = False
+        if position.fresh:
+            position.fresh = not topic.startswith(source.placed)
+        if origin is not None and recovery is not None:
+            fits = self._inboxes.at(position, source).fits(len(bodies), size)
+            if hole is None and recovery.recovers and (missing > 0 or not fits):
+                hole = recovery.open(position, sequence, free=begins * sequence)
+            if hole is not None:
+                held = Held(sequence, bodies, size, cleared)
+                return self._recovering.hold(origin, recovery, hole, held, now)
+        if missing > 0 and not begins:
+            if self.sources.comes_otherwise(position, source, now):
+                return []
+            self._miss(position, missing)
         position.next = sequence
-        self._queue(source, position, bodies, size)
+        self.counts["received"] += len(bodies)
+        self._queue(source, position, bodies, size, cleared=cleared)
         return []
 
     def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
@@ -306,7 +357,7 @@ class SubscriberCore:
         position = source.last if source is not None else None
         if source is None or position is None:
             return 0
-        topic, publisher, number = position.topic, source.publisher, position.next
+        topic, publisher, number = position.topic, position.publisher, position.next
         rows: list[bytes] = []
         for other, frames in islice(arrived, at, None):
             row = publication.single_row(frames, topic, publisher, number)
@@ -314,7 +365,13 @@ class SubscriberCore:
                 break
             rows.append(row)
             number += 1
-        if not rows or source.positions.get(topic) is not position:
+        if not rows or position.anew or position.hole is not None:
+            return 0
+        if self.sources.origins.find(publisher, topic) is not position:
+            return 0
+        size = sum(map(len, rows)) + len(rows) * (1 + len(topic))
+        fits = self._inboxes.at(position, source).fits(len(rows), size)
+        if not fits and self.sources.recoverer(source, position) is not None:
             return 0
         try:
             bodies = decode(array(rows))
@@ -322,111 +379,71 @@ class SubscriberCore:
             return 0  # `receive` finds out which of them is malformed
         if type(bodies) is not list or len(bodies) != len(rows):
             return 0
-        size = sum(map(len, rows)) + len(rows) * (1 + len(topic))
+        self.counts["received"] += len(rows)
         self._queue(source, position, bodies, size)
         return len(rows)
 
     def _queue(
-        self, source: Source, position: Position, bodies: list[object], size: int
+        self,
+        source: Source,
+        position: Position,
+        bodies: list[object],
+        size: int,
+        *,
+        cleared: bool = False,
+        recovered: bool = False,
     ) -> None:
         """Put the next messages of a topic into the inbox where they wait to be read."""
-        sequence, count = position.next, len(bodies)
-        position.next += count
-        source.last = position
-        self.counts["received"] += count
-        name, publisher = position.name, source.publisher
-        inbox = self._own.get(source.peer) if source.waits else self._shared
-        if inbox is None or not inbox.join(name, publisher, sequence, bodies, size):
-            self._put(source, Delivery(name, source.peer, publisher, sequence, bodies, size))
+        sequence = position.next
+        position.next += len(bodies)
+        position.count += len(bodies)
+        source.last, position.way = position, source
+        name, publisher = position.name, position.publisher
+        delivery = Delivery(
+            name, source.peer, publisher, sequence, bodies, size,
+            cleared=cleared, recovered=recovered,
+        )  # fmt: skip
+        self._inboxes.put(self._inboxes.at(position, source), delivery)
 
     def _bye(self, source: Source, packet: Packet, now: float) -> list[Effect]:
-        """Leave a publisher that said BYE, and count what has not come by now as missing."""
-        for name, number in publication.ends_of(packet).items():
-            position = source.positions.get(name.encode())
-            if position is not None and not position.fresh and 0 < position.next < number:
-                self._miss(source, name, number - position.next)
-                position.next = number
-        return self.sources.left(source, now)
+        """Leave a publisher that said BYE, and count what has not come by now as missing.
 
-    def _mark(self, source: Source, packet: Packet) -> list[Effect]:
-        if type(packet.meta) is not int or packet.meta <= 0:
-            raise Malformed("mark")
-        delivery = Delivery("", source.peer, source.publisher, 0, [], 0, packet.meta)
-        if self._latest or not source.waits or source.peer not in self._own:
-            return self._credit(delivery)
-        self._put(source, delivery)
-        return []
+        A forwarder passes on the BYE of a publisher, and stays itself.
+        """
+        origins, publisher = self.sources.origins, packet.source
+        asked: dict[Source, None] = {source: None}
+        for name, number in publication.ends_of(packet).items():
+            position = origins.find(publisher, name.encode())
+            if position is None:
+                continue
+            origin = self.sources.recoverer(source, position)
+            if origin is not None and self._recovering.ends(origin, position, number):
+                asked[origin] = None
+                continue
+            if position.begins or not 0 < position.next < number:
+                continue
+            if not self.sources.comes_otherwise(position, source, now):
+                self._miss(position, number - position.next)
+                position.next = number
+        origins.end(publisher)
+        effects = [effect for each in asked for effect in self._recovering.go_on(each, now)]
+        if publisher != source.publisher:
+            return effects
+        if source.expects:
+            return effects  # it leaves once it has everything; the BYE comes again
+        self._recovering.away(source, now)
+        return effects + self.sources.left(source, now)
 
     # Inside
 
     @property
     def queued(self) -> int:
         """How many messages wait to be read."""
-        return sum(inbox.messages for inbox in self._inboxes())
+        return self._inboxes.messages + self.sources.holding.messages
 
-    def _inboxes(self) -> list[Inbox]:
-        return [self._shared, *self._own.values()]
-
-    def _tidy(self) -> None:
-        """Drop the inboxes of publishers that are gone, once they are empty."""
-        if len(self._own) > len(self.sources.by_peer):
-            kept = self._filled.keys() | {self._own.get(p) for p in self.sources.by_peer}
-            self._own = {peer: own for peer, own in self._own.items() if own in kept}
-
-    def _new_inbox(self, windows: int) -> Inbox:
-        """Return an inbox with room for `windows` times the limit."""
-        kind = Latest if self._latest else Queue
-        return kind(
-            windows * self._limits.queue_messages_max, windows * self._limits.queue_bytes_max
-        )
-
-    def _put(self, source: Source, delivery: Delivery) -> None:
-        """Put a delivery into the shared inbox, or into its publisher's own if that waits."""
-        inbox = self._shared
-        if source.waits and not self._latest:
-            own = self._own.get(source.peer)
-            inbox = self._own[source.peer] = own or self._new_inbox(3)
-        self._filled[inbox] = None
-        if dropped := inbox.put(delivery):
-            self.dropped["replaced" if self._latest else "full"] += dropped
-
-    def _look_at(self) -> float:
-        """Return when to see whether anything was read; infinity if no publisher may wait."""
-        idle = all(inbox.is_empty for inbox in self._own.values())
-        return inf if idle else self._looked_at + READS_S
-
-    def _say_that_it_reads(self) -> list[Effect]:
-        """Answer the marks at the front of inboxes, and tell publishers that the user reads.
-
-        A publisher is told by one more answer to the last mark, if something was read and its
-        inbox is not empty.
-        """
-        effects: list[Effect] = []
-        held = self.held()
-        read, self._read = self._read, self.counts["delivered"] - held
-        for peer, inbox in self._own.items():
-            while not held and (mark := inbox.take_mark()):
-                effects += self._credit(mark)
-            source = self.sources.by_peer.get(peer)
-            if source is not None and not inbox.is_empty and self._read != read:
-                effects += self._answer(source, source.credited)
-        return effects
-
-    def _credit(self, delivery: Delivery) -> list[Effect]:
-        source = self.sources.by_peer.get(delivery.peer)
-        if source is None or source.publisher != delivery.publisher:
-            return []
-        source.credited = delivery.mark
-        return self._answer(source, delivery.mark)
-
-    def _answer(self, source: Source, mark: int) -> list[Effect]:
-        if source.state is State.LOST:
-            return []
-        return [self.sources.say(source, wire.CREDIT, mark)]
-
-    def _miss(self, source: Source, topic: str, missing: int) -> None:
+    def _miss(self, position: Position, missing: int) -> None:
         self.counts["gaps"] += 1
         self.counts["missing"] += missing
-        key = (source.publisher, topic)
+        key = (position.publisher, position.name)
         if key in self._untold or len(self._untold) < self._limits.untold_gaps_max:
             self._untold[key] = self._untold.get(key, 0) + missing

@@ -1,0 +1,66 @@
+"""Tapping processes: nodes in one process, which find each other by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.node.offering import Start, offer
+from zmqkit.core.effects import Tell
+from zmqkit.core.membership.interests import EVERYBODY
+from zmqkit.core.membership.observed import Observed
+from zmqkit.core.tap import Taps
+from zmqkit.model import Reach
+from zmqkit.node.tap import Tapper, value_of
+from zmqkit.wire.encoding import encode
+from zmqkit.wire.tapping import Passed, Wanted
+
+BOUND_S = 20.0
+
+
+def test_what_passes_is_shown_until_the_tapper_goes(start: Start) -> None:
+    first = start()
+    offer(first, "orders")
+    taps: list[Taps] = []
+    role = Observed("service", "orders", 0xB, Reach.LOCAL, lambda now: [], taps.append)
+    first.observe(role)
+    node = start(first)
+
+    def hear(tell: Tell) -> None:
+        pass
+
+    node.want(EVERYBODY, hear, role="", reach=Reach.LOCAL)
+    with Tapper(node, Wanted("orders")) as tapper:
+        while not tapper.find(Reach.LOCAL):
+            pass
+        assert tapper.poll(timeout_s=BOUND_S) == []
+        [[tap]] = taps
+        for number in (2, 1):
+            assert tap.takes(1, 0.0)
+            tap.put(Passed(number, "price", "done", 1, 2, 3))
+        shown = tapper.poll(timeout_s=BOUND_S)
+        assert [each.row.at_us for each in shown] == [1, 2]
+        assert {each.process for each in shown} == {f"{first.process:016x}"}
+        counts = tapper.counts()
+        assert (counts.seen, counts.roles, counts.silent) == (2, 1, [])
+
+
+@pytest.mark.parametrize(
+    "value", ["text", 5, None, b"bytes", [1, {"a": 2}], "x" * 200, b"x" * 200]
+)
+def test_a_value_that_is_whole_is_read(value: object) -> None:
+    assert value_of(encode(value) + b"\x05") == (value, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "begins"), [("x" * 1000, "x" * 200), (b"x" * 1000, b"x" * 200)]
+)
+def test_of_a_value_that_is_cut_off_the_beginning_is_read(value: object, begins: str) -> None:
+    found, is_whole = value_of(encode(value)[:256])
+    assert isinstance(found, type(begins)) and found[: len(begins)] == begins  # type: ignore[index]
+    assert not is_whole
+
+
+def test_other_values_that_are_cut_off_stay_bytes() -> None:
+    data = encode([1, "x" * 1000])[:256]
+    assert value_of(data) == (data, False)
+    assert value_of(b"") == (b"", False)

@@ -1,0 +1,33 @@
+"""docs/operations.md is true where it shows a walk: its commands print what it shows."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.test_readme import LINK, ROOT, blocks, free_port, session_under_way
+
+TEXT = (ROOT / "docs" / "operations.md").read_text()
+PORT = "9100"
+
+
+def section(title: str) -> str:
+    """The text of one section, up to the next heading."""
+    return re.split(r"^##+ ", TEXT.split(f"### {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.slow
+def test_a_device_file_is_written_checked_and_run_as_shown(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl here")
+    [session] = blocks(section("A file of your own"), "console")
+    with session_under_way(session.replace(PORT, free_port()), tmp_path):
+        pass
+
+
+def test_links_lead_to_files_of_the_project() -> None:
+    assert not [path for path in LINK.findall(TEXT) if not (ROOT / "docs" / path).exists()]

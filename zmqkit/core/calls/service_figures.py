@@ -1,0 +1,66 @@
+"""What a service counts: its counters, and the rows of its statistics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from zmqkit.core.calls.request import Request, RequestWindows
+from zmqkit.core.calls.work import Work
+from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.figures import age_ms, of_parts, of_stats
+from zmqkit.core.tap import Taps, see_results
+from zmqkit.wire.statistics import Figures
+
+_COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
+
+
+class ServiceFigures:
+    """The counters of one service, as it shows them."""
+
+    def __init__(
+        self, counts: Counter[str], windows: RequestWindows, work: Work, *, is_read: bool
+    ) -> None:
+        """is_read: whether the arguments of requests are read, and not only passed on."""
+        self._is_read = is_read
+        self._counts = counts
+        self._windows = windows
+        self._work = work
+        # Those that want to see what passes.
+        self.taps: Taps = ()
+
+    def tap(self, taps: Taps) -> None:
+        """Have these see what passes; any thread may call this."""
+        self.taps = taps
+
+    def see(self, results: Sequence[tuple[Request, Answer]], now: float) -> None:
+        """Show calls that end now to those that tap."""
+        see_results(self.taps, results, now, is_read=self._is_read)
+
+    def stats(self, retained_bytes: int) -> dict[str, object]:
+        """Return the counters. retained_bytes: what answers take that may be asked for."""
+        work = self._work
+        return {
+            "accepted": work.ticket,
+            **{name: self._counts[name] for name in _COUNTS},
+            "dropped": {k: v for k, v in work.dropped.items() if v},
+            "in_flight": work.held_count,
+            "waiting": work.waiting_count,
+            "overdue": len(work.overdue),
+            "held_bytes": work.held_bytes,
+            "streams": len(work.streams),
+            "clients": len(self._windows.present()),
+            "retained_bytes": retained_bytes,
+            "unread_bytes": self._windows.budget.unread,
+        }
+
+    def rows(self, stats: Mapping[str, object], now: float) -> list[Figures]:
+        """Return a row of the service, which has these counters, and one of each method."""
+        clients = self._windows.present()
+        whole = of_stats(stats, peers={"up": len(clients)}, talks_to=clients)
+        oldest = (next(iter(each.held.values()), None) for each in self._windows)
+        since = min((each.arrived_at for each in oldest if each is not None), default=now)
+        whole.oldest_ms = age_ms(since, now)
+        running = [each.method for each in list(self._work.running.values())]
+        waiting = [each.method for each in list(self._work.queue)]
+        return [whole, *of_parts(self._work.meter, "method", running, waiting)]

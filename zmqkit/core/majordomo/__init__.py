@@ -1,0 +1,1 @@
+"""The Majordomo broker: takes requests to many services, and gives them to whoever serves."""

@@ -1,0 +1,157 @@
+"""Tap: what passes the roles of a name, as their processes tell it, again and again."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import msgpack
+
+from zmqkit.model import BROKER, ROUTED, PeerId, Reach
+from zmqkit.node.lines import Lines
+from zmqkit.node.node import Node
+from zmqkit.node.statistics import targets
+from zmqkit.tap_limits import TAP_BODY_BYTES
+from zmqkit.wire import packet as wire
+from zmqkit.wire.encoding import Malformed, decode, values_at
+from zmqkit.wire.tapping import Passed, Tapped, Wanted, question, read_answer
+
+TAPPED_AS = ("service", "worker", "publisher", "router", "forwarder", "bridge", "majordomo",
+             BROKER, ROUTED)  # fmt: skip
+"""The roles whose traffic can be tapped."""
+_TEXTS = (0xD9, 0xDA, 0xDB)
+_HEADS = {0xD9: 2, 0xDA: 3, 0xDB: 5, 0xC4: 2, 0xC5: 3, 0xC6: 5}
+"""How many bytes stand before long text and bytes in msgpack, by the first of them."""
+_CUT_BYTES = TAP_BODY_BYTES - 5
+
+
+@dataclass(slots=True)
+class Seen:
+    """One call or message, as a tapper sees it."""
+
+    # The process, as 16 hexadecimal digits, and the time of day, in seconds since 1970.
+    process: str
+    at_s: float
+    row: Passed
+
+
+@dataclass(slots=True)
+class Counts:
+    """What passed while a tap was on, in all processes together."""
+
+    seen: int = 0
+    # Not chosen, as --every and --rate say; and chosen, and not fetched soon enough.
+    skipped: int = 0
+    dropped: int = 0
+    roles: int = 0
+    # The processes that too many tap already, and those that do not answer.
+    full: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+
+class Tapper:
+    """Taps all processes that have a role of a name. One thread at a time may use it."""
+
+    def __init__(self, node: Node, wanted: Wanted) -> None:
+        """node: of this process, which finds others while somebody wants them."""
+        self._node = node
+        self._wanted = wanted
+        self._lines = Lines(node.context, node.core.limits.connections_max)
+        self._tap = secrets.randbits(62)
+        self._token = 0
+        self._last: dict[PeerId, Tapped] = {}
+        self._silent: set[PeerId] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lines.close()
+
+    def find(self, reach: Reach) -> Mapping[PeerId, str]:
+        """Return where the processes are asked that have a role of that name."""
+        name, known = self._wanted.name, targets(self._node, reach)
+        rows = [r for r in self._node.listings() if r.name == name and r.role in TAPPED_AS]
+        return {p: known[p] for row in rows if (p := row.process.encode()) in known}
+
+    def poll(self, *, reach: Reach = Reach.LOCAL, timeout_s: float = 1.0) -> list[Seen]:
+        """Ask each process what passed since the last time; return it in order of time."""
+        lines, wanted = self._lines, self.find(reach)
+        for peer in [peer for peer in lines.endpoints if peer not in wanted]:
+            lines.disconnect(peer)
+        for peer, endpoint in wanted.items():
+            if peer not in lines.endpoints and not lines.is_full:
+                lines.connect(peer, endpoint)
+        self._token += 1
+        frames = question(self._node.process, self._token, self._tap, self._wanted)
+        until, asked = time.monotonic() + timeout_s, set[PeerId]()
+        told: dict[PeerId, Tapped] = {}
+        while len(told) < len(lines.endpoints):
+            for peer in lines.connected - asked:
+                if lines.send(peer, frames):
+                    asked.add(peer)
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                break
+            lines.wait(left_s, asked)
+            told |= self._answers()
+        self._silent = set(wanted) - told.keys()
+        self._last |= told
+        seen = [
+            Seen(peer.decode(), (each.wall_us - each.at_us + row.at_us) / 1e6, row)
+            for peer, each in told.items()
+            for row in each.rows
+        ]
+        return sorted(seen, key=lambda each: each.at_s)
+
+    def _answers(self) -> dict[PeerId, Tapped]:
+        """Return the answers to the last question that have arrived."""
+        told: dict[PeerId, Tapped] = {}
+        for peer, received in self._lines.receive():
+            try:
+                packet = wire.unpack(received)
+                answer = read_answer(packet) if packet.kind == wire.TAPPED else None
+            except Malformed:
+                continue
+            if answer is not None and answer.process == int(peer, 16):
+                # What came too late for the last round is shown with this one.
+                earlier = told[peer].rows if peer in told else []
+                answer.rows = earlier + answer.rows
+                told[peer] = answer
+        return told
+
+    def counts(self) -> Counts:
+        """Return what passed in all, as the last answers say."""
+        counts = Counts(silent=sorted(peer.decode() for peer in self._silent))
+        for peer, told in self._last.items():
+            counts.seen += told.seen
+            counts.skipped += told.skipped
+            counts.dropped += told.dropped
+            counts.roles += told.roles
+            if told.is_full:
+                counts.full.append(peer.decode())
+        return counts
+
+
+def value_of(data: bytes) -> tuple[object, bool]:
+    """Return the first value that these bytes begin with, and whether it is whole.
+
+    Of what is cut off, text and bytes come as far as they go, and anything else as msgpack.
+    """
+    try:
+        value = decode(values_at(data, 0, 1))
+    except (Malformed, ValueError, msgpack.exceptions.UnpackException):
+        head = _HEADS.get(data[0], 0) if data else 0
+        if head and data[0] in _TEXTS:
+            return data[head:].decode("utf-8", "ignore"), False
+        return data[head:], False
+    return value, not (type(value) is bytes and len(value) >= _CUT_BYTES)
