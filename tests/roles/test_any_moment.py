@@ -80,6 +80,8 @@ class Moments:
                 sys.setprofile(None)
             if not self._where:
                 return
+            with pytest.raises(zmqkit.UsageError, match="inside a handler"):
+                zmqkit.current_request()
             yield self._where
         raise AssertionError(f"{MOMENTS_MAX} moments were not enough")
 

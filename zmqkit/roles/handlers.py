@@ -186,8 +186,12 @@ class Registers:
         return add if function is None else add(function)
 
 
-current: ContextVar[CoreRequest] = ContextVar("zmqkit-request")
-"""The request that `current_request` returns."""
+current: ContextVar[CoreRequest | None] = ContextVar("zmqkit-request", default=None)
+"""The request that `current_request` returns.
+
+Who sets it in a thread that goes on puts back what was there, not by a token: an interrupt may
+come between the call of `set` and the line that keeps its token.
+"""
 
 
 class Request:
@@ -237,18 +241,19 @@ class Request:
 
 def current_request() -> Request:
     """Return the request that the calling handler works on; UsageError outside a handler."""
-    try:
-        return Request(current.get())
-    except LookupError as error:
-        raise UsageError("there is no request here; call this inside a handler") from error
+    request = current.get()
+    if request is None:
+        raise UsageError("there is no request here; call this inside a handler")
+    return Request(request)
 
 
 def run_plain(handler: Handler, request: CoreRequest) -> Answer:
     """Run a plain handler in this thread; return its value or its error as an answer."""
-    token = current.set(request)
+    outside = current.get()
     request.report = handler.report
     args = request.args
     try:
+        current.set(request)
         if args and type(args[-1]) is memoryview and handler.copy:
             args[-1] = bytes(args[-1])
         return value_answer(handler.function(*args, **request.kwargs))
@@ -257,7 +262,7 @@ def run_plain(handler: Handler, request: CoreRequest) -> Answer:
             raise
         return failed(handler.function, request, error)
     finally:
-        current.reset(token)
+        current.set(outside)
 
 
 async def run_waiting(handler: Handler, request: CoreRequest) -> Answer:

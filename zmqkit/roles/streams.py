@@ -27,8 +27,9 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
     Returns None when the generator has ended. Closes the generator when its value cannot
     travel.
     """
-    token = current.set(request)
+    outside = current.get()
     try:
+        current.set(request)
         if request.running is None:
             _begin(handler, request)
         return value_answer(next(_plain(request)), _WHERE)
@@ -40,7 +41,7 @@ def next_value(handler: Handler, request: StreamRequest) -> Answer | None:
         close_generator(request)
         return failed(handler.function, request, error)
     finally:
-        current.reset(token)
+        current.set(outside)
 
 
 async def next_waiting(handler: Handler, request: StreamRequest) -> Answer | None:
@@ -61,8 +62,9 @@ def close_generator(request: StreamRequest) -> None:
     """Close a generator where it stands; log what it raises then."""
     if request.running is None:
         return
-    token, generator = current.set(request), _plain(request)
+    outside, generator = current.get(), _plain(request)
     try:
+        current.set(request)
         generator.close()
     except BaseException as error:
         if is_interrupt(error):
@@ -71,7 +73,7 @@ def close_generator(request: StreamRequest) -> None:
             return  # another thread runs it, and closes it as soon as it yields a value
         _complain(request, error)
     finally:
-        current.reset(token)
+        current.set(outside)
 
 
 async def close_waiting(request: StreamRequest) -> None:

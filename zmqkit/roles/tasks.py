@@ -426,7 +426,7 @@ class CurrentTask:
 
 def current_task() -> CurrentTask:
     """Return the task that the calling handler works on; UsageError outside a handler."""
-    request = current.get(None)
+    request = current.get()
     if request is None or TASK not in (request.headers or {}):
         raise UsageError("there is no task here; call this inside a task's handler")
     return CurrentTask(request, about_of(request))
