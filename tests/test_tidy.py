@@ -104,16 +104,21 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Each node of the file's syntax tree."""
+    return tuple(ast.walk(tree(path)))
+
+
 def at(path: Path, node: ast.AST) -> str:
     """Where the node stands, as editors understand it."""
     return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
 
 
-def functions(path: Path) -> Iterator[Function]:
+@cache
+def functions(path: Path) -> tuple[Function, ...]:
     """Each function of the file, nested ones and methods included."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, Function):
-            yield node
+    return tuple(node for node in nodes(path) if isinstance(node, Function))
 
 
 def public_objects(parent: ast.Module | ast.ClassDef) -> Iterator[Function | ast.ClassDef]:
@@ -158,7 +163,7 @@ def is_module(name: str) -> bool:
 
 def imports(path: Path) -> Iterator[tuple[ast.AST, str]]:
     """Each import of the file with the module it names, those inside functions included."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         for name in imported(node):
             yield node, name
 
@@ -167,7 +172,7 @@ def typing_only(path: Path) -> set[ast.AST]:
     """What stands under `if TYPE_CHECKING:`: it names types and runs nothing."""
     return {
         inner
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
@@ -237,9 +242,7 @@ def import_graph() -> dict[str, list[str]]:
     """The modules of the package that each of them imports, wherever in it, for types too."""
     paths = {module_name(path): path for path in modules("zmqkit")}
     return {
-        own: sorted(
-            {name for node in ast.walk(tree(path)) for name in named(node, paths)} - {own}
-        )
+        own: sorted({name for node in nodes(path) for name in named(node, paths)} - {own})
         for own, path in paths.items()
     }
 
@@ -332,7 +335,7 @@ def test_pure_layers_call_nothing_that_acts() -> None:
         f"{at(path, node)} calls {name}"
         for path in modules("zmqkit")
         if layer(module_name(path)) in PURE_LAYERS
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and (name := ast.unparse(node.func))
         and (name in IMPURE_CALLS or name.endswith(CLOCKS))
@@ -345,7 +348,7 @@ def test_only_a_time_of_day_is_measured_by_a_clock_that_may_step() -> None:
     assert not [
         f"{at(path, node)} calls {name}"
         for path in modules("zmqkit")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and (name := ast.unparse(node.func)).endswith(clocks)
         and path.name != "time_of_day.py"
@@ -397,7 +400,7 @@ def test_tests_do_not_sleep() -> None:
         f"{at(path, node)} {ast.unparse(node)}"
         for path in modules("tests")
         if path.relative_to(ROOT).parts[1] not in ("crash", "lan")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call) and sleeps(node)
     ]
 

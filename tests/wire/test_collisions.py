@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 
 import msgpack
@@ -19,6 +20,7 @@ PRIME = (1 << 61) - 1
 """Ints that differ by so much have the same hash."""
 
 
+@cache
 def colliding(keys_count: int, places: int, *, seed: int = 1) -> list[int]:
     """Keys of which half walk past a growing row of the others, in a table of so many places.
 
@@ -80,28 +82,37 @@ def packed(keys: Sequence[object]) -> bytes:
     return head + b"".join(msgpack.packb(key) + b"\xc0" for key in keys)
 
 
-FEW_IN_A_ROW = colliding(600, 1024)
-ROW = colliding(2000, 4096)
-ATTACKS = {
-    "in the last table": ROW,
-    "while it grows": [*ROW, *range(1 << 20, (1 << 20) + 6000)],
-    "behind texts": [*map(str, range(50)), *ROW],
-    "beside the prime": [each + PRIME * (each % 3) for each in ROW],
-    "one that repeats": [*FEW_IN_A_ROW, *FEW_IN_A_ROW[-1:] * 3000],
-    "repeated to look like more": [*range(1 << 20, (1 << 20) + 700), *ROW[:1]] * 2 + ROW,
-}
+def few_in_a_row() -> list[int]:
+    return colliding(600, 1024)
+
+
+def row() -> list[int]:
+    return colliding(2000, 4096)
+
+
+# Functions, for each process of a test run collects these tests and few run them.
+ATTACKS: dict[str, Callable[[], list[object]]] = {
+    "in the last table": lambda: [*row()],
+    "while it grows": lambda: [*row(), *range(1 << 20, (1 << 20) + 6000)],
+    "behind texts": lambda: [*map(str, range(50)), *row()],
+    "beside the prime": lambda: [each + PRIME * (each % 3) for each in row()],
+    "one that repeats": lambda: [*few_in_a_row(), *few_in_a_row()[-1:] * 3000],
+    "repeated to look like more": lambda: [
+        *[*range(1 << 20, (1 << 20) + 700), *row()[:1]] * 2, *row()
+    ],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("keys", ATTACKS.values(), ids=ATTACKS)
-def test_keys_that_collide_are_malformed(keys: list[object]) -> None:
-    for data in (packed(keys), b"\x92\x01\x81\xa1a" + packed(keys)):
+def test_keys_that_collide_are_malformed(keys: Callable[[], list[object]]) -> None:
+    for data in (packed(keys()), b"\x92\x01\x81\xa1a" + packed(keys())):
         with pytest.raises(Malformed, match="Colliding"):
             decode(data)
 
 
 @pytest.mark.parametrize("name", ["in the last table", "while it grows", "beside the prime"])
 def test_what_would_be_malformed_there_is_refused_here(name: str) -> None:
-    value = dict.fromkeys(ATTACKS[name])
+    value = dict.fromkeys(ATTACKS[name]())
     with pytest.raises(
         UsageError, match=r"value\['a'\] has \d+ keys, of which the ints collide"
     ):
@@ -109,12 +120,12 @@ def test_what_would_be_malformed_there_is_refused_here(name: str) -> None:
 
 
 def test_the_attack_is_one() -> None:
-    assert steps_of(FEW_IN_A_ROW) > 50 * len(FEW_IN_A_ROW)
+    assert steps_of(few_in_a_row()) > 50 * len(few_in_a_row())
     assert steps_of(random.Random(1).sample(range(1 << 60), 5000)) < 4 * 5000
 
 
 def test_few_keys_collide_at_a_bounded_price() -> None:
-    keys = FEW_IN_A_ROW[:FEW]
+    keys = few_in_a_row()[:FEW]
     assert decode(packed(keys)) == dict.fromkeys(keys)
     assert decode(b"\xdc\x00\x64" + packed(keys) * 100) == [dict.fromkeys(keys)] * 100
     assert steps_of(keys) < FEW * FEW
