@@ -9,8 +9,9 @@ from collections.abc import Coroutine
 from functools import partial
 
 from zmqkit.asyncio.threads import Threads
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.request import Request, StreamRequest
-from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.aio import AioDriver

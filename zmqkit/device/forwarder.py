@@ -11,7 +11,8 @@ from zmqkit.forwarder_limits import ForwarderHistory, ForwarderLimits
 from zmqkit.limits import CLOSE_S
 from zmqkit.links.profile import Profile
 from zmqkit.model import FORWARDER
-from zmqkit.roles.scheme import Crossing, Lookup
+from zmqkit.roles.crossing import Crossing
+from zmqkit.roles.scheme import Lookup
 
 
 class Seeking(Crossing):

@@ -13,8 +13,9 @@ from zmqkit.device_limits import RouterLimits
 from zmqkit.errors import ConfigError
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.model import ROUTED, ROUTER, SERVER, check_name, parse_url
+from zmqkit.roles.crossing import Crossing
 from zmqkit.roles.role import Plan
-from zmqkit.roles.scheme import Crossing, Lookup, draw_incarnation
+from zmqkit.roles.scheme import Lookup, draw_incarnation
 
 
 class Router(Running):

@@ -12,8 +12,8 @@ from zmqkit.core.topics.figures import source_rows
 from zmqkit.core.topics.forwarder import ForwarderCore
 from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import LEAVE_S
+from zmqkit.roles.crossing import Crossing
 from zmqkit.roles.role import BoundShown, Plan
-from zmqkit.roles.scheme import Crossing
 
 
 class Running(BoundShown, Role):

@@ -17,8 +17,9 @@ from zmqkit.device.place import place, upstream
 from zmqkit.errors import JournalError, UsageError
 from zmqkit.limits import CLOSE_S, LEAVE_S, PusherLimits
 from zmqkit.model import label_of
+from zmqkit.roles.crossing import Crossing
 from zmqkit.roles.role import BoundShown, Command, Plan
-from zmqkit.roles.scheme import Crossing, Lookup
+from zmqkit.roles.scheme import Lookup
 from zmqkit.roles.tasks import jitter
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
 from zmqkit.errors import UsageError
 from zmqkit.model import PeerId, Reach
-from zmqkit.roles.scheme import Binding, Crossing, Dialling, Lookup, shown
+from zmqkit.roles.crossing import Crossing
+from zmqkit.roles.scheme import Binding, Dialling, Lookup, shown
 from zmqkit.wire.statistics import Figures
 
 Place = TypeVar("Place", Binding, Lookup, Crossing, Binding | Dialling)

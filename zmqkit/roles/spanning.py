@@ -12,7 +12,8 @@ from zmqkit.links.pair import Pair
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import LOOPBACK, Address, Reach, Url, parse_url
-from zmqkit.roles.scheme import EVERYWHERE, Binding, Crossing, Lookup
+from zmqkit.roles.crossing import Crossing
+from zmqkit.roles.scheme import EVERYWHERE, Binding, Lookup
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node

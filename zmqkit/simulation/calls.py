@@ -9,9 +9,10 @@ from typing import Protocol
 
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.dialling import DiallingCore
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.request import Request, StreamRequest
-from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.perform import Hooks

@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from zmqkit.core.calls.admission import Admission, Methods, Share
-from zmqkit.core.calls.answers import DONE, Outbox
+from zmqkit.core.calls.answers import Outbox
+from zmqkit.core.calls.endings import Endings, Result
 from zmqkit.core.calls.notices import Notices
 from zmqkit.core.calls.origins import Origins
 from zmqkit.core.calls.reports import Reports
@@ -40,9 +41,6 @@ from zmqkit.wire.statistics import Figures
 
 _NONE: Mapping[str, bool] = {}
 _LIMITS = ServiceLimits()
-
-Result = tuple[Request, Answer]
-"""A request that its handler has finished, and the answer."""
 
 
 class ServiceCore:
@@ -80,6 +78,9 @@ class ServiceCore:
         self._work = Work(self._windows, self._outbox, self.counts, limits)
         self._streams = Streams(incarnation, self._windows, self._work, self._outbox, limits)
         self._origins = Origins(self._windows, self._work, self._outbox, self._offered, limits)
+        self._endings = Endings(
+            self._windows, self._work, self._outbox, self._origins, self.counts
+        )
         self._share = shares(concurrency, self._windows) if shares is not None else None
         self._notices = Notices(
             incarnation, self._windows, self._work, self._offered, limits, self._share
@@ -109,55 +110,13 @@ class ServiceCore:
 
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers, which leave with the next `flush`; run more requests."""
-        work, windows = self._work, self._windows.by_client
+        work = self._work
         if self._figures.taps:
             self._figures.see(results, now)
-        running = work.running
         told: list[Effect] = []
         if self._reports.next_at:
             told = self._reports.ended((request for request, _ in results), now)
-        delivered, meter = 0, work.meter
-        # Those that came at one time and end now are recorded together.
-        method, since, alike = "", 0.0, 0
-        for request, answer in results:
-            sequence = request.sequence
-            if running.pop(request.ticket, None) is None:
-                work.overdue.pop(request.ticket, None)
-                continue  # it was answered as too late, or this was closed meanwhile
-            window = windows[request.client]
-            settled = sequence < window.below or (
-                sequence < window.open_below and window.is_settled(sequence)
-            )
-            if request.origin is not None:
-                self._origins.answered(request, answer)
-            if request.cancelled:
-                work.drop(window, request, "cancelled")
-            elif settled and not request.oneway:
-                work.drop(window, request, "unwanted")
-            else:
-                del window.held[sequence]
-                work.held_count -= 1
-                work.held_bytes -= request.size
-                if answer.kind != wire.REPLY:
-                    self.counts["failed"] += 1
-                    if meter is not None:
-                        meter.part(request.method).failed += 1
-                else:
-                    delivered += 1
-                    if meter is not None:
-                        if request.arrived_at != since or request.method != method:
-                            if alike:
-                                meter.took(method, now - since, alike)
-                            method, since, alike = request.method, request.arrived_at, 0
-                        alike += 1
-                    if request.oneway:
-                        answer = DONE  # nobody wants its value
-                if not settled:
-                    window.retain(sequence, answer)
-                    self._outbox.add(request.client, sequence, answer)
-        self.counts["delivered"] += delivered
-        if meter is not None and alike:
-            meter.took(method, now - since, alike)
+        self._endings.take(results, now)
         if self._share is not None:
             taken = work.held_count + len(work.overdue)
             self._share.handled((request for request, _ in results), taken, now)

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from zmqkit.core.calls.answers import CANCELLED, DONE, refuse
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.outcome import (
     BAD_ARGUMENTS,
     BUSY,
@@ -35,7 +36,6 @@ from zmqkit.core.calls.outcome import (
     Outcome,
 )
 from zmqkit.core.calls.request import Request, StreamRequest
-from zmqkit.core.calls.service import Result
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.majordomo.errand import Errand, asks_for_same, task_of

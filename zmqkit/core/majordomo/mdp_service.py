@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.request import Request, StreamRequest
-from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, News, Send, Tell
 from zmqkit.core.majordomo.bodies import MDP

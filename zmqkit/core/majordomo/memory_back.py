@@ -13,9 +13,9 @@ from zmqkit.core.calls.answers import CANCELLED
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.request import Request, StreamRequest
-from zmqkit.core.calls.service import Result
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.majordomo.front import FrontCore

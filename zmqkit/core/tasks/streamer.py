@@ -30,9 +30,10 @@ from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
 from zmqkit.core.calls.answers import refuse
+from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, LEAVING, Outcome
 from zmqkit.core.calls.request import Request, RequestWindows
-from zmqkit.core.calls.service import Result, ServiceCore
+from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.dialled import Caller, Dialled, says_ready
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
