@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.submitted import Submitted
@@ -192,11 +193,13 @@ class Client(BoundClient, Role):
         core, life = self._core, self._life
         return life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=core.flush,  # one-way messages may gather
-            drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            says="with {} calls unsettled".format,
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=core.flush,  # one-way messages may gather
+                drain=lambda until: life.wait(lambda: not core.in_flight, until),
+                says="with {} calls unsettled".format,
+            ),
         )
 
     def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:

@@ -8,6 +8,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.topics.gathering import Gathering
 from zmqkit.core.topics.publisher import PublisherCore
@@ -176,12 +177,14 @@ class Publisher(BoundShown, Role):
         core, life = self._core, self._life
         return life.close(
             timeout_s,
-            lambda: core.unreached,
-            core.close,
-            leave=core.leave,
-            drain=lambda until: life.wait(lambda: not core.unreached, until),
-            linger_s=lambda left_s: LEAVE_S,
-            says=unserved,
+            Ending(
+                lambda: core.unreached,
+                core.close,
+                leave=core.leave,
+                drain=lambda until: life.wait(lambda: not core.unreached, until),
+                linger_s=lambda left_s: LEAVE_S,
+                says=unserved,
+            ),
         )
 
     def _send(self, gathering: Gathering) -> None:

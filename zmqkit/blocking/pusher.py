@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
@@ -294,11 +295,13 @@ class Pusher(Role):
         core, life = self._core, self._life
         left = life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=core.flush,
-            drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            says=partial(what_was_left, core, journaled=self._journaled is not None),
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=core.flush,
+                drain=lambda until: life.wait(lambda: not core.in_flight, until),
+                says=partial(what_was_left, core, journaled=self._journaled is not None),
+            ),
         )
         if self._listening is not None:
             self._listening.close()

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from zmqkit.blocking.changes import Changes
+from zmqkit.blocking.ending import Ending
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.drivers.blocking import BlockingDriver, Waiter
 from zmqkit.drivers.fork import current_process
@@ -380,33 +381,19 @@ class Life(Generic[Place]):
 
     # Closing
 
-    def close(
-        self,
-        timeout_s: float,
-        left: Callable[[], int],
-        close: Callable[[], list[Effect]],
-        *,
-        leave: Callable[[float], list[Effect]] | None = None,
-        drain: Callable[[float], object] | None = None,
-        linger_s: Callable[[float], float] | None = None,
-        over: Callable[[int], object] | None = None,
-        says: Callable[[int], str] | None = None,
-    ) -> int:
-        """End the role, once; return how much was `left` when its core was closed.
+    def close(self, timeout_s: float, ending: Ending) -> int:
+        """End the role, once; return how much was left when its core was closed.
 
-        leave: the core's first command. drain: works or waits on, until the time it is given.
-        linger_s: takes the time that is left and returns how long the link may still send.
-        over: is called after the core is closed. says: returns the text that the log shows
-        about what was left. A second call waits for the first and returns 0. If it interrupted
-        the first, on the same thread, it returns 0 at once; if it interrupted `open`, the role
-        is closed after that. While the interpreter ends, `close` does nothing: all other
-        threads stand still for ever, and the system takes back what is open.
+        A second call waits for the first and returns 0. If it interrupted the first, on the
+        same thread, it returns 0 at once; if it interrupted `open`, the role is closed after
+        that. While the interpreter ends, `close` does nothing: all other threads stand still
+        for ever, and the system takes back what is open.
         """
         self.process.check()
         until = end_of(timeout_s)
         if sys.is_finalizing():
             return 0
-        end = partial(self._end, until, left, close, leave, drain, linger_s, over, says)
+        end = partial(self._end, until, ending)
 
         def postpone() -> int:
             self._postponed = end
@@ -414,37 +401,29 @@ class Life(Generic[Place]):
 
         return self._changes.make(end, postpone)
 
-    def _end(
-        self,
-        until: float,
-        left: Callable[[], int],
-        close: Callable[[], list[Effect]],
-        leave: Callable[[float], list[Effect]] | None,
-        drain: Callable[[float], object] | None,
-        linger_s: Callable[[float], float] | None,
-        over: Callable[[int], object] | None,
-        says: Callable[[int], str] | None,
-    ) -> int:
+    def _end(self, until: float, ending: Ending) -> int:
         """Do what `close` says, unless it is done."""
         driver = self.driver
         if self.closed or driver is None:
             self.closed = True
             return 0
         driver.attentive = True  # waiting threads look again
-        if leave is not None and not driver.broken:
-            self.command(leave)
+        if ending.leave is not None and not driver.broken:
+            self.command(ending.leave)
         self.plan.withdraw()
-        if drain is not None and not driver.broken:
-            drain(until)
-        lingers = linger_s(until - time.monotonic()) if linger_s is not None else 0.0
+        if ending.drain is not None and not driver.broken:
+            ending.drain(until)
+        lingers = ending.linger_s(until - time.monotonic())
         try:
-            count = self._retire(driver, until, left, close)
+            count = self._retire(driver, until, ending.left, ending.close)
         finally:
             self._let_go(driver, lingers)
-        if over is not None:
-            over(count)
-        if count and says is not None:
-            driver.notes.add(logging.WARNING, "%s closed %s", self.plan.title, says(count))
+        if ending.over is not None:
+            ending.over(count)
+        if count and ending.says is not None:
+            driver.notes.add(
+                logging.WARNING, "%s closed %s", self.plan.title, ending.says(count)
+            )
             driver.notes.tell()
         return count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
 from zmqkit.core.calls.service import ServiceCore
@@ -66,13 +67,15 @@ class Serving(BoundShown, Role):
         core, runner = self._core, self._runner
         return self._life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=lambda now: core.leave(),
-            drain=runner.drain,
-            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
-            over=lambda unanswered: runner.close(wait=not (unanswered or core.overdue)),
-            says="with {} unanswered".format,
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=lambda now: core.leave(),
+                drain=runner.drain,
+                linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+                over=lambda unanswered: runner.close(wait=not (unanswered or core.overdue)),
+                says="with {} unanswered".format,
+            ),
         )
 
     def _serve(self, timeout_s: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.tasks.lease import SINK
 from zmqkit.limits import CLOSE_S, LEAVE_S
@@ -87,8 +88,10 @@ class Sink(BoundShown, Role):
         core = self._core
         return self._life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=self._results.leave,
-            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=self._results.leave,
+                linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            ),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from math import inf
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.drivers.perform import Hooks
@@ -156,7 +157,7 @@ class Subscriber(Role):
 
     def close(self, timeout_s: float = CLOSE_S) -> int:
         """Close, and return how many messages nobody has read; those are dropped."""
-        return self._life.close(timeout_s, self._reader.left, self._reader.close)
+        return self._life.close(timeout_s, Ending(self._reader.left, self._reader.close))
 
     def _hands(self) -> Iterator[Iterator[Message]]:
         while True:

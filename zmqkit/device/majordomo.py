@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.majordomo.broker import BrokerCore
 from zmqkit.device.journals import Journals
@@ -104,11 +105,13 @@ class Majordomo(BoundShown, Role):
         self.stop()
         left = life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=core.leave,
-            drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            linger_s=lambda left_s: LEAVE_S,
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=core.leave,
+                drain=lambda until: life.wait(lambda: not core.in_flight, until),
+                linger_s=lambda left_s: LEAVE_S,
+            ),
         )
         if self._journals is not None:
             self._journals.close()

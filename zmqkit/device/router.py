@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life
 from zmqkit.core.devices.router import RouterCore
 from zmqkit.device.offering import Offering
@@ -79,11 +80,13 @@ class Router(Running):
         self.stop()
         return life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=core.leave,
-            drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            linger_s=lambda left_s: LEAVE_S,
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=core.leave,
+                drain=lambda until: life.wait(lambda: not core.in_flight, until),
+                linger_s=lambda left_s: LEAVE_S,
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.bridge import BridgeCore
@@ -90,9 +91,11 @@ class Passing(Running):
         self.stop()
         return life.close(
             timeout_s,
-            unfinished,
-            core.close,
-            leave=leave,
-            drain=lambda until: life.wait(lambda: not awaited(), until),
-            linger_s=lambda left_s: LEAVE_S,
+            Ending(
+                unfinished,
+                core.close,
+                leave=leave,
+                drain=lambda until: life.wait(lambda: not awaited(), until),
+                linger_s=lambda left_s: LEAVE_S,
+            ),
         )

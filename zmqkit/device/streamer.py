@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.lease import SINK, STREAMER
@@ -145,11 +146,13 @@ class Streamer(BoundShown, Role):
         self.stop()
         left = life.close(
             timeout_s,
-            lambda: core.in_flight,
-            core.close,
-            leave=core.leave,
-            drain=lambda until: life.wait(lambda: not core.in_flight, until),
-            linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            Ending(
+                lambda: core.in_flight,
+                core.close,
+                leave=core.leave,
+                drain=lambda until: life.wait(lambda: not core.in_flight, until),
+                linger_s=lambda left_s: max(LEAVE_S, left_s if core.owes else 0.0),
+            ),
         )
         if self._listening is not None:
             self._listening.close()
