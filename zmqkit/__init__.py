@@ -3,7 +3,7 @@
 This package has the blocking roles; `zmqkit.asyncio` has the same names for event loops.
 """
 
-from zmqkit.blocking.client import Client
+from zmqkit.blocking.client import BoundClient, Client
 from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.pusher import Pusher, Ticket
 from zmqkit.blocking.service import Service
@@ -38,9 +38,12 @@ from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
 from zmqkit.roles.tasks import CurrentTask, current_task
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AddressTaken",
     "BadArguments",
+    "BoundClient",
     "Busy",
     "CallCancelled",
     "CallTimeout",
@@ -73,6 +76,7 @@ __all__ = [
     "UsageError",
     "Worker",
     "ZmqkitError",
+    "__version__",
     "current_request",
     "current_task",
 ]

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import zmqkit
 from zmqkit.cli import main
 from zmqkit.cli.main import cli
 from zmqkit.errors import (
@@ -64,7 +65,7 @@ def test_nothing_to_do_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("zmqkit")
+    assert capsys.readouterr().out == f"zmqkit {zmqkit.__version__}\n"
 
 
 @pytest.mark.parametrize(

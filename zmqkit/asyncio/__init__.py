@@ -5,7 +5,7 @@ they should be quick. `thread=True` runs a slow plain handler in a thread instea
 are `async def` may wait.
 """
 
-from zmqkit.asyncio.client import Client
+from zmqkit.asyncio.client import BoundClient, Client
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.pusher import Pusher, Ticket
 from zmqkit.asyncio.service import Service
@@ -43,6 +43,7 @@ from zmqkit.roles.tasks import CurrentTask, current_task
 __all__ = [
     "AddressTaken",
     "BadArguments",
+    "BoundClient",
     "Busy",
     "CallCancelled",
     "CallTimeout",

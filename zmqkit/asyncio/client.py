@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
@@ -18,11 +18,15 @@ from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_ro
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
+from zmqkit.types import ClientInstance, ClientOptions, ClientStats
 from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
 
 class BoundClient:
-    """The calls of a client with options of their own; see `options`."""
+    """The calls of a client with options of their own: what `client.options` returns.
+
+    It shares the connections of its client, which has to stay open, and is cheap to make.
+    """
 
     _kind = "zmqkit.asyncio.Client"
 
@@ -36,7 +40,7 @@ class BoundClient:
         limits = f"timeout_s={options.timeout_s:g}, priority={options.priority}"
         return shown(self._kind, life.plan.place.name, limits, "closed" if life.closed else "")
 
-    def options(self, **changes: object) -> BoundClient:
+    def options(self, **changes: Unpack[ClientOptions]) -> BoundClient:
         """Return this client with other options, such as timeout_s, wait_s or headers.
 
         priority: 0 to 9; the service runs 9 first. attempts: how many instances a call may try.
@@ -89,7 +93,7 @@ class BoundClient:
         request, CallTimeout if it has not ended by then, or UnknownRequest. A reply may be
         collected more than once, as long as the broker keeps it.
         """
-        changes: dict[str, object] = {"id": id}
+        changes: ClientOptions = {"id": id}
         if timeout_s is not None:
             changes["timeout_s"] = timeout_s
         return await self._ask(self.options(**changes), COLLECT, id)
@@ -180,7 +184,7 @@ class Client(BoundClient, Role):
             raise
         return ready
 
-    def instances(self) -> list[dict[str, object]]:
+    def instances(self) -> list[ClientInstance]:
         """Return a row for each instance in use: label, address, state, outstanding, served.
 
         Calls go to instances whose state is `up`. outstanding: calls that the instance has.
@@ -188,7 +192,7 @@ class Client(BoundClient, Role):
         """
         return service_rows(self.name, self._core.instances)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ClientStats:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.

@@ -20,6 +20,7 @@ from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_history, check_policy, unserved
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding
+from zmqkit.types import PublisherStats
 
 
 class Batch:
@@ -153,7 +154,7 @@ class Publisher(BoundShown, Role):
         await self._life.wait(wait.is_over, end_of(timeout_s))
         return wait.joined
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> PublisherStats:
         """Return counters; accepted = handed_over + queued + dropped, always."""
         return self._core.stats()
 

@@ -14,6 +14,7 @@ from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
 from zmqkit.roles.handlers import Handlers, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
+from zmqkit.types import ServiceStats
 
 
 class Serving(BoundShown, Role):
@@ -54,7 +55,7 @@ class Serving(BoundShown, Role):
         if not self._life.on_loop(self._stop):
             self._stopped.set()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ServiceStats:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.

@@ -12,6 +12,7 @@ from zmqkit.roles.handlers import end_of
 from zmqkit.roles.results import Result, Results, sink_core
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding
+from zmqkit.types import ServiceStats
 
 
 class Sink(BoundShown, Role):
@@ -87,7 +88,7 @@ class Sink(BoundShown, Role):
         self._results.stopping = True
         self._life.on_loop(self._life.soon)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ServiceStats:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.

@@ -36,6 +36,7 @@ from zmqkit.roles.tasks import (
     not_durable,
     what_was_left,
 )
+from zmqkit.types import Instance, PusherStats
 
 if TYPE_CHECKING:
     from zmqkit.roles.journaled import Journaled
@@ -273,11 +274,11 @@ class Pusher(Role):
         self._life.wait(lambda: core.ready_count >= count, end_of(timeout_s))
         return core.ready_count
 
-    def instances(self) -> list[dict[str, object]]:
+    def instances(self) -> list[Instance]:
         """Return a row for each worker in use: label, address, state, outstanding."""
         return self._life.look(lambda: instance_rows(self.name, self._core.instances))
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> PusherStats:
         """Return the counters; accepted is the sum of the states."""
         return self._life.look(self._core.stats)
 

@@ -17,6 +17,7 @@ from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import Gap, Message, Reader, check_callback, check_reader, is_async
 from zmqkit.roles.role import Plan
 from zmqkit.roles.scheme import Lookup, draw_incarnation
+from zmqkit.types import HeardPublisher, Lacking, SubscriberStats
 
 
 class Subscriber(Role):
@@ -133,7 +134,7 @@ class Subscriber(Role):
         life.wait(lambda: core.up_count >= count or life.closed, end_of(timeout_s))
         return core.up_count
 
-    def publishers(self) -> list[dict[str, object]]:
+    def publishers(self) -> list[HeardPublisher]:
         """Return a row for each publisher in use: label, address, state, forwards.
 
         A publisher whose state is `up` has all subscriptions. One that is `misnamed` has
@@ -142,7 +143,7 @@ class Subscriber(Role):
         """
         return self._life.look(self._reader.rows)
 
-    def lacking(self) -> list[dict[str, object]]:
+    def lacking(self) -> list[Lacking]:
         """Return a row for each topic of which messages are still to be recovered.
 
         It has the label of the publisher, the topic, how many messages have not come, and the
@@ -151,7 +152,7 @@ class Subscriber(Role):
         """
         return self._life.look(self._reader.lacking)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> SubscriberStats:
         """Return counters; received = delivered + queued + dropped, always."""
         return self._life.look(self._reader.stats)
 

@@ -42,4 +42,5 @@ def _tell(subscriber: zmqkit.Subscriber, *, as_json: bool) -> None:
         tell(f"lacking: messages of {several(len(rows) - SHOWN_MAX, 'more topic')}")
     if as_json:
         for row in rows:
-            say_json({"lacking": row.pop("messages"), **row})
+            about = {key: value for key, value in row.items() if key != "messages"}
+            say_json({"lacking": row["messages"], **about})

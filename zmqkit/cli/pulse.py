@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zmqkit.blocking.role import Role
 
-Stats = dict[str, object]
+Stats = Mapping[str, object]
 
 ANSWER_S = 2.0
 """How long the loop of an asyncio role may take to answer."""

@@ -19,6 +19,7 @@ from zmqkit.core.tasks.task import State
 from zmqkit.errors import UsageError
 from zmqkit.limits import DRAIN_S
 from zmqkit.roles.asking import QueueAtRest, opened
+from zmqkit.types import PusherStats
 
 _LOOK_S = 0.5
 _NOT_DONE = ("failed", "dead", "expired", "cancelled", "dropped")
@@ -95,6 +96,12 @@ def _tell_end(pusher: RestedPusher, file: str, *, as_json: bool) -> None:
         tell(f"{several(dead, 'task')} dead in it; `zmqkit queue dead {file}` says why")
 
 
+class RestedStats(PusherStats):
+    """What a pusher counts, and how many tasks workers have."""
+
+    in_flight: int
+
+
 class RestedPusher(zmqkit.Pusher):
     """The pusher of a journal that was at rest, which pushes nothing and may be stopped."""
 
@@ -122,7 +129,7 @@ class RestedPusher(zmqkit.Pusher):
         self.is_stopped = True
         self._life.wake()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> RestedStats:
         """Return the counters; `in_flight` is how many tasks workers have."""
         return {**super().stats(), "in_flight": self.at_workers}
 

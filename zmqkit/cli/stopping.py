@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
 from types import FrameType, TracebackType
@@ -27,7 +27,7 @@ class Stops(Protocol):
     def stop(self) -> None:
         """Have it end what it does; a signal's handler may call this."""
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> Mapping[str, object]:
         """Return the counters, `in_flight` among them."""
 
 

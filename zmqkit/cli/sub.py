@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import inf
@@ -22,6 +22,7 @@ from zmqkit.cli.searched import searched
 from zmqkit.cli.serve import at_eof
 from zmqkit.cli.stdin import standard_input
 from zmqkit.core.membership.interests import key_of
+from zmqkit.types import HeardPublisher
 
 MOMENT_S = 1.0
 """How long to wait for a publisher before a line says that none is there."""
@@ -183,7 +184,7 @@ class Wait:
         return f"no publisher is there: {why}"
 
 
-def present(rows: list[dict[str, object]]) -> str:
+def present(rows: Sequence[HeardPublisher]) -> str:
     """Return how many publishers, and devices that pass on what others publish, are there.
 
     rows: those of `publishers()` that are up.

@@ -47,7 +47,7 @@ class Totals:
 
 def _sum(one: Mapping[str, object], other: Mapping[str, object]) -> Stats:
     """Return the sums of numbers, also of those within maps."""
-    total: Stats = dict(one)
+    total = dict(one)
     for key, value in other.items():
         before = total.get(key)
         if isinstance(value, Mapping):

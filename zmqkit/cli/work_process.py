@@ -63,9 +63,7 @@ def _work(target: str, parent: Parent, tasks_max: int | None, drain_s: float) ->
             unfinished = on_loop(_work_asyncio(worker, watch, tasks_max))
         watch.end_if_left(unfinished)
     watch.beat()
-    accepted = worker.stats()["accepted"]
-    assert isinstance(accepted, int)
-    if tasks_max is not None and accepted >= tasks_max:
+    if tasks_max is not None and worker.stats()["accepted"] >= tasks_max:
         parent.tell(SPENT)
     return 0
 

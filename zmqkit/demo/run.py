@@ -232,12 +232,6 @@ class _Work:
 
     def _kill(self) -> None:
         """Kill the process that has most calls in flight, by SIGKILL."""
-        busiest = max(self._client.instances(), key=_outstanding)
-        self._result.killed = self._ports[str(busiest["address"]).rpartition(":")[2]]
+        busiest = max(self._client.instances(), key=lambda row: row["outstanding"])
+        self._result.killed = self._ports[busiest["address"].rpartition(":")[2]]
         self._fleet.kill(self._result.killed)
-
-
-def _outstanding(row: dict[str, object]) -> int:
-    number = row["outstanding"]
-    assert isinstance(number, int)
-    return number

@@ -20,6 +20,8 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.errors import UsageError
 from zmqkit.limits import BODY_BYTES_MAX, RAW_BYTES_MIN, TIMEOUT_S_MAX
 from zmqkit.roles.failures import CannotTravel, failed
+from zmqkit.types import ClientInstance
+from zmqkit.types import Instance as Row
 from zmqkit.wire.encoding import SCALARS, Buffer, encode, encode_checked, raw_of
 from zmqkit.wire.packet import REPLY
 from zmqkit.wire.rows import request_row
@@ -304,7 +306,7 @@ def value_answer(value: object, where: str = "the reply") -> Answer:
     return answer
 
 
-def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:
+def instance_rows(name: str, instances: Iterable[Instance]) -> list[Row]:
     """Return the rows of `instances()`, one for each instance."""
     return [
         {
@@ -317,7 +319,7 @@ def instance_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, ob
     ]
 
 
-def service_rows(name: str, instances: Iterable[Instance]) -> list[dict[str, object]]:
+def service_rows(name: str, instances: Iterable[Instance]) -> list[ClientInstance]:
     """Return the rows of a client's `instances()`, which say whether anybody serves there."""
     instances = list(instances)
     rows = instance_rows(name, instances)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction
 from itertools import count, repeat
 from operator import length_hint
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.inbox import Delivery
@@ -16,6 +16,7 @@ from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.errors import UsageError
 from zmqkit.history_limits import History
 from zmqkit.model import check_name
+from zmqkit.types import HeardPublisher, Lacking, SubscriberStats
 
 Policy = Literal["drop", "block"]
 
@@ -30,7 +31,7 @@ class Message(NamedTuple):
     """
 
     topic: str
-    body: object
+    body: Any
     sequence: int
     publisher: str
     cleared: bool = False
@@ -117,13 +118,14 @@ class Reader:
         """Close the core; `left` has to be called before."""
         return self._core.close(self._unread)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> SubscriberStats:
         """Return the counters; messages in hand count as queued, not as delivered."""
         core, held = self._core, self._bodies_left()
-        counts = {"delivered": core.delivered - held, "queued": core.queued + held}
-        return {**core.stats(), **counts}
+        stats = core.stats()
+        stats["delivered"], stats["queued"] = core.delivered - held, core.queued + held
+        return stats
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[HeardPublisher]:
         """Return the rows of `publishers()`, one for each publisher."""
         return [
             {
@@ -135,9 +137,9 @@ class Reader:
             for source in self._core.publishers
         ]
 
-    def lacking(self) -> list[dict[str, object]]:
+    def lacking(self) -> list[Lacking]:
         """Return the rows of `lacking()`, one for each publisher and topic."""
-        return [
+        known: list[Lacking] = [
             {
                 "publisher": label_of(self._label, lack.publisher),
                 "topic": lack.topic,
@@ -145,7 +147,8 @@ class Reader:
                 "sequence": lack.sequence,
             }
             for lack in lacking(self._core.sources)
-        ] + [
+        ]
+        silent: list[Lacking] = [
             {
                 "publisher": label_of(self._label, publisher),
                 "topic": None,
@@ -154,6 +157,7 @@ class Reader:
             }
             for publisher in unheard(self._core.sources)
         ]
+        return known + silent
 
     def _bodies_left(self) -> int:
         return length_hint(self._bodies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zmqkit.core.calls.answers import DONE, refuse
 from zmqkit.core.calls.outcome import RECALLED
@@ -26,7 +26,7 @@ class Result(NamedTuple):
     attempt at delivery this is, from 1; a later one may be a copy of what was taken before.
     """
 
-    value: object
+    value: Any
     id: str
     attempt: int
 

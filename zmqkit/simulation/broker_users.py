@@ -334,12 +334,12 @@ class BrokerUsers:
             timers = len(role.core.relays._ticks)
             expect(timers <= TIMERS_MAX * len(role.relays), "idle, few timers", role.name)
             for name, relay in role.relays.items():
-                stats = relay.stats()
-                kept = self.keeping is not None or stats["workers"]
+                held = relay.stats()
+                kept = self.keeping is not None or held["workers"]
                 expect(kept, "idle, no dead service is left", role.name, name)
-                expect(stats["in_flight"] == 0, "idle, nothing is held", role.name, stats)
-                expect(stats["retained_bytes"] == 0, "idle, nothing is kept", role.name, stats)
-                expect(stats["clients"] == 0, "idle, no window is left", role.name, stats)
+                expect(held["in_flight"] == 0, "idle, nothing is held", role.name, held)
+                expect(held["retained_bytes"] == 0, "idle, nothing is kept", role.name, held)
+                expect(held["clients"] == 0, "idle, no window is left", role.name, held)
                 back = relay.back
                 assert isinstance(back, MemoryBack | DurableBack)
                 owes = 0 if isinstance(back, MemoryBack) else back.core.in_flight

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import cast
 
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client_figures import client_rows
@@ -36,6 +37,7 @@ from zmqkit.core.pace import Pace
 from zmqkit.errors import CallCancelled, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, CHOICE_S, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import ClientStats
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.packet import Packet
@@ -230,9 +232,10 @@ class ClientCore:
         disconnects = self._instances.close(LINGER_S if told else 0.0)
         return [*settled(self.name, outcomes), *told, *disconnects]
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ClientStats:
         """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
-        return {**self._dispatcher.stats(), "malformed": dict(self.malformed)}
+        stats = {**self._dispatcher.stats(), "malformed": dict(self.malformed)}
+        return cast(ClientStats, stats)  # what else it may have belongs to other clients
 
     def statistics(self, now: float) -> list[Figures]:
         """Return a row of the client and one of each method; any thread may ask."""

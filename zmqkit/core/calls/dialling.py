@@ -30,6 +30,7 @@ from zmqkit.core.dispatch.dialled import says_ready
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.limits import DEVICES_MAX, READY_COUNT, READY_S
 from zmqkit.model import MAJORDOMO, Frames, PeerId, Reach, reach_of_endpoint
+from zmqkit.types import ServiceStats
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 
@@ -206,7 +207,7 @@ class DiallingCore(ServiceCore):
         self._due_at = self._missing_at = inf
         return super().close()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ServiceStats:
         """Return the counters of a service, and how many devices take this worker."""
         taking = sum(each.takes for each in self._devices.values())
         return {**super().stats(), "devices": taking}

@@ -27,6 +27,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Handle, Note
 from zmqkit.limits import ServiceLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import ServiceStats
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
@@ -188,11 +189,10 @@ class ServiceCore:
         self._stale.clear()
         return effects
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ServiceStats:
         """Return counters; accepted = delivered + failed + expired + dropped + in flight."""
         retained = self._windows.budget.bytes + self._origins.clients.budget.bytes
-        own = self._figures.stats(retained)
-        return {**own, "malformed": dict(self.malformed)}
+        return self._figures.stats(retained, self.malformed)
 
     def statistics(self, now: float) -> list[Figures]:
         """Return a row of the service and one of each method; any thread may ask."""

@@ -10,9 +10,8 @@ from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.figures import age_ms, of_parts, of_stats
 from zmqkit.core.tap import Taps, see_results
+from zmqkit.types import ServiceStats
 from zmqkit.wire.statistics import Figures
-
-_COUNTS = ("delivered", "failed", "expired", "duplicates", "refused", "evicted")
 
 
 class ServiceFigures:
@@ -37,12 +36,21 @@ class ServiceFigures:
         """Show calls that end now to those that tap."""
         see_results(self.taps, results, now, is_read=self._is_read)
 
-    def stats(self, retained_bytes: int) -> dict[str, object]:
-        """Return the counters. retained_bytes: what answers take that may be asked for."""
-        work = self._work
+    def stats(self, retained_bytes: int, malformed: Mapping[str, int]) -> ServiceStats:
+        """Return the counters.
+
+        retained_bytes: what answers take that may be asked for. malformed: what could not be
+        read, by reason.
+        """
+        work, counts = self._work, self._counts
         return {
             "accepted": work.ticket,
-            **{name: self._counts[name] for name in _COUNTS},
+            "delivered": counts["delivered"],
+            "failed": counts["failed"],
+            "expired": counts["expired"],
+            "duplicates": counts["duplicates"],
+            "refused": counts["refused"],
+            "evicted": counts["evicted"],
             "dropped": {k: v for k, v in work.dropped.items() if v},
             "in_flight": work.held_count,
             "waiting": work.waiting_count,
@@ -52,6 +60,7 @@ class ServiceFigures:
             "clients": len(self._windows.present()),
             "retained_bytes": retained_bytes,
             "unread_bytes": self._windows.budget.unread,
+            "malformed": dict(malformed),
         }
 
     def rows(self, stats: Mapping[str, object], now: float) -> list[Figures]:

@@ -32,13 +32,13 @@ from zmqkit.core.dispatch.job import LACKS_MAX, Instance, Job
 from zmqkit.core.line import Line
 from zmqkit.core.meter import Meter
 from zmqkit.limits import PING_S
+from zmqkit.types import CallCounts
 
 _LOOK_S = 1 / 64
 _RETRY_S = 0.01
 _PING_S_MIN = 0.05
 _PASSED_MAX = 100
 """Jobs that may be passed over at a time, since no instance that has room may have them."""
-_COUNTS = ("delivered", "failed", "expired", "retries", "duplicates")
 
 Parcel = tuple[Instance, int, list[Job]]
 """One packet of jobs: the instance that it goes to, its kind, and the jobs in it."""
@@ -409,11 +409,16 @@ class Dispatcher:
             heappop(self._inherited)
         return bool(self._inherited)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> CallCounts:
         """Return the counters, and how many jobs are in flight."""
+        counts = self.counts
         return {
             "accepted": self.next - self._base,
-            **{name: self.counts[name] for name in _COUNTS},
+            "delivered": counts["delivered"],
+            "failed": counts["failed"],
+            "expired": counts["expired"],
+            "retries": counts["retries"],
+            "duplicates": counts["duplicates"],
             "dropped": dict(self.dropped),
             "in_flight": len(self.jobs),
             "waiting": len(self.line),

@@ -20,6 +20,7 @@ from zmqkit.errors import NoMethod, UsageError
 from zmqkit.limits import ClientLimits
 from zmqkit.majordomo_limits import MdpPeerLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import ClientStats
 from zmqkit.wire.encoding import Buffer, decode
 from zmqkit.wire.mdp import Version
 
@@ -95,10 +96,15 @@ class MdpClientCore(ClientCore):
         closed = self._broker.close()
         return self._follow([*super().close(), *closed], 0.0)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ClientStats:
         """Return the counters of a client, and why connections ended."""
-        names = ("broken", "given_up", "unexpected")
-        return {**super().stats(), **{name: self._broker.counts[name] for name in names}}
+        counts = self._broker.counts
+        return {
+            **super().stats(),
+            "broken": counts["broken"],
+            "given_up": counts["given_up"],
+            "unexpected": counts["unexpected"],
+        }
 
     # What the driver asks for
 

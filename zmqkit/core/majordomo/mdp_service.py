@@ -32,6 +32,7 @@ from zmqkit.core.majordomo.rfc_clients import RfcClients
 from zmqkit.errors import ConfigError
 from zmqkit.majordomo_limits import MdpPeerLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import ServiceStats
 from zmqkit.wire import mdp
 from zmqkit.wire.encoding import Buffer, Malformed
 from zmqkit.wire.mdp import ClientRequest, Kind, Version, WorkerCommand
@@ -123,9 +124,8 @@ class MdpServiceCore(ServiceCore):
         last = self._registration.leave(0.0)
         return self._follow([*super().close(), *last], 0.0)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ServiceStats:
         """Return the counters of a service, and what became of its registrations."""
-        translated = self._clients.stats()
         counts = self._registration.counts
         names = (
             "connections", "broken", "disconnect", "silent", "malformed", "failed", "unsent",
@@ -134,7 +134,7 @@ class MdpServiceCore(ServiceCore):
             **super().stats(),
             "devices": int(self._registration.state is State.READY),
             "registrations": {name: counts[name] for name in names},
-            "unanswered": translated["failed"],
+            "unanswered": dict(self._clients.failed),
         }
 
     # What the driver asks for

@@ -21,9 +21,10 @@ from zmqkit.core.tasks.names import Names
 from zmqkit.core.tasks.ready import Ready, is_plain
 from zmqkit.core.tasks.schedule import Schedule
 from zmqkit.core.tasks.settled import Settled
-from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, number_of
+from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, counts_of, number_of
 from zmqkit.errors import CallTimeout, QueueFull, ZmqkitError
 from zmqkit.limits import REASONS_MAX, ROW_BYTES, TASK_BYTES, PusherLimits
+from zmqkit.types import TaskCounts
 from zmqkit.wire.encoding import Buffer
 
 
@@ -385,10 +386,9 @@ class Ledger:
         """The tasks whose last attempt failed, the oldest first."""
         return self.settled.dead
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> TaskCounts:
         """Return the counters; accepted is always their sum."""
-        counts = {state.value: self.counts[state] for state in State}
-        return {"accepted": self.accepted, **counts}
+        return counts_of(self.counts, self.accepted)
 
     def check(self) -> None:
         """Assert that each task is in one place, and that all counts are right."""

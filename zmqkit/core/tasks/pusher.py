@@ -27,6 +27,7 @@ from zmqkit.core.tasks.workers import ReadReplies, Workers
 from zmqkit.errors import CallCancelled, JournalError, UsageError, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, PusherLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import PusherStats
 from zmqkit.wire.rows import read_replies
 from zmqkit.wire.statistics import Figures
 
@@ -306,7 +307,7 @@ class PusherCore:
             has_it = "the task is in its journal"
         return CallCancelled(f"the pusher was closed; {has_it}", may_have_run=True)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> PusherStats:
         """Return the counters; accepted is the sum of the states."""
         malformed = sum((side.instances.malformed for side in self._sides), Counter[str]())
         return {

@@ -23,6 +23,7 @@ from enum import Enum, auto
 from math import inf
 
 from zmqkit.errors import ZmqkitError
+from zmqkit.types import TaskCounts
 from zmqkit.wire.encoding import Buffer
 
 
@@ -214,3 +215,18 @@ def number_of(id: str, incarnation: int) -> int | None:
         with suppress(ValueError):
             return int(id[16:], 16)
     return None
+
+
+def counts_of(counts: Mapping[State, int], accepted: int) -> TaskCounts:
+    """Return how many tasks of those accepted are in each state."""
+    return {
+        "accepted": accepted,
+        "waiting": counts[State.WAITING],
+        "leased": counts[State.LEASED],
+        "done": counts[State.DONE],
+        "failed": counts[State.FAILED],
+        "dead": counts[State.DEAD],
+        "expired": counts[State.EXPIRED],
+        "cancelled": counts[State.CANCELLED],
+        "dropped": counts[State.DROPPED],
+    }

@@ -35,6 +35,7 @@ from zmqkit.limits import (
     PublisherLimits,
 )
 from zmqkit.model import EVERY_PEER, Frames, PeerId
+from zmqkit.types import PublisherStats
 from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed
@@ -225,7 +226,7 @@ class PublisherCore:
         self.pace.left(0, inf)
         return []
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> PublisherStats:
         """Return counters; always, accepted = handed_over + queued + dropped."""
         queued, dropped = len(self.gathering), self.counts["closed"]
         listeners = self.audience.listeners.values()

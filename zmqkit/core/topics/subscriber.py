@@ -22,6 +22,7 @@ from zmqkit.core.topics.source import Source
 from zmqkit.core.topics.sources import Sources
 from zmqkit.limits import SubscriberLimits
 from zmqkit.model import Frames, PeerId
+from zmqkit.types import SubscriberStats
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed, array, decode
@@ -156,7 +157,7 @@ class SubscriberCore:
         self._recovering.clear()
         return self.sources.close()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> SubscriberStats:
         """Return counters; always, received = delivered + queued + dropped."""
         counts = self.counts
         return {
