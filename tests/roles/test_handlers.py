@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -344,3 +345,40 @@ def test_an_instance_is_evasive_while_it_is_up_and_silent(
     instance = Instance(1, b"1", "tcp://127.0.0.1:5000", silent=silent, state=state)
     [row] = instance_rows("orders", [instance])
     assert row["state"] == shown
+
+
+def test_a_handler_that_is_defined_again_replaces_the_first_if_asked_to(kit: Kit) -> None:
+    service = kit.service()
+
+    def price() -> int:
+        return 1
+
+    def generates() -> Iterator[int]:
+        yield 2
+
+    service.handler(price)
+    with pytest.raises(zmqkit.UsageError, match=r"pass replace=True where code runs again"):
+        service.handler(price)
+    service.handler(generates, name="price", replace=True)
+    kit.serve(service)
+    assert kit.values(kit.client().stream("price")) == [2]
+
+
+def test_a_handler_is_replaced_while_the_service_serves(kit: Kit) -> None:
+    service = kit.serving(str.upper, idempotent=True)
+    client = kit.client()
+    assert client.call("upper", "Tea") == "TEA"
+    service.handler(str.lower, name="upper", idempotent=True, replace=True)
+    assert client.call("upper", "Tea") == "tea"
+
+
+def test_what_clients_know_of_a_handler_cannot_be_replaced(kit: Kit) -> None:
+    service = kit.serving(str.upper, idempotent=True)
+
+    def generates(text: str) -> Iterator[str]:
+        yield text
+
+    for function, idempotent in ((str.lower, False), (generates, True)):
+        with pytest.raises(zmqkit.UsageError, match="'upper' is known to clients"):
+            service.handler(function, name="upper", idempotent=idempotent, replace=True)
+    assert kit.client().call("upper", "Tea") == "TEA"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
-from typing import TypeGuard, TypeVar, overload
+from typing import Any, TypeGuard, TypeVar, overload
 
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.request import Request as CoreRequest
@@ -97,13 +97,15 @@ class Handlers:
         idempotent: bool,
         copy: bool,
         thread: bool = False,
+        replace: bool = False,
+        is_open: bool = False,
         report: Report | None = None,
     ) -> Function:
         """Register a function and return it.
 
         report: takes what the function says of its progress, encoded, on any thread.
-        Raises UsageError for what is no function, for a name that has a handler already and for
-        a wrong option.
+        is_open: clients may know the methods. Raises UsageError for what is no function, for a
+        name that has a handler already and for a wrong option.
         """
         if not callable(function):
             raise UsageError(f"a handler is a function, not {function!r}")
@@ -112,9 +114,13 @@ class Handlers:
             raise UsageError("a lambda has no name; pass handler(name=...)")
         if not method or type(method) is not str:
             raise UsageError(f"{function!r} has no name; pass handler(name=...)")
-        if method in self.by_name:
-            raise UsageError(f"method {method!r} has a handler already")
-        for option, value in (("idempotent", idempotent), ("copy", copy), ("thread", thread)):
+        if method in self.by_name and replace is not True:
+            raise UsageError(
+                f"method {method!r} has a handler already; pass replace=True where code runs "
+                "again, as in a notebook"
+            )
+        options = {"idempotent": idempotent, "copy": copy, "thread": thread, "replace": replace}
+        for option, value in options.items():
             if type(value) is not bool:
                 raise UsageError(f"{option} of {method!r} is {value!r}; use True or False")
         generates = inspect.isasyncgenfunction(function)
@@ -127,8 +133,15 @@ class Handlers:
                 else f"thread=True of {method!r} is for zmqkit.asyncio.Service; here pass "
                 "Service(concurrency=...) above 1, and all handlers run in threads"
             )
+        kind, other = (self.streams, self.idempotent)[:: 1 if streams else -1]
+        if is_open and method in self.by_name and kind.get(method) is not idempotent:
+            raise UsageError(
+                f"method {method!r} is known to clients: whether it is idempotent, and whether "
+                "it is a generator, stays as it is; else close the service, and make a new one"
+            )
+        other.pop(method, None)
+        kind[method] = idempotent
         self.by_name[method] = Handler(function, waits, thread, copy, streams, report)
-        (self.streams if streams else self.idempotent)[method] = idempotent
         return function
 
 
@@ -136,6 +149,7 @@ class Registers:
     """The `handler` method of both services, which registers handlers."""
 
     _handlers: Handlers
+    _life: Any
 
     @overload
     def handler(
@@ -147,6 +161,7 @@ class Registers:
         idempotent: bool = False,
         copy: bool = True,
         thread: bool = False,
+        replace: bool = False,
     ) -> AnyFunction: ...
 
     @overload
@@ -159,6 +174,7 @@ class Registers:
         idempotent: bool = False,
         copy: bool = True,
         thread: bool = False,
+        replace: bool = False,
     ) -> Callable[[AnyFunction], AnyFunction]: ...
 
     def handler(
@@ -170,6 +186,7 @@ class Registers:
         idempotent: bool = False,
         copy: bool = True,
         thread: bool = False,
+        replace: bool = False,
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
         """Have a function answer the method of its name; a decorator, bare or called.
 
@@ -178,11 +195,17 @@ class Registers:
         died may move to another instance. copy=False: a single bytes argument of 4096 bytes or
         more is a read-only memoryview of what arrived, which saves a copy. thread: run a slow
         plain function in a thread, off the loop. `thread` and `async def` are for
-        zmqkit.asyncio; zmqkit raises UsageError for them.
+        zmqkit.asyncio; zmqkit raises UsageError for them. replace=True: take the place of a
+        handler of this name, for a cell of a notebook that runs again; calls that have not
+        begun run the new function. Once the service is open, the new one has to be idempotent,
+        or a generator, if the old one was.
         """
 
         def add(function: AnyFunction) -> AnyFunction:
-            self._handlers.add(function, name, idempotent=idempotent, copy=copy, thread=thread)
+            self._handlers.add(
+                function, name, idempotent=idempotent, copy=copy, thread=thread,
+                replace=replace, is_open=self._life.is_open,
+            )  # fmt: skip
             return function
 
         return add if function is None else add(function)
