@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import LIMIT_S
-from zmqkit.cli.stopping import SIGNALS
+from zmqkit.roles.stopping import SIGNALS
 
 pytestmark = pytest.mark.slow
 

@@ -58,6 +58,11 @@ class Runner:
             finished=self._finished,
         )
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether a handler still runs in a thread."""
+        return self._threads.are_busy
+
     def begin(self, driver: AioDriver) -> None:
         """Work for this driver, on its loop."""
         self._driver = driver

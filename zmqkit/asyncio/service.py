@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zmqkit.asyncio.serving import Serving
-from zmqkit.limits import CONCURRENCY_ASYNCIO
+from zmqkit.limits import CONCURRENCY_ASYNCIO, DRAIN_S
 from zmqkit.roles.foreign import service_place
 from zmqkit.roles.handlers import Handlers, Registers, check_concurrency, check_imported
 from zmqkit.roles.serving import AnswersVia, service_core
@@ -54,3 +54,15 @@ class Service(Registers, AnswersVia, Serving):
         """Answer calls until `stop`, or for `timeout_s`."""
         check_imported("serve")
         await self._serve(timeout_s)
+
+    async def run(self, *, drain_s: float = DRAIN_S) -> int:
+        """Serve until SIGTERM or SIGINT, finish what was taken, close; return the exit code.
+
+        For the end of a program: `sys.exit(asyncio.run(service.run()))`. `stop` ends it, too.
+        drain_s: how long the end may take. The code is 0, or 1 if requests were left unanswered
+        then. A handler that goes on in a thread, or holds the main thread, ends with the
+        process. A second signal ends the process at once: with 130 after SIGINT, else as
+        SIGTERM does.
+        Raises the errors of `start`, and UsageError outside the main thread.
+        """
+        return await self._run("request", drain_s, self.serve)

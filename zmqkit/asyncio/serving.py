@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.runner import Runner
@@ -11,9 +12,10 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
-from zmqkit.roles.handlers import Handlers, end_of
+from zmqkit.roles.handlers import Handlers, check_imported, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
+from zmqkit.roles.stopping import Run
 from zmqkit.types import ServiceStats
 
 
@@ -98,6 +100,18 @@ class Serving(BoundShown, Role):
             await self._life.wait(lambda: self._stopped.is_set() or self._core.is_spent, until)
         finally:
             self._stopped.clear()
+
+    async def _run(
+        self, noun: str, drain_s: float, serve: Callable[[], Awaitable[None]]
+    ) -> int:
+        """Do what `run` says. noun: what is under way. serve: serves until `stop`."""
+        check_imported("run")
+        with Run(self, noun, drain_s, None) as run:
+            try:
+                await serve()
+            finally:
+                left = await self.close(run.closing())
+            return run.code(left, held=self._runner.has_threads)
 
     def _begin(self, driver: AioDriver) -> None:
         check_handlers(self._core)

@@ -27,6 +27,11 @@ class Threads:
         job.add_done_callback(self._jobs.discard)
         return await asyncio.wrap_future(job)
 
+    @property
+    def are_busy(self) -> bool:
+        """Whether a function still runs."""
+        return bool(self._jobs)
+
     def close(self) -> None:
         """Let the threads end; wait for them unless a function still runs."""
         self._pool.shutdown(wait=not self._jobs, cancel_futures=True)

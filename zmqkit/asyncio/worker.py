@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from zmqkit.asyncio.serving import Serving
 from zmqkit.core.calls.request import Request
-from zmqkit.limits import WORKER_CONCURRENCY_ASYNCIO
+from zmqkit.limits import DRAIN_S, WORKER_CONCURRENCY_ASYNCIO
 from zmqkit.roles.handlers import Handlers, check_concurrency, check_imported
 from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
@@ -64,6 +66,18 @@ class Worker(HandlesTasks, Serving):
         if tasks_max is not None:
             self._life.command(self._core.limit_requests, tasks_max)
         await self._serve(timeout_s)
+
+    async def run(self, *, drain_s: float = DRAIN_S, tasks_max: int | None = None) -> int:
+        """Work until SIGTERM or SIGINT, finish what was begun, close; return the exit code.
+
+        For the end of a program: `sys.exit(asyncio.run(worker.run()))`. `stop` ends it, too,
+        and so do `tasks_max` tasks. drain_s: how long the end may take. The code is 0, or 1 if
+        tasks were left then, which others do. A handler that goes on in a thread, or holds the
+        main thread, ends with the process. A second signal ends the process at once: with 130
+        after SIGINT, else as SIGTERM does. Raises the errors of `work`, and UsageError outside
+        the main thread.
+        """
+        return await self._run("task", drain_s, partial(self.work, tasks_max=tasks_max))
 
     def _report(self, request: Request, value: bytes) -> None:
         driver, life = self._life.driver, self._life

@@ -62,6 +62,11 @@ class Runner:
 
             self._pool = ThreadPoolExecutor(self._threads, self._name)
 
+    @property
+    def has_threads(self) -> bool:
+        """Whether handlers run in threads of their own."""
+        return self._pool is not None
+
     def serve(self, until: float) -> None:
         """Wait for requests and run them; UsageError while another thread serves."""
         if not self._seated(self._serve, until):

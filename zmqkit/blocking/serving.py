@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.runner import Runner
@@ -9,9 +11,10 @@ from zmqkit.core.calls.service import ServiceCore
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
-from zmqkit.roles.handlers import Handlers, end_of
+from zmqkit.roles.handlers import Handlers, check_imported, end_of
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
+from zmqkit.roles.stopping import Run
 from zmqkit.types import ServiceStats
 
 
@@ -83,6 +86,17 @@ class Serving(BoundShown, Role):
         until = end_of(timeout_s)
         self._life.open()
         self._runner.serve(until)
+
+    def _run(self, noun: str, drain_s: float, serve: Callable[[], None]) -> int:
+        """Do what `run` says. noun: what is under way. serve: serves until `stop`."""
+        check_imported("run")
+        with Run(self, noun, drain_s, self.close) as run:
+            try:
+                serve()
+            finally:
+                left = self.close(run.closing())
+            goes_on = left or self._core.overdue
+            return run.code(left, held=bool(goes_on and self._runner.has_threads))
 
     def _begin(self, driver: BlockingDriver) -> None:
         check_handlers(self._core)

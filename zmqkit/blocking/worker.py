@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from zmqkit.blocking.serving import Serving
 from zmqkit.core.calls.request import Request
 from zmqkit.errors import UsageError
+from zmqkit.limits import DRAIN_S
 from zmqkit.roles.handlers import Handlers, check_concurrency, check_imported
 from zmqkit.roles.scheme import working_place
 from zmqkit.roles.tasks import HandlesTasks, check_tasks_max, worker_core
@@ -65,6 +67,18 @@ class Worker(HandlesTasks, Serving):
         if tasks_max is not None:
             self._life.command(self._core.limit_requests, tasks_max)
         self._serve(timeout_s)
+
+    def run(self, *, drain_s: float = DRAIN_S, tasks_max: int | None = None) -> int:
+        """Work until SIGTERM or SIGINT, finish what was begun, close; return the exit code.
+
+        For the end of a program: `sys.exit(worker.run())`. `stop` ends it, too, and so do
+        `tasks_max` tasks. drain_s: how long the end may take. The code is 0, or 1 if tasks were
+        left then, which others do. A handler that goes on in a thread, or holds the main
+        thread, ends with the process. A second signal ends the process at once: with 130 after
+        SIGINT, else as SIGTERM does. Raises the errors of `work`, and UsageError outside the
+        main thread.
+        """
+        return self._run("task", drain_s, partial(self.work, tasks_max=tasks_max))
 
     def _report(self, request: Request, value: bytes) -> None:
         with suppress(UsageError):  # it is closed

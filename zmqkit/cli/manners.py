@@ -26,21 +26,17 @@ from zmqkit.cli.notify import Notifier
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, several, tell, tell_as_json
 from zmqkit.cli.pulse import Pulse, Stats
-from zmqkit.cli.stopping import Stopping, Stops, end_with
+from zmqkit.cli.stopping import stopping, told
 from zmqkit.device.place import HealthPlace, health_place
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import DRAIN_S, DRAIN_S_MAX
 from zmqkit.node import node as nodes
+from zmqkit.roles.stopping import END_S, Draining, Stops, end_with
 
 LOOK_S = 1.0
 """How often to look whether the loop turns."""
 STUCK_S = 5.0
 """After how long without a turn the process is said not to live."""
-_END_S = 5.0
-"""How much longer than it drains a process may take to end."""
-
-UNFINISHED = "{} left unfinished".format
-"""Says how much a role left undone."""
 
 Given = ParamSpec("Given")
 
@@ -120,14 +116,12 @@ class Attended:
     ) -> None:  # fmt: skip
         self._manners = manners
         self.drain_s = manners.drain_s
-        self._close = close
+        self._draining = Draining(manners.drain_s, told(noun), close)
         self._noun = noun
         self._notifier = Notifier()
         self._exposition: Exposition | None = None
         self._pulse: Pulse | None = None
         self._turned_at = inf
-        self._ends_at = inf
-        self._closing = False
         self._over = threading.Event()
         self._line = self._status = ""
         self._ends = ExitStack()
@@ -148,7 +142,7 @@ class Attended:
             ends.callback(health.close)
             tell(f"health of {self._name!r} at {health.url}")
         if self._service is not None:
-            ends.enter_context(Stopping(self._service, self._noun, self._begin_to_end))
+            ends.enter_context(stopping(self._service, self._noun, self._begin_to_end))
 
     def __exit__(
         self,
@@ -158,6 +152,7 @@ class Attended:
     ) -> None:
         self._over.set()
         self._ends.close()
+        self._draining.over()
 
     def ready(self, line: str, pulse: Pulse) -> None:
         """Say that the process is ready, and from now on that it lives as long as it does."""
@@ -179,17 +174,15 @@ class Attended:
 
     def end(self) -> None:
         """Say that the process is about to end, once."""
-        if self._ends_at == inf:
-            self._ends_at = time.monotonic() + self.drain_s
+        if self._draining.begin():
             # The manager would kill it after a time of its own otherwise.
-            extend_us = int((self.drain_s + _END_S) * 1e6)
+            extend_us = int((self.drain_s + END_S) * 1e6)
             self._notifier.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={extend_us}")
 
     def closing(self) -> float:
         """Return how long the main thread may take to close the role, which it begins now."""
-        self._closing = True
         self.end()
-        return max(0.0, self._ends_at - time.monotonic())
+        return self._draining.closing()
 
     def ended(self, left: int, says: Callable[[str], str]) -> int:
         """Return the exit code of a role that is closed, and left so much undone.
@@ -204,19 +197,7 @@ class Attended:
 
     def _begin_to_end(self) -> None:
         self.end()
-        if self._close is not None:
-            threading.Thread(target=self._end_in_time, name="drain", daemon=True).start()
-
-    def _end_in_time(self) -> None:
-        """End the process once its time is over, if the main thread is still in a handler."""
-        close = self._close
-        assert close is not None
-        if self._over.wait(self._ends_at - time.monotonic()) or self._closing:
-            return
-        self.ended(close(0.0), UNFINISHED)
-        # The main thread is done, or has a handler that nobody waits for any more.
-        if not self._over.wait(_END_S):
-            end_with(FAILED)
+        self._draining.watch()
 
     # What it says of itself
 
@@ -227,7 +208,7 @@ class Attended:
 
     def readyz(self) -> str:
         """Return why nobody should send it anything, or an empty text."""
-        if self._ends_at < inf:
+        if self._draining.ends_at < inf:
             return "it is about to end"
         return "it is about to start" if self._pulse is None else self.livez()
 
@@ -261,7 +242,7 @@ class Attended:
         except TimeoutError:
             return None
         held = several(count, self._noun)
-        is_ending = self._ends_at < inf
+        is_ending = self._draining.ends_at < inf
         status, self._status = (
             self._status,
             (f"finishing {held}" if is_ending else f"{self._line}; {held} in flight"),

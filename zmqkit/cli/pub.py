@@ -14,7 +14,7 @@ from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json, several, tell
-from zmqkit.cli.stopping import Stopping
+from zmqkit.cli.stopping import stopping
 from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
@@ -139,7 +139,7 @@ class Stay:
 
     def wait(self, why: str) -> None:
         """Say why this process goes on, and return once the signal has come."""
-        with Stopping(self):
+        with stopping(self):
             tell(why)
             os.read(self._read, 1)
         os.close(self._read)

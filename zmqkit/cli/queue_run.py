@@ -13,7 +13,7 @@ import zmqkit
 from zmqkit.cli.main import FAILED, INTERRUPTED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, say_error, say_json, several, show, tell
-from zmqkit.cli.stopping import Stopping
+from zmqkit.cli.stopping import stopping
 from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.task import State
 from zmqkit.errors import UsageError
@@ -53,7 +53,7 @@ def run(*, file: str, timeout_s: float | None, as_json: bool, insecure: bool) ->
         pusher.close(0)
         raise UsageError(f"{file} is paused; `zmqkit queue resume {file}` ends that")
     if pusher.left:
-        with Stopping(pusher, "task"):
+        with stopping(pusher, "task"):
             pusher.work_off(until, Progress(pusher))
             pusher.close(0)
     else:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import zmqkit
 from zmqkit.cli.bodies import meaning
-from zmqkit.cli.manners import UNFINISHED, Attended, Manners
+from zmqkit.cli.manners import Attended, Manners
 from zmqkit.cli.output import tell, to_json
 from zmqkit.cli.pulse import RolePulse
 from zmqkit.cli.serve import where
+from zmqkit.cli.stopping import UNFINISHED
 from zmqkit.cli.watchdog import Watchdog, kill_group
 from zmqkit.model import Reach
 

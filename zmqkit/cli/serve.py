@@ -14,9 +14,10 @@ import click
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.cli.loop import on_loop
-from zmqkit.cli.manners import UNFINISHED, Attended, manners, manners_of
+from zmqkit.cli.manners import Attended, manners, manners_of
 from zmqkit.cli.pulse import LoopPulse, RolePulse
 from zmqkit.cli.stdin import standard_input
+from zmqkit.cli.stopping import UNFINISHED
 from zmqkit.cli.target import AnyService, Target, load
 from zmqkit.core.majordomo.bodies import MDP
 from zmqkit.errors import UsageError

@@ -25,10 +25,11 @@ from zmqkit.cli.main import CONFIG, FAILED, UNAVAILABLE, USAGE
 from zmqkit.cli.manners import Attended, Manners
 from zmqkit.cli.output import JsonLines, say_error, tell
 from zmqkit.cli.pulse import LoopPulse
-from zmqkit.cli.stopping import SIGNALS, end_by
+from zmqkit.cli.stopping import end_by
 from zmqkit.cli.totals import Totals
 from zmqkit.cli.watchdog import Watchdog, kill_group
 from zmqkit.cli.work_process import BEAT, OVERDUE, READY, REFUSED, SPENT
+from zmqkit.roles.stopping import SIGNALS
 
 _PAUSE_S = 0.1
 _PAUSE_S_MAX = 5.0

@@ -20,10 +20,12 @@ from contextlib import suppress
 import zmqkit
 from zmqkit import asyncio as zmqkit_asyncio
 from zmqkit.cli.loop import on_loop
+from zmqkit.cli.main import FAILED
 from zmqkit.cli.output import several, tell
-from zmqkit.cli.stopping import Stopping, end_with
+from zmqkit.cli.stopping import UNFINISHED, stopping
 from zmqkit.cli.target import AnyWorker, load_worker
 from zmqkit.model import Reach
+from zmqkit.roles.stopping import end_with
 
 READY, BEAT, OVERDUE, SPENT = "ready", "beat", "overdue", "spent"
 REFUSED = "refused"
@@ -56,7 +58,7 @@ def work(target: str, descriptor: int, tasks_max: int | None, drain_s: float) ->
 def _work(target: str, parent: Parent, tasks_max: int | None, drain_s: float) -> int:
     worker = load_worker(target)
     watch = Watch(worker, parent, drain_s)
-    with Stopping(worker, "task"):
+    with stopping(worker, "task"):
         if isinstance(worker, zmqkit.Worker):
             unfinished = _work_blocking(worker, watch, tasks_max)
         else:
@@ -137,10 +139,10 @@ class Watch:
     def end_if_left(self, unfinished: int) -> None:
         """End the process at once if handlers go on; Python would wait for their threads."""
         if unfinished:
-            tell(f"{several(unfinished, 'task')} left unfinished")
+            tell(UNFINISHED(several(unfinished, "task")))
         if unfinished or self._worker.stats()["overdue"]:
             self.beat()
-            end_with(1)
+            end_with(FAILED)
 
     def _watch(self) -> None:
         """Watch the parent, and a blocking worker: its handler may be in the main thread."""
@@ -152,7 +154,7 @@ class Watch:
                 self.end_if_left(worker.close(self.drain_s))
         worker.stop()
         time.sleep(self.drain_s + _CLOSE_S)
-        end_with(1)
+        end_with(FAILED)
 
 
 def _work_blocking(worker: zmqkit.Worker, watch: Watch, tasks_max: int | None) -> int:
