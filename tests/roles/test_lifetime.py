@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
@@ -16,6 +18,7 @@ import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 
 SHORT_S = 0.05
+ROLES = ("Client", "Publisher", "Pusher", "Service", "Sink", "Subscriber", "Worker")
 
 
 def double(value: int) -> int:
@@ -227,10 +230,23 @@ def test_a_role_that_is_given_up_while_it_is_open_is_warned_of(kit: Kit) -> None
     publisher, client = kit.publisher(), kit.client(count=0)
     given_up, unopened = (getattr(role, "inner", role) for role in (publisher, client))
     unopened.__del__()
-    with pytest.warns(ResourceWarning, match=f"{kit.name}.* was not closed"):
+    block = "async with" if hasattr(given_up, "__aenter__") else "with"
+    remedy = f"{kit.name}.* was not closed; use it in a block, `{block} …:`, or call its close"
+    with pytest.warns(ResourceWarning, match=remedy):
         given_up.__del__()
     publisher.close()
     given_up.__del__()
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_a_role_that_is_passed_to_another_process_says_what_to_do(kit: Kit, kind: str) -> None:
+    module = zmqkit if kit.service_class is zmqkit.Service else zmqkit.asyncio
+    made = getattr(module, kind)("orders")
+    views = [made, made.options(priority=1)] if kind == "Client" else [made]
+    for role in views:
+        for use in (ForkingPickler.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(zmqkit.UsageError, match=r"'orders'.*make a new one in"):
+                use(role)
 
 
 @pytest.mark.slow

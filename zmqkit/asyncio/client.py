@@ -15,14 +15,14 @@ from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.foreign import changed_of, client_parts
 from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
-from zmqkit.roles.role import Plan
+from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
 from zmqkit.types import ClientInstance, ClientOptions, ClientStats
 from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
 
-class BoundClient:
+class BoundClient(StaysHere):
     """The calls of a client with options of their own: what `client.options` returns.
 
     It shares the connections of its client, which has to stay open, and is cheap to make.

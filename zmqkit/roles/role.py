@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.membership.observed import Observed
@@ -128,7 +128,17 @@ class Plan(Generic[Place]):
         self.place.release()
 
 
-class Shown:
+class StaysHere:
+    """Is of use in the process that made it alone, and says so to who pickles or copies it."""
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            f"{self!r} cannot be pickled or copied: it belongs to the process that made it; "
+            "pass its name, and make a new one in the process that uses it"
+        )
+
+
+class Shown(StaysHere):
     """The name and the `repr` of a role."""
 
     _kind: ClassVar[str]
@@ -141,7 +151,9 @@ class Shown:
         # To close takes the role's lock, which this very thread may hold, and time.
         life = getattr(self, "_life", None)  # there is none if an option was refused
         if life is not None and life.is_open:
-            warn(f"{self!r} was not closed", ResourceWarning, source=self)
+            block = "async with" if hasattr(self, "__aenter__") else "with"
+            remedy = f"use it in a block, `{block} …:`, or call its close()"
+            warn(f"{self!r} was not closed; {remedy}", ResourceWarning, source=self)
 
     @property
     def name(self) -> str:
