@@ -129,8 +129,8 @@ class Stopping:
         self._teller = threading.Thread(target=self._tell, name="stopping")
 
     def __enter__(self) -> Self:
-        self._teller.start()
         _signals.add(self)
+        self._teller.start()
         return self
 
     def __exit__(
