@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_readme import LINK, ROOT, blocks, free_port, session_under_way
+from tests.documents import ROOT, blocks, free_port, session_under_way
 
 TEXT = (ROOT / "docs" / "operations.md").read_text()
 PORT = "9100"
@@ -27,7 +27,3 @@ def test_a_device_file_is_written_checked_and_run_as_shown(tmp_path: Path) -> No
     [session] = blocks(section("A file of your own"), "console")
     with session_under_way(session.replace(PORT, free_port()), tmp_path):
         pass
-
-
-def test_links_lead_to_files_of_the_project() -> None:
-    assert not [path for path in LINK.findall(TEXT) if not (ROOT / "docs" / path).exists()]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import Shell, Step, blocks, masked, steps
 from tests.lan.network import Host, Lan, until
 from tests.test_operations import section
-from tests.test_readme import Shell, Step, blocks, masked, steps
 
 HOST_A = "10.0.0.1"
 
