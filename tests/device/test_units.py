@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import skips_are_failures
+from tests.documents import ROOT, blocks
 from zmqkit.device.files import find_to_show
 
 EXPOSURE = 1.5
@@ -18,12 +19,17 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit of one device, with a command that is there."""
+def systemd() -> None:
+    """Pass over these tests where there is no systemd."""
     if shutil.which("systemd-analyze") is None:
         if skips_are_failures():
             pytest.fail("systemd-analyze had to be there", pytrace=False)
         pytest.skip("there is no systemd-analyze here; the Debian package systemd has it")
+
+
+@pytest.fixture
+def unit(systemd: None, tmp_path: Path) -> Path:
+    """The unit of one device, with a command that is there."""
     text = find_to_show("zmqkit@.service").read_text()
     made = tmp_path / "zmqkit@thumbnails.service"
     made.write_text(text.replace("/opt/zmqkit/bin/zmqkit", shutil.which("true") or ""))
@@ -46,6 +52,15 @@ def test_the_unit_is_verified_and_hardened(unit: Path) -> None:
     said = analyze("security", "--offline=true", "--no-pager", unit)
     exposure = re.search(r"exposure level for \S+: ([\d.]+)", said)
     assert exposure is not None and float(exposure[1]) <= EXPOSURE
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("systemd")
+def test_the_unit_of_the_guide_is_verified(tmp_path: Path) -> None:
+    [text] = blocks((ROOT / "docs" / "guides" / "processes.md").read_text(), "ini")
+    made = tmp_path / "orders.service"
+    made.write_text(text.replace("/opt/orders/bin/zmqkit", shutil.which("true") or ""))
+    assert analyze("verify", made) == ""
 
 
 def test_the_unit_lets_libzmq_set_the_policy_of_its_threads() -> None:
