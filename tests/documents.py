@@ -1,12 +1,12 @@
 """Documents that are true: their programs run, and their sessions print what they show.
 
-Each ```python block is a program. One that ends in `service.serve()` or `worker.work()` goes on
-until the end of its `##` section, for the blocks that follow it there, and ends well then if it
-takes signals; any other must end by itself and print what the comments behind its `print` calls
-say. A block of any language that begins with the name of a file as a comment, `# shop.py`, is
-that file for all sections; it runs only where a program or a session has it run. A ```console
-session runs in one shell. Where a section has both, its sessions begin first, and what they
-started in the background goes on until the programs have ended.
+Each ```python block is a program. One that has a role `run`, `serve` or `work` goes on until
+the end of its `##` section, for the blocks that follow it there, and ends well then if it takes
+signals; any other must end by itself and print what the comments behind its `print` calls say.
+A block of any language that begins with the name of a file as a comment, `# shop.py`, is that
+file for all sections; it runs only where a program or a session has it run. Each session, a
+block of ```console, runs in one shell. Where a section has both, its sessions begin first, and
+what they started in the background goes on until the programs have ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = ("5555", "8000")  # what stands in documents for a port that nothing listens on
 LIMIT_S = 60.0
-SERVES = ("service.serve()", "worker.work()")  # how a program ends that goes on
+# What a program says that goes on; those of RUNS end well when they are told to.
+RUNS = ("sys.exit(service.run())", "sys.exit(worker.run())")
+SERVES = (*RUNS, "service.serve()", "worker.work()")
 MARK = "--- end of the command ---"
 WAITING = "waiting for "  # begins what a command says after a while
 
@@ -164,7 +166,7 @@ FREE_PORTS = {port: free_port() for port in PORTS}
 
 def takes_signals(program: str) -> bool:
     """Whether it is one that ends well when it is told to."""
-    return "signal.signal(" in program
+    return any(end in program for end in RUNS)
 
 
 @contextmanager
@@ -185,7 +187,7 @@ def serving(
         process.send_signal(number)
         _, errors = process.communicate(timeout=LIMIT_S)
         if takes_signals(program):
-            assert (process.returncode, errors) == (0, "")
+            assert process.returncode == 0, errors
         else:
             assert errors.rstrip().endswith("KeyboardInterrupt")
     finally:
@@ -286,7 +288,7 @@ def check(section: Section, folder: Path) -> None:
         for session in map(on_free_ports, section.sessions):
             services.enter_context(session_under_way(session, folder))
         for program in map(on_free_ports, section.programs):
-            if program.rstrip().endswith(SERVES):
+            if any(end in program for end in SERVES):
                 services.enter_context(serving(program, folder))
             else:
                 assert run(program, folder) == PRINTED.findall(program)

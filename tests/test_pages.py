@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import signal
 from pathlib import Path
 
 import pytest
 
-import zmqkit
 from tests.documents import (
     FENCE,
-    LIMIT_S,
     LINK,
     ROOT,
     Section,
     check,
     sections,
-    serving,
-    takes_signals,
 )
 
 PAGES = (
@@ -60,14 +54,3 @@ def test_links_lead_to_files_of_the_project() -> None:
 @pytest.mark.parametrize("section", SECTIONS, ids=str)
 def test_what_a_page_shows_runs(section: Section, tmp_path: Path) -> None:
     check(section, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_program_that_takes_signals_ends_well_on_sigterm(tmp_path: Path) -> None:
-    programs = [each for section in SECTIONS for each in section.programs]
-    programs = [*filter(takes_signals, programs)]
-    assert programs
-    for program in programs:
-        name = re.findall(r'Service\("(\w+)"', program)[0]
-        with serving(program, tmp_path, signal.SIGTERM), zmqkit.Client(name) as client:
-            assert client.ready(1, LIMIT_S) == 1

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.documents import FENCE, LINK, ROOT, Section, check, masked, sections
+import zmqkit
+from tests.documents import (
+    FENCE,
+    LIMIT_S,
+    LINK,
+    ROOT,
+    Section,
+    blocks,
+    check,
+    masked,
+    sections,
+    serving,
+)
 
 README = (ROOT / "README.md").read_text()
 LINES_MAX = 200
@@ -31,6 +45,15 @@ def test_links_lead_to_files_of_the_project() -> None:
 @pytest.mark.parametrize("section", sections("README.md"), ids=str)
 def test_what_readme_shows_runs(section: Section, tmp_path: Path) -> None:
     check(section, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+def test_the_first_program_ends_well(number: signal.Signals, tmp_path: Path) -> None:
+    name = f"shop-{number.name.lower()}-{os.getpid()}"  # so that it is this one that is ready
+    program = blocks(README, "python")[0].replace('"shop"', f'"{name}"')
+    with serving(program, tmp_path, number), zmqkit.Client(name) as client:
+        assert client.ready(1, LIMIT_S) == 1
 
 
 def test_placeholders_hide_only_what_changes() -> None:
