@@ -291,21 +291,48 @@ def test_line_of_waiting_calls_is_bounded(aio: AsyncKit) -> None:
         return await asyncio.gather(*calls, return_exceptions=True)
 
     ends = aio.submit(scene()).result(BOUND_S)
-    assert [type(end) for end in ends] == [zmqkit.NoService] * 3 + [zmqkit.QueueFull] * 2
-    assert client.stats()["accepted"] == 3
+    assert [type(end) for end in ends] == [zmqkit.NoService] * 5
+    assert client.stats()["accepted"] == 5
 
 
-def test_what_finds_no_room_in_the_line_is_not_looked_for_there(
-    blocking: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, looks = blocking.client(count=0), list[object]()
-    blocking.core(client).limits = ClientLimits(waiting_calls_max=1)
+def test_a_call_waits_for_room_in_line(kit: Kit) -> None:
+    client, gate = kit.client(count=0), kit.gate()
+    kit.core(client).limits = ClientLimits(waiting_calls_max=1)
+    client.notify("hold", 0)
+    call = kit.start(client.call, "hold", 1)
+    until(lambda: kit.core(client).in_flight == 2)
+    with pytest.raises(zmqkit.QueueFull, match="1 calls to"):
+        client.notify("hold", 2)
+    gate.open()
+    kit.serving(gate.hold)
+    assert call.result() == 1
+
+
+def test_a_call_without_room_ends_in_time_and_did_not_run(kit: Kit) -> None:
+    client = kit.client(count=0)
+    kit.core(client).limits = ClientLimits(waiting_calls_max=1)
     client.notify("double", 0)
-    monkeypatch.setattr(blocking.core(client), "give_up", lambda *each: looks.append(each))
-    with pytest.raises(zmqkit.QueueFull):
-        client.call("double", 1)
-    assert looks == []
+    with pytest.raises(zmqkit.CallTimeout, match=r"1 calls to .* wait already") as caught:
+        client.options(timeout_s=SHORT_S).call("double", 1)
+    assert not caught.value.may_have_run
     client.close(0)
+
+
+def test_a_call_that_waits_for_room_can_be_cancelled(aio: AsyncKit) -> None:
+    client = aio.client(count=0)
+    aio.core(client).limits = ClientLimits(waiting_calls_max=1)
+
+    async def scene() -> None:
+        calls = [asyncio.ensure_future(client.inner.call("double", n)) for n in range(2)]
+        await asyncio.sleep(0)
+        assert aio.core(client).in_flight == 2
+        calls[1].cancel()
+        await asyncio.wait(calls[1:])
+        assert calls[1].cancelled() and aio.core(client).in_flight == 1
+        calls[0].cancel()
+        await asyncio.wait(calls)
+
+    aio.submit(scene()).result(BOUND_S)
 
 
 def test_request_that_comes_twice_runs_once_and_is_answered_twice(

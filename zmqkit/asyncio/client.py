@@ -45,27 +45,31 @@ class BoundClient(StaysHere):
 
         priority: 0 to 9; the service runs 9 first. attempts: how many instances a call may try.
         headers: a mapping that travels with each call. copy=False: a bytes reply of 4096 bytes
-        or more is a read-only memoryview of what arrived. For `submit` alone: id is the id of
-        the request, 32 random digits unless given; a request that no worker has begun within
-        expires_s, a day unless given, does not run. Raises UsageError for a wrong option.
+        or more is a read-only memoryview of what arrived. instance: the label of the one
+        instance to call, as `instances` returns it; such a call never moves to another, and
+        raises NoService if it is not found within wait_s, and PeerLost if it is gone. For
+        `submit` alone: id is the id of the request, 32 random digits unless given; a request
+        that no worker has begun within expires_s, a day unless given, does not run. Raises
+        UsageError for a wrong option.
         """
         return BoundClient(self._life, self._core, self._options.changed(changes))
 
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """Call the service's method with these arguments and return its value.
 
-        Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy, PeerLost or
-        QueueFull. Raises UsageError for arguments that cannot travel. `error.may_have_run` says
+        It waits for room if 10,000 calls wait already; its time runs meanwhile.
+        Raises NoService, CallTimeout, RemoteError, NoMethod, BadArguments, Busy or PeerLost.
+        Raises UsageError for arguments that cannot travel. `error.may_have_run` says
         whether the method may have run. Cancelling the task cancels the call, and the service
         is told.
         """
         core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
-        future, sequence = self._life.ask(core.submit, method, body, raw, options)
+        future, call = self._life.ask(core.call, method, body, raw, options)
         try:
             value = await future
         except asyncio.CancelledError:
-            self._life.end(core.cancel, sequence)
+            self._life.end(core.withdraw, [call])
             raise
         return bytes(value) if type(value) is memoryview and options.copy else value
 

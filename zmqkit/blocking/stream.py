@@ -61,7 +61,7 @@ class Stream(Iterator[Any]):
             return  # an interrupt came while the stream was made
         call = self._call
         if not (call.over or self._life.try_command(self._core.cancel, call.sequence)):
-            self._core.abandon(call.sequence)
+            self._core.abandon(call)
 
     def _take(self) -> tuple[object, bool] | None:
         """Return the next value and whether credit is owed; None while there is no value."""

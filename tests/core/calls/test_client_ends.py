@@ -7,7 +7,7 @@ import pytest
 from tests import packets
 from tests.core.bench import CLIENT, call, peer, tell, up
 from tests.packets import sent
-from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, News, Send
 from zmqkit.limits import LINGER_S
@@ -75,6 +75,8 @@ def test_a_stream_dropped_by_another_thread_is_given_up_at_the_next_tick(
     up(client, A)
     sequence = stream(client)
     client.receive(peer(A), packets.items(A, CLIENT, sequence, 0, "a"), 0.0)
-    client.abandon(sequence)
+    [dropped] = client.instances[0].jobs.values()
+    assert isinstance(dropped, Call)
+    client.abandon(dropped)
     assert (CANCEL, [sequence]) in sent(client.tick(1.0))
     assert client.stats()["dropped"] == {"cancelled": 1}

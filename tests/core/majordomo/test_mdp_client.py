@@ -322,7 +322,7 @@ def test_whoever_leaves_a_stream_early_ends_the_connection() -> None:
     abroad = ClientAbroad()
     call = abroad.stream(b"?")
     abroad.comes(*part(b"1"))
-    abroad.core.abandon(call.sequence)
+    abroad.core.abandon(call)
     abroad.perform(abroad.core.tick(abroad.now))
     assert len(abroad.former) == 1
 
@@ -332,7 +332,7 @@ def test_whoever_leaves_a_stream_that_has_all_come_keeps_the_connection() -> Non
     call = abroad.stream(b"?")
     abroad.comes(*part(b"1"))
     abroad.comes(*reply(V2, b"2"))
-    abroad.core.abandon(call.sequence)
+    abroad.core.abandon(call)
     abroad.perform(abroad.core.tick(abroad.now))
     abroad.wait(2.0)
     abroad.call("a", b"next")

@@ -70,7 +70,7 @@ def test_each_call_has_its_own_reply_or_an_error(version: Version, steps: list[s
         elif step == "full":
             abroad.is_full = not abroad.is_full
         elif step == "leave" and streams:
-            abroad.core.abandon(streams.popitem()[1].sequence)
+            abroad.core.abandon(streams.popitem()[1])
             abroad.wait(0.1)
         for of, call in streams.items():
             assert {*map(bytes, map(_bytes, abroad.read(call)))} <= {of}

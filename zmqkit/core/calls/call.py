@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -21,6 +22,7 @@ from zmqkit.wire.encoding import Buffer, encode
 from zmqkit.wire.submission import COLLECT, ID_CHARS_MAX, STATE, SUBMIT
 
 _KEEPING = frozenset({SUBMIT, COLLECT, STATE})
+_LABEL = re.compile("(?s:.*-)([0-9a-f]{8})")
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,8 +42,12 @@ class CallOptions:
     # Of a submission: the id of the request, and how long it may wait to be begun.
     id: str | None = None
     expires_s: float = 86_400.0
+    # The label of the one instance that is called; None for any.
+    instance: str | None = None
     # How long the call waits while no instance is known: `wait_s`, or `timeout_s` if shorter.
     patience_s: float = field(init=False)
+    # The upper half of the incarnation of `instance`; 0 for any.
+    only: int = field(init=False)
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "wait_s", "expires_s"):
@@ -69,6 +75,7 @@ class CallOptions:
         if len(encode(headers, "headers")) > HEADERS_BYTES_MAX:
             raise UsageError(f"headers take more than {HEADERS_BYTES_MAX} bytes encoded")
         object.__setattr__(self, "headers", headers)
+        object.__setattr__(self, "only", _half_of(self.instance))
         object.__setattr__(self, "patience_s", min(self.wait_s, self.timeout_s))
 
     def changed(self, changes: Mapping[str, object]) -> CallOptions:
@@ -104,6 +111,8 @@ class Call(Job):
         self.options = options
         self.waiter = waiter
         self.begun_at = now
+        if options.only:
+            self.only = options.only
         if options.id and method in _KEEPING:
             self.kept_as = options.id
 
@@ -115,3 +124,17 @@ class Call(Job):
     def give_up_at(self) -> float:
         """When the call ends if no instance is known that could run it."""
         return self.deadline_at - self.options.timeout_s + self.options.patience_s
+
+
+def _half_of(label: object) -> int:
+    """Return the upper half of an instance's incarnation, which its label ends with."""
+    if label is None:
+        return 0
+    found = _LABEL.fullmatch(label) if isinstance(label, str) else None
+    half = int(found[1], 16) if found is not None else 0
+    if not half:
+        raise UsageError(
+            f"instance is {label!r}; use a label that client.instances() or `zmqkit ls -v` "
+            "shows, such as 'orders-1a2b3c4d'"
+        )
+    return half

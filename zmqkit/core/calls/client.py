@@ -7,23 +7,23 @@ A call is a job with a waiter. `Dispatcher` keeps the call in line or at an inst
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from math import inf
 from typing import cast
 
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client_figures import client_rows
 from zmqkit.core.calls.client_streams import Arrivals, ClientStreams, StreamCall
+from zmqkit.core.calls.ends import Ends
+from zmqkit.core.calls.lobby import Lobby
 from zmqkit.core.calls.outcome import (
     EXPIRED,
     LEAVING,
     Outcome,
     concerns,
     from_row,
-    full,
     lost,
-    nobody,
     settled,
-    timed_out,
     unreadable_reply,
 )
 from zmqkit.core.calls.refusals import moves
@@ -34,7 +34,6 @@ from zmqkit.core.dispatch.turn import Turn
 from zmqkit.core.effects import Effect, News, Settle, Tell
 from zmqkit.core.meter import Meter
 from zmqkit.core.pace import Pace
-from zmqkit.errors import CallCancelled, ZmqkitError
 from zmqkit.limits import BATCH_BYTES, CHOICE_S, COUNTED_BYTES_MIN, LINGER_S, ClientLimits
 from zmqkit.model import Frames, PeerId
 from zmqkit.types import ClientStats
@@ -73,7 +72,7 @@ class ClientCore:
         self.name = name
         self.incarnation = incarnation
         self.limits = limits
-        self._abandoned: deque[int] = deque()
+        self._abandoned: deque[Call] = deque()
         self.pace = Pace(limits.follow_s, limits.hold_s)
         self._flushed = 0
         self._instances = Instances(
@@ -85,7 +84,8 @@ class ClientCore:
         self._dispatcher.meter = Meter()
         self._turn = Turn(self._connections, returns_at_once=True)
         self._streams = ClientStreams(self._dispatcher, self.malformed)
-        self._hint = ""
+        self._lobby = Lobby(name, self._instances, lambda: self.limits.waiting_calls_max)
+        self._ends = Ends(name, self._dispatcher)
         self._closed = False
         self._instances.receivers = {
             wire.REPLY: self._reply,
@@ -98,6 +98,26 @@ class ClientCore:
         }
 
     # Commands
+
+    def call(
+        self,
+        method: str,
+        body: bytes,
+        raw: Buffer | None,
+        options: CallOptions,
+        waiter: object,
+        now: float,
+    ) -> Call:
+        """Accept a call that somebody waits for, at once or as soon as there is room for it.
+
+        Its time runs from now on; `withdraw` gives it up. `flush` sends the calls of a turn.
+        """
+        dispatcher, only = self._dispatcher, options.only
+        if only or dispatcher.line.count >= self.limits.waiting_calls_max:
+            return self._lobby.join(Call(0, method, body, raw, options, waiter, now), now)
+        call = Call(dispatcher.next, method, body, raw, options, waiter, now)
+        dispatcher.add(call, now)
+        return call
 
     def submit(
         self,
@@ -114,13 +134,10 @@ class ClientCore:
 
         Raises QueueFull when too many calls wait for an instance or for its credit.
         """
-        dispatcher = self._dispatcher
-        if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise full(self.name, self.limits.waiting_calls_max)
-        call = Call(dispatcher.next, method, body, raw, options, waiter, now)
+        call = Call(self._dispatcher.next, method, body, raw, options, waiter, now)
         if oneway:
             call.kind = wire.NOTIFY
-        dispatcher.add(call, now)
+        self._lobby.accept(call, now)
         return call.sequence
 
     def notify(
@@ -147,12 +164,9 @@ class ClientCore:
 
         The deadline is that of the first value. Raises QueueFull as `submit` does.
         """
-        dispatcher = self._dispatcher
-        if dispatcher.line.count >= self.limits.waiting_calls_max:
-            raise full(self.name, self.limits.waiting_calls_max)
-        call = StreamCall(dispatcher.next, method, body, raw, options, None, now)
+        call = StreamCall(self._dispatcher.next, method, body, raw, options, None, now)
         call.window = self.limits.stream_window
-        dispatcher.add(call, now)
+        self._lobby.accept(call, now)
         return call
 
     def take(self, call: StreamCall) -> object:
@@ -179,23 +193,28 @@ class ClientCore:
     def cancel(self, sequence: int, now: float) -> list[Effect]:
         """Give a call up: its wait ends with CallCancelled, and the service is told."""
         call = self._dispatcher.jobs.get(sequence)
-        if call is None:
-            return []
-        told = self._instances.cancel([call])
-        self._dispatcher.abandon(call, now)
-        outcome = self._drop(call, "cancelled", f"{call.method!r} was cancelled")
-        return settled(self.name, [outcome]) + told + self._go_on(now)
+        return self.withdraw([call], now) if isinstance(call, Call) else []
+
+    def withdraw(self, calls: Iterable[Call], now: float) -> list[Effect]:
+        """Give up those of these calls that have not ended, as `cancel` does."""
+        here = [each for each in calls if self._dispatcher.jobs.get(each.sequence) is each]
+        over = [end for each in calls if (end := self._lobby.cancel(each)) is not None]
+        told = self._instances.cancel(here)
+        for call in here:
+            self._dispatcher.abandon(call, now)
+            over.append(self._ends.drop(call, "cancelled", f"{call.method!r} was cancelled"))
+        return settled(self.name, over) + told + self._go_on(now)
 
     def give_up(self, waiter: object, now: float) -> list[Effect]:
         """Cancel whatever this waiter waits for, if anything."""
         self._connections.await_no_more(waiter)
-        calls = self._dispatcher.jobs.values()
-        theirs = (c.sequence for c in calls if isinstance(c, Call) and c.waiter is waiter)
-        return self.cancel(next(theirs, 0), now)
+        calls = (*self._lobby, *self._dispatcher.jobs.values())
+        theirs = [c for c in calls if isinstance(c, Call) and c.waiter is waiter]
+        return self.withdraw(theirs, now)
 
-    def abandon(self, sequence: int) -> None:
-        """Give a stream up at the next `tick`."""
-        self._abandoned.append(sequence)
+    def abandon(self, call: Call) -> None:
+        """Give a call up at the next `tick`."""
+        self._abandoned.append(call)
 
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
@@ -212,7 +231,7 @@ class ClientCore:
         if self._closed:
             return []
         if tell.news is News.HINT:
-            self._hint = tell.text
+            self._ends.hint = tell.text
             return []
         effects = self._instances.hear(tell, now)
         if tell.news is News.FOUND and effects and "://" not in self.name:
@@ -225,7 +244,8 @@ class ClientCore:
         self._closed = True
         calls = list(self._dispatcher.jobs.values())
         told = self._instances.cancel([call for call in calls if call.streams])
-        outcomes = [self._drop(call, "closed", "the client was closed") for call in calls]
+        outcomes = [self._ends.drop(call, "closed", "the client was closed") for call in calls]
+        outcomes += self._lobby.close()
         self._dispatcher.look_at = self._dispatcher.care_at = inf
         outcomes += self._awaited_over(inf)
         self._streams.clear()
@@ -244,7 +264,7 @@ class ClientCore:
     @property
     def in_flight(self) -> int:
         """How many calls are not settled."""
-        return len(self._dispatcher.jobs)
+        return len(self._dispatcher.jobs) + self._lobby.count
 
     @property
     def ready_count(self) -> int:
@@ -275,14 +295,14 @@ class ClientCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Expire calls, greet again, ping instances, and give up instances that left."""
-        given_up: list[Effect] = []
-        while self._abandoned:
-            given_up += self.cancel(self._abandoned.popleft(), now)
+        abandoned = [self._abandoned.popleft() for _ in range(len(self._abandoned))]
+        given_up = self.withdraw(abandoned, now) if abandoned else []
         due = self._dispatcher.due(now, alone=not self._connections.known)
         told = self._instances.cancel([call for call in due if call.streams])
         for call in due:
             self._dispatcher.abandon(call, now)
-        effects = settled(self.name, [self._expire(call) for call in due]) + told
+        over = [self._ends.expire(call) for call in due] + self._lobby.due(now)
+        effects = settled(self.name, over) + told
         effects += self._instances.tick(now)
         self._turn.tick(now)
         self._turn.look(now)
@@ -305,12 +325,14 @@ class ClientCore:
         """Return when `tick`, and `flush` after it, are due next."""
         dispatcher, due_at = self._dispatcher, self._connections.due_at
         turn_at = self._turn.due_at
-        return min(dispatcher.look_at, dispatcher.care_at, due_at, turn_at, self.pace.due_at)
+        look_at = min(dispatcher.look_at, self._lobby.look_at)
+        return min(look_at, dispatcher.care_at, due_at, turn_at, self.pace.due_at)
 
     def check(self) -> None:
         """Assert that the instances, the calls and the streams are consistent."""
         self._instances.check()
         self._streams.check()
+        self._lobby.check()
 
     # Packets in
 
@@ -358,11 +380,11 @@ class ClientCore:
             if call.copies and not known:
                 if not self._dispatcher.refused(call, instance, now, free=False, waits=True):
                     row = (call.sequence, LEAVING, "", "the service has closed", "", False)
-                    outcomes.append(self._end(call, "failed", from_row(call, row)))
+                    outcomes.append(self._ends.end(call, "failed", from_row(call, row)))
             elif call.may_move:
                 movable.append(call)
             else:
-                outcomes.append(self._end(call, "failed", lost(call)))
+                outcomes.append(self._ends.end(call, "failed", lost(call)))
         self._dispatcher.move(movable)
         return settled(self.name, outcomes) + self._go_on(now)
 
@@ -393,13 +415,15 @@ class ClientCore:
             self.malformed["reply"] += 1
             unread = self._dispatcher.jobs.get(sequence)
             if unread is not None and unread.instance is instance:
-                outcomes.append(self._end(unread, "failed", unreadable_reply(unread)))
+                outcomes.append(self._ends.end(unread, "failed", unreadable_reply(unread)))
         effects: list[Effect] = [Settle(outcomes)] if outcomes else []
         if packet.size >= COUNTED_BYTES_MIN:
             effects += self._instances.have_read(
                 instance, max(*sequences, *unreadable, 0), packet.size, now
             )
-        return effects + self._go_on(now) if self._dispatcher.line.count else effects
+        if self._dispatcher.line.count or self._lobby.count:
+            effects += self._go_on(now)
+        return effects
 
     def _error(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
         outcomes: list[Outcome] = []
@@ -416,7 +440,7 @@ class ClientCore:
                 if call.instance is not instance:
                     self._dispatcher.abandon(call, now)
                 count = "expired" if code == EXPIRED else "failed"
-                outcomes.append(self._end(call, count, from_row(call, row)))
+                outcomes.append(self._ends.end(call, count, from_row(call, row)))
         return settled(self.name, outcomes) + self._go_on(now)
 
     def _item(self, instance: Instance, packet: Packet, now: float) -> list[Effect]:
@@ -433,30 +457,11 @@ class ClientCore:
             row = call.end[1]
             error = None if row is None else from_row(call, row)
             count = "failed" if error else "delivered"
-            arrivals.waits.append(self._end(call, count, error))
+            arrivals.waits.append(self._ends.end(call, count, error))
         effects = settled(self.name, arrivals.waits)
         if arrivals.strangers:
             effects.append(self._instances.say(instance, wire.CANCEL, arrivals.strangers))
         return effects + self._go_on(now)
-
-    # Ends of calls
-
-    def _end(self, call: Job, count: str, error: ZmqkitError | None) -> Outcome:
-        """End a call that was answered or ran out of time; return its outcome."""
-        self._dispatcher.settle(call, count)
-        return _outcome(call, error)
-
-    def _drop(self, call: Job, reason: str, text: str) -> Outcome:
-        """End a call that this side gave up; return its outcome."""
-        error = CallCancelled(text, may_have_run=call.may_have_run)
-        self._dispatcher.drop(call, reason)
-        return _outcome(call, error)
-
-    def _expire(self, call: Job) -> Outcome:
-        """End a call whose deadline passed, or whose patience ended with no instance known."""
-        if not (call.may_have_run or self._connections.known):
-            return self._end(call, "failed", nobody(self.name, self._hint))
-        return self._end(call, "expired", timed_out(call))
 
     def _awaited_over(self, now: float) -> list[Outcome]:
         """Return the outcomes of `await_ready` that are over; each value is a count."""
@@ -466,14 +471,11 @@ class ClientCore:
     def _go_on(self, now: float) -> list[Effect]:
         """End orphans, give waiting calls to instances with credit, and send."""
         orphans, self._instances.orphans = self._instances.orphans, []
-        over = [self._end(call, "failed", lost(call)) for call in orphans]
+        over = [self._ends.end(call, "failed", lost(call)) for call in orphans]
         if self._dispatcher.line.count:
             self._dispatcher.fill(now)
+        if self._lobby.count:
+            over += self._lobby.admit(now)
         over += self._awaited_over(now)
         sends = self._flush(now)
         return [*settled(self.name, over), *sends] if over else sends
-
-
-def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:
-    assert isinstance(call, Call)
-    return call.finish(error)

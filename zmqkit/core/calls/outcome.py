@@ -102,6 +102,8 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
         return Busy(f"{why}: {message}; ask again later")
     if code == UNKNOWN:
         return UnknownRequest(message)
+    if code == LEAVING and call.only:
+        return _departed(call, may_have_run=call.exposed)
     if code in UNRUN:
         return Busy(message, may_have_run=call.exposed)
     if code == EXPIRED:
@@ -111,6 +113,8 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
 
 def lost(call: Job) -> PeerLost:
     """Return the error of a call whose instance is gone and that must not move."""
+    if call.only:
+        return _departed(call, may_have_run=call.may_have_run)
     if call.begun:
         return PeerLost(
             f"the instance that streamed {call.method!r} is gone; what came until then was all",
@@ -126,6 +130,15 @@ def lost(call: Job) -> PeerLost:
         f"the instance that held {call.method!r} is gone; if that may run twice, declare the "
         "handler idempotent=True, or serve it with --idempotent: then such calls move on",
         may_have_run=call.may_have_run,
+    )
+
+
+def _departed(call: Job, *, may_have_run: bool) -> PeerLost:
+    """Return the error of a call whose one instance is gone, or is about to go."""
+    return PeerLost(
+        f"the one instance that {call.method!r} was for is gone; client.instances() and "
+        "`zmqkit ls -v` show who is there, and without instance= any of them is called",
+        may_have_run=may_have_run,
     )
 
 
@@ -154,6 +167,28 @@ def timed_out(call: Job) -> CallTimeout:
             "start another, and see with `zmqkit ls` who serves"
         )
     return CallTimeout(text, may_have_run=call.may_have_run)
+
+
+def no_room(name: str, call: Job, limit: int) -> CallTimeout:
+    """Return the error of a call that was not accepted before its deadline passed."""
+    if call.only:
+        text = f"the instance that {call.method!r} is for did not answer, or had no room for it"
+    else:
+        text = (
+            f"{call.method!r} was not sent, as {limit} calls to {name!r} wait already; make "
+            "fewer at a time, as client.map does, give them longer with timeout_s, or add "
+            "instances"
+        )
+    return CallTimeout(text)
+
+
+def not_found(name: str, label: str | None, labels: list[str]) -> NoService:
+    """Return the error of a call for one instance that was not found; labels: of the others."""
+    others = f"there are {', '.join(labels)}" if labels else "nobody else serves it either"
+    return NoService(
+        f"{name!r} has no instance {label!r}; {others}; client.instances() and "
+        "`zmqkit ls -v` show their labels"
+    )
 
 
 def nobody(name: str, hint: str) -> NoService:

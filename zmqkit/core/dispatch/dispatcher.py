@@ -231,8 +231,13 @@ class Dispatcher:
     # Jobs from one place to another
 
     def move(self, jobs: Iterable[Job]) -> None:
-        """Take jobs from their instances and put them back in line."""
+        """Take jobs from their instances and put them back in line.
+
+        A job that is for one instance alone stays there.
+        """
         for job in jobs:
+            if job.only:
+                continue
             self._unassign(job)
             if job.copies:
                 job.exposed = True
@@ -251,7 +256,7 @@ class Dispatcher:
         waits: the job may wait in line if no other instance has room for it now.
         """
         job.refused_by = (*job.refused_by, instance.incarnation)
-        if job.attempts <= 0 and not free:
+        if job.only or (job.attempts <= 0 and not free):
             return False
         other = self._choose(job, now)
         if other is None and not waits:
@@ -311,7 +316,7 @@ class Dispatcher:
         lost = instance.unnamed(token, named)
         self.counts["retries"] += len(lost)
         ready, theirs = self.connections.ready, map(instance.jobs.get, held[running:])
-        waiting = [j.sequence for j in theirs if j and not (j.begun or j.kept_as)]
+        waiting = [j.sequence for j in theirs if j and not (j.begun or j.kept_as or j.only)]
         return lost, waiting[: surplus(instance, ready)] if waiting else []
 
     def to_ping(self, now: float) -> list[Instance]:
@@ -433,7 +438,7 @@ class Dispatcher:
         assert len(self.jobs) <= self._jobs_max
         soonest = min((job.deadline_at for job in self.jobs.values()), default=inf)
         assert self.look_at <= soonest + _LOOK_S
-        assert all(job.instance is None for job in self.line)
+        assert all(job.instance is None and not job.only for job in self.line)
         places = [job.sequence for job in self.line]
         for instance in self.connections.by_incarnation.values():
             places.extend(instance.jobs)

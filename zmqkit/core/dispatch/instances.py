@@ -12,7 +12,7 @@ that left, for LINGER_S_MAX at most, until its last word (BYE) says which calls 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
@@ -299,7 +299,7 @@ class Instances:
         self.dispatcher.ask(instance, now)
         return [self._ping(instance)]
 
-    def cancel(self, calls: list[Job]) -> list[Effect]:
+    def cancel(self, calls: Sequence[Job]) -> list[Effect]:
         """Return packets that cancel these calls at the instances that may have them."""
         sequences: dict[Instance, list[int]] = {}
         for call in calls:

@@ -50,6 +50,8 @@ class Job:
     kept_as = ""
     # An instance that would have to be asked, too, had no room for it or did not answer.
     misses_one = False
+    # The upper half of the incarnation of the instance that it is for alone; 0 if any will do.
+    only = 0
     # The incarnations of the instances that refused it.
     refused_by: tuple[int, ...] = ()
 
@@ -81,6 +83,8 @@ class Job:
     @property
     def may_move(self) -> bool:
         """Whether it may move to another instance: it cannot have run, or may run twice."""
+        if self.only:
+            return False
         if not self.copies:
             return True
         instance = self.instance

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from zmqkit.core.calls.call import CallOptions
+from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.calls.client_streams import StreamCall
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
@@ -44,11 +44,24 @@ class MdpClientCore(ClientCore):
     ) -> None:
         """Begin without a connection. name: what errors call the service."""
         super().__init__(name, incarnation, limits)
-        self._hint = _HINT
+        self._ends.hint = _HINT
         self._broker = AskedBroker(service, version, incarnation, mdp_limits)
         self._broker.malformed = self.malformed
 
     # Commands
+
+    def call(
+        self,
+        method: str,
+        body: bytes,
+        raw: Buffer | None,
+        options: CallOptions,
+        waiter: object,
+        now: float,
+    ) -> Call:
+        """Accept a request that somebody waits for; for the rest see `submit`."""
+        _check(method, body, options)
+        return super().call(method, body, raw, options, waiter, now)
 
     def submit(
         self,
@@ -75,9 +88,9 @@ class MdpClientCore(ClientCore):
         _check(method, body, options)
         return super().stream(method, body, raw, options, now)
 
-    def cancel(self, sequence: int, now: float) -> list[Effect]:
-        """Give a call up; the connection ends with it if its request is under way."""
-        return self._follow(super().cancel(sequence, now), now)
+    def withdraw(self, calls: Iterable[Call], now: float) -> list[Effect]:
+        """Give calls up; the connection ends with the one whose request is under way."""
+        return self._follow(super().withdraw(calls, now), now)
 
     def await_ready(
         self, count: int, waiter: object, timeout_s: float, now: float
@@ -165,6 +178,8 @@ def _check(method: str, body: bytes, options: CallOptions) -> None:
             f"a broker of another kind has no method {method!r}; what its service does is "
             f"{MDP!r}: call({MDP!r}, b'frame', ...)"
         )
+    if options.instance is not None:
+        raise UsageError("a broker of another kind has no instances; leave instance= out")
     if options.headers:
         raise UsageError("headers cannot travel by MDP; send them as a frame of the request")
     arguments = decode(body)
