@@ -33,6 +33,7 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.history_limits import History
+from zmqkit.roles.answers import Answer
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddressTaken",
+    "Answer",
     "BadArguments",
     "BoundClient",
     "Busy",

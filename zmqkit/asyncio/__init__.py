@@ -35,6 +35,7 @@ from zmqkit.errors import (
     ZmqkitError,
 )
 from zmqkit.history_limits import History
+from zmqkit.roles.answers import Answer
 from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
@@ -42,6 +43,7 @@ from zmqkit.roles.tasks import CurrentTask, current_task
 
 __all__ = [
     "AddressTaken",
+    "Answer",
     "BadArguments",
     "BoundClient",
     "Busy",

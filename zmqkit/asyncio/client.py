@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any, Unpack
 
+from zmqkit.asyncio.begun import gather
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.submitted import Submitted
@@ -13,6 +14,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.roles.answers import Answer, value_of
 from zmqkit.roles.foreign import changed_of, client_parts
 from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
 from zmqkit.roles.role import Plan, StaysHere
@@ -71,7 +73,20 @@ class BoundClient(StaysHere):
         except asyncio.CancelledError:
             self._life.end(core.withdraw, [call])
             raise
-        return bytes(value) if type(value) is memoryview and options.copy else value
+        return value_of(value, options)
+
+    async def gather(self, method: str, /, *args: object, **kwargs: object) -> list[Answer]:
+        """Call the method at all instances, and return the answer of each instance.
+
+        An instance that has not answered within `timeout_s` has CallTimeout as its error.
+        Waits for a first instance as `call` does, and 250 ms for others after the last one
+        that was found. Those are asked that the client uses: 16 at most; devices of the name in
+        place of what is behind them; at a URL that one. Raises NoService if there is none, and
+        UsageError for arguments that cannot travel. Cancelling the task cancels all of
+        the calls.
+        """
+        body, raw = call_body(method, args, kwargs, self._options)
+        return await gather(self._life, self._core, method, body, raw, self._options)
 
     async def submit(self, method: str, /, *args: object, **kwargs: object) -> Submitted:
         """Have a broker with a journal keep a request, and return once it is on its disk.

@@ -70,7 +70,7 @@ class Stream(AsyncIterator[Any]):
         # This may run on any thread, and after the loop is gone.
         life, call = self._life, self._call
         if not call.over:
-            life.on_loop(life.end, self._core.cancel, call.sequence)
+            life.on_loop(life.end, self._core.withdraw, [call])
 
     async def _wait(self) -> None:
         """Wait for a value, or for the end of the stream."""
@@ -87,6 +87,6 @@ class Stream(AsyncIterator[Any]):
         """Cancel the call if it goes on, and drop the values that came."""
         call = self._call
         if not call.over:
-            self._life.end(self._core.cancel, call.sequence)
+            self._life.end(self._core.withdraw, [call])
         call.values.clear()
         call.error = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
+from zmqkit.blocking.begun import gather
 from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.stream import Stream
@@ -12,6 +13,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
+from zmqkit.roles.answers import Answer, value_of
 from zmqkit.roles.foreign import changed_of, client_parts
 from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
 from zmqkit.roles.role import Plan, StaysHere
@@ -65,7 +67,19 @@ class BoundClient(StaysHere):
         core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
         value = self._life.ask(core.call, core.give_up, method, body, raw, options)
-        return bytes(value) if type(value) is memoryview and options.copy else value
+        return value_of(value, options)
+
+    def gather(self, method: str, /, *args: object, **kwargs: object) -> list[Answer]:
+        """Call the method at all instances, and return the answer of each instance.
+
+        An instance that has not answered within `timeout_s` has CallTimeout as its error.
+        Waits for a first instance as `call` does, and 250 ms for others after the last one
+        that was found. Those are asked that the client uses: 16 at most; devices of the name in
+        place of what is behind them; at a URL that one. Raises NoService if there is none, and
+        UsageError for arguments that cannot travel.
+        """
+        body, raw = call_body(method, args, kwargs, self._options)
+        return gather(self._life, self._core, method, body, raw, self._options)
 
     def submit(self, method: str, /, *args: object, **kwargs: object) -> Submitted:
         """Have a broker with a journal keep a request, and return once it is on its disk.

@@ -60,7 +60,7 @@ class Stream(Iterator[Any]):
         if not hasattr(self, "_call"):
             return  # an interrupt came while the stream was made
         call = self._call
-        if not (call.over or self._life.try_command(self._core.cancel, call.sequence)):
+        if not (call.over or self._life.try_command(self._core.withdraw, [call])):
             self._core.abandon(call)
 
     def _take(self) -> tuple[object, bool] | None:
@@ -82,7 +82,7 @@ class Stream(Iterator[Any]):
     def _give_up(self, waiter: object, now: float) -> list[Effect]:
         """Cancel the call if it goes on, and drop the values that came."""
         call = self._call
-        effects = [] if call.over else self._core.cancel(call.sequence, now)
+        effects = [] if call.over else self._core.withdraw([call], now)
         call.values.clear()
         call.error = None
         return effects

@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 import click
 
 import zmqkit
 from zmqkit.blocking.client import BoundClient
+from zmqkit.cli.call_all import call_all
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.oneway import Failures
 from zmqkit.cli.output import say_value
@@ -89,6 +91,13 @@ class Arguments:
     is_flag=True,
     help="One way: print nothing, and wait at the end until all have run.",
 )
+@click.option(
+    "--all",
+    "to_all",
+    is_flag=True,
+    help="Call all instances; a line for each, with --json an object, and errors as well.",
+)
+@click.option("--instance", metavar="LABEL", help="Call this one, as `zmqkit ls -v` shows it.")
 @click.option("--json", "as_json", is_flag=True, help="Print text as JSON too, for programs.")
 @click.option("--insecure", is_flag=True, help="Use other machines too, in plain text.")
 @click.option(
@@ -107,6 +116,8 @@ def command(
     headers: tuple[str, ...],
     lines: bool,
     notify: bool,
+    to_all: bool,
+    instance: str | None,
     as_json: bool,
     insecure: bool,
     protocol: str | None,
@@ -141,21 +152,42 @@ def command(
     made = zmqkit.Client(service, insecure=insecure or None, protocol=protocol)
     with Failures() as failures, made as client:
         view = client.options(
-            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
-        )
+            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers),
+            instance=instance,
+        )  # fmt: skip
+        if to_all and (notify or instance):
+            raise click.UsageError(
+                "--all is for answers of all; leave --notify or --instance out"
+            )
+        make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
         for number, each in enumerate(calls, 1):
-            try:
-                if notify:
-                    view.notify(method, *each.args, **each.kwargs)
-                else:
-                    _print_values(view, method, each, as_json=as_json)
-            except zmqkit.ZmqkitError as error:
-                if lines:
-                    error.args = (f"line {number}: {error}",)
-                raise
+            make(each, f"line {number}: " if lines else "")
         if notify:
             client.close(timeout_s)
             failures.check(client, timeout_s)
+
+
+def _make(
+    view: BoundClient,
+    method: str,
+    each: Arguments,
+    place: str,
+    *,
+    to_all: bool,
+    notify: bool,
+    as_json: bool,
+) -> None:
+    """Make a call, and print what it gives; an error says first in which place it was."""
+    try:
+        if to_all:
+            call_all(view, method, each.args, each.kwargs, as_json=as_json)
+        elif notify:
+            view.notify(method, *each.args, **each.kwargs)
+        else:
+            _print_values(view, method, each, as_json=as_json)
+    except zmqkit.ZmqkitError as error:
+        error.args = (f"{place}{error}",)
+        raise
 
 
 def _print_values(view: BoundClient, method: str, each: Arguments, *, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from zmqkit.errors import (
     UsageError,
 )
 from zmqkit.limits import PING_S, ClientLimits
-from zmqkit.wire.packet import CANCEL, PING, REQUEST, unpack
+from zmqkit.wire.packet import CANCEL, PING, REQUEST, STREAM, unpack
 from zmqkit.wire.rows import request_row, sequences_in
 
 A, B = 0xA << 32, 0xB << 32
@@ -165,7 +165,25 @@ def test_what_nobody_waits_for_is_refused_without_credit(client: ClientCore) -> 
     up(client, A, credit=1)
     client.submit("add", BODY, None, AT_A, None, 0.0, oneway=True)
     with pytest.raises(QueueFull, match="1 calls to 'orders-0000000a' wait"):
+        client.submit("add", BODY, None, AT_A, None, 0.0, oneway=True)
+
+
+def test_a_stream_waits_for_its_one_instance(client: ClientCore) -> None:
+    stream = client.stream("add", BODY, None, AT_A, 0.0)
+    with pytest.raises(QueueFull, match="1 calls to 'orders' wait already"):
         client.stream("add", BODY, None, AT_A, 0.0)
+    client.check()
+    assert sent(up(client, A)) == [(STREAM, [1])]
+    client.hear(tell(News.LOST, A), 0.0)
+    client.hear(tell(News.GONE, A), 0.0)
+    assert stream.over and type(stream.error) is PeerLost
+
+
+def test_a_stream_that_waits_for_its_one_instance_can_be_given_up(client: ClientCore) -> None:
+    stream = client.stream("add", BODY, None, AT_A, 0.0)
+    client.listen(stream, "reader", 0.0)
+    assert ends(client.withdraw([stream], 0.0)) == [("reader", None, None)]
+    assert stream.over and client.in_flight == 0
 
 
 def test_an_instance_that_is_leaving_is_given_nothing(client: ClientCore) -> None:

@@ -7,7 +7,7 @@ A call is a job with a waiter. `Dispatcher` keeps the call in line or at an inst
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import cast
 
@@ -23,6 +23,7 @@ from zmqkit.core.calls.outcome import (
     concerns,
     from_row,
     lost,
+    nobody,
     settled,
     unreadable_reply,
 )
@@ -119,6 +120,16 @@ class ClientCore:
         dispatcher.add(call, now)
         return call
 
+    def call_each(self, make: Callable[[], Call], now: float) -> list[Call]:
+        """Accept a call for each instance in use, and for that alone.
+
+        make: returns a new call, of number 0. Raises NoService if there is no instance.
+        """
+        used = self._instances.used()
+        if not used:
+            raise nobody(self.name, self._ends.hint)
+        return [self._lobby.join_at(make(), instance, now) for instance in used]
+
     def submit(
         self,
         method: str,
@@ -164,7 +175,8 @@ class ClientCore:
 
         The deadline is that of the first value. Raises QueueFull as `submit` does.
         """
-        call = StreamCall(self._dispatcher.next, method, body, raw, options, None, now)
+        number = 0 if options.only else self._dispatcher.next
+        call = StreamCall(number, method, body, raw, options, None, now)
         call.window = self.limits.stream_window
         self._lobby.accept(call, now)
         return call
@@ -265,6 +277,11 @@ class ClientCore:
     def in_flight(self) -> int:
         """How many calls are not settled."""
         return len(self._dispatcher.jobs) + self._lobby.count
+
+    @property
+    def choice_at(self) -> float:
+        """Until when further instances of a name that was just found are waited for."""
+        return self._dispatcher.kept_at
 
     @property
     def ready_count(self) -> int:

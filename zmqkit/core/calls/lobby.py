@@ -3,7 +3,8 @@
 Theory of operation. The line of a client is bounded, and so is what one instance has of it. A
 call with somebody who waits for it is not refused when that is full: it waits here, where it
 has no number, no instance hears of it, and its own deadline ends it. Each call here has a
-thread or a task that waits, so whoever makes calls bounds their number. There is one row of
+thread or a task that waits, so whoever makes calls bounds their number; of streams, which only
+wait for their one instance, the limit of the line bounds it. There is one row of
 calls for the line, and one for each instance that calls are for alone:
 
     row               a call leaves it for              and ends here when
@@ -16,19 +17,18 @@ A call for one instance is never in line, so it cannot come to another.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from math import inf
 
 from zmqkit.core.calls.call import Call
 from zmqkit.core.calls.outcome import Outcome, full, lost, no_room, not_found
-from zmqkit.core.dispatch.connections import State
 from zmqkit.core.dispatch.instances import Instances
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.errors import CallCancelled, ZmqkitError
 from zmqkit.model import label_of
 
 _LOOK_S = 1 / 64
-_GOING = (State.LEAVING, State.LEFT)
 
 
 class Lobby:
@@ -43,7 +43,8 @@ class Lobby:
         self._connections = instances.connections
         self._dispatcher = instances.dispatcher
         self._line_max = line_max
-        self._rows: dict[int, dict[Call, None]] = {}
+        # Ordered, since the first of them leaves in O(1) there, and not from a dict.
+        self._rows: dict[int, OrderedDict[Call, None]] = {}
         # The rows whose instance was found.
         self._found: set[int] = set()
 
@@ -52,12 +53,19 @@ class Lobby:
             yield from row
 
     def accept(self, call: Call, now: float) -> None:
-        """Accept a call whose number is the next; QueueFull if there is no room for it."""
+        """Accept a call that nobody waits for yet; QueueFull if there is no room for it.
+
+        Its number is the next. A stream of one instance has none, and may wait for that.
+        """
         line_max = self._line_max()
+        waiting = self.count if call.only and call.streams else self._dispatcher.line.count
+        if waiting >= line_max and (call.streams or not call.only):
+            raise full(self._name, line_max)
         if not call.only:
-            if self._dispatcher.line.count >= line_max:
-                raise full(self._name, line_max)
             self._dispatcher.add(call, now)
+            return
+        if call.streams:
+            self.join(call, now)
             return
         instance = self._find(call.only)
         if instance is None or not instance.answers:
@@ -68,17 +76,22 @@ class Lobby:
 
     def join(self, call: Call, now: float) -> Call:
         """Have a call wait at the end of its row, unless there is room for it."""
-        self._rows.setdefault(call.only, {})[call] = None
+        self._rows.setdefault(call.only, OrderedDict())[call] = None
         self.count += 1
         self.look_at = min(self.look_at, call.give_up_at)
         if not self._admit_for(call.only, now):
             self.look_at = now  # `admit` ends it at once
         return call
 
+    def join_at(self, call: Call, instance: Instance, now: float) -> Call:
+        """Have a call wait for this instance alone, unless that has room for it."""
+        call.only = instance.incarnation >> 32
+        return self.join(call, now)
+
     def leave(self, call: Call) -> bool:
         """Take a call out of its row; return False if it is not here."""
-        row = self._rows.get(call.only, {})
-        if call not in row:
+        row = self._rows.get(call.only)
+        if row is None or call not in row:
             return False
         del row[call]
         self.count -= 1
@@ -110,7 +123,7 @@ class Lobby:
                 pass
             return True
         instance = self._find(only)
-        if instance is None or instance.state in _GOING:
+        if instance is None or instance.is_going:
             return instance is None and only not in self._found
         self._found.add(only)
         while instance.load < instance.credit and self._next(only, now, instance):
@@ -147,12 +160,12 @@ class Lobby:
         assert all(self._rows.values()) and self._found <= self._rows.keys()
         assert 0 not in self._rows or self._dispatcher.line.count >= self._line_max()
         for call in self:
-            assert not call.sequence and call.waiter is not None
+            assert not call.sequence and (call.waiter is not None or call.streams)
             assert self.look_at <= call.deadline_at + _LOOK_S
         for only in self._rows.keys() - {0}:
             instance = self._find(only)
             is_full = instance is not None and instance.load >= instance.credit
-            assert instance is None or is_full or instance.state in _GOING
+            assert instance is None or is_full or instance.is_going
 
     def _next(self, only: int, now: float, instance: Instance | None = None) -> bool:
         """Let the first call of a row in; return False if there is none."""

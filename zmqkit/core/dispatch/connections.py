@@ -111,6 +111,11 @@ class Connection:
         return self.state is State.UP and not self.silent
 
     @property
+    def is_going(self) -> bool:
+        """Whether the instance said that it takes no new work, or that it has closed."""
+        return self.state in (State.LEAVING, State.LEFT)
+
+    @property
     def word(self) -> str:
         """The word for its state, as people are shown it."""
         return "evasive" if self.silent and self.state is State.UP else self.state.value

@@ -125,6 +125,11 @@ class Instances:
         self._forget(tell.incarnation, now)
         return self._ended(instance, now) if instance is not None else []
 
+    def used(self) -> list[Instance]:
+        """Return the instances that are used, though they may be out of reach for now."""
+        known = self.connections.by_incarnation.values()
+        return [each for each in known if not (each.passed_over or each.is_going)]
+
     def expect(self, incarnation: int) -> Instance:
         """Have an instance that is out of reach, and of which an earlier process knew."""
         instance = _instance(incarnation, "")

@@ -7,7 +7,7 @@ client sends there is translated on its way out, and what the broker replies on 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client import ClientCore
@@ -62,6 +62,10 @@ class MdpClientCore(ClientCore):
         """Accept a request that somebody waits for; for the rest see `submit`."""
         _check(method, body, options)
         return super().call(method, body, raw, options, waiter, now)
+
+    def call_each(self, make: Callable[[], Call], now: float) -> list[Call]:
+        """Raise UsageError, since nobody tells who is behind such a broker."""
+        raise UsageError("a broker of another kind does not tell its instances; use call")
 
     def submit(
         self,
