@@ -29,6 +29,8 @@ RUNS: dict[str, list[str]] = {
     "calls_window": ["calls_window.py"],
     "calls_window_async": ["calls_window.py", "--handlers", "async"],
     "threads": ["threads.py"],
+    "map": ["mapping.py"],
+    "map_blocking": ["mapping.py", "--api", "blocking"],
     "tasks": ["tasks.py"],
     "push": ["tasks.py", "--push"],
     "streamer": ["streamer.py"],

@@ -30,8 +30,8 @@ ROLES = (
     "Worker",
 )  # fmt: skip
 PUBLIC = {
-    *ERRORS, *ROLES, "Answer", "CurrentTask", "Gap", "History", "Message", "Request", "Result",
-    "Stream", "Submitted", "current_request", "current_task",
+    *ERRORS, *ROLES, "Answer", "CurrentTask", "Gap", "History", "Mapped", "Message", "Request",
+    "Result", "Stream", "Submitted", "current_request", "current_task",
 }  # fmt: skip
 
 # What each layer may import beside itself.

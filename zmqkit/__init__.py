@@ -4,6 +4,7 @@ This package has the blocking roles; `zmqkit.asyncio` has the same names for eve
 """
 
 from zmqkit.blocking.client import BoundClient, Client
+from zmqkit.blocking.mapped import Mapped
 from zmqkit.blocking.publisher import Publisher
 from zmqkit.blocking.pusher import Pusher, Ticket
 from zmqkit.blocking.service import Service
@@ -56,6 +57,7 @@ __all__ = [
     "Gap",
     "History",
     "JournalError",
+    "Mapped",
     "Message",
     "NoMethod",
     "NoService",

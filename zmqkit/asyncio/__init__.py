@@ -6,6 +6,7 @@ are `async def` may wait.
 """
 
 from zmqkit.asyncio.client import BoundClient, Client
+from zmqkit.asyncio.mapped import Mapped
 from zmqkit.asyncio.publisher import Publisher
 from zmqkit.asyncio.pusher import Pusher, Ticket
 from zmqkit.asyncio.service import Service
@@ -56,6 +57,7 @@ __all__ = [
     "Gap",
     "History",
     "JournalError",
+    "Mapped",
     "Message",
     "NoMethod",
     "NoService",

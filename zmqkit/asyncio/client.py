@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Unpack
 
 from zmqkit.asyncio.begun import gather
+from zmqkit.asyncio.mapped import Mapped
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.submitted import Submitted
@@ -17,6 +19,7 @@ from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.answers import Answer, value_of
 from zmqkit.roles.foreign import changed_of, client_parts
 from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
+from zmqkit.roles.mapping import Items
 from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
@@ -87,6 +90,28 @@ class BoundClient(StaysHere):
         """
         body, raw = call_body(method, args, kwargs, self._options)
         return await gather(self._life, self._core, method, body, raw, self._options)
+
+    def map(
+        self,
+        method: str,
+        items: Iterable[object],
+        *,
+        window: int = 100,
+        return_errors: bool = False,
+    ) -> Mapped:
+        """Return an iterator over the method's values for these items, in their order.
+
+        Each item is the only argument of a call. window: how many calls are begun and not
+        returned yet, up to 10,000; items are read only as there is room. The time of a call
+        runs from when it is begun. Raises the error of a call at its item, and cancels the
+        calls that are under way then; return_errors: return each error in its place instead.
+        Leaving the loop early, or `close`, cancels the calls, too. What `items` raises comes
+        at once.
+        """
+        reading = Items(method, items, self._options, window)
+        return Mapped(
+            self._life, self._core, method, reading, self._options, return_errors=return_errors
+        )
 
     async def submit(self, method: str, /, *args: object, **kwargs: object) -> Submitted:
         """Have a broker with a journal keep a request, and return once it is on its disk.
