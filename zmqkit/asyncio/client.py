@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from zmqkit.asyncio.begun import gather
+from zmqkit.asyncio.futures import Futures
 from zmqkit.asyncio.mapped import Mapped
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
@@ -35,10 +36,16 @@ class BoundClient(StaysHere):
 
     _kind = "zmqkit.asyncio.Client"
 
-    def __init__(self, life: Life[Lookup], core: ClientCore, options: CallOptions) -> None:
+    def __init__(
+        self, life: Life[Lookup], core: ClientCore, options: CallOptions, futures: Futures
+    ) -> None:
         self._life = life
+        self._futures = futures
         self._core = core
         self._options = options
+
+    def _bound(self, options: CallOptions) -> BoundClient:
+        return BoundClient(self._life, self._core, options, self._futures)
 
     def __repr__(self) -> str:
         life, options = self._life, self._options
@@ -57,7 +64,7 @@ class BoundClient(StaysHere):
         that no worker has begun within expires_s, a day unless given, does not run. Raises
         UsageError for a wrong option.
         """
-        return BoundClient(self._life, self._core, self._options.changed(changes))
+        return self._bound(self._options.changed(changes))
 
     async def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """Call the service's method with these arguments and return its value.
@@ -77,6 +84,18 @@ class BoundClient(StaysHere):
             self._life.end(core.withdraw, [call])
             raise
         return value_of(value, options)
+
+    async def begin(
+        self, method: str, /, *args: object, **kwargs: object
+    ) -> asyncio.Future[Any]:
+        """Begin a call and return its Future; any number of calls may be begun.
+
+        Waits for room while 10,000 calls of this client that were begun are open. The Future
+        has the value or the error of `call`, within `timeout_s`. Cancelling it cancels the
+        call, and the service is told. Raises UsageError for arguments that cannot travel.
+        """
+        body, raw = call_body(method, args, kwargs, self._options)
+        return await self._futures.begin(method, body, raw, self._options)
 
     async def gather(self, method: str, /, *args: object, **kwargs: object) -> list[Answer]:
         """Call the method at all instances, and return the answer of each instance.
@@ -123,7 +142,7 @@ class BoundClient(StaysHere):
         id. Raises NoMethod if no broker with a journal serves the name.
         """
         options, id = for_submission(self._options, method)
-        client = BoundClient(self._life, self._core, options)
+        client = self._bound(options)
         try:
             await client.call(SUBMIT, *args, **kwargs)
         except PeerError as error:
@@ -214,7 +233,7 @@ class Client(BoundClient, Role):
                 statistics=statistics,
             )
         )
-        super().__init__(life, core, options)
+        super().__init__(life, core, options, Futures(life, core))
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""

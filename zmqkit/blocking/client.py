@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any, Unpack
 
 from zmqkit.blocking.begun import gather
 from zmqkit.blocking.ending import Ending
+from zmqkit.blocking.futures import Futures
 from zmqkit.blocking.mapped import Mapped
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.stream import Stream
@@ -35,10 +37,16 @@ class BoundClient(StaysHere):
 
     _kind = "zmqkit.Client"
 
-    def __init__(self, life: Life[Lookup], core: ClientCore, options: CallOptions) -> None:
+    def __init__(
+        self, life: Life[Lookup], core: ClientCore, options: CallOptions, futures: Futures
+    ) -> None:
         self._life = life
+        self._futures = futures
         self._core = core
         self._options = options
+
+    def _bound(self, options: CallOptions) -> BoundClient:
+        return BoundClient(self._life, self._core, options, self._futures)
 
     def __repr__(self) -> str:
         life, options = self._life, self._options
@@ -57,7 +65,7 @@ class BoundClient(StaysHere):
         that no worker has begun within expires_s, a day unless given, does not run. Raises
         UsageError for a wrong option.
         """
-        return BoundClient(self._life, self._core, self._options.changed(changes))
+        return self._bound(self._options.changed(changes))
 
     def call(self, method: str, /, *args: object, **kwargs: object) -> Any:
         """Call the service's method with these arguments and return its value.
@@ -71,6 +79,18 @@ class BoundClient(StaysHere):
         body, raw = call_body(method, args, kwargs, options)
         value = self._life.ask(core.call, core.give_up, method, body, raw, options)
         return value_of(value, options)
+
+    def begin(self, method: str, /, *args: object, **kwargs: object) -> Future[Any]:
+        """Begin a call and return its Future; any number of calls may be begun.
+
+        Waits for room while 10,000 calls of this client that were begun are open. The Future
+        has the value or the error of `call`, within `timeout_s`. Cancelling it cancels the
+        call, and the service is told. Its callbacks run on a thread of this client, without
+        order; those that take long delay other Futures. Raises UsageError for arguments that
+        cannot travel.
+        """
+        body, raw = call_body(method, args, kwargs, self._options)
+        return self._futures.begin(method, body, raw, self._options)
 
     def gather(self, method: str, /, *args: object, **kwargs: object) -> list[Answer]:
         """Call the method at all instances, and return the answer of each instance.
@@ -117,7 +137,7 @@ class BoundClient(StaysHere):
         Raises NoMethod if no broker with a journal serves the name.
         """
         options, id = for_submission(self._options, method)
-        client = BoundClient(self._life, self._core, options)
+        client = self._bound(options)
         try:
             client.call(SUBMIT, *args, **kwargs)
         except PeerError as error:
@@ -207,7 +227,7 @@ class Client(BoundClient, Role):
                 hear=core.hear, changed=changed_of(core), pace=core.pace, statistics=statistics,
             )
         )  # fmt: skip
-        super().__init__(life, core, options)
+        super().__init__(life, core, options, Futures(life, core))
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""
@@ -238,7 +258,7 @@ class Client(BoundClient, Role):
         Returns how many calls were left unsettled; those end with CallCancelled.
         """
         core, life = self._core, self._life
-        return life.close(
+        left = life.close(
             timeout_s,
             Ending(
                 lambda: core.in_flight,
@@ -248,6 +268,8 @@ class Client(BoundClient, Role):
                 says="with {} calls unsettled".format,
             ),
         )
+        self._futures.close()
+        return left
 
     def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:
         self._life.perform(self._core.await_ready(count, waiter, limit_s, now))

@@ -51,6 +51,7 @@ class Waiter:
     gate: _thread.LockType | None = None  # the thread waits at it while another thread leads
     nominated = False  # the thread was woken to take the lead
     timeout_ms = 0  # how long the thread may rest first, if it leads
+    told: Callable[[Waiter], None] | None = None  # is called under the lock with the outcome
     sequence = 0  # of the call that the thread waits for; 0 before the call is sent
 
 
@@ -361,6 +362,9 @@ class BlockingDriver:
                 self._release(waiter)
             elif waiter is self._leader and self._resting:
                 self.wake()
+            elif waiter.told is not None:
+                self._released -= 1  # no thread comes back
+                waiter.told(waiter)
 
     def wake(self) -> None:
         """Have the leading thread look around at once."""
