@@ -30,8 +30,8 @@ ROLES = (
     "Worker",
 )  # fmt: skip
 PUBLIC = {
-    *ERRORS, *ROLES, "Answer", "CurrentTask", "Gap", "History", "Mapped", "Message", "Request",
-    "Result", "Stream", "Submitted", "current_request", "current_task",
+    *ERRORS, *ROLES, "Answer", "Change", "CurrentTask", "Gap", "History", "Mapped", "Message",
+    "Request", "Result", "Stream", "Submitted", "current_request", "current_task", "watch",
 }  # fmt: skip
 
 # What each layer may import beside itself.

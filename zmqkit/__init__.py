@@ -12,6 +12,7 @@ from zmqkit.blocking.sink import Sink
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.submitted import Submitted
 from zmqkit.blocking.subscriber import Subscriber
+from zmqkit.blocking.watch import watch
 from zmqkit.blocking.worker import Worker
 from zmqkit.errors import (
     AddressTaken,
@@ -39,6 +40,7 @@ from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
 from zmqkit.roles.tasks import CurrentTask, current_task
+from zmqkit.roles.watching import Change
 
 __version__ = "0.1.0"
 
@@ -50,6 +52,7 @@ __all__ = [
     "Busy",
     "CallCancelled",
     "CallTimeout",
+    "Change",
     "Client",
     "ConfigError",
     "CurrentTask",
@@ -83,4 +86,5 @@ __all__ = [
     "__version__",
     "current_request",
     "current_task",
+    "watch",
 ]

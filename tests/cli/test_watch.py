@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from zmqkit.cli.watch import Watch, change_line, changes
-from zmqkit.node.listings import Listing
+from zmqkit.cli.watch import Watch, change_line
+from zmqkit.node.listings import Listing, changes
 
 ONE = Listing("a", "service", "a-1", "tcp://127.0.0.1:1", 0.0, "up", process="1")
 TWO = replace(ONE, label="a-2", process="2")

@@ -14,6 +14,7 @@ from zmqkit.asyncio.sink import Sink
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.submitted import Submitted
 from zmqkit.asyncio.subscriber import Subscriber
+from zmqkit.asyncio.watch import watch
 from zmqkit.asyncio.worker import Worker
 from zmqkit.errors import (
     AddressTaken,
@@ -41,6 +42,7 @@ from zmqkit.roles.handlers import Request, current_request
 from zmqkit.roles.messages import Gap, Message
 from zmqkit.roles.results import Result
 from zmqkit.roles.tasks import CurrentTask, current_task
+from zmqkit.roles.watching import Change
 
 __all__ = [
     "AddressTaken",
@@ -50,6 +52,7 @@ __all__ = [
     "Busy",
     "CallCancelled",
     "CallTimeout",
+    "Change",
     "Client",
     "ConfigError",
     "CurrentTask",
@@ -82,4 +85,5 @@ __all__ = [
     "ZmqkitError",
     "current_request",
     "current_task",
+    "watch",
 ]

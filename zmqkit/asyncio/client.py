@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Unpack
 
@@ -13,6 +13,7 @@ from zmqkit.asyncio.mapped import Mapped
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.submitted import Submitted
+from zmqkit.asyncio.watchers import Watchers
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.errors import PeerError
@@ -25,6 +26,7 @@ from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
 from zmqkit.types import ClientInstance, ClientOptions, ClientStats
+from zmqkit.roles.watching import Change
 from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
 
@@ -234,6 +236,7 @@ class Client(BoundClient, Role):
             )
         )
         super().__init__(life, core, options, Futures(life, core))
+        self._watchers = Watchers(life, core)
 
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""
@@ -256,6 +259,16 @@ class Client(BoundClient, Role):
         return service_rows(self.name, self._core.instances)
 
     def stats(self) -> ClientStats:
+    def on_change(self, callback: Callable[[Change], object]) -> Callable[[], None]:
+        """Call a function with each Change of the instances that this client uses.
+
+        It begins with those that are there, as `added`. Returns a function that ends it; so
+        does `close`. callback: a plain function. All run on the loop, so they should be quick.
+        What one raises is written to standard error.
+        """
+        return self._watchers.add(callback)
+
+    def stats(self) -> dict[str, object]:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.

@@ -297,7 +297,7 @@ class Life(Generic[Place]):
                 await over()
         finally:
             driver.driver.link.close(linger_s)
-            await _in_thread(self.plan.release)
+            await in_thread(self.plan.release)
         return count
 
 
@@ -313,7 +313,7 @@ def _settle(outcomes: Sequence[Outcome]) -> None:
             future.set_exception(error)
 
 
-async def _in_thread(work: Callable[[], None]) -> None:
+async def in_thread(work: Callable[[], None]) -> None:
     """Run blocking work in a thread of its own, and wait until the thread has ended."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()

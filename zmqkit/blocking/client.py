@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, Unpack
 
@@ -13,6 +13,7 @@ from zmqkit.blocking.mapped import Mapped
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.submitted import Submitted
+from zmqkit.blocking.watchers import Watchers
 from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.errors import PeerError
@@ -25,6 +26,7 @@ from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
 from zmqkit.types import ClientInstance, ClientOptions, ClientStats
+from zmqkit.roles.watching import Change
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
@@ -228,6 +230,7 @@ class Client(BoundClient, Role):
             )
         )  # fmt: skip
         super().__init__(life, core, options, Futures(life, core))
+        self._watchers = Watchers(life, core)
 
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""
@@ -246,6 +249,17 @@ class Client(BoundClient, Role):
         return self._life.look(lambda: service_rows(self.name, self._core.instances))
 
     def stats(self) -> ClientStats:
+    def on_change(self, callback: Callable[[Change], object]) -> Callable[[], None]:
+        """Call a function with each Change of the instances that this client uses.
+
+        It begins with those that are there, as `added`. Returns a function that ends it; so
+        does `close`. callback: a plain function. All run on one thread of the client, so a slow
+        one delays the next changes, and nothing else. What one raises is written to standard
+        error.
+        """
+        return self._watchers.add(callback)
+
+    def stats(self) -> dict[str, object]:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.
@@ -269,6 +283,7 @@ class Client(BoundClient, Role):
             ),
         )
         self._futures.close()
+        self._watchers.close()
         return left
 
     def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:

@@ -11,16 +11,10 @@ from dataclasses import asdict
 from math import inf
 
 from zmqkit.cli.output import draw, escaped, say, say_json
-from zmqkit.node.listings import Listing
-
-LOOK_S = 0.5
-"""How often to look when there is no news. That a role went silent makes no news."""
-
+from zmqkit.node.listings import Listing, changes
+from zmqkit.roles.watching import LOOK_S
 
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
-
-Change = tuple[str, Listing]
-"""What happened (`added`, `changed` or `removed`), and to which role."""
 
 
 class Watch:
@@ -78,24 +72,6 @@ class Watch:
         if fitting != self._drawn:
             self._drawn = fitting
             draw(fitting)
-
-
-def changes(before: list[Listing], after: list[Listing]) -> list[Change]:
-    """Return what came, changed and went between two lists. Time that passed is no change."""
-    old = {(row.process, row.label): row for row in before}
-    new = {(row.process, row.label): row for row in after}
-    found: list[Change] = [("removed", row) for key, row in old.items() if key not in new]
-    for key, row in new.items():
-        if key not in old:
-            found.append(("added", row))
-        elif _lasting(old[key]) != _lasting(row):
-            found.append(("changed", row))
-    return found
-
-
-def _lasting(row: Listing) -> tuple[object, ...]:
-    """Return the parts of a row that do not change by themselves."""
-    return (row.name, row.role, row.address, row.state)
 
 
 def change_line(change: str, listing: Listing) -> str:

@@ -72,6 +72,8 @@ class Notes:
     def __init__(self) -> None:
         # Is called when there is something to tell and there was nothing.
         self.arrived: Callable[[], object] | None = None
+        # Is called with each event of the core, in the middle of its work.
+        self.heard: Callable[[Note], object] | None = None
         self._lines: deque[tuple[int, str, tuple[object, ...]]] = deque()
         self._dropped = 0
         self._teller: dict[str, object] = {}
@@ -83,6 +85,8 @@ class Notes:
 
     def note(self, note: Note) -> None:
         """Add an event of a core."""
+        if self.heard is not None:
+            self.heard(note)
         level = logging.WARNING if note.event in _WARNINGS else logging.INFO
         self.add(level, "%s %s", note.event, _Fields(note.fields))
 

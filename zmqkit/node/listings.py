@@ -42,6 +42,10 @@ class Listing:
     behind_device: bool = False
 
 
+Change = tuple[str, Listing]
+"""What happened (`added`, `changed` or `removed`), and to which role."""
+
+
 @dataclass(slots=True, frozen=True)
 class StaticPeer:
     """One address that was given by hand for all roles."""
@@ -159,3 +163,21 @@ def _why(
     if state == "connecting":
         return f"no answer yet, after {now - neighbour.since:.1f} s, at {where}"
     return ""
+
+
+def changes(before: list[Listing], after: list[Listing]) -> list[Change]:
+    """Return what came, changed and went between two lists. Time that passed is no change."""
+    old = {(row.process, row.label): row for row in before}
+    new = {(row.process, row.label): row for row in after}
+    found: list[Change] = [("removed", row) for key, row in old.items() if key not in new]
+    for key, row in new.items():
+        if key not in old:
+            found.append(("added", row))
+        elif _lasting(old[key]) != _lasting(row):
+            found.append(("changed", row))
+    return found
+
+
+def _lasting(row: Listing) -> tuple[object, ...]:
+    """Return the parts of a row that do not change by themselves."""
+    return (row.name, row.role, row.address, row.state)
