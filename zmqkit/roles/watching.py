@@ -29,7 +29,8 @@ class Change:
     """One instance of a name came, changed or went.
 
     change: `added`, `changed` or `removed`. name: of the role. role: what `zmqkit ls` calls it:
-    `service`, `publisher`, `worker`, `sink`, or a device. instance: the label of the instance.
+    `service`, `publisher`, `worker`, `sink`, or a device; to a client, devices are services,
+    too. instance: the label of the instance.
     address: where it is reached. state: `up`; `evasive`, which is connected and silent; `lost`,
     whose connection broke a moment ago; or `gone`.
     """
