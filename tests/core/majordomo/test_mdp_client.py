@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.majordomo.abroad import V1, V2, ClientAbroad
+from zmqkit.core.calls.call import Call, CallOptions
+from zmqkit.core.majordomo.bodies import MDP
 from zmqkit.errors import CallTimeout, NoMethod, NoService, PeerLost, QueueFull, UsageError
 from zmqkit.limits import ClientLimits
 from zmqkit.majordomo_limits import MdpPeerLimits
 from zmqkit.model import Frames
 from zmqkit.wire.mdp import Version, final, partial, read_at_broker
+from zmqkit.wire.rows import request_row
 
 each_version = pytest.mark.parametrize("version", [V1, V2])
 ASK_1 = (b"", b"MDPC01", b"echo")
@@ -128,6 +131,28 @@ def test_the_line_has_a_limit() -> None:
     abroad.call("b", b"?")
     with pytest.raises(QueueFull):
         abroad.call("c", b"?")
+
+
+def test_a_call_waits_for_room_in_line_and_takes_its_turn() -> None:
+    abroad = ClientAbroad(V1, client_limits=ClientLimits(waiting_calls_max=1))
+    for waiter in "abc":
+        body = request_row(MDP, {}, (waiter,), {})
+        abroad.core.call(MDP, body, None, CallOptions(), waiter, abroad.now)
+        abroad.turn()
+    for waiter in "abc":
+        assert [frames[-1] for frames in abroad.take()] == [waiter.encode()]
+        abroad.comes(*reply(V1, waiter.encode()))
+    assert abroad.outcomes == {"a": b"a", "b": b"b", "c": b"c"}
+
+
+def test_instances_behind_the_broker_are_nobody_s_to_choose() -> None:
+    abroad = ClientAbroad()
+    options = CallOptions(instance="echo-1a2b3c4d")
+    body = request_row(MDP, {}, (b"x",), {})
+    with pytest.raises(UsageError, match="leave instance= out"):
+        abroad.core.call(MDP, body, None, options, "a", abroad.now)
+    with pytest.raises(UsageError, match="use call"):
+        abroad.core.call_each(lambda: Call(0, MDP, body, None, options, "a", 0.0), abroad.now)
 
 
 # Connections
