@@ -34,6 +34,7 @@ class ClientOptions(TypedDict, total=False):
     copy: bool
     id: str | None
     expires_s: float
+    instance: str | None
 
 
 class Instance(TypedDict):

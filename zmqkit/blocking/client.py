@@ -25,8 +25,8 @@ from zmqkit.roles.mapping import Items
 from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
 from zmqkit.roles.submitting import explained, for_submission
-from zmqkit.types import ClientInstance, ClientOptions, ClientStats
 from zmqkit.roles.watching import Change
+from zmqkit.types import ClientInstance, ClientOptions, ClientStats
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.submission import COLLECT, STATE, SUBMIT
 
@@ -248,7 +248,6 @@ class Client(BoundClient, Role):
         """
         return self._life.look(lambda: service_rows(self.name, self._core.instances))
 
-    def stats(self) -> ClientStats:
     def on_change(self, callback: Callable[[Change], object]) -> Callable[[], None]:
         """Call a function with each Change of the instances that this client uses.
 
@@ -259,7 +258,7 @@ class Client(BoundClient, Role):
         """
         return self._watchers.add(callback)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> ClientStats:
         """Return the counters.
 
         Always accepted = delivered + failed + expired + dropped + in flight.

@@ -231,10 +231,7 @@ class Dispatcher:
     # Jobs from one place to another
 
     def move(self, jobs: Iterable[Job]) -> None:
-        """Take jobs from their instances and put them back in line.
-
-        A job that is for one instance alone stays there.
-        """
+        """Put jobs of instances back in line; what is for one instance alone stays there."""
         for job in jobs:
             if job.only:
                 continue
