@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import PEERS_MAX
-from zmqkit.model import LOOPBACK, Reach, parse_url, reach_of
+from zmqkit.model import LOOPBACK, Reach, check_space, parse_url, reach_of
 
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """The values of ZMQKIT_PEERS, ZMQKIT_PEERS_FILE, ZMQKIT_PORTS and ZMQKIT_INSECURE."""
+    """The values of ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE and _SPACE."""
 
     # `host:port` of processes to ask, beside discovery.
     peers: tuple[str, ...] = ()
@@ -22,6 +22,8 @@ class Environment:
     ports: tuple[int, int] = (0, 0)
     # Reach and be reached beyond this machine, in plain text.
     insecure: bool = False
+    # The space of roles that name none; empty for the default space.
+    space: str = ""
 
     def reach(self, *, insecure: bool | None = None) -> Reach:
         """Return how far a role may reach; None for `insecure` follows the environment."""
@@ -42,6 +44,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         environ.get("ZMQKIT_PEERS_FILE", ""),
         _ports(environ.get("ZMQKIT_PORTS", "")),
         flag == "1",
+        check_space(environ.get("ZMQKIT_SPACE", ""), "ZMQKIT_SPACE"),
     )
 
 

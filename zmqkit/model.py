@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -21,6 +22,11 @@ Frames = tuple["bytes | memoryview", ...]
 
 NAME_BYTES_MAX = 54
 """A name, a dash and eight hexadecimal digits then fit in one DNS label of 63 bytes."""
+
+SPACE_CHARS_MAX = 32
+"""How long the name of a space may be."""
+
+_SPACE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{SPACE_CHARS_MAX - 1}}}", re.ASCII)
 
 LOOPBACK = "127.0.0.1"
 
@@ -106,6 +112,7 @@ class Record:
     addresses: tuple[str, ...]  # IP addresses as text, with scope (`fe80::1%eth0`); best first
     control_port: int  # of the control connection of the process
     port: int  # of the role's own data socket
+    space: str = ""  # the one that the role is in; empty for the default space
 
     @property
     def label(self) -> str:
@@ -157,6 +164,29 @@ def check_name(name: str) -> str:
             f"name {name!r} must not contain '/', control characters or lone surrogates"
         )
     return name
+
+
+def is_space(space: str) -> bool:
+    """Whether this may be the name of a space; the default space has the empty name."""
+    return not space or _SPACE.fullmatch(space) is not None
+
+
+def check_space(space: str, what: str = "space") -> str:
+    """Return the name of a space if it may be one; otherwise raise a ConfigError.
+
+    what: where the name is from, for the message.
+    """
+    if not isinstance(space, str) or not is_space(space):
+        raise ConfigError(
+            f"{what} is {space!r}; use 1 to {SPACE_CHARS_MAX} of a-z, 0-9, '.', '_' and '-', "
+            "with a letter or digit first, or nothing for the default space"
+        )
+    return space
+
+
+def space_shown(space: str) -> str:
+    """Return what messages call a space."""
+    return f"the space {space!r}" if space else "the default space"
 
 
 def looks_like_an_address(name: str) -> bool:

@@ -90,7 +90,7 @@ def test_first_role_without_descriptors_says_so_and_leaves_nothing(
         name = "orders"  # these have a name, and their address apart
     with spare(count), pytest.raises(ConfigError, match="ulimit -n"):
         make(name)
-    assert node_module._node is None
+    assert not node_module._nodes
 
 
 @pytest.mark.parametrize("make", ROLES)
@@ -101,17 +101,17 @@ def test_further_role_without_descriptors_says_so_and_leaves_the_others(
     try:
         with spare(SPARE), pytest.raises(ConfigError, match="ulimit -n"):
             make("orders")
-        assert node_module._users == 1
+        assert len(node_module._nodes[""]) == 1
     finally:
         release(node)
-    assert node_module._node is None
+    assert not node_module._nodes
 
 
 @pytest.mark.parametrize("kind", ["Client", "Service", "Publisher", "Subscriber"])
 def test_role_of_a_loop_without_descriptors_says_so(kind: str) -> None:
     with pytest.raises(ConfigError, match="ulimit -n"):
         use(kind)("orders")
-    assert node_module._node is None
+    assert not node_module._nodes
 
 
 def test_connection_without_descriptors_is_made_when_there_are_some(

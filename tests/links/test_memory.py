@@ -52,21 +52,21 @@ def test_who_never_asks_for_changes_keeps_few(links: list[MemoryLink]) -> None:
 
 
 def test_owner_of_an_address_is_known_while_it_is_bound(links: list[MemoryLink]) -> None:
-    assert memory.owner(PLACE) == 0
+    assert memory.owners(PLACE) == {}
     links[1].bind(PLACE, (0, 0))
-    assert memory.owner(PLACE) == 2
+    assert memory.owners(PLACE) == {2: PLACE}
     with pytest.raises(ConfigError, match=PLACE):
         links[2].bind(PLACE, (0, 0))
-    assert memory.owner(PLACE) == 2
+    assert memory.owners(PLACE) == {2: PLACE}
     links.pop(1).close(0)
-    assert memory.owner(PLACE) == 0
+    assert memory.owners(PLACE) == {}
 
 
 def test_watchers_hear_whenever_the_owner_changes(links: list[MemoryLink]) -> None:
-    owners: list[int] = []
+    owners: list[dict[int, str]] = []
 
     def look() -> None:
-        owners.append(memory.owner(PLACE))
+        owners.append(memory.owners(PLACE))
 
     memory.watch(PLACE, look)
     links[0].bind(PLACE, (0, 0))
@@ -74,4 +74,4 @@ def test_watchers_hear_whenever_the_owner_changes(links: list[MemoryLink]) -> No
     links[0].bind(PLACE, (0, 0))
     memory.unwatch(PLACE, look)
     links.pop(0).close(0)
-    assert owners == [1, 0, 2]
+    assert owners == [{1: PLACE}, {}, {2: PLACE}]

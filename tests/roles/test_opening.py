@@ -16,7 +16,7 @@ STEPS = [
     ("service", "zmqkit.roles.scheme.Binding.appear"),
     ("client", "zmqkit.{}Driver"),
     ("client", "zmqkit.roles.scheme.Lookup.appear"),
-    ("client", "zmqkit.roles.scheme.memory.owner"),
+    ("client", "zmqkit.roles.nearby.memory.owners"),
 ]
 STEP_IDS = [f"{kind}-{step.replace('{}', '').rpartition('.')[2]}" for kind, step in STEPS]
 
@@ -42,7 +42,7 @@ class Scene:
         url = f"memory://{kit.name}" if "memory" in step else ""
         self.kit, self.kind = kit, kind
         self.other = nodes.acquire()
-        users = nodes._users
+        users = len(nodes._nodes[""])
         self.role: Any = kit.service() if kind == "service" else kit.client(url, count=0)
         with monkeypatch.context() as patch:
             patch.setattr(step.format(module), refuse)
@@ -50,7 +50,7 @@ class Scene:
                 with pytest.raises((Refused, zmqkit.UsageError)) as raised:
                     self.open()
         self.second = raised.type
-        kept = nodes._users - users, self.other._roles
+        kept = len(nodes._nodes[""]) - users, self.other._roles
         nodes.release(self.other)
         assert kept == (0, 0)
 

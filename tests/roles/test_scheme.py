@@ -178,11 +178,23 @@ def test_memory_url_of_nobody_finds_no_service(kit: Kit) -> None:
         client.options(wait_s=SHORT_S).call("double", 1)
 
 
-def test_taken_memory_address_is_an_error(kit: Kit) -> None:
+def test_a_memory_name_may_have_several_instances(kit: Kit) -> None:
+    url = f"memory://{kit.name}"
+    first = kit.serving(double, bind=url)
+    kit.serving(double, bind=url)
+    client = kit.client(url, count=2)
+    assert len(client.instances()) == 2
+    first.close()
+    assert client.call("double", 2) == 4
+    assert len(client.instances()) == 1
+
+
+def test_a_memory_name_has_roles_of_several_kinds(kit: Kit) -> None:
     url = f"memory://{kit.name}"
     kit.serving(double, bind=url)
-    with pytest.raises(zmqkit.AddressTaken, match=url):
-        kit.service(bind=url).start()
+    with zmqkit.Publisher("other", bind=url), zmqkit.Subscriber(url) as subscriber:
+        subscriber.publishers()
+        assert kit.client(url).call("double", 2) == 4
 
 
 def test_blocking_and_asyncio_roles_talk_to_each_other(blocking: Kit, aio: Kit) -> None:

@@ -69,9 +69,10 @@ class Publisher(BoundShown, Role):
     up then loses messages, and counts what it lost. `block` waits for the slowest subscriber,
     but no longer than `stall_s` for a stuck one. history: how many messages of each topic to
     keep for subscribers that ask for them, or a `History` with further limits. bind, insecure
-    and advertise: as for a Service. statistics: tell other machines that reach it what it
-    counts. Raises UsageError or ConfigError for a wrong value. Subscribers can find the
-    publisher once it is opened: by its `async with` block, or else by the first verb.
+    and advertise: as for a Service. space: the space that it is in, in place of that of
+    ZMQKIT_SPACE. statistics: tell other machines that reach it what it counts. Raises
+    UsageError or ConfigError for a wrong value. Subscribers can find the publisher once it is
+    opened: by its `async with` block, or else by the first verb.
     """
 
     _kind = "zmqkit.asyncio.Publisher"
@@ -86,13 +87,16 @@ class Publisher(BoundShown, Role):
         history: int | History | None = None,
         bind: str | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         waits = check_policy(policy, stall_s)
         kept = check_history(history)
         profile = Profile.TOPICS_WITH_CREDIT if waits else Profile.TOPICS
-        place = Binding("publisher", name, bind, advertise, insecure=insecure, profile=profile)
+        place = Binding(
+            "publisher", name, bind, advertise, insecure=insecure, space=space, profile=profile
+        )
         self._core = PublisherCore(
             place.incarnation, waits=waits, stall_s=stall_s, history=kept
         )

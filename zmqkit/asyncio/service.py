@@ -18,9 +18,10 @@ class Service(Registers, AnswersVia, Serving):
     handlers may be under way at once. insecure: be reachable from other machines, in plain
     text. advertise: the address that other machines are told, for containers. protocol: "mdp1"
     or "mdp2" if the broker at the URL `via` speaks RFC 7 or RFC 18 alone; it asks for the
-    method `mdp`. statistics: tell other machines that reach it what it counts. Raises
-    UsageError or ConfigError for a wrong value. Clients can find the service once it is opened:
-    by its `async with` block, or else by `start` or `serve`. Add the handlers before that.
+    method `mdp`. space: the space that it is in, in place of that of ZMQKIT_SPACE. statistics:
+    tell other machines that reach it what it counts. Raises UsageError or ConfigError for a
+    wrong value. Clients can find the service once it is opened: by its `async with` block, or
+    else by `start` or `serve`. Add the handlers before that.
     """
 
     _kind = "zmqkit.asyncio.Service"
@@ -33,12 +34,15 @@ class Service(Registers, AnswersVia, Serving):
         via: str | None = None,
         concurrency: int = CONCURRENCY_ASYNCIO,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         protocol: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = service_place(name, bind, via, advertise, protocol=protocol, insecure=insecure)
+        place = service_place(
+            name, bind, via, advertise, protocol=protocol, insecure=insecure, space=space
+        )
         handlers = Handlers(plain=False)
         core = service_core(place, handlers, concurrency, protocol)
         super().__init__("service", place, core, handlers, concurrency, statistics=statistics)

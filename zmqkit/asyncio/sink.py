@@ -20,11 +20,12 @@ class Sink(BoundShown, Role):
 
     name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
     port. insecure: be reachable from other machines, in plain text. advertise: the address that
-    other machines are told, for containers. statistics: tell other machines that reach it what
-    it counts. Raises UsageError or ConfigError for a wrong value. Each result goes to one of
-    the name's sinks. It is accepted when the next one is asked for, or by `acknowledge`; what
-    was not accepted is delivered again, here or to another sink. So it may come twice, with the
-    same id. Pushers and streamers find the sink once it is opened.
+    other machines are told, for containers. space: the space that it is in, in place of that of
+    ZMQKIT_SPACE. statistics: tell other machines that reach it what it counts. Raises
+    UsageError or ConfigError for a wrong value. Each result goes to one of the name's sinks. It
+    is accepted when the next one is asked for, or by `acknowledge`; what was not accepted is
+    delivered again, here or to another sink. So it may come twice, with the same id. Pushers
+    and streamers find the sink once it is opened.
     """
 
     _kind = "zmqkit.asyncio.Sink"
@@ -35,10 +36,11 @@ class Sink(BoundShown, Role):
         *,
         bind: str | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
-        place = Binding(SINK, name, bind, advertise, insecure=insecure)
+        place = Binding(SINK, name, bind, advertise, insecure=insecure, space=space)
         core = self._core = sink_core(place.incarnation)
         self._results = Results(core)
         self._life: Life[Binding] = Life(

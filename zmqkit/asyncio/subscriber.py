@@ -29,9 +29,10 @@ class Subscriber(Role):
     Only what it no longer keeps is a gap then. copy=False: a long bytes body is a read-only
     memoryview of what arrived. on_gap: a function that is called with a Gap, by the task that
     reads, before its next message. insecure: use publishers on other machines, in plain text.
-    statistics: tell other machines that reach it what it counts. Raises UsageError or
-    ConfigError for a wrong value. The subscriber subscribes once it is opened: by its `async
-    with` block, or else by the first verb.
+    space: the space that it is in, in place of that of ZMQKIT_SPACE. statistics: tell other
+    machines that reach it what it counts. Raises UsageError or ConfigError for a wrong value.
+    The subscriber subscribes once it is opened: by its `async with` block, or else by the first
+    verb.
     """
 
     _kind = "zmqkit.asyncio.Subscriber"
@@ -48,10 +49,13 @@ class Subscriber(Role):
         copy: bool = True,
         on_gap: Callable[[Gap], object] | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
     ) -> None:
         check_reader(latest, copy, on_gap, history, recover)
-        place = Lookup("publisher", name, insecure=insecure, profile=Profile.TOPICS)
+        place = Lookup(
+            "publisher", name, insecure=insecure, space=space, profile=Profile.TOPICS
+        )
         self._core = SubscriberCore(
             name, draw_incarnation(), topics, latest=latest, history=history, recover=recover
         )
@@ -62,6 +66,7 @@ class Subscriber(Role):
                 place,
                 self._core,
                 Hooks(watch=place.watch),
+                about=self._core.about,
                 hear=self._core.hear,
                 reads_first=self._core.reads_first,
                 receive_all=self._core.receive_all,
@@ -144,7 +149,8 @@ class Subscriber(Role):
 
         A publisher whose state is `up` has all subscriptions. One that is `misnamed` has
         another name than stands behind the port of the URL; its label has its own name. One
-        that `forwards` is a forwarder or bridge, which passes on what others publish.
+        that is `apart` is in another space. One that `forwards` is a forwarder or bridge, which
+        passes on what others publish.
         """
         return self._reader.rows()
 

@@ -19,10 +19,11 @@ class Worker(HandlesTasks, Serving):
     dials the streamer there, and nobody has to reach the worker. bind: `tcp://host:port`
     instead of any free port, or `memory://name`. concurrency: how many tasks may be under way
     at once. insecure: use the network beyond this machine, in plain text. advertise: the
-    address that other machines are told, for containers. statistics: tell other machines that
-    reach it what it counts. Raises UsageError or ConfigError for a wrong value. Pushers can
-    find the worker once it is opened: by its `async with` block, or else by `start` or `work`.
-    Decorate the handler with `task` before that.
+    address that other machines are told, for containers. space: the space that it is in, in
+    place of that of ZMQKIT_SPACE. statistics: tell other machines that reach it what it counts.
+    Raises UsageError or ConfigError for a wrong value. Pushers can find the worker once it is
+    opened: by its `async with` block, or else by `start` or `work`. Decorate the handler with
+    `task` before that.
     """
 
     _kind = "zmqkit.asyncio.Worker"
@@ -34,11 +35,12 @@ class Worker(HandlesTasks, Serving):
         bind: str | None = None,
         concurrency: int = WORKER_CONCURRENCY_ASYNCIO,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = working_place("worker", name, bind, advertise, insecure=insecure)
+        place = working_place("worker", name, bind, advertise, insecure=insecure, space=space)
         handlers = Handlers(plain=False)
         core = worker_core(place, handlers, concurrency)
         super().__init__("worker", place, core, handlers, concurrency, statistics=statistics)

@@ -206,9 +206,10 @@ class Client(BoundClient, Role):
     take. wait_s: how long a call waits for a first instance. insecure: use instances on other
     machines, in plain text. protocol: "mdp1" or "mdp2" if the URL, then
     `tcp://host:port/service`, is that of a broker which speaks RFC 7 or RFC 18 alone; the one
-    method is then `mdp`. statistics: tell other machines that reach it what it counts. Raises
-    UsageError or ConfigError for a wrong value. The client looks for instances once it is
-    opened: by its `with` block, or else by the first verb.
+    method is then `mdp`. space: the space that it is in, in place of that of ZMQKIT_SPACE.
+    statistics: tell other machines that reach it what it counts. Raises UsageError or
+    ConfigError for a wrong value. The client looks for instances once it is opened: by its
+    `with` block, or else by the first verb.
     """
 
     def __init__(
@@ -218,11 +219,12 @@ class Client(BoundClient, Role):
         timeout_s: float = TIMEOUT_S,
         wait_s: float = WAIT_S,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         protocol: str | None = None,
     ) -> None:
         options = CallOptions(timeout_s=timeout_s, wait_s=wait_s)
-        place, core = client_parts(name, protocol, insecure=insecure)
+        place, core = client_parts(name, protocol, insecure=insecure, space=space)
         life = Life(
             Plan(
                 f"client of {name!r}", place, core,

@@ -96,14 +96,15 @@ class Pusher(Role):
 
     name: the name of the workers, `tcp://host:port[/name]` or `memory://name`. journal: the
     path of a file on this machine's disk, which one pusher at a time has open; it is made if it
-    is not there. insecure: use workers on other machines, in plain text. statistics: tell other
-    machines that reach it what it counts. Raises UsageError, ConfigError or JournalError for a
-    wrong value. A task that was pushed is done, or the ticket tells why not, as long as this
-    process lives. With a journal a push returns once the task is on disk, and whoever opens the
-    file next goes on with what is left. While a streamer of the name is there, it gets the
-    tasks. durable: whether a push returns once its task is on a disk, the journal's or a
-    streamer's; without a journal that has to be asked for. The pusher looks for workers once it
-    is opened: by its `with` block, or else by the first push.
+    is not there. insecure: use workers on other machines, in plain text. space: the space that
+    it is in, in place of that of ZMQKIT_SPACE. statistics: tell other machines that reach it
+    what it counts. Raises UsageError, ConfigError or JournalError for a wrong value. A task
+    that was pushed is done, or the ticket tells why not, as long as this process lives. With a
+    journal a push returns once the task is on disk, and whoever opens the file next goes on
+    with what is left. While a streamer of the name is there, it gets the tasks. durable:
+    whether a push returns once its task is on a disk, the journal's or a streamer's; without a
+    journal that has to be asked for. The pusher looks for workers once it is opened: by its
+    `with` block, or else by the first push.
     """
 
     _kind = "zmqkit.Pusher"
@@ -115,9 +116,10 @@ class Pusher(Role):
         journal: str | Path | None = None,
         durable: bool | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
     ) -> None:
-        place = Lookup("worker", name, insecure=insecure, also=SINK)
+        place = Lookup("worker", name, insecure=insecure, space=space, also=SINK)
         check_durable(durable)
         self._durable = journal is not None if durable is None else durable
         self._journaled: Journaled | None = None

@@ -108,7 +108,7 @@ class Life(Generic[Place]):
         plan.hooks.settle = driver.settle
         try:
             plan.prepare(driver)
-            self._keeper = acquire_node() if plan.kept else plan.place.node
+            self._keeper = acquire_node(plan.place.space) if plan.kept else plan.place.node
             if self._keeper is not None:
                 self._keeper.keep(driver)
             self.driver = driver

@@ -21,10 +21,11 @@ class Worker(HandlesTasks, Serving):
     dials the streamer there, and nobody has to reach the worker. bind: `tcp://host:port`
     instead of any free port, or `memory://name`. concurrency: how many tasks run at once; above
     1 they run in a pool of threads. insecure: use the network beyond this machine, in plain
-    text. advertise: the address that other machines are told, for containers. statistics: tell
-    other machines that reach it what it counts. Raises UsageError or ConfigError for a wrong
-    value. Pushers can find the worker once it is opened: by its `with` block, or else by
-    `start` or `work`. Decorate the handler with `task` before that.
+    text. advertise: the address that other machines are told, for containers. space: the space
+    that it is in, in place of that of ZMQKIT_SPACE. statistics: tell other machines that reach
+    it what it counts. Raises UsageError or ConfigError for a wrong value. Pushers can find the
+    worker once it is opened: by its `with` block, or else by `start` or `work`. Decorate the
+    handler with `task` before that.
     """
 
     _kind = "zmqkit.Worker"
@@ -36,11 +37,12 @@ class Worker(HandlesTasks, Serving):
         bind: str | None = None,
         concurrency: int = 1,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
     ) -> None:
         check_concurrency(concurrency)
-        place = working_place("worker", name, bind, advertise, insecure=insecure)
+        place = working_place("worker", name, bind, advertise, insecure=insecure, space=space)
         handlers = Handlers(plain=True)
         core = worker_core(place, handlers, concurrency)
         super().__init__("worker", place, core, handlers, concurrency, statistics=statistics)

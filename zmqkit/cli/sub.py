@@ -174,6 +174,10 @@ class Wait:
     def _nobody(self) -> str:
         name = self.subscriber.name
         for row in self.subscriber.publishers():
+            if row["state"] == "apart":
+                return (
+                    "the publisher there is in another space; ZMQKIT_SPACE says in which we are"
+                )
             if row["state"] == "misnamed":
                 there = str(row["label"]).rpartition("-")[0]
                 return f"the publisher there is {there!r}; put that behind the port, or nothing"

@@ -61,8 +61,8 @@ class Bridge(Passing):
     this one dials. rules: what is carried; without any, all topics in both directions. bind:
     where subscribers connect, instead of any free port. insecure: serve and use other machines
     too, in plain text. advertise: the address that other machines are told, for containers.
-    statistics: tell other machines that reach it what it counts. Raises UsageError or
-    ConfigError for a wrong value.
+    space: the space that it is in, in place of that of ZMQKIT_SPACE. statistics: tell other
+    machines that reach it what it counts. Raises UsageError or ConfigError for a wrong value.
     """
 
     _kind = "zmqkit.device.Bridge"
@@ -76,13 +76,16 @@ class Bridge(Passing):
         rules: Sequence[Rule] = (),
         bind: str | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         limits: BridgeLimits | None = None,
     ) -> None:
         profile = Profile.FORWARDER
-        binding = place("publisher", name, bind, advertise, insecure=insecure, profile=profile)
-        publishers = Lookup("publisher", name, insecure=insecure, profile=profile)
+        binding = place(
+            "publisher", name, bind, advertise, insecure=insecure, space=space, profile=profile
+        )
+        publishers = Lookup("publisher", name, insecure=insecure, space=space, profile=profile)
         where = LinkPlace(listen, connect)
         spanning = Spanning(binding, publishers, where, AT_SPAN, insecure=insecure)
         rules = rules or (Rule(),)

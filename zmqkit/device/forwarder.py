@@ -29,9 +29,10 @@ class Forwarder(Passing):
     name: what subscribers look up. bind: `tcp://host:port` instead of any free port. connect:
     URLs of publishers and forwarders, instead of the publishers of the name. insecure: serve
     and use other machines too, in plain text. advertise: the address that other machines are
-    told, for containers. statistics: tell other machines that reach it what it counts. history:
-    how much it keeps of what passed, for subscribers that ask; None for nothing. Raises
-    UsageError or ConfigError for a wrong value. Others find it once it is opened.
+    told, for containers. space: the space that it is in, in place of that of ZMQKIT_SPACE.
+    statistics: tell other machines that reach it what it counts. history: how much it keeps of
+    what passed, for subscribers that ask; None for nothing. Raises UsageError or ConfigError
+    for a wrong value. Others find it once it is opened.
     """
 
     _kind = "zmqkit.device.Forwarder"
@@ -43,18 +44,21 @@ class Forwarder(Passing):
         bind: str | None = None,
         connect: Sequence[str] = (),
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         limits: ForwarderLimits | None = None,
         history: ForwarderHistory | None = None,
     ) -> None:
         profile = Profile.FORWARDER
-        binding = place(FORWARDER, name, bind, advertise, insecure=insecure, profile=profile)
+        binding = place(
+            FORWARDER, name, bind, advertise, insecure=insecure, space=space, profile=profile
+        )
         lookups = [
-            upstream("publisher", url, insecure=insecure, profile=Profile.TOPICS)
+            upstream("publisher", url, insecure=insecure, space=space, profile=Profile.TOPICS)
             for url in dict.fromkeys(connect)
         ]
-        found = Lookup("publisher", name, insecure=insecure, profile=profile)
+        found = Lookup("publisher", name, insecure=insecure, space=space, profile=profile)
         crossing = Crossing(binding, *lookups) if lookups else Seeking(binding, found)
         core = self._core = ForwarderCore(
             name,

@@ -94,6 +94,8 @@ class Spec:
     statistics: bool = False
     # Of a forwarder: how much of what passed it keeps.
     history: ForwarderHistory | None = None
+    # Whom it sees, and who sees it; None for the space of the environment.
+    space: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -141,6 +143,7 @@ def _streamer(spec: Spec) -> Streamer:
         connect=spec.connect[0] if spec.connect else None,
         journal=spec.journal,
         insecure=spec.insecure,
+        space=spec.space,
         statistics=spec.statistics,
         advertise=spec.advertise,
         limits=spec.limits,
@@ -154,6 +157,7 @@ def _majordomo(spec: Spec) -> Majordomo:
         bind=spec.bind,
         journal=spec.journal,
         insecure=spec.insecure,
+        space=spec.space,
         statistics=spec.statistics,
         advertise=spec.advertise,
         limits=spec.limits,
@@ -169,6 +173,7 @@ def _router(spec: Spec) -> Router:
         connect=spec.connect,
         bind=spec.bind,
         insecure=spec.insecure,
+        space=spec.space,
         statistics=spec.statistics,
         advertise=spec.advertise,
         limits=spec.limits,
@@ -182,6 +187,7 @@ def _forwarder(spec: Spec) -> Forwarder:
         bind=spec.bind,
         connect=spec.connect,
         insecure=spec.insecure,
+        space=spec.space,
         statistics=spec.statistics,
         advertise=spec.advertise,
         limits=spec.limits,
@@ -198,6 +204,7 @@ def _bridge(spec: Spec) -> Bridge:
         rules=spec.rules,
         bind=spec.bind,
         insecure=spec.insecure,
+        space=spec.space,
         statistics=spec.statistics,
         advertise=spec.advertise,
         limits=spec.limits,

@@ -28,9 +28,10 @@ class Majordomo(BoundShown, Role):
     machines are told, for containers. journal: the path of a folder on this machine's disk,
     with a file for each service; then a request that was accepted survives the death of the
     broker. leases: by service, how many seconds a worker of RFC 7 or RFC 18 may have a request
-    and send nothing, where it is not `limits.rfc_lease_s`. statistics: tell other machines that
-    reach it what it counts. Raises UsageError or ConfigError for a wrong value. Others find it,
-    and its services, once it is opened.
+    and send nothing, where it is not `limits.rfc_lease_s`. space: the space that it is in, in
+    place of that of ZMQKIT_SPACE. statistics: tell other machines that reach it what it counts.
+    Raises UsageError or ConfigError for a wrong value. Others find it, and its services, once
+    it is opened.
     """
 
     _kind = "zmqkit.device.Majordomo"
@@ -41,13 +42,14 @@ class Majordomo(BoundShown, Role):
         *,
         bind: str | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         limits: BrokerLimits | None = None,
         journal: str | Path | None = None,
         leases: Mapping[str, float] | None = None,
     ) -> None:
-        binding = place(MAJORDOMO, name, bind, advertise, insecure=insecure)
+        binding = place(MAJORDOMO, name, bind, advertise, insecure=insecure, space=space)
         limits = limits or BrokerLimits()
         self._journals = Journals(journal, limits) if journal is not None else None
         core = self._core = BrokerCore(

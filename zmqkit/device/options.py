@@ -46,6 +46,9 @@ COMMON: Tables = {
         "insecure": Option(
             "bool", "Serve other machines too, in plain text; else ZMQKIT_INSECURE says so."
         ),
+        "space": Option(
+            "str", "The space whose roles it sees, and no others; else ZMQKIT_SPACE says so."
+        ),
         "statistics": Option("bool", "Tell other machines that reach it what it counts."),
         "drain_s": Option(
             "float", "How long it may finish what is under way when it is told to end.", DRAIN_S

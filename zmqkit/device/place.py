@@ -20,21 +20,27 @@ def place(
     advertise: str | None,
     *,
     insecure: bool | None,
+    space: str | None = None,
     profile: Profile = Profile.DEVICES,
 ) -> Binding:
     """Return the place where a device is to listen. Raises UsageError for a wrong value."""
     if bind is not None and bind.startswith("memory:"):
         raise ConfigError(f"bind={bind!r}: a device has a process of its own; use tcp://")
-    return Binding(kind, name, bind, advertise, insecure=insecure, profile=profile)
+    return Binding(kind, name, bind, advertise, insecure=insecure, space=space, profile=profile)
 
 
 def upstream(
-    role: str, url: str, *, insecure: bool | None, profile: Profile = Profile.DATA
+    role: str,
+    url: str,
+    *,
+    insecure: bool | None,
+    space: str | None = None,
+    profile: Profile = Profile.DATA,
 ) -> Lookup:
     """Return the place of a peer or device at a URL. Raises ConfigError for another."""
     if not url.startswith("tcp://"):
         raise ConfigError(f"connect={url!r} is no address; use tcp://HOST:PORT")
-    return Lookup(role, url, insecure=insecure, profile=profile)
+    return Lookup(role, url, insecure=insecure, space=space, profile=profile)
 
 
 _PLACE = re.compile(r"(\w+://)?(\[[^\[\]/]+\]|[^\[\]/]+):([0-9]{1,9}|\*)(/.*)?")

@@ -27,9 +27,10 @@ class Router(Running):
     are that discovery does not find, as `tcp://host:port/name`; the name may be left out if
     there is one. bind: `tcp://host:port` instead of any free port. insecure: serve other
     machines too, and use services there, in plain text. advertise: the address that other
-    machines are told, for containers. statistics: tell other machines that reach it what it
-    counts. Raises UsageError or ConfigError for a wrong value. Clients find its names once
-    somebody serves them.
+    machines are told, for containers. space: the space that it is in, in place of that of
+    ZMQKIT_SPACE. statistics: tell other machines that reach it what it counts. Raises
+    UsageError or ConfigError for a wrong value. Clients find its names once somebody serves
+    them.
     """
 
     _kind = "zmqkit.device.Router"
@@ -42,14 +43,15 @@ class Router(Running):
         connect: Iterable[str] = (),
         bind: str | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         limits: RouterLimits | None = None,
     ) -> None:
-        binding = place(ROUTER, name, bind, advertise, insecure=insecure)
+        binding = place(ROUTER, name, bind, advertise, insecure=insecure, space=space)
         passed = passed_on(name, names)
         sought = [*passed, *(address_of(url, passed) for url in connect)]
-        lookups = [Lookup(SERVER, each, insecure=insecure) for each in sought]
+        lookups = [Lookup(SERVER, each, insecure=insecure, space=space) for each in sought]
         crossing = Crossing(binding, *lookups)
         core = self._core = RouterCore(
             name, binding.incarnation, draw_incarnation, passed, limits or RouterLimits()

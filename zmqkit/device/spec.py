@@ -34,7 +34,7 @@ from zmqkit.errors import ConfigError, UsageError
 from zmqkit.forwarder_limits import ForwarderHistory
 from zmqkit.limits import DRAIN_S, DRAIN_S_MAX
 from zmqkit.majordomo_limits import MdpLimits
-from zmqkit.model import ROUTER, check_name
+from zmqkit.model import ROUTER, check_name, check_space
 from zmqkit.roles.spanning import LinkPlace
 
 _TABLES: Tables = {
@@ -300,7 +300,7 @@ def _spec(path: Path, settings: Settings, word: str, kind: Kind) -> Spec:
         _leases(settings), _drain_s(settings), _health(settings, insecure=insecure),
         names, connect, link, _rules(settings),
         bool(value("device", "statistics")),
-        _history(path, settings, kind),
+        _history(path, settings, kind), _space(settings),
     )  # fmt: skip
 
 
@@ -308,6 +308,14 @@ def _insecure(settings: Settings) -> bool:
     """Return whether the device may be open to other machines."""
     said = settings.get(("device", "insecure"))
     return read_environment(os.environ).insecure if said is None else bool(said.value)
+
+
+def _space(settings: Settings) -> str | None:
+    """Return the space that a file names. Raises ConfigError for what cannot be one."""
+    setting = settings.get(("device", "space"))
+    if setting is None:
+        return None
+    return check_space(str(setting.value), f"{setting.where}: device.space")
 
 
 def _drain_s(settings: Settings) -> float:

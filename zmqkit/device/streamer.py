@@ -34,9 +34,10 @@ class Streamer(BoundShown, Role):
     name: the name under which tasks are pushed. bind: `tcp://host:port` instead of any free
     port. journal: the path of a file on this machine's disk; then a task that the streamer has
     accepted survives its death. insecure: serve other machines too, in plain text. advertise:
-    the address that other machines are told, for containers. limits: of its queue. statistics:
-    tell other machines that reach it what it counts. Raises UsageError, ConfigError or
-    JournalError for a wrong value. Others find it once it is opened.
+    the address that other machines are told, for containers. limits: of its queue. space: the
+    space that it is in, in place of that of ZMQKIT_SPACE. statistics: tell other machines that
+    reach it what it counts. Raises UsageError, ConfigError or JournalError for a wrong value.
+    Others find it once it is opened.
     """
 
     _kind = "zmqkit.device.Streamer"
@@ -49,14 +50,15 @@ class Streamer(BoundShown, Role):
         connect: str | None = None,
         journal: str | Path | None = None,
         insecure: bool | None = None,
+        space: str | None = None,
         statistics: bool = False,
         advertise: str | None = None,
         limits: PusherLimits | None = None,
     ) -> None:
-        binding = place(STREAMER, name, bind, advertise, insecure=insecure)
-        workers = Lookup("worker", name, insecure=insecure, also=SINK)
+        binding = place(STREAMER, name, bind, advertise, insecure=insecure, space=space)
+        workers = Lookup("worker", name, insecure=insecure, space=space, also=SINK)
         if connect is not None:
-            workers = upstream("worker", connect, insecure=insecure)
+            workers = upstream("worker", connect, insecure=insecure, space=space)
         crossing = Crossing(binding, workers)
         self._incarnation = crossing.incarnation
         limits = limits or PusherLimits()

@@ -25,7 +25,7 @@ log = logging.getLogger("zmqkit")
 _WARNINGS = frozenset(
     {
         "notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue",
-        "bridge-cut", "bridge-refused", "forwarders-in-a-circle",
+        "bridge-cut", "bridge-refused", "other-space", "forwarders-in-a-circle",
         "device-unreachable", "device-refused", "device-missing", "devices-full",
         "mdp-request-failed", "mdp-request-refused", "mdp-requests-lost", "mdp-nobody-serves",
     }

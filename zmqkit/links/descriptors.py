@@ -7,6 +7,8 @@ import os
 
 from zmqkit.errors import ConfigError
 
+_UNKNOWN = 1024
+
 
 def check_spare(count: int, what: str) -> None:
     """Raise ConfigError unless this process can open `count` more descriptors.
@@ -30,3 +32,16 @@ def check_spare(count: int, what: str) -> None:
     finally:
         for descriptor in held:
             os.close(descriptor)
+
+
+def may_open(enough: int) -> int:
+    """Return how many descriptors this process may open, `enough` if there is no limit.
+
+    1024 where the system does not tell.
+    """
+    try:
+        import resource  # which Windows does not have
+    except ImportError:
+        return _UNKNOWN
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return enough if soft == resource.RLIM_INFINITY else soft

@@ -31,7 +31,7 @@ class MemoryLink:
     ) -> None:
         """Make a link that has no addresses and no connections yet.
 
-        identity: what `owner` returns for the addresses that this link binds; not 0.
+        identity: what `owners` has for the addresses that this link binds; not 0.
         topics: the link that binds publishes to all links that connect, by topic.
         packets_max: how many packets that this link sent may wait at the other end.
         """
@@ -214,31 +214,32 @@ class MemoryLink:
             return  # nobody woke us
 
 
-def owner(endpoint: str) -> int:
-    """Return the identity of the link that owns the address now, or 0 if no link does."""
-    link = _bound.get(endpoint)
-    return link.identity if link is not None else 0
+def owners(place: str) -> dict[int, str]:
+    """Return the addresses that begin with a place, by the identity of the link at each."""
+    with _lock:
+        return {link.identity: each for each, link in _bound.items() if each.startswith(place)}
 
 
-def watch(endpoint: str, callback: Callable[[], None]) -> None:
-    """Call `callback` whenever a link binds the address or gives it back.
+def watch(place: str, callback: Callable[[], None]) -> None:
+    """Call `callback` whenever a link binds an address that begins so, or gives one back.
 
     The call may come on any thread.
     """
     with _lock:
-        _watchers.setdefault(endpoint, []).append(callback)
+        _watchers.setdefault(place, []).append(callback)
 
 
-def unwatch(endpoint: str, callback: Callable[[], None]) -> None:
+def unwatch(place: str, callback: Callable[[], None]) -> None:
     """Undo one `watch`."""
     with _lock:
-        _watchers[endpoint].remove(callback)
-        if not _watchers[endpoint]:
-            del _watchers[endpoint]
+        _watchers[place].remove(callback)
+        if not _watchers[place]:
+            del _watchers[place]
 
 
 def _tell(endpoint: str) -> None:
     with _lock:
-        callbacks = list(_watchers.get(endpoint, ()))
+        told = [each for place, each in _watchers.items() if endpoint.startswith(place)]
+        callbacks = [callback for each in told for callback in each]
     for callback in callbacks:
         callback()

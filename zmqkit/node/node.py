@@ -33,7 +33,7 @@ from zmqkit.drivers.perform import Driver, Hooks
 from zmqkit.environment import Environment, read_environment
 from zmqkit.errors import UsageError
 from zmqkit.limits import LINGER_S, LOOK_S, NODE_DESCRIPTORS, MembershipLimits, connections_max
-from zmqkit.links.descriptors import check_spare
+from zmqkit.links.descriptors import check_spare, may_open
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import (
@@ -61,7 +61,6 @@ Value = TypeVar("Value")
 
 _SOCKETS_MAX = 16_000
 _CLOSE_S = 2.0
-_DESCRIPTORS = 1024
 
 
 class Node:
@@ -76,14 +75,14 @@ class Node:
         """
         check_spare(NODE_DESCRIPTORS, "the first role of a process")
         if limits is None:
-            limits = MembershipLimits(connections_max=connections_max(_descriptors()))
+            limits = MembershipLimits(connections_max=connections_max(may_open(_SOCKETS_MAX)))
         self.process = secrets.randbits(63) | 1
         self.environment = environment
         self._peers = Peers(environment)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, _SOCKETS_MAX)
         self.owner = current_process()
-        self.core = MembershipCore(self.process, limits)
+        self.core = MembershipCore(self.process, limits, environment.space)
         about = self.core.statistics.about
         about.pid, about.host = os.getpid(), socket.gethostname()
         self.core.statistics.wall_us = wall_us
@@ -103,7 +102,9 @@ class Node:
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
-        self._entry = Entry(self.process, self.core.offers.control_ports[Reach.LOCAL])
+        self._entry = Entry(
+            self.process, self.core.offers.control_ports[Reach.LOCAL], environment.space
+        )
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
             Driver(
@@ -444,55 +445,52 @@ class Node:
 
 
 _lock = threading.Lock()
-_node: Node | None = None
-_users = 0
+_nodes: dict[str, list[Node]] = {}
+"""The node of each space, as often as it is used."""
 
 
-def acquire() -> Node:
-    """Return the node of this process. It is made for the first user, and in a forked child."""
-    global _node, _users
+def acquire(space: str | None = None) -> Node:
+    """Return the node of this process in a space; None stands for that of the environment.
+
+    It is made for the first user, and in a forked child.
+    """
     with _lock:
-        if _node is None or _node.owner.forked:
-            _node, _users = Node(read_environment(os.environ)), 0
-        _users += 1
-        return _node
+        environment = read_environment(os.environ)
+        if space is not None:
+            environment = replace(environment, space=space)
+        uses = _nodes.get(environment.space)
+        if uses is None or uses[0].owner.forked:
+            uses = _nodes[environment.space] = [Node(environment)]
+        else:
+            uses.append(uses[0])
+        return uses[0]
 
 
 def figures() -> list[Figures]:
-    """Return the rows of all roles of this process; none if it has no node."""
-    global _users
+    """Return the rows of all roles of this process, whatever their space."""
     with _lock:
-        node = _node
-        if node is None or node.owner.forked:
-            return []
-        _users += 1
+        used = [uses for uses in _nodes.values() if not uses[0].owner.forked]
+        for uses in used:
+            uses.append(uses[0])
+        nodes = [uses[0] for uses in used]
     try:
-        return node.figures()
+        return [row for node in nodes for row in node.figures()]
     finally:
-        release(node)
+        for node in nodes:
+            release(node)
 
 
 def release(node: Node) -> None:
     """Give the node back. The last user closes it."""
-    global _node, _users
     with _lock:
-        if node is not _node or node.owner.forked:
+        uses = _nodes.get(node.environment.space, [])
+        if node not in uses or node.owner.forked:
             return
-        _users -= 1
-        if _users:
+        uses.pop()
+        if uses:
             return
-        _node = None
+        del _nodes[node.environment.space]
     node.close()  # without the lock, so that a new node can be made meanwhile
-
-
-def _descriptors() -> int:
-    """Return how many descriptors this process may open; _DESCRIPTORS if that is unknown."""
-    try:
-        import resource  # which Windows does not have
-    except ImportError:
-        return _DESCRIPTORS
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _SOCKETS_MAX if soft == resource.RLIM_INFINITY else soft
 
 
 def _note(event: str, fields: Mapping[str, object]) -> None:

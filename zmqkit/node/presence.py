@@ -1,10 +1,11 @@
 """Which processes of this user have roles on this machine, also those that nobody announces.
 
 Each such process has an entry in the runtime folder: an empty file whose name says where it
-answers, PROCESS-PORT-NETWORK.process. The process holds a lock on its entry, which the system
-lifts as the process ends, however it does. So an entry without a lock was left by one that was
-killed, and whoever looks removes it. NETWORK is the number of the network namespace: containers
-may share the folder, and not their loopback interface.
+answers, PROCESS-PORT-NETWORK.process, with -SPACE before the dot where it is in a space. The
+process holds a lock on its entry, which the system lifts as the process ends, however it does.
+So an entry without a lock was left by one that was killed, and whoever looks removes it.
+NETWORK is the number of the network namespace: containers may share the folder, and not their
+loopback interface.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ else:
     _LOCKS = True
 
 _SUFFIX = ".process"
-_NAME = re.compile(rf"([0-9a-f]{{16}})-([0-9]{{1,5}})-([0-9]{{1,20}})\{_SUFFIX}")
+_NAME = re.compile(
+    rf"([0-9a-f]{{16}})-([0-9]{{1,5}})-([0-9]{{1,20}})(?:-([a-z0-9._-]{{1,32}}))?\{_SUFFIX}"
+)
 
 _held: dict[int, Path] = {}
 """The entries of this process, by the descriptors that hold their locks. A forked child has
@@ -37,9 +40,13 @@ none of them."""
 class Entry:
     """The entry of one process, from the first `appear` until `close`."""
 
-    def __init__(self, process: int, port: int) -> None:
-        """process: its number. port: where it answers on the loopback interface."""
-        self._name = f"{process:016x}-{port}-{_network()}{_SUFFIX}"
+    def __init__(self, process: int, port: int, space: str = "") -> None:
+        """process: its number. port: where it answers on the loopback interface.
+
+        space: the one that it is in.
+        """
+        within = f"-{space}" if space else ""
+        self._name = f"{process:016x}-{port}-{_network()}{within}{_SUFFIX}"
         self._is_tried = not _LOCKS
         self._path: Path | None = None
         self._lock = -1
@@ -79,8 +86,8 @@ class Entry:
         self._path, self._lock = path, lock
 
 
-def present() -> dict[int, int]:
-    """Return the processes that have an entry, each with the port where it answers.
+def present(space: str = "") -> dict[int, int]:
+    """Return the processes of a space that have an entry, each with the port where it answers.
 
     There are none where the folder cannot be used.
     """
@@ -88,7 +95,8 @@ def present() -> dict[int, int]:
         return {}
     try:
         here = str(_network())
-        return {int(name[1], 16): int(name[2]) for name in _sweep() if name[3] == here}
+        ours = [name for name in _sweep() if (name[3], name[4] or "") == (here, space)]
+        return {int(name[1], 16): int(name[2]) for name in ours}
     except (OSError, ConfigError) as error:
         contained(log.info, "not all processes may be found: %s", error)
         return {}

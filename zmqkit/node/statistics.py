@@ -132,7 +132,7 @@ class Reader:
             return []
         names = self._node.ask(lambda: _names_of(self._node.core))
         living = self._node.ask(lambda: _connected(self._node.core))
-        living |= {peer_of(process) for process in present()}
+        living |= {peer_of(process) for process in present(self._node.environment.space)}
         texts: list[str] = []
         for peer in sorted(missing & living):
             pid, told = self._known.get(peer, (0, set[str]()))
@@ -194,7 +194,7 @@ def targets(node: Node, reach: Reach) -> dict[PeerId, str]:
     This process is one of them, if it has roles, and so are all of this user on this machine.
     """
     found = node.ask(lambda: {peer_of(p): where for p, where in places(node.core, reach)})
-    for process, port in present().items():
+    for process, port in present(node.environment.space).items():
         found[peer_of(process)] = Address(LOOPBACK, port).endpoint
     if node.is_observed:
         here = node.core.offers.control_ports[Reach.LOCAL]

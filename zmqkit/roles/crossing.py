@@ -22,6 +22,7 @@ class Crossing:
         self._binding = binding
         self._lookups = lookups
         self.name = binding.name
+        self.space = binding.space
         self.incarnation = binding.incarnation
 
     @property

@@ -49,14 +49,14 @@ class _Checks(Protocol):
 
 
 def client_parts(
-    name: str, protocol: str | None, *, insecure: bool | None
+    name: str, protocol: str | None, *, insecure: bool | None, space: str | None
 ) -> tuple[Lookup, ClientCore]:
     """Return the place and the core of a client: of a service of ours, or at such a broker."""
     if protocol is None:
-        place = Lookup("service", name, insecure=insecure)
+        place = Lookup("service", name, insecure=insecure, space=space)
         return place, ClientCore(name, draw_incarnation())
     _check(protocol)
-    place = Lookup("service", name, insecure=insecure, profile=Profile.FOREIGN)
+    place = Lookup("service", name, insecure=insecure, space=space, profile=Profile.FOREIGN)
     if place.url is None or place.url.scheme != "tcp" or not place.url.name:
         raise ConfigError(
             f"{name!r} with protocol={protocol!r}: such brokers announce nothing; use "
@@ -71,17 +71,19 @@ def client_parts(
 
 def service_place(
     name: str, bind: str | None, via: str | None, advertise: str | None, *,
-    protocol: str | None, insecure: bool | None,
+    protocol: str | None, insecure: bool | None, space: str | None,
 ) -> Binding | Dialling:  # fmt: skip
     """Return the place of a service: see `serving_place`; or it dials such a broker."""
     if protocol is None:
-        return serving_place(name, bind, via, advertise, insecure=insecure)
+        return serving_place(name, bind, via, advertise, insecure=insecure, space=space)
     _check(protocol)
     if via is None or "://" not in str(via):
         raise ConfigError(
             f"protocol={protocol!r} is that of a broker at a URL; add via='tcp://host:port'"
         )
-    return serving_place(name, bind, via, advertise, insecure=insecure, profile=Profile.FOREIGN)
+    return serving_place(
+        name, bind, via, advertise, insecure=insecure, space=space, profile=Profile.FOREIGN
+    )
 
 
 def worker_of(

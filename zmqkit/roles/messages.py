@@ -12,6 +12,7 @@ from zmqkit.core.effects import Effect
 from zmqkit.core.topics.inbox import Delivery
 from zmqkit.core.topics.lacking import lacking, unheard
 from zmqkit.core.topics.publisher import PublisherCore
+from zmqkit.core.topics.source import Source
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.errors import UsageError
 from zmqkit.history_limits import History
@@ -131,7 +132,7 @@ class Reader:
             {
                 "label": label_of(source.misnamed or self._label, source.publisher),
                 "address": source.endpoint,
-                "state": "misnamed" if source.misnamed else source.state.value,
+                "state": _state_of(source),
                 "forwards": source.forwards,
             }
             for source in self._core.publishers
@@ -181,6 +182,12 @@ class Reader:
                 strict=False,
             ),
         )
+
+
+def _state_of(source: Source) -> str:
+    if source.apart or source.misnamed:
+        return "apart" if source.apart else "misnamed"
+    return source.state.value
 
 
 def label_of(name: str, incarnation: int) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import News, Tell, Watch
 from zmqkit.core.membership.interests import key_of, url_key
-from zmqkit.environment import check_reach
+from zmqkit.environment import check_reach, read_environment
 from zmqkit.errors import ConfigError, UsageError
 from zmqkit.limits import NODE_DESCRIPTORS, ROLE_DESCRIPTORS
-from zmqkit.links import Link, memory
+from zmqkit.links import Link
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.memory import MemoryLink
 from zmqkit.links.profile import Profile, packets_max
@@ -28,10 +28,13 @@ from zmqkit.model import (
     Record,
     Url,
     check_name,
+    check_space,
     looks_like_an_address,
     parse_url,
     reach_of,
 )
+from zmqkit.roles.nearby import Nearby, address_of
+from zmqkit.wire.packet import named
 
 if TYPE_CHECKING:
     from zmqkit.node.node import Node, OnNews
@@ -46,6 +49,14 @@ def check_insecure(insecure: object) -> None:
         raise UsageError(
             f"insecure is {insecure!r}; use True or False, or None to follow ZMQKIT_INSECURE"
         )
+
+
+def space_of(space: str | None) -> str:
+    """Return the space that a role is in: the given one, or else that of the environment.
+
+    Raises ConfigError for what cannot be the name of a space.
+    """
+    return read_environment(os.environ).space if space is None else check_space(space)
 
 
 def check_advertise(address: object) -> None:
@@ -90,10 +101,12 @@ class Binding:
         advertise: str | None,
         *,
         insecure: bool | None,
+        space: str | None = None,
         profile: Profile = Profile.DATA,
     ) -> None:
         check_insecure(insecure)
         check_advertise(advertise)
+        self.space = space_of(space)
         self._role = role
         self._profile = profile
         self.name = _check_own_name(role, name)
@@ -125,12 +138,14 @@ class Binding:
                 packets_max=packets_max(self._profile),
             )
             try:
-                self.endpoint = quiet.bind(f"memory://{url.name}", (0, 0))
+                number = self.incarnation
+                quiet.bind(address_of(url.name, self._role, self.space, number), (0, 0))
             except ConfigError:
                 quiet.close(0)
                 raise
+            self.endpoint = f"memory://{url.name}"
             return quiet
-        node = acquire_node()
+        node = acquire_node(self.space)
         try:
             node.admit()
         except BaseException:
@@ -183,7 +198,8 @@ class Binding:
         if self.node is None:
             return {}
         row = [self.name, self._role, self.incarnation, parse_url(self.endpoint).port]
-        return {"process": self.node.process, "control": self.control_port, "roles": [row]}
+        told = {"process": self.node.process, "control": self.control_port, "roles": [row]}
+        return {**told, **named(self.space)}
 
     def appear(self, on_news: OnNews) -> None:
         """Announce the role, so that others find it by its name."""
@@ -192,7 +208,7 @@ class Binding:
             port = parse_url(self.endpoint).port
             record = Record(
                 self.name, self._role, self.incarnation, self.node.process, addresses,
-                self.control_port, port,
+                self.control_port, port, self.space,
             )  # fmt: skip
             self.node.announce(record, self.reach)
 
@@ -219,12 +235,14 @@ class Lookup:
         name: str,
         *,
         insecure: bool | None,
+        space: str | None = None,
         profile: Profile = Profile.DATA,
         also: str = "",
     ) -> None:
         """role: of the peers. also: another role of that name, whose news come as well."""
         check_insecure(insecure)
-        self._role = role
+        self.space = space_of(space)
+        self._role, self._also_role = role, also
         self._also = key_of(also, name) if also else ""
         self._profile = profile
         is_url = isinstance(name, str) and "://" in name
@@ -236,7 +254,7 @@ class Lookup:
         self._reach = self.reach = Reach.LOCAL
         self._on_news: OnNews | None = None
         self._wanted = False
-        self._told = 0
+        self._nearby: Nearby | None = None
         if self.url is not None and self.url.scheme == "tcp":
             if self.url.port == 0 or self.url.host == "*":
                 raise ConfigError(f"{name!r}: to connect, it needs a host and a port")
@@ -258,7 +276,7 @@ class Lookup:
 
     def _join(self) -> Node:
         """Take part in the node. Raises ConfigError for a URL beyond the reach of the role."""
-        node = self.node = acquire_node()
+        node = self.node = acquire_node(self.space)
         self._reach = self.reach = node.environment.reach(insecure=self._insecure)
         if self.url is not None:
             try:
@@ -269,12 +287,12 @@ class Lookup:
         return node
 
     def about(self) -> dict[str, object]:
-        """Return nothing; nobody is told of a role that listens nowhere."""
-        return {}
+        """Return the space alone; nobody is told of a role that listens nowhere."""
+        return named(self.space)
 
     def appear(self, on_news: OnNews) -> None:
         """Have `on_news` called with the news of instances, on any thread."""
-        self._on_news, self._told = on_news, 0
+        self._on_news = on_news
         if self.node is not None and self.url is not None and self._profile is not Profile.DATA:
             # A socket for topics takes no control connection; the publisher tells of its own.
             # A broker of another kind has none.
@@ -282,9 +300,12 @@ class Lookup:
         elif self.node is not None:
             self._want(self.url)
         else:
-            memory.watch(self.name, self._look)
-            self._wanted = True
-            self._look()
+            assert self.url is not None
+            roles = {self._key: self._role}
+            if self._also:
+                roles[self._also] = self._also_role
+            self._nearby = Nearby(self.url.name, roles, self.space, on_news)
+            self._nearby.open()
 
     def withdraw(self) -> None:
         """Do nothing; nobody was told of the role."""
@@ -306,9 +327,9 @@ class Lookup:
             self._unwant()
             self.node = None
             release_node(node)
-        elif self._wanted:
-            self._wanted = False
-            memory.unwatch(self.name, self._look)
+        nearby, self._nearby = self._nearby, None
+        if nearby is not None:
+            nearby.close()
 
     def _want(self, url: Url | None) -> None:
         assert self.node is not None and self._on_news is not None
@@ -324,29 +345,20 @@ class Lookup:
             if self._also and self.url is None:
                 self.node.unwant(self._also, self._on_news, self._reach)
 
-    def _look(self) -> None:
-        """Tell the role who owns the memory address now, if that has changed."""
-        assert self._on_news is not None
-        owner = memory.owner(self.name)
-        if self._told and self._told != owner:
-            self._on_news(Tell(News.GONE, self._key, self._told))
-        if owner and owner != self._told:
-            self._on_news(Tell(News.FOUND, self._key, owner, self.name))
-        self._told = owner
-
 
 class Dialling(Lookup):
     """The place of a worker or service that dials a device; it listens nowhere."""
 
     def __init__(
         self, role: str, target: str, bind: str | None, advertise: str | None, *,
-        insecure: bool | None, device: str, name: str = "", profile: Profile = Profile.DATA,
+        insecure: bool | None, space: str | None = None, device: str, name: str = "",
+        profile: Profile = Profile.DATA,
     ) -> None:  # fmt: skip
         """target: `tcp://host:port/name`, or the name of all devices to dial.
 
         device: their role. name: that of the worker or service, if it is not in the target.
         """
-        super().__init__(device, target, insecure=insecure, profile=profile)
+        super().__init__(device, target, insecure=insecure, space=space, profile=profile)
         for option, value in (("bind", bind), ("advertise", advertise)):
             if value is not None:
                 raise ConfigError(
@@ -382,25 +394,33 @@ class Dialling(Lookup):
 
 
 def working_place(
-    role: str, name: str, bind: str | None, advertise: str | None, *, insecure: bool | None
+    role: str,
+    name: str,
+    bind: str | None,
+    advertise: str | None,
+    *,
+    insecure: bool | None,
+    space: str | None = None,
 ) -> Binding | Dialling:
     """Return the place of a worker: it listens under a name, or dials a streamer at a URL."""
     if isinstance(name, str) and "://" in name:
-        return Dialling(role, name, bind, advertise, insecure=insecure, device="streamer")
-    return Binding(role, name, bind, advertise, insecure=insecure)
+        return Dialling(
+            role, name, bind, advertise, insecure=insecure, space=space, device="streamer"
+        )
+    return Binding(role, name, bind, advertise, insecure=insecure, space=space)
 
 
 def serving_place(
     name: str, bind: str | None, via: str | None, advertise: str | None, *,
-    insecure: bool | None, profile: Profile = Profile.DATA,
+    insecure: bool | None, space: str | None = None, profile: Profile = Profile.DATA,
 ) -> Binding | Dialling:  # fmt: skip
     """Return the place of a service: it listens under a name, or dials brokers."""
     if via is None:
-        return Binding("service", name, bind, advertise, insecure=insecure)
+        return Binding("service", name, bind, advertise, insecure=insecure, space=space)
     own = _check_own_name("service", name)
     place = Dialling(
-        "service", via, bind, advertise, insecure=insecure, device=MAJORDOMO, name=own,
-        profile=profile,
+        "service", via, bind, advertise, insecure=insecure, space=space, device=MAJORDOMO,
+        name=own, profile=profile,
     )  # fmt: skip
     if place.url is not None and place.url.name:
         raise ConfigError(f"via={via!r} has a name behind the port; leave it out")
@@ -412,12 +432,15 @@ def shown(kind: str, name: str, *states: str) -> str:
     return f"<{', '.join((f'{kind} {name!r}', *filter(None, states)))}>"
 
 
-def acquire_node() -> Node:
-    """Return the node of this process; give it back with `release_node`."""
+def acquire_node(space: str | None = None) -> Node:
+    """Return the node of this process in a space; give it back with `release_node`.
+
+    None stands for the space of the environment.
+    """
     # A node imports asyncio, which would be half of the time that `import zmqkit` takes.
     from zmqkit.node import node
 
-    return node.acquire()
+    return node.acquire(space)
 
 
 def release_node(used: Node) -> None:

@@ -61,7 +61,10 @@ class Spanning(Crossing):
         lookups = [publishers]
         if link.connect is not None:
             profile = Profile.DEVICES
-            lookups.append(Lookup("bridge", link.connect, insecure=insecure, profile=profile))
+            dialling = Lookup(
+                "bridge", link.connect, insecure=insecure, space=binding.space, profile=profile
+            )
+            lookups.append(dialling)
         super().__init__(binding, *lookups)
         self._listens = link.connect is None
         self._mark = mark

@@ -6,6 +6,7 @@
     role     service, …
     ports    data:5557, the role's own socket; the SRV record's port is the control connection
     n        the full name
+    space    the role's space; it is left out for the default space
 
 The decoder ignores other keys, since later versions add some. For a malformed record it raises
 a `ValueError` with the reason. The listener can count the reason and drop the record.
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
 from zmqkit.errors import UsageError
-from zmqkit.model import LOOPBACK, Record, check_name
+from zmqkit.model import LOOPBACK, Record, check_name, is_space
 
 VERSION = b"1"
 KEY_BYTES_MAX = 9
@@ -52,6 +53,8 @@ def encode(record: Record) -> dict[str, bytes]:
         "ports": f"data:{record.port}".encode(),
         "n": record.name.encode(),
     }
+    if record.space:
+        properties["space"] = record.space.encode()
     items = {key.encode(): value for key, value in properties.items()}
     decode(instance(record), items, record.addresses or (LOOPBACK,), record.control_port)
     return properties
@@ -82,6 +85,7 @@ def decode(
         addresses=_addresses(addresses),
         control_port=_port(control_port),
         port=_data_port(_text(items, b"ports", _PORTS)),
+        space=_space(items),
     )
     if label != instance(record):
         raise ValueError(f"the instance {label!r} announces {record.label!r}")
@@ -133,6 +137,15 @@ def _name(items: Mapping[bytes, bytes]) -> str:
         raise ValueError(f"n is not UTF-8: {value!r}") from error
     except UsageError as error:
         raise ValueError(f"n is malformed: {error}") from error
+
+
+def _space(items: Mapping[bytes, bytes]) -> str:
+    """Return the space, or an empty text. Raise ValueError for what cannot be one."""
+    value = items.get(b"space", b"")
+    space = value.decode("ascii", "replace")
+    if not is_space(space):
+        raise ValueError(f"space is malformed: {value!r}")
+    return space
 
 
 def _data_port(ports: str) -> int:

@@ -40,6 +40,8 @@ class Greeting:
     takes: tuple[bytes, ...]
     # The ends are on different machines, so shorter packets are worth some time.
     is_far: bool = False
+    # That of the end; both have to be in the same.
+    space: str = ""
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ def greeting(kind: int, source: int, target: int, said: Greeting) -> Frames:
     takes = [prefix.decode() for prefix in said.takes]
     fields = {
         "token": said.token, "name": said.name, "first": said.first, "next": said.next,
-        "passed": said.passed, "takes": takes, "lz4": said.is_far,
+        "passed": said.passed, "takes": takes, "lz4": said.is_far, **wire.named(said.space),
     }  # fmt: skip
     return wire.pack(kind, source, target, 0, encode(fields))
 
@@ -80,7 +82,8 @@ def greeting_of(packet: Packet) -> Greeting:
     if not first or not packet.source:
         raise Malformed("greeting")
     far = fields.get("lz4") is True
-    return Greeting(token, name, first, following, passed, prefixes, far)
+    space = wire.space_of(fields)
+    return Greeting(token, name, first, following, passed, prefixes, far, space)
 
 
 def carriage(source: int, target: int, first: int, rows: Sequence[Row], *, far: bool) -> Frames:

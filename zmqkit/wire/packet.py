@@ -20,12 +20,13 @@ process on the way may read. What follows stays bytes until somebody wants its v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple, cast
 
 from zmqkit.limits import PACKET_BYTES_MAX, PROGRESS_BYTES_MAX
-from zmqkit.model import Frames
+from zmqkit.model import Frames, is_space
 from zmqkit.wire.compression import compress, decompress
 from zmqkit.wire.encoding import Buffer, Malformed, decode
 
@@ -259,6 +260,22 @@ def last_word(meta: object, count_max: int) -> tuple[int, frozenset[int]]:
     if type(meta) is not list or len(meta) != 2 or type(meta[0]) is not int:
         raise Malformed("bye")
     return meta[0], frozenset(sequences_of(meta[1], count_max))
+
+
+def space_of(fields: Mapping[str, object]) -> str:
+    """Return the space that a HELLO, WELCOME or READY names; empty for the default space.
+
+    Raise Malformed for what cannot be one.
+    """
+    space = fields.get("space", "")
+    if type(space) is not str or not is_space(space):
+        raise Malformed("space")
+    return space
+
+
+def named(space: str) -> dict[str, object]:
+    """Return the field by which a map names a space; none for the default space."""
+    return {"space": space} if space else {}
 
 
 def fields_of(packet: Packet) -> dict[str, object]:

@@ -273,7 +273,7 @@ class DiallingCore(ServiceCore):
     def _ready(self, device: Device, now: float) -> Send:
         device.ready_at = now + READY_S
         device.unanswered += 1
-        fields: dict[str, object] = {"name": self.name}
+        fields = {"name": self.name, **wire.named(wire.space_of(self.about))}
         if reach_of_endpoint(device.endpoint) > Reach.LOCAL:
             fields["lz4"] = True
         return Send(device.peer, wire.pack(wire.READY, self.incarnation, 0, 0, encode(fields)))

@@ -22,13 +22,13 @@ workers as the back may have, so whatever comes takes little memory and not for 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
 from zmqkit.limits import READY_COUNT, READY_S, STUCK_S
-from zmqkit.model import Frames, PeerId
+from zmqkit.model import Frames, PeerId, space_shown
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import Packet
@@ -65,6 +65,25 @@ class Caller:
 def says_ready(frames: Frames) -> bool:
     """Return whether this seems to be a READY; reading it may show that it is none."""
     return bool(frames) and frames[0][_KIND] == _READY
+
+
+def refusal(
+    peer: PeerId, frames: Frames, incarnation: int, about: Mapping[str, object]
+) -> list[Effect]:
+    """Return the answer to a READY from another space, which refuses it; else nothing.
+
+    incarnation, about: what the device says of itself. It is no answer to what is malformed.
+    """
+    try:
+        packet = wire.unpack(frames)
+        theirs, ours = wire.space_of(wire.fields_of(packet)), wire.space_of(about)
+    except Malformed:
+        return []  # it is counted where the packet is read
+    if theirs == ours or packet.kind != wire.READY:
+        return []
+    text = f"it is in {space_shown(ours)}, and this one is in {space_shown(theirs)}"
+    word = encode({"refused": text, **wire.named(ours)})
+    return [Send(peer, wire.pack(wire.READY, incarnation, packet.source, 0, word))]
 
 
 class Dialled:

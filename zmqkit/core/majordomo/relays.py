@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from math import inf
 
-from zmqkit.core.dispatch.dialled import says_ready
+from zmqkit.core.dispatch.dialled import refusal, says_ready
 from zmqkit.core.effects import Effect, Note, Offer, Retract, Send
 from zmqkit.core.majordomo.relay import Relay
 from zmqkit.core.tap import Taps
@@ -210,6 +210,8 @@ class Relays:
         self, before: Relay | None, peer: PeerId, frames: Frames, now: float
     ) -> list[Effect]:
         """Take a READY: find the service that the worker names, and register it there."""
+        if apart := refusal(peer, frames, self.incarnation, self.about):
+            return apart
         try:
             packet = wire.unpack(frames)
             name = wire.fields_of(packet).get("name")
@@ -222,10 +224,10 @@ class Relays:
             return []
         if relay is None:
             note, text = self._refuse(name)
-            refusal = wire.pack(
+            word = wire.pack(
                 wire.READY, self.incarnation, packet.source, 0, encode({"refused": text})
             )
-            return [note, Send(peer, refusal)]
+            return [note, Send(peer, word)]
         effects: list[Effect] = []
         if before is not None and before is not relay:
             effects += self.touch(before, before.forget(peer, now))

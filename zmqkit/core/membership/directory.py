@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from zmqkit.core.effects import Send
 from zmqkit.core.membership.exchange import (
@@ -15,9 +17,10 @@ from zmqkit.limits import ROLES_MAX
 from zmqkit.model import PeerId, Record, check_name, kinds_of
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
-from zmqkit.wire.packet import Packet, fields_of, sequences_of
+from zmqkit.wire.packet import Packet, fields_of, sequences_of, space_of
 
 _ROLE_CHARS_MAX = 32
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 Row = tuple[str, str, int, int]
 """One role of a process in its directory: name, kind of role, incarnation, port."""
@@ -33,6 +36,7 @@ class Directory:
     roles: list[Row]
     # Other processes, if the asker registered itself in its HELLO; else None.
     others: list[Contact] | None = None
+    space: str = ""  # that of the process, and so of its roles
 
     def pick(self, role: str, name: str, port: int, before: int = 0) -> tuple[int, str]:
         """Find the role that a URL means.
@@ -56,9 +60,12 @@ class Directory:
     def records(self, host: str) -> list[Record]:
         """Return its roles as records with the address `host`."""
         return [
-            Record(name, role, incarnation, self.process, (host,), self.control_port, port)
+            Record(
+                name, role, incarnation, self.process, (host,), self.control_port, port,
+                self.space,
+            )
             for name, role, incarnation, port in self.roles
-        ]
+        ]  # fmt: skip
 
 
 def read_directory(packet: Packet) -> Directory:
@@ -77,7 +84,8 @@ def directory_of(fields: dict[str, object]) -> Directory:
     if type(roles) is not list or len(roles) > ROLES_MAX:
         raise Malformed("directory")
     others = read_others(fields["others"]) if "others" in fields else None
-    return Directory(process, control, revision, [_row(row) for row in roles], others)
+    rows = [_row(row) for row in roles]
+    return Directory(process, control, revision, rows, others, space_of(fields))
 
 
 def read_registration(packet: Packet) -> Contact | None:
@@ -131,9 +139,14 @@ def _is_port(value: int) -> bool:
     return 0 < value < 1 << 16
 
 
-def hello(process: int, peer: PeerId, registration: dict[str, object] | None = None) -> Send:
-    """Ask a process who it is, and with a registration also who else is there."""
-    return say(peer, wire.HELLO, process, registration or {})
+def hello(
+    process: int, peer: PeerId, registration: Mapping[str, object] = _NOTHING, space: str = ""
+) -> Send:
+    """Ask a process who it is, and with a registration also who else is there.
+
+    space: the one that this process is in.
+    """
+    return say(peer, wire.HELLO, process, {**wire.named(space), **registration})
 
 
 def ping(process: int, peer: PeerId, token: int) -> Send:

@@ -19,13 +19,8 @@ from collections import Counter
 from math import inf
 
 from zmqkit.core.effects import Effect, News
-from zmqkit.core.membership.directory import (
-    Directory,
-    hello,
-    read_directory,
-    read_ends,
-    read_pong,
-)
+from zmqkit.core.membership.directory import Directory, read_ends, read_pong
+from zmqkit.core.membership.elsewhere import Elsewhere
 from zmqkit.core.membership.exchange import Referrals
 from zmqkit.core.membership.interests import Interests
 from zmqkit.core.membership.known import (
@@ -55,18 +50,21 @@ _DEFAULTS = MembershipLimits()
 class MembershipCore:
     """The neighbours of one process, on behalf of all its roles."""
 
-    def __init__(self, process: int, limits: MembershipLimits = _DEFAULTS) -> None:
+    def __init__(
+        self, process: int, limits: MembershipLimits = _DEFAULTS, space: str = ""
+    ) -> None:
         self.limits = limits
         self.process = process
+        self.elsewhere = Elsewhere(space, limits.known_max)
         self.malformed: Counter[str] = Counter()
         self.neighbours = Neighbours()
         self._known = KnownRoles(limits)
-        self.offers = Offers(process, self._known, limits)
+        self.offers = Offers(process, self._known, limits, space)
         self.roles = self._known.by_role
-        self.seeds = Seeds(process)
+        self.seeds = Seeds(process, space)
         self._interests = Interests(self._known, self.seeds)
         self.statistics = Statistics(process)
-        self.search = Search(self._known, self._interests, self.seeds)
+        self.search = Search(self._known, self._interests, self.seeds, self.elsewhere)
         self._referrals = Referrals(process, self.malformed, limits)
         self._room = Room(self.neighbours, self._interests, limits.connections_max)
 
@@ -127,7 +125,9 @@ class MembershipCore:
         return self.seeds.forget(url) + self._drop_unused()
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
-        """Take a record from discovery."""
+        """Take a record from discovery; one of another space is for explanations only."""
+        if self.elsewhere.takes(record, source):
+            return []
         vouched = self.neighbours.vouch(record, self._known)
         effects: list[Effect] = []
         if not self._known.counts(record.process, record.incarnation):
@@ -135,8 +135,7 @@ class MembershipCore:
         if surplus := self._known.surplus(record):
             self.malformed["rivals-full"] += 1
             effects += self._erase((surplus, record.incarnation))
-        refused = self._known.learn(record, source, now)
-        if refused:
+        if refused := self._known.learn(record, source, now):
             self.malformed[refused] += 1
             return effects
         return effects if vouched else effects + self._reach(record.process, now)
@@ -147,6 +146,8 @@ class MembershipCore:
 
     def vanished(self, record: Record, source: str) -> list[Effect]:
         """Take the end of a record: ask its process, or forget a role without other records."""
+        if self.elsewhere.drops(record, source):
+            return []
         return self._unheard((record.process, record.incarnation), source, record.label)
 
     def _unheard(self, role: RoleId, source: str, label: str = "") -> list[Effect]:
@@ -167,7 +168,7 @@ class MembershipCore:
         neighbour = self.neighbours.at(peer)
         if neighbour is not None:
             return [neighbour.greet(peer)]
-        return [hello(self.process, peer)] if self.seeds.get(peer) is not None else []
+        return self.seeds.greet(peer)
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """Note that the link lost a control connection; the link keeps trying to reopen it."""
@@ -193,17 +194,17 @@ class MembershipCore:
             if packet.kind == wire.HELLO:
                 if not self.offers.admit(peer, packet, now, reach):
                     self.malformed["registrations-full"] += 1
-                return [self.offers.welcome(peer, reach, packet.source, self.neighbours.gone())]
+                return [self.offers.welcome(peer, reach, packet, self.neighbours.gone())]
             if packet.kind == wire.PING:
                 return [self.offers.pong(peer, packet, now, reach)]
             if packet.kind in (wire.STATISTICS, wire.TAP):
                 return [self.statistics.answer(peer, packet, now, reach)]
             neighbour, seed = self.neighbours.at(peer), self.seeds.get(peer)
             if packet.kind == wire.WELCOME and neighbour is not None:
-                return self._welcomed(neighbour, peer, read_directory(packet), now)
+                return self._welcomed(neighbour, peer, self.offers.read(packet), now)
             if packet.kind == wire.WELCOME and seed is not None:
-                directory = read_directory(packet)
-                seed.process, seed.control_port = directory.process, directory.control_port
+                directory = self.offers.read(packet)
+                seed.answered(directory)
                 return self._list(directory, seed.url.host, STATIC, now)
             if neighbour is not None and peer == neighbour.peer:
                 if packet.kind == wire.PONG:
@@ -222,9 +223,8 @@ class MembershipCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: ping, say hello again, give up, or try again."""
-        effects: list[Effect] = []
-        for neighbour in self.neighbours.due(now):
-            effects += self._look_after(neighbour, now)
+        due = self.neighbours.due(now)
+        effects = [effect for each in due for effect in self._look_after(each, now)]
         self.offers.tick(now)
         self.search.tick(now)
         self.statistics.tick(now)
@@ -385,8 +385,7 @@ class MembershipCore:
         """Take a process's own word of a role; let go of others that were said to have it."""
         process, incarnation = record.process, record.incarnation
         was_known = incarnation in self._known.owners
-        refused = self._known.learn(record, source, now)
-        if refused:
+        if refused := self._known.learn(record, source, now):
             self.malformed[refused] += 1
             return []
         if process in self._referrals:

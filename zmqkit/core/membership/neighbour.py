@@ -129,8 +129,8 @@ class Neighbour:
     def greet(self, peer: PeerId) -> Effect:
         """Ask the process who it is, and if `asks_others` also who else is there."""
         reach = self.attempts[peer].reach
-        registration = self.offers.registration(reach) if self.asks_others else None
-        return hello(self.offers.process, peer, registration)
+        registration = self.offers.registration(reach) if self.asks_others else {}
+        return hello(self.offers.process, peer, registration, self.offers.space)
 
     def greet_often(self, now: float) -> list[Effect]:
         """Tell a static peer of a change here, and repeat that in case a packet is lost."""

@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from math import inf
 
 from zmqkit.core.effects import Effect, Send
-from zmqkit.core.membership.directory import read_registration, say
+from zmqkit.core.membership.directory import (
+    Directory,
+    read_directory,
+    read_registration,
+    say,
+)
 from zmqkit.core.membership.exchange import (
     Contact,
     Registrations,
@@ -35,9 +40,12 @@ from zmqkit.wire.packet import Packet
 class Offers:
     """The roles of this process, and what each process that asks is told of them."""
 
-    def __init__(self, process: int, known: KnownRoles, limits: MembershipLimits) -> None:
+    def __init__(
+        self, process: int, known: KnownRoles, limits: MembershipLimits, space: str = ""
+    ) -> None:
         self.limits = limits
         self.process = process
+        self.space = space
         self._known = known
         self.control_ports: dict[Reach, int] = {}  # where this process can be asked
         # Addresses of this host beyond loopback, best first, as the driver knows them.
@@ -104,9 +112,14 @@ class Offers:
         return min(self.registrations.deadline(), self._due_at)
 
     def admit(self, peer: PeerId, packet: Packet, now: float, reach: Reach) -> bool:
-        """Take a hello; return false when it registers its sender and there is no room."""
+        """Take a hello; return false when it registers its sender and there is no room.
+
+        One from another space registers nobody.
+        """
         contact = read_registration(packet)
         self._called(peer, reach)
+        if self._is_apart(packet):
+            return True
         return contact is None or self.registrations.admit(peer, contact.seen_from(reach), now)
 
     def _called(self, peer: PeerId, reach: Reach) -> None:
@@ -140,29 +153,46 @@ class Offers:
         """Return the fields of a HELLO that asks for other processes as well."""
         return {"revision": self._revision, "places": rows_of(self.addresses(reach))}
 
+    def _is_apart(self, packet: Packet) -> bool:
+        """Whether a hello is from another space. Raises Malformed for a wrong one."""
+        fields = packet.meta if type(packet.meta) is dict else {}
+        return wire.space_of(fields) != self.space
+
     def welcome(
-        self, peer: PeerId, reach: Reach, asker: int = 0, gone: Iterable[int] = ()
+        self, peer: PeerId, reach: Reach, hello: Packet | None = None, gone: Iterable[int] = ()
     ) -> Send:
         """Return the directory for a peer whose connection reaches so far.
 
-        A registered peer is also told of other processes, without itself, which is `asker`, and
-        without those in `gone`.
+        A registered peer is also told of other processes, without itself, which said `hello`,
+        and without those in `gone`. One from another space is told of no role.
         """
+        is_apart = hello is not None and self._is_apart(hello)
         roles = [
             [record.name, record.role, record.incarnation, record.port]
             for record, theirs in self._own.values()
-            if theirs >= reach
+            if theirs >= reach and not is_apart
         ]
         fields: dict[str, object] = {
             "process": self.process,
             "control": self.control_ports.get(reach, 0),
             "revision": self._revision_for(peer),
             "roles": roles,
+            **wire.named(self.space),
         }
         if peer in self.registrations:
-            but = {self.process, asker, *gone}
+            but = {self.process, 0 if hello is None else hello.source, *gone}
             fields["others"] = [each.row() for each in self._others(but, reach)]
         return say(peer, wire.WELCOME, self.process, fields)
+
+    def read(self, packet: Packet) -> Directory:
+        """Return the directory in a WELCOME; one of another space has no roles.
+
+        Raises Malformed if there is no directory.
+        """
+        directory = read_directory(packet)
+        if directory.space != self.space:
+            directory.roles, directory.others = [], None
+        return directory
 
     def _others(self, but: set[int], reach: Reach) -> list[Contact]:
         """Return the processes to tell of: those registered, then those known otherwise."""

@@ -7,6 +7,7 @@ from math import inf
 from shlex import quote
 
 from zmqkit.core.effects import Effect, News, Tell
+from zmqkit.core.membership.elsewhere import Elsewhere, refusal
 from zmqkit.core.membership.interests import EVERYBODY, Interests
 from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.seed import Seeds
@@ -59,8 +60,11 @@ class Search:
     explanation is told when it differs from the last one.
     """
 
-    def __init__(self, known: KnownRoles, interests: Interests, seeds: Seeds) -> None:
+    def __init__(
+        self, known: KnownRoles, interests: Interests, seeds: Seeds, elsewhere: Elsewhere
+    ) -> None:
         self._known = known
+        self._elsewhere = elsewhere
         self._seeds = seeds
         self._interests = interests
         self._told: dict[tuple[str, Reach], str] = {}
@@ -76,7 +80,8 @@ class Search:
         A new want is answered at once; other news waits until EXPLAIN_S have passed.
         """
         silent = sum(not seed.process for seed in self._seeds)
-        seen = (self._known.changes, self._interests.changes, self.is_stranded, silent)
+        changes = self._known.changes + self._elsewhere.changes
+        seen = (changes, self._interests.changes, self.is_stranded, silent)
         if seen == self._seen:
             return []
         if seen[1] != self._seen[1]:
@@ -126,7 +131,7 @@ class Search:
         role = "service" if kind == SERVER else kind
         start = _START[role].replace("NAME", name)
         found = self._out_of_reach(ours, reach)
-        found += [_namesake(role, records[name])]
+        found += [self._elsewhere.explain(kind, name), _namesake(role, records[name])]
         if role == "service" and not any(found):
             found += [self._of_brokers()]
         found += [self._mistyped(kind, name), self._silent_peers()]
@@ -162,7 +167,11 @@ class Search:
         return f"perhaps the name is mistyped: there is {found!r}" if found else ""
 
     def _silent_peers(self) -> str:
-        """Return which static peer does not answer; nothing if all do."""
+        """Return which static peer is in another space, or does not answer."""
+        ours = self._elsewhere.space
+        for seed in self._seeds:
+            if not seed.key and seed.process and seed.space != ours:
+                return refusal(seed.url.endpoint, seed.space, ours)
         silent = [seed.url for seed in self._seeds if not seed.key and not seed.process]
         if not silent:
             return ""

@@ -8,6 +8,7 @@ from math import inf
 
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Tell
 from zmqkit.core.membership.directory import Directory, hello
+from zmqkit.core.membership.elsewhere import refusal
 from zmqkit.core.membership.neighbour import Neighbour
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
 from zmqkit.model import Address, PeerId, Reach, Url
@@ -22,18 +23,26 @@ class Seed:
     role: str  # the kind of role that the URL means
     peer: PeerId
     process: int = 0  # the process that answered there
+    space: str = ""  # the one that this process is in
     incarnation: int = 0  # the role that the URL means
     control_port: int = 0  # the control port of the process that answered
     # When to ask; infinity while it rests, because membership is connected to that process.
     next_at: float = 0.0
     back_off_s: float = HELLO_S
 
+    def answered(self, directory: Directory) -> None:
+        """Note which process answered, and in which space it is."""
+        self.process, self.space = directory.process, directory.space
+        self.control_port = directory.control_port
+
 
 class Seeds:
     """The seeds of this process, by the name of the connection over which each is asked."""
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, space: str = "") -> None:
+        """process, space: of who asks."""
         self._process = process
+        self._space = space
         self._by_peer: dict[PeerId, Seed] = {}
 
     def __iter__(self) -> Iterator[Seed]:
@@ -43,6 +52,10 @@ class Seeds:
         """Return the seed that is asked over this connection, or None while it rests."""
         seed = self._by_peer.get(peer)
         return seed if seed is not None and seed.next_at < inf else None
+
+    def greet(self, peer: PeerId) -> list[Effect]:
+        """Say hello where a seed is asked over this connection."""
+        return [] if self.get(peer) is None else [hello(self._process, peer, space=self._space)]
 
     def add(self, url: Url, key: str, role: str, now: float) -> list[Effect]:
         """Start to ask at an address; does nothing if that address is asked already."""
@@ -103,6 +116,8 @@ class Seeds:
                 continue
             before, url = seed.incarnation, seed.url
             seed.incarnation, why = directory.pick(seed.role, url.name, url.port, before)
+            if directory.space != self._space:
+                why = refusal(url.endpoint, directory.space, self._space)
             if neighbour is not None and seed.incarnation not in (0, before):
                 effects += neighbour.part(before, seed.key)
             if not seed.incarnation:
@@ -136,7 +151,7 @@ class Seeds:
             if seed.next_at < inf:
                 seed.back_off_s = HELLO_S
                 seed.next_at = now + HELLO_S
-                effects.append(hello(self._process, seed.peer))
+                effects.append(hello(self._process, seed.peer, space=self._space))
         return effects
 
     def tick(self, now: float) -> list[Effect]:
@@ -146,7 +161,7 @@ class Seeds:
             if now >= seed.next_at:
                 seed.back_off_s = min(2 * seed.back_off_s, HELLO_S_MAX)
                 seed.next_at = now + seed.back_off_s
-                effects.append(hello(self._process, seed.peer))
+                effects.append(hello(self._process, seed.peer, space=self._space))
         return effects
 
     def deadline(self) -> float:

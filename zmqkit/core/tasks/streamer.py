@@ -34,7 +34,7 @@ from zmqkit.core.calls.endings import Result
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, LEAVING, Outcome
 from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.service import ServiceCore
-from zmqkit.core.dispatch.dialled import Caller, Dialled, says_ready
+from zmqkit.core.dispatch.dialled import Caller, Dialled, refusal, says_ready
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.membership.interests import key_of
@@ -270,6 +270,8 @@ class StreamerCore:
     ) -> list[Effect]:
         """Take a packet of a worker that dialled, or that says so."""
         if caller is None or says_ready(frames):
+            if apart := refusal(peer, frames, self.incarnation, self.about):
+                return apart
             effects = self._dialled.ready(peer, frames, self.tasks.place_of, now)
             return self._join(effects, now)
         effects = self._dialled.heard(caller, frames, now)

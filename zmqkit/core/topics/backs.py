@@ -26,13 +26,15 @@ class Backs:
         limits: SubscriberLimits,
         connect: Sequence[str],
         *,
+        about: dict[str, object],
         history: int = 0,
         origins: Origins | None = None,
     ) -> None:
         """connect: URLs of publishers and forwarders, instead of those found by the name.
 
-        history: of a forwarder that keeps all topics, how many messages of each to get from
-        publishers that have them. origins: where it is noted how far it is in each.
+        about: what the forwarder says of its place. history: of a forwarder that keeps all
+        topics, how many messages of each to get from publishers that have them. origins: where
+        it is noted how far it is in each.
         """
         self.by_url = bool(connect)
         self.holding = Holding(limits)
@@ -54,6 +56,8 @@ class Backs:
             for number, target in enumerate(connect or [name])
         }
         self._each = list(self.by_key.values())
+        for each in self._each:
+            each.about = about
         alone = len(self._each) == 1
         # Returns the publisher at a connection, or None.
         self.find = self._each[0].by_peer.get if alone else self._find_any

@@ -81,13 +81,16 @@ class BridgeCore:
         self.about["forwards"] = [incarnation]
         leaves = list(leaves)
         self.back = Sources(name, incarnation, leaves, limits.back)
+        self.back.about = self.about
         self.back.stands_for = int(bool(leaves))
         self._enters = tuple(publication.check_prefix(prefix) for prefix in enters)
         self._left = Copies(limits.origins_max, limits.topics_max)
         self._entered = Copies(limits.origins_max, limits.topics_max)
         self._connect = url_key("bridge", connect) if connect is not None else None
         url = parse_url(connect) if connect is not None else None
-        self.span = Span(name, incarnation, self._enters, limits, url, self._comes_round)
+        self.span = Span(
+            name, incarnation, self._enters, limits, url, self._comes_round, self.about
+        )
         self.dropped: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
         self._private = publication.private(incarnation)

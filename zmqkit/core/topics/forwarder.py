@@ -95,6 +95,7 @@ class ForwarderCore:
             incarnation,
             limits.back,
             connect,
+            about=self.about,
             history=history.messages if history is not None else 0,
             origins=self.record.origins if self.record is not None else None,
         )

@@ -418,6 +418,8 @@ class PublisherCore:
             token = wire.fields_of(packet).get("token")
             if type(token) is not int or not subscriber:
                 raise Malformed("hello")
+            if wire.space_of(wire.fields_of(packet)) != wire.space_of(self.about):
+                return [self._welcome(subscriber, 0)]  # which says that this one is in another
             meant = packet.target in (0, self.incarnation)
             far = wire.fields_of(packet).get("lz4") is True
             count = publication.stands_for(packet)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
 from zmqkit.core.dispatch.connections import Connection, State
-from zmqkit.core.effects import Effect, Watch
+from zmqkit.core.effects import Effect, Note, Watch
 from zmqkit.core.membership.directory import directory_of
+from zmqkit.core.membership.elsewhere import refusal
 from zmqkit.core.topics.origins import Origins
 from zmqkit.core.topics.positions import Position
 from zmqkit.core.topics.recovery import Recovery
@@ -56,6 +58,8 @@ class Source(Connection):
     rejoins: bool = True
     # The name of the publisher there, if another one stands behind the address.
     misnamed: str = ""
+    # Why the publisher there is not used, if it is in another space.
+    apart: str = ""
     last: Position | None = None  # of its newest message; the next one is likely there, too
     recovery: Recovery | None = None  # what it is asked for, if its history is made use of
 
@@ -131,6 +135,23 @@ class Source(Connection):
         names = self.names_in(fields)
         return "" if wanted in names else ", ".join(names)
 
+    def refuse(
+        self, target: str, fields: dict[str, object], about: Mapping[str, object]
+    ) -> Note | None:
+        """Return why the publisher at a fixed address is not the one that is meant, or None.
+
+        target: what the subscriber was told to look for. fields: of its WELCOME. about: what
+        publishers are told of the subscriber.
+        """
+        theirs, ours = wire.space_of(fields), wire.space_of(about)
+        self.apart = refusal(self.endpoint, theirs, ours) if theirs != ours else ""
+        self.misnamed = "" if self.apart else self.names_but(target, fields)
+        if self.apart:
+            return Note("other-space", {"wanted": target, "text": self.apart})
+        if self.misnamed:
+            return Note("misnamed", {"wanted": target, "there": self.misnamed})
+        return None
+
     def watch(self, fields: dict[str, object], target: str) -> list[Effect]:
         """Have membership watch the process at a fixed address, once its WELCOME says where.
 
@@ -148,7 +169,7 @@ class Source(Connection):
         self.publisher = publisher
         self.waits, self.credited = None, 0
         self.watched = False
-        self.misnamed = ""
+        self.misnamed = self.apart = ""
         self.path = self.placed = ()
         self.seeks = None
         self.recovery, self.last = None, None

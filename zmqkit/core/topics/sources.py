@@ -59,6 +59,7 @@ class Sources:
         """
         # Of a forwarder: how many subscribers have joined there.
         self.stands_for: int | None = None
+        self.about: dict[str, object] = {}  # the space, if it has a name
         self.holding = shared.holding if shared is not None else Holding(limits)
         self._tag = tag
         self.histories = Histories(self.holding, self.find, history=history, recovers=recovers)
@@ -262,9 +263,8 @@ class Sources:
     def welcomed(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """Take a WELCOME: the publisher answered, or its connection was opened anew."""
         fields = wire.fields_of(packet)
-        source.misnamed = source.names_but(self.name, fields) if source.fixed else ""
-        if source.misnamed:
-            return [Note("misnamed", {"wanted": self.name, "there": source.misnamed})]
+        if source.fixed and (why := source.refuse(self.name, fields, self.about)) is not None:
+            return [why]
         source.waits = fields.get("waits") is True
         source.path, source.seeks = publication.path_of(packet), publication.seeks_of(packet)
         if fields.get("history") is True:
@@ -457,7 +457,7 @@ class Sources:
     def _again(self, source: Source, now: float) -> None:
         """Have the connection to a fixed address made anew, a moment from now."""
         self.connections.shift(source, Event.FOUND)
-        source.broken, source.misnamed = True, ""
+        source.broken, source.misnamed, source.apart = True, "", ""
         self.connections.greet_at(source, now + source.hello_s)
 
     def _open(self, source: Source, now: float) -> list[Effect]:
@@ -482,6 +482,7 @@ class Sources:
     def _hello(self, source: Source) -> Send:
         source.token += 1
         fields: dict[str, object] = {"token": source.token, "name": self.name}
+        fields |= wire.named(wire.space_of(self.about))
         if reach_of_endpoint(source.endpoint) > Reach.LOCAL:
             fields["lz4"] = True
         if self.stands_for is not None:
@@ -490,8 +491,7 @@ class Sources:
 
     def say(self, source: Source, kind: int, meta: object) -> Send:
         """Return the sending of a packet to a publisher."""
-        target = source.publisher
-        frames = publication.to_publisher(kind, self.incarnation, target, meta)
+        frames = publication.to_publisher(kind, self.incarnation, source.publisher, meta)
         return Send(source.peer, frames)
 
 

@@ -21,14 +21,15 @@ sent to it any more, but kept for its successor. An end that leaves, too, waits 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
+from types import MappingProxyType
 
 from zmqkit.bridge_limits import BridgeLimits
 from zmqkit.core.effects import Connect, Disconnect, Effect, Note, Send
 from zmqkit.core.topics.passage import Item, item_of
 from zmqkit.limits import BATCH_BYTES, CREDIT, LEAVE_S, PACKET_BYTES_MAX, READY_COUNT, READY_S
-from zmqkit.model import Frames, PeerId, Reach, Url
+from zmqkit.model import Frames, PeerId, Reach, Url, space_shown
 from zmqkit.wire import carriage
 from zmqkit.wire import packet as wire
 from zmqkit.wire.carriage import Beat, Greeting
@@ -38,6 +39,7 @@ from zmqkit.wire.packet import Packet
 AT_SPAN = b"~"
 """How the names of all connections to other ends of bridges begin."""
 DIALLED: PeerId = AT_SPAN + b"far"
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 MISSING_S = READY_COUNT * READY_S
 _FRAME_BYTES_MAX = PACKET_BYTES_MAX - (1 << 10)
 
@@ -53,9 +55,11 @@ class Span:
         limits: BridgeLimits,
         url: Url | None,
         comes_round: Callable[[Item], str],
+        about: Mapping[str, object] = _NOTHING,
     ) -> None:
         """takes: the beginnings of topics that are let in. url: where to dial, or None to
-        listen. comes_round: returns why an item is not to be sent now, or nothing.
+        listen. comes_round: returns why an item is not to be sent now, or nothing. about: what
+        the bridge says of its place, its space among that.
         """
         self.incarnation = incarnation
         self.dropped: Counter[str] = Counter()
@@ -73,6 +77,7 @@ class Span:
         self._limits = limits
         self._url = url
         self._comes_round = comes_round
+        self._about = about
         self._is_far = url is not None and url.reach > Reach.LOCAL
         self._peer: PeerId | None = DIALLED if url is not None else None
         self._token = 0
@@ -250,12 +255,16 @@ class Span:
         knows = self.far != 0
         said = Greeting(
             token, name, first, self._next * knows, self._passed * knows, self._takes,
-            self._is_far,
+            self._is_far, wire.space_of(self._about),
         )  # fmt: skip
         return Send(peer, carriage.greeting(kind, self.incarnation, target, said))
 
     def _hello(self, peer: PeerId, packet: Packet, now: float) -> list[Effect]:
-        said = carriage.greeting_of(packet)
+        said, ours = carriage.greeting_of(packet), wire.space_of(self._about)
+        if said.space != ours:
+            theirs = space_shown(said.space)
+            why = f"it is in {space_shown(ours)}, and this one is in {theirs}"
+            return self._refuse(peer, packet, why)
         if said.name not in ("", self._name):
             return self._refuse(peer, packet, f"it is called {self._name!r}")
         if self.up and packet.source != self.far and now < self._heard_at + MISSING_S:

@@ -78,6 +78,11 @@ class SubscriberCore:
         self._untold: dict[tuple[int, str], int] = {}
         self._closed = False
 
+    @property
+    def about(self) -> dict[str, object]:
+        """What publishers are told of the place of the subscriber: its space."""
+        return self.sources.about
+
     # Commands
 
     def subscribe(self, prefixes: Iterable[str], now: float) -> list[Effect]:
