@@ -28,7 +28,7 @@ Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 KEYS = {
     "name", "role", "label", "address", "age_s", "state", "why", "process", "sources",
-    "asked_at", "in_use", "via", "behind_device",
+    "asked_at", "in_use", "via", "behind_device", "space",
 }  # fmt: skip
 
 
@@ -221,3 +221,21 @@ def test_who_is_behind_a_device_is_shown_so() -> None:
 def test_a_time_without_a_watch_is_refused(run: Run) -> None:
     done = run("ls", "--for", "1")
     assert done.returncode == 2 and b"--watch" in done.stderr
+
+
+def test_it_lists_the_space_of_its_environment_and_others_when_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = Kit()
+    try:
+        kit.service(space="").start()
+        kit.service(space="dev").start()
+        listed(run, names=[kit.name])
+        assert f"{kit.name}@dev" not in run("ls", "--wait", "2").stdout.decode()
+        until(lambda: b"@dev" in run("ls", "--all-spaces", "--wait", "2").stdout)
+        monkeypatch.setenv("ZMQKIT_SPACE", "dev")
+        listed(run, names=[kit.name])
+        rows = json.loads(run("ls", "--json", "--wait", "2").stdout)
+        assert [row["space"] for row in rows if row["name"] == kit.name] == ["dev"]
+    finally:
+        kit.close()

@@ -240,6 +240,8 @@ def test_a_mistake_is_answered_with_its_line_and_the_remedy(
         ('device.kind = "broker"', "FILE:1: device.kind is 'broker'; use 'streamer'"),
         ("\n[device\n", "FILE: no TOML: "),
         ("[device]\nkind = 1\nkind = 2", "FILE: no TOML: "),
+        ('[device]\nkind = "streamer"\nname = "x"\nspace = "A"',
+         "FILE:4: device.space is 'A'; use 1 to 32 of"),
         ('[device]\nkind = "streamer"\nname = "x"\ninsecure = "yes"',
          "FILE:4: device.insecure is 'yes'; use true or false"),
         ('[device]\nkind = "streamer"\nname = "x"\n[frontend]\nbind = "tcp://0.0.0.0:1"',

@@ -28,6 +28,17 @@ def test_a_name_of_another_role_is_named_with_its_use() -> None:
     assert "zmqkit.Subscriber" in found.remedy
 
 
+def test_a_name_in_another_space_is_told_with_how_to_get_there() -> None:
+    there = replace(RECORD, space="live")
+    found = only(replace(with_(), apart=(there,)))
+    assert found.id == "name-in-another-space"
+    assert found.cause.startswith(
+        "'orders' is in the space 'live', and this side is in the def"
+    )
+    assert found.remedy == "set ZMQKIT_SPACE=live, or use space='live'"
+    assert findings(replace(with_(OPEN), apart=(there,))) == []
+
+
 def test_roles_of_several_kinds_may_share_a_name() -> None:
     assert findings(with_(NEWS, OPEN)) == []
     assert findings(replace(with_(NEWS), role="")) == []

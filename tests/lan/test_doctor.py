@@ -259,6 +259,11 @@ def name_of_another_role(ward: Ward) -> list[str]:
         return ward.ids("news", "--insecure", "--role", "service", "--wait", "20")
 
 
+def name_in_another_space(ward: Ward) -> list[str]:
+    with ward.role(ward.there, "orders", ZMQKIT_SPACE="dev"):
+        return ward.ids("orders", "--insecure", "--wait", "5")
+
+
 def versions_apart(ward: Ward) -> list[str]:
     with ward.runs(ward.there, sys.executable, "-c", OLD, "old"):
         return ward.ids("old", "--insecure", "--wait", "20")
@@ -341,6 +346,7 @@ FAULTS: dict[str, list[Callable[[Ward], list[str]]]] = {
     "this-side-local-only": [this_side_local_only],
     "other-side-local-only": [other_side_local_only],
     "name-of-another-role": [name_of_another_role],
+    "name-in-another-space": [name_in_another_space],
     "versions-apart": [versions_apart],
     "port-blocked": [port_blocked, port_blocked_by_range, port_blocked_for_the_doctor],
     "nobody-has-the-name": [nobody_has_the_name],

@@ -173,3 +173,13 @@ def test_a_service_of_a_broker_is_listed_with_the_name_of_that(core: MembershipC
         ("orders", "service", ""),
         ("stock", "broker", "m"),
     ]
+
+
+def test_roles_of_other_spaces_follow_when_they_are_asked_for() -> None:
+    core = MembershipCore(1, space="test")
+    core.heard(replace(RECORD, space="test"), "mdns:loopback", 10.0)
+    core.heard(replace(RECORD, process=8, space="live"), "mdns:loopback", 11.0)
+    assert [row.space for row in listings(core, 12.0)] == ["test"]
+    _, other = listings(core, 12.0, all_spaces=True)
+    assert (other.space, other.state, other.age_s) == ("live", "heard", 1.0)
+    assert other.why == "not asked: it is in the space 'live'"

@@ -46,6 +46,7 @@ RECORDS = st.builds(
     addresses=st.lists(HOSTS.map(str), min_size=1, max_size=ADDRESSES_MAX).map(tuple),
     control_port=PORTS,
     port=PORTS,
+    space=st.just("") | st.from_regex("[a-z0-9][a-z0-9._-]{0,31}", fullmatch=True),
 )
 
 
@@ -204,3 +205,14 @@ def test_what_nobody_would_accept_is_not_announced(change: dict[str, object]) ->
 
 def test_record_without_addresses_leaves_them_to_discovery() -> None:
     assert encode(replace(RECORD, addresses=())) == encode(RECORD)
+
+
+def test_the_default_space_is_not_announced() -> None:
+    assert "space" not in encode(RECORD)
+    assert encode(replace(RECORD, space="dev"))["space"] == b"dev"
+
+
+@pytest.mark.parametrize("space", [b"Dev", b"a b", "dév".encode(), b"x" * 33, b"-"])
+def test_what_cannot_be_a_space_is_refused(space: bytes) -> None:
+    with pytest.raises(ValueError, match="space is malformed"):
+        read(properties(space=space))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 
 import click
@@ -24,7 +25,7 @@ from zmqkit.errors import ConfigError
 from zmqkit.limits import WAIT_S_MAX
 from zmqkit.model import BROKER, ROUTED
 from zmqkit.node import node as nodes
-from zmqkit.node.listings import Listing
+from zmqkit.node.listings import Listing, StaticPeer
 from zmqkit.node.node import Node
 
 WAIT_S = 1.0
@@ -56,6 +57,7 @@ _HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
     metavar="SECONDS",
     help="With --watch, how long; until it is interrupted unless told.",
 )
+@click.option("--all-spaces", is_flag=True, help="List the roles of other spaces, too.")
 @click.option("--insecure", is_flag=True, help="List other machines too, asked in plain text.")
 @click.option(
     "-v",
@@ -71,6 +73,7 @@ def command(
     wait_s: float,
     watch: bool,
     for_s: float | None,
+    all_spaces: bool,
     insecure: bool,
     verbose: int,
 ) -> None:
@@ -91,6 +94,9 @@ def command(
     a device is `behind a device`. `no worker` or `no instance` means that a streamer has no
     worker, or a device nobody for that service: what comes waits.
 
+    It lists the space of ZMQKIT_SPACE, or else the default space. With --all-spaces the others
+    follow, as NAME@SPACE; they are heard of and not asked.
+
     \b
     zmqkit ls
     zmqkit ls -v
@@ -100,27 +106,40 @@ def command(
         raise click.UsageError("--for says how long to --watch; without it use --wait")
     news = threading.Event()
     with listening(news, insecure=insecure) as node:
+        rows_of = partial(node.listings, all_spaces=all_spaces)
         if watch:
 
             def draw(rows: list[Listing]) -> list[str]:
                 nobody = f"nobody was found yet: {searched_for_all(None, insecure=insecure)}"
-                return lines(rows, verbose=bool(verbose)) or [nobody]
+                return lines(rows, verbose=bool(verbose), spaces=all_spaces) or [nobody]
 
-            watch_on(Watch(node.listings, news, None if as_json else draw), for_s)
+            watch_on(Watch(rows_of, news, None if as_json else draw), for_s)
             return
         threading.Event().wait(min(wait_s, WAIT_S_MAX))
-        found, peers = node.listings(), node.static_peers() if verbose else []
+        found = rows_of()
+        peers = node.static_peers() if verbose else []
         is_served = served(found, insecure=insecure)
         where = searched_for_all(None, insecure=insecure)
-    tasks = tasks_here(found)
+    tasks, detailed = tasks_here(found), bool(verbose)
     if as_json:
         rows = [_as_object(row, tasks, is_served) for row in found]
         say_json([*rows, *map(asdict, peers)])
         return
-    for text in lines(found, verbose=bool(verbose), tasks=tasks, is_served=is_served):
+    shown = lines(found, verbose=detailed, tasks=tasks, is_served=is_served, spaces=all_spaces)
+    _say_all([*shown, *map(_peer, peers)], found, wait_s, where)
+
+
+def _peer(peer: StaticPeer) -> str:
+    return f"static peer {peer.address}: {peer.state}"
+
+
+def _say_all(shown: list[str], found: list[Listing], wait_s: float, where: str) -> None:
+    """Print these lines, and tell if nobody was found, or perhaps not all.
+
+    where: what to say of where was searched.
+    """
+    for text in shown:
         say(text)
-    for each in peers:
-        say(f"static peer {each.address}: {each.state}")
     if not found:
         tell(f"nobody was found within {wait_s:g} s: {where}")
     elif is_cut_short(found):
@@ -194,18 +213,25 @@ def lines(
     verbose: bool,
     tasks: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     is_served: Mapping[str, bool] = MappingProxyType({}),
+    spaces: bool = False,
 ) -> list[str]:
     """Return the rows as a table, or no lines if there are no rows.
 
     verbose: whether each row has its details below it. tasks: what `tasks_here` returns.
-    is_served: what `served` returns.
+    is_served: what `served` returns. spaces: whether names have their space behind them.
     """
     if not found:
         return []
     lacking = {label for label, yes in is_served.items() if not yes}
     lacking |= {label for label, each in tasks.items() if not each["workers"]}
     rows = [
-        (r.name, kind(r), r.address, duration(r.age_s), state(r, lacks=r.label in lacking))
+        (
+            f"{r.name}@{r.space}" if r.space and spaces else r.name,
+            kind(r),
+            r.address,
+            duration(r.age_s),
+            state(r, lacks=r.label in lacking),
+        )
         for r in found
     ]
     head, *body = table([_HEAD, *rows])

@@ -145,6 +145,7 @@ class Side:
 
     error: str = ""  # why its environment cannot be used
     insecure: bool = False
+    space: str = ""  # empty for the default space
     ports: tuple[int, int] = (0, 0)
     peers: tuple[str, ...] = ()  # `host:port` of each static peer
     asked: tuple[Asked, ...] = ()  # those of the static peers that were asked
@@ -188,6 +189,7 @@ class Facts:
     listened_s: float = 0.0
     instances: tuple[Instance, ...] = ()  # of that name, or all
     names: tuple[str, ...] = ()  # all that were heard of somebody of use as that role
+    apart: tuple[Record, ...] = ()  # of that name, in other spaces
     unreadable: tuple[Unusable, ...] = ()
     elsewhere: tuple[Unusable, ...] = ()
     at_url: Asked | None = None  # where the user's URL leads

@@ -40,7 +40,9 @@ class Heard:
 class Discovery:
     """Hears who is announced, until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, space: str = "") -> None:
+        """space: whose roles are looked for."""
+        self._space = space
         self.roles: dict[tuple[int, int], Heard] = {}
         self.unreadable: dict[str, Unusable] = {}
         self.elsewhere: dict[str, Unusable] = {}
@@ -87,8 +89,14 @@ class Discovery:
             await engine.close()
 
     def named(self, name: str) -> list[Heard]:
-        """Return the roles of a name, or all roles if it is empty."""
-        return [each for each in self.roles.values() if name in ("", each.record.name)]
+        """Return the roles of a name, or all roles of the space if it is empty."""
+        ours = (each for each in self.roles.values() if each.record.space == self._space)
+        return [each for each in ours if name in ("", each.record.name)]
+
+    def apart(self, name: str) -> list[Record]:
+        """Return the roles of a name that are in other spaces."""
+        named = (h.record for h in self.roles.values() if h.record.name == name)
+        return [each for each in named if each.space != self._space]
 
     def _heard(self, record: Record, source: str) -> None:
         key = record.process, record.incarnation

@@ -65,7 +65,7 @@ async def gather(request: Request) -> Facts:
     if left is not None and left.spare < SPARE_MIN:
         return Facts(machine=machine, side=side, name=request.name, role=request.role)
     async with AsyncExitStack() as ends:
-        discovery = Discovery()
+        discovery = Discovery(side.space)
         if not machine.port_error:
             ends.push_async_callback(discovery.close)
             await discovery.open()
@@ -91,7 +91,8 @@ async def gather(request: Request) -> Facts:
         role=request.role,
         listened_s=0.0 if machine.port_error else round(listened_s, 1),
         instances=tuple(instances),
-        names=names_as(request.role, (each.record for each in discovery.roles.values())),
+        names=names_as(request.role, (each.record for each in discovery.named(""))),
+        apart=tuple(discovery.apart(request.name)),
         unreadable=tuple(discovery.unreadable.values()),
         elsewhere=tuple(discovery.elsewhere.values()),
         at_url=None if request.url is None else asked[-1],
@@ -114,6 +115,7 @@ def side_of(request: Request) -> tuple[Side, Environment]:
     environment = replace(environment, insecure=insecure)
     side = Side(
         insecure=insecure,
+        space=environment.space,
         ports=environment.ports,
         peers=tuple(dict.fromkeys(peers)),
         packages=packages(),

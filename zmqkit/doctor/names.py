@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 
+from zmqkit.core.membership.elsewhere import how_to_enter
 from zmqkit.doctor.answers import unanswered
 from zmqkit.doctor.facts import Asked, Facts, Instance, Outcome, Program
 from zmqkit.doctor.findings import Finding, error
-from zmqkit.model import Address, Reach, kind_of, kinds_of
+from zmqkit.model import Address, Reach, kind_of, kinds_of, space_shown
 
 USE = {
     "service": "zmqkit.Client or `zmqkit call`",
@@ -51,6 +52,23 @@ def other_role(facts: Facts) -> Iterator[Finding]:
         tuple(_told(each) for each in facts.instances[:_SHOWN_MAX]),
         f"use {USE.get(theirs[0], 'another name')}; or start a {facts.role}: "
         f"{_START.get(facts.role, _ANY_ROLE).format(name=facts.name)}",
+    )
+
+
+def other_space(facts: Facts) -> Iterator[Finding]:
+    """The name is there, in another space, and so not for this side."""
+    if facts.instances or not facts.apart:
+        return
+    there = facts.apart[0].space
+    yield error(
+        "name-in-another-space",
+        f"{facts.name!r} is in {space_shown(there)}, and this side is in "
+        f"{space_shown(facts.side.space)}: roles of different spaces do not see each other",
+        [
+            f"{each.role} {each.label} in {space_shown(each.space)}, port {each.port}"
+            for each in facts.apart[:_SHOWN_MAX]
+        ],
+        how_to_enter(there),
     )
 
 
@@ -225,7 +243,7 @@ def _is_missing(facts: Facts) -> bool:
     return bool(facts.name) and not (facts.instances or facts.at_url is not None or there)
 
 
-RULES = (other_role, versions, this_side, other_side, unanswering, stuck, at_url)
+RULES = (other_role, other_space, versions, this_side, other_side, unanswering, stuck, at_url)
 
 
 def _worst(instance: Instance) -> Asked | None:

@@ -11,7 +11,7 @@ from enum import Enum
 from zmqkit.doctor.facts import Facts, Instance, Outcome, Probed
 from zmqkit.doctor.findings import Finding
 from zmqkit.doctor.names import USE, of_role
-from zmqkit.model import Address, kind_of
+from zmqkit.model import Address, kind_of, space_shown
 
 _SHOWN_MAX = 10
 
@@ -41,6 +41,8 @@ def _looked_at(facts: Facts) -> list[str]:
         about.append(f"{machine.descriptors.limit:,} descriptors")
     if machine.disks:
         about.append(f"the disk under {_count(len(machine.disks), 'journal')}")
+    if facts.side.space:
+        about.append(space_shown(facts.side.space))
     if facts.side.peers:
         about.append(_count(len(facts.side.peers), "static peer"))
     reach = (

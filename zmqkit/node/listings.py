@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from zmqkit.core.membership.known import KnownRole, near_first
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.neighbour import Life, Neighbour
-from zmqkit.model import BROKER, DEVICES, MAJORDOMO, ROUTED, Address, Reach, Record, kind_of
+from zmqkit.core.membership.seed import Seed
+from zmqkit.model import (
+    BROKER,
+    DEVICES,
+    MAJORDOMO,
+    ROUTED,
+    Address,
+    Reach,
+    Record,
+    kind_of,
+    space_shown,
+)
 
 _STATES = {
     Life.CONNECTING: "connecting",
@@ -40,6 +51,7 @@ class Listing:
     via: str = ""  # the broker or router that has it, if it is the service of one
     # Whether a device has its name and answers: then those who choose give it nothing new.
     behind_device: bool = False
+    space: str = ""  # the one that the role is in; empty for the default space
 
 
 Change = tuple[str, Listing]
@@ -55,13 +67,42 @@ class StaticPeer:
     state: str  # `up`, or why there is no process of use
 
 
-def listings(core: MembershipCore, now: float) -> list[Listing]:
-    """Return a row for each role that is known, in the order of name, role and label."""
+def listings(core: MembershipCore, now: float, *, all_spaces: bool = False) -> list[Listing]:
+    """Return a row for each role that is known, in the order of name, role and label.
+
+    all_spaces: those of other spaces follow, as far as discovery told of them.
+    """
     records = (entry.record for entry in core.roles.values())
     brokers = {r.process: r.name for r in records if kind_of(r.role) == MAJORDOMO}
     devices = {_used_as(e.record) for e in core.roles.values() if _is_device_up(e, core)}
     rows = [_listing(entry, core, now, brokers, devices) for entry in core.roles.values()]
-    return sorted(rows, key=lambda row: (row.name, row.role, row.label))
+    others = _elsewhere(core, now) if all_spaces else []
+    return [*sorted(rows, key=_order), *others]
+
+
+def _elsewhere(core: MembershipCore, now: float) -> list[Listing]:
+    """Return a row for each role of another space that discovery told of."""
+    rows: dict[tuple[int, int], Listing] = {}
+    for record, source, since in core.elsewhere.heard():
+        at = [str(Address(host, record.control_port)) for host in record.addresses]
+        rows[record.process, record.incarnation] = Listing(
+            name=record.name,
+            role=record.role,
+            label=record.label,
+            address=Address(record.addresses[0], record.port).endpoint,
+            age_s=round(max(0.0, now - since), 3),
+            state="heard",
+            why=f"not asked: it is in {space_shown(record.space)}",
+            process=f"{record.process:016x}",
+            sources=(source,),
+            asked_at=tuple(at),
+            space=record.space,
+        )
+    return sorted(rows.values(), key=_order)
+
+
+def _order(row: Listing) -> tuple[str, str, str]:
+    return row.name, row.role, row.label
 
 
 def static_peers(core: MembershipCore, unasked: Iterable[str] = ()) -> list[StaticPeer]:
@@ -69,18 +110,17 @@ def static_peers(core: MembershipCore, unasked: Iterable[str] = ()) -> list[Stat
 
     unasked: addresses that are not asked because of their reach; their rows come last.
     """
-    asked = [
-        _static_peer(seed.url.endpoint.removeprefix("tcp://"), seed.process, core)
-        for seed in core.seeds
-        if not seed.key
-    ]
+    asked = [_static_peer(seed, core) for seed in core.seeds if not seed.key]
     why = "not asked: it is on another machine"
     return [*asked, *(StaticPeer(address, "", why) for address in unasked)]
 
 
-def _static_peer(address: str, process: int, core: MembershipCore) -> StaticPeer:
+def _static_peer(seed: Seed, core: MembershipCore) -> StaticPeer:
+    address, process = seed.url.endpoint.removeprefix("tcp://"), seed.process
     if not process:
         return StaticPeer(address, "", "nobody answers")
+    if seed.space != core.elsewhere.space:
+        return StaticPeer(address, f"{process:016x}", f"in {space_shown(seed.space)}")
     neighbour = core.neighbours.get(process)
     state = "not asked now" if neighbour is None else _state(neighbour)
     return StaticPeer(address, f"{process:016x}", state)
@@ -120,6 +160,7 @@ def _listing(
         in_use=str(neighbour.address) if neighbour is not None and alive else "",
         via=brokers.get(record.process, "") if record.role in (BROKER, ROUTED) else "",
         behind_device=record.role not in DEVICES and _used_as(record) in devices,
+        space=record.space,
     )
 
 

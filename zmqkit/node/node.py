@@ -102,9 +102,8 @@ class Node:
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
         self._discovering = asyncio.Lock()
-        self._entry = Entry(
-            self.process, self.core.offers.control_ports[Reach.LOCAL], environment.space
-        )
+        at = self.core.offers.control_ports[Reach.LOCAL]
+        self._entry = Entry(self.process, at, environment.space)
         self._loop = asyncio.SelectorEventLoop()
         self._driver = AioDriver(
             Driver(
@@ -202,9 +201,12 @@ class Node:
         """Undo one `want`: `on_news` is called no longer."""
         self._post(self._unwant, key, on_news, reach)
 
-    def listings(self) -> list[Listing]:
-        """Return a row for each role that a role here wants or discovery told of."""
-        return self.ask(lambda: listings(self.core, time.monotonic()))
+    def listings(self, *, all_spaces: bool = False) -> list[Listing]:
+        """Return a row for each role that a role here wants or discovery told of.
+
+        all_spaces: roles of other spaces that discovery told of follow.
+        """
+        return self.ask(lambda: listings(self.core, time.monotonic(), all_spaces=all_spaces))
 
     def static_peers(self) -> list[StaticPeer]:
         """Return a row for each static peer."""

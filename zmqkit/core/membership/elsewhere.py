@@ -18,11 +18,17 @@ class Elsewhere:
         self.changes = 0  # counts what was new or was forgotten
         self._count_max = count_max
         self._records: dict[_Key, Record] = {}  # the one heard first is first
+        self._since: dict[_Key, float] = {}
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
 
-    def takes(self, record: Record, source: str) -> bool:
+    def heard(self) -> Iterator[tuple[Record, str, float]]:
+        """Return what was heard of roles, each with its source and since when."""
+        for key, record in self._records.items():
+            yield record, key[2], self._since[key]
+
+    def takes(self, record: Record, source: str, now: float) -> bool:
         """Return whether a record is of another space; if so, remember it.
 
         Where there is no room, the oldest one is forgotten.
@@ -33,16 +39,23 @@ class Elsewhere:
         if self._records.get(key) != record:
             self.changes += 1
         self._records[key] = record
+        self._since.setdefault(key, now)
         if len(self._records) > self._count_max:
-            del self._records[next(iter(self._records))]
+            self._forget(next(iter(self._records)))
         return True
 
     def drops(self, record: Record, source: str) -> bool:
         """Return whether a record that ended is of another space; if so, forget it."""
         if record.space == self.space:
             return False
-        self.changes += self._records.pop(_key(record, source), None) is not None
+        key = _key(record, source)
+        if key in self._records:
+            self._forget(key)
         return True
+
+    def _forget(self, key: _Key) -> None:
+        self.changes += 1
+        del self._records[key], self._since[key]
 
     def explain(self, kind: str, name: str) -> str:
         """Return that a role of this kind and name is in another space; nothing if none is."""

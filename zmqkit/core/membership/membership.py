@@ -126,7 +126,7 @@ class MembershipCore:
 
     def heard(self, record: Record, source: str, now: float) -> list[Effect]:
         """Take a record from discovery; one of another space is for explanations only."""
-        if self.elsewhere.takes(record, source):
+        if self.elsewhere.takes(record, source, now):
             return []
         vouched = self.neighbours.vouch(record, self._known)
         effects: list[Effect] = []
