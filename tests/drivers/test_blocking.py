@@ -134,3 +134,13 @@ def test_a_leader_that_rests_on_descriptors_of_others_looks_again(
     driver.close()
     assert timeout_ms <= REST_S_MAX * 1000
     assert driver._rest(timeout_ms) == [(driver._wake_descriptor, select.POLLNVAL)]
+
+
+def test_who_wakes_while_another_thread_closes_is_told_nothing(driver: BlockingDriver) -> None:
+    driver.wake()
+    kept = os.dup(driver._waker.fileno())
+    at = driver._waker.fileno()
+    os.close(at)  # as in the middle of `close`, when `write` has looked at the number already
+    driver.wake()
+    os.dup2(kept, at)
+    os.close(kept)

@@ -370,8 +370,8 @@ class BlockingDriver:
         """Have the leading thread look around at once."""
         try:
             self._waker.write(b"\0")  # does nothing if the pipe is full
-        except ValueError:
-            return  # the pipe is closed: no thread drives any more
+        except (ValueError, OSError):
+            return  # the pipe is closed, or was just now: no thread drives any more
 
     def step(self) -> float | None:
         """Drive once for the keeper; return None when a thread leads or holds the lock.
