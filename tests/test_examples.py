@@ -16,6 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 LIMIT_S = 60.0
 
 pytestmark = pytest.mark.slow
+pytest_plugins = ("pytest_zmqkit",)
 
 
 def promised(example: Path) -> str:
@@ -26,7 +27,7 @@ def promised(example: Path) -> str:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example_prints_what_it_promises(example: Path) -> None:
+def test_example_prints_what_it_promises(example: Path, zmqkit_space: str) -> None:
     run = subprocess.run(
         [sys.executable, example],
         capture_output=True,

@@ -69,7 +69,7 @@ def load(text: str) -> Target:
         remedy = "name a function, an object with methods, or a module"
         raise UsageError(f"{text!r} is plain data, of type {type(found).__name__}; {remedy}")
     label = (path or Path(name.removesuffix(".py")).name).rpartition(".")[2]
-    methods = dict(_methods(found, label))
+    methods = dict(methods_of(found, label))
     if not methods:
         raise UsageError(f"{text!r} has no public functions to serve")
     return Target(label, methods)
@@ -135,7 +135,7 @@ def _import(name: str) -> ModuleType:
         raise ZmqkitError(f"importing {name!r} failed: {kind}: {error}; mend it") from error
 
 
-def _methods(found: object, label: str) -> Iterator[tuple[str, Function]]:
+def methods_of(found: object, label: str) -> Iterator[tuple[str, Function]]:
     """Yield name and function of each public function of a module or method of an object.
 
     A function yields itself, under `label`. A class is called, and the object's methods count.
