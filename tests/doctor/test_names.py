@@ -39,6 +39,19 @@ def test_a_name_in_another_space_is_told_with_how_to_get_there() -> None:
     assert findings(replace(with_(OPEN), apart=(there,))) == []
 
 
+def test_who_answers_in_another_space_is_of_no_use() -> None:
+    there = Asked(Address("10.0.0.9", 5555), Outcome.ANSWERED, space="live")
+    for facts in (
+        replace(with_(OPEN), at_url=there),
+        replace(with_(OPEN), side=replace(SIDE, asked=(there,))),
+    ):
+        found = only(facts)
+        assert found.id == "process-in-another-space"
+        assert found.cause.startswith("the process at 10.0.0.9:5555 is in the space 'live'")
+    same = replace(SIDE, asked=(there,), space="live")
+    assert findings(replace(with_(OPEN), side=same)) == []
+
+
 def test_roles_of_several_kinds_may_share_a_name() -> None:
     assert findings(with_(NEWS, OPEN)) == []
     assert findings(replace(with_(NEWS), role="")) == []

@@ -55,13 +55,14 @@ class Asker:
         """Return what comes of asking at an address. Never raises for what answers there."""
         async with self._room:
             began_at = time.monotonic()
+            space = ""
             outcome, detail = await greeted(address)
             if outcome is Outcome.ANSWERED:
-                outcome, detail = await self._answer(address)
+                outcome, detail, space = await self._answer(address)
             ms = round(1000 * (time.monotonic() - began_at), 1)
-            return Asked(address, outcome, detail, ms)
+            return Asked(address, outcome, detail, ms, space)
 
-    async def _answer(self, address: Address) -> tuple[Outcome, str]:
+    async def _answer(self, address: Address) -> tuple[Outcome, str, str]:
         asker = self._context.socket(zmq.DEALER)
         try:
             asker.setsockopt(zmq.IPV6, 1)
@@ -77,11 +78,11 @@ class Asker:
                     there = wire.unpack(tuple(frames)).source
                     [bye] = wire.pack(wire.BYE, number, there, 0, encode(None))
                     await asker.send(bye)
-                return outcome, detail
+                return outcome, detail, space_in(frames)
         except TimeoutError:
-            return Outcome.SILENT, f"no answer to a HELLO in {ANSWER_S:g} s"
+            return Outcome.SILENT, f"no answer to a HELLO in {ANSWER_S:g} s", ""
         except zmq.ZMQError as error:
-            return Outcome.FOREIGN, str(error)
+            return Outcome.FOREIGN, str(error), ""
         finally:
             asker.close(round(1000 * LINGER_S))
 
@@ -166,3 +167,11 @@ def read_answer(frames: list[bytes]) -> tuple[Outcome, str]:
     if packet.kind != wire.WELCOME:
         return Outcome.FOREIGN, f"an answer of kind {packet.kind}"
     return Outcome.ANSWERED, ""
+
+
+def space_in(frames: list[bytes]) -> str:
+    """Return the space that an answer to a HELLO names; empty for none."""
+    try:
+        return wire.space_of(wire.fields_of(wire.unpack(tuple(frames))))
+    except Malformed:
+        return ""

@@ -38,6 +38,7 @@ class Asked:
     outcome: Outcome
     detail: str = ""  # the system's reason, or what answered
     ms: float = 0.0
+    space: str = ""  # that of the process that answered
 
 
 # This machine

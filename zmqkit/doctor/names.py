@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 
-from zmqkit.core.membership.elsewhere import how_to_enter
+from zmqkit.core.membership.elsewhere import how_to_enter, refusal
 from zmqkit.doctor.answers import unanswered
 from zmqkit.doctor.facts import Asked, Facts, Instance, Outcome, Program
 from zmqkit.doctor.findings import Finding, error
@@ -56,7 +56,17 @@ def other_role(facts: Facts) -> Iterator[Finding]:
 
 
 def other_space(facts: Facts) -> Iterator[Finding]:
-    """The name is there, in another space, and so not for this side."""
+    """The name is there, in another space, or who answers at an address is in another one."""
+    ours = facts.side.space
+    asked = [*facts.side.asked, *([facts.at_url] if facts.at_url is not None else [])]
+    for each in asked:
+        if each.outcome is Outcome.ANSWERED and each.space != ours:
+            yield error(
+                "process-in-another-space",
+                refusal(str(each.address), each.space, ours),
+                (),
+                how_to_enter(each.space),
+            )
     if facts.instances or not facts.apart:
         return
     there = facts.apart[0].space
