@@ -169,7 +169,7 @@ def test_a_machine_without_a_network_says_so_to_those_who_search(
 ) -> None:
     monkeypatch.setattr(mdns, "here", lambda reach: here(reach) if reach is Reach.LOCAL else [])
     told: Queue[str] = Queue()
-    node = Node(Environment())
+    node = Node(Environment(space="nobody-else"))  # not the brokers of other tests
     try:
         node.want(KEY, lambda tell: told.put(tell.text), role="service", reach=Reach.PLAIN)
         while "it has no address on a network" not in (said := told.get(timeout=BOUND_S)):
