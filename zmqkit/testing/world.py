@@ -8,7 +8,7 @@ seed gives the same run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -171,7 +171,7 @@ class Instance:
         if self.host.alive:
             self._world.end(self)
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> Mapping[str, object]:
         """Return the counters, as those of a Service."""
         return self._core.stats()
 
@@ -207,7 +207,7 @@ class Caller:
         """Call a method and return its value, as `zmqkit.Client.call` does; time passes."""
         return self.start(method, *args, **kwargs).result()
 
-    def stats(self) -> dict[str, object]:
+    def stats(self) -> Mapping[str, object]:
         """Return the counters, as those of a Client."""
         return self._core.stats()
 
