@@ -17,6 +17,7 @@ import msgpack
 from zmqkit.errors import UsageError
 from zmqkit.wire import collisions
 from zmqkit.wire.collisions import FEW
+from zmqkit.wire.remedies import ALLOWED, key_remedy_of, named, remedy_of
 
 Buffer = bytes | memoryview
 
@@ -340,14 +341,16 @@ def _check(value: object, where: str, depth: int) -> None:
     elif kind is dict:
         assert isinstance(value, dict)
         if not _KEYS.issuperset(map(type, value)):
-            odd = next(key for key in value if type(key) not in _KEYS)
-            raise UsageError(f"{where} has the key {odd!r}; keys are str, bytes or int")
+            _refuse_key(next(key for key in value if type(key) not in _KEYS), where)
         _check_collisions(value, where)
         _check_items(value.items(), value.values(), where, depth)
     elif kind is datetime:
         assert isinstance(value, datetime)
         if value.utcoffset() is None:
-            raise UsageError(f"{where} is a datetime without a time zone; add one")
+            raise UsageError(
+                f"{where} is a datetime without a time zone; add one: it.astimezone() for the "
+                "time of this machine, it.replace(tzinfo=UTC) for UTC"
+            )
     else:
         _refuse(value, where)
 
@@ -376,13 +379,18 @@ def _check_items(
 
 
 def _refuse(value: object, where: str) -> NoReturn:
-    remedy = "use None, bool, int, float, str, bytes, list, tuple, dict or an aware datetime"
+    remedy = f"use {remedy_of(value) or ALLOWED}"
     if isinstance(value, memoryview):
         remedy = "it may as the only argument or value; use bytes(it) elsewhere"
-    elif isinstance(value, bytearray):
-        remedy = "use bytes(it)"
-    name = type(value).__name__
-    raise UsageError(f"{where} is of type {name}, which cannot travel here; {remedy}")
+    kind = named(type(value))
+    raise UsageError(f"{where} is of type {kind}, which cannot travel here; {remedy}")
+
+
+def _refuse_key(key: object, where: str) -> NoReturn:
+    raise UsageError(
+        f"{where} has the key {shorten(repr(key))} of type {named(type(key))}; keys are str, "
+        f"bytes or int; use {key_remedy_of(key)}"
+    )
 
 
 def _refuse_extension(code: int, data: bytes) -> NoReturn:
