@@ -14,6 +14,8 @@ from zmqkit.model import LOOPBACK, Reach, check_space, parse_url, reach_of
 class Environment:
     """The values of ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE and _SPACE."""
 
+    """The values of the variables ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE and _LOG."""
+
     # `host:port` of processes to ask, beside discovery.
     peers: tuple[str, ...] = ()
     # The path of a file with more peers, or an empty text.
@@ -24,6 +26,8 @@ class Environment:
     insecure: bool = False
     # The space of roles that name none; empty for the default space.
     space: str = ""
+    # From which level on zmqkit itself shows what it logs; empty if it does not.
+    log: str = ""
 
     def reach(self, *, insecure: bool | None = None) -> Reach:
         """Return how far a role may reach; None for `insecure` follows the environment."""
@@ -45,7 +49,16 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         _ports(environ.get("ZMQKIT_PORTS", "")),
         flag == "1",
         check_space(environ.get("ZMQKIT_SPACE", ""), "ZMQKIT_SPACE"),
+        read_log(environ),
     )
+
+
+def read_log(environ: Mapping[str, str]) -> str:
+    """Return ZMQKIT_LOG: a level, or an empty text. Raises ConfigError for anything else."""
+    word = environ.get("ZMQKIT_LOG", "")
+    if word not in ("", "info", "debug"):
+        raise ConfigError(f"ZMQKIT_LOG is {word!r}; use info or debug, or leave it unset")
+    return word
 
 
 def read_peers(text: str, path: str) -> tuple[str, ...]:

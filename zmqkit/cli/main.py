@@ -22,6 +22,7 @@ from zmqkit.errors import (
     UsageError,
     ZmqkitError,
 )
+from zmqkit.roles.logs import FORMAT, to_stderr
 
 FAILED, USAGE, TIMEOUT, INTERRUPTED = 1, 2, 124, 130
 UNAVAILABLE, CANTCREAT, IOERR, CONFIG = 69, 73, 74, 78
@@ -121,7 +122,7 @@ def log_to_stderr(ctx: click.Context, option: click.Parameter, count: int) -> in
     if not count:
         return count
     handler = logging.StreamHandler()
-    text = Escaping("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    text = Escaping(FORMAT)
     handler.setFormatter(JsonLines() if JsonLines.wanted else text)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("zmqkit").setLevel(logging.INFO)
@@ -178,6 +179,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the end
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(Escaping())  # writes warnings where there is no -v
+    to_stderr.setFormatter(Escaping(FORMAT))
     if sys.stdout is None:
         say_error("standard output is closed; to drop it, write to /dev/null")
         return FAILED

@@ -17,6 +17,8 @@ from typing import IO, Any, ClassVar, TextIO
 
 import click
 
+from zmqkit.roles.logs import to_stderr
+
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
@@ -74,7 +76,7 @@ def tell_as_json() -> None:
     """Have all that is written to standard error be lines of JSON from now on."""
     JsonLines.wanted = True
     log = logging.getLogger()
-    for handler in filter(None, (logging.lastResort, *log.handlers)):
+    for handler in filter(None, (logging.lastResort, to_stderr, *log.handlers)):
         handler.setFormatter(JsonLines())
 
 

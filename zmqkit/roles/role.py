@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.membership.observed import Observed
 from zmqkit.core.pace import Pace
 from zmqkit.drivers.perform import Hooks, ReceiveAll
+from zmqkit.environment import read_log
 from zmqkit.errors import UsageError
 from zmqkit.model import PeerId, Reach
 from zmqkit.roles.crossing import Crossing
-from zmqkit.roles.scheme import Binding, Dialling, Lookup, shown
+from zmqkit.roles.logs import log_as_told
+from zmqkit.roles.scheme import Binding, Crossing, Dialling, Lookup, shown
 from zmqkit.wire.statistics import Figures
 
 Place = TypeVar("Place", Binding, Lookup, Crossing, Binding | Dialling)
@@ -84,14 +87,18 @@ class Plan(Generic[Place]):
     # The node drives a blocking role at a `memory://` address, too, as what the role awaits
     # comes unasked.
     kept: bool = False
+    # The level from which on zmqkit shows what it logs; empty if it does not.
+    log: str = field(default="", init=False)
     _observed: Observed | None = None
 
     def __post_init__(self) -> None:
         if type(self.statistics) is not bool:
             raise UsageError(f"statistics is {self.statistics!r}; use True or False")
+        self.log = read_log(os.environ)
 
     def prepare(self, driver: object) -> None:
         """Tell the core of its place and the role of its driver, once the link is open."""
+        log_as_told(self.log)
         self.about.update(self.place.about())
         if self.opened is not None:
             self.opened(driver)
