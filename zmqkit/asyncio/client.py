@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from zmqkit.asyncio.begun import gather
 from zmqkit.asyncio.futures import Futures
 from zmqkit.asyncio.mapped import Mapped
+from zmqkit.asyncio.places import await_ready, check_place
 from zmqkit.asyncio.role import Life, Role
 from zmqkit.asyncio.stream import Stream
 from zmqkit.asyncio.submitted import Submitted
@@ -20,7 +21,7 @@ from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.answers import Answer, value_of
 from zmqkit.roles.foreign import changed_of, client_parts
-from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
+from zmqkit.roles.handlers import call_body, check_count, current, seconds_of, service_rows
 from zmqkit.roles.mapping import Items
 from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
@@ -77,6 +78,8 @@ class BoundClient(StaysHere):
         whether the method may have run. Cancelling the task cancels the call, and the service
         is told.
         """
+        if current.get() is not None:
+            await check_place(self._life, self._core)
         core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
         future, call = self._life.ask(core.call, method, body, raw, options)
@@ -243,14 +246,7 @@ class Client(BoundClient, Role):
     async def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""
         check_count(count)
-        limit_s = seconds_of(timeout_s)
-        future, _ = self._life.ask(self._await_ready, count, limit_s)
-        try:
-            ready: int = await future
-        except asyncio.CancelledError:
-            self._life.end(self._core.give_up, future)
-            raise
-        return ready
+        return await await_ready(self._life, self._core, count, seconds_of(timeout_s))
 
     def instances(self) -> list[ClientInstance]:
         """Return a row for each instance in use: label, address, state, outstanding, served.
@@ -289,6 +285,3 @@ class Client(BoundClient, Role):
             drained=lambda: not core.in_flight,
             says="with {} calls unsettled".format,
         )
-
-    def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:
-        self._life.perform(self._core.await_ready(count, waiter, limit_s, now))

@@ -17,7 +17,7 @@ from zmqkit.core.effects import Effect
 from zmqkit.drivers.aio import AioDriver
 from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import BATCH_BYTES, LEAVE_S, STEP_S, TURN_MESSAGES
-from zmqkit.roles.failures import error_answer, failed
+from zmqkit.roles.failures import error_answer, failed, held_loop
 from zmqkit.roles.handlers import Handler, Handlers, is_interrupt, run_plain, run_waiting
 from zmqkit.roles.streams import (
     close_generator,
@@ -26,6 +26,7 @@ from zmqkit.roles.streams import (
     next_value,
     next_waiting,
 )
+from zmqkit.warning_limits import LOOP_HELD_S
 
 
 class Runner:
@@ -48,6 +49,8 @@ class Runner:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         # Generators that ended while the core had them parked, until the core asks for more.
         self._over: dict[int, Answer | None] = {}
+        # The methods whose handlers were said to hold the loop.
+        self._slow: set[str] = set()
 
     def hooks(self) -> Hooks:
         """Return the functions that the driver calls."""
@@ -94,6 +97,7 @@ class Runner:
         if self._handles:
             return
         self._handles = True
+        begun = time.monotonic()
         try:
             while at_hand:
                 request = at_hand.popleft()
@@ -106,16 +110,27 @@ class Runner:
                 except KeyboardInterrupt as interrupt:
                     self._interrupted(driver.loop, request, interrupt)
                     return
+                now = time.monotonic()
+                if now - begun > LOOP_HELD_S:
+                    self._held_loop(handler, request, now - begun)
+                begun = now
                 self._results.append((request, answer))
                 is_large = answer.size > BATCH_BYTES
                 if is_large or len(self._results) >= TURN_MESSAGES:
-                    driver.driver.finish(time.monotonic())
+                    driver.driver.finish(now)
+                    begun = time.monotonic()
                 if is_large and at_hand:
                     kept = self._core.postpone(list(at_hand))
                     at_hand.clear()
                     at_hand.extend(kept)
         finally:
             self._handles = False
+
+    def _held_loop(self, handler: Handler, request: Request, took_s: float) -> None:
+        """Log that a plain handler held the loop for so long, once for each method."""
+        if request.method not in self._slow and self._driver is not None:
+            self._slow.add(request.method)
+            self._driver.driver.notes.note(held_loop(handler.function, request, took_s))
 
     def _interrupted(
         self, loop: asyncio.AbstractEventLoop, request: Request, interrupt: KeyboardInterrupt
@@ -258,7 +273,12 @@ class Runner:
         if handler.waits:
             return await next_waiting(handler, request)
         if not handler.thread:
-            return next_value(handler, request)
+            begun = time.monotonic()
+            answer = next_value(handler, request)
+            took_s = time.monotonic() - begun
+            if took_s > LOOP_HELD_S:
+                self._held_loop(handler, request, took_s)
+            return answer
         return await self._threads.run(next_value, handler, request)
 
     async def _pause(self, request: StreamRequest) -> None:

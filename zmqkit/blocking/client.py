@@ -10,6 +10,7 @@ from zmqkit.blocking.begun import gather
 from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.futures import Futures
 from zmqkit.blocking.mapped import Mapped
+from zmqkit.blocking.places import await_ready, check_place
 from zmqkit.blocking.role import Life, Role
 from zmqkit.blocking.stream import Stream
 from zmqkit.blocking.submitted import Submitted
@@ -20,7 +21,7 @@ from zmqkit.errors import PeerError
 from zmqkit.limits import CLOSE_S, TIMEOUT_S, WAIT_S
 from zmqkit.roles.answers import Answer, value_of
 from zmqkit.roles.foreign import changed_of, client_parts
-from zmqkit.roles.handlers import call_body, check_count, seconds_of, service_rows
+from zmqkit.roles.handlers import call_body, check_count, current, seconds_of, service_rows
 from zmqkit.roles.mapping import Items
 from zmqkit.roles.role import Plan, StaysHere
 from zmqkit.roles.scheme import Lookup, shown
@@ -77,6 +78,8 @@ class BoundClient(StaysHere):
         Raises UsageError for arguments that cannot travel. `error.may_have_run` says
         whether the method may have run.
         """
+        if current.get() is not None:
+            check_place(self._life, self._core)
         core, options = self._core, self._options
         body, raw = call_body(method, args, kwargs, options)
         value = self._life.ask(core.call, core.give_up, method, body, raw, options)
@@ -237,10 +240,7 @@ class Client(BoundClient, Role):
     def ready(self, count: int = 1, timeout_s: float | None = None) -> int:
         """Wait until `count` instances can be called; return how many can be."""
         check_count(count)
-        limit_s = seconds_of(timeout_s)
-        ready = self._life.ask(self._await_ready, self._core.give_up, count, limit_s)
-        assert isinstance(ready, int)
-        return ready
+        return await_ready(self._life, self._core, count, seconds_of(timeout_s))
 
     def instances(self) -> list[ClientInstance]:
         """Return a row for each instance in use: label, address, state, outstanding, served.

@@ -12,6 +12,7 @@ from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.drivers.blocking import BlockingDriver
+from zmqkit.drivers.misuse import check_loop
 from zmqkit.drivers.perform import Hooks
 from zmqkit.errors import UsageError
 from zmqkit.limits import QUICK_RUNS_MIN, QUICK_S, STEP_S, TURN_MESSAGES
@@ -69,6 +70,7 @@ class Runner:
 
     def serve(self, until: float) -> None:
         """Wait for requests and run them; UsageError while another thread serves."""
+        check_loop()
         if not self._seated(self._serve, until):
             raise UsageError("another thread serves already; use concurrency= for more at once")
 

@@ -12,6 +12,7 @@ from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.limits import CLOSE_S, LEAVE_S
 from zmqkit.roles.foreign import changed_of, check_handlers, hear_of
 from zmqkit.roles.handlers import Handlers, check_imported, end_of
+from zmqkit.roles.places import opened
 from zmqkit.roles.role import BoundShown, Plan
 from zmqkit.roles.scheme import Binding, Dialling
 from zmqkit.roles.stopping import Run
@@ -100,4 +101,5 @@ class Serving(BoundShown, Role):
 
     def _begin(self, driver: BlockingDriver) -> None:
         check_handlers(self._core)
+        opened(self._core, self._life.plan.place)
         self._runner.begin(driver)

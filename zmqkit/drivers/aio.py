@@ -17,6 +17,10 @@ from zmqkit.drivers.perform import Driver
 from zmqkit.limits import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
 
 
+class OwnLoop(asyncio.SelectorEventLoop):
+    """The loop of zmqkit's own thread. Log handlers that run there may use blocking roles."""
+
+
 class AioDriver:
     """Drives a core from an event loop, in turns: drain, decide, send what gathered.
 

@@ -31,6 +31,7 @@ from zmqkit.core.pace import Pace
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import current_process
+from zmqkit.drivers.misuse import check_loop
 from zmqkit.drivers.perform import Driver
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import REST_S_MAX
@@ -219,6 +220,8 @@ class BlockingDriver:
 
         A thread that is interrupted in `join`, here or in between has to call `leave`.
         """
+        if not waiter.done:
+            check_loop()
         while not waiter.done:
             if self.retired and not waiter.done:
                 self.check_open()  # raises, as the role is broken
@@ -326,6 +329,7 @@ class BlockingDriver:
         """Drive, or watch another thread drive, until `done` or the time `until`."""
         self.attentive = True
         while not done() and time.monotonic() < until:
+            check_loop()
             if self.broken:
                 self.check_open()
             self.lead(done, until)

@@ -26,6 +26,7 @@ _WARNINGS = frozenset(
     {
         "notify-failed", "subscriber-excluded", "journal-failed", "handler-overdue",
         "bridge-cut", "bridge-refused", "other-space", "forwarders-in-a-circle",
+        "handler-holds-loop",
         "device-unreachable", "device-refused", "device-missing", "devices-full",
         "mdp-request-failed", "mdp-request-refused", "mdp-requests-lost", "mdp-nobody-serves",
     }

@@ -25,7 +25,7 @@ from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
 from zmqkit.core.membership.observed import Observed
-from zmqkit.drivers.aio import AioDriver
+from zmqkit.drivers.aio import AioDriver, OwnLoop
 from zmqkit.drivers.blocking import BlockingDriver
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.notes import contained, log
@@ -105,6 +105,8 @@ class Node:
         at = self.core.offers.control_ports[Reach.LOCAL]
         self._entry = Entry(self.process, at, environment.space)
         self._loop = asyncio.SelectorEventLoop()
+        self._entry = Entry(self.process, self.core.offers.control_ports[Reach.LOCAL])
+        self._loop = OwnLoop()
         self._driver = AioDriver(
             Driver(
                 self.core,

@@ -18,6 +18,7 @@ from zmqkit.core.calls.call import CallOptions
 from zmqkit.core.calls.outcome import BAD_ARGUMENTS, DISCARD, RAISED, RETRY
 from zmqkit.core.calls.request import Request, StreamRequest
 from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.effects import Note
 from zmqkit.core.tasks.lease import TASK, about
 from zmqkit.drivers.notes import contained, log
 from zmqkit.errors import Discard, Retry, UsageError
@@ -53,6 +54,18 @@ def failed(function: Callable[..., object], request: Request, error: BaseExcepti
     contained(_log, function, request, error, text)
     is_hopeless = isinstance(error, CannotTravel) and request.method == TASK
     return _answer(error, text, DISCARD if is_hopeless else RAISED)
+
+
+def held_loop(function: Callable[..., object], request: Request, took_s: float) -> Note:
+    """Return what to log of a plain function that held the event loop for so long."""
+    text = (
+        "nothing else of its event loop runs meanwhile; pass thread=True where it is "
+        "registered, or make it async def and await what it waits for"
+    )
+    return Note(
+        "handler-holds-loop",
+        {"handler": _title(function, request), "took_s": round(took_s, 3), "text": text},
+    )
 
 
 def _wish(error: Retry | Discard) -> Answer:
