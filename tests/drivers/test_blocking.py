@@ -100,7 +100,7 @@ def test_a_leader_that_outlives_the_role_reads_nothing_of_others(
     driver: BlockingDriver,
 ) -> None:
     """A signal's handler may close the role while the leader rests, and open other files."""
-    descriptor = driver._wake_descriptor
+    descriptor = driver._waker.descriptor
     rest = driver._rest
 
     def closed_meanwhile(timeout_ms: int) -> list[tuple[int, int]]:
@@ -144,3 +144,4 @@ def test_who_wakes_while_another_thread_closes_is_told_nothing(driver: BlockingD
     driver.wake()
     os.dup2(kept, at)
     os.close(kept)
+    assert driver._rest(timeout_ms) == [(driver._waker.descriptor, select.POLLNVAL)]

@@ -5,7 +5,7 @@ it drains, decides or sends, never while it waits. One of the threads that wait 
 on the link's descriptor and settles the waits of all. When its own wait is over, it passes the
 lead on to one of the others. When no thread leads for some 20 ms, the process's keeper thread
 drives until a thread leads again. A thread that settles something for the resting leader, or
-brings the leader's deadline forward, wakes the leader through a pipe.
+brings the leader's deadline forward, wakes the leader (see `waker`).
 
 A signal's handler may raise between any two steps of the main thread; Ctrl-C does. A thread
 that waits holds no lock, so it just leaves, and all goes on. Under the lock, which is held for
@@ -17,7 +17,6 @@ thread.
 from __future__ import annotations
 
 import _thread
-import os
 import select
 import threading
 import time
@@ -33,6 +32,7 @@ from zmqkit.drivers.flusher import Flusher
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.misuse import check_loop
 from zmqkit.drivers.perform import Driver
+from zmqkit.drivers.waker import Waker
 from zmqkit.errors import UsageError, ZmqkitError
 from zmqkit.limits import REST_S_MAX
 
@@ -90,13 +90,7 @@ class BlockingDriver:
         self._leader: object = None
         self._resting = False
         self._rest_until = inf
-        woken, waker = os.pipe()
-        os.set_blocking(woken, False)
-        os.set_blocking(waker, False)
-        # A file knows when it is closed; a descriptor may be somebody else's by then.
-        self._woken = open(woken, "rb", buffering=0)  # noqa: SIM115 - until `close`
-        self._waker = open(waker, "wb", buffering=0)  # noqa: SIM115
-        self._wake_descriptor = woken
+        self._waker = Waker()
         self._watched: tuple[int, ...] = ()
         self._poll = self._watch()
 
@@ -286,8 +280,8 @@ class BlockingDriver:
                     self._resting = False
                     if not self.retired:
                         for descriptor, _ in ready:
-                            if descriptor == self._wake_descriptor:
-                                self._woken.read(4096)
+                            if descriptor == self._waker.descriptor:
+                                self._waker.clear()
                     over = self.retired or self.turn() >= until or done()
                     if over or self.notes.due:
                         self._drop_lead()
@@ -376,6 +370,7 @@ class BlockingDriver:
             self._waker.write(b"\0")  # does nothing if the pipe is full
         except (ValueError, OSError):
             return  # the pipe is closed, or was just now: no thread drives any more
+        self._waker.wake()
 
     def step(self) -> float | None:
         """Drive once for the keeper; return None when a thread leads or holds the lock.
@@ -404,9 +399,8 @@ class BlockingDriver:
         return self.turns
 
     def close(self) -> None:
-        """Close the pipe, after the role was retired and its core and link were closed."""
+        """Close the waker, after the role was retired and its core and link were closed."""
         self._flusher.close()
-        self._woken.close()
         self._waker.close()
 
     def _flush_due(self, now: float) -> bool:
@@ -445,10 +439,10 @@ class BlockingDriver:
         follower.gate.release()
 
     def _watch(self) -> select.poll:
-        """Return a poll of what the leader rests on: the link, and the pipe that wakes it."""
+        """Return a poll of what the leader rests on: the link, and what wakes the leader."""
         self._watched = self.driver.link.descriptors
         poll = select.poll()
-        for descriptor in (*self._watched, self._wake_descriptor):
+        for descriptor in (*self._watched, self._waker.descriptor):
             poll.register(descriptor, select.POLLIN)
         return poll
 
