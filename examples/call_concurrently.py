@@ -3,7 +3,7 @@
 Prints:
 
     squares [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]
-    a hundred naps of 50 ms took less than a second: True
+    a hundred naps of 50 ms took less than half of their five seconds: True
     a slow one, off the loop: done
 """
 
@@ -41,8 +41,8 @@ async def main() -> None:
         print("squares", await asyncio.gather(*calls))
         begun_at = time.monotonic()
         await asyncio.gather(*(client.call("nap", 0.05) for _ in range(100)))
-        quick = time.monotonic() - begun_at < 1
-        print("a hundred naps of 50 ms took less than a second:", quick)
+        quick = time.monotonic() - begun_at < 2.5
+        print("a hundred naps of 50 ms took less than half of their five seconds:", quick)
         print("a slow one, off the loop:", await client.call("grind"))
 
 

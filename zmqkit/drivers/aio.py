@@ -18,7 +18,14 @@ from zmqkit.limits import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
 
 
 class OwnLoop(asyncio.SelectorEventLoop):
-    """The loop of zmqkit's own thread. Log handlers that run there may use blocking roles."""
+    """The loop of zmqkit's own thread. Log handlers that run there may use blocking roles.
+
+    In development mode asyncio would tell the user of each step here that takes long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_debug(False)
 
 
 class AioDriver:
