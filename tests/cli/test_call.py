@@ -216,3 +216,36 @@ def test_a_service_is_called_by_its_url(run: Run, serve: Callable[..., Any]) -> 
     url = serving.line.partition(" at ")[2].partition(",")[0]
     done = run("call", f"{url}/{serving.name}", "text")
     assert done.stdout == b"plain\ntext\n", done.stderr
+
+
+PATIENT = ("--wait", "60", "--timeout", "60")
+
+
+@pytest.mark.slow
+def test_without_a_method_the_methods_are_listed(shop: str, run: Run) -> None:
+    done = run("call", shop, *PATIENT)
+    lines = done.stdout.decode().splitlines()
+    assert (done.returncode, lines[0].split()) == (0, ["METHOD", "ABOUT"])
+    held = next(line for line in lines if line.startswith("hold()"))
+    assert held.split("  ")[0] == "hold() -> str"
+    assert held.endswith("idempotent; Say so and go on when a line comes in.")
+    many = next(line for line in lines if line.startswith("many("))
+    assert many.endswith("streams, idempotent")
+
+
+@pytest.mark.slow
+def test_the_methods_are_listed_as_json(shop: str, run: Run) -> None:
+    rows = json.loads(run("call", shop, "--json", *PATIENT).stdout)
+    assert [row["name"] for row in rows] == sorted(row["name"] for row in rows)
+    [sign] = (row for row in rows if row["name"] == "sign")
+    assert sign == {
+        "name": "sign", "signature": "(number: float) -> int", "doc": "", "streams": False,
+        "idempotent": True,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--lines", "--notify", "--protocol=mdp1"])
+def test_options_of_a_call_want_a_method(option: str, run: Run) -> None:
+    done = run("call", "shop", option)
+    assert (done.returncode, b"name a METHOD" in done.stderr) == (2, True)

@@ -16,6 +16,7 @@ import click
 from zmqkit.bench import pair
 from zmqkit.bench.measured import Load, Measured, Pattern
 from zmqkit.bench.raw import TIME
+from zmqkit.cli.completing import names
 from zmqkit.cli.grouping import time_text
 from zmqkit.cli.ls import listening
 from zmqkit.cli.main import FAILED
@@ -39,7 +40,7 @@ _FOUND_AS = {"service": "service", "publisher": "publisher", "worker": "queue"}
 
 
 @click.command("bench", short_help="Measure rates and latencies.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names())
 @click.option("--pair", "between", type=click.Choice(("call", "publish", "push")),
               help="Measure between two processes of its own.")  # fmt: skip
 @click.option("--as", "kind", type=click.Choice(tuple(_KINDS)),

@@ -14,9 +14,10 @@ import click
 import zmqkit
 from zmqkit.blocking.client import BoundClient
 from zmqkit.cli.call_all import call_all
+from zmqkit.cli.completing import methods, methods_of, names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.oneway import Failures
-from zmqkit.cli.output import say_value
+from zmqkit.cli.output import say, say_json, say_value, table
 from zmqkit.cli.stdin import standard_input
 from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S, WAIT_S
 from zmqkit.roles.foreign import PROTOCOLS
@@ -54,8 +55,8 @@ class Arguments:
     cls=Values,
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("service")
-@click.argument("method")
+@click.argument("service", shell_complete=names("service"))
+@click.argument("method", required=False, shell_complete=methods)
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option(
     "--timeout",
@@ -108,7 +109,7 @@ class Arguments:
 def command(
     *,
     service: str,
-    method: str,
+    method: str | None,
     arguments: tuple[str, ...],
     timeout_s: float,
     wait_s: float,
@@ -123,6 +124,9 @@ def command(
     protocol: str | None,
 ) -> None:
     """Call METHOD of SERVICE, a name or a URL, and print what it gives.
+
+    Without METHOD it lists the methods that there are, and what each is for; with --json as an
+    array of objects.
 
     An argument that is JSON is passed as what it means, any other as text: 5 is a number, tea
     is text, '"5"' is text too. NAME=VALUE, where NAME is a Python name, passes VALUE by
@@ -139,15 +143,20 @@ def command(
     8601, and numbers that JSON does not have "NaN", "Infinity" and "-Infinity". Bytes alone go
     out unchanged into a pipe or file; on a terminal control characters are escaped, as they are
     in all that goes to standard error. Errors are text on standard error, also with --json.
-
     With --protocol the method is mdp, and each argument is a frame, as it stands.
 
     \b
+    zmqkit call math
     zmqkit call math sqrt 2
     zmqkit call orders price tea quantity=2
     zmqkit call words count - <README.md | jq .the
     zmqkit call tcp://10.0.0.5:5555/echo mdp hello --protocol mdp1
     """
+    if method is None:
+        if lines or notify or protocol is not None:
+            raise click.UsageError("name a METHOD; it is mdp where there is a --protocol")
+        _list(methods_of(service, timeout_s, wait_s, insecure=insecure), as_json=as_json)
+        return
     calls = calls_of(arguments, protocol, by_line=lines)
     made = zmqkit.Client(service, insecure=insecure or None, protocol=protocol)
     with Failures() as failures, made as client:
@@ -162,6 +171,10 @@ def command(
         make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
+            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
+        )
+        make = partial(view.notify if notify else _print_values(view, as_json=as_json), method)
+        _make_all(make, calls, by_line=lines)
         if notify:
             client.close(timeout_s)
             failures.check(client, timeout_s)
@@ -195,6 +208,41 @@ def _print_values(view: BoundClient, method: str, each: Arguments, *, as_json: b
     with view.stream(method, *each.args, **each.kwargs) as values:
         for value in values:
             say_value(value, as_json=as_json)
+def _make_all(make: Callable[..., None], calls: Iterable[Arguments], *, by_line: bool) -> None:
+    """Make each call; if there is one for each line, an error says for which."""
+    for number, each in enumerate(calls, 1):
+        try:
+            make(*each.args, **each.kwargs)
+        except zmqkit.ZmqkitError as error:
+            if by_line:
+                error.args = (f"line {number}: {error}",)
+            raise
+
+
+def _list(rows: list[dict[str, object]], *, as_json: bool) -> None:
+    """Print the methods of a service, those that stream with how to tell."""
+    if as_json:
+        say_json(rows)
+        return
+    shown = [(f"{row['name']}{row['signature']}", _about(row)) for row in rows]
+    for line in table([("METHOD", "ABOUT"), *shown]):
+        say(line)
+
+
+def _about(row: dict[str, object]) -> str:
+    words = [word for word in ("streams", "idempotent") if row[word]]
+    return "; ".join([*([", ".join(words)] if words else []), *filter(None, [str(row["doc"])])])
+
+
+def _print_values(view: BoundClient, *, as_json: bool) -> Callable[..., None]:
+    """Return what makes a call and prints its values as they come."""
+
+    def make(method: str, /, *args: object, **kwargs: object) -> None:
+        with view.stream(method, *args, **kwargs) as values:
+            for value in values:
+                say_value(value, as_json=as_json)
+
+    return make
 
 
 def parse(text: str) -> object:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 import zmqkit
+from zmqkit.cli.completing import names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_value
 from zmqkit.limits import TIMEOUT_S
 
 
 @click.command("collect", short_help="Print the reply to a request that was submitted.")
-@click.argument("service")
+@click.argument("service", shell_complete=names("service"))
 @click.argument("id")
 @click.option(
     "--timeout",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zmqkit.cli.completing import names
 from zmqkit.cli.main import CANTCREAT, FAILED, CommandGroup, failed
 from zmqkit.cli.manners import exits
 from zmqkit.cli.numeric import Number
@@ -83,7 +84,7 @@ def command() -> None:
 
 
 @command.command("look", short_help="Look at this machine, and at who has NAME.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=names())
 @click.option("--role", type=click.Choice(_ROLES), help="What the name is looked for as.")
 @_insecure
 @_wait

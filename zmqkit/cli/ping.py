@@ -8,6 +8,7 @@ from typing import cast
 
 import click
 
+from zmqkit.cli.completing import names
 from zmqkit.cli.grouping import time_text
 from zmqkit.cli.ls import listening
 from zmqkit.cli.main import FAILED
@@ -29,7 +30,7 @@ _HEAD = (
 
 
 @click.command("ping", short_help="Ping each instance of a name.")
-@click.argument("name")
+@click.argument("name", shell_complete=names())
 @click.option(
     "-c", "--count", type=click.IntRange(min=1), help="End after so many pings of each; else "
     "when it is interrupted.",

@@ -12,6 +12,7 @@ import click
 import zmqkit
 from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
+from zmqkit.cli.completing import names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json, several, tell
 from zmqkit.cli.stopping import stopping
@@ -27,7 +28,7 @@ from zmqkit.wire.publication import check_topic
     cls=Values,
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("name")
+@click.argument("name", shell_complete=names("publisher"))
 @click.argument("topic")
 @click.argument("body", required=False)
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")

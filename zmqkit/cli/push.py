@@ -14,6 +14,7 @@ import click
 import zmqkit
 from zmqkit.cli.bodies import read_bodies
 from zmqkit.cli.call import Values
+from zmqkit.cli.completing import names
 from zmqkit.cli.main import FAILED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, say_error, say_json, say_value, several, show, tell, to_json
@@ -29,7 +30,7 @@ _WINDOW = 1000
     cls=Values,
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("name")
+@click.argument("name", shell_complete=names("worker"))
 @click.argument("body", required=False)
 @click.option(
     "--wait",

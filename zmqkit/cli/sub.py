@@ -13,6 +13,7 @@ from math import inf
 import click
 
 import zmqkit
+from zmqkit.cli.completing import names
 from zmqkit.cli.drops import Drops
 from zmqkit.cli.lacks import telling_lacks
 from zmqkit.cli.numeric import Number
@@ -29,7 +30,7 @@ MOMENT_S = 1.0
 
 
 @click.command("sub", short_help="Print the messages of a name.")
-@click.argument("name")
+@click.argument("name", shell_complete=names("publisher"))
 @click.argument("topics", nargs=-1, metavar="[TOPIC]...")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many messages.")
 @click.option(

@@ -9,6 +9,7 @@ import click
 import zmqkit
 from zmqkit.blocking.client import BoundClient
 from zmqkit.cli.call import Arguments, Values, calls_of, headers_of
+from zmqkit.cli.completing import methods, names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say, say_json, say_value
 from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S
@@ -20,8 +21,8 @@ from zmqkit.limits import PRIORITY, PRIORITY_MAX, TIMEOUT_S
     cls=Values,
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("service")
-@click.argument("method")
+@click.argument("service", shell_complete=names("service"))
+@click.argument("method", shell_complete=methods)
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option(
     "--timeout",

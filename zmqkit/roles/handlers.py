@@ -144,6 +144,10 @@ class Handlers:
         self.by_name[method] = Handler(function, waits, thread, copy, streams, report)
         return function
 
+    def is_idempotent(self, name: str) -> bool:
+        """Return whether to run this method twice does no harm."""
+        return self.idempotent.get(name, False) or self.streams.get(name, False)
+
 
 class Registers:
     """The `handler` method of both services, which registers handlers."""

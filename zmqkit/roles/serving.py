@@ -7,6 +7,7 @@ from typing import Any
 from zmqkit.core.calls.dialling import DiallingCore
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.model import MAJORDOMO
+from zmqkit.roles.describing import describe_in
 from zmqkit.roles.foreign import worker_of
 from zmqkit.roles.handlers import Handlers
 from zmqkit.roles.scheme import Binding, Dialling
@@ -22,6 +23,7 @@ def service_core(
     methods, streams = handlers.idempotent, handlers.streams
     if protocol is not None:
         return worker_of(place, handlers, concurrency, protocol)
+    describe_in(handlers)
     if isinstance(place, Dialling):
         return DiallingCore(
             place.incarnation, methods, concurrency, streams, device=MAJORDOMO, name=place.name

@@ -16,6 +16,9 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.limits import ServiceLimits
 from zmqkit.wire.rows import Head
 
+OWN = "zmqkit."
+"""How the names of methods begin that a service has without a handler of the program's."""
+
 _NAMES_MAX = 20
 _SHOWN_CHARS = 100
 
@@ -58,7 +61,8 @@ class Methods:
         return refuse(NO_METHOD, f"no method {name[:_SHOWN_CHARS]!r}; {self._names()}")
 
     def _names(self) -> str:
-        names = sorted([*self.plain, *self.streams]) or ["none"]
+        offered = (name for name in (*self.plain, *self.streams) if not name.startswith(OWN))
+        names = sorted(offered) or ["none"]
         more = f", … ({len(names)} in all)" if len(names) > _NAMES_MAX else ""
         return f"there are {', '.join(names[:_NAMES_MAX])}{more}"
 
