@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
 
 import zmqkit
-from tests.roles.kit import Kit
+from tests.roles.kit import BOUND_S, Kit
 from zmqkit.roles.describing import METHODS
 
 pytestmark = pytest.mark.usefixtures("node")
@@ -85,3 +88,24 @@ def test_an_error_names_the_methods_of_the_program_alone(blocking: Kit) -> None:
     client = blocking.client(blocking.serving(price).endpoint)
     with pytest.raises(zmqkit.NoMethod, match=r"there are price$"):
         client.call("cost")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["router", "majordomo", "majordomo-durable"])
+def test_devices_pass_the_question_on(device: str, blocking: Kit, tmp_path: Path) -> None:
+    """In processes of their own, as people run them."""
+    place = ["--set", f"journal.path={tmp_path / 'kept'}"] if device.endswith("durable") else []
+    program = [
+        sys.executable, "-m", "zmqkit", "run", device, "--until-eof", "--name",
+        f"{blocking.name}-m", *place,
+    ]  # fmt: skip
+    if device == "router":
+        program += ["--set", f'backend.names=["{blocking.name}"]']
+    with Popen(program, stdin=PIPE, stdout=PIPE, text=True) as running:
+        assert running.stdout is not None
+        address = running.stdout.readline().split(" at ")[1].split(",")[0]
+        blocking.serving(price, via=address)
+        client = blocking.client(f"{address}/{blocking.name}", timeout_s=BOUND_S)
+        assert list(rows_of(client)) == ["price"]
+        blocking.close()
+        blocking.roles.clear()
