@@ -74,7 +74,7 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         ["bogus"],
         ["--bogus"],
         ["call"],
-        ["call", "a"],
+        ["call", "a", "--lines"],
         ["call", "a", "b", "--bogus"],
         ["call", "a", "b", "--priority", "10"],
         ["call", "a", "b", "--timeout", "soon"],
