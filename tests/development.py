@@ -10,8 +10,10 @@ import re
 
 MODE = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
 
-_SLOW = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
-"""What asyncio says of a step that takes 0.1 s, as each may on a busy machine."""
+_SLOW = re.compile(
+    r"^(Executing <.*> took \d+\.\d+ seconds|handler-holds-loop .*)\n", re.MULTILINE
+)
+"""What asyncio and zmqkit say of a step that takes 0.1 s, as each may on a busy machine."""
 
 
 def told(errors: str) -> str:
