@@ -18,11 +18,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+from tests.development import MODE, told
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = ("5555", "8000")  # what stands in documents for a port that nothing listens on
@@ -171,7 +173,10 @@ def takes_signals(program: str) -> bool:
 
 @contextmanager
 def serving(
-    program: str, folder: Path, number: signal.Signals = signal.SIGINT
+    program: str,
+    folder: Path,
+    number: signal.Signals = signal.SIGINT,
+    mode: Mapping[str, str] = MODE,
 ) -> Iterator[None]:
     """Run a program that serves, and interrupt it at the end, as Ctrl-C does."""
     process = subprocess.Popen(
@@ -179,7 +184,7 @@ def serving(
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **mode},
     )
     try:
         yield
@@ -188,6 +193,7 @@ def serving(
         _, errors = process.communicate(timeout=LIMIT_S)
         if takes_signals(program):
             assert process.returncode == 0, errors
+            assert not mode or told(errors) == ""
         else:
             assert errors.rstrip().endswith("KeyboardInterrupt")
     finally:
@@ -195,7 +201,7 @@ def serving(
         process.communicate()
 
 
-def run(program: str, folder: Path) -> list[str]:
+def run(program: str, folder: Path, mode: Mapping[str, str] = MODE) -> list[str]:
     """The lines that a program prints; it ends by itself, well."""
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -203,10 +209,10 @@ def run(program: str, folder: Path) -> list[str]:
         text=True,
         timeout=LIMIT_S,
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **mode},
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done.stderr)) == (0, "")
     return done.stdout.splitlines()
 
 
@@ -280,8 +286,12 @@ def session_under_way(session: str, folder: Path) -> Iterator[None]:
         shell.close()
 
 
-def check(section: Section, folder: Path) -> None:
-    """Have all that a section shows run in a folder, and do what it says."""
+def check(section: Section, folder: Path, mode: Mapping[str, str] = MODE) -> None:
+    """Have all that a section shows run in a folder, and do what it says.
+
+    mode: more of the environment of programs; Python's development mode unless others' packages
+    do not stand it.
+    """
     for name, text in section.files.items():
         (folder / name).write_text(on_free_ports(text))
     with ExitStack() as services:
@@ -289,6 +299,6 @@ def check(section: Section, folder: Path) -> None:
             services.enter_context(session_under_way(session, folder))
         for program in map(on_free_ports, section.programs):
             if any(end in program for end in SERVES):
-                services.enter_context(serving(program, folder))
+                services.enter_context(serving(program, folder, mode=mode))
             else:
-                assert run(program, folder) == PRINTED.findall(program)
+                assert run(program, folder, mode) == PRINTED.findall(program)

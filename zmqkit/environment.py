@@ -12,9 +12,7 @@ from zmqkit.model import LOOPBACK, Reach, check_space, parse_url, reach_of
 
 @dataclass(slots=True, frozen=True)
 class Environment:
-    """The values of ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE and _SPACE."""
-
-    """The values of the variables ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE and _LOG."""
+    """The values of ZMQKIT_PEERS, _PEERS_FILE, _PORTS, _INSECURE, _SPACE and _LOG."""
 
     # `host:port` of processes to ask, beside discovery.
     peers: tuple[str, ...] = ()

@@ -133,15 +133,14 @@ def test_a_leader_that_rests_on_descriptors_of_others_looks_again(
         timeout_ms = driver._timeout_ms(inf)
     driver.close()
     assert timeout_ms <= REST_S_MAX * 1000
-    assert driver._rest(timeout_ms) == [(driver._wake_descriptor, select.POLLNVAL)]
+    assert driver._rest(timeout_ms) == [(driver._waker.descriptor, select.POLLNVAL)]
 
 
 def test_who_wakes_while_another_thread_closes_is_told_nothing(driver: BlockingDriver) -> None:
     driver.wake()
-    kept = os.dup(driver._waker.fileno())
-    at = driver._waker.fileno()
+    at = driver._waker.descriptor
+    kept = os.dup(at)
     os.close(at)  # as in the middle of `close`, when `write` has looked at the number already
     driver.wake()
     os.dup2(kept, at)
     os.close(kept)
-    assert driver._rest(timeout_ms) == [(driver._waker.descriptor, select.POLLNVAL)]

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
     "section", [each for page in PAGES for each in sections(page)], ids=str
 )
 def test_what_a_guide_shows_runs(section: Section, tmp_path: Path) -> None:
-    check(section, tmp_path)
+    check(section, tmp_path, mode={})
 
 
 def test_cells_print_what_they_show(tmp_path: Path) -> None:

@@ -286,6 +286,3 @@ class Client(BoundClient, Role):
         self._futures.close()
         self._watchers.close()
         return left
-
-    def _await_ready(self, count: int, limit_s: float, waiter: object, now: float) -> None:
-        self._life.perform(self._core.await_ready(count, waiter, limit_s, now))

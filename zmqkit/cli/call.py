@@ -171,10 +171,6 @@ def command(
         make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
-            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
-        )
-        make = partial(view.notify if notify else _print_values(view, as_json=as_json), method)
-        _make_all(make, calls, by_line=lines)
         if notify:
             client.close(timeout_s)
             failures.check(client, timeout_s)
@@ -208,15 +204,6 @@ def _print_values(view: BoundClient, method: str, each: Arguments, *, as_json: b
     with view.stream(method, *each.args, **each.kwargs) as values:
         for value in values:
             say_value(value, as_json=as_json)
-def _make_all(make: Callable[..., None], calls: Iterable[Arguments], *, by_line: bool) -> None:
-    """Make each call; if there is one for each line, an error says for which."""
-    for number, each in enumerate(calls, 1):
-        try:
-            make(*each.args, **each.kwargs)
-        except zmqkit.ZmqkitError as error:
-            if by_line:
-                error.args = (f"line {number}: {error}",)
-            raise
 
 
 def _list(rows: list[dict[str, object]], *, as_json: bool) -> None:
@@ -232,17 +219,6 @@ def _list(rows: list[dict[str, object]], *, as_json: bool) -> None:
 def _about(row: dict[str, object]) -> str:
     words = [word for word in ("streams", "idempotent") if row[word]]
     return "; ".join([*([", ".join(words)] if words else []), *filter(None, [str(row["doc"])])])
-
-
-def _print_values(view: BoundClient, *, as_json: bool) -> Callable[..., None]:
-    """Return what makes a call and prints its values as they come."""
-
-    def make(method: str, /, *args: object, **kwargs: object) -> None:
-        with view.stream(method, *args, **kwargs) as values:
-            for value in values:
-                say_value(value, as_json=as_json)
-
-    return make
 
 
 def parse(text: str) -> object:

@@ -366,10 +366,6 @@ class BlockingDriver:
 
     def wake(self) -> None:
         """Have the leading thread look around at once."""
-        try:
-            self._waker.write(b"\0")  # does nothing if the pipe is full
-        except (ValueError, OSError):
-            return  # the pipe is closed, or was just now: no thread drives any more
         self._waker.wake()
 
     def step(self) -> float | None:

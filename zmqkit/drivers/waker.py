@@ -31,8 +31,8 @@ class Waker:
         """Make the descriptor readable. It does nothing once this is closed."""
         try:
             self._waker.write(_ONE)  # does nothing if a pipe is full
-        except ValueError:
-            return
+        except (ValueError, OSError):
+            return  # it is closed, or was just now: no thread drives any more
 
     def clear(self) -> None:
         """Make the descriptor unreadable until somebody wakes again."""

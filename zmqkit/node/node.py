@@ -104,8 +104,6 @@ class Node:
         self._discovering = asyncio.Lock()
         at = self.core.offers.control_ports[Reach.LOCAL]
         self._entry = Entry(self.process, at, environment.space)
-        self._loop = asyncio.SelectorEventLoop()
-        self._entry = Entry(self.process, self.core.offers.control_ports[Reach.LOCAL])
         self._loop = OwnLoop()
         self._driver = AioDriver(
             Driver(

@@ -17,7 +17,7 @@ from zmqkit.errors import UsageError
 from zmqkit.model import PeerId, Reach
 from zmqkit.roles.crossing import Crossing
 from zmqkit.roles.logs import log_as_told
-from zmqkit.roles.scheme import Binding, Crossing, Dialling, Lookup, shown
+from zmqkit.roles.scheme import Binding, Dialling, Lookup, shown
 from zmqkit.wire.statistics import Figures
 
 Place = TypeVar("Place", Binding, Lookup, Crossing, Binding | Dialling)
