@@ -125,8 +125,7 @@ def command(
 ) -> None:
     """Call METHOD of SERVICE, a name or a URL, and print what it gives.
 
-    Without METHOD it lists the methods that there are, and what each is for; with --json as an
-    array of objects.
+    Without METHOD it lists the methods, and what each is for; with --json as objects.
 
     An argument that is JSON is passed as what it means, any other as text: 5 is a number, tea
     is text, '"5"' is text too. NAME=VALUE, where NAME is a Python name, passes VALUE by
@@ -152,28 +151,37 @@ def command(
     zmqkit call words count - <README.md | jq .the
     zmqkit call tcp://10.0.0.5:5555/echo mdp hello --protocol mdp1
     """
+    _check(method, protocol, instance, lines=lines, notify=notify, to_all=to_all)
     if method is None:
-        if lines or notify or protocol is not None:
-            raise click.UsageError("name a METHOD; it is mdp where there is a --protocol")
         _list(methods_of(service, timeout_s, wait_s, insecure=insecure), as_json=as_json)
         return
     calls = calls_of(arguments, protocol, by_line=lines)
     made = zmqkit.Client(service, insecure=insecure or None, protocol=protocol)
     with Failures() as failures, made as client:
-        view = client.options(
-            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers),
-            instance=instance,
-        )  # fmt: skip
-        if to_all and (notify or instance):
-            raise click.UsageError(
-                "--all is for answers of all; leave --notify or --instance out"
-            )
+        view = client.options(timeout_s=timeout_s, wait_s=wait_s, priority=priority,
+                              headers=headers_of(headers), instance=instance)  # fmt: skip
         make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
         if notify:
             client.close(timeout_s)
             failures.check(client, timeout_s)
+
+
+def _check(
+    method: str | None,
+    protocol: str | None,
+    instance: str | None,
+    *,
+    lines: bool,
+    notify: bool,
+    to_all: bool,
+) -> None:
+    """Refuse options that do not go together."""
+    if method is None and (lines or notify or to_all or protocol is not None):
+        raise click.UsageError("name a METHOD; it is mdp where there is a --protocol")
+    if to_all and (notify or instance):
+        raise click.UsageError("--all is for answers of all; leave --notify or --instance out")
 
 
 def _make(
