@@ -49,6 +49,25 @@ def test_a_device_is_called_one() -> None:
     assert line_of(Seen("b1", 1.0, row)).split(" ", 1)[1].startswith("weather (forwarder) kit")
 
 
+def test_the_end_of_a_stream_says_how_many_values_it_had() -> None:
+    row = Passed(1, "count", "streamed", 0, 1, 1, b"", 12, encode(3), "service", "orders")
+    assert " count(…) streamed 3 values  " in line_of(Seen("b1", 1.0, row))
+
+
+def test_a_task_whose_pusher_is_gone_is_of_nobody() -> None:
+    row = Passed(1, "task", "dead", 0, 0, 1, b"", 4, encode("no"), "streamer", "thumbs")
+    seen = Seen("b1", 1.0, row)
+    assert line_of(seen).endswith(' task(…) dead "no"  0 µs, 1 B, 4 B back')
+    assert as_object(seen)["from"] is None
+
+
+def test_a_message_that_leaves_by_a_bridge_says_where_to() -> None:
+    row = Passed(1, "kitchen", "carried", 0, 1, 9, encode(21.5), 0, b"", "bridge", "weather")
+    assert line_of(Seen("b1", 1.0, row)).split(" ", 1)[1] == (
+        "weather (bridge) kitchen 21.5  9 B, to the other end"
+    )
+
+
 def test_what_is_long_or_unknown_is_cut_short() -> None:
     row = Passed(1, "price", "done", 1, 2, 9999, b"", 9999, encode("x" * 999)[:256])
     text = line_of(Seen("b1", 1.0, row))

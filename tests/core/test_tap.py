@@ -6,10 +6,13 @@ import pytest
 
 from tests.core.calls.serving import CLIENT, answer, handled, receive, request
 from tests.core.topics.publications import OTHER, PUBLISHER, enters, hello
+from tests.packets import cancel
+from tests.packets import hello as hello_of
 from zmqkit.core.calls.outcome import RAISED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.tap import Tap
+from zmqkit.core.tasks.streamer import StreamerCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.model import EVERY_PEER
 from zmqkit.tap_limits import TAP_BODY_BYTES, TAP_ROWS_MAX
@@ -63,6 +66,58 @@ def test_an_error_is_shown_by_its_code_and_text(service: ServiceCore) -> None:
     service.handled([(came, error)], 1.0)
     [row] = rows(tap)
     assert (row.outcome, decode(row.reply)) == (RAISED, "KeyError: cake")
+
+
+def outcomes(tap: Tap) -> list[tuple[str, str]]:
+    return [(row.what, row.outcome) for row in rows(tap)]
+
+
+def test_a_request_that_does_not_run_is_shown_with_the_code_of_its_refusal() -> None:
+    service, tap = ServiceCore(SERVICE, {"add": True}, 1), Tap(Wanted("orders"))
+    service.tap((tap,))
+    came = receive(service, request(1, left_ms=1000), 0.0)
+    receive(service, request(2, left_ms=1000), 0.0)
+    receive(service, request(3), 0.0)
+    receive(service, request(4, method="divide"), 0.0)
+    receive(service, cancel(CLIENT, SERVICE, 3), 0.0)
+    assert outcomes(tap) == [("divide", "no-method"), ("add", "cancelled")]
+    answer(service, handled(came), 42, 2.0)
+    assert outcomes(tap) == [("add", "done"), ("add", "expired")]
+    service.leave()
+    receive(service, request(5), 3.0)
+    assert outcomes(tap) == [("add", "leaving")]
+
+
+def test_a_request_that_comes_again_is_shown_once(service: ServiceCore) -> None:
+    tap = Tap(Wanted("orders"))
+    service.tap((tap,))
+    serve(service, 1)
+    receive(service, request(1), 1.0)
+    assert outcomes(tap) == [("add", "done")]
+
+
+def test_a_request_whose_handler_takes_too_long_is_shown_as_it_is_answered(
+    service: ServiceCore,
+) -> None:
+    tap = Tap(Wanted("orders"))
+    service.tap((tap,))
+    service.limit_time(1.0)
+    came = receive(service, request(1), 0.0)
+    service.tick(1.5)
+    answer(service, handled(came), 42, 2.0)
+    [row] = rows(tap)
+    assert (row.outcome, row.took_us) == (RAISED, 1_500_000)
+    assert str(decode(row.reply)).startswith("TimeoutError: took longer")
+
+
+def test_a_task_that_a_streamer_does_not_accept_is_shown() -> None:
+    streamer, tap = StreamerCore("thumbs", SERVICE, lambda: 1.0), Tap(Wanted("thumbs"))
+    streamer.tap((tap,))
+    streamer.receive(b"p", hello_of(CLIENT), 0.0)
+    streamer.receive(b"p", request(1, method="task"), 0.0)
+    [row] = rows(tap)
+    assert (row.what, row.outcome, row.source) == ("task", "bad-arguments", CLIENT)
+    assert decode(row.reply) == "a streamer takes tasks from a zmqkit.Pusher"
 
 
 def test_one_method_alone_is_shown_if_that_is_wanted(service: ServiceCore) -> None:

@@ -25,14 +25,20 @@ WAIT_S = 3.0
 POLL_S = 0.1
 _TELL_S = 1.0
 _ENDS = ("service", "worker", "publisher")
-"""Roles that are no device. What passes a device as well as one of these is shown by both."""
+"""Roles whose rows need not say so; what passes others is shown by one of these as well."""
+_OF_MESSAGES = ("publisher", "forwarder", "bridge")
+"""Roles whose rows are messages; those of all others are calls or tasks."""
 _CHARS_MAX = 80
 """How much of a body, or of all arguments, a line for people has."""
 
 
 @click.command("tap", short_help="Show a sample of what passes a name.")
 @click.argument("name")
-@click.option("--method", metavar="NAME", help="Calls of this method alone.")
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Calls of this method alone; of a queue, `task` or `result`.",
+)
 @click.option("--topic", metavar="PREFIX", help="Messages alone whose topic begins so.")
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
               metavar="N", help="Show one of N.")  # fmt: skip
@@ -56,13 +62,14 @@ def command(
     as_json: bool,
     insecure: bool,
 ) -> None:
-    """Show calls that the services, and messages that the publishers, of NAME end or publish.
+    """Show what passes the services, publishers, pushers, workers and devices called NAME.
 
-    The same of workers, routers, brokers and forwarders. A row is a call with its arguments,
-    its reply or error, how long it took and who called, or a message with its topic; of long
-    bodies the beginning. Their processes copy a bounded sample and never wait for this command:
-    what it is too slow to fetch is dropped there. All that passed and was not shown is counted
-    on standard error. Other machines let roles with statistics=True alone be tapped.
+    A row is a call or task with its arguments, how it ended, its reply or error, how long it
+    took and who called, or a message with its topic; of long bodies the beginning. Calls that
+    were refused are shown, too, and each value of a stream. What passes a device as well is
+    shown by both. The processes copy a bounded sample and never wait for this command: what it
+    is too slow to fetch is dropped there. All that passed and was not shown is counted on
+    standard error. Other machines let roles with statistics=True alone be tapped.
 
     \b
     zmqkit tap orders
@@ -73,39 +80,44 @@ def command(
     if method is not None and topic is not None:
         raise click.UsageError("--method is for calls and --topic for messages; leave one out")
     wanted = Wanted(name, method or topic or "", every, rate)
-    end_at = inf if for_s is None else time.monotonic() + for_s
     with (
         listening(threading.Event(), insecure=insecure) as node,
         Tapper(node, wanted) as tapper,
     ):
         reach = node.environment.reach(insecure=insecure or None)
-        if not _found(tapper, reach):
+        shown, told = 0, Told(tapper)
+        rows = _first(tapper, reach)
+        if rows is None:
             tell(f"nobody called {name!r} to be tapped was found within {WAIT_S:g} s: "
                  f"{searched_for_all(name, insecure=insecure)}")  # fmt: skip
             raise click.exceptions.Exit(FAILED)
-        shown, told = 0, Told(tapper)
+        end_at = inf if for_s is None else time.monotonic() + for_s
         try:
-            while shown != count and time.monotonic() < end_at:
-                for seen in tapper.poll(reach=reach)[
-                    : None if count is None else count - shown
-                ]:
+            while True:
+                for seen in rows[: None if count is None else count - shown]:
                     shown += 1
                     _show(seen, as_json=as_json)
                 told.look()
-                if shown != count:
-                    threading.Event().wait(POLL_S)
+                if shown == count or time.monotonic() >= end_at:
+                    break
+                threading.Event().wait(POLL_S)
+                rows = tapper.poll(reach=reach)
         finally:
             counts = tapper.counts()
             tell(f"{several(shown, 'row')} shown of {counts.seen:,} that passed, "
                  f"{counts.skipped:,} not sampled, {counts.dropped:,} dropped")  # fmt: skip
 
 
-def _found(tapper: Tapper, reach: Reach) -> bool:
-    """Wait until somebody of the name is found; return whether."""
+def _first(tapper: Tapper, reach: Reach) -> list[Seen] | None:
+    """Wait until somebody of the name is found; return what passed, or None if nobody is."""
     until = time.monotonic() + WAIT_S
-    while not (found := tapper.find(reach)) and time.monotonic() < until:
+    while True:
+        rows = tapper.poll(reach=reach)
+        if tapper.find(reach):
+            return rows
+        if time.monotonic() >= until:
+            return None
         threading.Event().wait(POLL_S)
-    return bool(found)
 
 
 class Told:
@@ -152,7 +164,7 @@ def as_object(seen: Seen) -> dict[str, object]:
         "name": row.name,
         "method" if is_call else "topic": row.what,
         "outcome": row.outcome,
-        "from": f"{row.source:016x}",
+        "from": f"{row.source:016x}" if row.source else None,
         "bytes": row.size,
         "arguments" if is_call else "body": body,
         "is_whole": is_whole,
@@ -165,8 +177,8 @@ def as_object(seen: Seen) -> dict[str, object]:
 
 
 def is_call_of(seen: Seen) -> bool:
-    """Return whether a row is a call; else it is a message."""
-    return seen.row.outcome not in ("published", "cleared", "malformed")
+    """Return whether a row is a call or task; else it is a message."""
+    return seen.row.role not in _OF_MESSAGES
 
 
 def line_of(seen: Seen) -> str:
@@ -176,13 +188,17 @@ def line_of(seen: Seen) -> str:
     at = f"{at}.{int(seen.at_s * 1000) % 1000:03d}"
     whom = row.name if row.role in _ENDS else f"{row.name} ({row.role})"
     if not is_call_of(seen):
-        body = _cut(row.body) if row.outcome == "published" else row.outcome
-        return f"{at} {whom} {row.what} {body}  {row.size:,} B"
-    took = time_text(row.took_us / 1e6)
-    return (
-        f"{at} {whom} {row.what}({_arguments(row.body)}) {row.outcome} {_cut(row.reply)}  "
-        f"{took}, {row.size:,} B, {row.reply_size:,} B back, from {row.source:016x}"
-    )
+        body = _cut(row.body) if row.outcome in ("published", "carried") else row.outcome
+        where = ", to the other end" if row.outcome == "carried" else ""
+        return f"{at} {whom} {row.what} {body}  {row.size:,} B{where}"
+    reply = f" {_cut(row.reply)}" if row.reply else ""
+    if row.outcome == "streamed" and type(count := value_of(row.reply)[0]) is int:
+        reply = f" {several(count, 'value')}"
+    figures = [time_text(row.took_us / 1e6), f"{row.size:,} B", f"{row.reply_size:,} B back"]
+    if row.source:
+        figures.append(f"from {row.source:016x}")
+    call = f"{row.what}({_arguments(row.body)}) {row.outcome}{reply}"
+    return f"{at} {whom} {call}  {', '.join(figures)}"
 
 
 def _arguments(data: bytes) -> str:

@@ -9,25 +9,18 @@ empty tuple of taps, and does no more than to see that.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import msgpack
-
-from zmqkit.core.calls.request import Request
-from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send
-from zmqkit.errors import ZmqkitError
 from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.tap_limits import TAP_BODY_BYTES, TAP_ROWS_MAX
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
-from zmqkit.wire.encoding import Buffer, Malformed, array_head, decode, encode, values_at
+from zmqkit.wire.encoding import Buffer, Malformed, array_head, encode
 from zmqkit.wire.tapping import Passed, Wanted
 
-_ENCODED_BYTES_MAX = 4096
-"""The arguments of longer requests are not shown: they would have to be encoded for it."""
-_WITH_HEADERS, _PAIR = b"\x93", array_head(2)
-"""How a request begins that was passed on whole; and arguments, as they are shown."""
+ENCODED_BYTES_MAX = 4096
+"""Longer arguments and results are not shown where they would have to be encoded for it."""
 _HEAD_BYTES = 5
 """How long the head of bytes is in msgpack, at most."""
 
@@ -91,91 +84,40 @@ Taps = tuple[Tap, ...]
 """The taps of one role; it is replaced, never changed."""
 
 
-def see_results(
-    taps: Taps, results: Sequence[tuple[Request, Answer]], now: float, *, is_read: bool
-) -> None:
-    """Sample calls that end now with these answers. is_read: whether arguments were read."""
-    for tap in taps:
-        only = tap.wanted.only
-        for request, answer in results:
-            if (not only or request.method == only) and tap.takes(1, now):
-                tap.put(_of_call(request, answer, now, is_read=is_read))
-
-
-def _of_call(request: Request, answer: Answer, now: float, *, is_read: bool) -> Passed:
-    raw = answer.raw
-    outcome, reply = "done", answer.row if raw is None else _of_raw(raw)
-    if answer.kind != wire.REPLY:
-        outcome, reply = _error_of(answer)
-    if request.cancelled:
-        outcome = "cancelled"
-    return Passed(
-        at_us=int(now * 1e6),
-        what=request.method,
-        outcome=outcome,
-        took_us=max(0, int((now - request.arrived_at) * 1e6)),
-        source=request.client,
-        size=request.size,
-        body=_arguments_of(request, is_read=is_read),
-        reply_size=len(answer.row if raw is None else raw),
-        reply=reply[:TAP_BODY_BYTES],
-    )
-
-
-def _of_raw(body: Buffer) -> bytes:
+def of_raw(body: Buffer) -> bytes:
     """Return the beginning of a body that travels as it is, as msgpack."""
     return encode(bytes(body[: TAP_BODY_BYTES - _HEAD_BYTES]))
 
 
-def _error_of(answer: Answer) -> tuple[str, bytes]:
-    """Return the code of an error, and its type and text as msgpack."""
-    try:
-        row = decode(answer.row)
-    except Malformed:  # of a worker's answer, a device knows only that it is one value
-        row = None
-    if type(row) is not list or len(row) < 3:
-        return "failed", answer.row
-    code, kind, text = map(str, row[:3])
-    return code, encode(f"{kind}: {text}" if kind else text)
-
-
-def _arguments_of(request: Request, *, is_read: bool) -> bytes:
-    """Return the beginning of the arguments: a list of positional ones and a map.
-
-    is_read: whether they were read; whoever passes requests on has the bytes that came.
-    """
-    if request.size > _ENCODED_BYTES_MAX:
-        return b""
-    try:
-        if is_read:
-            return encode([request.args, request.kwargs])[:TAP_BODY_BYTES]
-        piece = request.args[0]
-        assert isinstance(piece, bytes)
-        if piece[:1] == _WITH_HEADERS:
-            piece = bytes(values_at(piece[1:], 1, 2))
-        return (_PAIR + piece)[:TAP_BODY_BYTES]
-    except (ZmqkitError, ValueError, msgpack.UnpackException):
-        return b""
+def of_text(text: str) -> bytes:
+    """Return text as msgpack; what of it is no Unicode is replaced."""
+    return encode(text.encode(errors="replace").decode())
 
 
 def see_sent(taps: Taps, effects: Iterable[Effect], now: float) -> None:
     """Sample the messages in packets that leave now for all subscribers."""
     for effect in effects:
-        if type(effect) is not Send or effect.peer != EVERY_PEER:
-            continue
-        head = publication.head_of(effect.frames)
-        if head is None:
-            continue  # it is no message
-        end, source, _, count = head
-        topic = bytes(effect.frames[0][:end])
-        for tap in taps:
-            if topic.startswith(tap.wanted.only.encode()) and tap.takes(count, now):
-                tap.put(_of_message(topic, source, count, effect.frames, now))
+        if type(effect) is Send and effect.peer == EVERY_PEER:
+            see_messages(taps, effect.frames, "published", now)
 
 
-def _of_message(topic: bytes, source: int, count: int, frames: Frames, now: float) -> Passed:
+def see_messages(taps: Taps, frames: Frames, outcome: str, now: float) -> None:
+    """Sample the messages in one packet, if it has any. outcome: where they go."""
+    head = publication.head_of(frames)
+    if head is None:
+        return
+    end, source, _, count = head
+    topic = bytes(frames[0][:end])
+    for tap in taps:
+        if topic.startswith(tap.wanted.only.encode()) and tap.takes(count, now):
+            tap.put(_of_message(topic, source, count, frames, outcome, now))
+
+
+def _of_message(
+    topic: bytes, source: int, count: int, frames: Frames, outcome: str, now: float
+) -> Passed:
     """Return the row of the first message in a packet; its size is that of the average one."""
-    outcome, body, size = "published", b"", 0
+    body, size = b"", 0
     what = topic.decode("utf-8", "replace")
     try:
         packet = wire.unpack(frames, len(topic))
@@ -184,7 +126,7 @@ def _of_message(topic: bytes, source: int, count: int, frames: Frames, now: floa
     if packet.kind == wire.CLEAR:
         outcome = "cleared"
     elif packet.raw is not None:
-        size, body = len(packet.raw), _of_raw(packet.raw)
+        size, body = len(packet.raw), of_raw(packet.raw)
     else:
         rows = memoryview(packet.rows)[len(array_head(count)) :]
         size, body = len(rows) // count, bytes(rows[:TAP_BODY_BYTES])

@@ -20,9 +20,12 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, decode, values_at
 from zmqkit.wire.tapping import Passed, Tapped, Wanted, question, read_answer
 
-TAPPED_AS = ("service", "worker", "publisher", "router", "forwarder", "bridge", "majordomo",
-             BROKER, ROUTED)  # fmt: skip
+TAPPED_AS = ("service", "worker", "publisher", "pusher", "router", "forwarder", "bridge",
+             "streamer", "majordomo", BROKER, ROUTED)  # fmt: skip
 """The roles whose traffic can be tapped."""
+LOOK_S = 1.0
+"""How often processes are asked of which nobody has told that they have the name: pushers are
+announced nowhere."""
 _TEXTS = (0xD9, 0xDA, 0xDB)
 _HEADS = {0xD9: 2, 0xDA: 3, 0xDB: 5, 0xC4: 2, 0xC5: 3, 0xC6: 5}
 """How many bytes stand before long text and bytes in msgpack, by the first of them."""
@@ -64,6 +67,10 @@ class Tapper:
         self._tap = secrets.randbits(62)
         self._token = 0
         self._last: dict[PeerId, Tapped] = {}
+        # Those of which nobody told, and who are to be asked; when these were asked last.
+        self._unasked: set[PeerId] = set()
+        self._asked_at: dict[PeerId, float] = {}
+        self._look_at = 0.0
         self._silent: set[PeerId] = set()
 
     def __enter__(self) -> Self:
@@ -77,34 +84,46 @@ class Tapper:
     ) -> None:
         self._lines.close()
 
-    def find(self, reach: Reach) -> Mapping[PeerId, str]:
-        """Return where the processes are asked that have a role of that name."""
-        name, known = self._wanted.name, targets(self._node, reach)
+    def find(self, reach: Reach) -> set[PeerId]:
+        """Return the processes that have a role of that name, as they or others told."""
+        return self._named(targets(self._node, reach))
+
+    def _named(self, known: Mapping[PeerId, str]) -> set[PeerId]:
+        name = self._wanted.name
         rows = [r for r in self._node.listings() if r.name == name and r.role in TAPPED_AS]
-        return {p: known[p] for row in rows if (p := row.process.encode()) in known}
+        named = {row.process.encode() for row in rows}
+        named |= {peer for peer, told in self._last.items() if told.roles or told.is_full}
+        return named & known.keys()
 
     def poll(self, *, reach: Reach = Reach.LOCAL, timeout_s: float = 1.0) -> list[Seen]:
-        """Ask each process what passed since the last time; return it in order of time."""
-        lines, wanted = self._lines, self.find(reach)
-        for peer in [peer for peer in lines.endpoints if peer not in wanted]:
-            lines.disconnect(peer)
-        for peer, endpoint in wanted.items():
-            if peer not in lines.endpoints and not lines.is_full:
-                lines.connect(peer, endpoint)
+        """Ask each process what passed since the last time; return it in order of time.
+
+        Those are waited for that have the name. All others are asked now and then whether they
+        do, and answer by the next time.
+        """
+        lines, now = self._lines, time.monotonic()
+        known = targets(self._node, reach)
+        named, until = self._named(known), now + timeout_s
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._unasked = known.keys() - named
+            self._make_room(named, known)
+        self._connect(named, known)
         self._token += 1
         frames = question(self._node.process, self._token, self._tap, self._wanted)
-        until, asked = time.monotonic() + timeout_s, set[PeerId]()
-        told: dict[PeerId, Tapped] = {}
-        while len(told) < len(lines.endpoints):
-            for peer in lines.connected - asked:
+        due, told = set(named), dict[PeerId, Tapped]()
+        while True:
+            for peer in lines.connected & (due | self._unasked):
                 if lines.send(peer, frames):
-                    asked.add(peer)
-            left_s = until - time.monotonic()
-            if left_s <= 0:
-                break
-            lines.wait(left_s, asked)
+                    self._asked_at[peer] = now
+                    due.discard(peer)
+                    self._unasked.discard(peer)
             told |= self._answers()
-        self._silent = set(wanted) - told.keys()
+            left_s = until - time.monotonic()
+            if told.keys() >= named or left_s <= 0:
+                break
+            lines.wait(left_s, lines.connected - due)
+        self._silent = named - told.keys()
         self._last |= told
         seen = [
             Seen(peer.decode(), (each.wall_us - each.at_us + row.at_us) / 1e6, row)
@@ -112,6 +131,28 @@ class Tapper:
             for row in each.rows
         ]
         return sorted(seen, key=lambda each: each.at_s)
+
+    def _make_room(self, named: set[PeerId], known: Mapping[PeerId, str]) -> None:
+        """Break connections to others than those of the name, if some find no place."""
+        lines = self._lines
+        if lines.is_full and not known.keys() <= lines.endpoints.keys():
+            for peer in lines.endpoints.keys() - named:
+                lines.disconnect(peer)
+
+    def _connect(self, named: set[PeerId], known: Mapping[PeerId, str]) -> None:
+        """Connect to those of the name, and to as many others, longest unasked, as may be."""
+        lines = self._lines
+        for peer in lines.endpoints.keys() - known.keys():
+            lines.disconnect(peer)
+        waiting = known.keys() - lines.endpoints.keys()
+        for peer in sorted(
+            waiting, key=lambda each: (each not in named, self._asked_at.get(each, 0.0))
+        ):
+            others = lines.endpoints.keys() - named
+            if lines.is_full and peer in named and others:
+                lines.disconnect(others.pop())
+            if lines.is_full or not lines.connect(peer, known[peer]):
+                return
 
     def _answers(self) -> dict[PeerId, Tapped]:
         """Return the answers to the last question that have arrived."""

@@ -112,6 +112,14 @@ def test_too_many_tappers_are_told_so(process: MembershipCore) -> None:
     assert (refused.is_full, refused.roles, len(role.taps)) == (True, 0, TAPPERS_MAX)
 
 
+def test_who_taps_nothing_here_takes_no_place(process: MembershipCore) -> None:
+    process.statistics.add(Role("orders").observed)
+    for number in range(2 * TAPPERS_MAX):
+        assert not ask(process, "stock", number).is_full
+    assert process.statistics.deadline() == inf
+    assert ask(process, "orders", 99).roles == 1
+
+
 def test_a_device_is_tapped_by_the_name_of_a_part(process: MembershipCore) -> None:
     device = Role("majordomo", has_parts=True)
     process.statistics.add(device.observed)

@@ -14,7 +14,7 @@ from zmqkit.core.calls.service_streams import Streams
 from zmqkit.core.calls.work import Work
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.limits import ServiceLimits
-from zmqkit.wire.rows import Head
+from zmqkit.wire.rows import Arguments, Head
 
 OWN = "zmqkit."
 """How the names of methods begin that a service has without a handler of the program's."""
@@ -130,13 +130,14 @@ class Admission:
         window: RequestWindow,
         head: Head,
         size: int,
+        values: Arguments | None,
+        now: float,
         *,
-        readable: bool,
         streams: bool = False,
     ) -> bool:
         """Answer a request that came before or is refused; return False if it is to run.
 
-        readable: whether its arguments could be decoded.
+        values: its arguments; None if they cannot be read.
         """
         sequence, method = head[0], head[2]
         known = self._known(window, head, streams=streams)
@@ -147,11 +148,12 @@ class Admission:
                 self._outbox.add(window.client, sequence, answer)
             return True
         refusal = self._refusal(window, sequence, method, size, streams=streams)
-        if refusal is None and not readable:
+        if refusal is None and values is None:
             refusal = refuse(BAD_ARGUMENTS, "the arguments cannot be read")
         if refusal is None:
             return False
         self._counts["refused"] += 1
+        self._work.shown.refused(window.client, head, size, values, refusal, now)
         window.retain(sequence, refusal)
         self._outbox.add(window.client, sequence, refusal)
         return True
@@ -184,7 +186,7 @@ class Admission:
         if share is None or now < self._due_at():
             return False
         share.handed_back()
-        for client in self._work.empty_line():
+        for client in self._work.empty_line(now):
             share.refused(client)
         return True
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from zmqkit.core.dispatch.window import Answer, Window, Windows
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import END
+from zmqkit.wire.rows import CHARGE_BYTES
 
 _NO_ERROR = encode(None)
 
@@ -64,8 +65,9 @@ class StreamRequest(Request):
     # The window that the client granted: values, and bytes of values, that it has not taken.
     items_max: int = 1
     bytes_max: int = 1
-    # How many values the generator has yielded.
+    # How many values the generator has yielded, and how many bytes they have.
     sent: int = 0
+    sent_bytes: int = 0
     # How many values the client has taken.
     taken: int = 0
     # The values that the client has not taken, and their bytes.
@@ -91,6 +93,7 @@ class StreamRequest(Request):
         self.kept.append(value)
         self.kept_bytes += value.size
         self.sent += 1
+        self.sent_bytes += value.size - CHARGE_BYTES
 
     def trim(self, taken: int) -> None:
         """Drop the values below number `taken`, for the client has taken them."""

@@ -93,10 +93,10 @@ class ServiceCore:
             self._share,
         )  # fmt: skip
         self._reports = Reports(self._notices, self._windows, self._work)
-        self._figures = ServiceFigures(
-            self.counts, self._windows, self._work, is_read=read is arguments_of
-        )
-        self.tap = self._figures.tap
+        self._figures = ServiceFigures(self.counts, self._windows, self._work)
+        self.shown = self._work.shown
+        self.shown.is_read = read is arguments_of
+        self.tap = self.shown.tap
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
@@ -112,8 +112,8 @@ class ServiceCore:
     def handled(self, results: list[Result], now: float) -> list[Effect]:
         """Take the handlers' answers, which leave with the next `flush`; run more requests."""
         work = self._work
-        if self._figures.taps:
-            self._figures.see(results, now)
+        if self.shown.taps:
+            self.shown.results(results, now)
         told: list[Effect] = []
         if self._reports.next_at:
             told = self._reports.ended((request for request, _ in results), now)
@@ -140,7 +140,7 @@ class ServiceCore:
 
     def yielded(self, request: StreamRequest, value: Answer, now: float) -> list[Effect]:
         """Take a stream's next value, which leaves with the next `flush`."""
-        self._streams.yielded(request, value)
+        self._streams.yielded(request, value, now)
         return []
 
     def paused(self, request: StreamRequest, now: float) -> list[Effect]:
@@ -150,7 +150,7 @@ class ServiceCore:
 
     def ended(self, request: StreamRequest, error: Answer | None, now: float) -> list[Effect]:
         """Take the end of a stream: its generator returned, or raised an error."""
-        self._streams.ended(request, error)
+        self._streams.ended(request, error, now)
         self._make_room()
         return self._work.dispatch(now, self.concurrency)
 
@@ -273,7 +273,7 @@ class ServiceCore:
         effects = [
             effect
             for window, sequence in self._streams.abandoned(now)
-            for effect in self._work.abort(window, [sequence])
+            for effect in self._work.abort(window, [sequence], now)
         ]
         for window in self._windows.silent(now):
             window.stop_waiting()
@@ -354,7 +354,7 @@ class ServiceCore:
             )
             if (
                 values is None or not (is_new and takes and method in self.methods)
-            ) and admission.turned_away(window, head, size, readable=values is not None):
+            ) and admission.turned_away(window, head, size, values, now):
                 continue
             assert values is not None
             headers, args, kwargs = values
@@ -388,10 +388,7 @@ class ServiceCore:
         self._origins.meet(window, heads, rows.origins, now)
         requests = zip(heads, windows, rows.sizes, self._read(rows), strict=True)
         for head, granted, size, values in requests:
-            readable = values is not None
-            if not self._admission.turned_away(
-                window, head, size, readable=readable, streams=True
-            ):
+            if not self._admission.turned_away(window, head, size, values, now, streams=True):
                 assert values is not None
                 limits = None if self._offered.has_one_value(head[2]) else granted
                 self._work.accept(window, head, values, size, limits, now)
@@ -455,5 +452,5 @@ class ServiceCore:
     def _give_up(
         self, window: RequestWindow, sequences: list[int], now: float, *, is_asked: bool = True
     ) -> list[Effect]:
-        effects = self._work.abort(window, sequences, is_asked=is_asked)
+        effects = self._work.abort(window, sequences, now, is_asked=is_asked)
         return effects + self._work.dispatch(now, self.concurrency)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from zmqkit.core.calls.request import Request, RequestWindows
+from zmqkit.core.calls.request import RequestWindows
 from zmqkit.core.calls.work import Work
-from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.figures import age_ms, of_parts, of_stats
-from zmqkit.core.tap import Taps, see_results
 from zmqkit.types import ServiceStats
 from zmqkit.wire.statistics import Figures
 
@@ -17,24 +15,10 @@ from zmqkit.wire.statistics import Figures
 class ServiceFigures:
     """The counters of one service, as it shows them."""
 
-    def __init__(
-        self, counts: Counter[str], windows: RequestWindows, work: Work, *, is_read: bool
-    ) -> None:
-        """is_read: whether the arguments of requests are read, and not only passed on."""
-        self._is_read = is_read
+    def __init__(self, counts: Counter[str], windows: RequestWindows, work: Work) -> None:
         self._counts = counts
         self._windows = windows
         self._work = work
-        # Those that want to see what passes.
-        self.taps: Taps = ()
-
-    def tap(self, taps: Taps) -> None:
-        """Have these see what passes; any thread may call this."""
-        self.taps = taps
-
-    def see(self, results: Sequence[tuple[Request, Answer]], now: float) -> None:
-        """Show calls that end now to those that tap."""
-        see_results(self.taps, results, now, is_read=self._is_read)
 
     def stats(self, retained_bytes: int, malformed: Mapping[str, int]) -> ServiceStats:
         """Return the counters.

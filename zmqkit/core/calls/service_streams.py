@@ -53,24 +53,27 @@ class Streams:
 
     # What generators yield
 
-    def yielded(self, request: StreamRequest, value: Answer) -> None:
+    def yielded(self, request: StreamRequest, value: Answer, now: float) -> None:
         """Keep a value, and have it leave with the next `take`."""
         if request.ticket in self._work.running and not request.cancelled:
             if not request.sent:
                 request.deadline_at = float("inf")  # it has begun, so it expires no more
             self._send(request.client, request.sequence, request.sent)
             request.keep(value)
+            if self._work.shown.taps:
+                self._work.shown.value(request, value, now)
 
     def paused(self, request: StreamRequest) -> None:
         """Put a paused stream back in line, or park it until its client grants credit."""
         if self._work.running.pop(request.ticket, None) is not None:
             self._wait(request)
 
-    def ended(self, request: StreamRequest, error: Answer | None) -> None:
+    def ended(self, request: StreamRequest, error: Answer | None, now: float) -> None:
         """Take the end of a generator: it returned, or it raised an error."""
         work = self._work
         if work.running.pop(request.ticket, None) is None:
             return  # closed meanwhile
+        work.shown.stream_ended(request, error, now)
         window = self._windows.by_client[request.client]
         if request.cancelled or window.is_settled(request.sequence):
             work.drop(window, request, "cancelled" if request.cancelled else "unwanted")

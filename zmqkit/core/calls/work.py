@@ -19,6 +19,7 @@ from math import inf
 from zmqkit.core.calls.answers import CANCELLED, Outbox, late_answer, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, RECALLED
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
+from zmqkit.core.calls.shown import Shown
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note
 from zmqkit.core.line import FairLine
 from zmqkit.core.meter import Meter
@@ -60,6 +61,8 @@ class Work:
         self.meter: Meter | None = Meter()
         # Is told of a request with an origin that is held no longer.
         self.let_go: Callable[[Request], None] = _nobody
+        # What those see of it that tap the service.
+        self.shown = Shown()
         self._windows = windows
         self._outbox = outbox
         self._counts = counts
@@ -115,10 +118,11 @@ class Work:
                 request.cancelled = request.cancelled or settled
                 streams.append(request)
             elif settled and not request.oneway:
+                self.shown.unbegun(request, CANCELLED, now)
                 self.drop(window, request, "unwanted")
                 continue
             elif now >= request.deadline_at:
-                expired = self._expire(window, request, settled=settled) or expired
+                expired = self._expire(window, request, now, settled=settled) or expired
                 continue
             elif window.waiting or request.client in self.stalled:
                 self._stall(request)
@@ -168,15 +172,18 @@ class Work:
                 window = self._windows.by_client[request.client]
                 settled = window.is_settled(request.sequence)
                 self.queue.leave(request)
-                self._expire(window, request, settled=settled)
+                self._expire(window, request, now, settled=settled)
         return self._outbox.take() if late else []
 
-    def _expire(self, window: RequestWindow, request: Request, *, settled: bool) -> bool:
+    def _expire(
+        self, window: RequestWindow, request: Request, now: float, *, settled: bool
+    ) -> bool:
         """Refuse a request whose time is over; return whether its client is to be told."""
         self.release(window, request)
         self.count("expired")
+        refusal = refuse(EXPIRED)
+        self.shown.unbegun(request, refusal, now)
         if not settled:
-            refusal = refuse(EXPIRED)
             window.retain(request.sequence, refusal)
             self._outbox.add(request.client, request.sequence, refusal)
         return not settled
@@ -192,6 +199,8 @@ class Work:
             del self.running[request.ticket]
             self.overdue[request.ticket] = request
             told.append(self._late_note(request))
+            answer = late_answer(self.time_limit_s)
+            self.shown.late(request, answer, now)
             if request.cancelled:
                 self.drop(window, request, "cancelled")
             elif window.is_settled(request.sequence):
@@ -201,7 +210,6 @@ class Work:
                 self.count("failed")
                 if self.meter is not None:
                     self.meter.part(request.method).failed += 1
-                answer = late_answer(self.time_limit_s)
                 window.retain(request.sequence, answer)
                 self._outbox.add(request.client, request.sequence, answer)
             request.cancelled = request.overdue = True
@@ -267,7 +275,12 @@ class Work:
         self._counts[what] += 1
 
     def abort(
-        self, window: RequestWindow, sequences: Iterable[int], *, is_asked: bool = True
+        self,
+        window: RequestWindow,
+        sequences: Iterable[int],
+        now: float,
+        *,
+        is_asked: bool = True,
     ) -> list[Effect]:
         """Cancel requests: drop those that wait, and tell the handlers of those that run."""
         aborted: list[Request] = []
@@ -284,6 +297,7 @@ class Work:
                     self.resume_stream(request)
             else:
                 self._leave(request)
+                self.shown.unbegun(request, CANCELLED, now)
                 self.drop(window, request, "cancelled")
         return [Abort(aborted, is_asked)] if aborted else []
 
@@ -295,10 +309,11 @@ class Work:
                 continue
             self._refuse(window, request, RECALLED)
 
-    def empty_line(self) -> set[int]:
+    def empty_line(self, now: float) -> set[int]:
         """Refuse what waits in line and has not begun; return whose requests these were."""
         refused = [request for request in self.queue if not self.has_begun(request)]
         for request in refused:
+            self.shown.unbegun(request, refuse(BUSY), now)
             self._refuse(self._windows.by_client[request.client], request, BUSY)
         return {request.client for request in refused}
 

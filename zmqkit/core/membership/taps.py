@@ -48,30 +48,25 @@ class Taps:
         """Tap what a tapper wants, and return what has passed since it asked last.
 
         roles: all that are observed. reach: of the tapper's connection. Raises Malformed for a
-        wrong question.
+        wrong question. A tapper that finds no role here takes no place, and may ask again.
         """
         token, number, wanted = read_question(packet)
         told = Tapped(token, self._process, int(now * 1e6), wall_us)
         tapper = self._tappers.get((peer, number))
+        fitting = [each for each in roles if each.reach >= reach and _fits(each, wanted)]
         if tapper is None or tapper.wanted != wanted:
-            if tapper is None and len(self._tappers) >= TAPPERS_MAX:
-                told.is_full = True
+            if tapper is None and (not fitting or len(self._tappers) >= TAPPERS_MAX):
+                told.is_full = bool(fitting)
                 return Send(peer, answer(told, []))
             self._end((peer, number))
             tapper = self._tappers[peer, number] = _Tapper(wanted, now)
         tapper.ends_at = now + TAP_LEASE_S
-        for observed in roles:
-            if observed not in tapper.taps and observed.reach >= reach:
-                self._begin(tapper, observed)
+        for observed in fitting:
+            if observed not in tapper.taps:
+                is_part = observed.name != wanted.name
+                tapper.taps[observed] = Tap(wanted, is_part=is_part)
+                self._set(observed)
         return Send(peer, answer(told, self._rows(tapper, told)))
-
-    def _begin(self, tapper: _Tapper, observed: Observed) -> None:
-        """Tap a role, if it is of that name, or may have a part of that name."""
-        is_part = observed.name != tapper.wanted.name
-        if observed.tap is None or (is_part and not observed.has_parts):
-            return
-        tapper.taps[observed] = Tap(tapper.wanted, is_part=is_part)
-        self._set(observed)
 
     def _set(self, observed: Observed) -> None:
         """Have a role be tapped by those that tap it now."""
@@ -112,3 +107,9 @@ class Taps:
         if tapper is not None:
             for observed in tapper.taps:
                 self._set(observed)
+
+
+def _fits(observed: Observed, wanted: Wanted) -> bool:
+    """Return whether a role can be tapped and is of that name, or may have a part of it."""
+    named = observed.name == wanted.name or observed.has_parts
+    return named and observed.tap is not None

@@ -204,6 +204,7 @@ class Ledger:
         else:
             self._free(task, now)
         self.size -= task.size
+        self.settled.returned(task, row, now)
         task.turn_into_result(row, raw)
         self.size += task.size
         if self.changes is not None:
@@ -240,6 +241,7 @@ class Ledger:
         """Have a task wait for its next attempt, `delay_s` from now."""
         if self._shift(task, Event.RETRIED):
             self._note(task, reason)
+            self.settled.retried(task, reason, now)
             task.receipt = 0
             task.due_at = now + delay_s
             if self.changes is not None:

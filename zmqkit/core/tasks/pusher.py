@@ -15,6 +15,7 @@ from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.job import Instance
 from zmqkit.core.effects import Effect, News, Note, Page, Settle, Tell
 from zmqkit.core.pace import Pace
+from zmqkit.core.tap import Taps
 from zmqkit.core.tasks.appends import Appends
 from zmqkit.core.tasks.figures import queue_rows
 from zmqkit.core.tasks.held import Held, Numbers, at_work
@@ -87,6 +88,10 @@ class PusherCore:
         self._closed = False
 
     # Commands
+
+    def tap(self, taps: Taps) -> None:
+        """Have these see what becomes of tasks; any thread may call this."""
+        self.ledger.settled.taps = taps
 
     def submit(self, task: Task, now: float) -> None:
         """Accept a task; `flush` leases it.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from math import inf
 
+from zmqkit.core.tap import Taps
+from zmqkit.core.tasks.shown import see_end, see_retry, see_return
 from zmqkit.core.tasks.task import Task
 from zmqkit.limits import PusherLimits
 
@@ -20,6 +22,8 @@ class Settled:
         # In the order in which they are forgotten; the dead ones stand apart.
         self.over: OrderedDict[int, Task] = OrderedDict()
         self.dead: OrderedDict[int, Task] = OrderedDict()
+        # Those that see how tasks end.
+        self.taps: Taps = ()
         self._limits = limits
         self._over_size = 0
         self._dead_size = 0
@@ -29,10 +33,22 @@ class Settled:
 
         size: how many bytes its result has.
         """
+        if self.taps:
+            see_end(self.taps, task, size)
         task.row, task.raw, task.result_size = b"", None, size
         self.over[task.sequence] = task
         self._over_size += size
         return self._is_full()
+
+    def retried(self, task: Task, reason: str, now: float) -> None:
+        """Show that an attempt failed and another one follows."""
+        if self.taps:
+            see_retry(self.taps, task, reason, now)
+
+    def returned(self, task: Task, row: bytes, now: float) -> None:
+        """Show that the result of a task waits for a sink, which is called with this row."""
+        if self.taps:
+            see_return(self.taps, task, row, now)
 
     def surplus_outcome(self, now: float) -> Task | None:
         """Return the oldest outcome if it is too old, or there are too many; else None."""
@@ -50,6 +66,8 @@ class Settled:
 
     def bury(self, task: Task) -> Task | None:
         """Keep a dead task; return the oldest dead one if there are too many."""
+        if self.taps:
+            see_end(self.taps, task, 0)
         self.dead[task.sequence] = task
         self._dead_size += task.size
         return self.surplus()

@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import inf
 
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
 from zmqkit.core.calls.answers import refuse
@@ -38,10 +37,11 @@ from zmqkit.core.dispatch.dialled import Caller, Dialled, refusal, says_ready
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.membership.interests import key_of
+from zmqkit.core.tap import Taps
 from zmqkit.core.tasks.lease import STREAMER, TASK
-from zmqkit.core.tasks.ledger import Ledger
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.ready import Paged
+from zmqkit.core.tasks.room import Room
 from zmqkit.core.tasks.task import Encoded, State, Task
 from zmqkit.core.tasks.told import answer_of
 from zmqkit.errors import JournalError, QueueFull
@@ -109,11 +109,19 @@ class StreamerCore:
         """What each WELCOME to a pusher says."""
         return self.pushers.about
 
-    def _share(self, places: int, windows: RequestWindows) -> _Room:
-        self._room = _Room(self.tasks.ledger, self.tasks.limits, places, windows)
+    def _share(self, places: int, windows: RequestWindows) -> Room:
+        self._room = Room(self.tasks.ledger, self.tasks.limits, places, windows)
         return self._room
 
     # Commands
+
+    def tap(self, taps: Taps) -> None:
+        """Have these see what becomes of tasks, and which are refused; any thread may call it.
+
+        What is accepted is shown by the ledger, for its pusher may be gone when it ends.
+        """
+        self.tasks.tap(taps)
+        self.pushers.shown.refusal_taps = taps
 
     def hear(self, tell: Tell, now: float) -> list[Effect]:
         """Take membership's news of a worker and decide what follows."""
@@ -292,11 +300,12 @@ class StreamerCore:
         try:
             said = read_handover(request.headers)
         except Malformed:
-            return refuse(BAD_ARGUMENTS, "a streamer takes tasks from a zmqkit.Pusher")
+            text = "a streamer takes tasks from a zmqkit.Pusher"
+            return self._refused(request, refuse(BAD_ARGUMENTS, text), now)
         if said["is_known"]:
             return self._resume(request, said, now)
         if self._leaving:
-            return refuse(LEAVING, "the streamer is stopping")
+            return self._refused(request, refuse(LEAVING, "the streamer is stopping"), now)
         task = _task(request, said, now)
         known = self.tasks.ledger.names.known(task)
         if known is not None and known.state is State.CANCELLED:
@@ -308,10 +317,15 @@ class StreamerCore:
                 self.tasks.submit(task, now)
         except QueueFull as error:
             self._room.refused(request.client)
-            return refuse(BUSY, str(error))
+            return self._refused(request, refuse(BUSY, str(error)), now)
         except JournalError as error:
-            return self._unwritten(request, error, now)
+            return self._refused(request, self._unwritten(request, error, now), now)
         return self._await(request, task.twin or task, now)
+
+    def _refused(self, request: Request, answer: Answer, now: float) -> Answer:
+        """Show to those that tap that a task is not accepted, and return the answer."""
+        self.pushers.shown.unbegun(request, answer, now)
+        return answer
 
     def _unwritten(self, request: Request, error: JournalError, now: float) -> Answer:
         """Return the refusal of a task that the disk does not take now; its pusher keeps it."""
@@ -328,11 +342,13 @@ class StreamerCore:
             task = _task(request, said, now)
             if not ledger.has_room(task):
                 self._room.refused(request.client)
-                return refuse(BUSY, "there are as many tasks as there may be")
+                full = refuse(BUSY, "there are as many tasks as there may be")
+                return self._refused(request, full, now)
             self.tasks.trace(task, now)
         if task is None:
             text = "the streamer no longer knows what became of the task"
-            return Answer(wire.ERROR, encode([FAILED, "", text, "", True]))
+            lost = Answer(wire.ERROR, encode([FAILED, "", text, "", True]))
+            return self._refused(request, lost, now)
         return self._await(request, task, now)
 
     def _await(self, request: Request, task: Task, now: float) -> Answer | None:
@@ -403,69 +419,6 @@ class StreamerCore:
                 if not task.waiters:
                     effects += self.tasks.purge(task, now)
         return effects + (self.pushers.handled(answers, now) if answers else [])
-
-
-class _Room:
-    """Shares the room of a ledger among the pushers of a streamer."""
-
-    def __init__(
-        self, ledger: Ledger, limits: PusherLimits, places: int, windows: RequestWindows
-    ) -> None:
-        self.places = 2 * places  # the ledger itself says when it is full
-        self.news: dict[int, None] = {}
-        self._ledger = ledger
-        self._most = limits.tasks_max
-        self._windows = windows
-        self._wanting: dict[int, None] = {}
-        # No room is offered before this time.
-        self._full_until = -inf
-
-    def of(self, client: int) -> int:
-        """Return how many tasks a pusher may have here."""
-        window = self._windows.by_client.get(client)
-        held = len(window.held) if window is not None else 0
-        return max(1, held + self._free // max(1, len(self._windows)))
-
-    def refused(self, client: int, until: float = -inf) -> None:
-        """Note that a task of this pusher found no place. until: nor will another by then."""
-        self._wanting[client] = None
-        self._full_until = max(self._full_until, until)
-
-    @property
-    def due_at(self) -> float:
-        """When `offer` is due, if somebody waits for that time."""
-        return self._full_until if self._wanting and self._full_until > -inf else inf
-
-    def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
-        """Offer the room of tasks that have ended."""
-        self.offer(now)
-
-    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
-        """Return inf: a task may wait here as long as it has to."""
-        return inf
-
-    def handed_back(self) -> None:
-        """Change nothing; nothing is given back here."""
-
-    def offer(self, now: float) -> None:
-        """Offer room to the pushers that had too many tasks."""
-        if now < self._full_until:
-            return
-        self._full_until = -inf
-        if self._wanting and self._free >= self._most // 8:
-            self.news.update(self._wanting)
-            self._wanting.clear()
-
-    def told(self) -> list[tuple[int, int]]:
-        """Return the pushers that are to be told now, each with the tasks that it may have."""
-        news, self.news = self.news, {}
-        return [
-            (client, self.of(client)) for client in news if client in self._windows.by_client
-        ]
-
-    @property
-    def _free(self) -> int:
-        return max(0, self._most - self._ledger.open_count)
 
 
 def _read_replies(packet: Packet) -> tuple[list[int], list[object], list[int]]:

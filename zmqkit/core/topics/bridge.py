@@ -30,6 +30,7 @@ from math import inf
 from zmqkit.bridge_limits import BridgeLimits
 from zmqkit.core.effects import Effect, News, Send, Tell
 from zmqkit.core.membership.interests import url_key
+from zmqkit.core.tap import see_messages
 from zmqkit.core.topics.copies import Copies
 from zmqkit.core.topics.passage import Item, item_of
 from zmqkit.core.topics.publisher import PublisherCore
@@ -78,6 +79,7 @@ class BridgeCore:
             incarnation, limits.front, waits=True, stall_s=limits.stall_s
         )
         self.about = self.front.about  # further fields of each WELCOME
+        self.tap = self.front.tap
         self.about["forwards"] = [incarnation]
         leaves = list(leaves)
         self.back = Sources(name, incarnation, leaves, limits.back)
@@ -227,7 +229,12 @@ class BridgeCore:
 
     def flush(self, now: float) -> list[Effect]:
         """Send to the other end what this turn brought."""
-        return self.span.flush(now)
+        top, taps = self.span.top, self.front.taps
+        effects = self.span.flush(now)
+        if taps:
+            for item in self.span.since(top):
+                see_messages(taps, item.frames, "carried", now)
+        return effects
 
     def deadline(self) -> float:
         """Return when `tick` is due next."""
@@ -361,7 +368,7 @@ class BridgeCore:
         effects: list[Effect] = [Send(EVERY_PEER, item.frames)]
         if self.front.audience.sent(item.count, len(item.frames[-1]), now):
             effects.append(self.front.mark())
-        return effects
+        return self.front.shown(effects, now)
 
     def _ended(self) -> None:
         """Note that one more item is dealt with; the other end hears of it in order."""

@@ -126,7 +126,7 @@ class ForwarderCore:
 
     def leave(self, now: float) -> list[Effect]:
         """Pass on what is held, say BYE behind it, and take nothing more."""
-        effects = self._backlog.release(now, all_of_it=True)
+        effects = self.front.shown(self._backlog.release(now, all_of_it=True), now)
         return [*effects, *self.front.leave(now)]
 
     def close(self) -> list[Effect]:

@@ -87,7 +87,7 @@ class Span:
         self._waiting_bytes = 0
         self._sent: dict[int, Item] = {}
         self._sent_bytes = 0
-        self._top = 1  # the number of the next item that gets one
+        self.top = 1  # the number of the next item that gets one
         self._cursor = 1  # of the next item to be sent on this connection
         self._stuck = False  # there was no room; until the other end says something
         self._flights: deque[int] = deque()  # what follows each packet that is under way
@@ -111,6 +111,10 @@ class Span:
     def size(self) -> int:
         """How many bytes these take."""
         return self._waiting_bytes + self._sent_bytes
+
+    def since(self, number: int) -> list[Item]:
+        """Return the items that got numbers from this one on and are not passed on yet."""
+        return [self._sent[each] for each in range(number, self.top) if each in self._sent]
 
     # Commands
 
@@ -232,8 +236,8 @@ class Span:
         assert self.put_count == self.count + self.ended_count
         assert self._waiting_bytes == sum(each.size for each in self._waiting)
         assert self._sent_bytes == sum(each.size for each in self._sent.values())
-        assert list(self._sent) == list(range(self._top - len(self._sent), self._top))
-        assert self._top - len(self._sent) <= self._cursor <= self._top
+        assert list(self._sent) == list(range(self.top - len(self._sent), self.top))
+        assert self.top - len(self._sent) <= self._cursor <= self.top
         assert self._passed <= self._next
         assert self._old + self._next - self._passed >= len(self.arrived)
 
@@ -251,7 +255,7 @@ class Span:
 
     def _greeting(self, kind: int, peer: PeerId, target: int, token: int) -> Send:
         name = self._url.name if self._url is not None else self._name
-        first = self._top - len(self._sent)
+        first = self.top - len(self._sent)
         knows = self.far != 0
         said = Greeting(
             token, name, first, self._next * knows, self._passed * knows, self._takes,
@@ -365,9 +369,9 @@ class Span:
                 continue
             self._waiting.popleft()
             self._waiting_bytes -= item.size
-            self._sent[self._top] = item
+            self._sent[self.top] = item
             self._sent_bytes += item.size
-            self._top += 1
+            self.top += 1
             return item
         return None
 
@@ -387,14 +391,14 @@ class Span:
 
     def _free(self, passed: int) -> None:
         """Forget all that the other end has passed on."""
-        for number in range(self._top - len(self._sent), min(passed, self._top)):
+        for number in range(self.top - len(self._sent), min(passed, self.top)):
             self._sent_bytes -= self._sent.pop(number).size
             self.ended_count += 1
 
     def _rewind(self, following: int) -> None:
         """Send on from a number."""
         self._stuck = False
-        self._cursor = min(max(following, self._top - len(self._sent)), self._top)
+        self._cursor = min(max(following, self.top - len(self._sent)), self.top)
         self._flights.clear()
 
     # From the other end
@@ -419,14 +423,14 @@ class Span:
 
     def _beat(self, packet: Packet) -> None:
         said = carriage.beat_of(packet)
-        if said.next > self._top:
+        if said.next > self.top:
             raise Malformed("beat")
         self.far_direct, self._stuck = frozenset(said.direct), False
         self._far_leaves = said.leaving
         self._free(said.passed)
         while self._flights and self._flights[0] <= said.next:
             self._flights.popleft()
-        if said.again or self._cursor < self._top - len(self._sent):
+        if said.again or self._cursor < self.top - len(self._sent):
             self._rewind(said.next)
 
     def _said(self) -> tuple[object, ...]:
