@@ -93,6 +93,27 @@ def test_only_those_that_have_the_name_are_said_not_to_answer(start: Start) -> N
         assert reader.silent == [f"pid {os.getpid()}"]
 
 
+def test_who_matters_to_a_name_has_it_or_is_its_peer_or_may_be_one(start: Start) -> None:
+    first, second, client = start(), start(), start()
+    offer(first, "orders")
+    offer(second, "stock", 0xB)
+    client.observe(Observed("client", "x", 0xC, Reach.LOCAL, lambda now: [Figures()]))
+    node = start(first, second)
+    read(node, 5)
+    at = [each.open_control(Reach.LOCAL) for each in (first, second, client)]
+    with Reader(node) as reader:
+        reader.read(timeout_s=0.0)
+        orders, stock, unknown = (f"tcp://127.0.0.1:{port}" for port in at)
+        talks_to = {f"{second.process:016x}"}
+
+        def silent(processes: set[str], *, has_strangers: bool) -> set[str]:
+            return set(reader.silent_about("orders", processes, has_strangers=has_strangers))
+
+        assert silent(set(), has_strangers=False) == {orders}
+        assert silent(talks_to, has_strangers=False) == {orders, stock}
+        assert silent(set(), has_strangers=True) == {orders, unknown}
+
+
 def test_one_that_ended_while_it_was_asked_is_not_said_to_be_silent(start: Start) -> None:
     first = start()
     offer(first, "orders")
@@ -101,9 +122,7 @@ def test_one_that_ended_while_it_was_asked_is_not_said_to_be_silent(start: Start
     living = targets(node, Reach.LOCAL)
     ended = {b"00000000000000ff": "tcp://127.0.0.1:1"}
     with Reader(node) as reader:
-        assert reader.unheard(ended | living, (ended | living).keys(), None) == [
-            *living.values()
-        ]
+        assert reader.unheard(ended | living, None) == [*living.values()]
 
 
 def test_a_process_with_roles_reads_itself(start: Start) -> None:

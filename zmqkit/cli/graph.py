@@ -16,7 +16,7 @@ from zmqkit.cli.searched import searched_for_all
 from zmqkit.cli.stats import WAIT_S, read, tell_what_is_missing
 from zmqkit.limits import WAIT_S_MAX
 from zmqkit.model import DEVICES, Record
-from zmqkit.node.statistics import Row, known_roles
+from zmqkit.node.statistics import Reader, Row, known_roles
 
 _RANKS = {"client": 0, "publisher": 0, "pusher": 0} | dict.fromkeys(DEVICES, 1)
 _LAST = 2
@@ -46,13 +46,17 @@ def command(
     """
     if dot and as_json:
         raise click.UsageError("--dot and --json are two ways to print it; use one")
-    with listening(threading.Event(), insecure=insecure) as node:
+    with listening(threading.Event(), insecure=insecure) as node, Reader(node) as reader:
         reach = node.environment.reach(insecure=insecure or None)
-        rows, silent = read(node, None, reach, min(wait_s, WAIT_S_MAX))
-        records = known_roles(node)
+        rows = read(reader, None, reach, min(wait_s, WAIT_S_MAX))
+        graph = Graph(rows, known_roles(node))
+        graph.keep(name)
+        silent = reader.silent
+        if name is not None:
+            silent = reader.silent_about(
+                name, graph.processes, has_strangers=graph.has_strangers
+            )
         where = searched_for_all(name, insecure=insecure)
-    graph = Graph(rows, records)
-    graph.keep(name)
     if as_json:
         say_json(graph.as_object())
     else:
@@ -118,6 +122,16 @@ class Graph:
         self.edges = {pair: r for pair, r in self.edges.items() if not named.isdisjoint(pair)}
         kept = named.union(*self.edges)
         self.roles = {place: role for place, role in self.roles.items() if place in kept}
+
+    @property
+    def processes(self) -> set[str]:
+        """The processes of all roles, those of roles that told nothing among them."""
+        return {place[0] for place in self.roles}
+
+    @property
+    def has_strangers(self) -> bool:
+        """Whether a role has peers that are known by their number alone."""
+        return any(role.others for role in self.roles.values())
 
     def lines(self) -> list[str]:
         """Return the graph as text: each role that sends, and below it those it sends to."""

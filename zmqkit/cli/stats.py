@@ -16,7 +16,6 @@ from zmqkit.cli.output import say, say_json, table, tell
 from zmqkit.cli.searched import searched_for_all
 from zmqkit.limits import WAIT_S_MAX
 from zmqkit.model import Reach
-from zmqkit.node.node import Node
 from zmqkit.node.statistics import Reader, Row
 from zmqkit.wire.histogram import BOUNDS, Histogram
 
@@ -58,12 +57,12 @@ def show_once(
     show: Callable[[list[Row]], None], name: str | None, wait_s: float, *, insecure: bool
 ) -> None:
     """Read the rows of a name, or of all, show them, and tell what is missing."""
-    with listening(threading.Event(), insecure=insecure) as node:
+    with listening(threading.Event(), insecure=insecure) as node, Reader(node) as reader:
         reach = node.environment.reach(insecure=insecure or None)
-        rows, silent = read(node, name, reach, min(wait_s, WAIT_S_MAX))
+        rows = read(reader, name, reach, min(wait_s, WAIT_S_MAX))
         where = searched_for_all(name, insecure=insecure)
     show(rows)
-    tell_what_is_missing(name, silent, wait_s, where, is_empty=not rows)
+    tell_what_is_missing(name, reader.silent, wait_s, where, is_empty=not rows)
 
 
 def tell_what_is_missing(
@@ -91,20 +90,17 @@ def silence(silent: list[str]) -> str:
     return f"{processes_text(len(silent))} did not answer: {', '.join(silent)}"
 
 
-def read(
-    node: Node, name: str | None, reach: Reach, wait_s: float
-) -> tuple[list[Row], list[str]]:
-    """Return the rows of a name, or of all, and the processes that did not answer."""
+def read(reader: Reader, name: str | None, reach: Reach, wait_s: float) -> list[Row]:
+    """Return the rows of a name, or of all, with their rates."""
     pause = threading.Event().wait
-    with Reader(node) as reader:
-        pause(wait_s / 2)
-        reader.read(name, reach=reach)
-        pause(wait_s / 2)
+    pause(wait_s / 2)
+    reader.read(name, reach=reach)
+    pause(wait_s / 2)
+    rows = reader.read(name, reach=reach)
+    if any(not row.rates for row in rows):
+        pause(_AGAIN_S)
         rows = reader.read(name, reach=reach)
-        if any(not row.rates for row in rows):
-            pause(_AGAIN_S)
-            rows = reader.read(name, reach=reach)
-        return rows, reader.silent
+    return rows
 
 
 def lines(rows: list[Row]) -> list[str]:

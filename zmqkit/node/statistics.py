@@ -8,7 +8,7 @@ before, by the clock of the process that counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -86,7 +86,9 @@ class Reader:
         self._before: dict[PeerId, Told] = {}
         # What each process told of itself when it answered last: its pid, and all its names.
         self._known: dict[PeerId, tuple[int, set[str]]] = {}
-        # The living processes that did not answer the last time: the pid, or else the address.
+        # Where those are asked that did not answer the last time; and of those that live and
+        # have the name, the pid, or else the address.
+        self._missing: dict[PeerId, str] = {}
         self.silent: list[str] = []
 
     def __enter__(self) -> Self:
@@ -116,7 +118,8 @@ class Reader:
         told = self._ask(endpoints, timeout_s)
         for peer, each in told.items():
             self._known[peer] = each.pid, {row.name for row in each.rows}
-        self.silent = self.unheard(endpoints, endpoints.keys() - told.keys(), name)
+        self._missing = {peer: endpoints[peer] for peer in endpoints.keys() - told.keys()}
+        self.silent = self.unheard(self._missing, name)
         rows: list[Row] = []
         for peer, each in sorted(told.items()):
             _sum_up(each.rows)
@@ -124,20 +127,45 @@ class Reader:
         self._before = told
         return [row for row in rows if name in (None, row.name)]
 
-    def unheard(
-        self, endpoints: Mapping[PeerId, str], missing: Set[PeerId], name: str | None
+    def silent_about(
+        self, name: str, processes: Container[str], *, has_strangers: bool
     ) -> list[str]:
-        """Return which of those that are missing live, and have the name if there is one."""
+        """Return which of those that did not answer the last time matter to a name.
+
+        They have it, or are among these processes, which its roles talk to. has_strangers:
+        its roles have peers of whom nothing is known, so any process may be one of them of
+        which no name is known.
+        """
+        return self.unheard(self._missing, name, processes, has_strangers=has_strangers)
+
+    def unheard(
+        self,
+        missing: Mapping[PeerId, str],
+        name: str | None,
+        processes: Container[str] = (),
+        *,
+        has_strangers: bool = False,
+    ) -> list[str]:
+        """Return which of those that are missing live, and matter to a name if there is one.
+
+        missing: where each is asked. The others are as for `silent_about`.
+        """
         if not missing:
             return []
         names = self._node.ask(lambda: _names_of(self._node.core))
         living = self._node.ask(lambda: _connected(self._node.core))
         living |= {peer_of(process) for process in present(self._node.environment.space)}
         texts: list[str] = []
-        for peer in sorted(missing & living):
+        for peer in sorted(missing.keys() & living):
             pid, told = self._known.get(peer, (0, set[str]()))
-            if name is None or name in names.get(peer, set()) | told:
-                texts.append(f"pid {pid}" if pid else endpoints[peer])
+            known = names.get(peer, set()) | told
+            if (
+                name is None
+                or name in known
+                or peer.decode() in processes
+                or (has_strangers and not known)
+            ):
+                texts.append(f"pid {pid}" if pid else missing[peer])
         return texts
 
     def _ask(self, endpoints: Mapping[PeerId, str], timeout_s: float) -> dict[PeerId, Told]:
