@@ -20,3 +20,6 @@ GLANCES = 5
 """How often a role on an event loop is asked that changes while it is asked."""
 PAGES_MAX = 1000
 """How many answers a process may need for all of its rows; what follows is not asked for."""
+UNHEARD_S = 4.5
+"""How long a process may say nothing on the control connection until its clients count no more:
+as long as such a connection takes to break, and to be given up by the other side."""

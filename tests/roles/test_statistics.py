@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -141,3 +143,20 @@ def test_statistics_are_wanted_or_not(kit: Kit) -> None:
         kit.client(statistics=1)
     with pytest.raises(UsageError, match="statistics is 'yes'"):
         kit.serving(double, statistics="yes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["Client", "Pusher"])
+def test_who_is_killed_is_no_peer_any_more(blocking: Kit, node: Node, role: str) -> None:
+    here = blocking.serving(double) if role == "Client" else blocking.working(double)
+    made = f"import zmqkit; role = zmqkit.{role}({here.name!r})"
+    program = f"{made}; role.ready(); print('up', flush=True); input()"
+    kind, pipe = "service" if role == "Client" else "worker", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"up\n"
+            until(lambda: rows(node, here.name)[kind, ""].peers == {"up": 1})
+        finally:
+            other.kill()
+    until(lambda: rows(node, here.name)[kind, ""].peers == {"up": 0})

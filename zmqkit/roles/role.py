@@ -6,8 +6,10 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, ClassVar, Generic, NoReturn, Protocol, TypeVar, runtime_checkable
 
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Core, Effect, Tell
 from zmqkit.core.membership.observed import Observed
 from zmqkit.core.pace import Pace
@@ -36,6 +38,14 @@ class Counted(Protocol):
 
     def statistics(self, now: float) -> list[Figures]:
         """Return a row of the role, and one of each part of it."""
+
+
+@runtime_checkable
+class Housed(Protocol):
+    """A core that tells its peers which process it is in, or hears of theirs."""
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process, and how to tell that another one is gone."""
 
 
 class _Rows:
@@ -100,6 +110,10 @@ class Plan(Generic[Place]):
         """Tell the core of its place and the role of its driver, once the link is open."""
         log_as_told(self.log)
         self.about.update(self.place.about())
+        node = self.place.node
+        if node is not None and isinstance(self.core, Housed):
+            offers = node.core.offers
+            self.core.at_home(node.process, lambda each: offers.is_gone(each, monotonic()))
         if self.opened is not None:
             self.opened(driver)
 

@@ -283,3 +283,9 @@ def fields_of(packet: Packet) -> dict[str, object]:
     if type(packet.meta) is not dict:
         raise Malformed("fields")
     return cast("dict[str, object]", packet.meta)
+
+
+def process_of(fields: object) -> int:
+    """Return the number of its process that a HELLO tells; 0 if it tells none."""
+    process = fields.get("process") if type(fields) is dict else None
+    return process if type(process) is int and 0 < process < 1 << 64 else 0

@@ -77,3 +77,17 @@ def test_without_a_meter_nothing_is_timed(service: ServiceCore) -> None:
     service._work.meter = None
     answer(service, handled(receive(service, request(1))))
     assert [*rows(service)] == [""]
+
+
+@pytest.mark.parametrize("process", [7, None, "7", -1])
+def test_a_client_whose_process_is_gone_is_no_peer(
+    service: ServiceCore, process: object
+) -> None:
+    gone: set[int] = set()
+    service.at_home(1, gone.__contains__)
+    receive(service, packets.hello(CLIENT, SERVICE, process=process))
+    assert rows(service)[""].peers == {"up": 1}
+    gone.add(7)
+    is_known = process == 7
+    assert rows(service)[""].peers == {"up": 1 - is_known}
+    assert len(rows(service)[""].talks_to) == service.stats()["clients"] == 1 - is_known

@@ -12,6 +12,7 @@ from zmqkit.core.membership.known import KnownRoles
 from zmqkit.core.membership.offers import Offers
 from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach, Record
+from zmqkit.statistics_limits import UNHEARD_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.packet import BYE, PONG, WELCOME, Packet
@@ -104,3 +105,22 @@ def test_those_who_called_last_are_told() -> None:
 def test_an_odd_ping_is_malformed(offers: Offers, meta: object) -> None:
     with pytest.raises(Malformed, match="ping"):
         offers.pong(b"p", packet(meta), 0.0, Reach.LOCAL)
+
+
+def test_a_process_is_gone_once_it_says_nothing_any_more(offers: Offers) -> None:
+    asked = wire.unpack(wire.pack(wire.PING, 7, 0, 0, encode([1])))
+    assert not offers.is_gone(7, 99.0)  # nothing is known of it
+    offers.pong(b"\0seven", asked, 1.0, Reach.LOCAL)
+    assert not offers.is_gone(7, 1.0 + UNHEARD_S)
+    assert offers.is_gone(7, 1.1 + UNHEARD_S)
+    offers.pong(b"\0seven", asked, 9.0, Reach.LOCAL)
+    assert not offers.is_gone(7, 9.0)
+
+
+def test_of_so_many_processes_it_is_known_when_they_spoke() -> None:
+    offers = made(MembershipLimits(callers_max=2))
+    for process in (7, 8, 9):
+        asked = wire.unpack(wire.pack(wire.PING, process, 0, 0, encode([1])))
+        offers.pong(b"\0%d" % process, asked, 1.0, Reach.LOCAL)
+    gone = [process for process in (7, 8, 9) if offers.is_gone(process, 99.0)]
+    assert gone == [8, 9]

@@ -79,7 +79,7 @@ class ClientCore:
         self._instances = Instances(
             name, incarnation, limits, self._go_on, limits.stream_window
         )
-        self.malformed = self._instances.malformed
+        self.malformed, self.at_home = self._instances.malformed, self._instances.at_home
         self._connections = self._instances.connections
         self._dispatcher = self._instances.dispatcher
         self._dispatcher.meter = Meter()

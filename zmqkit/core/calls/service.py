@@ -96,7 +96,7 @@ class ServiceCore:
         self._figures = ServiceFigures(self.counts, self._windows, self._work)
         self.shown = self._work.shown
         self.shown.is_read = read is arguments_of
-        self.tap = self.shown.tap
+        self.tap, self.at_home = self.shown.tap, self._windows.at_home
         # Windows with answers to settled ids, which `_release` drops.
         self._stale: list[RequestWindow] = []
         self._closed = False
@@ -322,6 +322,7 @@ class ServiceCore:
     def _hello(self, window: RequestWindow, packet: Packet, now: float) -> list[Effect]:
         fields = packet.meta
         window.far = type(fields) is dict and fields.get("lz4") is True
+        window.process = wire.process_of(fields)
         welcome = self._notices.welcome(window.client, window.peer)
         return [welcome, self._notices.bye(window)] if self._admission.leaving else [welcome]
 

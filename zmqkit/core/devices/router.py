@@ -59,7 +59,7 @@ class RouterCore:
             idle_s=limits.idle_s,
             closes_idle=False,
         )
-        self.tap = self.relays.tap
+        self.tap, self.at_home = self.relays.tap, self.relays.at_home
         self._closed = False
         for each in names:
             front = FrontCore(draw(), limits.front, self._room)

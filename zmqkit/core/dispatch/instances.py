@@ -19,6 +19,7 @@ from typing import Protocol
 from zmqkit.core.dispatch.connections import Connections, Event, State
 from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.limits import HELLO_S, LINGER_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
@@ -82,6 +83,12 @@ class Instances:
         self._incarnation = incarnation
         self._go_on = go_on
         self._window = window
+        # The number of this process, which each HELLO tells; 0 if it has none.
+        self._process = 0
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process."""
+        self._process = process
 
     # Packets in
 
@@ -353,6 +360,8 @@ class Instances:
         fields: dict[str, object] = {"name": self._name}
         if instance.reach > Reach.LOCAL:
             fields["lz4"] = True
+        if self._process:
+            fields["process"] = self._process
         return self.say(instance, wire.HELLO, fields)
 
     def _ping(self, instance: Instance) -> Send:

@@ -14,7 +14,7 @@ A window knows a held request by its id alone; the service decides what the requ
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
@@ -24,6 +24,13 @@ from zmqkit.limits import ServiceLimits
 from zmqkit.model import PeerId
 from zmqkit.wire.encoding import Buffer
 from zmqkit.wire.rows import CHARGE_BYTES
+
+IsGone = Callable[[int], bool]
+
+
+def _is_here(process: int) -> bool:
+    """Return false: of whoever has no control connection, nobody knows better."""
+    return False
 
 
 class Answer:
@@ -73,6 +80,8 @@ class Window(Generic[H]):
     budget: Budget
     # The client is on another machine, and asked for compressed packets.
     far: bool = False
+    # The number of the client's process, 0 if it did not say.
+    process: int = 0
     # The client said that it closes, and only duplicates of what it sent may still come.
     left: bool = False
     # Every id below this number is settled.
@@ -251,6 +260,12 @@ class Windows(Generic[H]):
         # The sum of the weights in `_forgotten`.
         self.remembered = 0
         self._forgotten: OrderedDict[int, Ids] = OrderedDict()
+        # Whether a process that used this one is gone, by its number.
+        self._is_gone: IsGone = _is_here
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn how to tell that a client's process is gone. process: our own."""
+        self._is_gone = is_gone
 
     def __len__(self) -> int:
         return len(self.by_client)
@@ -283,8 +298,15 @@ class Windows(Generic[H]):
             window.left = True
 
     def present(self) -> list[int]:
-        """Return the clients that were heard lately and did not close; any thread may ask."""
-        return [client for client, each in list(self.by_client.items()) if not each.left]
+        """Return the clients that were heard lately and are still there; any thread may ask.
+
+        The others said that they close, or their process is gone.
+        """
+        return [
+            client
+            for client, each in list(self.by_client.items())
+            if not each.left and not (each.process and self._is_gone(each.process))
+        ]
 
     def forgotten_below(self, client: int) -> int:
         """Return below which number a forgotten client's ids may have been answered."""

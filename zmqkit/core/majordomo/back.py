@@ -7,6 +7,7 @@ from typing import Protocol
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.calls.request import Request, StreamRequest
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Effect, Tell
 from zmqkit.core.majordomo.front import FrontCore
 from zmqkit.errors import JournalError
@@ -18,6 +19,9 @@ class Back(Protocol):
 
     # Of the client that workers see.
     incarnation: int
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process, which workers are told."""
 
     @property
     def room(self) -> int:

@@ -72,7 +72,7 @@ class BrokerCore:
             # Of one with a journal the replies may be asked for.
             closes_idle=make_back is None,
         )
-        self.tap = self.relays.tap
+        self.tap, self.at_home = self.relays.tap, self.relays.at_home
         self._closed = False
         titanic = Titanic(
             self._find,

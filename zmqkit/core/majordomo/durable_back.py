@@ -87,6 +87,7 @@ class DurableBack:
         )  # fmt: skip
         self._front = front
         front.about["journal"] = journal
+        self.at_home = self.core.at_home
         # By ticket: the requests that wait for the end of a task, and that task.
         self._held: dict[int, tuple[Request, Task]] = {}
         # By append: the answers that leave once it is on disk.

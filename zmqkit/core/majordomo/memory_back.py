@@ -185,6 +185,7 @@ class MemoryBack:
         """Begin without workers. incarnation: of the client that workers see."""
         self.incarnation = incarnation
         self.core = CallsCore(name, incarnation, limits, front.settled_below)
+        self.at_home = self.core.at_home
         self._front = front
         # What became of each request that left the line, by the request's ticket.
         self._passed: dict[int, Passed | PassedStream] = {}

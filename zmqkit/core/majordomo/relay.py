@@ -21,6 +21,7 @@ came. There are two backs: `memory_back`, and `durable_back`, which has a journa
 from __future__ import annotations
 
 from zmqkit.core.dispatch.dialled import Caller, Dialled, says_ready
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import (
     Abort,
     Advance,
@@ -59,6 +60,11 @@ class Relay:
         # What this relay has counted in the room.
         self._counted = (0, 0)
         self._dialled = Dialled(name, back.incarnation, name, workers_max)
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process, and how to tell that that of a client is gone."""
+        self.front.at_home(process, is_gone)
+        self.back.at_home(process, is_gone)
 
     # What the broker asks for
 

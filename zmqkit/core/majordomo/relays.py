@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from zmqkit.core.dispatch.dialled import refusal, says_ready
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Effect, Note, Offer, Retract, Send
 from zmqkit.core.majordomo.relay import Relay
 from zmqkit.core.tap import Taps
@@ -55,6 +56,7 @@ class Relays:
         # The relays to be flushed.
         self.touched: dict[Relay, None] = {}
         self._taps: Taps = ()
+        self._home: tuple[int, IsGone] | None = None
         self.leaving = False
         self._role = role
         self._find = find
@@ -85,7 +87,15 @@ class Relays:
         self.by_name[relay.name] = self._fronts[relay.incarnation] = relay
         self._backs[relay.back.incarnation] = relay
         self.touched[relay] = None
+        if self._home is not None:
+            relay.at_home(*self._home)
         self._show(relay)
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process, and how to tell that that of a client is gone."""
+        self._home = (process, is_gone)
+        for relay in self:
+            relay.at_home(process, is_gone)
 
     def tap(self, taps: Taps) -> None:
         """Have these see what passes; any thread may call this."""

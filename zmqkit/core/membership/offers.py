@@ -32,6 +32,7 @@ from zmqkit.model import (
     kind_of,
     reach_of,
 )
+from zmqkit.statistics_limits import UNHEARD_S
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
@@ -53,6 +54,8 @@ class Offers:
         self.registrations = Registrations(limits)  # of the processes that asked for others
         # Connections over which a process asked or pinged, silent for longest first.
         self.callers: dict[PeerId, Reach] = {}
+        # When each process asked or pinged last, silent for longest first.
+        self._heard_at: dict[int, float] = {}
         self._own: dict[int, tuple[Record, Reach]] = {}
         self._revision = 0
         # Whether callers are to be told that the revision changed, and not before which time;
@@ -120,13 +123,27 @@ class Offers:
         self._called(peer, reach)
         if self._is_apart(packet):
             return True
+        self._called(peer, packet.source, now, reach)
         return contact is None or self.registrations.admit(peer, contact.seen_from(reach), now)
 
-    def _called(self, peer: PeerId, reach: Reach) -> None:
+    def _called(self, peer: PeerId, process: int, now: float, reach: Reach) -> None:
         self.callers.pop(peer, None)
         self.callers[peer] = reach
         if len(self.callers) > self.limits.callers_max:
             del self.callers[next(iter(self.callers))]
+        self._heard_at.pop(process, None)
+        self._heard_at[process] = now
+        if len(self._heard_at) > self.limits.callers_max:
+            del self._heard_at[next(iter(self._heard_at))]
+
+    def is_gone(self, process: int, now: float) -> bool:
+        """Return whether a process that used this one says nothing any more.
+
+        Who uses a role here pings each second. False for one of which nothing is known. Any
+        thread may ask.
+        """
+        heard_at = self._heard_at.get(process)
+        return heard_at is not None and now - heard_at > UNHEARD_S
 
     def addresses(self, reach: Reach) -> list[Address]:
         """Return where this process may be asked, as told over a connection of that reach."""
@@ -212,7 +229,7 @@ class Offers:
         Raises Malformed for a wrong ping.
         """
         self.registrations.heard(peer, now)
-        self._called(peer, reach)
+        self._called(peer, packet.source, now, reach)
         meta = packet.meta
         if type(meta) is not list or len(meta) != 1 or type(meta[0]) is not int:
             raise Malformed("ping")

@@ -13,6 +13,7 @@ from math import inf
 
 from zmqkit.core.calls.outcome import Outcome
 from zmqkit.core.dispatch.job import Instance
+from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Effect, News, Note, Page, Settle, Tell
 from zmqkit.core.pace import Pace
 from zmqkit.core.tap import Taps
@@ -88,6 +89,11 @@ class PusherCore:
         self._closed = False
 
     # Commands
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process."""
+        for side in self._sides:
+            side.instances.at_home(process, is_gone)
 
     def tap(self, taps: Taps) -> None:
         """Have these see what becomes of tasks; any thread may call this."""

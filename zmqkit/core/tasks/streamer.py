@@ -34,7 +34,7 @@ from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, LEAVING, Outc
 from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.dialled import Caller, Dialled, refusal, says_ready
-from zmqkit.core.dispatch.window import Answer
+from zmqkit.core.dispatch.window import Answer, IsGone
 from zmqkit.core.effects import Abort, Effect, Handle, Settle, Tell
 from zmqkit.core.membership.interests import key_of
 from zmqkit.core.tap import Taps
@@ -114,6 +114,11 @@ class StreamerCore:
         return self._room
 
     # Commands
+
+    def at_home(self, process: int, is_gone: IsGone) -> None:
+        """Learn the number of this process, and how to tell that that of a pusher is gone."""
+        self.tasks.at_home(process, is_gone)
+        self.pushers.at_home(process, is_gone)
 
     def tap(self, taps: Taps) -> None:
         """Have these see what becomes of tasks, and which are refused; any thread may call it.
