@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Serving
 from zmqkit.cli.call import parse
+from zmqkit.device.router import Router
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Begin = Callable[..., "subprocess.Popen[bytes]"]
@@ -249,3 +251,22 @@ def test_the_methods_are_listed_as_json(shop: str, run: Run) -> None:
 def test_options_of_a_call_want_a_method(option: str, run: Run) -> None:
     done = run("call", "shop", option)
     assert (done.returncode, b"name a METHOD" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_router_that_has_lost_the_last_service_is_none_itself(run: Run, name: str) -> None:
+    service = f"{name}-s"
+    with Router(name, names=[service]) as router:
+        router.start()
+        url = f"{router.endpoint}/{service}"
+        serving = Serving(service, "shop", "--via", name)
+        try:
+            done = run("call", url, "sign", "-2", "--wait", "30")
+            assert (done.returncode, done.stdout) == (0, b"-1\n")
+            serving.process.terminate()
+            assert serving.wait()[0] == 0
+        finally:
+            serving.end()
+        done = run("call", url, "sign", "-2", "--wait", "0.5", "--timeout", "999")
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"error: nobody serves {url!r}: ")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +26,9 @@ from zmqkit.roles.foreign import PROTOCOLS
 
 _ARGUMENT = re.compile(r"$|[^-]|-$|-\d|-Infinity$|-v+$")
 """How a token begins that is no unknown option: -5 is a number, -vv a known option."""
+
+_LOOK_S = 0.05
+"""How long a call waits at least, and how often it is looked whether anybody serves."""
 
 _KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 
@@ -74,7 +79,8 @@ class Arguments:
     default=WAIT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a first instance of the service.",
+    help="How long to wait for a first instance of the service; a router or broker that has "
+    "none is none.",
 )
 @click.option(
     "--priority",
@@ -161,6 +167,11 @@ def command(
         view = client.options(timeout_s=timeout_s, wait_s=wait_s, priority=priority,
                               headers=headers_of(headers), instance=instance)  # fmt: skip
         make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
+        if not notify and protocol is None:
+            wait_s = _await_service(client, service, wait_s)
+        view = client.options(
+            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
+        )
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
         if notify:
@@ -205,6 +216,25 @@ def _make(
     except zmqkit.ZmqkitError as error:
         error.args = (f"{place}{error}",)
         raise
+
+
+def _await_service(client: zmqkit.Client, service: str, wait_s: float) -> float:
+    """Wait until somebody serves; return how long to wait further.
+
+    A device that has nobody for the service is no instance: a call would wait there until its
+    time is over. Raises NoService if there are only such when the time is over.
+    """
+    until = time.monotonic() + wait_s
+    if client.ready(timeout_s=wait_s):
+        while not any(each["served"] for each in client.instances()):
+            if time.monotonic() >= until:
+                where = ", ".join(str(each["address"]) for each in client.instances())
+                raise zmqkit.NoService(
+                    f"nobody serves {service!r}: the device at {where} has no service for it; "
+                    "start one: a router finds it by itself, and for a broker it needs via="
+                )
+            threading.Event().wait(_LOOK_S)
+    return max(_LOOK_S, until - time.monotonic())
 
 
 def _print_values(view: BoundClient, method: str, each: Arguments, *, as_json: bool) -> None:
