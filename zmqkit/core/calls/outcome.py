@@ -91,7 +91,7 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
         return RemoteError("zmqkit.Retry", message, traceback)
     if code == DISCARD:
         return RemoteError(type_, message, traceback)
-    if call.begun:
+    if call.begun and code != EXPIRED:
         return PeerLost(text, may_have_run=True)
     if code == NO_METHOD:
         return NoMethod(message, may_have_run=call.exposed)
@@ -107,7 +107,7 @@ def from_row(call: Job, row: ErrorRow) -> ZmqkitError:
     if code in UNRUN:
         return Busy(message, may_have_run=call.exposed)
     if code == EXPIRED:
-        return CallTimeout(message, may_have_run=call.exposed)
+        return CallTimeout(message, may_have_run=may_have_run or call.exposed or call.begun)
     return PeerLost(text, may_have_run=may_have_run or call.exposed)
 
 

@@ -37,8 +37,8 @@ def answer_of(error: ZmqkitError) -> Answer:
         return Answer(wire.ERROR, encode(row))
     may_have_run = isinstance(error, PeerError) and error.may_have_run
     code = next((code for kind, code in _CODES if isinstance(error, kind)), FORGOTTEN)
-    if may_have_run:
-        code = FORGOTTEN  # the other codes say that it did not run
+    if may_have_run and code != EXPIRED:
+        code = FORGOTTEN  # all other codes say that it did not run
     return refuse(code, str(error), may_have_run=may_have_run)
 
 
