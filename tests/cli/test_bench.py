@@ -61,7 +61,7 @@ def test_the_text_says_rates_percentiles_and_what_failed() -> None:
     head, row, note = lines(asked, {"zmqkit": [measured(10), failing]})
     assert head == "call orders, 5 in flight, 100 bytes, 2 x 1 s"
     assert row.split()[:4] == ["zmqkit", "15", "calls/s", "p50"] and row.endswith("max 1 ms")
-    assert note == "  zmqkit: of 30 more: 3 Busy"
+    assert note == "  zmqkit: beside these 30 calls: 3 Busy"
 
 
 def test_an_object_says_all_of_each_round() -> None:
@@ -89,6 +89,15 @@ def test_a_pair_is_measured(options: list[str], run: Run) -> None:
     told = json.loads(done.stdout)
     for side in ["zmqkit", *(["raw pyzmq"] if "--raw" in options else [])]:
         assert told[side]["count"] > 0 and told[side]["failed"] == {}
+
+
+@pytest.mark.slow
+def test_a_method_that_does_not_take_the_bytes_is_called_otherwise(
+    serve: Serve, run: Run
+) -> None:
+    done = run("bench", serve("shop").name, "--method", "sign", "--seconds", "0.1")
+    assert done.returncode == 1
+    assert b"; it was called with 100 bytes, see --bytes" in done.stderr
 
 
 @pytest.mark.slow

@@ -21,9 +21,9 @@ from zmqkit.cli.grouping import time_text
 from zmqkit.cli.ls import listening
 from zmqkit.cli.main import FAILED
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, say_json, show, table, tell
+from zmqkit.cli.output import say, say_json, several, show, table, tell
 from zmqkit.cli.searched import searched_for_all
-from zmqkit.errors import NoService, UsageError
+from zmqkit.errors import BadArguments, NoService, RemoteError, UsageError
 from zmqkit.model import kind_of
 
 IN_FLIGHT = 200
@@ -33,6 +33,10 @@ ROUNDS = 3
 WAIT_S = 3.0
 _LOOK_S = 0.05
 _BAR_CHARS = 24
+_ROUND_MIN = 100
+"""Rates below this are shown with three digits."""
+_CHARS_MAX = 120
+"""How much is shown of what a method raised."""
 _BODY_BYTES_MAX = 16 << 20
 _NOUNS = {"call": "call", "publish": "message", "push": "task"}
 _KINDS: dict[str, Pattern] = {"service": "call", "publisher": "publish", "queue": "push"}
@@ -166,7 +170,18 @@ def _side(
     method = options["method"]
     if method is None:
         raise click.UsageError(f"--method says which method of {name!r} to call")
-    return lambda: pair.called(name, str(method), load, insecure=insecure)
+
+    def called() -> Measured:
+        try:
+            return pair.called(name, str(method), load, insecure=insecure)
+        except (RemoteError, BadArguments) as error:
+            given = f"with {len(load.body):,} bytes" if load.body else "without an argument"
+            text = str(error)
+            text = text if len(text) <= _CHARS_MAX else f"{text[:_CHARS_MAX]}…"
+            error.args = (f"{text}; it was called {given}, see --bytes",)
+            raise
+
+    return called
 
 
 def _load(pattern: Pattern, options: dict[str, object], *, is_pair: bool) -> Load:
@@ -206,8 +221,8 @@ def _found_as(name: str, *, insecure: bool) -> str:
             where = searched_for_all(name, insecure=insecure)
             raise NoService(f"nobody called {name!r} was found within {WAIT_S:g} s: {where}")
     if len(kinds) > 1:
-        several = " and ".join(sorted(kinds))
-        raise UsageError(f"{name!r} is the name of a {several}; --as says which to measure")
+        those = " and ".join(sorted(kinds))
+        raise UsageError(f"{name!r} is the name of a {those}; --as says which to measure")
     return kinds.pop()
 
 
@@ -282,11 +297,15 @@ def lines(asked: Asked, results: dict[str, list[Measured]]) -> list[str]:
     for side, rounds in results.items():
         whole = summed(rounds)
         times = [f"{key[:-2]} {time_text(each)}" for key, each in whole.percentiles().items()]
-        rows.append([side, f"{rate_of(rounds):,.0f} {noun}s/s", *times])
+        rate = rate_of(rounds)
+        shown = f"{rate:,.0f}" if rate >= _ROUND_MIN else f"{rate:.3g}"
+        rows.append([side, f"{shown} {noun}s/s", *times])
         lost = Counter(whole.failed)
         lost["lost or dropped"] += whole.missing
         told = ", ".join(f"{count:,} {what}" for what, count in lost.items() if count)
-        notes += [f"  {side}: of {whole.count:,} more: {told}"] if told else []
+        notes += (
+            [f"  {side}: beside these {several(whole.count, noun)}: {told}"] if told else []
+        )
     said += [f"  {line}" for line in table(rows)]
     found = ratios(results)
     if found:

@@ -24,8 +24,8 @@ RATE = 100.0
 WAIT_S = 3.0
 POLL_S = 0.1
 _TELL_S = 1.0
-_ENDS = ("service", "worker", "publisher")
-"""Roles whose rows need not say so; what passes others is shown by one of these as well."""
+_ENDS = ("service", "publisher")
+"""Roles whose rows need not say so; what passes others is shown by several of a name."""
 _OF_MESSAGES = ("publisher", "forwarder", "bridge")
 """Roles whose rows are messages; those of all others are calls or tasks."""
 _CHARS_MAX = 80
@@ -128,6 +128,7 @@ class Told:
         self._dropped = 0
         self._others: set[str] = set()
         self._at = 0.0
+        self._mute_at = time.monotonic() + 2 * WAIT_S
 
     def look(self) -> None:
         """Tell what is new, if a second has passed."""
@@ -141,6 +142,8 @@ class Told:
             self._dropped = counts.dropped
         texts = {f"too many tap process {each} already" for each in counts.full}
         texts |= {f"process {each} does not answer" for each in counts.silent}
+        if not (counts.roles or texts) and now >= self._mute_at:
+            texts.add("nobody tells what passes; other machines need statistics=True for that")
         for text in sorted(texts - self._others):
             tell(text)
         self._others = texts

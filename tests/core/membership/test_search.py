@@ -137,6 +137,14 @@ def test_a_list_of_everybody_is_explained_too(core: MembershipCore, reach: Reach
     ) in said
 
 
+def test_whoever_finds_others_alone_is_told_their_names(core: MembershipCore) -> None:
+    for number in range(6):
+        record = replace(RECORD, name=f"n{number}", incarnation=RECORD.incarnation + number)
+        core.heard(record, "mdns", 0.0)
+    said = core.search.explain(EVERYBODY, Reach.LOCAL)
+    assert "; the names that were found are 'n0', 'n1', 'n2', 'n3', 'n4', …; or one is " in said
+
+
 def test_whoever_misses_a_service_is_told_which_brokers_lack_it(core: MembershipCore) -> None:
     broker = replace(RECORD, name="m", role="majordomo")
     core.want(ORDERS, 0.0, Reach.LOCAL)

@@ -123,8 +123,8 @@ class Search:
         if key == EVERYBODY:
             they = elsewhere.replace("it is", "they are", 1)
             return (
-                f"{where}; none is running: start a service or publisher; or one is stopped or "
-                f"stuck, and does not answer; or {they}"
+                f"{where}; {self._others()}; or one is stopped or stuck, and does not answer; "
+                f"or {they}"
             )
         kind, _, name = key.partition("/")
         ours = [each for each in records[name] if kind in kinds_of(each.role)]
@@ -139,6 +139,14 @@ class Search:
             found += [f"none is running: {start}"]
         likeliest = list(filter(None, [*found, elsewhere]))[:_CAUSES]
         return f"{'; or '.join(likeliest)}; {where}; `zmqkit doctor {quote(name)}` looks closer"
+
+    def _others(self) -> str:
+        """Return which names there are, if any."""
+        names = sorted({entry.record.name for entry in self._known.by_role.values()})
+        if not names:
+            return "none is running: start a service or publisher"
+        more = ", …" if len(names) > _NAMES_MAX else ""
+        return f"the names that were found are {', '.join(map(repr, names[:_NAMES_MAX]))}{more}"
 
     def _where(self, reach: Reach) -> tuple[str, str]:
         """Return where was searched, and the likeliest cause if one runs elsewhere."""
