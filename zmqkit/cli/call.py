@@ -172,6 +172,9 @@ def command(
         view = client.options(
             timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
         )
+        left_s = wait_s if notify or protocol else _await_service(client, service, wait_s)
+        view = client.options(timeout_s=timeout_s, wait_s=left_s, priority=priority,
+                              headers=headers_of(headers))  # fmt: skip
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
         if notify:
