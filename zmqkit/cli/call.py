@@ -164,17 +164,10 @@ def command(
     calls = calls_of(arguments, protocol, by_line=lines)
     made = zmqkit.Client(service, insecure=insecure or None, protocol=protocol)
     with Failures() as failures, made as client:
-        view = client.options(timeout_s=timeout_s, wait_s=wait_s, priority=priority,
-                              headers=headers_of(headers), instance=instance)  # fmt: skip
-        make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
-        if not notify and protocol is None:
-            wait_s = _await_service(client, service, wait_s)
-        view = client.options(
-            timeout_s=timeout_s, wait_s=wait_s, priority=priority, headers=headers_of(headers)
-        )
         left_s = wait_s if notify or protocol else _await_service(client, service, wait_s)
         view = client.options(timeout_s=timeout_s, wait_s=left_s, priority=priority,
-                              headers=headers_of(headers))  # fmt: skip
+                              headers=headers_of(headers), instance=instance)  # fmt: skip
+        make = partial(_make, view, method, to_all=to_all, notify=notify, as_json=as_json)
         for number, each in enumerate(calls, 1):
             make(each, f"line {number}: " if lines else "")
         if notify:

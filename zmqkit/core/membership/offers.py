@@ -120,10 +120,9 @@ class Offers:
         One from another space registers nobody.
         """
         contact = read_registration(packet)
-        self._called(peer, reach)
+        self._called(peer, packet.source, now, reach)
         if self._is_apart(packet):
             return True
-        self._called(peer, packet.source, now, reach)
         return contact is None or self.registrations.admit(peer, contact.seen_from(reach), now)
 
     def _called(self, peer: PeerId, process: int, now: float, reach: Reach) -> None:
