@@ -141,8 +141,7 @@ def command(
     fails is the last, and the error names it. What follows -- is never an option. NaN, Infinity
     and -Infinity are numbers, although JSON has no such.
 
-    A method that streams has each value printed as it comes; --timeout is then how long to
-    wait for each of them.
+    Each value of a method that streams is printed as it comes; --timeout is for each.
 
     Text is printed plainly and everything else as JSON, in which bytes are base64, times ISO
     8601, and numbers that JSON does not have "NaN", "Infinity" and "-Infinity". Bytes alone go
