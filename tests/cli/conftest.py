@@ -12,6 +12,9 @@ from typing import IO
 
 import pytest
 
+from tests import spawning
+from tests.spawning import Popen
+
 HERE = Path(__file__).resolve().parent
 LIMIT_S = 60.0
 
@@ -37,7 +40,7 @@ class Serving:
     def __init__(self, name: str, *arguments: str) -> None:
         self.name = name
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
+        self.process = Popen(
             zmqkit("serve", *arguments, "--name", name),
             stdin=pipe,
             stdout=pipe,
@@ -87,14 +90,13 @@ def run() -> Run:
     """Run `zmqkit` to its end, within a time; `stdin` is what it reads."""
 
     def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
+        return spawning.run(
             zmqkit(*arguments),
             input=stdin,
             capture_output=True,
             cwd=HERE,
             env=environment(),
             timeout=LIMIT_S,
-            check=False,
         )
 
     return run
@@ -107,7 +109,7 @@ def begin() -> Iterator[Begin]:
 
     def begin(*arguments: str) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
+        process = Popen(
             zmqkit(*arguments), stdout=pipe, stderr=pipe, cwd=HERE, env=environment()
         )
         begun.append(process)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.conftest import HERE, LIMIT_S, environment, zmqkit
 from tests.roles.kit import Kit, until
+from tests.spawning import Popen
 from zmqkit.cli.ls import LATE_S, is_cut_short, lines
 from zmqkit.device.majordomo import Majordomo
 from zmqkit.node.listings import Listing
@@ -190,7 +191,7 @@ def test_a_watch_in_json_has_an_object_a_line_and_an_end(serve: Serve, run: Run)
 def test_a_watch_redraws_a_terminal(serve: Serve) -> None:
     serving = serve("math")
     screen, terminal = pty.openpty()
-    process = subprocess.Popen(
+    process = Popen(
         zmqkit("ls", "--watch", "--for", "6"), stdout=terminal, env=environment(), cwd=HERE
     )
     os.close(terminal)

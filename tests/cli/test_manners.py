@@ -22,6 +22,7 @@ import pytest
 import zmqkit
 from tests.cli.conftest import HERE, LIMIT_S, environment
 from tests.cli.conftest import zmqkit as zmqkit_command
+from tests.spawning import Popen
 from zmqkit.cli.manners import STUCK_S, Attended, Manners
 from zmqkit.device.bridge import Bridge
 from zmqkit.device.files import Shipped, shipped
@@ -48,7 +49,7 @@ class Manager:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str, watchdog_s: float = 0.4) -> subprocess.Popen[bytes]:
-        self.process = subprocess.Popen(
+        self.process = Popen(
             zmqkit_command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             cwd=HERE,
             env={

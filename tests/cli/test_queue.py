@@ -19,6 +19,7 @@ import pytest
 from tests.cli.conftest import LIMIT_S, Begin, Run, environment
 from tests.cli.conftest import zmqkit as command_line
 from tests.roles.kit import Kit, until
+from tests.spawning import Popen
 from zmqkit.cli import queue
 from zmqkit.cli.main import run
 from zmqkit.cli.tasks_shown import described, size, task_lines
@@ -223,7 +224,7 @@ def test_purge_asks_a_terminal(
     left(kit, journal, 1)
     ours, theirs = pty.openpty()
     try:
-        process = subprocess.Popen(
+        process = Popen(
             command_line("queue", "purge", journal, "--all"),
             stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
         )  # fmt: skip

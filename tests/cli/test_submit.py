@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import LIMIT_S, Run, Serving, environment, zmqkit
+from tests.spawning import Popen
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ class Shop:
     def start(self) -> None:
         """Run the broker, and read its first line."""
         pipe = subprocess.PIPE
-        self.broker = subprocess.Popen(
+        self.broker = Popen(
             zmqkit("run", "majordomo-durable", "--name", self.via,
                    "--set", f"journal.path={self.folder}"),
             stdout=pipe, stderr=pipe, env=environment(),

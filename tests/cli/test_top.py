@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import HERE, LIMIT_S, Begin, Run, Serve, environment, zmqkit
+from tests.spawning import Popen
 from zmqkit.cli import main
 
 pytest.importorskip("rich")
@@ -34,7 +35,7 @@ class Screen:
         self._ours, self.theirs = pty.openpty()
         self.resize(columns)
         self.before = termios.tcgetattr(self.theirs)
-        self.process = subprocess.Popen(
+        self.process = Popen(
             zmqkit("top", *arguments), cwd=HERE, env={**environment(), "TERM": "xterm"},
             stdin=self.theirs, stdout=self.theirs, stderr=subprocess.PIPE,
             start_new_session=True,

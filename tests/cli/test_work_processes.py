@@ -20,6 +20,7 @@ import pytest
 import zmqkit
 from tests.cli.conftest import LIMIT_S, Begin, Run, environment
 from tests.cli.conftest import zmqkit as zmqkit_command
+from tests.spawning import Popen
 
 pytestmark = pytest.mark.slow
 
@@ -348,9 +349,7 @@ def test_a_terminal_shows_how_far_a_task_is(
     ours, theirs = pty.openpty()
     body = json.dumps({"meet": str(tmp_path)})
     command = zmqkit_command("push", name, body, "--id", "cat", "--wait")
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=theirs, env=environment()
-    )
+    process = Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment())
     os.close(theirs)
     shown = b""
     while b"\r\x1b[Ktask cat: [0.5]" not in shown:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.spawning import Popen
+
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 60.0
 SCRIPTS = {
@@ -45,7 +47,7 @@ class Actor:
     """A role in another process: its events, orders to it, and signals."""
 
     def __init__(self, role: str, name: str, **options: Any) -> None:
-        self.process = subprocess.Popen(
+        self.process = Popen(
             [sys.executable, str(Path(__file__).with_name(SCRIPTS.get(role, "actor.py"))), role,
              name, json.dumps(options)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+from tests import spawning
 from tests.crash.broker_actor import Line, lines
 from tests.crash.stage import BOUND_S, ROOT, Actor, Start, balance, until
 from zmqkit.disk.journal import Journal
@@ -119,10 +119,11 @@ class Scene:
 
     def queue(self) -> dict[str, Any]:
         """What `zmqkit queue ls` says of the journal."""
-        told = subprocess.run(
-            [sys.executable, "-m", "zmqkit", "queue", "ls", str(self.journal), "--json"],
-            cwd=ROOT, check=True, capture_output=True,
+        told = spawning.run(
+            [sys.executable, "-P", "-m", "zmqkit", "queue", "ls", str(self.journal), "--json"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
         )  # fmt: skip
+        assert told.returncode == 0, told.stderr
         [row] = json.loads(told.stdout)
         return dict(row)
 

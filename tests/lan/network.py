@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.spawning import Popen
+
 ROOT = Path(__file__).resolve().parents[2]
 SHAPER = Path(__file__).with_name("shaper.py")
 BOUND_S = 30.0
@@ -65,7 +67,7 @@ class Host:
 
     def start(self, *argv: str, **environment: str) -> subprocess.Popen[str]:
         """Start a program on this host; it is ended with the test."""
-        process = subprocess.Popen(
+        process: subprocess.Popen[str] = Popen(
             ["ip", "netns", "exec", self.namespace, *argv],
             env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
             stdin=subprocess.PIPE,

@@ -17,6 +17,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, Kit, until
+from tests.spawning import Popen
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import Changes
 from zmqkit.limits import PusherLimits
@@ -433,7 +434,7 @@ def test_what_a_killed_pusher_was_told_is_done_and_not_again_after_its_end(
     acknowledged: list[str] = []
     over: set[str] = set()
     for cycle in range(12):
-        process = subprocess.Popen(
+        process = Popen(
             [sys.executable, "-c", PUSHER, blocking.name, journal, with_],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

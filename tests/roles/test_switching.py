@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import zmqkit
 from tests.roles.kit import BOUND_S, Kit, Started, until
 from tests.roles.test_streamer import EVERYTHING, MIB, double, running
+from tests.spawning import Popen
 from zmqkit.limits import TURN_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,9 +124,9 @@ class Process:
     """`zmqkit run` in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = Popen(
             [sys.executable, "-P", "-m", "zmqkit", "run", *arguments],
-            stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert self._process.stdout is not None
         line = self._process.stdout.readline().decode()
