@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +103,34 @@ def test_a_process_that_is_killed_leaves_what_was_committed(path: Path) -> None:
     entries, journal = reopened(path)
     assert [each.sequence for each in entries] == list(range(1, 101)) and journal.id == ID
     journal.close()
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_makes_the_file_leaves_one_that_opens(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each statement the files are copied, as a kill would leave them."""
+    left: list[Path] = []
+
+    class Watched(sqlite3.Connection):
+        def copy(self, _statement: str) -> None:
+            left.append(tmp_path / f"{len(left)}" / path.name)
+            left[-1].parent.mkdir()
+            for each in path.parent.glob(f"{path.name}*"):
+                shutil.copy(each, left[-1].parent)
+
+    def watched(*values: Any, **options: Any) -> Watched:
+        connection = connect(*values, **options, factory=Watched)
+        connection.set_trace_callback(connection.copy)
+        return connection
+
+    connect = sqlite3.connect
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", watched)
+        Journal(path, NAME, ID).close()
+    assert len(left) > 10
+    for each in left:
+        Journal(each, NAME, ID).close()
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,16 @@ def make(connection: sqlite3.Connection, queue: str, id: int, *, has_requests: b
     """Make all tables in an empty file, which then is the journal of this queue.
 
     has_requests: whether its tasks are requests that a broker keeps.
+    A process that ends meanwhile leaves an empty file, as if it had not begun.
     """
     connection.executescript(
         f"BEGIN; {_since(0)} PRAGMA application_id = {APPLICATION}; "
         f"PRAGMA user_version = {VERSION}; "
-        f"INSERT INTO about VALUES ('id', {id}), ('opening', 0), ('last', 0); COMMIT;"
+        f"INSERT INTO about VALUES ('id', {id}), ('opening', 0), ('last', 0);"
     )
     rows = ("requests", int(has_requests)), ("queue", queue)
     connection.executemany("INSERT INTO about VALUES (?, ?)", rows)
+    connection.execute("COMMIT")
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
