@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import zmqkit
+from tests.cli.conftest import environment
 from zmqkit.cli import main
 from zmqkit.cli.main import cli
 from zmqkit.errors import (
@@ -195,6 +196,16 @@ def test_what_is_logged_does_not_steer_a_terminal(options: list[str]) -> None:
         [sys.executable, "-c", code, *options], capture_output=True, check=False
     )
     assert done.returncode == 0 and done.stderr.endswith(b"a\\x1b\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", main._COMMANDS)
+def test_each_command_imports_what_it_needs_itself(command: str) -> None:
+    """Other tests have their processes forked from one that has imported everything."""
+    words = [sys.executable, "-P", "-m", "zmqkit", command, "--help"]
+    done = subprocess.run(words, capture_output=True, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"Usage: ")
 
 
 @pytest.mark.slow
