@@ -73,7 +73,11 @@ def test_each_event_in_each_state_meets_one_row(state: State, event: Event) -> N
 def test_the_operations_document_names_each_state_that_a_user_sees() -> None:
     _, _, table = DOCUMENT.partition("`Client.instances()`")
     shown = set(re.findall(r"^\| `(\w+)` \|.*\| (?:both|a \w+) \|$", table, re.MULTILINE))
-    assert shown == {s.value for s in State if s is not State.OVER} | {"evasive", "misnamed", "apart"}
+    assert shown == {s.value for s in State if s is not State.OVER} | {
+        "evasive",
+        "misnamed",
+        "apart",
+    }
 
 
 def test_nothing_happens_to_what_is_given_up() -> None:
