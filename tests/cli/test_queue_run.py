@@ -44,12 +44,17 @@ def counts(journal: str) -> tuple[object, object]:
     return told["waiting"], told["dead"]
 
 
+def told(errors: bytes) -> list[bytes]:
+    """What it says but that it waits, as it does where finding a worker takes long."""
+    return [line for line in errors.splitlines() if not line.startswith(b"waiting with ")]
+
+
 def test_all_tasks_of_a_journal_are_done(kit: Kit, journal: str, run: Run) -> None:
     left(kit, journal, *range(5))
     order: list[object] = []
     kit.working(order.append)
     done = run("queue", "run", journal)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"5 tasks done\n", b"")
+    assert (done.returncode, done.stdout, told(done.stderr)) == (0, b"5 tasks done\n", [])
     assert order == [*range(5)] and counts(journal) == (0, 0)
     again = run("queue", "run", journal, "--json")
     assert json.loads(again.stdout) == {
@@ -79,7 +84,7 @@ def test_what_was_requeued_at_rest_is_run(kit: Kit, journal: str, run: Run) -> N
     assert f"`zmqkit queue run {journal}` gives them to workers" in str(requeued.stderr)
     broken = False
     done = run("queue", "run", journal)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"2 tasks done\n", b"")
+    assert (done.returncode, done.stdout, told(done.stderr)) == (0, b"2 tasks done\n", [])
 
 
 def test_it_says_what_it_waits_for_and_ends_in_time(kit: Kit, journal: str, run: Run) -> None:
