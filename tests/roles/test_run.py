@@ -61,8 +61,10 @@ class Program:
 
     def ended(self) -> tuple[int, str]:
         """Its exit code, and what it said at the end but for its last words."""
-        out, errors = self.process.communicate(timeout=BOUND_S)
-        code = self.process.returncode
+        assert self.process.stdout is not None and self.process.stderr is not None
+        # Not by communicate, which knows nothing of what was read ahead of the last line.
+        out, errors = self.process.stdout.read(), self.process.stderr.read()
+        code = self.process.wait(BOUND_S)
         if code in (0, 1) and out:
             assert out.splitlines()[-1] == f"code {code} of {self.process.pid}"
         return code, errors
