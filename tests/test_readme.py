@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.documents import (
     LIMIT_S,
     LINK,
     ROOT,
+    SPACE,
     Section,
     blocks,
     check,
@@ -50,9 +50,8 @@ def test_what_readme_shows_runs(section: Section, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_the_first_program_ends_well(number: signal.Signals, tmp_path: Path) -> None:
-    name = f"shop-{number.name.lower()}-{os.getpid()}"  # so that it is this one that is ready
-    program = blocks(README, "python")[0].replace('"shop"', f'"{name}"')
-    with serving(program, tmp_path, number), zmqkit.Client(name) as client:
+    program = blocks(README, "python")[0]
+    with serving(program, tmp_path, number), zmqkit.Client("shop", space=SPACE) as client:
         assert client.ready(1, LIMIT_S) == 1
 
 
