@@ -18,6 +18,7 @@ from tests.documents import (
 PAGES = (
     "docs/calls.md",
     "docs/command-line.md",
+    "docs/guides/development.md",
     "docs/guides/from-celery.md",
     "docs/guides/from-pyzmq.md",
     "docs/guides/from-zerorpc.md",
