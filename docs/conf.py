@@ -26,8 +26,11 @@ PAGES = {
 }
 EXAMPLES = "project/examples"
 
-# Classes that only roles make; how is not for users.
-MADE_BY_ROLES = ("CurrentTask", "Request", "Result", "Stream", "Submitted", "Ticket")
+# Classes that only roles, or fixtures and worlds of tests, make; how is not for users.
+MADE_BY_ROLES = (
+    *("Background", "Call", "Caller", "CurrentTask", "Instance", "Mapped", "Request"),
+    *("Result", "Roles", "Stream", "Submitted", "Ticket"),
+)
 
 # How docstrings begin what they say of an argument, and of errors.
 ARGUMENT = re.compile(r"(?:^|(?<=[.;:] ))([a-z_]+(?:=\w+)?): ")
@@ -101,7 +104,8 @@ def read(_: Sphinx, page: str, source: list[str]) -> None:
 
 def signature(_: Sphinx, kind: str, name: str, *__: object) -> tuple[str, None] | None:
     """Leave out the arguments of a class that only roles make."""
-    hidden = kind == "class" and name.rpartition(".")[2] in MADE_BY_ROLES
+    module, _, own = name.rpartition(".")
+    hidden = kind == "class" and own in MADE_BY_ROLES and module != "zmqkit.types"
     return ("", None) if hidden else None
 
 
