@@ -41,6 +41,11 @@ def test_links_lead_to_files_of_the_project() -> None:
     assert not [path for path in LINK.findall(README) if not (ROOT / path).exists()]
 
 
+def test_its_test_is_the_first_of_the_page_whose_tests_run() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    assert blocks(page, "python")[0] in blocks(README, "python")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("section", sections("README.md"), ids=str)
 def test_what_readme_shows_runs(section: Section, tmp_path: Path) -> None:
