@@ -19,10 +19,16 @@ for _module in ("discovery.mdns", "node.node", "testing.links", "testing.serving
     importlib.import_module(f"zmqkit.{_module}")
 
 
+@pytest.fixture(autouse=True)
+def no_other_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs within this one load the plugin of this checkout, and none that is installed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def passed(pytester: pytest.Pytester, text: str, count: int) -> None:
     """Run these tests with the plugin, in this process: so many pass, and no other ends."""
     pytester.makepyfile(text)
-    arguments = ("-p", "pytest_zmqkit", "-p", "no:cacheprovider", "-p", "no:randomly")
+    arguments = ("-p", "pytest_zmqkit", "-p", "no:cacheprovider")
     pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=count)
 
 
