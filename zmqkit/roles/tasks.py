@@ -165,15 +165,18 @@ def not_accepted(task: Task) -> CallTimeout:
     return CallTimeout(text, may_have_run=task.attempt > 0)
 
 
-def make_task(body: object, options: TaskOptions) -> Task:
-    """Return a task that no core has accepted yet. Raises UsageError for what cannot travel."""
+def make_task(body: object, options: TaskOptions, now: float | None = None) -> Task:
+    """Return a task that no core has accepted yet. Raises UsageError for what cannot travel.
+
+    now: the time of the pusher's clock, if that is not the monotonic one.
+    """
     try:
         row, raw = call_body(TASK, (body,), {}, _CALL)
     except UsageError as error:
         raise UsageError(str(error).replace("args[0]", "the body")) from None
     task = Task(row[2:], raw, options.priority)  # without the array's head and the headers
     if options is not DEFAULTS:
-        now = time.monotonic()
+        now = time.monotonic() if now is None else now
         delay_s = options.delay()
         if delay_s > 0:
             task.due_at = now + delay_s

@@ -32,7 +32,7 @@ class FaultyNetwork(Network):
             faults = self.faults.get(host.name)
             if faults is None:
                 continue
-            if faults.lost:
+            if faults.lost and not sure:
                 faults.lost -= 1
                 return True
             lane = connection.back if back else connection.there
