@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from zmqkit.testing.serving import MakeClient, MakeService, MakeWorker, Roles
+    from zmqkit.testing.serving import (
+        MakeClient,
+        MakePublisher,
+        MakeService,
+        MakeSubscriber,
+        MakeWorker,
+        Roles,
+    )
 
 
 @pytest.fixture
@@ -47,3 +54,15 @@ def zmqkit_worker(_zmqkit_roles: Roles) -> MakeWorker:
 def zmqkit_client(_zmqkit_roles: Roles) -> MakeClient:
     """Make a client that is closed with the test."""
     return _zmqkit_roles.client
+
+
+@pytest.fixture
+def zmqkit_publisher(_zmqkit_roles: Roles) -> MakePublisher:
+    """Make a publisher that is closed with the test."""
+    return _zmqkit_roles.publisher
+
+
+@pytest.fixture
+def zmqkit_subscriber(_zmqkit_roles: Roles) -> MakeSubscriber:
+    """Make a subscriber that is closed with the test."""
+    return _zmqkit_roles.subscriber
