@@ -4,6 +4,9 @@ from __future__ import annotations
 
 PARTS_MAX = 100
 """The methods, topics or services of a role that have a row each; the others share one."""
+LOOKED_S = 75.0
+"""For how long a forwarder or bridge counts by topic after somebody asked. `zmqkit top` asks
+each second; a scraper once a minute, as a rule, and it may be late."""
 STATISTICS_BYTES = 60 << 10
 """How many bytes of rows one answer has; the row that goes beyond this is its last."""
 STATISTICS_BYTES_MAX = 64 << 10

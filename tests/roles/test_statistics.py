@@ -15,6 +15,7 @@ from zmqkit.core.membership.observed import Observed
 from zmqkit.errors import UsageError
 from zmqkit.model import Reach
 from zmqkit.node.node import Node
+from zmqkit.node.statistics import Reader
 from zmqkit.roles.role import Plan
 from zmqkit.wire.statistics import Figures
 
@@ -95,6 +96,30 @@ def test_messages_are_told_by_topic_on_both_sides(kit: Kit, node: Node) -> None:
     for role in ("publisher", "subscriber"):
         assert (told[role, "a"].delivered, told[role, "b"].delivered) == (2, 1)
         assert told[role, ""].delivered == 3 and told[role, ""].peers == {"up": 1}
+
+
+def test_devices_tell_by_topic_what_passes_once_somebody_looks(kit: Kit, node: Node) -> None:
+    far = f"{kit.name}-2"
+    here = kit.bridge(listen="tcp://127.0.0.1:0")
+    kit.bridge(far, connect=here.endpoint)
+    forwarder = kit.forwarder(far)
+    publisher, subscriber = kit.publisher(), kit.subscriber(far)
+    until(lambda: forwarder.stats()["subscribers"] == 1)
+    assert publisher.ready(timeout_s=BOUND_S) == 1
+    with Reader(node) as reader:
+
+        def topics() -> dict[str, dict[str, int]]:
+            told: dict[str, dict[str, int]] = {"bridge": {}, "forwarder": {}}
+            for row in reader.read(far, timeout_s=0.1):
+                if row.role in told:
+                    told[row.role][row.of] = row.delivered
+            return told
+
+        until(lambda: all(topics().values()))
+        for topic in ("a", "b", "a"):
+            kit.publish(publisher, (topic, 1))
+            received(subscriber, 1)
+        until(lambda: all(each.get("a") == 2 and each["b"] == 1 for each in topics().values()))
 
 
 def test_tasks_are_told_by_queue_and_method(kit: Kit, node: Node) -> None:

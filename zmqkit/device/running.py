@@ -9,7 +9,6 @@ from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
 from zmqkit.core.effects import Effect
 from zmqkit.core.topics.bridge import BridgeCore
-from zmqkit.core.topics.figures import source_rows
 from zmqkit.core.topics.forwarder import ForwarderCore
 from zmqkit.drivers.perform import Hooks
 from zmqkit.limits import LEAVE_S
@@ -62,7 +61,6 @@ class Passing(Running):
             about=core.about,
             receive_all=core.receive_all,
             awake=False,
-            figures=lambda now: source_rows(core.stats(), core.sources),
             statistics=statistics,
         )
         plan.hooks.finished = list  # nothing runs here; but what came is passed on at once

@@ -90,9 +90,7 @@ class Plan(Generic[Place]):
     opened: Callable[[Any], object] | None = None
     # Somebody waits for answers.
     awake: bool = True
-    # Returns the rows of the role's statistics, for the core if it has none of its own.
-    figures: Callable[[float], list[Figures]] | None = None
-    # Whether other machines may ask for these, if they can reach the role at all.
+    # Whether other machines may ask for the role's statistics, if they can reach it at all.
     statistics: bool = False
     # The node drives a blocking role at a `memory://` address, too, as what the role awaits
     # comes unasked.
@@ -123,16 +121,14 @@ class Plan(Generic[Place]):
         look: asks a question of the core, on the node's thread, without waiting.
         """
         node, core = self.place.node, self.core
-        figures = self.figures
-        if figures is None and isinstance(core, Counted):
-            figures = core.statistics
-        if node is not None and figures is not None:
-            rows = _Rows(figures, look)
+        if node is not None and isinstance(core, Counted):
+            rows = _Rows(core.statistics, look)
             reach = self.place.reach if self.statistics else Reach.LOCAL
-            kind, incarnation = self.title.partition(" ")[0], getattr(core, "incarnation", 0)
+            kind = self.title.partition(" ")[0]
             self._observed = Observed(
-                kind, self.place.name, incarnation, reach, rows.look,
-                tap=getattr(core, "tap", None), has_parts=hasattr(core, "relays"),
+                kind, self.place.name, core.incarnation, reach, rows.look,
+                tap=getattr(core, "tap", None), looked=getattr(core, "looked", None),
+                has_parts=hasattr(core, "relays"),
             )  # fmt: skip
             node.observe(self._observed)
         self.place.appear(hear)

@@ -66,6 +66,17 @@ def test_a_role_is_told_of_until_it_is_closed(process: MembershipCore) -> None:
     assert [row.name for row in ask(process).rows] == ["stock"]
 
 
+def test_a_role_learns_of_each_look_before_it_tells(process: MembershipCore) -> None:
+    looks: list[float] = []
+    role = observed("weather")
+    role.look = lambda now: [Figures(delivered=len(looks))]
+    role.looked = looks.append
+    process.statistics.add(role)
+    assert [row.delivered for row in process.statistics.figures(4.0)] == [0]  # for ourselves
+    assert [row.delivered for row in ask(process).rows] == [1]
+    assert ask(process, Reach.PLAIN).rows == [] and looks == [5.0]
+
+
 def test_other_machines_learn_of_roles_alone_that_are_to_be_told(
     process: MembershipCore,
 ) -> None:

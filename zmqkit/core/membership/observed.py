@@ -23,6 +23,9 @@ class Observed:
     look: Callable[[float], list[Figures]]
     # Has the role be tapped by these, on any thread, without waiting; None if it cannot be.
     tap: Callable[[Taps], object] | None = None
+    # Tells the role when somebody looks, on any thread, without waiting; None if it counts all
+    # it has to tell at all times.
+    looked: Callable[[float], object] | None = None
     # Whether it has parts that others know by names of their own, such as a broker's services.
     has_parts: bool = False
 

@@ -77,6 +77,8 @@ class Statistics:
         for number, observed in self._by_number.items():
             if number < first or observed.reach < reach:
                 continue
+            if observed.looked is not None:
+                observed.looked(now)
             figures = observed.rows(now)
             for at in range(skipped if number == first else 0, len(figures)):
                 row = row_of(figures[at])

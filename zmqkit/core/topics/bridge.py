@@ -32,6 +32,8 @@ from zmqkit.core.effects import Effect, News, Send, Tell
 from zmqkit.core.membership.interests import url_key
 from zmqkit.core.tap import see_messages
 from zmqkit.core.topics.copies import Copies
+from zmqkit.core.topics.counting import looked
+from zmqkit.core.topics.figures import source_rows
 from zmqkit.core.topics.passage import Item, item_of
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.source import Source
@@ -43,6 +45,7 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = BridgeLimits()
 
@@ -167,6 +170,14 @@ class BridgeCore:
             "exclusions": self.front.counts["exclusions"],
             "malformed": dict(self.malformed + self.front.malformed + span.malformed),
         }
+
+    def looked(self, now: float) -> None:
+        """Count by topic from now on for LOOKED_S; any thread may call this."""
+        self.front.counting = looked(self.front.counting, now)
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the device, and one of each topic that passed while looked at."""
+        return source_rows(self.stats(), self.sources, counting=self.front.counting)
 
     @property
     def sources(self) -> list[Source]:

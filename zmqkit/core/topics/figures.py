@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from zmqkit.core.figures import of_stats, peers_of
 from zmqkit.core.meter import OTHERS
+from zmqkit.core.topics.counting import Counting
 from zmqkit.core.topics.origins import Origins
 from zmqkit.core.topics.source import Source
 from zmqkit.statistics_limits import PARTS_MAX
@@ -34,14 +35,19 @@ def topic_rows(
 
 
 def source_rows(
-    stats: Mapping[str, object], sources: Iterable[Source], origins: Origins | None = None
+    stats: Mapping[str, object],
+    sources: Iterable[Source],
+    *,
+    origins: Origins | None = None,
+    counting: Counting | None = None,
 ) -> list[Figures]:
     """Return a row of a role that receives from these sources, and one of each topic.
 
-    origins: how far publishers are in each topic, if the role counts by topic.
+    origins: of a subscriber, how far publishers are in each topic. counting: of a device, what
+    it counts by topic while somebody looks.
     """
     known = list(sources)
-    topics: dict[str, int] = {}
+    topics = counting.topics if counting is not None else {}
     for positions in list(origins.by_publisher.values()) if origins is not None else ():
         for each in list(positions.values()):
             topics[each.name] = topics.get(each.name, 0) + each.count

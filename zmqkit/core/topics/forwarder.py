@@ -36,6 +36,8 @@ from zmqkit.core.effects import Effect, News, Note, Send, Tell
 from zmqkit.core.topics.backlog import Backlog
 from zmqkit.core.topics.backs import Backs
 from zmqkit.core.topics.copies import Copies
+from zmqkit.core.topics.counting import looked
+from zmqkit.core.topics.figures import source_rows
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.record import Record
 from zmqkit.core.topics.source import Source
@@ -47,6 +49,7 @@ from zmqkit.wire import publication
 from zmqkit.wire.encoding import Malformed
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.publication import Head
+from zmqkit.wire.statistics import Figures
 
 _DEFAULTS = ForwarderLimits()
 _HELLO = publication.TALK + (wire.FIRST + wire.HELLO).to_bytes(4, "big")
@@ -157,6 +160,14 @@ class ForwarderCore:
             "recovered": self.record.counts["recovered"] if self.record is not None else 0,
             "malformed": dict(self.malformed + self.front.malformed),
         }
+
+    def looked(self, now: float) -> None:
+        """Count by topic from now on for LOOKED_S; any thread may call this."""
+        self.front.counting = looked(self.front.counting, now)
+
+    def statistics(self, now: float) -> list[Figures]:
+        """Return a row of the device, and one of each topic that passed while looked at."""
+        return source_rows(self.stats(), self.sources, counting=self.front.counting)
 
     @property
     def held(self) -> int:

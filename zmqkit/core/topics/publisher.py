@@ -17,6 +17,7 @@ from zmqkit.core.pace import Pace
 from zmqkit.core.tap import Taps, see_sent
 from zmqkit.core.topics import recall
 from zmqkit.core.topics.audience import Audience
+from zmqkit.core.topics.counting import Counting
 from zmqkit.core.topics.figures import topic_rows
 from zmqkit.core.topics.gathering import LENT_MAX, Gathering, Rows, encode_body, single_rows
 from zmqkit.core.topics.memory import Memory
@@ -92,6 +93,8 @@ class PublisherCore:
         self.leaving = False  # it said BYE, so subscribers leave it
         self._closed = False
         self.taps: Taps = ()  # those that want to see what passes
+        # Of a device that somebody looks at: how much of each topic passes.
+        self.counting: Counting | None = None
 
     # Commands
 
@@ -100,9 +103,11 @@ class PublisherCore:
         self.taps = taps
 
     def shown(self, effects: list[Effect], now: float) -> list[Effect]:
-        """Return these effects; whoever taps has seen the messages among them."""
+        """Return these effects; whoever taps or looks has seen the messages among them."""
         if self.taps:
             see_sent(self.taps, effects, now)
+        if self.counting is not None and not self.counting.saw(effects, now):
+            self.counting = None
         return effects
 
     def publish(self, topic: str, body: object, now: float) -> list[Effect]:

@@ -181,7 +181,7 @@ class SubscriberCore:
 
     def statistics(self, now: float) -> list[Figures]:
         """Return a row of the subscriber and one of each topic; any thread may ask."""
-        return source_rows(self.stats(), self.sources.all, self.sources.origins)
+        return source_rows(self.stats(), self.sources.all, origins=self.sources.origins)
 
     @property
     def delivered(self) -> int:
