@@ -357,7 +357,7 @@ class BridgeCore:
             else:
                 effects += self._publish(item, now)
                 self._ended()
-        return effects
+        return self.front.shown(effects, now)
 
     @property
     def _is_full(self) -> bool:
@@ -379,7 +379,7 @@ class BridgeCore:
         effects: list[Effect] = [Send(EVERY_PEER, item.frames)]
         if self.front.audience.sent(item.count, len(item.frames[-1]), now):
             effects.append(self.front.mark())
-        return self.front.shown(effects, now)
+        return effects
 
     def _ended(self) -> None:
         """Note that one more item is dealt with; the other end hears of it in order."""
@@ -404,7 +404,7 @@ class BridgeCore:
                 effects += self._publish(each, now)
                 each = 1
             self.span.pass_on(each)
-        return effects
+        return self.front.shown(effects, now)
 
     # Credit
 
