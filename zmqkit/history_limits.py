@@ -10,7 +10,7 @@ from zmqkit.limits import Limits
 
 HISTORY_MESSAGES = 1000
 HISTORY_BYTES = 64 << 20
-KEPT_BYTES = 400
+KEPT_BYTES = 440
 """What a packet that a publisher keeps takes in memory beside its bodies."""
 RAW_SHARED_BYTES_MAX = 16 << 10
 """A raw body that is kept is alone in its page if it has more bytes; others share one."""
@@ -20,6 +20,8 @@ PAGE_TOPICS = 1000
 """The topics that a subscriber asks for in one page."""
 ENTRY_BYTES = 24
 """What a topic and its publisher take in a page beside the topic's name and its messages."""
+TIME_BYTES = 14
+"""What the time of a packet takes in a page, with how many of its messages there are."""
 RECOVER_S = 0.25
 """After how long a subscriber asks again for a page that did not come."""
 RETURN_S = 30.0

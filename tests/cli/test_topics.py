@@ -7,6 +7,7 @@ import re
 import secrets
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -38,12 +39,14 @@ def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 def test_a_body_that_is_json_means_it_and_the_rest_is_text(
     run: Run, begin: Begin, topic_name: str
 ) -> None:
+    begun = time.time()
     subscriber = begin("sub", topic_name, "--json", "--count", "1")
     assert run("pub", topic_name, "t", '{"a": [1, null]}').returncode == 0
     code, output, _ = end_of(subscriber)
     shown = json.loads(output)
     assert (code, shown["topic"], shown["body"]) == (0, "t", {"a": [1, None]})
     assert shown["sequence"] == 1 and shown["publisher"].startswith(f"{topic_name}-")
+    assert begun - 1e-6 <= shown["published_at"] <= time.time()
 
 
 def test_a_body_that_is_not_unicode_is_bytes(run: Run, begin: Begin, topic_name: str) -> None:

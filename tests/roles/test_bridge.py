@@ -33,13 +33,16 @@ def test_messages_pass_as_they_were_published(kit: Kit, policy: str) -> None:
     far = f"{kit.name}-2"
     pair(kit, far)
     publisher, subscriber = kit.publisher(policy=policy), kit.subscriber(far)
-    assert publisher.ready(timeout_s=BOUND_S) == 1
+    witness = kit.subscriber(count=2)
+    assert publisher.ready(2, timeout_s=BOUND_S) == 2
     bodies: list[object] = [1, "two", [3, {"four": 5}], b"x" * 100, bytes(2 * MIB), None]
     for body in bodies:
         publisher.publish("kitchen", body)
     messages = [subscriber.receive(BOUND_S) for _ in bodies]
     assert [each.body for each in messages] == bodies
     assert [each.sequence for each in messages] == [1, 2, 3, 4, 5, 6]
+    direct = [witness.receive(BOUND_S).published_at for _ in bodies]
+    assert [each.published_at for each in messages] == direct
     label = f"{publisher.incarnation:016x}"[:8]
     assert {each.publisher for each in messages} == {f"{far}-{label}"}
 

@@ -182,7 +182,7 @@ def test_a_publisher_that_is_not_the_one_announced_is_left(kit: Kit, open_socket
     for frames in (
         publications.publish("t", 9, "forged", source=FAKE),
         publications.mark(5, source=FAKE),
-        publications.publish("t", 9, "forged", source=0, target=us),
+        publications.publish("t", 9, "forged", source=0, wall_us=us),
     ):
         assert core.receive(peer, frames, 0.0) == []
     assert core.stats()["malformed"] == {**before, "source": 3}

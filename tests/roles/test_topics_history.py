@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 import zmqkit
 from tests.roles.kit import BOUND_S, Kit
+from zmqkit.forwarder_limits import ForwarderHistory
 
 pytestmark = pytest.mark.usefixtures("node")
 
 
 def read(subscriber: Any, count: int) -> list[Any]:
     return [subscriber.receive(BOUND_S) for _ in range(count)]
+
+
+def in_order(messages: list[Any]) -> list[Any]:
+    return sorted(messages, key=lambda message: (message.topic, message.sequence))
 
 
 def test_late_subscriber_gets_the_last_value_of_each_topic(kit: Kit) -> None:
@@ -27,6 +33,28 @@ def test_late_subscriber_gets_the_last_value_of_each_topic(kit: Kit) -> None:
     assert all(m.recovered and m.sequence == 3 for m in came)
     publisher.publish("a", 3)
     assert not subscriber.receive(BOUND_S).recovered
+
+
+def test_a_message_tells_when_it_was_published(kit: Kit) -> None:
+    publisher, device = kit.publisher(history=99), kit.forwarder(history=ForwarderHistory())
+    url = f"{device.endpoint}/{device.name}"
+    here, there = kit.subscriber(count=2), kit.subscriber(url)
+    publisher.ready(2, timeout_s=BOUND_S)
+    begun = time.time()
+    publisher.publish("t", 1)
+    publisher.publish("t", bytes(100_000))
+    kit.publish(publisher, *(("t", number) for number in range(10)))
+    publisher.clear("u")
+    came = in_order(read(here, 13))
+    ended = time.time()
+    times = [message.published_at for message in came]
+    assert times == sorted(times) and begun - 1e-6 <= times[0] and times[-1] <= ended
+    assert len({*times[2:12]}) == 1  # a batch has one time
+    assert in_order(read(there, 13)) == came
+    for late in kit.subscriber(history=99), kit.subscriber(url, history=99):
+        kept = in_order(read(late, 13))
+        assert [message.published_at for message in kept] == times
+        assert all(message.recovered for message in kept)
 
 
 def test_two_publishers_of_a_topic_do_not_hide_each_other(kit: Kit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 
 import zmqkit
 import zmqkit.asyncio
@@ -51,6 +52,7 @@ def read(name: str) -> None:
         publisher.publish("celsius", 21.5)
         for message in subscriber:
             print(message.topic.upper(), message.body + 1, message.sequence + 1)
+            print(time.time() - message.published_at)
         if subscriber.stats()["missing"]:
             print([row["messages"] or 0 for row in subscriber.lacking()])
 

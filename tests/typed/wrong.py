@@ -34,6 +34,7 @@ def busiest(client: zmqkit.Client) -> str:
 def read(subscriber: zmqkit.Subscriber) -> None:
     for message in subscriber:
         print(message.topc, message.body)  # wrong
+        print(message.published_at.year)  # wrong
     print(subscriber.stats()["mising"])  # wrong
     print(subscriber.publishers()[0]["lable"])  # wrong
 

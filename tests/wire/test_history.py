@@ -22,9 +22,9 @@ def packet(meta: object, bodies: object = ()) -> Packet:
 
 def test_a_page_arrives_as_it_was() -> None:
     entries = [
-        Entry(PUBLISHER, "a", 7, 2, False),
-        Entry(PUBLISHER, "b", 9, 0, False),
-        Entry(PUBLISHER, "c", 1, 1, True),
+        Entry(PUBLISHER, "a", 7, 2, False, [1, 5, 1, (1 << 64) - 1]),
+        Entry(PUBLISHER, "b", 9, 0, False, []),
+        Entry(PUBLISHER, "c", 1, 1, True, [1, 0]),
     ]
     rows = [encode(1), encode("x"), b"\xc0"]
     for far in (False, True):
@@ -35,7 +35,9 @@ def test_a_page_arrives_as_it_was() -> None:
 
 
 def test_a_raw_body_is_alone_in_its_page() -> None:
-    frames = history.page(1, 2, 3, [Entry(PUBLISHER, "a", 7, 1, False)], [b"\xc0"], raw=b"raw")
+    frames = history.page(
+        1, 2, 3, [Entry(PUBLISHER, "a", 7, 1, False, [1, 0])], [b"\xc0"], raw=b"raw"
+    )
     assert len(frames) == 2
     _, _, bodies = history.read_page(publication.read(frames)[1])
     assert [bytes(body) for body in bodies] == [b"raw"]  # type: ignore[call-overload]  # a view
@@ -111,10 +113,18 @@ def test_what_is_no_question_and_no_answer_is_malformed(
     ("meta", "bodies"),
     [
         (None, []), ([0, []], []), ([1, [[1, "a", 1, 2, False]]], [1]),
-        ([1, [[1, "a", 1, 1, 0]]], [1]), ([1, [[1, "a", 0, 1, False]]], [1]),
-        ([1, [[1, "a", 1, -1, False], [1, "a", 1, 2, False]]], [1]),
-        ([1, [[1, "a", 1, 0, True]]], []), ([1, [[1, "a", 1, 1]]], [1]), ([1, "a"], []),
-        ([1, [["a", 1, 1, False]]], [1]), ([1, [[0, "a", 1, 1, False]]], [1]),
+        ([1, [[1, "a", 1, 1, 0, [1, 5]]]], [1]), ([1, [[1, "a", 0, 1, False, [1, 5]]]], [1]),
+        ([1, [[1, "a", 1, -1, False, [-1, 5]], [1, "a", 1, 2, False, [2, 5]]]], [1]),
+        ([1, [[1, "a", 1, 0, True, []]]], []), ([1, [[1, "a", 1, 1, False]]], [1]),
+        ([1, [["a", 1, 1, False, [1, 5]]]], [1]), ([1, [[0, "a", 1, 1, False, [1, 5]]]], [1]),
+        ([1, "a"], []),
+        *(
+            ([1, [[1, "a", 1, 2, False, times]]], [1, 2])
+            for times in (
+                None, 5, {}, [], [2], [1, 5], [3, 5], [2, -1], [2, "5"], [2.0, 5], [True, 5],
+                [2, 5, 0, 5], [3, 5, -1, 5], [1, 5, 1], [2, None], [[2, 5]], [2, 5.0],
+            )
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_page_is_malformed(meta: object, bodies: list[object]) -> None:
@@ -124,18 +134,24 @@ def test_a_wrong_page_is_malformed(meta: object, bodies: list[object]) -> None:
 
 def test_a_body_that_cannot_be_read_takes_only_its_entry_along() -> None:
     entries = [
-        Entry(1, "a", 7, 1, False),
-        Entry(2, "a", 3, 2, False),
-        Entry(3, "b", 1, 1, False),
+        Entry(1, "a", 7, 1, False, [1, 0]),
+        Entry(2, "a", 3, 2, False, [2, 0]),
+        Entry(3, "b", 1, 1, False, [1, 0]),
     ]
     rows = [encode("x"), encode(1), b"\xc7\x00\x05", encode("y")]  # an extension among them
     _, read = publication.read(history.page(PUBLISHER, SUBSCRIBER, 3, entries, rows))
-    wrong = Entry(2, "a", 5, 0, False)
+    wrong = Entry(2, "a", 5, 0, False, [])
     assert history.read_page(read) == (3, [entries[0], wrong, entries[2]], ["x", "y"])
 
 
+def test_each_message_of_an_entry_has_the_time_of_its_packet() -> None:
+    times = [2, 1_500_000, 1, 3_000_000]
+    assert history.times_of(Entry(1, "a", 7, 3, False, times)) == [1.5, 1.5, 3.0]
+    assert history.times_of(Entry(1, "a", 7, 0, False, [])) == []
+
+
 def test_bodies_may_stay_encoded() -> None:
-    entries = [Entry(1, "a", 7, 2, False)]
+    entries = [Entry(1, "a", 7, 2, False, [2, 0])]
     rows = [encode("x"), encode([1])]
     _, read = publication.read(history.page(PUBLISHER, SUBSCRIBER, 3, entries, rows))
     assert history.read_page(read, publication.encoded_bodies) == (3, entries, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 
 import pytest
@@ -73,7 +74,6 @@ def test_only_messages_have_such_a_header() -> None:
         publication.publication(b"t", 0, 9, [b"\x01"], 1),
         publication.publication(b"t", 7, 0, [b"\x01"], 1),
         publication.publication(b"t", 7, 9, [], 0),
-        (b"t" + bytes(wire.pack(PUBLISH, 7, 8, 9, b"", b"\x91\x01")[0]),),
         (b"t" + bytes(wire.pack(PUBLISH, 7, 0, 9, b"\xc0", b"\x91\x01")[0]),),
         publication.to_subscriber(MARK, 7, 0, 5), publication.to_subscriber(WELCOME, 7, 2, {}),
     ]  # fmt: skip
@@ -100,6 +100,43 @@ def test_parts_may_hold_many_bodies_each() -> None:
     parts = [encode([1, 2, 3])[1:], encode(4), encode([5, 6])[1:]]
     frames = publication.publication(b"t", 7, 9, parts, 6)
     assert read_bodies(frames) == [1, 2, 3, 4, 5, 6]
+
+
+@given(TOPICS, NUMBERS, NUMBERS, NUMBERS)
+def test_packets_of_any_form_tell_when_they_left(
+    topic: str, source: int, sequence: int, wall_us: int
+) -> None:
+    data, row = topic.encode(), encode("x" * 3000)
+    single = publication.single(data, source, sequence, row, wall_us)
+    for frames in (
+        (single,), publication.publication(data, source, sequence, [row], 1, wall_us, far=True),
+        publication.raw_publication(data, source, sequence, b"raw", wall_us),
+        history.clear(data, source, sequence, wall_us),
+    ):  # fmt: skip
+        packet = publication.read(frames)[1]
+        assert packet.target == wall_us and publication.is_for(packet, 5)
+        assert publication.messages_of(frames, len(data)).wall_us == wall_us
+    head = publication.single_head(data, source)
+    read = publication.single_row((single,), head, sequence)
+    assert read == (row, publication.seconds_of(wall_us))
+    assert publication.single_row((single,), head, sequence ^ 1) is None
+    other = publication.single_head(data, source ^ 1)
+    assert publication.single_row((single,), other, sequence) is None
+
+
+@given(NUMBERS)
+def test_any_number_is_a_time_of_which_there_is_a_date(wall_us: int) -> None:
+    seconds = publication.seconds_of(wall_us)
+    assert 1970 <= datetime.fromtimestamp(seconds, UTC).year <= 9999
+    for zone in (timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))):
+        if seconds > 86_400:
+            datetime.fromtimestamp(seconds, zone)
+    assert 0 <= publication.wall_us_of(seconds) < 1 << 64
+
+
+@given(st.integers(0, (1 << 32) * 1_000_000 - 1))
+def test_a_time_is_passed_on_as_it_came(wall_us: int) -> None:
+    assert publication.wall_us_of(publication.seconds_of(wall_us)) == wall_us
 
 
 @given(TOPICS, NUMBERS, NUMBERS, st.binary())

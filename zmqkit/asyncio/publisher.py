@@ -16,6 +16,7 @@ from zmqkit.errors import UsageError
 from zmqkit.history_limits import History
 from zmqkit.limits import CLOSE_S, LEAVE_S, STALL_S
 from zmqkit.links.profile import Profile
+from zmqkit.node.time_of_day import wall_us
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_history, check_policy, unserved
 from zmqkit.roles.role import BoundShown, Plan
@@ -98,7 +99,7 @@ class Publisher(BoundShown, Role):
             "publisher", name, bind, advertise, insecure=insecure, space=space, profile=profile
         )
         self._core = PublisherCore(
-            place.incarnation, waits=waits, stall_s=stall_s, history=kept
+            place.incarnation, waits=waits, stall_s=stall_s, history=kept, wall_us=wall_us
         )
         self._quick = self._core.quick
         self._life = Life(

@@ -16,6 +16,7 @@ from zmqkit.errors import UsageError
 from zmqkit.history_limits import History
 from zmqkit.limits import CLOSE_S, LEAVE_S, LENT_MESSAGES, STALL_S
 from zmqkit.links.profile import Profile
+from zmqkit.node.time_of_day import wall_us
 from zmqkit.roles.handlers import check_count, end_of
 from zmqkit.roles.messages import JoinWait, Policy, check_history, check_policy, unserved
 from zmqkit.roles.role import BoundShown, Plan
@@ -102,6 +103,7 @@ class Publisher(BoundShown, Role):
             stall_s=stall_s,
             lent_max=LENT_MESSAGES,
             history=kept,
+            wall_us=wall_us,
         )
         self._quick = self._core.quick
         self._life = Life(

@@ -28,7 +28,9 @@ class Message(NamedTuple):
     sequence: the number that the publisher gave the message within its topic. publisher: the
     publisher's label, `NAME-8hex`; another publisher of the same name has another label.
     cleared: the publisher cleared the topic; the body is None. recovered: the message came from
-    the publisher's history, on joining or because it was lost on its way.
+    the publisher's history, on joining or because it was lost on its way. published_at: when it
+    left the publisher, in seconds since 1970 by the clock of the publisher's machine; messages
+    that left together have the same time.
     """
 
     topic: str
@@ -37,6 +39,7 @@ class Message(NamedTuple):
     publisher: str
     cleared: bool = False
     recovered: bool = False
+    published_at: float = 0.0
 
 
 class Gap(NamedTuple):
@@ -179,6 +182,7 @@ class Reader:
                 repeat(label_of(self._label, delivery.publisher)),
                 repeat(delivery.cleared),
                 repeat(delivery.recovered),
+                delivery.times,
                 strict=False,
             ),
         )

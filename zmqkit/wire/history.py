@@ -7,7 +7,7 @@
 
 Each topic is that of one publisher, and named with its incarnation: a forwarder keeps those of
 many. A page holds messages of many topics: an entry for each run of numbers, and all bodies in
-one array.
+one array. Times are those that the packets of publishers had, in microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from zmqkit.wire.packet import SEQUENCE_MAX, Packet
 
 _HEADS_MAX = PAGE_HISTORY_BYTES
 _PREFIXES_BYTES_MAX = 16 << 10
+_INT = frozenset({int})
 
 
 Key = tuple[int, str]
@@ -60,6 +61,7 @@ class Entry(NamedTuple):
     sequence: int  # the number of the first message
     messages: int
     cleared: bool  # the only message clears the topic
+    times: list[int]  # by packet: how many of them it had, and when it left, in turn
 
 
 class Ask(NamedTuple):
@@ -133,9 +135,17 @@ def page(
     return (publication.private(subscriber) + bytes(frames[0]), *frames[1:])
 
 
-def clear(topic: bytes, source: int, sequence: int) -> Frames:
+def times_of(entry: Entry) -> list[float]:
+    """Return when each message of an entry was published, in seconds since 1970."""
+    found: list[float] = []
+    for count, wall_us in zip(entry.times[::2], entry.times[1::2], strict=True):
+        found += [publication.seconds_of(wall_us)] * count
+    return found
+
+
+def clear(topic: bytes, source: int, sequence: int, wall_us: int = 0) -> Frames:
     """Return the packet of a message that clears its topic."""
-    [frame] = wire.pack(wire.CLEAR, source, 0, sequence, b"")
+    [frame] = wire.pack(wire.CLEAR, source, wall_us, sequence, b"")
     return (topic + bytes(frame),)
 
 
@@ -203,7 +213,7 @@ def _readable(packet: Packet, entries: list[Entry]) -> tuple[list[Entry], list[o
             readable.append(entry)
         except Malformed:
             behind = entry.sequence + entry.messages
-            readable.append(entry._replace(sequence=behind, messages=0, cleared=False))
+            readable.append(Entry(entry.publisher, entry.topic, behind, 0, False, []))
     return readable, bodies
 
 
@@ -229,9 +239,9 @@ def _head(value: object) -> tuple[Key, int]:
 
 
 def _entry(value: object) -> Entry:
-    if type(value) is not list or len(value) != 5:
+    if type(value) is not list or len(value) != 6:
         raise Malformed("history")
-    publisher, topic, number, messages, cleared = value
+    publisher, topic, number, messages, cleared, times = value
     if (
         not _is_publisher(publisher)
         or not _is_topic(topic)
@@ -240,9 +250,18 @@ def _entry(value: object) -> Entry:
         or type(cleared) is not bool
         or messages < 0
         or (cleared and messages != 1)
+        or not _are_times(times, messages)
     ):
         raise Malformed("history")
-    return Entry(publisher, topic, number, messages, cleared)
+    return Entry(publisher, topic, number, messages, cleared, times)
+
+
+def _are_times(value: object, messages: int) -> TypeGuard[list[int]]:
+    """Whether these are the times of so many messages."""
+    if type(value) is not list or len(value) % 2 or not _INT.issuperset(map(type, value)):
+        return False
+    counts, walls = value[::2], value[1::2]
+    return sum(counts) == messages and min(counts, default=1) > 0 and min(walls, default=0) >= 0
 
 
 def _is_publisher(value: object) -> TypeGuard[int]:

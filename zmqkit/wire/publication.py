@@ -5,12 +5,15 @@
     to the publisher  01 and a prefix to subscribe, 00 and a prefix to unsubscribe,
                       02 and a packet to talk to the publisher
 
-The field `settled` of a PUBLISH packet is the number of its first message in its topic.
+The field `settled` of a PUBLISH packet is the number of its first message in its topic. Packets
+of messages are for whoever listens, so the field `target` of PUBLISH and CLEAR has the time of
+their publisher's day, in microseconds since 1970.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import NamedTuple
 
 from zmqkit.errors import UsageError
@@ -47,6 +50,12 @@ _WIDTHS = {0xDC: 2, 0xDD: 4}
 _HEADER_BYTES = wire.HEADER.size
 _pack_header = wire.HEADER.pack
 _read_header = wire.HEADER.unpack_from
+_read_numbers = Struct(">QQ").unpack_from
+"""Reads the time and the number at the end of a header."""
+_NUMBERS_BYTES = 16
+_TIMED = (wire.PUBLISH, wire.CLEAR)
+_WALL_US_MAX = 253_402_214_400_000_000
+"""The last day of the year 9999, with which every calendar can do something."""
 _ID_BYTES = 8
 _COPIED_BYTES_MAX = 4 << 10
 """Bodies in a frame of so many bytes are copied: a view would take more than it spares."""
@@ -63,6 +72,17 @@ class Messages(NamedTuple):
     rows: Buffer  # the bodies one behind the other
     raw: Buffer | None  # the body of the only message, whose row is nil
     cleared: bool  # the only message clears the topic
+    wall_us: int  # when they were published
+
+
+def seconds_of(wall_us: int) -> float:
+    """Return a time of day that came, in seconds since 1970; no later one than in 9999."""
+    return wall_us / 1e6 if wall_us < _WALL_US_MAX else _WALL_US_MAX / 1e6
+
+
+def wall_us_of(seconds: float) -> int:
+    """Return the time of day that `seconds_of` made seconds of; exactly so until 2106."""
+    return round(seconds * 1e6)
 
 
 def check_topic(topic: object) -> bytes:
@@ -115,21 +135,22 @@ def publication(
     sequence: int,
     bodies: Sequence[Buffer],
     count: int,
+    wall_us: int = 0,
     *,
     far: bool = False,
 ) -> Frames:
     """Return a packet of `count` messages of one topic.
 
-    bodies: msgpack. Each buffer may hold many values in a row.
+    bodies: msgpack. Each buffer may hold many values in a row. wall_us: when they leave.
     far: at least one receiver is on another machine.
     """
     rows = array_head(count)
     if far:
         [frame] = wire.pack(
-            wire.PUBLISH, source, 0, sequence, b"", b"".join((rows, *bodies)), far=far
+            wire.PUBLISH, source, wall_us, sequence, b"", b"".join((rows, *bodies)), far=far
         )
         return (topic + bytes(frame),)
-    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
+    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, wall_us, sequence)
     return (b"".join((topic, head, rows, *bodies)),)  # bodies are copied once
 
 
@@ -138,32 +159,41 @@ def bodies_behind(frames: Frames, topic: bytes, count: int) -> memoryview:
     return memoryview(frames[0])[len(topic) + _HEADER_BYTES + len(array_head(count)) :]
 
 
-def single(topic: bytes, source: int, sequence: int, body: bytes) -> bytes:
+def single(topic: bytes, source: int, sequence: int, body: bytes, wall_us: int = 0) -> bytes:
     """Return the frame of a packet of one message."""
-    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, sequence)
+    head = _pack_header(_FIRST, wire.MSGPACK, 0, source, wall_us, sequence)
     return b"%b%b\x91%b" % (topic, head, body)
 
 
-def single_row(frames: Frames, topic: bytes, source: int, sequence: int) -> bytes | None:
-    """Return the msgpack body of a packet of one message, not decoded.
+def single_head(topic: bytes, source: int) -> bytes:
+    """Return what all packets of one message begin with, of one topic and source."""
+    return topic + _pack_header(_FIRST, wire.MSGPACK, 0, source, 0, 0)[:-_NUMBERS_BYTES]
 
-    The packet must be the next of its topic and of this source. For any other packet the result
-    is None, and the caller uses `read`.
+
+def single_row(frames: Frames, head: bytes, sequence: int) -> tuple[bytes, float] | None:
+    """Return the msgpack body of a packet of one message, not decoded, and its time.
+
+    The packet must be the next of a topic and a source, whose `single_head` is the head. For
+    any other packet the result is None, and the caller uses `read`.
     """
     if len(frames) != 1:
         return None
     frame = frames[0]
-    at = len(topic)
-    rows_at = at + _HEADER_BYTES
+    at = len(head)
+    rows_at = at + _NUMBERS_BYTES
     if (
         type(frame) is not bytes
-        or not frame.startswith(topic)
+        or not frame.startswith(head)
         or len(frame) <= rows_at + 1
         or frame[rows_at] != _ONE
     ):
         return None
-    expected = (_FIRST, wire.MSGPACK, 0, source, 0, sequence)
-    return frame[rows_at + 1 :] if _read_header(frame, at) == expected else None
+    wall_us, number = _read_numbers(frame, at)
+    if number != sequence:
+        return None
+    # `seconds_of` without the call, as this is done for each message.
+    seconds = wall_us / 1e6 if wall_us < _WALL_US_MAX else _WALL_US_MAX / 1e6
+    return frame[rows_at + 1 :], seconds
 
 
 def head_of(frames: Frames) -> Head | None:
@@ -180,8 +210,8 @@ def head_of(frames: Frames) -> Head | None:
     rows_at = end + _HEADER_BYTES
     if end <= 0 or len(frame) < rows_at:
         return None
-    first, encoding, meta_bytes, source, target, sequence = _read_header(frame, end)
-    if meta_bytes or target or not source or not sequence:
+    first, encoding, meta_bytes, source, _, sequence = _read_header(frame, end)
+    if meta_bytes or not source or not sequence:
         return None
     if first == _CLEAR and len(frames) == 1 and len(frame) == rows_at:
         return end, source, sequence, 1
@@ -206,9 +236,9 @@ def messages_of(frames: Frames, end: int) -> Messages:
     packet is unpacked.
     """
     frame = frames[0]
-    first, encoding, *_ = _read_header(frame, end)
+    first, encoding, _, _, wall_us, _ = _read_header(frame, end)
     if first == _CLEAR:
-        return Messages(1, b"\xc0", None, cleared=True)
+        return Messages(1, b"\xc0", None, cleared=True, wall_us=wall_us)
     if encoding:
         packet = wire.unpack(frames, end)
         rows, raw = packet.rows, packet.raw
@@ -218,7 +248,7 @@ def messages_of(frames: Frames, end: int) -> Messages:
     count, at = array_of(rows)
     if not count or (raw is not None and count != 1):
         raise Malformed("bodies")
-    return Messages(count, rows[at:], raw, cleared=False)
+    return Messages(count, rows[at:], raw, cleared=False, wall_us=wall_us)
 
 
 def encoded_bodies(packet: Packet) -> list[object]:
@@ -230,9 +260,11 @@ def encoded_bodies(packet: Packet) -> list[object]:
     return [*values_of(packet.rows)]
 
 
-def raw_publication(topic: bytes, source: int, sequence: int, raw: Buffer) -> Frames:
+def raw_publication(
+    topic: bytes, source: int, sequence: int, raw: Buffer, wall_us: int = 0
+) -> Frames:
     """Return a packet of one message whose body travels as it is."""
-    head, body = wire.pack(wire.PUBLISH, source, 0, sequence, b"", b"\x91\xc0", raw)
+    head, body = wire.pack(wire.PUBLISH, source, wall_us, sequence, b"", b"\x91\xc0", raw)
     return (topic + bytes(head), body)
 
 
@@ -261,6 +293,11 @@ def read(frames: Frames) -> tuple[bytes, Packet]:
         raise Malformed("topic")
     end = end or 1 + _ID_BYTES
     return head[:end], wire.unpack(frames, end)
+
+
+def is_for(packet: Packet, subscriber: int) -> bool:
+    """Whether what a publisher sent is for this subscriber: messages are for every one."""
+    return packet.kind in _TIMED or packet.target in (0, subscriber)
 
 
 def stands_for(packet: Packet) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from random import Random
 
+from tests.core.topics.clock import Clock
 from zmqkit.bridge_limits import BridgeLimits
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
 from zmqkit.core.membership.interests import url_key
@@ -57,6 +58,7 @@ class World:
 
     def __init__(self, seed: int = 0) -> None:
         self.now = 0.0
+        self.clock = Clock()
         self.notes: list[str] = []
         self.members: list[Member] = []
         self.wires: list[Wire] = []
@@ -69,7 +71,9 @@ class World:
 
     def publisher(self, network: str, *, waits: bool = False, window: int = 0) -> Member:
         limits = PublisherLimits(window_bytes=window) if window else PublisherLimits()
-        return self._enter(PublisherCore(self._draw(), limits, waits=waits), network)
+        wall_us = self.clock.wall_us
+        core = PublisherCore(self._draw(), limits, waits=waits, wall_us=wall_us)
+        return self._enter(core, network)
 
     def subscriber(self, network: str, *prefixes: str) -> Member:
         return self._enter(SubscriberCore("weather", self._draw(), prefixes or ("",)), network)
@@ -173,6 +177,7 @@ class World:
             self._do(member, effects)
             if delivery is None:
                 return member.read
+            self.clock.judge(delivery)
             member.read += [(delivery.topic, body) for body in delivery.bodies]
 
     # Inside
@@ -203,6 +208,8 @@ class World:
 
     def _do(self, member: Member, effects: list[Effect]) -> None:
         while effects:
+            if isinstance(member.core, PublisherCore):
+                self.clock.note(effects)
             for effect in effects:
                 self._perform(member, effect)
             effects = member.core.flush(self.now)

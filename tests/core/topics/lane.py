@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 
+from tests.core.topics.clock import Clock
 from tests.core.topics.publications import ENDPOINT, PUBLISHER, SUBSCRIBER, peer_of
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
 from zmqkit.core.topics.publisher import PublisherCore
@@ -103,6 +104,7 @@ class Lane(Link):
         publisher_limits: PublisherLimits | None = None,
     ) -> None:
         self.begin_link()
+        self.clock = Clock()
         self.keeps, self.waits = keeps, waits
         self.publisher_limits = publisher_limits or PublisherLimits()
         self.publisher = self.new_publisher(PUBLISHER)
@@ -121,7 +123,11 @@ class Lane(Link):
 
     def new_publisher(self, incarnation: int) -> PublisherCore:
         return PublisherCore(
-            incarnation, self.publisher_limits, waits=self.waits, history=self.keeps
+            incarnation,
+            self.publisher_limits,
+            waits=self.waits,
+            history=self.keeps,
+            wall_us=self.clock.wall_us,
         )
 
     # The link
@@ -131,6 +137,8 @@ class Lane(Link):
 
     def publishes(self, effects: Iterable[Effect]) -> None:
         """Carry what the publisher sends; it arrives at once."""
+        effects = [*effects]
+        self.clock.note(effects)
         super().publishes(effects)
         while topics := self.under_way():
             self.arrive(topics[0])
@@ -189,6 +197,7 @@ class Lane(Link):
             self.perform(effects)
             if delivery is None:
                 break
+            self.clock.judge(delivery)
             for number, body in enumerate(delivery.bodies, delivery.sequence):
                 came.append((delivery.topic, number, body))
                 self.flags.append((delivery.cleared, delivery.recovered))

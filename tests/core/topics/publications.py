@@ -60,10 +60,10 @@ def mark(number: object, *, source: int = PUBLISHER) -> Frames:
 
 
 def publish(
-    topic: str, sequence: int, *bodies: object, source: int = PUBLISHER, target: int = 0
+    topic: str, sequence: int, *bodies: object, source: int = PUBLISHER, wall_us: int = 0
 ) -> Frames:
     """Messages of one topic."""
-    [head] = wire.pack(wire.PUBLISH, source, target, sequence, b"", encode(list(bodies)))
+    [head] = wire.pack(wire.PUBLISH, source, wall_us, sequence, b"", encode(list(bodies)))
     return (topic.encode() + bytes(head),)
 
 

@@ -136,6 +136,8 @@ class ForwarderHistoryMachine(RuleBasedStateMachine):
     def reads(self, count: int) -> None:
         for _ in range(count):
             delivery, effects = self.town.subscriber.take()
+            if delivery is not None:
+                self.town.clock.judge(delivery)
             self.town.perform(self.town.subscriber, effects)
             if delivery is None:
                 return

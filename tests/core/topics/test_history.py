@@ -26,7 +26,7 @@ def keep(
 ) -> None:
     """Keep messages whose bodies are their numbers, or text of a size."""
     bodies = [number if not size else "x" * size for number in range(first, first + count)]
-    kept.keep(topic, first, count, [encode(body) for body in bodies], now)
+    kept.keep(topic, first, count, [encode(body) for body in bodies], now, first)
     kept.check()
 
 
@@ -118,15 +118,15 @@ def test_what_is_too_old_is_given_to_nobody() -> None:
 def test_a_cleared_topic_has_only_the_message_that_cleared_it() -> None:
     kept = archive()
     keep(kept, "t", 1, 3)
-    kept.clear("t", 4, 0.0)
+    kept.clear("t", 4, 0.0, 7)
     kept.check()
     page = read(kept, Want(1, "t", 1, 5))
-    assert [tuple(entry) for entry in page.entries] == [(1, "t", 4, 1, True)]
+    assert [tuple(entry) for entry in page.entries] == [(1, "t", 4, 1, True, [1, 7])]
     keep(kept, "t", 5)
     page = read(kept, Want(1, "t", 1, 6))
     assert [tuple(entry) for entry in page.entries] == [
-        (1, "t", 4, 1, True),
-        (1, "t", 5, 1, False),
+        (1, "t", 4, 1, True, [1, 7]),
+        (1, "t", 5, 1, False, [1, 5]),
     ]
 
 
@@ -136,7 +136,9 @@ def test_what_is_wanted_is_cut_out_of_packets() -> None:
     keep(kept, "t", 5, 4)
     assert found(read(kept, Want(1, "t", 3, 7))) == [("t", 3, [3, 4, 5, 6])]
     assert found(read(kept, Want(1, "t", 2, 4))) == [("t", 2, [2, 3])]
-    assert found(read(kept, Want(1, "t", 2, 9), messages=5)) == [("t", 2, [2, 3, 4, 5, 6])]
+    page = read(kept, Want(1, "t", 2, 9), messages=5)
+    assert [entry.times for entry in page.entries] == [[3, 1, 2, 5]]  # each packet has its own
+    assert found(page) == [("t", 2, [2, 3, 4, 5, 6])]
 
 
 def test_a_topic_of_which_nothing_is_kept_says_so() -> None:
@@ -160,7 +162,7 @@ def test_a_page_ends_at_its_bytes_and_the_first_message_may_be_larger() -> None:
 def test_a_large_raw_body_is_alone_in_its_page_and_small_ones_share_one() -> None:
     kept, large = archive(), bytes(RAW_SHARED_BYTES_MAX + 1)
     for number, body in enumerate([b"raw", b"more", large, b"last"], 1):
-        kept.keep("t", number, 1, [], 0.0, memoryview(body))
+        kept.keep("t", number, 1, [], 0.0, 0, memoryview(body))
     page = read(kept, Want(1, "t", 1, 5))
     assert page.rows == [encode(b"raw"), encode(b"more")] and page.raw is None
     page = read(kept, Want(1, "t", 3, 5))
@@ -189,7 +191,7 @@ def test_what_is_kept_goes_on_to_the_newest(
         if count:
             keep(kept, topic, ends[topic], count)
         else:
-            kept.clear(topic, ends[topic], 0.0)
+            kept.clear(topic, ends[topic], 0.0, 0)
             kept.check()
         ends[topic] += count or 1
         for each, end in ends.items():

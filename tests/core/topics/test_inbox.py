@@ -16,7 +16,8 @@ PEER, PUBLISHER = b"p", 7
 def delivery(
     sequence: int, *bodies: object, topic: str = "t", size: int = 10, mark: int = 0
 ) -> Delivery:
-    return Delivery(topic, PEER, PUBLISHER, sequence, list(bodies), size, mark)
+    times = [float(sequence + at) for at in range(len(bodies))]
+    return Delivery(topic, PEER, PUBLISHER, sequence, list(bodies), times, size, mark)
 
 
 def taken(inbox: Inbox) -> list[tuple[int, list[object]]]:
@@ -93,7 +94,7 @@ def test_what_does_not_go_on_from_there_stays_apart(
     queue: Queue, topic: str, publisher: int, sequence: int
 ) -> None:
     queue.put(delivery(1, 1))
-    assert not queue.join(Delivery(topic, PEER, publisher, sequence, [2], 10))
+    assert not queue.join(Delivery(topic, PEER, publisher, sequence, [2], [0.0], 10))
     assert taken(queue) == [(1, [1])]
 
 
@@ -110,6 +111,15 @@ def test_messages_of_another_kind_stay_apart(queue: Queue, field: str) -> None:
     assert not queue.join(other)
     queue.put(other)
     assert not queue.join(delivery(3, 3))
+
+
+def test_each_message_keeps_its_time(queue: Queue, latest: Latest) -> None:
+    queue.put(delivery(1, 1, 2))
+    assert queue.join(delivery(3, 3, 4))
+    queue.put(delivery(5, 5, 6))  # the oldest one makes room
+    latest.put(delivery(1, 1, 2, 3))
+    came = [queue.take(), queue.take(), latest.take()]
+    assert [each.times for each in came if each] == [[2.0, 3.0, 4.0], [5.0, 6.0], [3.0]]
 
 
 def test_what_fits_drops_nothing(queue: Queue) -> None:

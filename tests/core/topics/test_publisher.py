@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import inf
 
 import pytest
@@ -134,6 +135,16 @@ def test_what_gathers_leaves_in_one_packet_a_topic(publisher: PublisherCore) -> 
     assert publisher.flush(0.0) == []
     assert balanced(publisher)["handed_over"] == 3
     assert messages(publisher.publish("a", 4, 0.0)) == [("a", 3, [4])]
+
+
+def test_each_packet_says_when_it_left() -> None:
+    ticks = count(7)
+    core = PublisherCore(PUBLISHER, wall_us=lambda: next(ticks))
+    effects = core.publish("t", 1, 0.0) + core.publish("t", bytes(BATCH_BYTES), 0.0)
+    for topic in ("a", "a", "b"):
+        core.gather(topic, 1)
+    effects += core.flush(0.0) + core.clear("t", 0.0)
+    assert [packet.target for _, packet in packets(effects)] == [7, 8, 9, 10, 11]
 
 
 def closely(publisher: PublisherCore, count: int) -> list[tuple[str, int, list[object]]]:

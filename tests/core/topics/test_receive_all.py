@@ -42,7 +42,7 @@ STEPS = st.lists(
 
 def single(topic: str, publisher: int, sequence: int, row: bytes) -> Frames:
     """A packet of one message, whose body is encoded."""
-    return (publication.single(topic.encode(), publisher, sequence, row),)
+    return (publication.single(topic.encode(), publisher, sequence, row, sequence * 1000),)
 
 
 def made(*, waits: bool) -> SubscriberCore:
@@ -97,8 +97,9 @@ def outcome(core: SubscriberCore, effects: list[Effect]) -> tuple[object, ...]:
     core.check()
     stats, gaps, read = core.stats(), core.gaps(), []
     while (delivery := core.take()[0]) is not None:
-        numbered = enumerate(delivery.bodies, delivery.sequence)
-        read += [(delivery.topic, delivery.publisher, n, body) for n, body in numbered]
+        numbered = enumerate(zip(delivery.bodies, delivery.times, strict=True))
+        sequence, about = delivery.sequence, (delivery.topic, delivery.publisher)
+        read += [(*about, sequence + at, *message) for at, message in numbered]
     return effects, stats, sorted(gaps), read
 
 
@@ -126,6 +127,7 @@ def test_messages_that_came_one_by_one_are_read_together() -> None:
     )
     delivery, _ = core.take()
     assert delivery is not None and delivery.bodies == list(range(100))
+    assert delivery.times == [number / 1000 for number in range(1, 101)]
 
 
 def test_what_was_unsubscribed_is_not_gone_on_with() -> None:

@@ -75,7 +75,10 @@ def test_publishers_of_one_topic_are_told_apart() -> None:
     stand.passes(publish("u", 1, "d"))
     assert stand.heads("t").next == {(PUBLISHER, "t"): 9, (OTHER, "t"): 2}
     entries, bodies = stand.page(Want(OTHER, "t", 1, 2), Want(PUBLISHER, "t", 8, 9))
-    assert entries == [Entry(OTHER, "t", 1, 1, False), Entry(PUBLISHER, "t", 8, 1, False)]
+    assert entries == [
+        Entry(OTHER, "t", 1, 1, False, [1, 0]),
+        Entry(PUBLISHER, "t", 8, 1, False, [1, 0]),
+    ]
     assert bodies == ["c", "b"]
 
 
@@ -87,7 +90,7 @@ def test_compressed_packets_are_kept_with_all_their_messages() -> None:
     stand.passes(frames)
     assert stand.core.stats()["kept"] == 20
     entries, bodies = stand.page(Want(PUBLISHER, "t", 19, 21))
-    assert entries == [Entry(PUBLISHER, "t", 19, 2, False)]
+    assert entries == [Entry(PUBLISHER, "t", 19, 2, False, [2, 0])]
     assert bodies == ["18 " * 100, "19 " * 100]
 
 
@@ -97,21 +100,21 @@ def test_what_a_forwarder_missed_is_a_gap_in_what_it_keeps() -> None:
     stand.passes(publish("t", 4, "d"))
     entries, bodies = stand.page(Want(PUBLISHER, "t", 1, 5))
     assert [entry[2:4] for entry in entries] == [(1, 1), (4, 1)] and bodies == ["a", "d"]
-    assert stand.page(Want(PUBLISHER, "t", 2, 4))[0] == [Entry(PUBLISHER, "t", 4, 0, False)]
+    assert stand.page(Want(PUBLISHER, "t", 2, 4))[0] == [Entry(PUBLISHER, "t", 4, 0, False, [])]
 
 
 def test_what_has_not_come_yet_is_said_to_come() -> None:
     stand = Stand()
     stand.passes(publish("t", 1, "a"))
-    assert stand.page(Want(PUBLISHER, "t", 2, 9))[0] == [Entry(PUBLISHER, "t", 2, 0, False)]
+    assert stand.page(Want(PUBLISHER, "t", 2, 9))[0] == [Entry(PUBLISHER, "t", 2, 0, False, [])]
 
 
 def test_a_topic_that_is_not_known_may_come_for_a_while() -> None:
     stand = Stand()
     want = Want(0xD, "t", 5, 9)
-    assert stand.page(want)[0] == [Entry(0xD, "t", 1, 0, False)]
+    assert stand.page(want)[0] == [Entry(0xD, "t", 1, 0, False, [])]
     stand.now = RETURN_S
-    assert stand.page(want)[0] == [Entry(0xD, "t", 9, 0, False)]
+    assert stand.page(want)[0] == [Entry(0xD, "t", 9, 0, False, [])]
 
 
 def test_old_messages_that_come_again_are_not_kept_again() -> None:
@@ -120,7 +123,8 @@ def test_old_messages_that_come_again_are_not_kept_again() -> None:
     stand.passes(publish("t", 1, "a"))
     stand.passes(publish("t", 2, "b", "c"))
     entries, bodies = stand.page(Want(PUBLISHER, "t", 1, 4))
-    assert entries == [Entry(PUBLISHER, "t", 1, 3, False)] and bodies == ["a", "b", "c"]
+    assert entries == [Entry(PUBLISHER, "t", 1, 3, False, [2, 0, 1, 0])]
+    assert bodies == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("wrong", [b"\x92\x01", b"\x91\x01\x02", b"\x91\xd9\xff\x61"])
@@ -132,7 +136,8 @@ def test_a_packet_that_has_not_what_it_says_harms_no_page(wrong: bytes) -> None:
     stand.passes((b"t" + bytes(frame),))
     entries, bodies = stand.page(Want(PUBLISHER, "t", 1, 1 + messages), Want(OTHER, "t", 1, 2))
     assert entries == [
-        Entry(PUBLISHER, "t", 1 + messages, 0, False), Entry(OTHER, "t", 1, 1, False),
+        Entry(PUBLISHER, "t", 1 + messages, 0, False, []),
+        Entry(OTHER, "t", 1, 1, False, [1, 0]),
     ]  # fmt: skip
     assert bodies == ["a"]
 
@@ -185,7 +190,7 @@ def test_what_is_old_is_not_told_and_its_place_is_passed_over() -> None:
     stand.passes(publish("u", 1, "b"))
     assert stand.heads().next == {(PUBLISHER, "u"): 2}
     assert stand.core.stats()["kept"] == 1
-    assert stand.page(Want(PUBLISHER, "t", 1, 2))[0] == [Entry(PUBLISHER, "t", 2, 0, False)]
+    assert stand.page(Want(PUBLISHER, "t", 1, 2))[0] == [Entry(PUBLISHER, "t", 2, 0, False, [])]
 
 
 def test_a_forwarder_without_a_history_is_not_asked() -> None:

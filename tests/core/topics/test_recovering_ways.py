@@ -28,6 +28,7 @@ class Ways(Lane):
         self.now += WAY_S
 
     def brings(self, frames: Frames) -> None:
+        self.clock.note_packet(frames)
         self.perform(self.subscriber.receive(PEER, frames, self.now))
         self.check()
 
@@ -46,7 +47,7 @@ def test_a_forwarder_that_is_found_first_does_not_hide_what_a_publisher_keeps() 
         there.publish("t", number)
     there.subscriber.hear(of_forwarder(News.FOUND, FORWARDER), there.now)
     greet(there.subscriber, FORWARDER, there.now)
-    there.subscriber.receive(PEER, publish("t", 5, 5), there.now)
+    there.subscriber.receive(PEER, publish("t", 5, 5), there.now)  # too early to be read
     assert there.subscriber.up_count == 0
     there.meet()
     there.take_all()
@@ -55,7 +56,8 @@ def test_a_forwarder_that_is_found_first_does_not_hide_what_a_publisher_keeps() 
     there.perform(there.subscriber.tick(there.now))
     greet(there.subscriber, FORWARDER, there.now)
     assert there.subscriber.up_count == 2
-    there.perform(there.subscriber.receive(PEER, publish("t", 6, 6), there.now))
+    there.clock.note_packet(sixth := publish("t", 6, 6))
+    there.perform(there.subscriber.receive(PEER, sixth, there.now))
     there.take_all()
     assert [body for _, _, body in there.read] == [4, 5, 6]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,9 +15,10 @@ from hypothesis.stateful import (
     rule,
 )
 
+from tests.core.topics.clock import Clock
 from tests.core.topics.lane import Link
 from tests.core.topics.publications import ENDPOINT, SUBSCRIBER
-from zmqkit.core.effects import News, Tell
+from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.history_limits import RETURN_S, History
@@ -43,6 +46,7 @@ class RecoveryMachine(Link, RuleBasedStateMachine):
     )
     def begin(self, messages: int, history: int, recover: bool, latest: bool) -> None:
         self.begin_link()
+        self.clock = Clock()
         self.keeps = History(messages=messages)
         self.keeps_all = messages == 10_000
         self.recovers, self.latest = recover, latest
@@ -56,7 +60,14 @@ class RecoveryMachine(Link, RuleBasedStateMachine):
 
     def new_publisher(self) -> PublisherCore:
         self.incarnation += 1
-        return PublisherCore(self.incarnation, history=self.keeps)
+        wall_us = self.clock.wall_us
+        return PublisherCore(self.incarnation, history=self.keeps, wall_us=wall_us)
+
+    def publishes(self, effects: Iterable[Effect]) -> None:
+        """Carry what the publisher sends."""
+        effects = [*effects]
+        self.clock.note(effects)
+        super().publishes(effects)
 
     def tell(self, news: News) -> None:
         tell = Tell(news, "", self.incarnation, ENDPOINT)
@@ -119,6 +130,7 @@ class RecoveryMachine(Link, RuleBasedStateMachine):
             self.perform(effects)
             if delivery is None:
                 return
+            self.clock.judge(delivery)
             key = delivery.publisher, delivery.topic
             sent, read = self.published[key], self.read.setdefault(key, [0])
             for number, body in enumerate(delivery.bodies, delivery.sequence):

@@ -26,8 +26,8 @@ from zmqkit.core.effects import Connect, Disconnect, News, Note, Send, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.limits import QUEUE_BYTES, QUEUE_MESSAGES, SubscriberLimits
 from zmqkit.model import Frames
+from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
-from zmqkit.wire import publication
 
 
 def read(core: SubscriberCore) -> list[tuple[str, int, object]]:
@@ -48,6 +48,27 @@ def test_messages_are_read_in_order(subscriber: SubscriberCore) -> None:
     assert read(subscriber) == [("a", 1, "x"), ("a", 2, "y"), ("b", 1, 5), ("a", 3, "z")]
     stats = subscriber.stats()
     assert (stats["received"], stats["delivered"], stats["queued"]) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("wall_us", [0, 1, SUBSCRIBER, 1_790_000_000_500_000, (1 << 64) - 1])
+def test_messages_have_the_time_of_their_packet(
+    subscriber: SubscriberCore, wall_us: int
+) -> None:
+    clear = history.clear(b"u", PUBLISHER, 1, wall_us)
+    take_in(subscriber, publish("t", 1, "x", "y", wall_us=wall_us), clear)
+    seconds = min(wall_us / 1e6, 253_402_214_400.0)  # the last day of the year 9999
+    came = [subscriber.take()[0], subscriber.take()[0]]
+    assert [each.times for each in came if each] == [[seconds] * 2, [seconds]]
+
+
+def test_of_messages_that_came_before_the_times_are_passed_over_too(
+    subscriber: SubscriberCore,
+) -> None:
+    take_in(subscriber, publish("t", 1, "x", "y", wall_us=1_000_000))
+    take_in(subscriber, publish("t", 2, "y", "z", wall_us=2_000_000))
+    delivery, _ = subscriber.take()
+    assert delivery is not None and delivery.bodies == ["x", "y", "z"]
+    assert delivery.times == [1.0, 1.0, 2.0]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
+from tests.core.topics.clock import Clock
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
 from zmqkit.core.membership.interests import key_of, url_key
 from zmqkit.core.topics.forwarder import ForwarderCore
@@ -60,6 +61,7 @@ class Town:
     ) -> None:
         """keeps: what forwarders keep. options: of the subscriber."""
         self.now = 100.0
+        self.clock = Clock()
         self.keeps, self.limits = keeps, limits or ForwarderLimits()
         self.lost: Loses = lambda sender, to, frames: False
         self.pipes: list[Pipe] = []
@@ -76,7 +78,7 @@ class Town:
     # Who is there
 
     def publisher(self, incarnation: int, keeps: History | None = None) -> PublisherCore:
-        core = PublisherCore(incarnation, history=keeps)
+        core = PublisherCore(incarnation, history=keeps, wall_us=self.clock.wall_us)
         self.alive[incarnation] = core
         return core
 
@@ -125,6 +127,8 @@ class Town:
 
     def perform(self, core: Core, effects: list[Effect]) -> None:
         """Carry out what somebody asked for, and all that follows."""
+        if isinstance(core, PublisherCore):
+            self.clock.note(effects)
         for effect in effects:
             if isinstance(effect, Connect):
                 listener = int(effect.endpoint.rpartition(":")[2])
@@ -226,6 +230,7 @@ class Town:
                     return came
                 self.wait(0.0)
                 continue
+            self.clock.judge(delivery)
             self.recovered += delivery.recovered * len(delivery.bodies)
             for number, taken in enumerate(delivery.bodies, delivery.sequence):
                 body = bytes(taken) if type(taken) is memoryview else taken

@@ -272,7 +272,7 @@ class BridgeCore:
                 self._take(source, frames)
                 return []
             topic, packet = publication.read(frames)
-            if packet.target not in (0, self.incarnation):
+            if not publication.is_for(packet, self.incarnation):
                 return []
             if packet.kind == wire.WELCOME and topic != self._private:
                 raise Malformed("topic")

@@ -343,7 +343,7 @@ class ForwarderCore:
         back = self.backs.of(source)
         try:
             topic, packet = publication.read(frames)
-            if packet.target not in (0, self.incarnation):
+            if not publication.is_for(packet, self.incarnation):
                 return []
             if packet.kind == wire.WELCOME and topic != self._private:
                 raise Malformed("topic")

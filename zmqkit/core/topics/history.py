@@ -19,7 +19,13 @@ from dataclasses import dataclass, field
 from operator import attrgetter, le
 from typing import Generic, TypeVar
 
-from zmqkit.history_limits import ENTRY_BYTES, KEPT_BYTES, RAW_SHARED_BYTES_MAX, History
+from zmqkit.history_limits import (
+    ENTRY_BYTES,
+    KEPT_BYTES,
+    RAW_SHARED_BYTES_MAX,
+    TIME_BYTES,
+    History,
+)
 from zmqkit.wire.encoding import Buffer, Malformed, check_values, encode, values_at
 from zmqkit.wire.history import Entry, Want
 
@@ -37,7 +43,8 @@ class _Kept(Generic[K]):
     sequence: int  # the number of the first message
     count: int
     rows: Buffer  # msgpack, one body behind the other
-    at: float  # when they were published
+    at: float  # since when they are kept
+    wall_us: int  # the time of day at which their publisher sent them
     cost: int  # bytes in memory
     raw: Buffer | None = None  # the body of the only message; its row is nil
     sound: bool = True  # the rows are known to be as many as there are messages
@@ -86,6 +93,7 @@ class Page:
             and last.sequence + last.messages == entry.sequence
             and not (last.cleared or entry.cleared)
         ):
+            last.times.extend(entry.times)
             entry = last._replace(messages=last.messages + entry.messages)
             self.entries.pop()
         self.entries.append(entry)
@@ -120,11 +128,12 @@ class Archive(Generic[K]):
         count: int,
         parts: Sequence[Buffer],
         now: float,
+        wall_us: int,
         raw: Buffer | None = None,
         *,
         sound: bool = True,
     ) -> None:
-        """Keep messages that were published now.
+        """Keep messages that came now, and left at this time of day.
 
         parts: msgpack; each buffer may hold many bodies in a row. raw: the body of the only
         message, in place of the parts. One that is not large is kept as msgpack, too, so that
@@ -142,12 +151,12 @@ class Archive(Generic[K]):
             sequence, count = sequence + skipped, self._limits.messages
         cost = len(rows) + KEPT_BYTES if raw is None else len(raw) + KEPT_BYTES
         sound = sound or raw is not None
-        self._add(_Kept(key, sequence, count, rows, now, cost, raw, sound))
+        self._add(_Kept(key, sequence, count, rows, now, wall_us, cost, raw, sound))
 
-    def clear(self, key: K, sequence: int, now: float) -> None:
+    def clear(self, key: K, sequence: int, now: float, wall_us: int) -> None:
         """Keep a message that clears its topic, in place of all that was kept of it."""
         self.forget(key)
-        self._add(_Kept(key, sequence, 1, b"\xc0", now, KEPT_BYTES, cleared=True))
+        self._add(_Kept(key, sequence, 1, b"\xc0", now, wall_us, KEPT_BYTES, cleared=True))
 
     def topics(self) -> KeysView[K]:
         """Return the topics of which something is kept."""
@@ -293,17 +302,18 @@ class Archive(Generic[K]):
             rows: Buffer = kept.rows
             if count < kept.count:
                 rows = values_at(rows, sequence - kept.sequence, count)
-            size = len(rows) + len(name) + ENTRY_BYTES
+            size = len(rows) + len(name) + ENTRY_BYTES + TIME_BYTES
             if kept.raw is not None:
                 size += len(kept.raw)
             if not page.fits(size) or (kept.raw is not None and page.messages):
                 page.size = page.bytes_max  # what follows may not overtake it
                 return
             page.raw = kept.raw
-            page.add(Entry(publisher, name, sequence, count, kept.cleared), size, rows)
+            times = [count, kept.wall_us]
+            page.add(Entry(publisher, name, sequence, count, kept.cleared, times), size, rows)
         if none and not page.is_full:
             number = min(want.end, known)
-            page.add(Entry(publisher, name, number, 0, False), len(name) + ENTRY_BYTES)
+            page.add(Entry(publisher, name, number, 0, False, []), len(name) + ENTRY_BYTES)
 
 
 def _is_sound(rows: Buffer, count: int) -> bool:

@@ -23,6 +23,7 @@ class Delivery:
     publisher: int  # the incarnation that they came from
     sequence: int  # the number of the first message
     bodies: list[object]
+    times: list[float]  # when each was published, in seconds since 1970
     size: int  # bytes of the packets that they came in
     mark: int = 0  # the number of a mark, answered once everything before it is read
     cleared: bool = False  # the only message clears its topic and has no body
@@ -133,6 +134,7 @@ class Queue(_Bounded):
         ):
             return False
         newest.bodies += bodies
+        newest.times += delivery.times
         newest.size += size
         self.messages += count
         self.size += size
@@ -157,7 +159,7 @@ class Queue(_Bounded):
         if len(oldest.bodies) <= excess:
             self.take()
             return len(oldest.bodies)
-        del oldest.bodies[:excess]
+        del oldest.bodies[:excess], oldest.times[:excess]
         oldest.sequence += excess
         self.messages -= excess
         return excess
@@ -188,7 +190,7 @@ class Latest(_Bounded):
         if dropped:
             delivery.size //= dropped + 1
             delivery.sequence += dropped
-            del delivery.bodies[:-1]
+            del delivery.bodies[:-1], delivery.times[:-1]
         before = self._waiting.get(delivery.topic)
         if before is not None:
             dropped += 1

@@ -43,15 +43,16 @@ class Memory:
         count: int,
         parts: Sequence[Buffer],
         now: float,
+        wall_us: int,
         raw: Buffer | None = None,
     ) -> None:
         """Keep messages that are published now; see `Archive.keep`."""
-        self._archive.keep(topic, sequence, count, parts, now, raw)
+        self._archive.keep(topic, sequence, count, parts, now, wall_us, raw)
         self._heads.changed(topic, sequence + count, now)
 
-    def clear(self, topic: str, sequence: int, now: float) -> None:
+    def clear(self, topic: str, sequence: int, now: float, wall_us: int) -> None:
         """Keep the message that clears a topic, and nothing that was before it."""
-        self._archive.clear(topic, sequence, now)
+        self._archive.clear(topic, sequence, now, wall_us)
         self._heads.changed(topic, sequence + 1, now)
 
     def forget(self, topic: str) -> None:

@@ -53,6 +53,7 @@ class Held:
 
     sequence: int  # the number of the first message
     bodies: list[object]
+    times: list[float]  # when each was published, in seconds since 1970
     size: int
     cleared: bool = False
 

@@ -9,7 +9,7 @@ or gathers. With `waits`, the driver asks `blocked` before it takes more message
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 
 from zmqkit.core.effects import Effect, Note, Send
@@ -47,6 +47,11 @@ _DEFAULTS = PublisherLimits()
 _PRIVATE_BYTES = len(publication.private(publication.EVERYBODY))
 
 
+def _untimed() -> int:
+    """Return the time of who has no clock."""
+    return 0
+
+
 class PublisherCore:
     """What one publisher object sends, to any number of subscribers."""
 
@@ -60,6 +65,7 @@ class PublisherCore:
         lent_max: int = LENT_MAX,
         history: History | None = None,
         kept: Kept | None = None,
+        wall_us: Callable[[], int] = _untimed,
     ) -> None:
         """waits: whether the publisher waits for its slowest subscriber.
 
@@ -67,6 +73,8 @@ class PublisherCore:
         lent_max: how many messages may gather between two looks at the clock.
         history: how much of what it published it keeps; None for nothing.
         kept: of a device, what it keeps of what others published.
+        wall_us: reads the time of day, in microseconds since 1970, for each packet that leaves.
+        A device publishes nothing itself, so it needs none.
         """
         self.incarnation = incarnation
         self._limits = limits
@@ -85,6 +93,7 @@ class PublisherCore:
             Memory(incarnation, history, self._numbers) if history is not None else None
         )
         self._kept = kept if self._memory is None else self._memory
+        self._wall_us = wall_us
         self._handed = 0
         self._bye_at = inf
         # When subscribers that have not joined are asked again, and after what pause.
@@ -129,12 +138,12 @@ class PublisherCore:
         row = encode_body(body, self._limits.body_bytes_max)
         if self.audience.far and len(row) >= COMPRESS_BYTES_MIN:
             return self.send([Rows(topic, [row], 1, len(row))], now)
-        size, sequence = len(row), known.sequence
-        frame = publication.single(known.data, self.incarnation, sequence, row)
+        size, sequence, wall_us = len(row), known.sequence, self._wall_us()
+        frame = publication.single(known.data, self.incarnation, sequence, row, wall_us)
         known.sequence = sequence + 1
         self._handed += 1
         if self._memory is not None:
-            self._memory.keep(topic, sequence, 1, (row,), now)
+            self._memory.keep(topic, sequence, 1, (row,), now, wall_us)
         effects: list[Effect] = [Send(EVERY_PEER, (frame,))]
         if self.audience.sent(1, size, now):
             effects.append(self.mark())
@@ -172,12 +181,15 @@ class PublisherCore:
             sequence = topic.sequence
             topic.sequence = sequence + rows.count
             self._handed += rows.count
-            frames = self._frames(topic.data, sequence, rows)
+            wall_us = self._wall_us()
+            frames = self._frames(topic.data, sequence, rows, wall_us)
             if self._memory is not None:
                 parts: Sequence[Buffer] = rows.parts
                 if not self.audience.far and rows.raw is None:
                     parts = (publication.bodies_behind(frames, topic.data, rows.count),)
-                self._memory.keep(rows.topic, sequence, rows.count, parts, now, rows.raw)
+                self._memory.keep(
+                    rows.topic, sequence, rows.count, parts, now, wall_us, rows.raw
+                )
             effects.append(Send(EVERY_PEER, frames))
             if self.audience.sent(rows.count, rows.size, now):
                 effects.append(self.mark())
@@ -192,9 +204,10 @@ class PublisherCore:
         effects = self.flush(now)
         effects += self.send([], now)
         known = self._topics.get(topic) or self._number(topic)
-        frames = history.clear(known.data, self.incarnation, known.sequence)
+        wall_us = self._wall_us()
+        frames = history.clear(known.data, self.incarnation, known.sequence, wall_us)
         if self._memory is not None:
-            self._memory.clear(topic, known.sequence, now)
+            self._memory.clear(topic, known.sequence, now, wall_us)
         known.sequence += 1
         self._handed += 1
         effects += self.shown([Send(EVERY_PEER, frames)], now)
@@ -353,12 +366,13 @@ class PublisherCore:
 
     # Inside
 
-    def _frames(self, topic: bytes, sequence: int, rows: Rows) -> Frames:
+    def _frames(self, topic: bytes, sequence: int, rows: Rows, wall_us: int) -> Frames:
         source = self.incarnation
         if rows.raw is not None:
-            return publication.raw_publication(topic, source, sequence, rows.raw)
-        far = self.audience.far
-        return publication.publication(topic, source, sequence, rows.parts, rows.count, far=far)
+            return publication.raw_publication(topic, source, sequence, rows.raw, wall_us)
+        return publication.publication(
+            topic, source, sequence, rows.parts, rows.count, wall_us, far=self.audience.far
+        )
 
     def _number(self, name: str) -> Topic:
         """Add a topic that is new or was forgotten. Raises UsageError for a wrong name."""

@@ -51,7 +51,7 @@ class Reading:
         """Take a MARK: have it wait behind what came before it, or answer it."""
         if type(packet.meta) is not int or packet.meta <= 0:
             raise Malformed("mark")
-        delivery = Delivery("", source.peer, source.publisher, 0, [], 0, packet.meta)
+        delivery = Delivery("", source.peer, source.publisher, 0, [], [], 0, packet.meta)
         if self._latest or not source.waits or source.peer not in self._inboxes.own:
             return self.credit(delivery)
         self._inboxes.put(self._inboxes.of(source), delivery)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from math import inf
 
 from zmqkit.core.effects import Effect
@@ -204,22 +204,23 @@ class Record:
             self._keep(position, messages, now)
             return []
         bodies = _bodies_of(messages)[begin - sequence :]
+        times = [publication.seconds_of(messages.wall_us)] * len(bodies)
         if hole is None:
-            self._put(source, position, bodies, 0, cleared=messages.cleared)
+            self._put(source, position, bodies, times, 0, cleared=messages.cleared)
             return []
         assert keeper is not None and recovery is not None
         size = sum(len(body) for body in bodies if isinstance(body, bytes | memoryview))
-        held = Held(begin, bodies, size, messages.cleared)
+        held = Held(begin, bodies, times, size, messages.cleared)
         return self.recovering.hold(keeper, recovery, hole, held, now)
 
     def _keep(self, position: Position, messages: Messages, now: float) -> None:
         """Keep the next messages of a topic."""
+        sequence, wall_us = position.next, messages.wall_us
         if messages.cleared:
-            self._archive.clear(position, position.next, now)
+            self._archive.clear(position, sequence, now, wall_us)
         else:
-            rows, raw = (messages.rows,), messages.raw
-            count = messages.messages
-            self._archive.keep(position, position.next, count, rows, now, raw, sound=False)
+            rows, raw, count = (messages.rows,), messages.raw, messages.messages
+            self._archive.keep(position, sequence, count, rows, now, wall_us, raw, sound=False)
         self._went_on(position, messages.messages)
 
     def _put(
@@ -227,22 +228,31 @@ class Record:
         source: Source,
         position: Position,
         bodies: list[object],
+        times: list[float],
         size: int,
         *,
         cleared: bool = False,
         recovered: bool = False,
     ) -> None:
-        """Keep the next messages of a topic, whose bodies are encoded one by one."""
+        """Keep the next messages of a topic, whose bodies are encoded one by one.
+
+        Those of one time are kept as one packet.
+        """
         archive, sequence, now = self._archive, position.next, self._now
         rows = [body for body in bodies if type(body) is bytes]
         if cleared:
-            archive.clear(position, sequence, now)
+            archive.clear(position, sequence, now, publication.wall_us_of(times[0]))
         elif rows:
-            archive.keep(position, sequence, len(rows), rows, now)
+            at = 0
+            for time, same in groupby(times):
+                count, wall_us = len([*same]), publication.wall_us_of(time)
+                part = rows[at : at + count]
+                archive.keep(position, sequence + at, count, part, now, wall_us)
+                at += count
         else:
-            [raw] = bodies
+            [raw], [time] = bodies, times
             assert isinstance(raw, memoryview | bytes)
-            archive.keep(position, sequence, 1, (), now, raw)
+            archive.keep(position, sequence, 1, (), now, publication.wall_us_of(time), raw)
         self._went_on(position, len(bodies))
 
     def _went_on(self, position: Position, count: int) -> None:

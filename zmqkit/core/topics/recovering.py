@@ -33,12 +33,16 @@ class Put(Protocol):
         source: Source,
         position: Position,
         bodies: list[object],
+        times: list[float],
         size: int,
         *,
         cleared: bool = False,
         recovered: bool = False,
     ) -> None:
-        """Put messages whose first number is the position's next one."""
+        """Put messages whose first number is the position's next one.
+
+        times: when each was published, in seconds since 1970.
+        """
 
 
 class Room(Protocol):
@@ -286,6 +290,7 @@ class Recovering:
             for each in hole.held
         ]
         assert self.holding.messages == sum(len(each.bodies) for each in held)
+        assert all(len(each.times) == len(each.bodies) for each in held)
         assert self.holding.size == sum(each.size for each in held)
         for source, recovery in [(each, each.recovery) for each in self._busy]:
             for hole in recovery.holes() if recovery is not None else []:
@@ -323,12 +328,13 @@ class Recovering:
         if part.sequence > position.next:
             self._skip(source, hole, min(part.sequence, end))
         skipped = position.next - part.sequence
-        bodies = part.bodies[skipped : end - part.sequence] if skipped >= 0 else []
+        lacked = slice(skipped, end - part.sequence) if skipped >= 0 else slice(0)
+        bodies, times = part.bodies[lacked], part.times[lacked]
         if bodies:
             self._counts["received"] += len(bodies)
             self._counts["recovered"] += len(bodies)
-            cleared = part.cleared
-            self._put(source, position, bodies, part.size, cleared=cleared, recovered=True)
+            size, cleared = part.size, part.cleared
+            self._put(source, position, bodies, times, size, cleared=cleared, recovered=True)
         return position.next > before
 
     def _release(self, source: Source, recovery: Recovery, hole: Hole) -> None:
@@ -356,7 +362,8 @@ class Recovering:
 
     def _deliver(self, source: Source, recovery: Recovery, hole: Hole) -> None:
         held = recovery.let_go(hole)
-        self._put(source, hole.position, held.bodies, held.size, cleared=held.cleared)
+        bodies, times, size = held.bodies, held.times, held.size
+        self._put(source, hole.position, bodies, times, size, cleared=held.cleared)
 
     def _skip(self, source: Source, hole: Hole, number: int) -> None:
         """Pass over messages below a number, which are missing unless that does not count."""

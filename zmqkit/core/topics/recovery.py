@@ -55,6 +55,7 @@ class Part:
     hole: Hole
     sequence: int  # the number of the first message; without messages, of the first there is
     bodies: list[object]
+    times: list[float]  # when each was published, in seconds since 1970
     size: int
     cleared: bool
 
@@ -169,10 +170,10 @@ class Recovery:
         """Hold the first messages in two parts, the first of them of so many messages."""
         first = hole.held.popleft()
         size = first.size * count // len(first.bodies)
-        hole.held.appendleft(
-            Held(first.sequence + count, first.bodies[count:], first.size - size)
-        )
-        hole.held.appendleft(Held(first.sequence, first.bodies[:count], size))
+        bodies, times = first.bodies, first.times
+        behind = first.sequence + count
+        hole.held.appendleft(Held(behind, bodies[count:], times[count:], first.size - size))
+        hole.held.appendleft(Held(first.sequence, bodies[:count], times[:count], size))
 
     def let_go(self, hole: Hole) -> Held:
         """Return the first messages that were held, which are held no longer."""
@@ -276,12 +277,14 @@ class Recovery:
             return None
         parts: list[Part] = []
         at = 0
-        for publisher, name, sequence, count, cleared in entries:
-            hole = self._asked.get((publisher, name))
+        for entry in entries:
+            count = entry.messages
+            hole = self._asked.get((entry.publisher, entry.topic))
             if hole is None:
                 raise Malformed("history")
             size = packet.size * count // max(1, len(bodies))
-            parts.append(Part(hole, sequence, bodies[at : at + count], size, cleared))
+            theirs, times = bodies[at : at + count], history.times_of(entry)
+            parts.append(Part(hole, entry.sequence, theirs, times, size, entry.cleared))
             at += count
         self._end()
         return parts

@@ -212,7 +212,7 @@ class SubscriberCore:
             return []
         try:
             topic, packet = publication.read(frames)
-            if packet.target not in (0, self.incarnation):
+            if not publication.is_for(packet, self.incarnation):
                 return []  # for another subscriber; one of all topics sees it too
             if packet.kind == wire.WELCOME and topic != self._private:
                 raise Malformed("topic")  # a WELCOME counts only on this subscriber's topic
@@ -334,6 +334,7 @@ class SubscriberCore:
                 position.confirm(source)
                 return []
             sequence += repeated
+        times = [publication.seconds_of(packet.target)] * len(bodies)
         size, begins = len(topic) + packet.size, position.begins
         position.anew = False
         if position.fresh:
@@ -343,7 +344,7 @@ class SubscriberCore:
             if hole is None and recovery.recovers and (missing > 0 or not fits):
                 hole = recovery.open(position, sequence, free=begins * sequence)
             if hole is not None:
-                held = Held(sequence, bodies, size, cleared)
+                held = Held(sequence, bodies, times, size, cleared)
                 return self._recovering.hold(origin, recovery, hole, held, now)
         if missing > 0 and not begins:
             if self.sources.comes_otherwise(position, source, now):
@@ -351,7 +352,7 @@ class SubscriberCore:
             self._miss(position, missing)
         position.next = sequence
         self.counts["received"] += len(bodies)
-        self._queue(source, position, bodies, size, cleared=cleared)
+        self._queue(source, position, bodies, times, size, cleared=cleared)
         return []
 
     def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
@@ -364,12 +365,15 @@ class SubscriberCore:
         if source is None or position is None:
             return 0
         topic, publisher, number = position.topic, position.publisher, position.next
+        head = publication.single_head(topic, publisher)
         rows: list[bytes] = []
+        times: list[float] = []
         for other, frames in islice(arrived, at, None):
-            row = publication.single_row(frames, topic, publisher, number)
-            if row is None or other != peer:
+            single = publication.single_row(frames, head, number)
+            if single is None or other != peer:
                 break
-            rows.append(row)
+            rows.append(single[0])
+            times.append(single[1])
             number += 1
         if not rows or position.anew or position.hole is not None:
             return 0
@@ -386,7 +390,7 @@ class SubscriberCore:
         if type(bodies) is not list or len(bodies) != len(rows):
             return 0
         self.counts["received"] += len(rows)
-        self._queue(source, position, bodies, size)
+        self._queue(source, position, bodies, times, size)
         return len(rows)
 
     def _queue(
@@ -394,6 +398,7 @@ class SubscriberCore:
         source: Source,
         position: Position,
         bodies: list[object],
+        times: list[float],
         size: int,
         *,
         cleared: bool = False,
@@ -406,7 +411,7 @@ class SubscriberCore:
         source.last, position.way = position, source
         name, publisher = position.name, position.publisher
         delivery = Delivery(
-            name, source.peer, publisher, sequence, bodies, size,
+            name, source.peer, publisher, sequence, bodies, times, size,
             cleared=cleared, recovered=recovered,
         )  # fmt: skip
         self._inboxes.put(self._inboxes.at(position, source), delivery)
