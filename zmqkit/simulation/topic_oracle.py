@@ -41,6 +41,7 @@ class Published:
     stall_s: float = STALL_S
     heard_at: float = -inf  # when a subscriber last told it of reading
     topics: dict[str, list[int]] = field(default_factory=dict)  # each topic's tokens, in order
+    begun_at: dict[str, list[float]] = field(default_factory=dict)  # of each message, in order
     history: History | None = None
     cleared: set[int] = field(default_factory=set)  # the tokens of messages that clear a topic
 
@@ -135,6 +136,7 @@ class TopicOracle:
         self.counts["published"] += 1
         known = self.published[role.record.incarnation]
         known.topics.setdefault(topic, []).append(self._token)
+        known.begun_at.setdefault(topic, []).append(self.timeline.now)
         role.process.trace(f"{role.name} publishes {topic} {self._token}")
         for subscriber in self.tracks:
             self._judge_subscriptions(role, subscriber)
@@ -251,6 +253,12 @@ class TopicOracle:
         expect(role.wants(topic), "what is read is wanted", *about)
         bodies = [known.body(token) for token in tokens[sequence - 1 : sequence - 1 + count]]
         expect(all(map(_same, bodies, delivery.bodies)), "a body travels", *about)
+        earliest, now = known.begun_at[topic][sequence - 1], self.timeline.now
+        expect(
+            len(delivery.times) == count and earliest - 1e-6 <= min(delivery.times),
+            "a message left after it was published", *about, earliest, delivery.times,
+        )  # fmt: skip
+        expect(max(delivery.times) <= now + 1e-6, "a message left before it came", *about, now)
         clears = tokens[sequence - 1] in known.cleared
         expect(delivery.cleared == clears, "a cleared topic says so", *about)
         self.counts["recovered"] += count if delivery.recovered else 0

@@ -99,7 +99,11 @@ class TopicUsers:
         if self.history.random() < self.keeps:
             history = History(messages=self.history.choice((1, 10, KEEPS_ALL)), bytes=1 << 50)
         core = PublisherCore(
-            record.incarnation, waits=waits, stall_s=self.stall_s, history=history
+            record.incarnation,
+            waits=waits,
+            stall_s=self.stall_s,
+            history=history,
+            wall_us=lambda: round(world.timeline.now * 1e6),
         )
         core.about.update(about(record))
         role = PublisherRole(process, record, core, self.oracle, random.choice(STYLES))
