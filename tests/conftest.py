@@ -22,6 +22,12 @@ TEST_VARIABLES = (
 SETTLE_S = 20.0
 SETTLE_STEP_S = 0.01
 
+# Files and folders whose tests wait longest.
+LONGEST = (
+    "test_pages.py", "test_operations.py", "test_examples.py", "test_damage.py", "lan", "crash",
+    "cli", "device",
+)  # fmt: skip
+
 DESCRIPTORS = Path("/proc/self/fd" if os.path.exists("/proc/self/fd") else "/dev/fd")
 
 # A deadline per example measures the machine, not the code.
@@ -51,6 +57,15 @@ def pytest_configure(config: pytest.Config) -> None:
     environment = pytest.MonkeyPatch()
     environment.setenv("XDG_RUNTIME_DIR", runtime.name)
     config.add_cleanup(environment.undo)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait longest, so that none of them is left at last."""
+
+    def place(item: pytest.Item) -> int:
+        return next((at for at, name in enumerate(LONGEST) if name in item.path.parts), 99)
+
+    items.sort(key=place)
 
 
 def open_descriptors() -> set[tuple[str, str]]:

@@ -203,7 +203,7 @@ def test_a_task_that_is_cancelled_cancels_what_is_under_way(aio: AsyncKit) -> No
 
 
 @pytest.mark.slow
-def test_50_000_items_are_never_too_many(kit: Kit) -> None:
+def test_20_000_items_are_never_too_many(kit: Kit) -> None:
     seen = threading.Semaphore(0)
 
     def add(value: int) -> int:
@@ -213,7 +213,7 @@ def test_50_000_items_are_never_too_many(kit: Kit) -> None:
     for _ in range(2):
         kit.serving(add)
     client = kit.client(count=2, timeout_s=3 * BOUND_S)
-    results = client.map("add", range(50_000), window=10_000)
-    values = kit.values(results, 25_000) + kit.values(results)
-    assert values == list(range(1, 50_001))
-    assert client.stats()["delivered"] == 50_000
+    results = client.map("add", range(20_000), window=10_000)
+    values = kit.values(results, 10_000) + kit.values(results)
+    assert values == list(range(1, 20_001))
+    assert client.stats()["delivered"] == 20_000

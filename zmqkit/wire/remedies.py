@@ -50,8 +50,9 @@ _PROTOCOLS = ((Mapping, "dict(it)"), (Set, _LIST), (Iterator, _LIST), (Awaitable
 
 def named(kind: type) -> str:
     """Return what to call a type: with its module, unless that is Python's or the program's."""
-    own = kind.__module__ in ("builtins", "__main__")
-    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"
+    module = kind.__module__.partition("._")[0]  # `pathlib._local` in Python 3.13
+    own = module in ("builtins", "__main__")
+    return kind.__qualname__ if own else f"{module}.{kind.__qualname__}"
 
 
 def remedy_of(value: object) -> str:
