@@ -194,6 +194,7 @@ def test_both_ends_of_a_bridge_are_in_one_space(
 
 def test_tools_find_the_processes_of_their_space(blocking: Kit, space: str) -> None:
     blocking.serving(real, space=space)
+    until(lambda: len(present(space)) == 1)  # the node makes its entry on its own thread
     [process] = present(space)
     assert process not in present()
     node = nodes.acquire(space)
