@@ -32,7 +32,6 @@ DESCRIPTORS = Path("/proc/self/fd" if os.path.exists("/proc/self/fd") else "/dev
 
 # A deadline per example measures the machine, not the code.
 settings.register_profile("zmqkit", deadline=None, print_blob=True)
-settings.register_profile("brief", deadline=None, print_blob=True, max_examples=25)
 settings.register_profile("long", deadline=None, print_blob=True, max_examples=5_000)
 
 
