@@ -29,6 +29,13 @@ def test_every_invariant_holds_of_tasks_when_power_is_cut_often(seed: int) -> No
     assert result.ends["task done"]
 
 
+def test_a_task_that_is_cancelled_in_the_turn_it_came_in_keeps_its_key_on_disk() -> None:
+    """Seed 8000043: the oracle took a streamer's task without its key for what was pushed."""
+    result = run(8000043, only="tasks")
+    assert not result.broken
+    assert result.ends["task recovered"]
+
+
 class Stage:
     """A world with a pusher and a worker, on a host each, and nobody else."""
 

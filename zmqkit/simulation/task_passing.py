@@ -92,7 +92,7 @@ class Passing:
         expect(origin is not None, "a streamer has what was pushed", task.own_id)
         assert origin is not None
         copy = Pushed(
-            origin.token, queue, origin.way, task, self._timeline.now, task.order_by,
+            origin.token, queue, origin.way, task, self._timeline.now, origin.order_by,
             task.due_at, queue.clock.moved_s, task.due_at, task.expires_at, task.to_sink,
         )  # fmt: skip
         copy.body, copy.names = origin.body, (task.own_id, task.unique)
