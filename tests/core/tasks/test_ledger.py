@@ -118,6 +118,35 @@ def test_a_task_given_back_is_next_and_has_lost_no_attempt(ledger: Ledger) -> No
     assert leased(ledger) == [first, second]
 
 
+def test_tasks_that_are_given_back_keep_their_order(ledger: Ledger) -> None:
+    """A worker that was full gave back 30 at once, and they ran in reverse order."""
+    tasks = [task() for _ in range(6)]
+    added(ledger, *tasks)
+    for each in tasks[:4]:
+        assert ledger.lease(0.0) is each
+    for each in (tasks[1], tasks[3], tasks[0], tasks[2]):
+        ledger.release(each, 0.0)
+    ledger.check()
+    assert ledger.lease(0.0) is tasks[0]
+    ledger.release(tasks[0], 0.0)
+    ledger.settle(tasks[1], Event.CANCELLED, 0.0)
+    assert leased(ledger) == [tasks[0], *tasks[2:]]
+
+
+def test_results_that_a_sink_gives_back_keep_their_order(ledger: Ledger) -> None:
+    tasks = [task() for _ in range(4)]
+    added(ledger, *tasks)
+    for each in leased(ledger):
+        each.to_sink = True
+        assert ledger.returned(each, b"result", None, 0.0)
+    for each in tasks[:3]:
+        assert ledger.lease_result() is each
+    for each in tasks[:3]:
+        ledger.release(each, 0.0)
+    assert [ledger.lease_result() for _ in tasks] == tasks
+    ledger.check()
+
+
 def test_a_failed_attempt_waits_for_the_next_one_and_says_why(ledger: Ledger) -> None:
     one = task()
     added(ledger, one)

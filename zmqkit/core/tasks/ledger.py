@@ -12,13 +12,14 @@ dead. At any moment, the number of accepted tasks is the sum over all states.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import inf
 
 from zmqkit.core.tasks.keys import Keys
 from zmqkit.core.tasks.names import Names
 from zmqkit.core.tasks.ready import Ready, is_plain
+from zmqkit.core.tasks.row import Row
 from zmqkit.core.tasks.schedule import Schedule
 from zmqkit.core.tasks.settled import Settled
 from zmqkit.core.tasks.task import LIFE, OPEN, Event, State, Task, counts_of, number_of
@@ -43,7 +44,7 @@ class Ledger:
         # The tasks that a worker may have now.
         self.line = Ready(limits.window_tasks)
         # Results that a sink may have now, in the order in which they came.
-        self.results: OrderedDict[int, Task] = OrderedDict()
+        self.results = Row()
         # How many tasks in memory are still to be done, and their bytes.
         self.open_count = 0
         self.size = 0
@@ -181,7 +182,7 @@ class Ledger:
         """Return the next result, which a sink has from now on; None if none is ready."""
         if not self.results:
             return None
-        _, task = self.results.popitem(last=False)
+        task = self.results.take()
         self.counts[State.WAITING] -= 1
         self.counts[State.LEASED] += 1
         task.state = State.LEASED
@@ -452,16 +453,14 @@ class Ledger:
 
     def _join(self, task: Task, *, first: bool = False) -> None:
         if task.is_result:
-            self.results[task.sequence] = task
-            if first:
-                self.results.move_to_end(task.sequence, last=False)
+            self.results.join(task, first=first)
         else:
             self.line.join(task, first=first, crowded=self.is_crowded())
 
     def _leave(self, task: Task) -> None:
         """Take a task that ends out of wherever it waited."""
         if task.is_result:
-            self.results.pop(task.sequence, None)
+            self.results.leave(task)
         elif not self.line.leave(task):
             self._keys.leave(task)
 

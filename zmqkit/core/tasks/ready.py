@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from math import inf
 from weakref import WeakValueDictionary
 
+from zmqkit.core.tasks.row import Row
 from zmqkit.core.tasks.task import State, Task
 from zmqkit.limits import OLDEST_EVERY, PRIORITY_MAX
 
@@ -55,7 +56,7 @@ class Ready:
         self.paused = False
         # How many tasks are in rows.
         self.count = 0
-        self.rows = [OrderedDict[int, Task]() for _ in _LEVELS]
+        self.rows = [Row() for _ in _LEVELS]
         # How many tasks are on disk only, by priority and in all.
         self.on_disk = [0 for _ in _LEVELS]
         self.total = 0
@@ -73,7 +74,7 @@ class Ready:
         self._is_reading = False
 
     def join(self, task: Task, *, first: bool = False, crowded: bool = False) -> None:
-        """Add a task at the end of its row, at its beginning, or behind those on disk.
+        """Add a task at the end of its row, among those put back, or behind those on disk.
 
         crowded: memory is short, so that a plain task better waits on disk.
         """
@@ -88,15 +89,13 @@ class Ready:
                 self._read[priority] = task.sequence - 1
                 self._follow(task)
                 return
-        row[task.sequence] = task
-        if first:
-            row.move_to_end(task.sequence, last=False)
+        row.join(task, first=first)
         self.count += 1
 
     def leave(self, task: Task) -> bool:
         """Take a task out that ends; return whether it was here."""
         priority = task.priority
-        was_here = self.rows[priority].pop(task.sequence, None) is not None
+        was_here = self.rows[priority].leave(task)
         self.count -= was_here
         was_here = was_here or self._tails[priority].pop(task.sequence, None) is not None
         self.refill(priority)
@@ -112,21 +111,23 @@ class Ready:
     def next(self) -> Task | None:
         """Take the next task out; None while its page is read. A row must have a task."""
         oldest = (self._turn + 1) % OLDEST_EVERY == 0
-        task = self._oldest() if oldest else self._first()
-        if task is not None:
-            self._turn += 1
-            self.count -= 1
-            del self.rows[task.priority][task.sequence]
-            if self._tails[task.priority]:
-                self.refill(task.priority)
+        priority = self._oldest() if oldest else self._first()
+        if priority is None:
+            return None
+        self._turn += 1
+        self.count -= 1
+        task = self.rows[priority].take()
+        if self._tails[priority]:
+            self.refill(priority)
         return task
 
     def clear(self) -> None:
         """Take all tasks out that are in memory; they are to `join` again in their order."""
         self.count = 0
         self._unwritten.clear()
-        for row in (*self.rows, *self._tails):
-            row.clear()
+        self.rows = [Row() for _ in _LEVELS]
+        for tail in self._tails:
+            tail.clear()
 
     def refill(self, priority: int) -> None:
         """Move tasks from a tail to its row, unless others come before them."""
@@ -229,7 +230,7 @@ class Ready:
 
     def oldest_since(self) -> float:
         """Return since when the task has been ready that waits longest; infinity if none is."""
-        firsts = [next(iter(row.values())) for row in self.rows if row]
+        firsts = [row.first() for row in self.rows if row]
         return min((each.due_at or each.pushed_at for each in firsts), default=inf)
 
     def check(self) -> None:
@@ -247,24 +248,23 @@ class Ready:
 
     # Inside
 
-    def _first(self) -> Task | None:
+    def _first(self) -> int | None:
         for priority in _FALLING:
-            row = self.rows[priority]
-            if row:
-                return next(iter(row.values()))
+            if self.rows[priority]:
+                return priority
             if self.on_disk[priority] and self.pages:
                 return None
         raise AssertionError("tasks are counted and none is ready")
 
-    def _oldest(self) -> Task | None:
-        firsts = [next(iter(row.values())) for row in self.rows if row]
+    def _oldest(self) -> int | None:
+        firsts = [row.first() for row in self.rows if row]
         oldest = min(firsts, key=lambda task: task.sequence)
         if self.total and self.pages:
             for priority in _LEVELS:
                 unread = self.on_disk[priority] and not self.rows[priority]
                 if unread and self._read[priority] < oldest.sequence:
                     return None
-        return oldest
+        return oldest.priority
 
     def _follow(self, task: Task) -> None:
         self._tails[task.priority][task.sequence] = task
