@@ -223,7 +223,9 @@ class TaskOracle:
             known.journal, known.sunk = 0, None
             known.result = known.result if task.is_result else None
             known.asked.clear()
-            known.due_at = known.next_at = task.due_at
+            known.next_at = task.due_at
+            # It was due when it was leased, whatever the clock says now.
+            known.due_at = task.due_at if task.state is not State.LEASED else 0.0
             known.expires_at, known.moved_s = task.expires_at, queue.clock.moved_s
             self.enter(known)
             known.keyless = False
