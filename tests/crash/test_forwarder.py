@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.crash.stage import Actor, Start, until
-from tests.crash.test_topics import joined, judge
+from tests.crash.test_topics import joined, judge, rest
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +47,6 @@ def test_a_second_forwarder_takes_over_and_nothing_is_lost_uncounted(
     before = [each.ask("stats")["read"] for each in subscribers]
     for each, read in zip(subscribers, before, strict=True):
         until(lambda each=each, read=read: each.ask("stats")["read"] > read + 5000)
-    publisher.order("rest")
-    time.sleep(0.5)
     for each in subscribers:
+        rest(each, publisher)
         judge(each)

@@ -110,8 +110,10 @@ class Reader:
             if order == "stats":
                 seen = {"last": self.last, "first": self.first, "read": self.read}
                 seen |= {"wrong": self.wrong, "told": self.told}
-                publishers = [row["state"] for row in subscriber.publishers()]
-                tell("stats", {**subscriber.stats(), **seen, "states": publishers})
+                rows = subscriber.publishers()
+                seen |= {"states": [row["state"] for row in rows]}
+                seen |= {"labels": [row["label"] for row in rows]}
+                tell("stats", {**subscriber.stats(), **seen})
             elif order == "hold":
                 self.go_on.clear()
             elif order == "go on":
