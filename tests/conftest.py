@@ -22,10 +22,10 @@ TEST_VARIABLES = (
 SETTLE_S = 20.0
 SETTLE_STEP_S = 0.01
 
-# Files and folders whose tests wait longest.
+# Files and folders whose tests wait longest; and the simulator, which works while they wait.
 LONGEST = (
     "test_pages.py", "test_operations.py", "test_examples.py", "test_damage.py", "lan", "crash",
-    "cli", "device",
+    "sim", "cli", "device",
 )  # fmt: skip
 
 DESCRIPTORS = Path("/proc/self/fd" if os.path.exists("/proc/self/fd") else "/dev/fd")
