@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from zmqkit.bridge_limits import BridgeLimits
 from zmqkit.core.tasks.lease import STREAMER
@@ -135,18 +135,31 @@ class Kind:
         return {**tables, "limits": limits, **HEALTH}
 
 
+class _Shared(TypedDict):
+    """What every device is given."""
+
+    bind: str | None
+    insecure: bool | None
+    space: str | None
+    statistics: bool
+    advertise: str | None
+
+
+def _shared(spec: Spec) -> _Shared:
+    return {
+        "bind": spec.bind, "insecure": spec.insecure, "space": spec.space,
+        "statistics": spec.statistics, "advertise": spec.advertise,
+    }  # fmt: skip
+
+
 def _streamer(spec: Spec) -> Streamer:
     assert isinstance(spec.limits, PusherLimits)
     return Streamer(
         spec.name,
-        bind=spec.bind,
         connect=spec.connect[0] if spec.connect else None,
         journal=spec.journal,
-        insecure=spec.insecure,
-        space=spec.space,
-        statistics=spec.statistics,
-        advertise=spec.advertise,
         limits=spec.limits,
+        **_shared(spec),
     )
 
 
@@ -154,14 +167,10 @@ def _majordomo(spec: Spec) -> Majordomo:
     assert isinstance(spec.limits, BrokerLimits)
     return Majordomo(
         spec.name,
-        bind=spec.bind,
         journal=spec.journal,
-        insecure=spec.insecure,
-        space=spec.space,
-        statistics=spec.statistics,
-        advertise=spec.advertise,
         limits=spec.limits,
         leases=spec.leases,
+        **_shared(spec),
     )
 
 
@@ -171,12 +180,8 @@ def _router(spec: Spec) -> Router:
         spec.name,
         names=spec.names,
         connect=spec.connect,
-        bind=spec.bind,
-        insecure=spec.insecure,
-        space=spec.space,
-        statistics=spec.statistics,
-        advertise=spec.advertise,
         limits=spec.limits,
+        **_shared(spec),
     )
 
 
@@ -184,14 +189,10 @@ def _forwarder(spec: Spec) -> Forwarder:
     assert isinstance(spec.limits, ForwarderLimits)
     return Forwarder(
         spec.name,
-        bind=spec.bind,
         connect=spec.connect,
-        insecure=spec.insecure,
-        space=spec.space,
-        statistics=spec.statistics,
-        advertise=spec.advertise,
         limits=spec.limits,
         history=spec.history,
+        **_shared(spec),
     )
 
 
@@ -202,12 +203,8 @@ def _bridge(spec: Spec) -> Bridge:
         listen=spec.link.listen,
         connect=spec.link.connect,
         rules=spec.rules,
-        bind=spec.bind,
-        insecure=spec.insecure,
-        space=spec.space,
-        statistics=spec.statistics,
-        advertise=spec.advertise,
         limits=spec.limits,
+        **_shared(spec),
     )
 
 
