@@ -245,9 +245,9 @@ def test_no_call_fails_while_one_of_two_brokers_is_killed_again_and_again(
 
 
 def workers(broker: Actor, name: str) -> int:
-    """How many services there are behind a broker."""
+    """How many services are ready behind a broker."""
     found = broker.ask("stats")["services"].get(name, {})
-    return int(found.get("workers", 0))
+    return int(found.get("ready", 0))
 
 
 def test_a_submitted_request_outlives_two_kills_of_its_broker(

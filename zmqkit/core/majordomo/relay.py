@@ -171,8 +171,12 @@ class Relay:
         return self.front.waiting + self.back.waiting
 
     def stats(self) -> dict[str, object]:
-        """Return the counters of the front, and how many workers there are."""
-        return {**self.front.stats(), "workers": self.back.worker_count}
+        """Return the counters of the front, how many workers there are, and how many are ready.
+
+        One that an earlier process of the broker gave a request, and that is away, is a worker.
+        """
+        back = self.back
+        return {**self.front.stats(), "workers": back.worker_count, "ready": back.ready_count}
 
     def check(self) -> None:
         """Assert that both sides are consistent, and that each request at work has its call."""
