@@ -8,8 +8,8 @@ lost the first one or the answer was lost with it. The first row that applies sa
 
     settled    the client needs nothing more of it, says the device: the copy never runs
     answered   the copy is answered likewise
-    held       the request waits or runs for the first way: it now is that of the copy, and the
-               first way is answered with `forgotten`
+    held       the request waits or runs for the first way: it now is that of the copy, and both
+               ways are answered, for what a dead device sent may be read after the copy
     ended      it may have run, and no answer is kept: the copy runs if its method is
                idempotent, else it is answered with `forgotten`
     new        none of these: the copy is accepted
@@ -54,6 +54,8 @@ class Origins:
         self._outbox = outbox
         self._offered = offered
         self._bytes_max = limits.retained_bytes_max
+        # By origin: the other devices that held requests came through, and the numbers there.
+        self._ways: dict[tuple[int, int], dict[int, int]] = {}
         work.let_go = self._let_go
 
     def meet(
@@ -134,6 +136,9 @@ class Origins:
         """Hold a request no longer; copies that come later are answered with `answer`."""
         assert request.origin is not None
         client, number = request.origin
+        ways = self._ways.pop(request.origin, None)
+        if ways and answer is not None:
+            self._answer_others(ways, answer)
         theirs = self.clients.by_client.get(client)
         if theirs is None or theirs.held.pop(number, None) is None:
             return
@@ -155,6 +160,14 @@ class Origins:
             return
         before, earlier = self._windows.by_client[request.client], request.sequence
         self._work.move(request, before, window, sequence)
-        if not before.is_settled(earlier):
-            before.retain(earlier, LOST)
-            self._outbox.add(before.client, earlier, LOST)
+        ways = self._ways.setdefault((theirs.client, number), {})
+        ways.pop(window.client, None)
+        ways[before.client] = earlier
+
+    def _answer_others(self, ways: dict[int, int], answer: Answer) -> None:
+        """Answer a request to the other devices that it came through."""
+        for device, sequence in ways.items():
+            window = self._windows.by_client.get(device)
+            if window is not None and not window.is_settled(sequence):
+                window.retain(sequence, answer)
+                self._outbox.add(device, sequence, answer)
