@@ -71,6 +71,23 @@ def test_a_url_that_means_none_gives_a_hint_and_is_asked_again(core: MembershipC
     assert core.deadline() <= HELLO_S_MAX
 
 
+def test_a_process_that_said_less_at_a_url_than_as_a_neighbour_is_asked_again(
+    core: MembershipCore,
+) -> None:
+    """Seed 8205284: the answer at the URL was sent first and came last."""
+    alive(core, ROW)
+    url, stock = f"{HERE}/stock", ("stock", "service", 0xB, 5002)
+    core.receive(PEER, packets.directory(THEM, ROW, stock, revision=4), 0.1)
+    core.want(url, 0.1, Reach.LOCAL)
+    core.seed(parse_url(url), url, "service", 0.1)
+    effects = core.receive(b"s" + url.encode(), packets.directory(THEM, ROW, revision=3), 0.2)
+    assert tells(effects) == [(News.HINT, 0)]
+    assert kinds(core.receive(PEER, packets.alive(THEM, 4), 1.0)) == [HELLO]
+    effects = core.receive(PEER, packets.directory(THEM, ROW, stock, revision=4), 1.0)
+    assert tells(effects) == [(News.FOUND, 0xB)]
+    core.check()
+
+
 def test_a_url_finds_the_role_that_comes_after_its_own(core: MembershipCore) -> None:
     by_url(core)
     effects = core.receive(PEER, packets.directory(THEM, NEXT_ROW), 10.0)

@@ -481,7 +481,7 @@ class MembershipCore:
         neighbour = self.neighbours.get(process)
         if neighbour is None:
             self._known.forget_word(process)
-        elif young:
+        elif young or directory.revision != neighbour.revision:  # one is older, said elsewhere
             neighbour.revision = -1  # so that the next pong makes us ask again
         return effects
 
