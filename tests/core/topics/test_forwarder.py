@@ -322,11 +322,50 @@ def test_a_publisher_that_leaves_is_told_of(core: ForwarderCore) -> None:
 def test_what_a_publisher_that_leaves_had_sent_comes_before_its_end(
     core: ForwarderCore,
 ) -> None:
-    peer, frames = peer_of(core), publish("t", 2, "b")
+    peer, frames, end = peer_of(core), publish("t", 2, "b"), bye({"t": 3})
     take(core, peer, publish("t", 1, BIG))
     take(core, peer, frames)
-    sent = downward(take(core, peer, bye({"t": 3})))
-    assert (sent[0], sent[-1]) == (Send(EVERY_PEER, frames), Send(EVERY_PEER, bye({"t": 3})))
+    assert take(core, peer, end) == [Disconnect(peer)]
+    sent = downward(take(core, EVERY_PEER, credit(last_mark(core), target=FORWARDER)))
+    assert [each for each in sent if each.frames in (frames, end)] == sent[:2]
+    assert sent[:2] == [Send(EVERY_PEER, frames), Send(EVERY_PEER, end)]
+    assert (core.stats()["received"], core.stats()["handed_over"]) == (2, 2)
+
+
+def test_a_publisher_that_leaves_takes_no_room_for_what_others_sent(
+    core: ForwarderCore,
+) -> None:
+    peer, other = peer_of(core), meet(core, OTHER, waits=True)
+    take(core, peer, publish("t", 1, BIG))
+    for number in range(1, 50):
+        take(core, other, publish("u", number, "b", source=OTHER))
+    take(core, peer, publish("t", 2, "b"))
+    assert take(core, peer, bye({"t": 3})) == [Disconnect(peer)]
+    assert core.stats()["held"] == 50
+
+
+def test_the_end_of_a_publisher_is_held_only_where_there_is_room() -> None:
+    core = forwarder(ForwarderLimits(window_bytes=1000, window_messages=10, held_bytes_max=600))
+    peer = meet(core, waits=True)
+    join(core)
+    take(core, peer, publish("t", 1, BIG))
+    take(core, peer, publish("t", 2, "b"))
+    assert take(core, peer, bye({"t": 3})) == [Disconnect(peer)]
+    sent = downward(take(core, EVERY_PEER, credit(last_mark(core), target=FORWARDER)))
+    assert [p.kind for _, p in packets(sent)] == [wire.PUBLISH]
+
+
+def test_so_many_marks_of_a_publisher_are_taken_and_no_more(core: ForwarderCore) -> None:
+    peer = peer_of(core)
+    take(core, peer, publish("t", 1, BIG))
+    for number in range(1, 100):
+        take(core, peer, mark(number))
+    take(core, peer, publish("t", 2, "b"))
+    answer = credit(last_mark(core), target=FORWARDER)
+    assert credits(take(core, EVERY_PEER, answer), peer) == [*range(1, 65)]
+    take(core, peer, mark(99))
+    answer = credit(last_mark(core), target=FORWARDER)
+    assert credits(take(core, EVERY_PEER, answer), peer) == [99]
 
 
 def test_it_leaves_behind_all_that_it_holds(core: ForwarderCore) -> None:

@@ -3,12 +3,12 @@
 Credit counts for one hop. A publisher that waits sends MARKs; the forwarder answers one when
 the slowest of its subscribers that are not excluded has consumed all before it, and says every
 READS_S that it reads. While the slowest subscriber is a window behind, packets of publishers
-that wait are held.
+that wait are held. So is the end of such a publisher, behind its packets.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from math import inf
 
@@ -16,7 +16,7 @@ from zmqkit.core.effects import Effect, Send
 from zmqkit.core.topics.backs import Backs
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.source import Source
-from zmqkit.limits import READS_S
+from zmqkit.limits import MARKS_MAX, READS_S
 from zmqkit.model import EVERY_PEER, Frames
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Malformed
@@ -46,7 +46,7 @@ class _Held:
     """A packet of a publisher that waits, while there is no room."""
 
     frames: Frames
-    count: int
+    count: int  # of messages; 0 for the end of a publisher
     source: Source
 
     @property
@@ -68,11 +68,15 @@ class Backlog:
         self._backs = backs
         self._bytes_max = bytes_max
         self._marks: deque[_Mark] = deque()
+        self._packets = 0  # how many are held
+        # By publisher: how much is held, and how many marks are not answered.
+        self._held: Counter[Source] = Counter()
+        self._unanswered: Counter[Source] = Counter()
         self._reads_at = self._ask_at = inf
 
     def __len__(self) -> int:
         """Return how many packets are held."""
-        return sum(type(each) is _Held for each in self.waiting)
+        return self._packets
 
     @property
     def due_at(self) -> float:
@@ -85,25 +89,39 @@ class Backlog:
         if self.size + held.size > self._bytes_max:
             return False
         self.size += held.size
+        self._packets += count > 0
+        self._held[source] += 1
         self.waiting.append(held)
         self._reads_at = min(self._reads_at, now + READS_S)
         return True
 
-    def holds(self, source: Source) -> bool:
-        """Whether packets of a publisher are held."""
-        return any(type(each) is _Held and each.source is source for each in self.waiting)
+    def hold_end(self, source: Source, frames: Frames, now: float) -> bool:
+        """Hold the end of a publisher behind its packets; return false if none are held.
+
+        One that finds no room is told to nobody: ahead of its packets it would end them.
+        """
+        if not self._held[source]:
+            return False
+        self.hold(source, frames, 0, now)
+        return True
 
     def marked(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """Take a MARK: answer it, or wait until subscribers have consumed all before it."""
         number = packet.meta
         if type(number) is not int or number <= 0:
             raise Malformed("mark")
-        mark = _Mark(source, source.publisher, number)
-        if self.holds(source):
+        mark, unanswered = _Mark(source, source.publisher, number), self._unanswered[source]
+        if not self._held[source] and any(
+            each.source is source and each.number == number
+            for each in (self._marks if unanswered else ())
+        ):
+            return [self._front.mark()]  # it is repeated, so an answer may have been lost
+        if unanswered >= MARKS_MAX:
+            return []
+        self._unanswered[source] += 1
+        if self._held[source]:
             self.waiting.append(mark)
             return []
-        if any(each.source is source and each.number == number for each in self._marks):
-            return [self._front.mark()]  # it is repeated, so an answer may have been lost
         return self._ask(mark, now)
 
     def go_on(self, now: float) -> list[Effect]:
@@ -128,10 +146,9 @@ class Backlog:
                 effects += self._ask(each, now)
                 continue
             assert type(each) is _Held
-            self.size -= each.size
-            self.released += 1
+            self._let_go(each)
             effects.append(Send(EVERY_PEER, each.frames))
-            if audience.sent(each.count, len(each.frames[-1]), now):
+            if each.count and audience.sent(each.count, len(each.frames[-1]), now):
                 effects.append(self._front.mark())
         return effects
 
@@ -150,17 +167,33 @@ class Backlog:
         """Forget everything."""
         self.waiting.clear()
         self._marks.clear()
-        self.size = 0
+        self._held.clear()
+        self._unanswered.clear()
+        self.size = self._packets = 0
 
     def check(self) -> None:
         """Assert that the counts are right, and that somebody hears of what waits."""
-        assert self.size == sum(each.size for each in self.waiting if type(each) is _Held)
-        assert self.size <= self._bytes_max
+        held = [each for each in self.waiting if type(each) is _Held]
+        assert self.size == sum(each.size for each in held) <= self._bytes_max
+        assert self._packets == sum(each.count > 0 for each in held)
+        assert self._held == Counter(each.source for each in held)
+        marks = [*self._marks, *(each for each in self.waiting if type(each) is _Mark)]
+        assert self._unanswered == Counter(each.source for each in marks)
+        assert max(self._unanswered.values(), default=0) <= MARKS_MAX
         loads = [each.load for each in self._marks]
         assert loads == sorted(loads)
         assert self._reads_at < inf or not (self._marks or self.waiting)
 
     # Inside
+
+    def _let_go(self, held: _Held) -> None:
+        """Count a packet, or an end, that leaves."""
+        self.size -= held.size
+        self._packets -= held.count > 0
+        self.released += held.count > 0
+        self._held[held.source] -= 1
+        if not self._held[held.source]:
+            del self._held[held.source]
 
     def _ask(self, mark: _Mark, now: float) -> list[Effect]:
         """Ask subscribers how far they are, unless they are as far as the mark."""
@@ -186,6 +219,9 @@ class Backlog:
 
     def _credit(self, mark: _Mark) -> list[Effect]:
         source = mark.source
+        self._unanswered[source] -= 1
+        if not self._unanswered[source]:
+            del self._unanswered[source]
         if source.publisher != mark.publisher:
             return []  # another one has that address by now
         source.credited = mark.number

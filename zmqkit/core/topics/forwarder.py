@@ -381,7 +381,7 @@ class ForwarderCore:
         return effects + self._welcome(now)
 
     def _bye(self, source: Source, packet: Packet, frames: Frames, now: float) -> list[Effect]:
-        """Pass on the BYE of a publisher, behind what it published; leave it if it is here.
+        """Pass on the BYE of a publisher, behind what is held of it; leave it if it is here.
 
         It comes again while something is to be recovered from this publisher.
         """
@@ -389,9 +389,8 @@ class ForwarderCore:
         effects: list[Effect] = []
         if self.record is not None:
             effects += self.record.bye(source, packet, now)
-        if self._backlog.holds(source):
-            effects += self._backlog.release(now, all_of_it=True)
-        if packet.source != source.publisher or not source.forwards:
+        passes = packet.source != source.publisher or not source.forwards
+        if passes and not self._backlog.hold_end(source, frames, now):
             effects.append(Send(EVERY_PEER, frames))
         if packet.source == source.publisher and not source.expects:
             self._away(source, now)
