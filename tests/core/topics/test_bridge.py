@@ -11,6 +11,9 @@ from zmqkit.bridge_limits import BridgeLimits
 from zmqkit.core.topics.bridge import BridgeCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.subscriber import SubscriberCore
+from zmqkit.limits import READS_S
+from zmqkit.wire import packet as wire
+from zmqkit.wire import publication
 
 
 def core_of(end: Member) -> BridgeCore:
@@ -292,6 +295,65 @@ def test_a_publisher_that_waits_is_held_up_by_the_other_network(world: World) ->
         world.run(0.1)
     assert not publisher.core.blocked
     assert (len(world.read(subscriber)), counts(subscriber)) == (count, (0, 0))
+
+
+def test_an_end_that_is_new_begins_within_its_window(world: World) -> None:
+    port = "tcp://10.0.0.9:1"
+    limits = BridgeLimits(window_packets=10)
+    ends = [
+        world.end("a", [""], [""], listen=port),
+        world.end("z", [""], [""], connect=port, limits=limits),
+    ]
+    publishers = [world.publisher("a", waits=waits) for waits in (True, False)]
+    world.run(1.5)
+    world.kill(ends[1])
+    for number in range(100):
+        for at, publisher in enumerate(publishers):
+            world.publish(publisher, f"t{at}", number)
+    world.run(1.5)
+    subscriber = world.subscriber("z")
+    end = world.end("z", [""], [""], connect=port, limits=limits)
+    world.run(3.0)
+    held = core_of(end).stats()["held"]
+    assert isinstance(held, int) and 90 < held <= 100
+    for _ in range(100):
+        world.read(subscriber)
+        world.run(0.1)
+    assert counts(subscriber) == (0, 0)
+    assert sorted(world.read(subscriber)) == [
+        (f"t{at}", n) for at in (0, 1) for n in range(100)
+    ]
+    assert core_of(ends[0]).span.count == 0
+
+
+def test_so_many_marks_of_a_publisher_are_taken_and_no_more(world: World) -> None:
+    ends = world.bridge("a", "z")
+    publisher = world.publisher("a", waits=True)
+    world.run(1.5)
+    core = core_of(ends[0])
+    peer = core.sources[0].peer
+    world.cut(*ends)
+    world.publish(publisher, "t", 0)
+    world.settle()
+    for number in range(1, 1000):
+        frames = publication.to_subscriber(
+            wire.MARK, publisher.core.incarnation, publication.EVERYBODY, number
+        )
+        core.receive(peer, frames, world.now)
+    assert [each.number for each in core._marks] == [*range(1, 65)]
+
+
+def test_an_end_that_leaves_answers_no_marks(world: World) -> None:
+    ends = world.bridge("a", "z")
+    publisher = world.publisher("a", waits=True, window=4000)
+    world.run(1.5)
+    world.cut(*ends)
+    for _ in range(10):
+        world.publish(publisher, "t", bytes(300))
+    world.settle()
+    assert core_of(ends[0]).deadline() <= world.now + READS_S
+    core_of(ends[0]).leave(world.now)
+    core_of(ends[0]).check()
 
 
 def test_a_cut_link_holds_up_nobody_for_long(world: World) -> None:

@@ -39,7 +39,7 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.core.topics.source import Source
 from zmqkit.core.topics.sources import Sources
 from zmqkit.core.topics.span import AT_SPAN, Span
-from zmqkit.limits import PUBLISHERS_MAX, READS_S
+from zmqkit.limits import MARKS_MAX, PUBLISHERS_MAX, READS_S
 from zmqkit.model import EVERY_PEER, Frames, PeerId, parse_url
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
@@ -134,7 +134,7 @@ class BridgeCore:
         effects = self._release(now, all_of_it=True)
         self._leaving = True
         self.span.leave()
-        self._marks.clear()
+        self._forget_marks()
         return [*effects, *self.back.close(), *self.front.leave(now)]
 
     def close(self) -> list[Effect]:
@@ -143,7 +143,7 @@ class BridgeCore:
         self.dropped["closed"] += self._held_count
         self._held.clear()
         self._held_count = 0
-        self._marks.clear()
+        self._forget_marks()
         return [*self.span.close(), *self.back.close(), *self.front.close()]
 
     def stats(self) -> dict[str, object]:
@@ -351,13 +351,19 @@ class BridgeCore:
             if why:
                 self.dropped[why] += 1
                 self._ended()
-            elif not self._is_open or (item.waits and (self._held or self._is_full)):
-                self._held.append(item)
-                self._held_count += 1
             else:
-                effects += self._publish(item, now)
-                self._ended()
+                effects += self._pass_on(item, now)
         return self.front.shown(effects, now)
+
+    def _pass_on(self, item: Item, now: float) -> list[Effect]:
+        """Publish an item, or hold it where that has to wait."""
+        if not self._is_open or (item.waits and (self._held or self._is_full)):
+            self._held.append(item)
+            self._held_count += 1
+            return []
+        effects = self._publish(item, now)
+        self._ended()
+        return effects
 
     @property
     def _is_full(self) -> bool:
@@ -381,20 +387,30 @@ class BridgeCore:
             effects.append(self.front.mark())
         return effects
 
-    def _ended(self) -> None:
-        """Note that one more item is dealt with; the other end hears of it in order."""
+    def _ended(self, count: int = 1) -> None:
+        """Note that more items are dealt with; the other end hears of it in order."""
         if not self._held:
-            self.span.pass_on(1)
+            self.span.pass_on(count)
         elif type(last := self._held[-1]) is int:
-            self._held[-1] = last + 1
+            self._held[-1] = last + count
         else:
-            self._held.append(1)
+            self._held.append(count)
+
+    def _open(self, now: float) -> list[Effect]:
+        """End the beginning: what came meanwhile is passed on as if it came now."""
+        self._opens_at, self._is_open = inf, True
+        held, self._held, self._held_count = self._held, deque(), 0
+        effects: list[Effect] = []
+        for each in held:
+            if isinstance(each, Item):
+                effects += self._pass_on(each, now)
+            else:
+                self._ended(each)
+        return effects
 
     def _release(self, now: float, *, all_of_it: bool = False) -> list[Effect]:
         """Pass on what is held, as far as there is room."""
-        effects: list[Effect] = []
-        if now >= self._opens_at:
-            self._opens_at, self._is_open, all_of_it = inf, True, True
+        effects = self._open(now) if now >= self._opens_at else []
         if not (self._is_open or all_of_it):
             return effects
         while self._held and (all_of_it or not self._is_full):
@@ -408,12 +424,17 @@ class BridgeCore:
 
     # Credit
 
+    def _forget_marks(self) -> None:
+        self._marks.clear()
+        self._reads_at = inf
+
     def _marked(self, source: Source, packet: Packet, now: float) -> list[Effect]:
         """Take a MARK; it is answered when the other end has all before it."""
         number = packet.meta
         if type(number) is not int or number <= 0:
             raise Malformed("mark")
-        if not any(each.source is source and each.number == number for each in self._marks):
+        theirs = [each.number for each in self._marks if each.source is source]
+        if number not in theirs and len(theirs) < MARKS_MAX:
             at = self.span.put_count
             self._marks.append(_Mark(source, source.publisher, number, at))
             self._reads_at = min(self._reads_at, now + READS_S)
