@@ -130,6 +130,20 @@ def test_a_busy_worker_may_disconnect(square: Square) -> None:
     assert [frames[-1] for frames in square.to(WES)] == [b"precious"]
 
 
+def test_what_a_client_that_is_gone_has_asked_for_is_given_up(square: Square) -> None:
+    square.send(ANN, *REQUEST_2, b"1")
+    square.send(WIL, *READY_2)
+    [(*_, address, _, _)] = square.to(WIL)
+    square.send(ANN, *REQUEST_2, b"2")
+    assert square.core.in_flight == 2
+    unsent = square.core.unsent(ANN, (b"MDPC02", b"\x02", b"echo", b"part"), square.town.now)
+    square.town.perform(square.broker, unsent)
+    square.town.settle()
+    assert square.core.in_flight == 0
+    square.send(WIL, b"MDPW02", b"\x04", address, b"", b"nobody reads this")
+    assert square.to(WIL) == square.to(ANN) == []
+
+
 def test_a_request_waits_for_a_worker(square: Square) -> None:
     square.send(ANN, *REQUEST_1, b"early")
     square.send(WIL, *READY_1)

@@ -257,8 +257,7 @@ class BrokerCore:
         relay = self.relays.by_name.get(feed.service)
         if relay is None:
             return []
-        is_client = self.foreign.is_client(feed.peer)
-        take = relay.from_client if is_client else relay.from_worker
+        take = relay.from_client if feed.is_for_front else relay.from_worker
         return self.relays.touch(relay, take(feed.peer, feed.frames, now))
 
     def _target_of(self, service: str, now: float) -> int:

@@ -30,12 +30,14 @@ _NOTED_MAX = 1000
 class Feed:
     """Hand the frames to the relay of `service`, as if `peer` had sent them.
 
-    The translator of clients means the relay's front, that of workers its back.
+    The translator of clients means the relay's front, that of workers its back. The peer may be
+    forgotten by then: these are its last words.
     """
 
     service: str
     peer: PeerId
     frames: Frames
+    is_for_front: bool = False
 
 
 Deed = Effect | Feed

@@ -61,10 +61,6 @@ class Foreign:
         text = "the request waits for a worker, and is dropped in time without a reply"
         return self._notes.note("mdp-nobody-serves", service, now, text=text)
 
-    def is_client(self, peer: PeerId) -> bool:
-        """Return whether this is the inner id of a client."""
-        return peer in self.clients
-
     def take(self, peer: PeerId, frames: Frames, now: float) -> list[Deed]:
         """Take what a relay sends to one of these peers; `peer` begins with INNER."""
         assert peer.startswith(INNER)

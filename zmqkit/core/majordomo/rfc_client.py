@@ -52,7 +52,7 @@ class RfcClient:
         """Return a packet to the front, which also says what is settled."""
         settled = next(iter(self.open), self.next)
         frames = wire.pack(kind, self.incarnation, self.target, settled, meta, rows, raw)
-        return Feed(self.service, self.inner, frames)
+        return Feed(self.service, self.inner, frames, is_for_front=True)
 
     def ping(self) -> Feed:
         """Return a PING, which says which requests are open."""
