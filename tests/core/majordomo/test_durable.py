@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import pytest
 
 from tests.core.majordomo.town import Node, Town
@@ -429,6 +432,36 @@ def test_calls_leave_room_for_replies_that_are_to_be_collected(town: Town) -> No
     assert len(ledger.settled.over) == 4
     town.collect(client, "order-17")
     assert town.values(client) == ["order-17", *range(20), "bought"]
+
+
+def test_calls_that_are_forgotten_hide_nothing_that_is_kept(town: Town) -> None:
+    town.limits = BrokerLimits(outcomes_s=10.0)
+    broker = town.durable_broker()
+    service = town.service(broker, "orders", {"buy": False})
+    client = town.client(broker, "orders")
+    for number in range(3):
+        town.call(client, "buy", number)
+        town.answer(service, number)
+    town.wait(20.0)
+    assert not broker.backs["orders"].core.ledger.tasks
+    town.kill(service)
+    town.submit(client, "buy", "order-17", "tea")
+    town.wait(60.0)
+    assert broker.offers
+
+
+def test_nothing_is_left_of_a_reply_that_is_too_large_to_be_kept(town: Town) -> None:
+    town.limits = BrokerLimits(outcomes_bytes_max=1000)
+    broker = town.durable_broker()
+    service = town.service(broker, "orders", {"buy": False})
+    client = town.client(broker, "orders")
+    town.call(client, "buy")
+    [task] = map(ref, broker.backs["orders"].core.ledger.tasks.values())
+    town.answer(service, "x" * 1001)
+    assert town.values(client) == ["x" * 1001]
+    client.outcomes.clear()
+    gc.collect()
+    assert task() is None
 
 
 def test_a_request_that_never_left_goes_to_another_worker(town: Town, broker: Node) -> None:

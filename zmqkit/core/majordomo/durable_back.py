@@ -21,7 +21,7 @@ itself there, and what has ended does not run again.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -92,8 +92,8 @@ class DurableBack:
         self._held: dict[int, tuple[Request, Task]] = {}
         # By append: the answers that leave once it is on disk.
         self._unsaid: dict[int, list[Result]] = {}
-        # Calls whose replies have left, the oldest first.
-        self._answered: deque[Task] = deque()
+        # The numbers of calls whose replies have left, the oldest first. Some are forgotten.
+        self._answered: OrderedDict[int, None] = OrderedDict()
         self._calls_kept_max = limits.calls_kept_max
         self._has_news = False
         self._idempotent = _REPEATS
@@ -178,10 +178,11 @@ class DurableBack:
 
         So calls leave room for the replies to submissions, which are still to be collected.
         """
-        self._answered.append(task)
+        self._answered[task.sequence] = None
         while len(self._answered) > self._calls_kept_max:
-            oldest = self._answered.popleft()
-            if oldest.sequence in self.core.ledger.settled.over:
+            number, _ = self._answered.popitem(last=False)
+            oldest = self.core.ledger.settled.over.get(number)
+            if oldest is not None:
                 self.core.ledger.forget(oldest)
 
     def kept(self, id: str) -> Task | None:
@@ -321,7 +322,8 @@ class DurableBack:
     @property
     def keeps(self) -> int:
         """How many requests and replies are kept, whether anybody waits for them or not."""
-        return max(0, len(self.core.ledger.tasks) - len(self._answered))
+        ledger, answered = self.core.ledger, self._answered
+        return len(ledger.tasks) - sum(number in ledger.settled.over for number in answered)
 
     @property
     def fault(self) -> JournalError | None:
