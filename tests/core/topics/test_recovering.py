@@ -336,6 +336,53 @@ def test_what_ends_to_be_wanted_is_not_asked_for() -> None:
     assert there.missing == []
 
 
+def test_a_page_of_what_is_no_longer_wanted_gives_nothing_up_later() -> None:
+    there = lane(topics=["a", "b"])
+    there.publish("a", 1)
+    there.publish("b", 1)
+    there.lose("a", 2)
+    late = delayed(there, "a", 3)
+    there.perform(there.subscriber.unsubscribe(["a"]))
+    for frames in late:
+        there.perform(there.subscriber.receive(PEER, frames, there.now))
+    there.wait(2 * RETURN_S)
+    there.lose("b", 2)
+    [frames] = delayed(there, "b", 3)
+    there.wait(RECOVER_S / 2)
+    there.perform(there.subscriber.receive(PEER, frames, there.now))
+    assert [each for each in there.take() if each[0] == "b"] == of("b", 1, 2, 3)
+    assert there.missing == []
+
+
+def test_a_publisher_whose_pages_cannot_be_read_is_not_asked_for_ever() -> None:
+    there = lane()
+    there.publish("a", 1)
+    there.lose("a", 2)
+    for frames in delayed(there, "a", 3):
+        wrong = (bytes(frames[0])[:-1],)
+        there.perform(there.subscriber.receive(PEER, wrong, there.now))
+    assert there.subscriber.malformed.total() == 1
+    there.subscriber.malformed.clear()
+    there.losing(is_kind(wire.HISTORY), lambda: there.wait(RETURN_S))
+    assert there.take() == of("a", 1, 3)
+    assert there.missing == [("a", 1)]
+    there.lose("a", 4)
+    there.publish("a", 5)
+    assert there.take() == of("a", 4, 5)
+
+
+def delayed(there: Lane, topic: str, body: object) -> list[Frames]:
+    """Publish a message; return the pages that come for it, which do not arrive yet."""
+    late: list[Frames] = []
+
+    def delays(frames: Frames) -> bool:
+        late.extend([frames] * is_kind(wire.HISTORY)(frames))
+        return is_kind(wire.HISTORY)(frames)
+
+    there.losing(delays, lambda: there.publish(topic, body))
+    return late
+
+
 def test_without_recover_a_gap_is_missing_though_it_is_kept() -> None:
     there = joiner(5)
     there.meet()

@@ -203,6 +203,7 @@ class Recovering:
             self._wait_for(recovery, now)
         self._blocked |= bool(recovery.waiting)
         if recovery.is_idle:
+            recovery.give_up_at = inf  # what is lacking later has a time of its own
             self._busy.pop(source, None)
         else:
             self._busy[source] = None
@@ -261,6 +262,7 @@ class Recovering:
         recovery = source.recovery
         if recovery is not None:
             recovery.give_up_at = inf
+            recovery.end_question()
             for hole in recovery.holes():
                 self._counts["abandoned"] += 1
                 self._give_up(source, recovery, hole)

@@ -188,7 +188,7 @@ class Recovery:
         """Note that all subscriptions are in place, so it can be asked where topics end."""
         self.joining, self._after, self._covers = True, 0, prefixes
         self.give_up_at = inf
-        self._end()
+        self.end_question()
 
     def keep(self, prefixes: frozenset[bytes]) -> None:
         """Note that only these prefixes are still subscribed to."""
@@ -201,7 +201,7 @@ class Recovery:
 
     def away(self, now: float, wait_s: float) -> None:
         """Note that the publisher is out of reach, so that no answer is to be expected."""
-        self._end()
+        self.end_question()
         self.joining = False
         if not self.is_idle:
             self.give_up_at = min(self.give_up_at, now + wait_s)
@@ -257,7 +257,7 @@ class Recovery:
             return told
         if not self._answers(wire.HEADS, told.token):
             return None
-        self._end()
+        self.end_question()
         self._after = told.after
         return told
 
@@ -286,8 +286,13 @@ class Recovery:
             theirs, times = bodies[at : at + count], history.times_of(entry)
             parts.append(Part(hole, entry.sequence, theirs, times, size, entry.cleared))
             at += count
-        self._end()
+        self.end_question()
         return parts
+
+    def end_question(self) -> None:
+        """Expect no answer any more."""
+        self._question, self.ask_at = None, inf
+        self._asked = {}
 
     # Inside
 
@@ -300,8 +305,3 @@ class Recovery:
     def _answers(self, kind: int, token: int) -> bool:
         question = self._question
         return question is not None and question[0] == kind and token == self._token
-
-    def _end(self) -> None:
-        """Expect no answer any more."""
-        self._question, self.ask_at = None, inf
-        self._asked = {}
