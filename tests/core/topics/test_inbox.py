@@ -98,6 +98,15 @@ def test_what_does_not_go_on_from_there_stays_apart(
     assert taken(queue) == [(1, [1])]
 
 
+def test_a_mark_stands_for_those_right_before_it(queue: Queue) -> None:
+    assert not queue.join(delivery(0, mark=1))
+    queue.put(delivery(0, mark=1))
+    assert all(queue.join(delivery(0, mark=number)) for number in range(2, 100))
+    assert not queue.join(replace(delivery(0, mark=100), publisher=8))
+    marked = queue.take()
+    assert marked is not None and marked.mark == 99 and queue.is_empty
+
+
 def test_nothing_joins_across_a_mark(queue: Queue) -> None:
     queue.put(delivery(1, 1))
     queue.put(delivery(0, mark=4, size=0))

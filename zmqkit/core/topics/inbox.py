@@ -113,11 +113,16 @@ class Queue(_Bounded):
         """Add messages to the newest delivery if they continue it; return false if not.
 
         So messages that came one by one are read as if they had come together. A raw body
-        stays in a delivery of its own, because it is copied when it is read.
+        stays in a delivery of its own, because it is copied when it is read. A mark stands for
+        those right before it.
         """
-        if not self._waiting or delivery.mark:
+        if not self._waiting:
             return False
         newest, bodies, size = self._waiting[-1], delivery.bodies, delivery.size
+        if delivery.mark:
+            joins = bool(newest.mark) and newest.publisher == delivery.publisher
+            newest.mark = delivery.mark if joins else newest.mark
+            return joins
         count = len(bodies)
         if (
             newest.publisher != delivery.publisher
