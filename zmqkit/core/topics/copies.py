@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 
 class Copies:
     """The first number of the last packet of each topic, by publisher."""
@@ -9,11 +11,12 @@ class Copies:
     def __init__(self, publishers_max: int, topics_max: int) -> None:
         self._publishers_max = publishers_max
         self._topics_max = topics_max
-        self._last: dict[int, dict[bytes, int]] = {}
+        self._last: dict[int, OrderedDict[bytes, int]] = {}
 
     def has(self, publisher: int, topic: bytes, sequence: int) -> bool:
         """Return whether a packet came before, or one behind it."""
-        return sequence <= self._last.get(publisher, {}).get(topic, 0)
+        topics = self._last.get(publisher)
+        return topics is not None and sequence <= topics.get(topic, 0)
 
     def came(self, publisher: int, topic: bytes, sequence: int) -> bool:
         """Return whether a packet came before, or one behind it; take note of it if not.
@@ -24,11 +27,11 @@ class Copies:
         if topics is None:
             if len(self._last) >= self._publishers_max:
                 del self._last[next(iter(self._last))]
-            topics = self._last[publisher] = {}
+            topics = self._last[publisher] = OrderedDict()
         last = topics.get(topic)
         if last is not None and sequence <= last:
             return True
         if last is None and len(topics) >= self._topics_max:
-            del topics[next(iter(topics))]
+            topics.popitem(last=False)
         topics[topic] = sequence
         return False

@@ -5,7 +5,7 @@ An inbox is bounded: the oldest messages make room for new ones.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -178,7 +178,7 @@ class Latest(_Bounded):
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         super().__init__(messages_max, bytes_max)
-        self._waiting: dict[str, Delivery] = {}
+        self._waiting: OrderedDict[str, Delivery] = OrderedDict()
 
     @property
     def is_empty(self) -> bool:
@@ -217,10 +217,9 @@ class Latest(_Bounded):
 
     def take(self) -> Delivery | None:
         """Remove and return the topic's message that waits longest, or None."""
-        topic = next(iter(self._waiting), None)
-        if topic is None:
+        if not self._waiting:
             return None
-        delivery = self._waiting.pop(topic)
+        _, delivery = self._waiting.popitem(last=False)
         self.messages -= 1
         self.size -= delivery.size
         return delivery

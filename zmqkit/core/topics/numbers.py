@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +24,8 @@ class Numbers:
     """The topics that have numbers; the one known for longest makes room for a new one."""
 
     def __init__(self, topics_max: int) -> None:
-        self.topics: dict[str, Topic] = {}
+        # No plain dict: to find the first one of that takes longer the more have gone.
+        self.topics: OrderedDict[str, Topic] = OrderedDict()
         self._topics_max = topics_max
         self._place = 0
         self._base = 0
@@ -42,8 +44,7 @@ class Numbers:
         """
         data, oldest = publication.check_topic(name), ""
         if len(self.topics) >= self._topics_max:
-            oldest = next(iter(self.topics))
-            del self.topics[oldest]
+            oldest, _ = self.topics.popitem(last=False)
             self._base = count
         self._place += 1
         first = self._base + 1

@@ -8,6 +8,7 @@ the way before is about to bring that.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ class Origins:
         forgot: called with a publisher and its topics that were forgotten for lack of room.
         keeps: whether publishers are remembered that are not expected back.
         """
-        self.by_publisher: dict[int, dict[bytes, Position]] = {}
+        self.by_publisher: dict[int, OrderedDict[bytes, Position]] = {}
         self._ended: dict[int, None] = {}
         self._topics_max = topics_max
         self._publishers_max = publishers_max
@@ -60,7 +61,8 @@ class Origins:
 
     def find(self, publisher: int, topic: bytes) -> Position | None:
         """Return how far a publisher is in a topic, or None if nothing came."""
-        return self.by_publisher.get(publisher, {}).get(topic)
+        positions = self.by_publisher.get(publisher)
+        return positions.get(topic) if positions is not None else None
 
     def end(self, publisher: int) -> None:
         """Note that a publisher said BYE. It is forgotten before those that did not."""
@@ -98,7 +100,7 @@ class Origins:
         remembered: those that come when it begins again are to be read behind them.
         """
         chosen = [*self.by_publisher] if publisher is None else [publisher]
-        for positions in [self.by_publisher.get(each, {}) for each in chosen]:
+        for positions in [self.by_publisher[p] for p in chosen if p in self.by_publisher]:
             for topic in [topic for topic in positions if not topic.startswith(prefixes)]:
                 before = positions.pop(topic)
                 if before.inbox is not None and not before.inbox.is_empty:
@@ -112,14 +114,14 @@ class Origins:
         assert self._ended.keys() <= self.by_publisher.keys()
         assert all(len(each) <= self._topics_max for each in self.by_publisher.values())
 
-    def _enter(self, publisher: int) -> dict[bytes, Position]:
+    def _enter(self, publisher: int) -> OrderedDict[bytes, Position]:
         if len(self.by_publisher) >= self._publishers_max:
             oldest = next(iter(self._ended or self.by_publisher))
             self._forgot(oldest, self._forget(oldest))
-        positions = self.by_publisher[publisher] = {}
+        positions = self.by_publisher[publisher] = OrderedDict()
         return positions
 
-    def _forget_one(self, publisher: int, positions: dict[bytes, Position]) -> None:
+    def _forget_one(self, publisher: int, positions: OrderedDict[bytes, Position]) -> None:
         """Forget the topic known for longest of which nothing is lacking."""
         whole = (topic for topic, each in positions.items() if each.hole is None)
         forgotten = positions.pop(next(whole, next(iter(positions))))
@@ -128,4 +130,5 @@ class Origins:
     def _forget(self, publisher: int) -> Iterable[Position]:
         """Forget how far a publisher was, and return its topics."""
         self._ended.pop(publisher, None)
-        return self.by_publisher.pop(publisher, {}).values()
+        positions = self.by_publisher.pop(publisher, None)
+        return positions.values() if positions is not None else ()
