@@ -13,7 +13,7 @@ class BridgeLimits(PassingLimits):
     """The limits of one end of a bridge."""
 
     # Bytes that the other end does not have yet, each packet with 512 more. The oldest of those
-    # that were not sent make room.
+    # that were not sent make room. So many may have come from there and wait here, too.
     held_bytes_max: int = 256 << 20
     # Bytes that were sent and that the other end has not passed on.
     flight_bytes_max: int = 16 << 20

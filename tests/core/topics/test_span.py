@@ -172,6 +172,23 @@ def test_what_comes_twice_is_taken_once(span: Span) -> None:
     assert [each.sequence for each in span.arrived] == [1, 2, 3]
 
 
+def test_what_comes_and_is_not_passed_on_is_bounded() -> None:
+    span = make(held_bytes_max=2 * item(1).size)
+    meet(span)
+    for number in range(1, 10):
+        span.receive(PEER, carries(number, number), 0.1)
+    assert [each.sequence for each in span.arrived] == [1, 2]
+    [packet] = sent(span.tick(READY_S), wire.CREDIT)
+    assert carriage.beat_of(packet) == Beat(3, 1, False, [], False)
+    span.arrived.clear()
+    span.pass_on(2)
+    [packet] = sent(span.tick(2 * READY_S), wire.CREDIT)
+    assert carriage.beat_of(packet) == Beat(3, 3, True, [], False)
+    span.receive(PEER, carries(3, 3), 2.1)
+    assert [each.sequence for each in span.arrived] == [3]
+    span.check()
+
+
 def test_a_gap_is_asked_for_once(span: Span) -> None:
     meet(span)
     span.receive(PEER, carries(3, 3), 0.0)

@@ -94,6 +94,9 @@ class Span:
         # From the other end.
         self._next = self._passed = 0
         self._old = 0  # items of another end before, which are not passed on yet
+        self._kept: deque[int] = deque()  # bytes of each item that is not passed on yet
+        self._kept_bytes = 0
+        self._had_no_room = False  # an item was not taken for it
         self._again = False
         self._asked = 0  # the number from which the other end was asked to send on
         self._told: tuple[object, ...] = ()
@@ -138,6 +141,8 @@ class Span:
         old = min(count, self._old)
         self._old -= old
         self._passed += count - old
+        for _ in range(count):
+            self._kept_bytes -= self._kept.popleft()
 
     @property
     def is_over(self) -> bool:
@@ -208,6 +213,8 @@ class Span:
             return [self._note("bridge-cut"), *(self._dial(now) if self._url else [])]
         if self.up:
             self._stuck, self._asked = False, 0
+            if self._had_no_room and self._has_room:
+                self._had_no_room, self._again = False, True
             return [self._say(now)]
         if self._url is None:
             self._say_at = inf
@@ -239,7 +246,8 @@ class Span:
         assert list(self._sent) == list(range(self.top - len(self._sent), self.top))
         assert self.top - len(self._sent) <= self._cursor <= self.top
         assert self._passed <= self._next
-        assert self._old + self._next - self._passed >= len(self.arrived)
+        assert self._old + self._next - self._passed == len(self._kept) >= len(self.arrived)
+        assert self._kept_bytes == sum(self._kept)
 
     # How a connection begins and ends
 
@@ -406,12 +414,23 @@ class Span:
     def _carried(self, packet: Packet) -> None:
         for number, (waits, frames) in enumerate(carriage.rows_of(packet), packet.settled):
             if number > self._next:
-                self._again = self._again or self._asked != self._next
+                self._again = self._again or (self._has_room and self._asked != self._next)
                 self._asked = self._next
                 return
             if number == self._next:
+                if not self._has_room:
+                    self._had_no_room = True
+                    return
                 self._next += 1
-                self.arrived.append(self._item(frames, waits=waits))
+                item = self._item(frames, waits=waits)
+                self.arrived.append(item)
+                self._kept.append(item.size)
+                self._kept_bytes += item.size
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether to take one more item. Another end that keeps its limits asks for no more."""
+        return self._kept_bytes < self._limits.held_bytes_max
 
     def _item(self, frames: Frames, *, waits: bool) -> Item:
         """Return an item that came; one without frames if it cannot be read."""
