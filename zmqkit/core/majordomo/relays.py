@@ -9,7 +9,7 @@ is.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from math import inf
@@ -71,8 +71,8 @@ class Relays:
         self._purge_at = _PURGE_AT
         # The services that peers were told of.
         self._offered: set[str] = set()
-        # Since when services have neither workers nor requests.
-        self._idle_since: dict[str, float] = {}
+        # Since when services have neither workers nor requests; the longest idle is first.
+        self._idle_since: OrderedDict[str, float] = OrderedDict()
         # When each relay's tick is due; some of that is outdated.
         self._ticks: list[tuple[float, int, Relay]] = []
         self._due_at: dict[Relay, float] = {}
@@ -181,15 +181,16 @@ class Relays:
 
     def deadline(self) -> float:
         """Return when `tick`, and `close_idle` after it, are due next."""
-        idle = min(self._idle_since.values(), default=inf) + self._idle_s
+        idle = next(iter(self._idle_since.values()), inf) + self._idle_s
         return min(self._ticks[0][0] if self._ticks else inf, idle)
 
     def close_idle(self, now: float) -> list[Effect]:
         """End the services that had neither workers nor requests for a while."""
         effects: list[Effect] = []
-        for name, since in list(self._idle_since.items()):
+        while self._idle_since:
+            name, since = next(iter(self._idle_since.items()))
             if now < since + self._idle_s:
-                continue
+                break
             relay = self.by_name[name]
             del self._idle_since[name]
             if name in self._offered:
@@ -208,6 +209,8 @@ class Relays:
         assert {r.incarnation: r for r in self} == self._fronts
         assert {r.back.incarnation: r for r in self} == self._backs
         assert self._offered <= self.by_name.keys()
+        since = list(self._idle_since.values())
+        assert since == sorted(since)
         for name, relay in self.by_name.items():
             relay.check()
             if relay not in self.touched:
