@@ -283,6 +283,9 @@ def test_who_is_asked_to_greet_does(dialling: Span) -> None:
     effects = dialling.receive(DIALLED, greets(wire.WELCOME, OTHER, token=0), 1.0)
     assert sent(effects, wire.HELLO)
     assert not dialling.up
+    # Each packet that was under way is answered so.
+    assert not dialling.receive(DIALLED, greets(wire.WELCOME, OTHER, token=0), 1.0)
+    assert sent(dialling.tick(1.0 + READY_S), wire.HELLO)
 
 
 def test_what_the_end_before_had_sent_is_not_told_to_the_next(span: Span) -> None:

@@ -289,7 +289,7 @@ class Span:
         said = carriage.greeting_of(packet)
         if 0 < said.token <= self._token:
             return [] if self.up else self._met(packet, said, now)
-        if not said.token:
+        if not said.token and self.up:  # else it was asked before, and has greeted since
             self._down(now)
             return [self._greet(now)]
         return []
