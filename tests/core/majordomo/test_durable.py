@@ -464,6 +464,19 @@ def test_nothing_is_left_of_a_reply_that_is_too_large_to_be_kept(town: Town) -> 
     assert task() is None
 
 
+def test_a_reply_of_which_nothing_is_written_waits_for_no_disk(town: Town) -> None:
+    town.limits = BrokerLimits(outcomes_bytes_max=1)
+    broker = town.durable_broker()
+    service = town.service(broker, "orders", {"price": True})
+    client = town.client(broker, "orders")
+    town.writes = False
+    town.call(client, "price")
+    town.answer(service, "too long to be kept")
+    town.write(broker, FULL)
+    town.settle()
+    assert town.values(client) == ["too long to be kept"]
+
+
 def test_a_request_that_never_left_goes_to_another_worker(town: Town, broker: Node) -> None:
     first = town.service(broker, "orders", {"buy": False})
     client = town.client(broker, "orders")

@@ -283,11 +283,12 @@ class DurableBack:
         """Learn that an append failed; replies wait for the next one, if there is any."""
         effects = self.core.unwritten(number, error, now)
         answers = [each for at in list(self._unsaid) for each in self._unsaid.pop(at)]
-        if self.core.fault is None:
-            self._unsaid[self.core.change or number + 1] = answers
+        if self.core.fault is None and self.core.change:
+            self._unsaid[self.core.change] = answers
             return effects
-        failed = [(request, self._unwritable()) for request, _ in answers]
-        return effects + (self._front.handled(failed, now) if failed else [])
+        if self.core.fault is not None:  # else nothing is left to be written
+            answers = [(request, self._unwritable()) for request, _ in answers]
+        return effects + (self._front.handled(answers, now) if answers else [])
 
     def paged(self, page: Paged, now: float) -> list[Effect]:
         """Learn what a page of the journal has."""
