@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from random import Random
 
 import pytest
 
@@ -236,3 +237,25 @@ def test_nobody_is_asked_before_somebody_joins() -> None:
     audience = Audience(waits=True)
     audience.enter(1)
     assert not audience.asks() and audience.mark == 0
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_it_knows_the_slowest_whoever_comes_and_goes(seed: int, waits: bool) -> None:
+    random, now = Random(seed), 0.0
+    audience = Audience(PublisherLimits(window_messages=20, window_packets=20), waits=waits)
+    for _ in range(500):
+        who, now = random.randrange(1, 8), now + random.choice((0.0, 0.1, STALL_S / 2))
+        match random.randrange(6):
+            case 0:
+                audience.enter(who)
+                audience.join(who, now, far=random.random() < 0.3)
+            case 1:
+                audience.leave(who, now)
+            case 2 | 3:
+                audience.sent(1, random.randrange(1000), now)
+            case 4:
+                audience.credit(who, random.randint(0, audience.mark), now)
+            case _ if now >= audience.exclude_at:
+                audience.exclude(now)
+        audience.check()

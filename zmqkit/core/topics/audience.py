@@ -115,7 +115,11 @@ class Audience:
         self.joined_count += 1
         listener.joined, listener.far = True, far
         listener.consumed = self.load
-        self._recount(now)
+        self.far = self.far or far
+        if self._slowest_count:  # nobody is further than a new one
+            self._slowest_count += self.consumed == self.load
+        else:
+            self._recount(now)
         return True
 
     def leave(self, subscriber: int, now: float) -> bool:
@@ -125,7 +129,12 @@ class Audience:
             return False
         self.joined_count -= listener.joined
         self.subscriber_count -= listener.stands_for * listener.joined
-        self._recount(now)
+        if listener.far:
+            self.far = any(each.far for each in self.listeners.values())
+        if self._is_slowest(listener):
+            self._slowest_count -= 1
+            if not self._slowest_count:
+                self._recount(now)
         return True
 
     def sent(self, count: int, size: int, now: float) -> bool:
@@ -166,7 +175,7 @@ class Audience:
         consumed = self._marks[at] if at >= 0 else 0
         if consumed <= listener.consumed:
             return False
-        was_slowest = self._counts(listener) and listener.consumed + self._window <= self.limit
+        was_slowest = self._is_slowest(listener)
         listener.consumed = consumed
         caught_up = listener.excluded and self.load - consumed < self._window
         if caught_up:
@@ -215,6 +224,10 @@ class Audience:
     def _counts(self, listener: Listener) -> bool:
         return listener.joined and not listener.excluded
 
+    def _is_slowest(self, listener: Listener) -> bool:
+        counts = self.waits and self._counts(listener)
+        return counts and listener.consumed + self._window <= self.limit
+
     @property
     def consumed(self) -> float:
         """The load up to which all subscribers that count have consumed; infinity for none."""
@@ -233,7 +246,6 @@ class Audience:
         return slowest, consumed.count(slowest)  # type: ignore[arg-type]  # infinity is of none
 
     def _recount(self, now: float) -> None:
-        self.far = any(each.far for each in self.listeners.values())
         slowest, self._slowest_count = self._slowest()
         self.limit = slowest + self._window
         self._watch()
