@@ -179,10 +179,14 @@ class Leases:
         return self.passes_on and any(self.policy_of(each).journal for each in ready)
 
     def of(self, task: Task) -> list[Lease]:
-        """Return the leases of a task; more than one if a worker was out of reach."""
-        if not (task.receipt or task.has_lapsed):
-            return []
-        return [lease for lease in self.all() if lease.task is task]
+        """Return the leases of a task; more than one if a worker was out of reach.
+
+        The receipts of those that have lapsed are not known.
+        """
+        if task.has_lapsed:
+            return [lease for lease in self.all() if lease.task is task]
+        lease = self._dispatcher.jobs.get(task.receipt)
+        return [lease] if isinstance(lease, Lease) and lease.task is task else []
 
     def at(self, instance: Instance, sequence: int) -> Lease | None:
         """Return the lease that an instance has under this number, if it has it."""

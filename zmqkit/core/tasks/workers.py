@@ -232,6 +232,8 @@ class Workers:
         """Assert that the leases are consistent."""
         self.instances.check()
         assert not self._dispatcher.line.count, "tasks wait in the ledger"
+        known = [each for each in self.leases.all() if not each.task.has_lapsed]
+        assert all(self.leases.of(each.task) == [each] for each in known)
 
     # Packets in
 
