@@ -327,6 +327,11 @@ class Kit:
         """The role's core, to look at what it does not tell."""
         return role._core
 
+    def waits(self, role: Any) -> bool:
+        """Whether a verb of the role waits until something holds."""
+        driver = role._life.driver
+        return driver is not None and bool(driver.attentive)
+
     def _kept(self, kind: Any, *args: object, **options: Any) -> Any:
         return self._keep(kind(*args, **options))
 
@@ -411,6 +416,10 @@ class AsyncKit(Kit):
                     await batch.publish(topic, body)
 
         self.submit(publish()).result(BOUND_S)
+
+    def waits(self, role: Any) -> bool:
+        driver = role.inner._life.driver
+        return driver is not None and bool(driver._after)
 
     def publish_each(self, publisher: Any, count: int, body: object = None) -> None:
         async def publish() -> None:

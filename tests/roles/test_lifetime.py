@@ -190,6 +190,14 @@ def test_close_ends_the_waits_for_readiness(kit: Kit) -> None:
     assert waiting.result() == 0
 
 
+def test_a_pusher_that_closes_ends_the_wait_for_workers(kit: Kit) -> None:
+    pusher = kit.pusher(count=0)
+    waiting = kit.start(pusher.ready, 5)
+    until(lambda: kit.waits(pusher))
+    pusher.close(0)
+    assert waiting.result() == 0
+
+
 def test_call_that_found_nobody_when_its_client_closed_cannot_have_run(kit: Kit) -> None:
     client = kit.client(count=0)
     call = kit.start(client.call, "double", 1)

@@ -199,6 +199,6 @@ class Publisher(BoundShown, Role):
 
     async def _wait_for_room(self) -> None:
         """Wait until the slowest subscriber has caught up enough, or is excluded."""
-        self._life.open().soon()
         while self._core.blocked:  # another task may be sooner
+            self._life.open().soon()
             await self._life.wait(lambda: not self._core.blocked, inf)

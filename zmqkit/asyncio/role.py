@@ -223,7 +223,7 @@ class Life(Generic[Place]):
         return future, given
 
     async def wait(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done` returns true, or until the time `until`."""
+        """Wait until `done` returns true, the time `until`, or the role's end."""
         if self.driver is not None:
             await self.driver.drive_until(done, until)
 

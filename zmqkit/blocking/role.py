@@ -365,7 +365,7 @@ class Life(Generic[Place]):
         driver.locked(leave)
 
     def wait(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done` returns true, or until the time `until`."""
+        """Wait until `done` returns true, the time `until`, or the role's end."""
         self.process.check()
         if self.driver is not None:
             self.driver.drive_until(done, until)

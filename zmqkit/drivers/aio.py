@@ -104,7 +104,7 @@ class AioDriver:
                 self.soon()
 
     def close(self) -> None:
-        """Stop driving, and end the waits that are over now; the link stays open.
+        """Stop driving, and end all waits; the link stays open.
 
         What was noted is logged, here or by whoever logs already.
         """
@@ -115,10 +115,11 @@ class AioDriver:
         self.loop.remove_reader(self.driver.link.fileno())
         if self._timer is not None:
             self._timer.cancel()
-        self._tell()
+        for reached in self._after:
+            reached.set()
 
     async def drive_until(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done` returns true, or until the time `until`; asks after each turn."""
+        """Wait until `done` returns true, the time `until`, or `close`; asks after each turn."""
         if done():
             return
         reached = asyncio.Event()

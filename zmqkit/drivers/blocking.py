@@ -320,12 +320,17 @@ class BlockingDriver:
             self._news.notify_all()
 
     def drive_until(self, done: Callable[[], bool], until: float) -> None:
-        """Drive, or watch another thread drive, until `done` or the time `until`."""
+        """Drive, or watch another thread drive, until `done` or the time `until`.
+
+        Returns once the role is closed, too: nobody drives then. Raises UsageError if it broke.
+        """
         self.attentive = True
         while not done() and time.monotonic() < until:
             check_loop()
             if self.broken:
                 self.check_open()
+            if self.retired:
+                return
             self.lead(done, until)
             with self._news:
                 if self.led and not done():
