@@ -49,6 +49,20 @@ def test_map_yields_each_result_once(kit: Kit, ordered: bool) -> None:
     assert (results if ordered else sorted(results)) == [2 * n for n in range(300)]
 
 
+def test_a_map_that_is_collected_in_the_middle_of_the_pushers_work_cancels_what_is_left(
+    blocking: Kit,
+) -> None:
+    gate = blocking.gate()
+    blocking.working(lambda body: gate.hold(body) if body else body)
+    pusher = blocking.pusher()
+    results = pusher.map(range(5), window=5)
+    assert next(results) == 0
+    gate.came()
+    with pusher._life.lock:
+        del results  # as a collection would that begins while this thread has the lock
+    until(lambda: pusher.stats()["cancelled"] == 4)
+
+
 def test_map_cancels_what_is_under_way_when_a_task_fails(kit: Kit) -> None:
     gate = kit.gate()
     kit.working(gate.hold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from zmqkit.blocking.ending import Ending
 from zmqkit.blocking.role import Life, Role
+from zmqkit.core.effects import Effect
 from zmqkit.core.tasks.lease import SINK
 from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.core.tasks.task import Task
@@ -245,9 +247,14 @@ class Pusher(Role):
                 value = ticket.result(timeout_s)
                 under_way.remove(ticket)
                 yield value
-        finally:
-            for ticket in under_way if not self._life.closed else ():
-                ticket.cancel()
+        except GeneratorExit:
+            # A finalizer may be here, in the middle of this pusher's own work: it never waits.
+            if under_way and not self._life.try_command(self._give_up, under_way):
+                threading.Thread(target=self._drop, args=(under_way,)).start()
+            raise
+        except BaseException:
+            self._drop(under_way)
+            raise
 
     def ticket(self, id: str) -> Ticket:
         """Return the ticket of a task that this pusher knows by its id; UsageError if none."""
@@ -333,6 +340,15 @@ class Pusher(Role):
         """Have the core run a command, on the journal's thread."""
         with suppress(UsageError):  # it is closed
             self._life.command(command, *values)
+
+    def _drop(self, tickets: Iterable[Ticket]) -> None:
+        """Cancel the tasks of a map."""
+        with suppress(UsageError):  # it is closed, or an interrupt broke it
+            self._life.command(self._give_up, tickets)
+
+    def _give_up(self, tickets: Iterable[Ticket], now: float) -> list[Effect]:
+        open_tasks = [each._task for each in tickets if not each._task.is_over]
+        return [effect for task in open_tasks for effect in self._core.cancel(task, now)]
 
     def _first(self, tickets: Iterable[Ticket], timeout_s: float | None) -> Ticket:
         """Wait for the first of these tasks to end, and return its ticket."""
