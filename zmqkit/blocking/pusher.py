@@ -341,10 +341,11 @@ class Pusher(Role):
         with suppress(UsageError):  # it is closed
             self._life.command(command, *values)
 
-    def _drop(self, tickets: Iterable[Ticket]) -> None:
+    def _drop(self, tickets: deque[Ticket]) -> None:
         """Cancel the tasks of a map."""
         with suppress(UsageError):  # it is closed, or an interrupt broke it
-            self._life.command(self._give_up, tickets)
+            if tickets:
+                self._life.command(self._give_up, tickets)
 
     def _give_up(self, tickets: Iterable[Ticket], now: float) -> list[Effect]:
         open_tasks = [each._task for each in tickets if not each._task.is_over]

@@ -119,7 +119,7 @@ class AioDriver:
             reached.set()
 
     async def drive_until(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done` returns true, the time `until`, or `close`; asks after each turn."""
+        """Wait until `done` returns true, the time `until`, or `close`; ask after each turn."""
         if done():
             return
         reached = asyncio.Event()
