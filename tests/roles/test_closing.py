@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from queue import Queue
 
 import pytest
@@ -82,6 +83,32 @@ def test_a_close_in_a_signal_handler_that_interrupts_a_close_returns_at_once(
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert counts == [0] and calling.result() == 42
+
+
+def test_a_close_that_interrupts_a_close_leaves_the_journal_to_it(
+    blocking: Kit, tmp_path: Path
+) -> None:
+    gate, journal = blocking.gate(), tmp_path / "tasks.journal"
+    blocking.working(gate.hold)
+    pusher = blocking.pusher(journal=journal)
+    pusher.push(1)
+    gate.came()
+    counts: list[int] = []
+
+    def interrupt() -> None:
+        until(lambda: pusher._life._changes._made)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        until(lambda: counts)
+        gate.open()
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: counts.append(pusher.close()))
+    try:
+        blocking.start(interrupt)
+        assert pusher.close(BOUND_S) == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert counts == [0]
+    assert blocking.pusher(count=0, journal=journal).stats()["accepted"] == 0
 
 
 def test_a_close_on_another_thread_waits_for_the_first(blocking: Kit) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import zmqkit
 import zmqkit.asyncio
-from tests.roles.kit import BOUND_S, Kit, until
+from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from tests.spawning import Popen
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import Changes
@@ -310,6 +310,25 @@ def test_a_journal_may_be_opened_off_the_loop(blocking: Kit, journal: str) -> No
         return left
 
     assert asyncio.run(main()) == (1, "waiting")
+
+
+def test_a_journal_is_closed_though_the_wait_for_the_close_is_cancelled(
+    aio: AsyncKit, journal: str
+) -> None:
+    pusher = aio.pusher(count=0, journal=journal)
+    pusher.push(1)
+
+    async def close() -> None:
+        closing = asyncio.ensure_future(pusher.inner.close(0.05))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        await pusher.inner.close()
+
+    aio.submit(close()).result(BOUND_S)
+    assert aio.pusher(count=0, journal=journal).stats()["waiting"] == 1
 
 
 def short_rows(pusher: Any) -> Any:

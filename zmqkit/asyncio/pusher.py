@@ -301,19 +301,21 @@ class Pusher(Role):
         streamer, which goes on with them: such a ticket stays `leased`.
         """
         core, life = self._core, self._life
-        left = await life.close(
+        return await life.close(
             timeout_s,
             lambda: core.in_flight,
             core.close,
             leave=core.flush,
             drained=lambda: not core.in_flight,
+            over=partial(asyncio.to_thread, self._close_journal) if self._journaled else None,
             says=partial(what_was_left, core, journaled=self._journaled is not None),
         )
+
+    def _close_journal(self) -> None:
         if self._listening is not None:
-            await asyncio.to_thread(self._listening.close)
+            self._listening.close()
         if self._journaled is not None:
-            await asyncio.to_thread(self._journaled.close)
-        return left
+            self._journaled.close()
 
     async def _await_durable(self, until: float) -> None:
         """Wait for a streamer that has a journal. Raises ConfigError if none is there."""

@@ -283,6 +283,9 @@ class Client(BoundClient, Role):
                 says="with {} calls unsettled".format,
             ),
         )
+        life.after_close(self._end_threads)
+        return left
+
+    def _end_threads(self) -> None:
         self._futures.close()
         self._watchers.close()
-        return left

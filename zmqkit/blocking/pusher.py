@@ -313,11 +313,14 @@ class Pusher(Role):
                 says=partial(what_was_left, core, journaled=self._journaled is not None),
             ),
         )
+        life.after_close(self._close_journal)
+        return left
+
+    def _close_journal(self) -> None:
         if self._listening is not None:
             self._listening.close()
         if self._journaled is not None:
             self._journaled.close()
-        return left
 
     def _await_durable(self, until: float) -> None:
         """Wait for a streamer that has a journal. Raises ConfigError if none is there."""

@@ -401,6 +401,19 @@ class Life(Generic[Place]):
 
         return self._changes.make(end, postpone)
 
+    def after_close(self, work: Callable[[], None]) -> None:
+        """Do the rest of a close, once `close` has returned; it may be done twice.
+
+        Does nothing while the role is not closed, or if this interrupted the rest of another
+        close, on the same thread: that one goes on.
+        """
+
+        def leave_it() -> None:
+            return
+
+        if self.closed:
+            self._changes.make(work, leave_it)
+
     def _end(self, until: float, ending: Ending) -> int:
         """Do what `close` says, unless it is done."""
         driver = self.driver
