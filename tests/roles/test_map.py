@@ -141,6 +141,18 @@ def test_a_map_that_is_forgotten_cancels_what_is_under_way(kit: Kit) -> None:
     until(lambda: client.stats()["dropped"] == {"cancelled": 4})
 
 
+def test_a_map_that_is_closed_elsewhere_ends_its_loop(kit: Kit) -> None:
+    gate = kit.gate()
+    kit.serving(gate.hold, concurrency=5)
+    client = kit.client()
+    results = client.map("hold", range(9), window=5)
+    reading = kit.start(kit.values, results)
+    gate.came(5)
+    kit.shut(results)
+    assert reading.result() == []
+    assert client.stats()["dropped"] == {"cancelled": 5}
+
+
 def test_a_client_that_closes_ends_the_map(kit: Kit) -> None:
     gate = kit.gate()
     kit.serving(gate.hold)

@@ -64,6 +64,8 @@ class Mapped(AsyncIterator[Any]):
             self._items = None
             raise StopAsyncIteration
         value, error = await self._first()
+        if self._items is None:
+            raise StopAsyncIteration  # another task closed this
         under_way.popleft()
         if error is None:
             return value_of(value, self._options)
@@ -75,7 +77,8 @@ class Mapped(AsyncIterator[Any]):
     async def close(self) -> None:
         """Cancel the calls that are under way; no further result follows.
 
-        It does no harm to close again.
+        Any task may close, and it does no harm to close again. Who waits for a result then gets
+        none: the loop ends.
         """
         self._give_up()
 
@@ -141,8 +144,8 @@ def _drop(life: Life[Lookup], core: ClientCore, under_way: deque[Call | ZmqkitEr
     """Cancel these calls; nobody will ask for their errors."""
     calls = [each for each in under_way if isinstance(each, Call)]
     under_way.clear()
+    life.end(core.withdraw, calls)
     for call in calls:
         future = _future_of(call)
-        if not future.cancel() and not future.cancelled():
+        if future.done() and not future.cancelled():
             future.exception()
-    life.end(core.withdraw, calls)

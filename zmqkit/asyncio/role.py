@@ -250,7 +250,8 @@ class Life(Generic[Place]):
         leave: the core's first command. drained: returns whether there is nothing to wait for.
         linger_s: takes the time that is left and returns how long the link may still send.
         over: is awaited after the core is closed, though nobody waits for the close. says:
-        returns the text that the log shows about what was left. A second call waits for the first and returns 0.
+        returns the text that the log shows about what was left. A second call waits for the
+        first and returns 0.
         """
         if self._closing is not None:
             await asyncio.wait([self._closing])  # however it ended

@@ -44,7 +44,8 @@ class Mapped(Iterator[Any]):
         self._items: Items | None = items
         self._options = options
         self._return_errors = return_errors
-        # The calls that were begun and whose results were not returned, in order.
+        # The calls that were begun and whose results were not returned, in order. They stay when
+        # another thread closes, since this one may look at the first.
         self._under_way: deque[Call | ZmqkitError] = deque()
 
     def __iter__(self) -> Self:
@@ -66,6 +67,9 @@ class Mapped(Iterator[Any]):
             self._items = None
             raise StopIteration
         value, error = self._first()
+        if self._items is None:
+            self.close()  # another thread did, maybe while this one began calls
+            raise StopIteration
         under_way.popleft()
         if error is None:
             return value_of(value, self._options)
@@ -77,12 +81,12 @@ class Mapped(Iterator[Any]):
     def close(self) -> None:
         """Cancel the calls that are under way; no further result follows.
 
-        It does no harm to close again.
+        Any thread may close, and it does no harm to close again. Who waits for a result then
+        gets none: the loop ends.
         """
         self._items = None
         if self._calls():
             self._life.end(self._give_up)
-        self._under_way.clear()
 
     def __enter__(self) -> Self:
         return self
