@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from concurrent import futures
 from typing import Any
@@ -187,6 +188,49 @@ def test_begin_waits_for_room_on_a_loop(aio: AsyncKit, monkeypatch: pytest.Monke
         return await asyncio.gather(*begun[1:])
 
     assert aio.submit(scene()).result(BOUND_S) == [1, 3, 4]
+
+
+def test_closing_the_client_ends_every_wait_for_room(
+    aio: AsyncKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmqkit.asyncio.futures.WAITING_CALLS_MAX", 2)
+    client = aio.client(count=0).inner
+
+    async def scene() -> list[Any]:
+        begun = [await client.begin("double", n) for n in range(2)]
+        others = [asyncio.ensure_future(client.begin("double", n)) for n in range(7)]
+        await asyncio.sleep(0)
+        await client.close(0)
+        _, waits = await asyncio.wait([*begun, *others], timeout=BOUND_S)
+        assert not waits
+        return [type(each.exception()) for each in (*begun, *others)]
+
+    ended = aio.submit(scene()).result(2 * BOUND_S)
+    assert ended == [zmqkit.CallCancelled] * 2 + [zmqkit.UsageError] * 7
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_futures_end_though_their_thread_fails(blocking: Kit) -> None:
+    client = blocking.client(count=0)
+    future = client.begin("double", 1)
+    until(lambda: client._life.driver.led)
+
+    def fail(now: float) -> None:
+        raise MemoryError("no more")
+
+    client._life.driver.driver.pump = fail
+    client._life.driver.wake()
+    error = future.exception(BOUND_S)
+    assert isinstance(error, zmqkit.UsageError) and "make a new one" in str(error)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_ends_no_other_future(blocking: Kit) -> None:
+    blocking.serving(double)
+    client = blocking.client()
+    client.begin("double", 1).add_done_callback(lambda future: sys.exit(1))
+    results = begun(client, *range(10, 40))
+    assert [each.result(BOUND_S) for each in results] == [2 * n for n in range(10, 40)]
 
 
 @pytest.mark.slow

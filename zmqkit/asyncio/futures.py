@@ -34,7 +34,11 @@ class Futures:
         """Begin a call; see `Client.begin`."""
         while self._open_count >= WAITING_CALLS_MAX:
             await self._room()
-        inner, call = self._life.ask(self._core.call, method, body, raw, options)
+        try:
+            inner, call = self._life.ask(self._core.call, method, body, raw, options)
+        except BaseException:
+            self._wake()  # another one may have this room, or hear why there is none
+            raise
         outer: asyncio.Future[Any] = inner.get_loop().create_future()
         self._open_count += 1
         inner.add_done_callback(partial(self._ended, outer, options))

@@ -52,6 +52,8 @@ class Futures:
         self._thread: threading.Thread | None = None
         self._open: set[Promise] = set()
         self._work = threading.Event()
+        # The calls that the thread is about to complete.
+        self._completing: deque[Promise] = deque()
         # These two belong to the role's lock: the calls that have ended, and who waits for one.
         self._ended: deque[Promise] = deque()
         self._listener: Waiter | None = None
@@ -60,6 +62,7 @@ class Futures:
         self, method: str, body: bytes, raw: Buffer | None, options: CallOptions
     ) -> Future[Any]:
         """Begin a call; see `Client.begin`."""
+        self._life.open()  # it says so in a forked child, where the locks here may be held
         inside = threading.current_thread() is self._thread
         if not self._room.acquire(blocking=not inside):
             raise QueueFull(
@@ -68,9 +71,11 @@ class Futures:
             )
         promise = Promise(options)
         promise.told = self._note
-        with self._lock:
-            self._open.add(promise)
         try:
+            with self._lock:
+                self._open.add(promise)
+                if self._thread is None:
+                    self._start()
             promise.call = self._life.submit(
                 self._core.call, method, body, raw, options, promise
             )
@@ -78,12 +83,6 @@ class Futures:
             self._forget(promise)
             raise
         promise.future.add_done_callback(partial(self._withdraw, promise))
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="zmqkit-begun", daemon=True
-                )
-                self._thread.start()
         self._work.set()
         return promise.future
 
@@ -94,16 +93,26 @@ class Futures:
         if thread is not None and thread is not threading.current_thread():
             thread.join(LEAVE_S)
 
+    def _start(self) -> None:
+        """Start the thread. The caller holds the lock of this."""
+        thread = threading.Thread(target=self._run, name="zmqkit-begun", daemon=True)
+        thread.start()
+        self._thread = thread
+
     # On the thread
 
     def _run(self) -> None:
-        while self._has_work():
-            try:
-                ended = self._life.pull(self._take, self._listen, self._leave)
-            except UsageError as error:  # the role is closed, or an interrupt broke it
-                ended = self._left(error)
-            for promise in ended:
-                self._complete(promise)
+        try:
+            while self._has_work():
+                if not self._completing:
+                    self._completing.extend(self._await_ends())
+                while self._completing:
+                    self._complete(self._completing.popleft())
+        except BaseException:
+            # A callback may raise SystemExit, or no memory is left. Another thread goes on.
+            with self._lock:
+                self._start()
+            raise
 
     def _has_work(self) -> bool:
         """Wait for an open call; return False if there was none for a moment."""
@@ -121,6 +130,13 @@ class Futures:
                         self._thread = None
                         return False
 
+    def _await_ends(self) -> list[Promise]:
+        """Wait for calls to end, and return them."""
+        try:
+            return self._life.pull(self._take, self._listen, self._leave)
+        except UsageError as error:  # the role is closed, or an interrupt broke it
+            return self._left(error)
+
     def _complete(self, promise: Promise) -> None:
         self._forget(promise)
         future = promise.future
@@ -133,7 +149,9 @@ class Futures:
 
     def _forget(self, promise: Promise) -> None:
         with self._lock:
-            self._open.discard(promise)
+            if promise not in self._open:
+                return
+            self._open.remove(promise)
         self._room.release()
 
     def _left(self, error: UsageError) -> list[Promise]:
