@@ -379,6 +379,15 @@ def test_forked_child_is_told_to_make_new_roles(blocking: Kit) -> None:
     assert client.call("double", 2) == 4
 
 
+def test_forked_child_is_told_to_make_a_new_watch(blocking: Kit) -> None:
+    blocking.serving(double)
+    with zmqkit.watch(blocking.name) as loop:
+        assert next(loop).change == "added"
+        told = in_child(lambda: next(loop))
+        assert in_child(loop.close) == "None"
+    assert "before fork(); make a new one in the child" in str(told)
+
+
 def test_forked_child_is_told_to_make_new_asyncio_roles(aio: AsyncKit) -> None:
     service = aio.serving(double)
     client = aio.client()

@@ -87,6 +87,29 @@ def test_functions_come_and_go_and_come_again(kit: Kit, told: Told) -> None:
         remove()
 
 
+def test_who_is_there_comes_first_though_changes_wait(blocking: Kit, told: Told) -> None:
+    go_on, client, other = threading.Event(), blocking.client(count=0), Told()
+
+    def wait(change: zmqkit.Change) -> None:
+        told(change)
+        assert go_on.wait(BOUND_S)
+
+    client.on_change(wait)
+    services = [blocking.serving(len)]
+    told.next()
+    services.append(blocking.serving(len))
+    until(lambda: not client._watchers._queue.empty())
+    client.on_change(other)
+    services.append(blocking.serving(len))
+    go_on.set()
+    for _ in services:
+        other.next()
+    assert {each.instance for each in other.changes[:2]} == {
+        label(blocking, each) for each in services[:2]
+    }
+    assert [each.change for each in other.changes] == ["added"] * 3
+
+
 def test_what_a_function_raises_harms_nothing(
     kit: Kit, told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,7 +39,7 @@ class Watchers:
         self._loop = driver.loop
         driver.driver.notes.heard = self._hear
         for change in self._changes.present(self._core.instances):
-            driver.loop.call_soon(self._tell, ticket, change)
+            driver.loop.call_soon(self._tell, (ticket,), change)
         return partial(self._remove, ticket)
 
     def _remove(self, ticket: object) -> None:
@@ -50,9 +50,10 @@ class Watchers:
         change = self._changes.of(note)
         if change is not None and self._called:
             assert self._loop is not None
-            self._loop.call_soon(self._tell, None, change)
+            self._loop.call_soon(self._tell, tuple(self._called), change)
 
-    def _tell(self, ticket: object, change: Change) -> None:
-        called = [c for t, c in self._called.items() if ticket in (None, t)]
+    def _tell(self, tickets: tuple[object, ...], change: Change) -> None:
+        """Call the functions that had begun when this changed."""
+        called = [c for t, c in self._called.items() if t in tickets]
         for callback in called:
             contained(callback, change)

@@ -44,7 +44,7 @@ class Mapped(Iterator[Any]):
         self._items: Items | None = items
         self._options = options
         self._return_errors = return_errors
-        # The calls that were begun and whose results were not returned, in order. They stay here
+        # The calls that were begun and whose results were not returned, in order. They stay
         # when another thread closes, since this one may look at the first.
         self._under_way: deque[Call | ZmqkitError] = deque()
 

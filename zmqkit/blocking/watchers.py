@@ -37,10 +37,11 @@ class Watchers:
         self._lock = threading.Lock()
         self._called: dict[object, OnChange] = {}
         self._thread: threading.Thread | None = None
-        # This one belongs to the role's lock.
+        # These two belong to the role's lock: who is there, and which functions know that.
         self._changes = InstanceChanges(life.plan.place.name)
-        # Each change is for one function, or for all; None ends the thread.
-        self._queue: SimpleQueue[tuple[object, Change] | None] = SimpleQueue()
+        self._begun: set[object] = set()
+        # Each change is for the functions that had begun then; None ends the thread.
+        self._queue: SimpleQueue[tuple[tuple[object, ...], Change] | None] = SimpleQueue()
 
     def add(self, callback: OnChange) -> Callable[[], None]:
         """Call the function with each change; return what ends that. See `on_change`."""
@@ -58,7 +59,8 @@ class Watchers:
         def begin() -> None:
             driver.notes.heard = self._hear
             for change in self._changes.present(self._core.instances):
-                self._queue.put((ticket, change))
+                self._queue.put(((ticket,), change))
+            self._begun.add(ticket)
 
         self._life.look(begin)
         return partial(self._remove, ticket)
@@ -75,6 +77,7 @@ class Watchers:
     def _remove(self, ticket: object) -> None:
         with self._lock:
             self._called.pop(ticket, None)
+            self._begun.discard(ticket)
             is_last = not self._called
         if is_last:
             self._queue.put(None)
@@ -82,8 +85,8 @@ class Watchers:
     def _hear(self, note: Note) -> None:
         """Take an event of the core, under the role's lock."""
         change = self._changes.of(note)
-        if change is not None and self._called:
-            self._queue.put((None, change))
+        if change is not None and self._begun:
+            self._queue.put((tuple(self._begun), change))
 
     def _run(self) -> None:
         while True:
@@ -94,8 +97,8 @@ class Watchers:
                         self._thread = None
                         return
                 continue
-            ticket, change = each
+            tickets, change = each
             with self._lock:
-                called = [c for t, c in self._called.items() if ticket in (None, t)]
+                called = [c for t, c in self._called.items() if t in tickets]
             for callback in called:
                 contained(callback, change)

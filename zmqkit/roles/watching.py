@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import key_of
+from zmqkit.drivers.fork import current_process
 from zmqkit.errors import UsageError
 from zmqkit.model import check_name
 from zmqkit.roles.scheme import acquire_node, release_node
@@ -55,6 +56,7 @@ class Watching:
         self._node: Node | None = None
         self._hear: OnNews | None = None
         self._lock = threading.Lock()
+        self._process = current_process()
         self._before: list[Listing] = []
 
     @property
@@ -75,7 +77,11 @@ class Watching:
             node.want(key_of(kind, self.name), hear, role=kind, reach=self._reach)
 
     def look(self) -> list[Change]:
-        """Return what changed since the last look; the first time all that is there."""
+        """Return what changed since the last look; the first time all that is there.
+
+        Raises UsageError in a forked child.
+        """
+        self._process.check()
         node = self._node
         if node is None:
             return []
@@ -97,7 +103,7 @@ class Watching:
         """Look no more."""
         with self._lock:
             node, self._node = self._node, None
-        if node is None or self._hear is None:
+        if node is None or self._hear is None or self._process.forked:
             return
         for kind in _KINDS:
             node.unwant(key_of(kind, self.name), self._hear, self._reach)
