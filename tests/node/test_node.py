@@ -226,6 +226,15 @@ def test_a_node_that_is_closed_on_its_own_thread_closes(start: Start) -> None:
     assert node.context.closed
 
 
+def test_a_finalizer_in_the_middle_of_an_acquisition_may_give_a_node_back() -> None:
+    node = node_module.acquire()
+    other = node_module.acquire("another")
+    with node_module._lock:  # as while a node is made, when a collection may begin
+        node_module.release(other)
+    assert other.context.closed and not node.context.closed
+    node_module.release(node)
+
+
 def test_a_service_that_a_broker_offers_is_found_and_its_end_is_told(start: Start) -> None:
     broker = start()
     told = news(start(broker))

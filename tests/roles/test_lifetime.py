@@ -16,6 +16,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
+from zmqkit.node import node as nodes
 
 SHORT_S = 0.05
 ROLES = ("Client", "Publisher", "Pusher", "Service", "Sink", "Subscriber", "Worker")
@@ -403,6 +404,31 @@ def test_forked_child_is_told_to_make_new_asyncio_roles(aio: AsyncKit) -> None:
         assert str(told).startswith("UsageError: "), told
         assert "before fork(); make a new one in the child" in str(told)
     assert client.call("double", 2) == 4
+
+
+def test_a_child_may_open_roles_though_its_parent_opened_one_when_it_forked(
+    blocking: Kit,
+) -> None:
+    blocking.serving(double)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with nodes._lock:
+            held.set()
+            assert go_on.wait(BOUND_S)
+
+    holding = blocking.start(hold)
+    assert held.wait(BOUND_S)
+
+    def open_one() -> int:
+        with zmqkit.Client(blocking.name) as client:
+            return len(client.instances())
+
+    try:
+        assert in_child(open_one) == "0"
+    finally:
+        go_on.set()
+    holding.result()
 
 
 @pytest.mark.slow

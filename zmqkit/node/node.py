@@ -107,14 +107,11 @@ class Node:
         self._loop = OwnLoop()
         self._driver = AioDriver(
             Driver(
-                self.core,
-                self._link,
-                Hooks(tell=self._tell),
-                changed=self._changed,
-                receive_all=self._receive_all,
+                self.core, self._link, Hooks(tell=self._tell),
+                changed=self._changed, receive_all=self._receive_all,
             ),
             self._loop,
-        )
+        )  # fmt: skip
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
         self._thread.start()
@@ -446,7 +443,10 @@ class Node:
         self._driver.close()
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""A finalizer may close a role in the middle of what holds it, so it is reentrant. A forked
+child has another one: a thread that it lacks may hold this one for ever."""
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 _nodes: dict[str, list[Node]] = {}
 """The node of each space, as often as it is used."""
 
@@ -456,10 +456,10 @@ def acquire(space: str | None = None) -> Node:
 
     It is made for the first user, and in a forked child.
     """
+    environment = read_environment(os.environ)
+    if space is not None:
+        environment = replace(environment, space=space)
     with _lock:
-        environment = read_environment(os.environ)
-        if space is not None:
-            environment = replace(environment, space=space)
         uses = _nodes.get(environment.space)
         if uses is None or uses[0].owner.forked:
             uses = _nodes[environment.space] = [Node(environment)]
