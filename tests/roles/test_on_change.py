@@ -110,6 +110,25 @@ def test_who_is_there_comes_first_though_changes_wait(blocking: Kit, told: Told)
     assert [each.change for each in other.changes] == ["added"] * 3
 
 
+def test_a_thread_that_cannot_start_harms_nothing_later(
+    blocking: Kit, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocking.serving(len)
+    client = blocking.client()
+
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        for use in (client.on_change, lambda each: client.begin("len", "four")):
+            with pytest.raises(RuntimeError, match="can't start"):
+                use(told)
+    client.on_change(told)
+    assert told.next()[0] == "added"
+    assert client.begin("len", "four").result(BOUND_S) == 4
+
+
 def test_what_a_function_raises_harms_nothing(
     kit: Kit, told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:

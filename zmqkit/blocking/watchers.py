@@ -49,12 +49,11 @@ class Watchers:
         driver = self._life.open()
         ticket = object()
         with self._lock:
-            self._called[ticket] = callback
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="zmqkit-changes", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="zmqkit-changes", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._called[ticket] = callback
 
         def begin() -> None:
             driver.notes.heard = self._hear
