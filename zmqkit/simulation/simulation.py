@@ -372,7 +372,7 @@ class Simulation:
         self.topics.calm()
         world.run(CALM_S / 2)
         for _ in range(LONGEST_CALM):
-            if not self.tasks.oracle.at_rest:
+            if not (self.tasks.oracle.at_rest and self.topics.at_rest):
                 world.run(CALM_S / 2)
         world.oracle.judge_all()
         self.brokers.judge()

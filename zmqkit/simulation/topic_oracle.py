@@ -327,11 +327,20 @@ class TopicOracle:
 
         It must have them at one of the forwarders, too, if there are any.
         """
+        names = [each.name for each in publishers], [each.name for each in forwarders]
+        is_up = self.is_up(role, publishers, forwarders)
+        expect(is_up, "healed, subscribers are up", role.name, role.up, *names)
+
+    def is_up(
+        self,
+        role: SubscriberRole,
+        publishers: list[PublisherRole],
+        forwarders: Sequence[BoundRole],
+    ) -> bool:
+        """Whether a subscriber is up at these, as `judge_up` says."""
         wanted = {publisher.record.incarnation for publisher in publishers}
         devices = {*role.up} & {forwarder.record.incarnation for forwarder in forwarders}
-        about = role.name, role.up, wanted, devices
-        expect(wanted == {*role.up} - devices, "healed, subscribers are up", *about)
-        expect(len(devices) == bool(forwarders), "one forwarder is used", *about)
+        return wanted == {*role.up} - devices and len(devices) == bool(forwarders)
 
     def judge_reached(
         self, role: SubscriberRole, publishers: list[PublisherRole], topics: list[str]

@@ -254,10 +254,7 @@ class TopicUsers:
         """
         publishers, subscribers = self._all_publishers(), self._all_subscribers()
         for subscriber in subscribers:
-            name = subscriber.target.rpartition("/")[2]
-            direct = [p for p in publishers if self._is_heard(subscriber, p)]
-            devices = [r for r in self.forwarders.all(name) if self._is_at(subscriber, r)]
-            self.oracle.judge_up(subscriber, direct, devices)
+            self.oracle.judge_up(subscriber, *self._heard_by(subscriber))
         for publisher in publishers:
             expect(not publisher.core.blocked, "healed, nobody waits", publisher.name)
             name = publisher.record.name
@@ -275,6 +272,21 @@ class TopicUsers:
                 self.oracle.judge_reached(subscriber, theirs, list(TOPICS))
 
         return judge
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all subscribers are where they belong; who recovers leaves nobody before."""
+        return all(
+            self.oracle.is_up(role, *self._heard_by(role)) for role in self._all_subscribers()
+        )
+
+    def _heard_by(
+        self, subscriber: SubscriberRole
+    ) -> tuple[list[PublisherRole], list[BoundRole]]:
+        """Return the publishers and the forwarders that a subscriber must hear."""
+        name = subscriber.target.rpartition("/")[2]
+        devices = [r for r in self.forwarders.all(name) if self._is_at(subscriber, r)]
+        return [p for p in self._all_publishers() if self._is_heard(subscriber, p)], [*devices]
 
     @property
     def recover(self) -> bool:
