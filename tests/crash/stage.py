@@ -63,13 +63,14 @@ class Actor:
         """The value of the next event of this name; waits for it."""
         until = time.monotonic() + bound_s
         while True:
-            self._read(max(0.0, until - time.monotonic()))
+            ended = not self.alive()  # asked first, as what it printed last is still to come
+            came = self._read(max(0.0, until - time.monotonic()))
             for event in self._events:
                 if event[0] == name:
                     self._events.remove(event)
                     return event[1]
             assert time.monotonic() < until, f"no {name!r} from {self.pid}"
-            assert self.process.poll() is None, f"{self.pid} ended: {self.process.returncode}"
+            assert came or not ended, f"{self.pid} ended: {self.process.returncode}"
 
     def has(self, name: str) -> bool:
         """Whether there is such an event now."""
@@ -107,8 +108,8 @@ class Actor:
             except BrokenPipeError:
                 continue  # an order that it did not live to read
 
-    def _read(self, bound_s: float) -> None:
-        """Take what it printed; waits for something unless an event waits already."""
+    def _read(self, bound_s: float) -> bool:
+        """Take what it printed, and return whether that was anything; waits for a moment."""
         pipe = self.process.stdout
         assert pipe is not None
         new = b""
@@ -116,6 +117,7 @@ class Actor:
             new = os.read(pipe.fileno(), 1 << 16)
         *lines, self._text = (self._text + new).split(b"\n")
         self._events.extend(tuple(json.loads(line)) for line in lines)
+        return bool(new)
 
 
 Start = Callable[..., Actor]
