@@ -362,6 +362,23 @@ def test_a_call_that_waits_behind_one_that_hangs_moves_to_who_is_idle(
     client.check()
 
 
+@pytest.mark.parametrize("code", [BUSY, NO_METHOD])
+def test_a_call_that_the_idle_one_refused_stays_where_it_waits(
+    client: ClientCore, code: str
+) -> None:
+    """Seed 8205893: given back for the one that had no room before, it was nobody's."""
+    up(client, B)
+    call(client)
+    up(client, A)
+    effects = client.receive(peer(B), packets.error(B, CLIENT, code, 1), 0.0)
+    assert [e.peer for e in effects if isinstance(e, Send)] == [peer(A)]
+    client.receive(peer(B), packets.welcome(B, CLIENT), 0.0)  # it has room again
+    client.tick(PING_S)
+    effects = client.receive(peer(A), packets.pong(A, CLIENT, 1, [1], running=0), PING_S)
+    assert RECALL not in kinds(effects)
+    client.check()
+
+
 def test_a_call_goes_to_an_instance_that_has_its_method(client: ClientCore) -> None:
     up(client, A)
     call(client)

@@ -8,7 +8,9 @@ full the job waits, for another broker would take the same request for a new one
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import islice
 
 from zmqkit.core.dispatch.job import Instance, Job
 
@@ -37,13 +39,23 @@ def choose(job: Job, ready: list[Instance]) -> Instance | None:
     return best
 
 
-def surplus(instance: Instance, ready: list[Instance]) -> int:
-    """Return how many jobs an instance should give back; 0 if no other instance is idle."""
+def to_recall(instance: Instance, ready: list[Instance], waiting: Iterable[Job]) -> list[int]:
+    """Return the numbers of the jobs that an instance should give back for another, idle one.
+
+    waiting: its jobs that have not begun and may move. None is given back that all idle ones
+    have refused, or whose method they lack.
+    """
     idle = [i for i in ready if i is not instance and not i.load]
     if not idle:
-        return 0
+        return []
     share = -(-sum(i.load for i in ready) // len(ready))
-    return min(max(1, instance.load - share), sum(i.credit for i in idle))
+    count = min(max(1, instance.load - share), sum(i.credit for i in idle))
+    able = (job.sequence for job in waiting if any(_may_have(i, job) for i in idle))
+    return list(islice(able, count))
+
+
+def _may_have(instance: Instance, job: Job) -> bool:
+    return instance.incarnation not in job.refused_by and job.method not in instance.lacks
 
 
 def _keeper(job: Job, ready: list[Instance]) -> Instance | None:

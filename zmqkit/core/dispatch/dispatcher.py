@@ -26,7 +26,7 @@ from itertools import repeat
 from math import inf
 from typing import cast
 
-from zmqkit.core.dispatch.choice import choose, surplus
+from zmqkit.core.dispatch.choice import choose, to_recall
 from zmqkit.core.dispatch.connections import Connections, State
 from zmqkit.core.dispatch.job import LACKS_MAX, Instance, Job
 from zmqkit.core.line import Line
@@ -313,8 +313,8 @@ class Dispatcher:
         lost = instance.unnamed(token, named)
         self.counts["retries"] += len(lost)
         ready, theirs = self.connections.ready, map(instance.jobs.get, held[running:])
-        waiting = [j.sequence for j in theirs if j and not (j.begun or j.kept_as or j.only)]
-        return lost, waiting[: surplus(instance, ready)] if waiting else []
+        waiting = [j for j in theirs if j and not (j.begun or j.kept_as or j.only)]
+        return lost, to_recall(instance, ready, waiting) if waiting else []
 
     def to_ping(self, now: float) -> list[Instance]:
         """Return the instances that are to be pinged now, which asks them what they hold."""
