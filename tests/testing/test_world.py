@@ -51,6 +51,50 @@ def test_a_lost_reply_is_sent_again_and_the_handler_runs_once() -> None:
     assert till.charged == [1, 5]
 
 
+def test_the_kind_that_is_named_is_lost_and_no_ping_before_it() -> None:
+    world, till = World(), Till()
+    instance = world.service("billing", till.charge, takes_s=1.0)
+    client = world.client("billing")
+    call = client.start("charge", 5)
+    world.run(0.5)
+    instance.lose(1, kind="reply")
+    assert call.result() == 5
+    assert till.charged == [5]
+    assert client.stats()["retries"] == 1
+    assert instance.stats()["duplicates"] == 1
+
+
+def test_a_kind_is_lost_on_its_way_to_the_role_too() -> None:
+    world, till = World(), Till()
+    instance = world.service("billing", till.charge)
+    client = world.client("billing")
+    client.call("charge", 1)
+    instance.lose(2, kind="request")
+    assert client.call("charge", 5) == 5
+    assert client.stats()["retries"] == 2
+    assert instance.stats()["duplicates"] == 0
+
+
+def test_a_message_is_lost_and_no_other_packet_of_its_publisher() -> None:
+    world = World()
+    publisher = world.publisher("weather")
+    subscriber = world.subscriber("weather")
+    publisher.ready()
+    publisher.lose(1, kind="publish")
+    world.run(60)
+    for celsius in (1, 2):
+        publisher.publish("celsius", celsius)
+        world.run(1)
+    assert [each.body for each in subscriber.received()] == [2]
+
+
+@pytest.mark.parametrize("kind", ["publication", "REPLY", "tap", ""])
+def test_an_unknown_kind_is_an_error_that_lists_those_there_are(kind: str) -> None:
+    instance = World().service("billing", Till().charge)
+    with pytest.raises(zmqkit.UsageError, match=r"use one of hello, .*request, reply, error"):
+        instance.lose(1, kind=kind)
+
+
 def test_a_delay_beyond_the_deadline_times_out() -> None:
     world, till = World(), Till()
     instance = world.service("billing", till.charge)
@@ -240,7 +284,7 @@ def test_a_lost_message_is_a_gap_or_is_recovered() -> None:
     publisher.ready(2)
     publisher.publish("celsius", 1)
     world.run(1)
-    publisher.lose(2)  # the packet to each of them
+    publisher.lose(2, kind="publish")  # the packet to each of them
     publisher.publish("celsius", 2)
     world.run(0.001)
     publisher.publish("celsius", 3)

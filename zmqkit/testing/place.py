@@ -129,9 +129,14 @@ class Place:
             driver, stage.timeline, lambda: not host.alive, lambda now: None
         )
 
-    def lose(self, count: int = 1) -> None:
-        """Lose the next so many packets to or from this one."""
-        self._stage.network.faults[self._host.name].lost += count
+    def lose(self, count: int = 1, *, kind: str | None = None) -> None:
+        """Lose the next so many packets to or from this one.
+
+        kind: "request", "reply", "error", "publish" or another kind of docs/wire.md, section 4,
+        in small letters; without it those of any kind are lost, pings among them. Raises
+        UsageError for another word.
+        """
+        self._stage.network.faults[self._host.name].lose(count, kind)
 
     def delay(self, seconds: float) -> None:
         """Have each packet to or from this one take so much longer; 0 ends that."""
