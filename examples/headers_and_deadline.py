@@ -3,7 +3,7 @@
 Prints:
 
     report for ada, priority 9, in time: True
-    'endless' got no reply in time; give it longer with timeout_s, or --timeout
+    'endless' got no reply in time; give it longer with timeout_s
     the handler saw that nobody waited any more: True
 """
 

@@ -138,7 +138,7 @@ def test_values_are_written_for_pipes(
         (["bogus"], 1, b"no method 'bogus'"),
         (["getpid"], 1, b"no method 'getpid'"),
         (["fail"], 1, b"'fail' takes (message): missing a required argument: 'message'"),
-        (["hold", "--timeout", "2"], 124, b"--timeout"),
+        (["hold", "--timeout", "2"], 124, b"in time; give it longer with --timeout\n"),
         (["echo", "9" * 30], 2, b"cannot travel"),
     ],
     ids=["raised", "no-method", "an-import", "arguments", "timeout", "cannot-travel"],

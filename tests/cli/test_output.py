@@ -12,6 +12,7 @@ from math import inf, nan
 import pytest
 
 from zmqkit.cli import output
+from zmqkit.errors import CallTimeout, RemoteError
 
 
 class Terminal(io.StringIO):
@@ -190,3 +191,9 @@ def test_a_log_entry_is_one_line_and_its_traceback_lines_of_its_own() -> None:
     first, *lines = output.Escaping("%(levelname)s %(message)s").format(record).split("\n")
     assert first == f"WARNING {SHOWN}"
     assert lines[0].startswith("Traceback") and lines[-1] == "ValueError: \\x1b[2J"
+
+
+def test_a_timeout_names_the_option_of_the_command() -> None:
+    text = "no reply in time; give it longer with timeout_s"
+    assert output.text_of(CallTimeout(text)).endswith("give it longer with --timeout")
+    assert output.text_of(RemoteError("CallTimeout", text, "")).endswith("with timeout_s")

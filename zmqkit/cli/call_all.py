@@ -6,7 +6,7 @@ import click
 
 from zmqkit.blocking.client import BoundClient
 from zmqkit.cli.main import failed
-from zmqkit.cli.output import say, say_json, to_json
+from zmqkit.cli.output import say, say_json, text_of, to_json
 
 
 def call_all(
@@ -22,7 +22,7 @@ def call_all(
     code = 0
     for answer in answers:
         if as_json:
-            error = None if answer.error is None else str(answer.error)
+            error = None if answer.error is None else text_of(answer.error)
             outcome = {"value": answer.value} if error is None else {"error": error}
             say_json({"instance": answer.instance, **outcome})
         elif answer.error is None:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 import click
 
 from zmqkit import __version__
-from zmqkit.cli.output import Escaping, JsonLines, say, say_error, tell, tell_lines
+from zmqkit.cli.output import Escaping, JsonLines, say, say_error, tell, tell_lines, text_of
 from zmqkit.errors import (
     AddressTaken,
     CallTimeout,
@@ -218,7 +218,7 @@ def _usage_text(error: click.ClickException) -> str:
 
 def failed(error: ZmqkitError, code: int | None = None) -> int:
     """Say what failed, and return the exit code: this one, or what the kind of error says."""
-    say_error(f"{error}{_remedy(error)}")
+    say_error(f"{text_of(error)}{_remedy(error)}")
     if isinstance(error, RemoteError) and _is_verbose():
         tell_lines(error.traceback.rstrip())
     else:

@@ -17,6 +17,7 @@ from typing import IO, Any, ClassVar, TextIO
 
 import click
 
+from zmqkit.errors import CallTimeout
 from zmqkit.roles.logs import to_stderr
 
 _CONTROL = re.compile(
@@ -106,6 +107,13 @@ def say_error(text: str) -> None:
         return
     head = styled("error:", sys.stderr, fg="red", bold=True)
     _write(sys.stderr, f"{head} {escaped(' '.join(text.split()))}")
+
+
+def text_of(error: Exception) -> str:
+    """Return what an error says, with the option of a command for the argument in Python."""
+    text = str(error)
+    is_late = isinstance(error, CallTimeout)
+    return text.replace(" with timeout_s", " with --timeout") if is_late else text
 
 
 def show(text: str) -> None:

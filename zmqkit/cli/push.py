@@ -17,7 +17,17 @@ from zmqkit.cli.call import Values
 from zmqkit.cli.completing import names
 from zmqkit.cli.main import FAILED, IOERR, TIMEOUT
 from zmqkit.cli.numeric import Number
-from zmqkit.cli.output import say, say_error, say_json, say_value, several, show, tell, to_json
+from zmqkit.cli.output import (
+    say,
+    say_error,
+    say_json,
+    say_value,
+    several,
+    show,
+    tell,
+    text_of,
+    to_json,
+)
 from zmqkit.limits import PRIORITY, PRIORITY_MAX
 
 _LOOK_S = 0.5
@@ -261,7 +271,7 @@ def _why(ticket: zmqkit.Ticket) -> str:
     try:
         ticket.result(0)
     except zmqkit.ZmqkitError as error:
-        return str(error)
+        return text_of(error)
     return ""
 
 
@@ -274,10 +284,10 @@ def _shown(ticket: zmqkit.Ticket, *, shows: bool, as_json: bool) -> bool:
         error = raised
     if as_json:
         ended = {"id": ticket.id, "state": ticket.state, "attempts": ticket.attempts}
-        said = {"error": str(error)} if error else {"result": value}
+        said = {"error": text_of(error)} if error else {"result": value}
         say_json({**ended, **said})
     elif error is not None:
-        text = str(error).removeprefix("zmqkit.Retry: ").removeprefix("zmqkit.Discard: ")
+        text = text_of(error).removeprefix("zmqkit.Retry: ").removeprefix("zmqkit.Discard: ")
         attempts = several(ticket.attempts, "attempt")
         say_error(f"task {ticket.id} {ticket.state} after {attempts}: {text}")
     elif shows:

@@ -37,7 +37,7 @@ from zmqkit.wire.encoding import decode, encode
 
 _CALL = CallOptions()
 _TEXT_CHARS_MAX = 200
-_LONGER = "wait longer with timeout_s or --timeout"
+_LONGER = "wait longer with timeout_s"
 
 
 @dataclass(slots=True, frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests import packets
-from tests.core.bench import CLIENT, call, peer, tell, up
+from tests.core.bench import CLIENT, call, error, peer, tell, up
 from tests.packets import sent
 from zmqkit.core.calls.call import Call, CallOptions
 from zmqkit.core.calls.client import ClientCore
 from zmqkit.core.effects import Disconnect, News, Send
-from zmqkit.limits import LINGER_S
+from zmqkit.limits import EVASIVE_S, LINGER_S
 from zmqkit.wire.packet import CANCEL
 from zmqkit.wire.rows import request_row
 
@@ -50,6 +50,47 @@ def test_one_out_of_reach_is_not_told(client: ClientCore) -> None:
     sequence = stream(client)
     client.hear(tell(News.LOST, A), 0.0)
     assert sent(client.cancel(sequence, 0.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("news", "heard_at", "word"),
+    [(News.SILENT, 1.0, "is silent"), (News.LOST, 2.0, "was lost")],
+)
+def test_a_timeout_says_for_how_long_its_instance_has_not_answered(
+    client: ClientCore, news: News, heard_at: float, word: str
+) -> None:
+    up(client, A)
+    call(client)
+    client.hear(tell(news, A), heard_at + (EVASIVE_S if news is News.SILENT else 0.0))
+    assert str(error(client.tick(5.0))) == (
+        f"'add' got no reply in time: the instance that has it {word}, and has answered "
+        f"nothing for {5 - heard_at:.0f} s; see with `zmqkit ls -v` who answers"
+    )
+
+
+def test_silence_counts_from_its_beginning_though_the_instance_is_lost_later(
+    client: ClientCore,
+) -> None:
+    up(client, A)
+    call(client)
+    client.hear(tell(News.SILENT, A), 3.0)
+    client.hear(tell(News.LOST, A), 4.0)
+    assert "was lost, and has answered nothing for 4 s" in str(error(client.tick(5.0)))
+
+
+def test_an_instance_that_answers_again_is_not_blamed(client: ClientCore) -> None:
+    up(client, A)
+    call(client)
+    client.hear(tell(News.SILENT, A), 3.0)
+    client.hear(tell(News.ANSWERING, A), 4.0)
+    assert (
+        str(error(client.tick(6.0)))
+        == "'add' got no reply in time; give it longer with timeout_s"
+    )
+    call(client, now=6.0)
+    client.hear(tell(News.LOST, A), 7.0)
+    up(client, A)
+    assert "give it longer" in str(error(client.tick(12.0)))
 
 
 def test_close_tells_of_streams_and_lets_that_leave(client: ClientCore) -> None:

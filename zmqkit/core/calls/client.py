@@ -318,7 +318,7 @@ class ClientCore:
         told = self._instances.cancel([call for call in due if call.streams])
         for call in due:
             self._dispatcher.abandon(call, now)
-        over = [self._ends.expire(call) for call in due] + self._lobby.due(now)
+        over = [self._ends.expire(call, now) for call in due] + self._lobby.due(now)
         effects = settled(self.name, over) + told
         effects += self._instances.tick(now)
         self._turn.tick(now)

@@ -30,11 +30,11 @@ class Ends:
         self._dispatcher.drop(call, reason)
         return _outcome(call, error)
 
-    def expire(self, call: Job) -> Outcome:
+    def expire(self, call: Job, now: float) -> Outcome:
         """End a call whose deadline passed, or whose patience ended with no instance known."""
         if not (call.may_have_run or self._dispatcher.connections.known):
             return self.end(call, "failed", nobody(self._name, self.hint))
-        return self.end(call, "expired", timed_out(call))
+        return self.end(call, "expired", timed_out(call, now))
 
 
 def _outcome(call: Job, error: ZmqkitError | None) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from zmqkit.core.dispatch.connections import State
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.effects import Effect, Note, Settle
 from zmqkit.errors import (
@@ -46,6 +47,9 @@ DEAD, FAILED, CANCELLED = "dead", "failed", "cancelled"
 """Codes of a streamer: what became of a task that it had accepted."""
 UNRUN = frozenset({BUSY, LEAVING, RECALLED})
 """Codes that say that the call was refused before it ran; another instance may try it."""
+
+_AWAY_S = 1.0
+"""A shorter silence is no reason for a time-out."""
 
 
 def full(name: str, limit: int) -> QueueFull:
@@ -147,14 +151,20 @@ def unreadable_reply(call: Job) -> PeerError:
     return PeerError(f"the reply to {call.method!r} cannot be read", may_have_run=True)
 
 
-def timed_out(call: Job) -> CallTimeout:
+def timed_out(call: Job, now: float) -> CallTimeout:
     """Return the error of a call whose deadline passed.
 
-    If the call's instance was lost and no other took the call, the error does not advise a
-    longer time-out, for that would not help.
+    If the call's instance does not answer, or was lost and no other took the call, the error
+    does not advise a longer time-out, for that would not help.
     """
     missed = "no further value" if call.begun else "no reply"
-    text = f"{call.method!r} got {missed} in time; give it longer with timeout_s, or --timeout"
+    text = f"{call.method!r} got {missed} in time; give it longer with timeout_s"
+    if call.instance is not None and (away_s := now - call.instance.away_at) >= _AWAY_S:
+        word = "was lost" if call.instance.state is State.LOST else "is silent"
+        text = (
+            f"{call.method!r} got {missed} in time: the instance that has it {word}, and has "
+            f"answered nothing for {away_s:.0f} s; see with `zmqkit ls -v` who answers"
+        )
     if call.instance is not None and call.instance.lacks_workers:
         text = (
             f"{call.method!r} got {missed} in time, for the device at {call.instance.endpoint} "

@@ -94,6 +94,8 @@ class Connection:
     state: State = State.OPENING
     # Its process does not answer, though its connection stands.
     silent: bool = False
+    # Since when it has not answered; infinite while it answers, as far as is known.
+    away_at: float = inf
     # It is a device, which passes on what it is given.
     is_device: bool = False
     # Its owner prefers instances of another kind, and gives it no new work.
@@ -207,7 +209,7 @@ class Connections(Generic[C]):
         opening = connection.state is State.OPENING
         state = connection.state = LIFE[connection.state][event]
         if event is Event.WELCOME:
-            connection.hello_s = HELLO_S
+            connection.hello_s, connection.away_at = HELLO_S, inf
         self._choose(connection)
         if opening:
             self._reckon()

@@ -21,7 +21,7 @@ from zmqkit.core.dispatch.dispatcher import Dispatcher
 from zmqkit.core.dispatch.job import Instance, Job
 from zmqkit.core.dispatch.window import IsGone
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Note, Send, Tell
-from zmqkit.limits import HELLO_S, LINGER_S, LINGER_S_MAX, TELL_BYTES
+from zmqkit.limits import EVASIVE_S, HELLO_S, LINGER_S, LINGER_S_MAX, TELL_BYTES
 from zmqkit.model import Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import Buffer, Malformed, encode
@@ -128,7 +128,7 @@ class Instances:
         if tell.news is News.LOST:
             if instance is None or instance.state is State.LOST:
                 return []
-            return self._lose(instance)
+            return self._lose(instance, now)
         self._forget(tell.incarnation, now)
         return self._ended(instance, now) if instance is not None else []
 
@@ -213,13 +213,15 @@ class Instances:
         instance = self.connections.hush(incarnation, silent=silent)
         if instance is None or not changed:
             return self._connect(now)
+        instance.away_at = min(instance.away_at, now - EVASIVE_S) if silent else inf
         if silent:
             self.dispatcher.move(instance.unsent())
         note = self.note("silent" if silent else "answering", instance)
         return [note, *self._connect(now)]
 
-    def _lose(self, instance: Instance) -> list[Effect]:
+    def _lose(self, instance: Instance, now: float) -> list[Effect]:
         """Disconnect an instance whose process is out of reach; it may return."""
+        instance.away_at = min(instance.away_at, now)
         effects = self._disconnect(instance)
         self.connections.shift(instance, Event.LOST)
         self.dispatcher.move(_movable(instance))
