@@ -327,8 +327,14 @@ def test_address_of_another_machine_is_not_one_that_is_taken(opened: Open) -> No
 def test_port_is_taken_from_the_range(opened: Open) -> None:
     first = opened(Profile.DATA).bind(ANYWHERE, ANY_PORT)
     port = int(first.rpartition(":")[2])
-    with pytest.raises(AddressTaken, match=f"ports {port}-{port}"):
+    with pytest.raises(AddressTaken, match="in use; ZMQKIT_PORTS") as caught:
         opened(Profile.DATA).bind(ANYWHERE, (port, port))
+    assert str(caught.value).endswith(
+        f"ZMQKIT_PORTS={port}-{port} has no free port left; name more: two for each process, "
+        "and one for each service, worker and publisher in it"
+    )
+    with pytest.raises(AddressTaken, match=r"in use; choose another port$"):
+        opened(Profile.DATA).bind(first, (port, port))
     second = opened(Profile.DATA).bind(ANYWHERE, (port, min(65535, port + 100)))
     assert port < int(second.rpartition(":")[2]) <= port + 100
 

@@ -33,6 +33,11 @@ _SEND_COPY_BYTES_MAX = 1 << 17
 _GONE_S = 0.002
 """How long libzmq gets, before a close, to tell the socket of connections that ended."""
 _LEARNED_BYTES = 31 << 20
+_ANOTHER = "choose another port"
+_MORE_PORTS = (
+    "ZMQKIT_PORTS={}-{} has no free port left; name more: two for each process, and one for "
+    "each service, worker and publisher in it"
+)
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
 # zmq_socket_monitor(3): the event's number and a value, in the machine's byte order. pyzmq's
@@ -134,8 +139,10 @@ class ZeromqLink:
         # into IPv6.
         socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
         choices: list[int | str] = [port]
+        remedy = _ANOTHER
         if port in ("0", "*"):
             choices = list(range(ports[0], ports[1] + 1)) if ports[0] else ["*"]
+            remedy = _MORE_PORTS.format(*ports) if ports[0] else _ANOTHER
         error: zmq.ZMQError | None = None
         for choice in choices:
             try:
@@ -146,9 +153,8 @@ class ZeromqLink:
                 self._add_bound(socket, reach_of_endpoint(endpoint))
                 return socket.getsockopt_string(zmq.LAST_ENDPOINT)
         socket.close(linger=0)
-        tried = f"{endpoint} (ports {ports[0]}-{ports[1]})" if ports[0] else endpoint
         assert error is not None
-        raise _refused(tried, error) from error
+        raise _refused(endpoint, error, remedy) from error
 
     def bind_also(self, endpoint: str) -> None:
         """Have the socket of the last `bind` listen at one more address, with a given port."""
@@ -156,7 +162,8 @@ class ZeromqLink:
         try:
             last.socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise _refused(f"{endpoint}, for peers on this machine", error) from error
+            place = f"{endpoint}, for peers on this machine"
+            raise _refused(place, error, _ANOTHER) from error
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a socket to the endpoint. It reconnects by itself until `disconnect`."""
@@ -383,11 +390,11 @@ class ZeromqLink:
         port.socket.close(linger=int(min(linger_s, self._linger_s_max) * 1000))
 
 
-def _refused(place: str, error: zmq.ZMQError) -> ConfigError:
+def _refused(place: str, error: zmq.ZMQError, remedy: str) -> ConfigError:
     """Return the error for an address where this process cannot listen.
 
     pyzmq's own text would repeat the address.
     """
     kind = AddressTaken if error.errno == zmq.EADDRINUSE else ConfigError
     reason = zmq.strerror(error.errno or 0).lower()
-    return kind(f"cannot listen on {place}: {reason}; choose another port")
+    return kind(f"cannot listen on {place}: {reason}; {remedy}")
