@@ -35,6 +35,13 @@ def measured(rate: int, duration_s: float = 0.001, **changes: Any) -> Measured:
         (["orders", "--as", "service"], "--method says which"),
         (["orders", "--as", "queue"], "add --yes if they may"),
         (["orders", "--as", "publisher", "--rate", "5"], "chooses its rate"),
+        (["orders", "--as", "service", "tea"], "--method says which"),
+        (
+            ["orders", "--as", "service", "--method", "m", "tea", "--bytes", "9"],
+            "leave one out",
+        ),
+        (["orders", "--as", "service", "--method", "m", "--bogus"], "No such option"),
+        (["orders", "--as", "queue", "--yes", "tea"], "a service's --method"),
         (["--pair", "call", "--alone", "--in-flight", "5"], "closed loop"),
         (["--pair", "publish", "--alone"], "nobody answers"),
         (["--pair", "publish", "--rate", "5", "--bytes", "3"], "8 bytes"),
@@ -95,9 +102,13 @@ def test_a_pair_is_measured(options: list[str], run: Run) -> None:
 def test_a_method_that_does_not_take_the_bytes_is_called_otherwise(
     serve: Serve, run: Run
 ) -> None:
-    done = run("bench", serve("shop").name, "--method", "sign", "--seconds", "0.1")
+    shop = serve("shop").name
+    done = run("bench", shop, "--method", "sign", "--seconds", "0.1")
     assert done.returncode == 1
-    assert b"; it was called with 100 bytes, see --bytes" in done.stderr
+    assert b"; it was called with 100 bytes; its own arguments go last" in done.stderr
+    done = run("bench", shop, "--method", "sign", "tea", "--seconds", "0.1")
+    assert done.returncode == 1
+    assert b"; it was called with tea;" in done.stderr and b"go last" not in done.stderr
 
 
 @pytest.mark.slow
@@ -105,3 +116,22 @@ def test_a_service_is_measured_by_its_name(serve: Serve, run: Run) -> None:
     name = serve("shop").name
     done = run("bench", name, "--method", "nobody", "--seconds", "0.1")
     assert done.returncode == 1 and b"no method" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("argument", ["-2", "number=-2"])
+def test_a_method_is_called_with_arguments(argument: str, serve: Serve, run: Run) -> None:
+    name = serve("shop").name
+    done = run("bench", name, "--method", "sign", argument, "--seconds", "0.1", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["zmqkit"]["count"] > 0 and told["zmqkit"]["failed"] == {}
+    assert (told["arguments"], told["bytes"]) == ([argument], None)
+
+
+def test_the_text_says_with_what_a_method_is_called() -> None:
+    load = Load("call", b"", 1.0, alone=True)
+    asked = Asked("call orders", load, {}, 1, ("green tea", "quantity=2"))
+    assert lines(asked, {"zmqkit": [measured(1)]})[0] == (
+        "call orders, one at a time, 'green tea' quantity=2, 1 x 1 s"
+    )

@@ -37,6 +37,9 @@ class Load:
     in_flight: int = 200
     # One at a time, by a blocking role.
     alone: bool = False
+    # The arguments of calls, where these are not the body.
+    args: tuple[object, ...] = ()
+    kwargs: dict[str, object] = field(default_factory=dict)
     # Called now and then with the part of the time that has passed, and the count so far.
     look: Callable[[float, int], object] = lambda part, count: None
 

@@ -36,15 +36,15 @@ def measure(load: Load, *, is_raw: bool = False) -> Measured:
 
 
 def called(name: str, method: str, load: Load, *, insecure: bool | None = None) -> Measured:
-    """Call a method with the body, or with nothing if that is empty."""
-    args = (load.body,) if load.body else ()
+    """Call a method with the load's arguments, or with its body if that is not empty."""
+    args = (load.body,) if load.body else load.args
     if load.alone:
         with zmqkit.Client(name, insecure=insecure) as client:
-            return run_alone(partial(client.call, method, *args), load)
+            return run_alone(partial(client.call, method, *args, **load.kwargs), load)
 
     async def work() -> Measured:
         async with zmqkit_asyncio.Client(name, insecure=insecure) as client:
-            return await run(partial(client.call, method, *args), load)
+            return await run(partial(client.call, method, *args, **load.kwargs), load)
 
     return on_loop(work())
 

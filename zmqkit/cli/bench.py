@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ import click
 from zmqkit.bench import pair
 from zmqkit.bench.measured import Load, Measured, Pattern
 from zmqkit.bench.raw import TIME
+from zmqkit.cli.call import Values, calls_of
 from zmqkit.cli.completing import names
 from zmqkit.cli.grouping import time_text
 from zmqkit.cli.ls import listening
@@ -37,27 +39,35 @@ _ROUND_MIN = 100
 """Rates below this are shown with three digits."""
 _CHARS_MAX = 120
 """How much is shown of what a method raised."""
+_REMEDY = "its own arguments go last, as those of `zmqkit call`"
 _BODY_BYTES_MAX = 16 << 20
 _NOUNS = {"call": "call", "publish": "message", "push": "task"}
 _KINDS: dict[str, Pattern] = {"service": "call", "publisher": "publish", "queue": "push"}
 _FOUND_AS = {"service": "service", "publisher": "publisher", "worker": "queue"}
 
 
-@click.command("bench", short_help="Measure rates and latencies.")
+@click.command(
+    "bench",
+    short_help="Measure rates and latencies.",
+    cls=Values,
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("name", required=False, shell_complete=names())
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option("--pair", "between", type=click.Choice(("call", "publish", "push")),
               help="Measure between two processes of its own.")  # fmt: skip
 @click.option("--as", "kind", type=click.Choice(tuple(_KINDS)),
               help="What of that NAME to measure, if it is several things, or a URL.",
               )  # fmt: skip
-@click.option("--method", help="Of a service: which method to call, with bytes.")
+@click.option("--method", help="Of a service: which method to call, with ARGS or with bytes.",
+              )  # fmt: skip
 @click.option("--rate", type=Number(min=0, min_open=True), metavar="NUMBER",
               help="Send so many each second, whatever becomes of them.")  # fmt: skip
 @click.option("--in-flight", type=click.IntRange(1, 10_000), metavar="NUMBER",
               help=f"Keep so many under way; {IN_FLIGHT} unless told.")  # fmt: skip
 @click.option("--alone", is_flag=True, help="One at a time, in one thread.")
-@click.option("--bytes", "size", type=click.IntRange(0, _BODY_BYTES_MAX), default=BYTES,
-              show_default=True, help="Size of each argument, message or task; 0 for none.",
+@click.option("--bytes", "size", type=click.IntRange(0, _BODY_BYTES_MAX), metavar="NUMBER",
+              help=f"Size of each argument, message or task; {BYTES} unless told, 0 for none.",
               )  # fmt: skip
 @click.option("--seconds", type=Number(min=0.1), default=SECONDS, show_default=True,
               help="How long each round takes.")  # fmt: skip
@@ -71,9 +81,10 @@ _FOUND_AS = {"service": "service", "publisher": "publisher", "worker": "queue"}
 def command(*, as_json: bool, **options: object) -> int:
     """Measure the service, publisher or queue NAME, or with --pair two processes of its own.
 
-    A service's --method is called with bytes; what it does, it does so often. From a publisher,
-    what arrives is counted, and what got lost. A queue is given tasks that ITS WORKERS RUN,
-    whatever they do with them: this needs --yes.
+    A service's --method is called with ARGS, which are read as those of `zmqkit call` are, or
+    with bytes where there are none; what it does, it does so often. From a publisher, what
+    arrives is counted, and what got lost. A queue is given tasks that ITS WORKERS RUN, whatever
+    they do with them: this needs --yes.
 
     With --rate the times are those from when each was to be sent, so a moment in which the
     other side stands still shows in all that were due then. Without it so many are under way
@@ -81,7 +92,8 @@ def command(*, as_json: bool, **options: object) -> int:
     take turns, and `ratio` is zmqkit divided by raw pyzmq, the median of the rounds.
 
     \b
-    zmqkit bench orders --method price --rate 500
+    zmqkit bench orders --method price tea quantity=2
+    zmqkit bench orders --method price tea --rate 500
     zmqkit bench --pair call --alone --raw
     zmqkit bench --pair publish --json
     """
@@ -108,6 +120,13 @@ class Asked:
     # Each measures once; `zmqkit` is the first.
     sides: dict[str, Callable[[], Measured]]
     rounds: int
+    # Those of the method, as the command line has them.
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> str:
+        """What each call, message or task has."""
+        return shlex.join(self.arguments) or f"{len(self.load.body):,} bytes"
 
     def run(self) -> dict[str, list[Measured]]:
         """Measure in turns, every other round backwards; return what each side showed."""
@@ -142,6 +161,9 @@ def _read(options: dict[str, object]) -> Asked:
     else:
         pattern = _KINDS[str(options["kind"] or _found_as(str(name), insecure=bool(insecure)))]
     load = _load(pattern, options, is_pair=name is None)
+    arguments = cast("tuple[str, ...]", options["arguments"])
+    if arguments:
+        _take(load, arguments, options)
     rounds = options["rounds"] or (ROUNDS if options["raw"] else 1)
     assert isinstance(rounds, int)
     if name is None:
@@ -149,14 +171,27 @@ def _read(options: dict[str, object]) -> Asked:
         if options["raw"]:
             sides["raw pyzmq"] = lambda: pair.measure(load, is_raw=True)
         return Asked(f"{pattern} between two processes", load, sides, rounds)
-    side = _side(str(name), load, options, insecure=cast("bool | None", insecure))
-    return Asked(f"{pattern} {name}", load, {"zmqkit": side}, rounds)
+    asked = Asked(f"{pattern} {name}", load, {}, rounds, arguments)
+    side = _side(str(name), asked, options, insecure=cast("bool | None", insecure))
+    asked.sides["zmqkit"] = side
+    return asked
+
+
+def _take(load: Load, arguments: tuple[str, ...], options: dict[str, object]) -> None:
+    """Have calls carry these arguments in place of bytes."""
+    if load.pattern != "call" or options["between"] is not None:
+        raise click.UsageError("ARGS are those of a service's --method")
+    if options["size"] is not None:
+        raise click.UsageError("the method gets either ARGS or --bytes; leave one out")
+    [each] = calls_of(arguments, None, by_line=False)
+    load.body, load.args, load.kwargs = b"", tuple(each.args), each.kwargs
 
 
 def _side(
-    name: str, load: Load, options: dict[str, object], *, insecure: bool | None
+    name: str, asked: Asked, options: dict[str, object], *, insecure: bool | None
 ) -> Callable[[], Measured]:
     """Return what measures a name once."""
+    load = asked.load
     if load.pattern == "publish":
         return lambda: pair.heard(name, load, insecure=insecure)
     if load.pattern == "push":
@@ -175,10 +210,12 @@ def _side(
         try:
             return pair.called(name, str(method), load, insecure=insecure)
         except (RemoteError, BadArguments) as error:
-            given = f"with {len(load.body):,} bytes" if load.body else "without an argument"
+            has_none = not (load.body or asked.arguments)
+            given = "without an argument" if has_none else f"with {asked.given}"
+            remedy = "" if asked.arguments else f"; {_REMEDY}"
             text = str(error)
             text = text if len(text) <= _CHARS_MAX else f"{text[:_CHARS_MAX]}…"
-            error.args = (f"{text}; it was called {given}, see --bytes",)
+            error.args = (f"{text}; it was called {given}{remedy}",)
             raise
 
     return called
@@ -188,6 +225,7 @@ def _load(pattern: Pattern, options: dict[str, object], *, is_pair: bool) -> Loa
     """Return the load; UsageError for options that do not go together."""
     rate, in_flight, alone = options["rate"], options["in_flight"], bool(options["alone"])
     size, seconds = options["size"], options["seconds"]
+    size = BYTES if size is None else size
     assert isinstance(size, int) and isinstance(seconds, float)
     if in_flight is not None and (alone or rate is not None):
         raise click.UsageError("--in-flight is for a closed loop; leave out --alone or --rate")
@@ -267,7 +305,8 @@ def as_object(asked: Asked, results: dict[str, list[Measured]]) -> dict[str, obj
     return {
         "what": asked.title,
         "pattern": load.pattern,
-        "bytes": len(load.body),
+        "bytes": None if asked.arguments else len(load.body),
+        "arguments": list(asked.arguments),
         "seconds": load.seconds,
         "rate_wanted": load.rate,
         "in_flight": None if open_loop or load.pattern == "publish" else in_flight_of(load),
@@ -290,9 +329,7 @@ def lines(asked: Asked, results: dict[str, list[Measured]]) -> list[str]:
         how = ""
     else:
         how = ", one at a time" if load.alone else f", {load.in_flight} in flight"
-    said = [
-        f"{asked.title}{how}, {len(load.body):,} bytes, {asked.rounds} x {load.seconds:g} s"
-    ]
+    said = [f"{asked.title}{how}, {asked.given}, {asked.rounds} x {load.seconds:g} s"]
     rows, notes = [], list[str]()
     for side, rounds in results.items():
         whole = summed(rounds)
