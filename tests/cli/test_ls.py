@@ -45,7 +45,7 @@ def listed(run: Run, *arguments: str, names: Sequence[str]) -> str:
 def test_it_lists_each_instance(serve: Serve, run: Run) -> None:
     first, second = serve("math"), serve("shop")
     lines = listed(run, names=[first.name, second.name]).splitlines()
-    assert lines[0].split() == ["NAME", "ROLE", "ADDRESS", "AGE", "STATE"]
+    assert lines[0].split() == ["NAME", "ROLE", "ADDRESS", "STATE"]
     for serving in (first, second):
         [row] = [line.split() for line in lines if line.startswith(serving.name)]
         address = serving.line.partition(" at ")[2].partition(",")[0]
@@ -86,6 +86,12 @@ def test_a_streamer_on_this_machine_has_its_tasks_below_it(run: Run, tmp_path: P
         kit.close()
 
 
+def are_served(run: Run, name: str) -> list[object]:
+    """What programs are told of each broker's service of a name: whether anybody serves it."""
+    rows = json.loads(run("ls", "--json").stdout)
+    return [row["served"] for row in rows if (row["name"], row["role"]) == (name, "broker")]
+
+
 def shown(run: Run, name: str) -> str:
     """The rows of a name."""
     rows = run("ls", "--wait", "0.5").stdout.decode().splitlines()
@@ -101,8 +107,7 @@ def test_a_service_of_a_device_that_nobody_serves_is_shown_so(run: Run, tmp_path
             until(lambda: re.search(rf"via {device} .* up$", shown(run, kit.name)))
             service.close()
             until(lambda: shown(run, kit.name).endswith(" up, no instance"))
-            rows = json.loads(run("ls", "--json").stdout)
-            assert [row.get("served") for row in rows if row["role"] == "broker"] == [False]
+            until(lambda: are_served(run, kit.name) == [False])
     finally:
         kit.close()
 
@@ -217,6 +222,13 @@ def test_it_is_said_when_roles_were_still_being_found(
 def test_who_is_behind_a_device_is_shown_so() -> None:
     row = Listing("a", "service", "a-1", "tcp://127.0.0.1:1", 1.0, "up", behind_device=True)
     assert lines([row], verbose=False)[1].endswith("  up, behind a device")
+
+
+def test_only_a_watch_shows_for_how_long_roles_are_known() -> None:
+    row = Listing("a", "service", "a-1", "tcp://127.0.0.1:1", 600.0, "up")
+    assert lines([row], verbose=False)[1].split() == ["a", "service", row.address, "up"]
+    head, body = lines([row], verbose=False, ages=True)
+    assert head.endswith("STATE  KNOWN FOR") and body.endswith("  up     10 min")
 
 
 def test_a_time_without_a_watch_is_refused(run: Run) -> None:

@@ -35,7 +35,8 @@ LATE_S = 0.2
 _TASKS = ("waiting", "oldest_s", "leased", "failed", "dead", "workers")
 """What is told of a streamer's tasks, out of all that it answers."""
 
-_HEAD = ("NAME", "ROLE", "ADDRESS", "AGE", "STATE")
+_HEAD = ("NAME", "ROLE", "ADDRESS", "STATE")
+_WATCH_HEAD = (*_HEAD, "KNOWN FOR")
 
 
 @click.command("ls", short_help="List who is there.")
@@ -79,11 +80,10 @@ def command(
 ) -> None:
     """List the services, publishers, workers and devices that are there, and in which state.
 
-    Clients, subscribers and pushers only look, so nobody can list them. The age is since when
-    the role is known here. The state is `up` when its process answers, `evasive` when it is
-    connected and silent, `connecting` or `lost` on the way there or back, `gone` when it is
-    announced and nobody answers, `heard` when nobody asked it. Below a streamer of yours on
-    this machine stands how many tasks it has; `zmqkit queue ls` tells more.
+    Clients, subscribers and pushers only look, so nobody can list them. The state is `up` when
+    its process answers, `evasive` when it is connected and silent, `connecting` or `lost` on
+    the way there or back, `gone` when it is announced and nobody answers, `heard` when nobody
+    asked it. Below a streamer of yours on this machine stands how many tasks it has.
 
     With --watch a terminal is drawn anew whenever something changes. Elsewhere each change is a
     line: + for what came, ~ for what changed, - for what went, or with --json an object whose
@@ -111,7 +111,8 @@ def command(
 
             def draw(rows: list[Listing]) -> list[str]:
                 nobody = f"nobody was found yet: {searched_for_all(None, insecure=insecure)}"
-                return lines(rows, verbose=bool(verbose), spaces=all_spaces) or [nobody]
+                shown = lines(rows, verbose=bool(verbose), spaces=all_spaces, ages=True)
+                return shown or [nobody]
 
             watch_on(Watch(rows_of, news, None if as_json else draw), for_s)
             return
@@ -214,11 +215,13 @@ def lines(
     tasks: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
     is_served: Mapping[str, bool] = MappingProxyType({}),
     spaces: bool = False,
+    ages: bool = False,
 ) -> list[str]:
     """Return the rows as a table, or no lines if there are no rows.
 
     verbose: whether each row has its details below it. tasks: what `tasks_here` returns.
-    is_served: what `served` returns. spaces: whether names have their space behind them.
+    is_served: what `served` returns. spaces: whether names have their space behind them. ages:
+    whether each row says for how long the role is known.
     """
     if not found:
         return []
@@ -229,12 +232,12 @@ def lines(
             f"{r.name}@{r.space}" if r.space and spaces else r.name,
             kind(r),
             r.address,
-            duration(r.age_s),
             state(r, lacks=r.label in lacking),
+            *([duration(r.age_s)] if ages else []),
         )
         for r in found
     ]
-    head, *body = table([_HEAD, *rows])
+    head, *body = table([_WATCH_HEAD if ages else _HEAD, *rows])
     shown = [head]
     for row, listing in zip(body, found, strict=True):
         shown.append(row)
