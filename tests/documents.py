@@ -39,7 +39,7 @@ WAITING = "waiting for "  # begins what a command says after a while
 FILE = re.compile(r"# (\S+\.\w+)\n")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!\w+:)([^)#]+)\)")
-LOGGED = re.compile(r"^handler '\w+' raised \w+\n(?: {4}.*\n)*", re.MULTILINE)
+LOGGED = re.compile(r"^handler '\w+' raised [\w.]+\n(?: {4}.*\n)*", re.MULTILINE)
 PROMPT = re.compile(r"^([a-z]?)\$ (.+)")
 PRINTED = re.compile(r"\bprint\(.*\)  # (.+)$", re.MULTILINE)
 

@@ -63,7 +63,7 @@ _OPTIONS = {
         zmq.IMMEDIATE: 1,
     },
     Profile.CONTROL: {
-        # Heartbeats find a silent cut in 2 to 4 s. TCP alone does not find it in a minute.
+        # Heartbeats find a silent cut in 3 to 4.5 s. TCP alone does not find it in a minute.
         # Heartbeats are safe here only because the receive queue has no mark. It stays short,
         # since a control link carries little.
         zmq.HEARTBEAT_IVL: 1000,
