@@ -154,7 +154,7 @@ def test_whoever_misses_a_service_is_told_which_brokers_lack_it(core: Membership
     frames = packets.directory(broker.process, ("m", "majordomo", broker.incarnation, 5555))
     core.receive(neighbour.peer, frames, 0.0)
     assert core.search.explain(ORDERS, Reach.LOCAL) == (
-        "the broker 'm' has no such service, and it was not found elsewhere; start one with "
+        "none is running, and the broker 'm' has no such service: start one with "
         "zmqkit.Service or `zmqkit serve`; or it is on another machine: use insecure=True, "
         "--insecure or ZMQKIT_INSECURE=1 on both sides; searched on this machine only, the "
         "network was not searched; `zmqkit doctor orders` looks closer"
@@ -181,7 +181,7 @@ def test_whoever_misses_a_service_is_told_of_all_brokers(core: MembershipCore) -
     two = [("m", "majordomo", 0xA, 5555), ("n", "majordomo", 0xB, 5556)]
     core.receive(neighbour.peer, packets.directory(RECORD.process, *two), 0.0)
     said = core.search.explain(ORDERS, Reach.LOCAL)
-    assert said.startswith("the brokers 'm', 'n' have no such service, and it was not found ")
+    assert said.startswith("none is running, and the brokers 'm', 'n' have no such service: ")
 
 
 ROUTER_BESIDE = {

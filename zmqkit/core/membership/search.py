@@ -132,11 +132,10 @@ class Search:
         start = _START[role].replace("NAME", name)
         found = self._out_of_reach(ours, reach)
         found += [self._elsewhere.explain(kind, name), _namesake(role, records[name])]
-        if role == "service" and not any(found):
-            found += [self._of_brokers()]
+        nor = self._of_brokers() if role == "service" and not any(found) else ""
         found += [self._mistyped(kind, name), self._silent_peers()]
         if not any(_START[role] in each for each in found):
-            found += [f"none is running: {start}"]
+            found += [f"none is running{nor}: {start}"]
         likeliest = list(filter(None, [*found, elsewhere]))[:_CAUSES]
         return f"{'; or '.join(likeliest)}; {where}; `zmqkit doctor {quote(name)}` looks closer"
 
@@ -195,9 +194,7 @@ class Search:
         theirs = ", ".join(map(repr, brokers[:_NAMES_MAX]))
         more = ", …" if len(brokers) > _NAMES_MAX else ""
         have = f"brokers {theirs}{more} have" if len(brokers) > 1 else f"broker {theirs} has"
-        return (
-            f"the {have} no such service, and it was not found elsewhere; {_START['service']}"
-        )
+        return f", and the {have} no such service"
 
     def _out_of_reach(self, records: list[Record], reach: Reach) -> list[str]:
         """Return why none of these roles is found: it does not answer, or may not be asked."""
