@@ -13,8 +13,8 @@ from zmqkit.doctor.rules import diagnose
 
 def test_where_nothing_is_wrong_it_says_what_it_looked_at() -> None:
     assert lines(HEALTHY, []) == [
-        "looked at: interfaces lo, eth0, docker0, tun0, the way out by eth0, 1,024 "
-        "descriptors, the disk under 1 journal, 1 static peer",
+        "looked at: interfaces lo, eth0, docker0, tun0; the way out by eth0; room for 1,024 "
+        "descriptors; the disk under 1 journal; 1 static peer",
         "heard in 1 s by multicast, here and on the network: 1 role called 'orders'; the "
         "doctor connects to roles on this machine and on others",
         "service orders-0000000a: answers, open to the network, told by mdns:lan; use "
@@ -33,6 +33,11 @@ def test_whom_it_heard_and_whom_it_asked_is_one_sentence() -> None:
         "doctor connects to roles on this machine only; with --insecure also to others"
     )
     assert not any("on the network" in each for each in shown[2:] if "seen: " in each)
+
+
+def test_it_does_not_say_what_it_heard_where_it_did_not_listen() -> None:
+    shown = lines(replace(HEALTHY, listened_s=0.0, name="", probed=None), [])
+    assert len(shown) == 2 and shown[1] == "nothing is wrong"
 
 
 def test_a_finding_is_shown_with_its_evidence_and_remedy() -> None:

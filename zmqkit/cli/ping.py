@@ -79,7 +79,8 @@ def command(
     Each instance's process is asked over a connection of its own, which its handlers cannot
     hold up. CLOCK is by how much its time of day is ahead of the one here, as the quickest
     answer tells; it may be wrong by half of that round trip. A table at the end sums up, also
-    when it is interrupted. The exit code is 1 if an instance has never answered.
+    when it is interrupted. PID and HOST stay empty for a process on another machine, unless one
+    of its roles has statistics=True. The exit code is 1 if an instance has never answered.
 
     \b
     zmqkit ping orders -c 3

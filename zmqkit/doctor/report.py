@@ -38,7 +38,7 @@ def _looked_at(facts: Facts) -> list[str]:
     if machine.outward:
         about.append(f"the way out by {machine.outward}")
     if machine.descriptors is not None:
-        about.append(f"{machine.descriptors.limit:,} descriptors")
+        about.append(f"room for {machine.descriptors.limit:,} descriptors")
     if machine.disks:
         about.append(f"the disk under {_count(len(machine.disks), 'journal')}")
     if facts.side.space:
@@ -53,11 +53,12 @@ def _looked_at(facts: Facts) -> list[str]:
     heard = _count(len(facts.instances), "role") + (
         f" called {facts.name!r}" if facts.name else ""
     )
-    shown = [
-        f"looked at: {', '.join(about)}",
-        f"heard in {facts.listened_s:g} s by multicast, here and on the network: {heard}; the "
-        f"doctor connects to roles {reach}",
-    ]
+    shown = [f"looked at: {'; '.join(about)}"]
+    if facts.listened_s:
+        shown.append(
+            f"heard in {facts.listened_s:g} s by multicast, here and on the network: {heard}; "
+            f"the doctor connects to roles {reach}"
+        )
     shown += [
         f"passed over: {each.label} is announced and cannot be read: {each.reason}"
         for each in facts.unreadable[:_SHOWN_MAX]

@@ -15,7 +15,7 @@ from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.histogram import Histogram
 from zmqkit.wire.packet import FIGURES, STATISTICS
-from zmqkit.wire.statistics import Figures, Told, question, read_answer
+from zmqkit.wire.statistics import BEHIND_ALL, Figures, Told, question, read_answer
 
 ASKER, PROCESS = 0x1, 0x9
 PEER = b"\0asker"
@@ -87,6 +87,22 @@ def test_other_machines_learn_of_roles_alone_that_are_to_be_told(
     told = ask(process, Reach.PLAIN)
     assert ([row.name for row in told.rows], told.pid) == (["ours"], 4711)
     assert [row.name for row in ask(process).rows] == ["mine", "ours"]
+
+
+def test_a_ping_learns_of_the_process_where_its_statistics_are_told(
+    process: MembershipCore,
+) -> None:
+    def pinged(reach: Reach) -> tuple[int, str]:
+        [effect] = process.receive(PEER, question(ASKER, 7, BEHIND_ALL), 5.0, reach)
+        assert isinstance(effect, Send)
+        told = read_answer(wire.unpack(effect.frames))
+        assert told.rows == []
+        return told.pid, told.host
+
+    process.statistics.add(observed("mine"))
+    assert (pinged(Reach.LOCAL), pinged(Reach.PLAIN)) == ((4711, "kitchen"), (0, ""))
+    process.statistics.add(observed("ours", reach=Reach.PLAIN))
+    assert pinged(Reach.PLAIN) == (4711, "kitchen")
 
 
 def test_many_rows_come_in_pages_of_bounded_size(process: MembershipCore) -> None:

@@ -65,7 +65,10 @@ class Statistics:
         token, place = read_question(packet)
         rows, then = self._rows(place, now, reach)
         about = self.about
-        if not rows and reach is not Reach.LOCAL:
+        is_told = reach is Reach.LOCAL or any(
+            each.reach >= reach for each in self._by_number.values()
+        )
+        if not is_told:
             about = About(about.process, 0, "")
         return Send(peer, answer(about, token, int(now * 1000), self.wall_us(), rows, then))
 
