@@ -427,6 +427,24 @@ def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(leaves: bool)
     assert row[0] == ("leaving" if leaves else "busy") and row[4] is True
 
 
+@pytest.mark.parametrize("way", ["recalled", "expired"])
+def test_a_copy_of_what_was_forgotten_that_leaves_the_line_may_have_run(way: str) -> None:
+    """Seed 8206101: its client took it for one that had not run."""
+    service = limited(requests_max=2)
+    again = request(5, method="price")
+    answer(service, handled(receive(service, again)))
+    service.tick(now := FORGET_CLIENT_S)
+    running = handled(receive(service, packets.request(OTHER, SERVICE, 1), now))
+    assert not receive(service, again, now)  # it waits for the only place
+    if way == "recalled":
+        effects = receive(service, packets.recall(CLIENT, SERVICE, 5), now)
+    else:
+        effects = answer(service, running, now=now + 1000.0)
+    packets_out = [read(each) for each in effects if isinstance(each, Send)]
+    [[_, [row]]] = [meta for kind, meta in packets_out if kind == ERROR]
+    assert row[0] == way and row[4] is True
+
+
 def test_a_service_owes_until_all_is_settled(service: ServiceCore) -> None:
     answer(service, handled(receive(service, request(5))))
     assert service.owes
