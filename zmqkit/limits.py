@@ -33,8 +33,7 @@ LEAVE_S = 0.1
 LINGER_S = 0.1
 LINGER_S_MAX = 10.0
 """The largest body takes 6 s at 100 Mbit/s. A link does not linger for ever: now and then
-libzmq waits the whole time for a connection that is gone, and the end of the process waits
-too."""
+libzmq waits the whole time for a connection that is gone, and so does the process's end."""
 DRAIN_S = 10.0
 DRAIN_S_MAX = 3600.0
 """How long a process that was told to end may finish what it has, unless told otherwise."""
@@ -199,6 +198,7 @@ REVISE_S = 0.25
 """The pause, at least, before callers are told anew that a broker has another service."""
 EXPLAIN_S = 0.25
 """The pause, at least, before a role that finds nobody is told anew what was seen instead."""
+LEVEL_PEERS = 50
 LOOK_S = 2.0
 """How often a node looks at its peers file and at the addresses of its host."""
 FORGET_CLIENT_S = 60.0

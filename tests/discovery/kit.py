@@ -23,6 +23,7 @@ class Peer:
 
     renewals: how often it said that addresses changed.
     stranded: what it said of whether this host has no address.
+    deaf: what it said of whether announcements do not arrive.
     """
 
     def __init__(self, mine: str, **limits: float) -> None:
@@ -31,6 +32,7 @@ class Peer:
         self.told: list[tuple[str, object]] = []
         self.renewals = 0
         self.stranded: list[bool] = []
+        self.deaf: list[bool] = []
         self.reminders: list[Record] = []
         self.engine = Mdns(
             Reach.LOCAL,
@@ -39,6 +41,7 @@ class Peer:
             vanished=self.vanished,
             renewed=self.renewed,
             stranded=self.stranded.append,
+            deaf=self.deaf.append,
             note=self.note,
             limits=DiscoveryLimits(**limits),
         )

@@ -71,6 +71,39 @@ def test_withdrawn_record_vanishes_and_the_others_stay(mine: str) -> None:
     run(scene())
 
 
+def test_one_that_two_direct_questions_missed_is_forgotten_where_nothing_else_arrives(
+    mine: str,
+) -> None:
+    async def scene() -> None:
+        async with peers(mine, 2) as (left, right):
+            ours = record(mine)
+            await left.engine.announce(ours)
+            await right.hears(ours)
+            known = right.engine._known
+            heard = set(known._records)
+            for answers in (set(), heard, set()):
+                known.confirm(answers)
+                assert list(right.records) == [ours.incarnation]
+            known.confirm(set())
+            assert right.records == {}
+
+    run(scene())
+
+
+def test_one_that_was_never_announced_answers_a_direct_question(mine: str) -> None:
+    async def scene() -> None:
+        async with peers(mine, 1, query_s=60.0) as (peer,), Stranger() as other:
+            assert peer.engine._engine is not None
+            await peer.engine._engine._direct
+            late = record(mine)
+            other.registry.async_add(info(late))
+            peer.engine.ask_directly()
+            await peer.hears(late)
+            assert peer.deaf == []
+
+    run(scene())
+
+
 def test_goodbyes_are_the_last_word_even_right_after_the_announcement(mine: str) -> None:
     # The question of `right` is answered a moment later: behind the goodbyes, unless dropped.
     async def scene() -> None:

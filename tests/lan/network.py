@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,22 @@ class Host:
     def python(self, program: str, *argv: str) -> subprocess.Popen[str]:
         """Start a program that is given as text."""
         return self.start(sys.executable, "-c", program, *argv)
+
+    @contextmanager
+    def drops(self, what: str, verdict: str = "drop") -> Iterator[None]:
+        """While entered, a firewall of this host drops what comes in, or does as told."""
+        if not shutil.which("nft"):
+            pytest.skip("a firewall needs the command nft (Debian package nftables)")
+        rules = (
+            "add table inet ward;"
+            "add chain inet ward in { type filter hook input priority 0; };"
+            f"add rule inet ward in {what} {verdict}"
+        )
+        ip("netns", "exec", self.namespace, "nft", rules)
+        try:
+            yield
+        finally:
+            ip("netns", "exec", self.namespace, "nft", "delete table inet ward")
 
     def close(self) -> None:
         for process in self._processes:

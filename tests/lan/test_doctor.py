@@ -177,7 +177,7 @@ def multicast_refused(ward: Ward) -> list[str]:
 
 
 def mdns_blocked(ward: Ward) -> list[str]:
-    with ward.drops(ward.here, 'iifname "eth0" udp dport 5353'):
+    with ward.here.drops('iifname "eth0" udp dport 5353'):
         return ward.ids("--wait", "0")
 
 
@@ -272,7 +272,7 @@ def versions_apart(ward: Ward) -> list[str]:
 def port_blocked(ward: Ward) -> list[str]:
     low, high = RANGE.split("-")
     with (
-        ward.drops(ward.there, f"tcp dport {low}-{high}"),
+        ward.there.drops(f"tcp dport {low}-{high}"),
         ward.role(ward.there, "walled", ZMQKIT_PORTS=RANGE),
     ):
         return ward.ids("walled", "--insecure", "--wait", "20")
@@ -303,18 +303,18 @@ def multicast_blocked(ward: Ward) -> list[str]:
 
 
 def mdns_blocked_there(ward: Ward) -> list[str]:
-    with ward.drops(ward.there, 'iifname "eth0" udp dport 5353'), ward.listener():
+    with ward.there.drops('iifname "eth0" udp dport 5353'), ward.listener():
         return ward.probe("--port", OTHER_PORT)
 
 
 def port_blocked_by_range(ward: Ward) -> list[str]:
     low, high = RANGE.split("-")
-    with ward.drops(ward.there, f"tcp dport {low}-{high}"):
+    with ward.there.drops(f"tcp dport {low}-{high}"):
         return ward.probe()
 
 
 def port_blocked_for_the_doctor(ward: Ward) -> list[str]:
-    with ward.drops(ward.there, f"tcp dport {PORT}"):
+    with ward.there.drops(f"tcp dport {PORT}"):
         return ward.probe()
 
 

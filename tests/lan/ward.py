@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.lan.network import Host, Lan, end, ip
+from tests.lan.network import Host, Lan, end
 
 PORT, OTHER_PORT = "5650", "5651"
 DOCTOR = (sys.executable, "-P", "-m", "zmqkit", "doctor")
@@ -141,22 +138,6 @@ class Ward:
     def probe(self, *words: str) -> list[str]:
         """What a probe finds at the doctor that listens there throughout, by ids."""
         return self.ids("probe", self.there.address, *words, "--wait", "0")
-
-    @contextmanager
-    def drops(self, host: Host, what: str) -> Iterator[None]:
-        """While entered, a firewall of that host drops what comes in."""
-        if not shutil.which("nft"):
-            pytest.skip("a firewall needs the command nft (Debian package nftables)")
-        rules = (
-            "add table inet ward;"
-            "add chain inet ward in { type filter hook input priority 0; };"
-            f"add rule inet ward in {what} drop"
-        )
-        ip("netns", "exec", host.namespace, "nft", rules)
-        try:
-            yield
-        finally:
-            ip("netns", "exec", host.namespace, "nft", "delete table inet ward")
 
     @contextmanager
     def link(self, *words: str, back: tuple[str, ...]) -> Iterator[None]:

@@ -11,6 +11,7 @@ from tests.node.offering import Start
 from zmqkit.environment import Environment
 from zmqkit.limits import MembershipLimits
 from zmqkit.model import Reach
+from zmqkit.node.engines import Engines
 from zmqkit.node.node import Node
 
 
@@ -19,10 +20,10 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
     """Start a node where multicast does not pass; it is closed with the test."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
-    async def nowhere(self: Node, reach: Reach) -> list[Reach]:
-        return []
+    async def nowhere(self: Engines, reach: Reach) -> None:
+        pass
 
-    monkeypatch.setattr(Node, "_discover", nowhere)
+    monkeypatch.setattr(Engines, "_open", nowhere)
     started: list[Node] = []
 
     def start(*peers: Node, connections_max: int = 100) -> Node:

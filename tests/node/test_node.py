@@ -23,6 +23,7 @@ from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import Reach, Record
 from zmqkit.node import node as node_module
+from zmqkit.node.engines import Engines
 from zmqkit.node.node import Node
 
 KEY = key_of("service", "orders")
@@ -35,10 +36,10 @@ Start = Callable[..., Node]
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a node where multicast does not pass; it is closed with the test."""
 
-    async def nowhere(self: Node, reach: Reach) -> list[Reach]:
-        return []
+    async def nowhere(self: Engines, reach: Reach) -> None:
+        pass
 
-    monkeypatch.setattr(Node, "_discover", nowhere)
+    monkeypatch.setattr(Engines, "_open", nowhere)
     started: list[Node] = []
 
     def start(*peers: Node, file: str = "") -> Node:

@@ -29,9 +29,9 @@ def node() -> Iterator[nodes.Node]:
     kit.close()
 
     async def settled() -> None:
-        engine = node._engines[Reach.LOCAL]._engine
+        engine = node._engines._by_reach[Reach.LOCAL]._engine
         assert engine is not None
-        await asyncio.wait([engine._tasks[0]])
+        await asyncio.wait([engine._direct])
 
     asyncio.run_coroutine_threadsafe(settled(), node._loop).result(BOUND_S)
     yield node

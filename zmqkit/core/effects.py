@@ -144,6 +144,14 @@ class Tell:
 
 
 @dataclass(slots=True)
+class Ask:
+    """Have discovery ask who is there, from ports of its own; answers come as `heard`."""
+
+    # How far away those may be who are asked.
+    reach: Reach
+
+
+@dataclass(slots=True)
 class Watch:
     """Have membership watch the process behind a control connection for this role."""
 
@@ -180,6 +188,7 @@ Effect = (
     | Page
     | Note
     | Tell
+    | Ask
     | Watch
     | Offer
     | Retract

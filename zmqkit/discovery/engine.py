@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Container
+from collections.abc import Awaitable, Container, Iterable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from zeroconf import DNSQuestionType, Error, Zeroconf
 from zeroconf import current_time_millis as now_ms
@@ -50,6 +51,9 @@ class Engine:
         self._known = known
         self._note = note
         self._tasks: list[asyncio.Task[None]] = []
+        # Whether the last question from ports of our own was. While one is open, it is what
+        # `is_deaf` was before.
+        self._is_answered = False
         self._announced: dict[int, AsyncServiceInfo] = {}
         self._sending: dict[int, asyncio.Future[None]] = {}
 
@@ -65,15 +69,28 @@ class Engine:
         if before is not None:
             links = {None, 0, *(each.index for each in self._ours)}
             before.tell_all(zeroconf, links)
-        self._browser = self._browse(zeroconf, DNSQuestionType.QM)
-        self._tasks = [
-            asyncio.create_task(self._ask_as_newcomer()),
-            asyncio.create_task(self._known.complete_forever(zeroconf)),
-        ]
+        self._sieve, self._browser = self._browse(zeroconf, DNSQuestionType.QM)
+        self._tasks = [asyncio.create_task(self._known.complete_forever(zeroconf))]
+        self._direct = asyncio.create_task(self._ask_directly([]))
 
     def ask(self) -> None:
         """Ask who is there, unless another process that knows no more has just asked."""
         self._ask(self._browser)
+
+    def ask_directly(self) -> None:
+        """Ask who is there from ports of our own, unless such a question is still open.
+
+        The question lists the instances that were heard at port 5353, so that nobody repeats
+        them. Where a firewall drops what comes in there, it lists none, and all answer.
+        """
+        if self._direct.done():
+            known = _pointers(self._zeroconf.zeroconf)
+            self._direct = asyncio.create_task(self._ask_directly(known))
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether only ports of our own heard something since these were asked from last."""
+        return self._is_answered and not self._sieve.has_heard
 
     async def announce(self, record: Record) -> None:
         """Announce a record, or that it changed; the first packet leaves at once."""
@@ -127,7 +144,8 @@ class Engine:
         zeroconf = self._zeroconf.zeroconf
         await self._browser.async_cancel()
         announcing = self._announced.keys() & self._sending.keys()
-        for future in [*self._tasks, *(self._sending[each] for each in announcing)]:
+        tasks = [*self._tasks, self._direct]
+        for future in [*tasks, *(self._sending[each] for each in announcing)]:
             future.cancel()
         for info in self._announced.values():
             self._unqueue(info)
@@ -136,7 +154,7 @@ class Engine:
             zeroconf.registry.async_remove(zeroconf.registry.async_get_service_infos())
         goodbyes = [self._zeroconf.async_unregister_all_services(), *self._sending.values()]
         try:
-            await asyncio.gather(*self._tasks, *goodbyes, return_exceptions=True)
+            await asyncio.gather(*tasks, *goodbyes, return_exceptions=True)
         finally:
             await self._zeroconf.async_close()
 
@@ -176,26 +194,33 @@ class Engine:
         except OSError as error:
             self._failed("confine", error)
 
-    def _browse(self, zeroconf: Zeroconf, kind: DNSQuestionType) -> AsyncServiceBrowser:
-        Sieve(zeroconf, self._known.unfit)
-        handlers = [self._known.changed]
-        return AsyncServiceBrowser(zeroconf, TYPE, handlers=handlers, question_type=kind)
+    def _browse(
+        self, zeroconf: Zeroconf, kind: DNSQuestionType
+    ) -> tuple[Sieve, AsyncServiceBrowser]:
+        sieve, handlers = Sieve(zeroconf, self._known.unfit), [self._known.changed]
+        browser = AsyncServiceBrowser(zeroconf, TYPE, handlers=handlers, question_type=kind)
+        return sieve, browser
 
-    async def _ask_as_newcomer(self) -> None:
+    async def _ask_directly(self, known: Iterable[Any]) -> None:
         """Ask who is there from ports of our own, and hear the answers that come back.
 
-        The question is of type QU. Any other question could be taken for a copy of one that
-        another process just asked.
+        known: the instances that need not answer. The question is of type QU. Any other
+        question could be taken for a copy of one that another process just asked.
         """
+        self._is_answered, self._sieve.has_heard = self.is_deaf, False
         try:
             asker = await self._run(unicast=True)
         except (OSError, RuntimeError, Error) as error:
             self._failed("ask", error)
             return
-        browser = self._browse(asker.zeroconf, DNSQuestionType.QU)
+        sieve, browser = self._browse(asker.zeroconf, DNSQuestionType.QU)
+        asker.zeroconf.cache.async_add_records(known)
         try:
             self._ask(browser)
             await asyncio.sleep(ASK_S)
+            self._is_answered = sieve.has_heard
+            if self.is_deaf:
+                self._known.confirm({each.alias for each in _pointers(asker.zeroconf)})
         finally:
             await browser.async_cancel()
             await asker.async_close()
@@ -250,3 +275,9 @@ class Engine:
 
     def _failed(self, action: str, error: BaseException) -> None:
         self._note("mdns.failed", {"action": action, "error": repr(error)})
+
+
+def _pointers(zeroconf: Zeroconf) -> list[Any]:
+    """Return the records in a cache that point to instances."""
+    heard = zeroconf.cache.entries_with_name(TYPE)
+    return [each for each in heard if hasattr(each, "alias")]

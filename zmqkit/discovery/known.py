@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -48,6 +48,7 @@ class Known:
         self._records: dict[str, dict[_Role, Record]] = {}
         self._incomplete: dict[str, None] = {}
         self._some_incomplete = asyncio.Event()
+        self._missed: set[str] = set()
         self._unfit = 0  # how many records the sieve took out
 
     def __len__(self) -> int:
@@ -94,6 +95,16 @@ class Known:
                 self._postpone(name)
         except Exception as error:  # noqa: BLE001 - raised in a handler, it ends the browser
             self._note("mdns.failed", {"instance": name, "error": repr(error)})
+
+    def confirm(self, heard: Container[str]) -> None:
+        """Forget the instances that were not heard, now nor in the call before.
+
+        heard: all instances that answered, where nothing else tells that one is gone.
+        """
+        missed = {each for each in self._records if each not in heard}
+        for name in missed & self._missed:
+            self._forget(name)
+        self._missed = missed
 
     async def complete_forever(self, zeroconf: Zeroconf) -> None:
         """Ask for what incomplete instances lack, a bounded number of them at a time.

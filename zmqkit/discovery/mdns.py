@@ -10,7 +10,8 @@ times, so that they never come all at once.
 A newcomer asks from ports of its own (RFC 6762, section 6.7), and the answers come straight
 back. Other ways are worse. An answer by multicast waits for a second if the same answer has
 just been sent. An answer by unicast to port 5353 reaches only one process of a machine, which
-may be any of them.
+may be any of them. That question is asked again when the user of this module wants it. Where a
+firewall of this machine drops what comes in at port 5353, it is the only one that is answered.
 
 The system does not tell a program that interfaces came, went or were replaced. So the addresses
 of this host are looked at every second. Whenever they have changed, a new engine takes over,
@@ -35,11 +36,9 @@ from collections.abc import Callable
 from zmqkit.discovery.addresses import Here, here
 from zmqkit.discovery.engine import Engine
 from zmqkit.discovery.known import Known, OnEvent
-from zmqkit.limits import DiscoveryLimits
+from zmqkit.limits import LEVEL_PEERS, DiscoveryLimits
 from zmqkit.model import Reach, Record
 from zmqkit.wire.announcement import encode
-
-LEVEL_PEERS = 50
 
 _DEFAULTS = DiscoveryLimits()
 
@@ -50,7 +49,7 @@ _WORDS = {Reach.LOCAL: "loopback", Reach.PLAIN: "lan"}
 class Mdns:
     """Announces roles and hears those of others, within one reach, on the running event loop.
 
-    It calls six callbacks on the loop, which must not wait. A source is `mdns:loopback` or
+    It calls seven callbacks on the loop, which must not wait. A source is `mdns:loopback` or
     `mdns:lan`.
 
     heard: gets each record that is new or has changed, our own among them, and its source.
@@ -59,6 +58,8 @@ class Mdns:
     vanished: gets each record that was withdrawn or has expired, and its source.
     renewed: is called when addresses of this host changed.
     stranded: gets whether this host has no address in that reach, whenever that changes.
+    deaf: gets whether only answers to questions from ports of our own arrive, whenever that
+    changes.
     note: gets what was dropped or failed: an event such as `mdns.malformed`, and its fields.
     """
 
@@ -71,6 +72,7 @@ class Mdns:
         vanished: Callable[[Record, str], None],
         renewed: Callable[[], None],
         stranded: Callable[[bool], None],
+        deaf: Callable[[bool], None],
         note: OnEvent,
         limits: DiscoveryLimits = _DEFAULTS,
     ) -> None:
@@ -78,6 +80,8 @@ class Mdns:
         self._renewed = renewed
         self._stranded = stranded
         self._is_stranded = False
+        self._deaf = deaf
+        self._is_deaf = False
         self._known_still: Callable[[Record], None] = lambda record: known(record, source)
         self._reach = reach
         self._limits = limits
@@ -107,6 +111,11 @@ class Mdns:
             asyncio.create_task(self._ask_forever()),
         ]
         await self._look()
+
+    def ask_directly(self) -> None:
+        """Ask who is there from ports of our own, to which the answers come back."""
+        if self._engine is not None:
+            self._engine.ask_directly()
 
     def remind(self, name: str) -> None:
         """Pass on the known records of a name once more, or all records if it is empty."""
@@ -218,8 +227,15 @@ class Mdns:
         while True:
             await asyncio.sleep(self.query_s(len(self._known)) * random.uniform(0.6, 1.0))
             if self._engine is not None:
+                self._judge(self._engine)
                 self._engine.ask()
             self.remind("")
+
+    def _judge(self, engine: Engine) -> None:
+        """Tell when announcements turn out not to arrive, and when they do again."""
+        if self._is_deaf != engine.is_deaf:
+            self._is_deaf = engine.is_deaf
+            self._deaf(self._is_deaf)
 
     def _repeat(self, passed_s: float) -> None:
         """Repeat some announcements: each about once in `repeat_s`, among many more seldom.

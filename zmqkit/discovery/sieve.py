@@ -29,6 +29,7 @@ class Sieve(RecordUpdateListener):
         self._zeroconf = zeroconf
         self._dropped = dropped
         self._unfit: set[Any] = set()
+        self.has_heard = False  # whether anything came in; who asks sets it back
         zeroconf.async_add_listener(self, None)
 
     def async_update_records(
@@ -36,6 +37,8 @@ class Sieve(RecordUpdateListener):
     ) -> None:
         """Remember the unfit records. They enter the cache only after this call."""
         self._unfit |= {each.new for each in records if not _is_fit(each)}
+        # Where a record expires, zeroconf calls this with the record itself as the old one.
+        self.has_heard |= any(each.old is not each.new for each in records)
 
     def async_update_records_complete(self) -> None:
         """Remove the unfit records from the cache, before the next query is written."""

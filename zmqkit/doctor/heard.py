@@ -57,6 +57,7 @@ class Discovery:
             vanished=self._vanished,
             renewed=lambda: None,
             stranded=lambda stranded: None,
+            deaf=lambda deaf: None,
             note=self._note,
         )
 

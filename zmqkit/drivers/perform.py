@@ -13,6 +13,7 @@ from zmqkit.core.effects import (
     Abort,
     Advance,
     Append,
+    Ask,
     Connect,
     Core,
     Disconnect,
@@ -62,6 +63,8 @@ class Hooks:
     watch: Callable[[Watch], None] = _nobody
     # Passes membership's news on.
     tell: Callable[[Tell], None] = _nobody
+    # Has discovery ask who is there.
+    ask: Callable[[Ask], None] = _nobody
     # Tells other processes of a service of a broker, or that it has ended.
     offer: Callable[[Offer], None] = _nobody
     retract: Callable[[Retract], None] = _nobody
@@ -152,6 +155,8 @@ class Driver:
                 self.hooks.watch(effect)
             case Tell():
                 self.hooks.tell(effect)
+            case Ask():
+                self.hooks.ask(effect)
             case Offer():
                 self.hooks.offer(effect)
             case Retract():

@@ -8,16 +8,15 @@ node tells them what became of the instances that they want.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import zmq
 
@@ -46,15 +45,13 @@ from zmqkit.model import (
     parse_url,
     reach_of_endpoint,
 )
+from zmqkit.node.engines import Engines
 from zmqkit.node.keeper import Keeper
 from zmqkit.node.listings import Listing, StaticPeer, listings, static_peers
 from zmqkit.node.peers import Peers
 from zmqkit.node.presence import Entry
 from zmqkit.node.time_of_day import wall_us
 from zmqkit.wire.statistics import Figures
-
-if TYPE_CHECKING:
-    from zmqkit.discovery.mdns import Mdns
 
 OnNews = Callable[[Tell], None]
 Value = TypeVar("Value")
@@ -97,21 +94,23 @@ class Node:
         self._roles = 0
         self._reach = Reach.LOCAL
         self._on_news: dict[str, list[tuple[OnNews, Reach]]] = {}
-        self._engines: dict[Reach, Mdns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._seeded: dict[str, Url] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._discovering = asyncio.Lock()
         at = self.core.offers.control_ports[Reach.LOCAL]
         self._entry = Entry(self.process, at, environment.space)
         self._loop = OwnLoop()
         self._driver = AioDriver(
             Driver(
-                self.core, self._link, Hooks(tell=self._tell),
-                changed=self._changed, receive_all=self._receive_all,
+                self.core,
+                self._link,
+                Hooks(tell=self._tell, ask=lambda effect: self._engines.ask(effect.reach)),
+                changed=self._changed,
+                receive_all=self._receive_all,
             ),
             self._loop,
-        )  # fmt: skip
+        )
+        self._engines = Engines(self.core, self._driver.perform, self._look_at_addresses)
         self._keeper = Keeper(self._loop)
         self._thread = threading.Thread(target=self._run, name="zmqkit", daemon=True)
         self._thread.start()
@@ -155,7 +154,7 @@ class Node:
 
     def withdraw(self, incarnation: int) -> None:
         """Announce a role no longer. Processes that ask this one are still told of it."""
-        self._post(lambda: self._spawn(self._withdraw(incarnation)))
+        self._post(lambda: self._spawn(self._engines.withdraw(incarnation)))
 
     def retract(self, incarnation: int) -> None:
         """Tell no process of a role any more. Processes that used it learn that it is gone."""
@@ -295,21 +294,10 @@ class Node:
     def _announce(self, record: Record, reach: Reach) -> None:
         self._offer(record, reach)
         self._seed_peers(reach)
-        self._spawn(self._announce_by(record, reach))
+        self._spawn(self._engines.announce(record, reach))
 
     def _offer(self, record: Record, reach: Reach) -> None:
         self._driver.perform(self.core.offer(record, time.monotonic(), reach))
-
-    async def _announce_by(self, record: Record, reach: Reach) -> None:
-        async with self._discovering:
-            for within in await self._discover(reach):
-                port = self.core.offers.control_ports[within]
-                await self._engines[within].announce(replace(record, control_port=port))
-
-    async def _withdraw(self, incarnation: int) -> None:
-        async with self._discovering:
-            for engine in self._engines.values():
-                await engine.withdraw(incarnation)
 
     def _want(
         self, key: str, on_news: OnNews, role: str, reach: Reach, url: Url | None
@@ -321,9 +309,8 @@ class Node:
             self._driver.perform(self.core.seed(url, key, role, now))
             return
         self._seed_peers(reach)
-        for engine in self._engines.values():
-            engine.remind("" if key == EVERYBODY else key.partition("/")[2])
-        self._spawn(self._listen(reach))
+        self._engines.remind("" if key == EVERYBODY else key.partition("/")[2])
+        self._spawn(self._engines.listen(reach))
 
     def _seed_peers(self, reach: Reach) -> None:
         """Ask the static peers within that reach, or within the reach of an earlier role."""
@@ -367,53 +354,11 @@ class Node:
         ]
         self._driver.perform(self.core.moved(tuple(shared), time.monotonic()))
 
-    async def _listen(self, reach: Reach) -> None:
-        async with self._discovering:
-            await self._discover(reach)
-
     def _unwant(self, key: str, on_news: OnNews, reach: Reach) -> None:
         self._on_news[key].remove((on_news, reach))
         if not self._on_news[key]:
             del self._on_news[key]
         self._driver.perform(self.core.unwant(key, reach))
-
-    async def _discover(self, reach: Reach) -> list[Reach]:
-        """Open an engine for each reach within that one, and return these reaches."""
-        # zeroconf takes 100 ms to import, and many programs never need it.
-        from zmqkit.discovery.mdns import Mdns
-
-        reaches = [each for each in Reach if each <= reach]
-        for each in reaches:
-            if each not in self._engines:
-                engine = Mdns(
-                    each,
-                    heard=self._heard,
-                    known=self._known,
-                    vanished=self._vanished,
-                    renewed=self._readdressed,
-                    stranded=self._stranded,
-                    note=_note,
-                )
-                await engine.open()
-                self._engines[each] = engine
-        return reaches
-
-    def _heard(self, record: Record, source: str) -> None:
-        self._driver.perform(self.core.heard(record, source, time.monotonic()))
-
-    def _known(self, record: Record, source: str) -> None:
-        self._driver.perform(self.core.reminded(record, source, time.monotonic()))
-
-    def _vanished(self, record: Record, source: str) -> None:
-        self._driver.perform(self.core.vanished(record, source))
-
-    def _readdressed(self) -> None:
-        self._look_at_addresses()
-        self._driver.perform(self.core.readdressed(time.monotonic()))
-
-    def _stranded(self, stranded: bool) -> None:
-        self.core.search.is_stranded = stranded
-        self._driver.perform([])  # so that those who wait are told at the end of the turn
 
     def _changed(self, peer: PeerId, up: bool, now: float) -> list[Effect]:
         return self.core.connected(peer, now) if up else self.core.disconnected(peer, now)
@@ -438,8 +383,7 @@ class Node:
         if self._looking is not None:
             self._looking.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        engines = [engine.close() for engine in self._engines.values()]
-        await asyncio.gather(*engines, return_exceptions=True)
+        await self._engines.close()
         self._driver.close()
 
 
@@ -493,8 +437,3 @@ def release(node: Node) -> None:
             return
         del _nodes[node.environment.space]
     node.close()  # without the lock, so that a new node can be made meanwhile
-
-
-def _note(event: str, fields: Mapping[str, object]) -> None:
-    level = logging.WARNING if event == "mdns.failed" else logging.INFO
-    contained(log.log, level, "%s %s", event, dict(fields))

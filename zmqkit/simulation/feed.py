@@ -20,6 +20,7 @@ class Reception:
 
     late_s: tuple[float, float] = (0.001, 0.05)  # the least and the most delay
     deaf: float = 0.0  # the chance that a process never hears a piece of news
+    answers: bool = False  # whether who asks from a port of its own hears all that it has not
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +35,7 @@ class Feed:
     def join(self, process: Process) -> None:
         """Have a process hear what is announced from now on, and what was announced before."""
         self.heard[process] = {}
+        process.control.ask = partial(self._answer, process)
         for record in list(self.records.values()):
             self._send(process, record)
 
@@ -54,19 +56,32 @@ class Feed:
         """Let every process hear that a role is gone."""
         self.records.pop(incarnation, None)
         for process in list(self.heard):
-            self._somewhen(process, self._vanish(process, incarnation))
+            self._somewhen(self._vanish(process, incarnation))
 
     def complete(self) -> None:
         """Let every process hear of all that is announced, and forget all that is not."""
         self.reception = Reception()
         for process, heard in self.heard.items():
-            for record in self.records.values():
-                if record.incarnation not in heard:
-                    self._send(process, record)
+            for record in self._unheard(process):
+                self._send(process, record)
             for incarnation in heard.keys() - self.records.keys():
-                self._somewhen(process, self._vanish(process, incarnation))
+                self._somewhen(self._vanish(process, incarnation))
+
+    def _answer(self, process: Process) -> None:
+        """Let a process that asks hear of all that it has not heard."""
+        process.trace("asks who is there")
+        if self.reception.answers:
+            for record in self._unheard(process):
+                self._later(self._hear(process, record))
+
+    def _unheard(self, process: Process) -> list[Record]:
+        heard = self.heard.get(process, {})
+        return [each for each in self.records.values() if each.incarnation not in heard]
 
     def _send(self, process: Process, record: Record) -> None:
+        self._somewhen(self._hear(process, record))
+
+    def _hear(self, process: Process, record: Record) -> Callable[[], None]:
         def hear() -> None:
             heard = self.heard.get(process)
             if heard is not None and record.incarnation in self.records:
@@ -77,7 +92,7 @@ class Feed:
             process.trace(f"hears of {record.label}")
             return process.control.core.heard(record, SOURCE, now)
 
-        self._somewhen(process, hear)
+        return hear
 
     def _vanish(self, process: Process, incarnation: int) -> Callable[[], None]:
         def tell(record: Record, now: float) -> list[Effect]:
@@ -91,7 +106,9 @@ class Feed:
 
         return vanish
 
-    def _somewhen(self, process: Process, action: Callable[[], None]) -> None:
-        random, reception = self.timeline.random, self.reception
-        if random.random() >= reception.deaf:
-            self.timeline.after(random.uniform(*reception.late_s), action)
+    def _somewhen(self, action: Callable[[], None]) -> None:
+        if self.timeline.random.random() >= self.reception.deaf:
+            self._later(action)
+
+    def _later(self, action: Callable[[], None]) -> None:
+        self.timeline.after(self.timeline.random.uniform(*self.reception.late_s), action)

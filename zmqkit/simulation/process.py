@@ -99,7 +99,9 @@ class Control(Part):
 
     def __init__(self, process: Process, number: int) -> None:
         self.core = MembershipCore(number)
-        hooks = Hooks(tell=self._tell)
+        # Asks discovery who is there, from a port of its own.
+        self.ask: Callable[[], None] = lambda: None
+        hooks = Hooks(tell=self._tell, ask=lambda effect: self.ask())
         super().__init__(
             process,
             "control",

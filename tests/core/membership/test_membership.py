@@ -158,7 +158,7 @@ def test_one_that_has_nowhere_to_be_tried_is_not_due(core: MembershipCore) -> No
     core.unwant(EVERYBODY, Reach.PLAIN)
     core.tick(1.1)
     assert core.neighbours[THEM].life is Life.GONE
-    assert core.deadline() == math.inf
+    assert core.neighbours.deadline() == math.inf
 
 
 # Living
@@ -231,7 +231,7 @@ def test_one_that_stays_away_is_gone_and_tried_again(core: MembershipCore) -> No
     effects = core.tick(1.0 + GONE_S + 0.02)
     assert tells(effects) == [(News.GONE, 0xA)] and Disconnect(PEER) in effects
     core.check()
-    assert core.tick(core.deadline() + 0.01) == [Connect(PEER, HERE)]
+    assert core.tick(core.neighbours.deadline() + 0.01) == [Connect(PEER, HERE)]
 
 
 def test_one_that_returns_without_its_role_loses_that(core: MembershipCore) -> None:

@@ -32,6 +32,7 @@ from zmqkit.core.membership.known import (
     RoleId,
     near_first,
 )
+from zmqkit.core.membership.lacks import Lacks
 from zmqkit.core.membership.neighbour import Life, Neighbour
 from zmqkit.core.membership.neighbours import Neighbours, in_turn
 from zmqkit.core.membership.offers import Offers
@@ -64,7 +65,8 @@ class MembershipCore:
         self.seeds = Seeds(process, space)
         self._interests = Interests(self._known, self.seeds)
         self.statistics = Statistics(process)
-        self.search = Search(self._known, self._interests, self.seeds, self.elsewhere)
+        self.lacks = lacks = Lacks(self._known, self._interests, self.neighbours)
+        self.search = Search(self._known, self._interests, self.seeds, self.elsewhere, lacks)
         self._referrals = Referrals(process, self.malformed, limits)
         self._room = Room(self.neighbours, self._interests, limits.connections_max)
 
@@ -73,6 +75,7 @@ class MembershipCore:
     def want(self, key: str, now: float, reach: Reach) -> list[Effect]:
         """Find and watch the instances that a key means, within that reach."""
         self._interests.add(key, reach)
+        self.lacks.wake(now)
         effects = self.seeds.ask_all(now)
         for neighbour in self.neighbours.values():
             neighbour.tell_again(key)
@@ -166,9 +169,7 @@ class MembershipCore:
     def connected(self, peer: PeerId, now: float) -> list[Effect]:
         """Say hello on a control connection that the link opened."""
         neighbour = self.neighbours.at(peer)
-        if neighbour is not None:
-            return [neighbour.greet(peer)]
-        return self.seeds.greet(peer)
+        return self.seeds.greet(peer) if neighbour is None else [neighbour.greet(peer)]
 
     def disconnected(self, peer: PeerId, now: float) -> list[Effect]:
         """Note that the link lost a control connection; the link keeps trying to reopen it."""
@@ -223,10 +224,10 @@ class MembershipCore:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due: ping, say hello again, give up, or try again."""
-        due = self.neighbours.due(now)
-        effects = [effect for each in due for effect in self._look_after(each, now)]
+        effects = [e for each in self.neighbours.due(now) for e in self._look_after(each, now)]
         self.offers.tick(now)
         self.search.tick(now)
+        self.lacks.tick(now)
         self.statistics.tick(now)
         effects += self._untold(self._referrals.tick(now))
         if self._is_active():
@@ -235,16 +236,16 @@ class MembershipCore:
 
     def flush(self, now: float) -> list[Effect]:
         """Tell roles that want a name what is known of it, and callers what is new here."""
-        return self.offers.flush(now) + self.search.flush(now)
+        return self.offers.flush(now) + self.search.flush(now) + self.lacks.flush()
 
     def deadline(self) -> float:
         """Return when `tick` is due next; minus infinity for at once."""
         if self._known.freed or self._room.is_due:
             return -inf
-        referrals_at = self._referrals.deadline(asks=bool(self._interests))
+        told_at = self._referrals.deadline(asks=bool(self._interests))
         seeds_at = self.seeds.deadline() if self._is_active() else inf
         others_at = min(self.offers.deadline(), self.search.due_at, self.statistics.deadline())
-        return min(self.neighbours.deadline(), seeds_at, referrals_at, others_at)
+        return min(self.neighbours.deadline(), self.lacks.due_at, seeds_at, told_at, others_at)
 
     def check(self) -> None:
         """Assert that connections match lives, and that what was told is known and wanted."""

@@ -10,6 +10,7 @@ from zmqkit.core.effects import Effect, News, Tell
 from zmqkit.core.membership.elsewhere import Elsewhere, refusal
 from zmqkit.core.membership.interests import EVERYBODY, Interests
 from zmqkit.core.membership.known import KnownRoles
+from zmqkit.core.membership.lacks import Lacks
 from zmqkit.core.membership.seed import Seeds
 from zmqkit.limits import EXPLAIN_S
 from zmqkit.model import (
@@ -61,16 +62,22 @@ class Search:
     """
 
     def __init__(
-        self, known: KnownRoles, interests: Interests, seeds: Seeds, elsewhere: Elsewhere
+        self,
+        known: KnownRoles,
+        interests: Interests,
+        seeds: Seeds,
+        elsewhere: Elsewhere,
+        lacks: Lacks,
     ) -> None:
         self._known = known
         self._elsewhere = elsewhere
         self._seeds = seeds
         self._interests = interests
+        self._lacks = lacks
         self._told: dict[tuple[str, Reach], str] = {}
         # Whether this host has no address by which the network could be searched.
         self.is_stranded = False
-        self._seen = (0, 0, False, 0)
+        self._seen = (0, 0, False, 0, 0)
         self._looked_at = -inf
         self.due_at = inf  # when `tick` is due next
 
@@ -81,7 +88,8 @@ class Search:
         """
         silent = sum(not seed.process for seed in self._seeds)
         changes = self._known.changes + self._elsewhere.changes
-        seen = (changes, self._interests.changes, self.is_stranded, silent)
+        deaf = len(self._lacks.deaf)
+        seen = (changes, self._interests.changes, self.is_stranded, silent, deaf)
         if seen == self._seen:
             return []
         if seen[1] != self._seen[1]:
@@ -133,7 +141,7 @@ class Search:
         found = self._out_of_reach(ours, reach)
         found += [self._elsewhere.explain(kind, name), _namesake(role, records[name])]
         nor = self._of_brokers() if role == "service" and not any(found) else ""
-        found += [self._mistyped(kind, name), self._silent_peers()]
+        found += [self._mistyped(kind, name), self._silent_peers(), self._deafness(reach)]
         if not any(_START[role] in each for each in found):
             found += [f"none is running{nor}: {start}"]
         likeliest = list(filter(None, [*found, elsewhere]))[:_CAUSES]
@@ -184,6 +192,16 @@ class Search:
             return ""
         address = Address(silent[0].host, silent[0].port)
         return f"the static peer {address} does not answer: see that it runs, and its port"
+
+    def _deafness(self, reach: Reach) -> str:
+        """Return what to say where announcements do not arrive, or nothing if they do."""
+        if not any(each <= reach for each in self._lacks.deaf):
+            return ""
+        return (
+            "one that has just started is found some seconds later, since announcements do not "
+            "arrive here: a firewall of this machine drops UDP port 5353, or the network drops "
+            "multicast"
+        )
 
     def _of_brokers(self) -> str:
         """Return which brokers have no such service, or nothing if no broker answered."""
