@@ -47,3 +47,12 @@ def test_an_interface_that_does_not_work_matters_less_beside_one_that_does() -> 
 def test_interfaces_with_one_cause_are_named_together() -> None:
     deaf = (replace(LO, echo=UNHEARD), replace(ETH, echo=UNHEARD))
     assert " on lo and eth0, " in only(on(*deaf)).cause
+
+
+def test_a_network_whose_announcements_are_dropped_is_found_late_and_loopback_never() -> None:
+    late, never = (
+        only(on(*each))
+        for each in ((LO, replace(ETH, echo=UNHEARD)), (replace(LO, echo=UNHEARD), ETH))
+    )
+    assert late.severity is Severity.WARNING and "some seconds late" in late.cause
+    assert never.severity is Severity.ERROR and never.cause.endswith("do not find each other")

@@ -225,6 +225,51 @@ def stuck_loop(ward: Ward) -> list[str]:
         return ward.ids("held", "--insecure", "--wait", "20")
 
 
+# What lets through what a firewall drops
+
+
+@pytest_lan
+@pytest.mark.parametrize(
+    ("what", "verdict", "begin"),
+    [
+        ("udp dport 5353", "drop", "nft delete rule inet ward in handle "),
+        ("udp dport 5000-6000", "counter reject", "nft insert rule inet ward in position "),
+        (
+            "iifname { lo, eth0 } udp dport 5353",
+            "drop",
+            "nft insert rule inet ward in position ",
+        ),
+    ],
+)
+def test_the_remedy_against_a_firewall_lets_discovery_through(
+    ward: Ward, what: str, verdict: str, begin: str
+) -> None:
+    with ward.here.drops(what, verdict):
+        [finding] = ward.findings("--wait", "0")
+        assert (finding["id"], finding["severity"]) == ("mdns-blocked", "error")
+        assert str(finding["remedy"]).startswith(begin)
+        follow(ward, finding)
+        assert ward.ids("--wait", "0") == []
+
+
+@pytest_lan
+def test_the_remedy_against_a_firewall_lets_connections_through(ward: Ward) -> None:
+    words = ("probe", ward.there.address, "--wait", "0")
+    with ward.here.drops("tcp dport 1024-65535 ct state new"):
+        [finding] = ward.findings(*words, ZMQKIT_PORTS=RANGE)
+        assert (finding["id"], finding["severity"]) == ("port-blocked", "warning")
+        follow(ward, finding)
+        assert ward.ids(*words, ZMQKIT_PORTS=RANGE) == []
+
+
+def follow(ward: Ward, finding: dict[str, object]) -> None:
+    """Do what a remedy says, as root of this host."""
+    said = str(finding["remedy"]).removeprefix("on this machine: ")
+    for command in said.split("; "):
+        if command.startswith("nft "):
+            ip("netns", "exec", ward.here.namespace, *command.split())
+
+
 # Static peers
 
 

@@ -100,7 +100,15 @@ class Ward:
         """The findings of a doctor here, by their ids."""
         return self.told(self.here.start(*DOCTOR, *words, "--json", **environment))
 
+    def findings(self, *words: str, **environment: str) -> list[dict[str, object]]:
+        """The findings of a doctor here."""
+        return self.written(self.here.start(*DOCTOR, *words, "--json", **environment))
+
     def told(self, process: subprocess.Popen[str]) -> list[str]:
+        """The findings that a doctor writes, by their ids."""
+        return [str(each["id"]) for each in self.written(process)]
+
+    def written(self, process: subprocess.Popen[str]) -> list[dict[str, object]]:
         """The findings that a doctor writes; its exit code is what they say."""
         text, _ = process.communicate(timeout=60)
         found: list[dict[str, object]] = json.loads(text)["findings"]
@@ -108,7 +116,7 @@ class Ward:
         for each in found:
             print(each)  # for whoever reads why the test failed
             assert each["cause"] and each["evidence"] and each["remedy"]
-        return [str(each["id"]) for each in found]
+        return found
 
     @contextmanager
     def runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zmqkit.doctor.facts import Asked, Outcome
 from zmqkit.doctor.findings import Finding, error
+from zmqkit.doctor.firewall import how_to_let_pass
 from zmqkit.model import Address
 
 _MEANINGS = {
@@ -28,7 +29,7 @@ _MEANINGS = {
         "port-blocked",
         "{whom} does not take connections: a firewall drops TCP port {port}, or the machine is "
         "off",
-        "on that machine: nft add rule inet filter input tcp dport {port} accept; "
+        f"on that machine: {how_to_let_pass('tcp', '{port}')}; "
         "or: ufw allow {port}/tcp; ZMQKIT_PORTS=LOW-HIGH keeps ports within a range",
     ),
     Outcome.STOPPED: (

@@ -8,6 +8,7 @@ from dataclasses import replace
 from zmqkit.doctor.answers import lacks_scope, unanswered
 from zmqkit.doctor.facts import HEARD, NOT_TRIED, Facts, Outcome, Probed
 from zmqkit.doctor.findings import Finding, Severity, error, warning
+from zmqkit.doctor.firewall import Culprit, how_to_let_pass
 
 OFFSET_S_MAX = 1.0
 """How far two clocks may be apart before the doctor speaks of it."""
@@ -84,18 +85,25 @@ def ports(facts: Facts) -> Iterator[Finding]:
     refused = [(port, said) for port, said in probed.ports_in if said != "answered"]
     if refused:
         finding = _blocked("this machine", [port for port, _ in refused], f"from {probed.host}",
-                           [f"port {port} here: {said}" for port, said in refused])  # fmt: skip
+                           [f"port {port} here: {said}" for port, said in refused],
+                           probed.culprits)  # fmt: skip
         # It matters to roles that listen here. Those that only call accept nothing.
         yield replace(finding, severity=Severity.WARNING)
 
 
-def _blocked(whose: str, closed: list[int], direction: str, evidence: list[str]) -> Finding:
+def _blocked(
+    whose: str,
+    closed: list[int],
+    direction: str,
+    evidence: list[str],
+    found: tuple[Culprit, ...] = (),
+) -> Finding:
     shown = ", ".join(map(str, closed))
     return error(
         "port-blocked",
         f"connections {direction} to {whose} do not pass: a firewall drops TCP port {shown}",
-        evidence,
-        f"on {whose}: nft add rule inet filter input tcp dport {{ {shown} }} accept; or set "
+        evidence + [each.shown() for each in found],
+        f"on {whose}: {how_to_let_pass('tcp', shown, found)}; or set "
         "ZMQKIT_PORTS=LOW-HIGH there and let that range in",
     )
 

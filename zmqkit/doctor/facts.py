@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zmqkit.doctor.findings import Finding
+from zmqkit.doctor.firewall import Culprit
 from zmqkit.model import Address, Record
 from zmqkit.wire.packet import FIRST
 
@@ -48,6 +49,8 @@ SPARE_MIN = 128
 
 NOT_TRIED, HEARD, UNHEARD = "", "heard", "unheard"
 """What became of a packet that an interface sent to itself. Anything else is an error."""
+FORBIDDEN = "EPERM"
+"""What is in that error where a firewall drops what is sent."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -111,6 +114,7 @@ class Machine:
     descriptors: Descriptors | None = None
     disks: tuple[Disk, ...] = ()
     programs: tuple[Program, ...] = ()
+    culprits: tuple[Culprit, ...] = ()  # what drops the packets of interfaces to themselves
 
 
 # Whom discovery told of
@@ -173,6 +177,7 @@ class Probed:
     multicast_in: bool | None = None
     ports_out: tuple[Asked, ...] = ()  # ports over there
     ports_in: tuple[tuple[int, str], ...] = ()  # ports here, and what came of it over there
+    culprits: tuple[Culprit, ...] = ()  # what drops connections to those ports
     # Of the roles over there that have the wanted name, how many are open and how many not.
     name_open: int = 0
     name_local: int = 0

@@ -15,7 +15,9 @@ from zmqkit.doctor import machine as system
 from zmqkit.doctor import multicast
 from zmqkit.doctor.ask import Asker
 from zmqkit.doctor.facts import (
+    FORBIDDEN,
     SPARE_MIN,
+    UNHEARD,
     Asked,
     Facts,
     Instance,
@@ -24,6 +26,7 @@ from zmqkit.doctor.facts import (
     Program,
     Side,
 )
+from zmqkit.doctor.firewall import Packet, culprits
 from zmqkit.doctor.heard import LAN, LOOPBACK, Discovery, Heard
 from zmqkit.environment import Environment, check_reach, read_environment, read_peers
 from zmqkit.errors import ConfigError
@@ -182,9 +185,18 @@ async def heard_itself(machine: Machine) -> Machine:
     numbers = [secrets.token_hex(8) for _ in tried]
     echoes = await asyncio.gather(*map(multicast.echo, tried, numbers))
     told = {each.name: echo for each, echo in zip(tried, echoes, strict=True)}
+    dropped = {n: e for n, e in told.items() if e == UNHEARD or FORBIDDEN in e}
+    packets = [
+        Packet(
+            protocol="udp", port=system.MDNS_PORT, interface=name,
+            hook="output" if FORBIDDEN in echo else "input",
+        )
+        for name, echo in dropped.items()
+    ]  # fmt: skip
     return replace(
         machine,
         interfaces=tuple(replace(i, echo=told.get(i.name, "")) for i in machine.interfaces),
+        culprits=await culprits(packets),
     )
 
 

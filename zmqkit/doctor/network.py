@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zmqkit.doctor.facts import HEARD, NOT_TRIED, UNHEARD, Facts, Interface
+from zmqkit.doctor.facts import FORBIDDEN, HEARD, NOT_TRIED, UNHEARD, Facts, Interface
 from zmqkit.doctor.findings import Finding, error, warning
-
-_FORBIDDEN = "EPERM"
-"""What the system says where a firewall drops what is sent."""
+from zmqkit.doctor.firewall import how_to_let_pass
 
 
 def loopback_down(facts: Facts) -> Iterator[Finding]:
@@ -108,21 +106,49 @@ def port_taken(facts: Facts) -> Iterator[Finding]:
 
 def mdns_blocked(facts: Facts) -> Iterator[Finding]:
     """What an interface sends to the group comes back, unless this machine itself drops it."""
-    lost = [i for i in _tried(facts) if i.echo == UNHEARD or _FORBIDDEN in i.echo]
-    if lost:
-        yield error(
-            "mdns-blocked",
-            f"a firewall of this machine drops UDP port 5353 on {_names(lost)}, so discovery "
-            "hears nobody there",
-            [f"a packet from {i.name} to 224.0.0.251:5353, for itself: {i.echo}" for i in lost],
-            "let UDP port 5353 in and out: nft add rule inet filter input udp dport 5353 "
-            "accept; or: ufw allow 5353/udp; or: firewall-cmd --add-service=mdns",
-        )
+    lost = [i for i in _tried(facts) if i.echo == UNHEARD or FORBIDDEN in i.echo]
+    if not lost:
+        return
+    found = facts.machine.culprits
+    others = (
+        "; or: ufw allow 5353/udp; or: firewall-cmd --add-service=mdns" if not found else ""
+    )
+    yield (error if _lost_all(lost) else warning)(
+        "mdns-blocked",
+        f"a firewall of this machine drops UDP port 5353 on {_names(lost)}, so "
+        f"{_follows(lost)}",
+        [f"a packet from {i.name} to 224.0.0.251:5353, for itself: {i.echo}" for i in lost]
+        + [each.shown() for each in found],
+        how_to_let_pass("udp", "5353", found) + others,
+    )
+
+
+def _lost_all(lost: list[Interface]) -> bool:
+    """Whether there are programs that do not find each other at all."""
+    return any(FORBIDDEN in each.echo or each.kind == "loopback" for each in lost)
+
+
+def _follows(lost: list[Interface]) -> str:
+    """Return what follows where discovery hears only answers to its own questions, or less.
+
+    On a network these leave from ports of their own, and other machines answer them. On the
+    loopback interface nobody hears the questions.
+    """
+    if any(FORBIDDEN in each.echo for each in lost):
+        return "discovery asks nobody there, and nobody hears it"
+    within = "programs on this machine do not find each other"
+    if all(each.kind == "loopback" for each in lost):
+        return within
+    beyond = (
+        "programs here hear only what other machines answer to their questions: they find "
+        "whoever starts later some seconds late, and other machines find roles here late"
+    )
+    return beyond if not _lost_all(lost) else f"{within}, and {beyond}"
 
 
 def multicast_refused(facts: Facts) -> Iterator[Finding]:
     """The system may have no room for one more member of the group, or no way to it."""
-    refused = [i for i in _tried(facts) if i.echo != UNHEARD and _FORBIDDEN not in i.echo]
+    refused = [i for i in _tried(facts) if i.echo != UNHEARD and FORBIDDEN not in i.echo]
     if refused:
         yield error(
             "multicast-refused",

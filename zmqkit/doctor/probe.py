@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from zmqkit.doctor import multicast
 from zmqkit.doctor.ask import refusal
 from zmqkit.doctor.facts import Asked, Facts, Interface, Outcome, Probed
+from zmqkit.doctor.firewall import Packet, culprits
 from zmqkit.doctor.listen import now_of_day
 from zmqkit.doctor.multicast import Ear
 from zmqkit.doctor.talk import (
@@ -103,6 +104,9 @@ class Probe:
         out = await self._multicast_out(talk, ears) if ears else None
         into = await self._multicast_in(talk, ears) if ears else None
         host = talk.host
+        ports_out = tuple(await self._ports_out(talk, host))
+        ports_in = tuple(await self._ports_in(talk))
+        closed = [port for port, said in ports_in if said != Outcome.ANSWERED.value]
         return Probed(
             host=host,
             talk=Asked(self._address, Outcome.ANSWERED, "", round(1000 * trip_s, 1)),
@@ -111,8 +115,9 @@ class Probe:
             wire=int(number_of(hello, "wire")),
             multicast_out=out,
             multicast_in=into,
-            ports_out=tuple(await self._ports_out(talk, host)),
-            ports_in=tuple(await self._ports_in(talk)),
+            ports_out=ports_out,
+            ports_in=ports_in,
+            culprits=await culprits(Packet(protocol="tcp", port=each) for each in closed),
             name_open=int(number_of(hello, "name_open")),
             name_local=int(number_of(hello, "name_local")),
             findings=findings_of(hello, host),
