@@ -95,7 +95,7 @@ BREAKS = [
     Break(finishes_nothing, "healed, calls succeed"),
     Break(takes_any_value, "a prefix is read"),
     Break(grants_nothing, "healed, calls succeed"),
-    Break(reads_for_the_dead, "idle, nothing runs", 40),
+    Break(reads_for_the_dead, "idle, nothing runs", 85),
     Break(forgets_what_was_taken, "AssertionError"),
     Break(keeps_no_answers, "a service runs an id once"),
     Break(moves_everything, "what may not repeat runs once"),
