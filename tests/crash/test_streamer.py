@@ -43,7 +43,7 @@ class Scene:
         self._name = name
         self._folder = folder
         self._chance = random.Random(SEED)
-        self._outbox = outbox
+        self.outbox = outbox
         self.diary, self._acknowledged = folder / "diary", folder / "acknowledged"
         self._journal = folder / "streamer.journal"
         self.deaths: Counter[str] = Counter()
@@ -60,7 +60,7 @@ class Scene:
             return self._start("streamer", journal=str(self._journal))
         if role == "worker":
             return self._start("worker", diary=str(self.diary))
-        journal = str(self._folder / "outbox.journal") if self._outbox else None
+        journal = str(self._folder / "outbox.journal") if self.outbox else None
         return self._start("outbox", journal=journal, acknowledged=str(self._acknowledged))
 
     def acknowledged(self) -> set[str]:
@@ -70,14 +70,14 @@ class Scene:
 
     def cycle(self) -> None:
         """Kill somebody after a moment, and start another one in its place."""
-        victims = ["streamer", "worker", "pusher"] if self._outbox else ["streamer", "worker"]
+        victims = ["streamer", "worker", "pusher"] if self.outbox else ["streamer", "worker"]
         role = self._chance.choice(victims)
         time.sleep(self._chance.uniform(0.0, 0.3))
         self.deaths[role] += 1
         actors = self.actors[role]
         victim = actors.pop(self._chance.randrange(len(actors)))
         # Without an outbox of its own, a pusher never pushes these again.
-        known = set() if self._outbox else self.acknowledged()
+        known = set() if self.outbox else self.acknowledged()
         victim.close()
         if role == "streamer":
             left, outcomes = self._read()
@@ -190,12 +190,13 @@ def after_the_end(scene: Scene, runs: list[tuple[str, int, int]]) -> list[tuple[
     """The runs of tasks that had ended, as the streamer's journal said before that opening.
 
     The runs that an outbox gave to workers itself do not count, as the streamer was away: it
-    may not have heard of the end. The openings of its journal are others, too.
+    may not have heard of the end. The openings of its journal are others, too. Nor does what an
+    outbox pushes again once the streamer has forgotten the end, for it keeps 10,000.
     """
     ended: set[str | None] = set()
     before = {0: ended, 1: ended}
     for opening, these in sorted(scene.ended.items()):
-        before[opening] = ended = ended | these
+        before[opening] = ended = these if scene.outbox else ended | these
     return [
         (task, opening)
         for task, giver, opening in runs
