@@ -99,13 +99,23 @@ def of_forwarder(news: News, forwarder: int, host: str = "127.0.0.1") -> Tell:
 
 
 def greet(
-    core: SubscriberCore, forwarder: int, now: float = 0.0, *, seeks: int | None = 1
+    core: SubscriberCore,
+    forwarder: int,
+    now: float = 0.0,
+    *,
+    seeks: int | None = 1,
+    keeps: bool = False,
 ) -> list[Effect]:
-    """Have a forwarder answer the last HELLO. seeks: how far it looks for publishers."""
+    """Have a forwarder answer the last HELLO.
+
+    seeks: how far it looks for publishers. keeps: whether it has a history.
+    """
     token = core.sources.by_peer[peer_of(forwarder)].token
     fields: dict[str, object] = {"token": token, "waits": True, "forwards": [forwarder]}
     if seeks is not None:
         fields["seeks"] = seeks
+    if keeps:
+        fields["history"] = True
     frames = publication.to_subscriber(wire.WELCOME, forwarder, SUBSCRIBER, fields)
     effects = core.receive(peer_of(forwarder), frames, now)
     core.check()

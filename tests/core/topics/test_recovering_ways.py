@@ -12,8 +12,9 @@ from zmqkit.model import Frames
 from zmqkit.wire import history
 from zmqkit.wire import packet as wire
 
-FORWARDER = 0xF1
+FORWARDER, SECOND = 0xF1, 0xF2
 PEER = peer_of(FORWARDER)
+NARROW = SubscriberLimits(held_messages_max=2)
 
 
 class Ways(Lane):
@@ -86,14 +87,15 @@ def test_a_gap_that_the_forwarder_shows_is_recovered_from_the_publisher() -> Non
     assert there.subscriber.stats()["recovered"] == 1
 
 
-def with_a_hole() -> Ways:
+def with_a_hole(**options: object) -> Ways:
     """A publisher is out of reach, and one of its messages is lacking."""
-    there = Ways(recover=True)
+    there = Ways(recover=True, **options)
     there.publish("t", 1)
     there.lose("t", 2)
     there.losing(is_kind(wire.HISTORY), lambda: there.publish("t", 3))
     there.disconnect()
     there.news(News.LOST)
+    there.publish("t", 4)
     there.passes(4)
     assert there.read_bodies() == [1]
     return there
@@ -111,6 +113,45 @@ def test_what_the_forwarder_brings_does_not_wait_for_ever() -> None:
     assert there.read_bodies() == [1, 3, 4] and there.missing == [("t", 1)]
     there.passes(6)
     assert there.read_bodies() == [1, 3, 4, 6] and there.missing == [("t", 1)]
+
+
+def test_a_publisher_that_is_gone_takes_nothing_along_that_there_is_no_room_to_hold() -> None:
+    there = with_a_hole(limits=NARROW)
+    there.news(News.GONE)
+    there.publish("t", 5)
+    there.passes(5)
+    assert there.read_bodies() == [1, 3, 4, 5] and there.missing == [("t", 1)]
+    there.passes(6)
+    assert there.read_bodies() == [1, 3, 4, 5, 6] and there.missing == []
+
+
+def test_what_there_is_no_room_to_hold_is_recovered_from_a_publisher_that_was_lost() -> None:
+    there = with_a_hole(limits=NARROW)
+    there.publish("t", 5)
+    there.passes(5)
+    assert there.read_bodies() == [1]
+    there.news(News.FOUND)
+    assert there.read_bodies() == [1, 2, 3, 4, 5] and there.missing == []
+
+
+def test_nothing_is_given_up_while_another_that_may_keep_it_has_yet_to_answer() -> None:
+    there = Lane(recover=True, limits=NARROW)
+    there.meet()
+    core = there.subscriber
+    core.hear(of_forwarder(News.FOUND, FORWARDER), there.now)
+    greet(core, FORWARDER, there.now, seeks=None, keeps=True)
+    core.hear(of_forwarder(News.FOUND, SECOND), there.now)
+    there.publish("t", 1)
+    there.lose("t", 2)
+    there.publish("t", 3, 4)
+    core.hear(of_forwarder(News.LOST, FORWARDER), there.now)
+    there.publish("t", 5)
+    assert there.take_all() == [("t", 1, 1)] and there.missing == []
+    there.now += WAY_S
+    greet(core, SECOND, there.now, seeks=None)
+    there.publish("t", 6)
+    assert [body for _, _, body in there.take_all()] == [3, 4, 6]
+    assert there.missing == [("t", 2)]
 
 
 def test_a_publisher_that_returns_and_does_not_answer_holds_nothing_up_for_ever() -> None:

@@ -73,6 +73,10 @@ class Keepers(Protocol):
     holding: Holding
     origins: Origins
 
+    @property
+    def all(self) -> list[Source]:
+        """The publishers and forwarders in use, reachable or not."""
+
     def wants(self, topic: bytes) -> bool:
         """Whether a topic is subscribed to."""
 
@@ -116,10 +120,21 @@ class Recovering:
     def hold(
         self, source: Source, recovery: Recovery, hole: Hole, held: Held, now: float
     ) -> list[Effect]:
-        """Hold messages that came behind a hole, if there is room for them."""
-        if recovery.hold(hole, held):
+        """Hold messages that came behind a hole, if there is room for them.
+
+        Without room they are passed over, to be recovered in turn. If nobody is left to ask,
+        the hole is given up instead, and they are delivered.
+        """
+        fits = self.holding.fits(len(held.bodies), held.size)
+        gives_up = not fits and not self._may_come(source, hole.position)
+        if fits or gives_up:
             self._counts["received"] += len(held.bodies)
-        self._release(source, recovery, hole)
+        recovery.hold(hole, held, taken=fits or gives_up)
+        if gives_up:
+            self._counts["abandoned"] += 1
+            self._give_up(source, recovery, hole)
+        else:
+            self._release(source, recovery, hole)
         return self.go_on(source, now)
 
     def heads(self, source: Source, packet: Packet, now: float) -> list[Effect]:
@@ -307,6 +322,17 @@ class Recovering:
         """Give up what is lacking unless something comes in time."""
         recovery.give_up_at = min(recovery.give_up_at, now + RETURN_S)
         self.due_at = min(self.due_at, recovery.due_at)
+
+    def _may_come(self, source: Source, position: Position) -> bool:
+        """Whether what a topic lacks may still be recovered.
+
+        Who is gone is not expected back, but another that has yet to answer may keep it.
+        """
+        return source.state is not State.OVER or any(
+            each.state is State.OPENING
+            and (each.is_device or each.publisher == position.publisher)
+            for each in self._sources.all
+        )
 
     def _ends(self, keeper: Source, position: Position, number: int) -> None:
         recovery = keeper.recovery

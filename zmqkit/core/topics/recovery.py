@@ -4,9 +4,12 @@ The history is that of a publisher, or that of a forwarder, which keeps the topi
 
 Theory of operation. A topic in which messages are lacking has a hole. Messages that come behind
 a hole are held until it is closed. There is room for a number of them; those beyond it are
-passed over, and lacking in turn. The subscriber asks for what is lacking page by page: it has
-one question under way at a time, and repeats it after RECOVER_S. It asks only when there is
-room for the answer where messages wait to be read.
+passed over, and lacking in turn. If nobody is left to ask for them, the hole is given up once
+that room is full: what is passed over then would be missing as well.
+
+The subscriber asks for what is lacking page by page: it has one question under way at a time,
+and repeats it after RECOVER_S. It asks only when there is room for the answer where messages
+wait to be read.
 
 When the subscriber has joined, it first asks where the topics end. So it learns of topics that
 are quiet, and of what it missed meanwhile. A topic that it does not know yet begins `history`
@@ -154,17 +157,15 @@ class Recovery:
         hole.keeper = self._keeper
         self.settle(hole)
 
-    def hold(self, hole: Hole, held: Held) -> bool:
-        """Hold messages behind a hole, and return whether there was room for them."""
+    def hold(self, hole: Hole, held: Held, *, taken: bool) -> None:
+        """Hold messages behind a hole, or note that they were not taken and are lacking."""
         count = len(held.bodies)
         hole.tail = max(hole.tail, held.sequence + count)
-        taken = self.holding.fits(count, held.size)
         if taken:
             hole.held.append(held)
             self.holding.messages += count
             self.holding.size += held.size
         self.settle(hole)
-        return taken
 
     def split(self, hole: Hole, count: int) -> None:
         """Hold the first messages in two parts, the first of them of so many messages."""
