@@ -278,6 +278,8 @@ def changes_of(append: Append, offset: float) -> Changes:
     for task in append.changes:
         if task.state in OPEN and task.journal:
             _remove(changes, task)  # a streamer has it on its disk
+            if task.reasons:
+                changes.forgotten.append(task.sequence)  # it may have been dead
             continue
         if task.state in OPEN:
             _put(changes, task, offset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.core.tasks.file import OFFSET, File
 from tests.core.tasks.world import World, raised, task
 from zmqkit.core.effects import Append
 from zmqkit.core.tasks.lease import TASK
@@ -102,6 +103,22 @@ def test_a_push_whose_task_is_dead_before_the_disk_refuses_it_is_refused(world: 
     refuse(world, number)
     assert one.state is State.DROPPED and isinstance(one.error, JournalError)
     assert world.outcomes == [(1, one, one.error)]
+
+
+def test_a_dead_task_that_is_requeued_and_handed_over_leaves_nothing(world: World) -> None:
+    """Seed 134: if one append had both, a dead task without a body was found afterwards."""
+    worker = world.worker(attempts=1)
+    worker.core.about[TASK] = {"attempts": 1}
+    one, file = push(world, 1), File()
+    world.settle()
+    world.finish(worker, raised("no"))
+    assert one.state is State.DEAD
+    file.write(Append(1, [one], one.sequence))
+    world.core.requeue(one, world.now)
+    assert world.core.ledger.lease(world.now) is one
+    world.core.ledger.hand_over(one, 7)
+    file.write(Append(2, [one], one.sequence))
+    assert not [*tasks_of(file.entries.values(), file.outcomes.values(), OFFSET)]
 
 
 def test_a_push_returns_though_its_task_was_purged_before_the_disk_refused_it(
