@@ -72,8 +72,9 @@ class Peer:
         self.told.append((event, value))
         self._news.set()
 
-    def events(self) -> list[str]:
-        return [event for event, _ in self.told]
+    def events(self, *, unfit: bool = False) -> list[str]:
+        """What it was told; of unfit records, which tests beside this one send, on request."""
+        return [event for event, _ in self.told if unfit or event != "mdns.unfit"]
 
     def reasons(self) -> str:
         return "; ".join(str(value) for event, value in self.told if event.startswith("mdns."))
