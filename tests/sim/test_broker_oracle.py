@@ -93,9 +93,9 @@ def tells_of_no_service(patch: pytest.MonkeyPatch) -> None:
 
 
 BREAKS = [
-    Break(serves_whom_it_served, "clients take turns"),
+    Break(serves_whom_it_served, "clients take turns", 5),
     Break(denies_everything, "may_have_run=False means"),
-    Break(moves_everything, "what may not repeat runs once"),
+    Break(moves_everything, "what may not repeat runs once", 33),
     Break(answers_whom_it_likes, "a value is that call's own"),
     Break(gives_no_room_back, "a broker's room is what it holds"),
     Break(keeps_every_service, "idle, no dead service is left"),
