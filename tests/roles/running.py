@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from multiprocessing.connection import Connection
 
 import zmqkit
 import zmqkit.asyncio
@@ -50,7 +51,8 @@ def hang() -> None:
     threading.Event().wait()
 
 
-def rest() -> None:
+def rest(begun: Connection) -> None:
+    begun.send("begun")
     while True:
         threading.Event().wait(0.05)
 
@@ -58,8 +60,10 @@ def rest() -> None:
 def fork() -> int:
     """Have a child wait for a signal, end it, and return its exit code."""
     context = multiprocessing.get_context("fork")
-    child = context.Process(target=rest)
+    ours, theirs = context.Pipe()
+    child = context.Process(target=rest, args=[theirs])
     child.start()
+    ours.recv()  # Python forgets the signals that come while it forks
     child.terminate()
     child.join()
     assert child.exitcode is not None
@@ -100,6 +104,22 @@ async def asyncio_service() -> int:
         say("finally")
 
 
+async def signalled_elsewhere() -> int:
+    """The signal comes to another thread, which does not wake the loop."""
+    service = zmqkit.asyncio.Service(NAME)
+    service.handler(hold_async, name="hold")
+
+    def send() -> None:
+        while not service.endpoint:
+            threading.Event().wait(0.001)
+        threading.Event().wait(0.1)  # the loop very likely rests by then
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Timer(0, send).start()
+    asyncio.get_running_loop().call_soon(say, "ready")
+    return await service.run(drain_s=DRAIN_S)
+
+
 async def asyncio_worker() -> int:
     worker = zmqkit.asyncio.Worker(NAME)
     worker.task(hold_async)
@@ -125,6 +145,7 @@ def main() -> int:
         "worker": blocking_worker,
         "asyncio-service": lambda: asyncio.run(asyncio_service()),
         "asyncio-worker": lambda: asyncio.run(asyncio_worker()),
+        "elsewhere": lambda: asyncio.run(signalled_elsewhere()),
         "two": lambda: asyncio.run(two()),
     }
     code = kinds[KIND]()

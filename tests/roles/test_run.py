@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -96,6 +97,17 @@ def test_a_signal_ends_it_with_0(
     if kind == "asyncio-service":
         program.expect("finally")
     assert program.ended() == (0, "")
+
+
+def test_a_signal_that_does_not_wake_the_loop_is_seen_all_the_same(
+    begin: Callable[..., Program],
+) -> None:
+    # One that comes in the moment before the loop rests does not wake it either.
+    program = begin("elsewhere")
+    watchdog = threading.Timer(BOUND_S, program.process.kill)
+    watchdog.start()
+    assert program.ended() == (0, "")
+    watchdog.cancel()
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from zmqkit.cli.ls import listening
 from zmqkit.cli.manners import exits
 from zmqkit.cli.metrics import HISTOGRAMS, Exposing, Sample, families, histograms
 from zmqkit.cli.output import say
+from zmqkit.cli.stopping import Stay
 from zmqkit.device.place import metrics_place
 from zmqkit.node.statistics import Reader, Row
 
@@ -63,10 +63,11 @@ def command(*, bind: str, insecure: bool) -> int:
     """
     place = metrics_place(bind, insecure=insecure or None)
     exposition = MachineExposition()
-    over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
-    with listening(threading.Event(), insecure=insecure) as node, Reader(node) as reader:
+    with (
+        Stay() as staying,
+        listening(threading.Event(), insecure=insecure) as node,
+        Reader(node) as reader,
+    ):
         reach = node.environment.reach(insecure=insecure or None)
 
         def metrics() -> tuple[str, bytes]:
@@ -76,7 +77,7 @@ def command(*, bind: str, insecure: bool) -> int:
         health = Health(place, Answers(str, str, metrics), "metrics at ")
         try:
             say(f"metrics of all roles at {health.url}/metrics")
-            over.wait()
+            staying.wait()
         finally:
             health.close()
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +14,7 @@ from zmqkit.cli.call import Values
 from zmqkit.cli.completing import names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json, several, tell
-from zmqkit.cli.stopping import stopping
+from zmqkit.cli.stopping import Stay
 from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
@@ -127,32 +126,11 @@ def command(
         joined = publisher.ready(timeout_s=0)
         if stay:
             said = several(published, "message")
-            Stay().wait(f"{said} published; staying for those who come later")
+            with Stay() as staying:
+                tell(f"{said} published; staying for those who come later")
+                staying.wait()
     if as_json:
         say_json({"published": published, "topic": topic, "subscribers": joined})
-
-
-class Stay:
-    """Waits for SIGTERM or SIGINT, of which the next one ends the process at once."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-
-    def wait(self, why: str) -> None:
-        """Say why this process goes on, and return once the signal has come."""
-        with stopping(self):
-            tell(why)
-            os.read(self._read, 1)
-        os.close(self._read)
-        os.close(self._write)
-
-    def stop(self) -> None:
-        """Have `wait` return; a signal's handler may call this."""
-        os.write(self._write, b".")
-
-    def stats(self) -> dict[str, object]:
-        """Return that nothing is to be finished."""
-        return {"in_flight": 0}
 
 
 def paced(bodies: Iterator[object], hz: float | None) -> Iterator[object]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from zmqkit.cli.output import say_error, several, tell
+from zmqkit.limits import REST_S_MAX
 from zmqkit.roles import stopping as roles
 from zmqkit.roles.stopping import Says, Stops
 
@@ -28,6 +32,45 @@ def stopping(
 ) -> roles.Stopping:
     """Return the context in which signals end a role; see there."""
     return roles.Stopping(role, told(noun), begun)
+
+
+class Stay:
+    """While the context is entered, `wait` waits for SIGTERM or SIGINT.
+
+    The next one ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        # A signal's handler may release a lock whatever the main thread does. It may not set an
+        # event, whose own lock the main thread may hold.
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._signals = stopping(self)
+
+    def __enter__(self) -> Self:
+        self._signals.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._signals.__exit__(kind, error, trace)
+
+    def wait(self) -> None:
+        """Return once the signal has come."""
+        while not self._gate.acquire(timeout=REST_S_MAX):
+            pass  # Python runs the handler of a signal that another thread got
+
+    def stop(self) -> None:
+        """Have `wait` return; a signal's handler may call this."""
+        self._gate.release()
+
+    def stats(self) -> dict[str, object]:
+        """Return that nothing is to be finished."""
+        return {"in_flight": 0}
 
 
 def end_by(number: int) -> None:

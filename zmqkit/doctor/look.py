@@ -201,9 +201,13 @@ async def heard_itself(machine: Machine) -> Machine:
 
 
 async def programs(asker: Asker) -> list[Program]:
-    """Return the processes of this machine that very likely have zmqkit, with answers."""
+    """Return the processes of this machine that very likely have zmqkit, with answers.
+
+    Those that end while they are asked are left out: no answer of theirs says anything.
+    """
     found = list(system.programs().items())[:PROCESSES_MAX]
     asked = await asyncio.gather(*(_first_answer(ports, asker) for _, ports in found))
+    still = system.programs()
     return [
         Program(
             pid=pid,
@@ -213,6 +217,7 @@ async def programs(asker: Asker) -> list[Program]:
             descriptors=system.descriptors_of(pid),
         )
         for (pid, _), answers in zip(found, asked, strict=True)
+        if pid in still
     ]
 
 

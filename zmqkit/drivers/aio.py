@@ -8,13 +8,14 @@ import math
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 
 from zmqkit.core.effects import Effect
 from zmqkit.drivers.busypoll import BusyPoll, give_way
 from zmqkit.drivers.fork import current_process
 from zmqkit.drivers.perform import Driver
-from zmqkit.limits import BUSY_POLL_LOOKS, TIMER_S_MIN, TURN_MESSAGES
+from zmqkit.limits import BUSY_POLL_LOOKS, REST_S_MAX, TIMER_S_MIN, TURN_MESSAGES
 
 
 class OwnLoop(asyncio.SelectorEventLoop):
@@ -119,16 +120,22 @@ class AioDriver:
             reached.set()
 
     async def drive_until(self, done: Callable[[], bool], until: float) -> None:
-        """Wait until `done` returns true, the time `until`, or `close`; ask after each turn."""
+        """Wait until `done` returns true, the time `until`, or `close`; ask after each turn.
+
+        The loop turns at least once in REST_S_MAX meanwhile: Python runs the handler of a
+        signal only then, if it came in the moment before the loop began to rest.
+        """
         if done():
             return
         reached = asyncio.Event()
         self._after[reached] = done
         left_s = max(0.0, until - time.monotonic())
         try:
-            await asyncio.wait_for(reached.wait(), None if left_s == math.inf else left_s)
-        except TimeoutError:
-            return
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(reached.wait(), min(left_s, REST_S_MAX))
+                if reached.is_set() or (left_s := until - time.monotonic()) <= 0:
+                    return
         finally:
             del self._after[reached]
 
