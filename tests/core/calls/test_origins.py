@@ -142,6 +142,17 @@ def test_a_request_that_was_refused_may_come_another_way(service: ServiceCore) -
     assert service.stats()["accepted"] == 3 and service.stats()["waiting"] == 1
 
 
+def test_what_was_forgotten_of_another_way_may_have_run() -> None:
+    service = ServiceCore(
+        SERVICE, {"price": True}, 1, limits=ServiceLimits(retained_bytes_max=0)
+    )
+    for router, sequence in ((FIRST, 1), (SECOND, 9)):
+        came = receive(service, passed(router, sequence, (ANN, 5, 5), method="price"), 1.0, ONE)
+        [request] = handled(came)
+        assert request.forgotten is (router == SECOND)
+        answer(service, [request], now=1.0)
+
+
 def test_one_way_messages_are_told_as_well(service: ServiceCore) -> None:
     first = receive(service, passed(FIRST, 1, (ANN, 1, 1), kind=NOTIFY), 1.0, ONE)
     answer(service, handled(first), now=1.0)

@@ -20,7 +20,8 @@ from tests.core.calls.serving import (
     request,
 )
 from tests.packets import read, sent
-from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RECALLED
+from zmqkit.core.calls.answers import refuse
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, EXPIRED, RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
@@ -443,6 +444,32 @@ def test_a_copy_of_what_was_forgotten_that_leaves_the_line_may_have_run(way: str
     packets_out = [read(each) for each in effects if isinstance(each, Send)]
     [[_, [row]]] = [meta for kind, meta in packets_out if kind == ERROR]
     assert row[0] == way and row[4] is True
+
+
+def test_a_copy_of_what_was_forgotten_that_ends_elsewhere_may_have_run() -> None:
+    """Seed 8207749: a broker passed it on, and no worker took it until its time was over."""
+    service = limited(requests_max=2)
+    again = request(5, method="price")
+    answer(service, handled(receive(service, again)))
+    service.tick(FORGET_CLIENT_S)
+    first, second = (
+        service.handled([(each, refuse(EXPIRED))], FORGET_CLIENT_S) + service.flush(0.0)
+        for frames in (again, request(6, method="price"))
+        for each in handled(receive(service, frames, FORGET_CLIENT_S))
+    )
+    doubts = [row[4] for effect in (*first, *second) for row in read(effect)[1][1]]  # type: ignore[index]  # columns
+    assert doubts == [True, False]
+
+
+def test_a_request_in_line_has_not_run_though_later_answers_are_forgotten() -> None:
+    service = limited(retained_bytes_max=0)
+    running = handled(receive(service, request(9)))
+    receive(service, request(5, 6))
+    answer(service, running)
+    assert service.stats()["evicted"] == 1 and service.stats()["waiting"] == 1
+    [refusal] = receive(service, packets.recall(CLIENT, SERVICE, 6))
+    _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
+    assert row[0] == RECALLED and row[4] is False
 
 
 def test_a_service_owes_until_all_is_settled(service: ServiceCore) -> None:

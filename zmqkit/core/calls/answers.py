@@ -8,7 +8,7 @@ from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Effect, Send
 from zmqkit.limits import BATCH_BYTES, COUNTED_BYTES_MIN
 from zmqkit.wire import packet as wire
-from zmqkit.wire.encoding import Buffer, encode
+from zmqkit.wire.encoding import Buffer, decode, encode
 from zmqkit.wire.rows import answer_columns
 
 _TEXTS = {
@@ -33,6 +33,13 @@ def refuse(code: str, text: str = "", *, may_have_run: bool = False) -> Answer:
     """Return a refusal with this code. A request with the code FORGOTTEN may have run."""
     row = [code, "", text or _TEXTS[code], "", may_have_run or code == FORGOTTEN]
     return Answer(wire.ERROR, encode(row))
+
+
+def in_doubt(answer: Answer) -> Answer:
+    """Return an error that was to say that the request did not run, for one that may have."""
+    row = decode(answer.row)
+    assert isinstance(row, list)
+    return Answer(wire.ERROR, encode([*row[:-1], True]))
 
 
 def late_answer(limit_s: float) -> Answer:

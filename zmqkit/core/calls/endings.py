@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from zmqkit.core.calls.answers import DONE, Outbox
+from zmqkit.core.calls.answers import DONE, Outbox, in_doubt
 from zmqkit.core.calls.origins import Origins
 from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.work import Work
@@ -63,6 +63,8 @@ class Endings:
                 work.held_count -= 1
                 work.held_bytes -= request.size
                 if answer.kind != wire.REPLY:
+                    if request.forgotten:
+                        answer = in_doubt(answer)
                     self._counts["failed"] += 1
                     if meter is not None:
                         meter.part(request.method).failed += 1

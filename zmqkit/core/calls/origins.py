@@ -102,6 +102,7 @@ class Origins:
             if request is None or request.origin is not None or theirs is None:
                 continue
             request.origin = (client, number)
+            request.forgotten |= number < theirs.forgotten_below
             if not isinstance(request, StreamRequest):
                 theirs.held[number] = request
             elif not self._offered.repeats(request.method):

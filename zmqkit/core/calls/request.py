@@ -46,6 +46,8 @@ class Request:
     begun_at: float = 0.0
     # It was answered, since it took too long, and its handler goes on.
     overdue: bool = False
+    # Its id was forgotten: it may have run before.
+    forgotten: bool = False
     # The client that made it and the number it has there, if a device passes it on.
     origin: tuple[int, int] | None = None
     # Takes what its handler says of its progress, encoded. The core does not use it.

@@ -364,6 +364,8 @@ class ServiceCore:
                 ticket, client, sequence, method, args, kwargs, headers, priority,
                 now + left_ms / 1000, oneway, size, now,
             )  # fmt: skip
+            if not is_new:
+                request.forgotten = sequence < window.forgotten_below
             work.held_count += 1
             work.held_bytes += size
             if room > 0 and left_ms > 0:

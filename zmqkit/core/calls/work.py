@@ -20,7 +20,6 @@ from zmqkit.core.calls.answers import CANCELLED, Outbox, late_answer, refuse
 from zmqkit.core.calls.outcome import BUSY, EXPIRED, RECALLED
 from zmqkit.core.calls.request import Request, RequestWindow, RequestWindows, StreamRequest
 from zmqkit.core.calls.shown import Shown
-from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Handle, Note
 from zmqkit.core.line import FairLine
 from zmqkit.core.meter import Meter
@@ -182,7 +181,7 @@ class Work:
         """Refuse a request whose time is over; return whether its client is to be told."""
         self.release(window, request)
         self.count("expired")
-        refusal = _unrun(window, request, EXPIRED)
+        refusal = refuse(EXPIRED, may_have_run=request.forgotten)
         self.shown.unbegun(request, refusal, now)
         if not settled:
             window.retain(request.sequence, refusal)
@@ -323,7 +322,7 @@ class Work:
         self.release(window, request)
         self.dropped["recalled"] += 1
         if not window.is_settled(request.sequence):
-            refusal = _unrun(window, request, code)
+            refusal = refuse(code, may_have_run=request.forgotten)
             window.retain(request.sequence, refusal)
             self._outbox.add(window.client, request.sequence, refusal)
 
@@ -405,11 +404,6 @@ class Work:
         assert self.parked.keys().isdisjoint(self.running)
         assert all(self.stalled.values()), "a client of whom nothing is stalled"
         assert self.stalled.keys() <= self._windows.by_client.keys()
-
-
-def _unrun(window: RequestWindow, request: Request, code: str) -> Answer:
-    """Return the refusal of a request in line, which may have run before and is forgotten."""
-    return refuse(code, may_have_run=request.sequence < window.forgotten_below)
 
 
 def _nobody(request: Request) -> None:
