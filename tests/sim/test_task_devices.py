@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from tests.sim.test_tasks import Stage
-from zmqkit.core.tasks.task import State
+from zmqkit.core.tasks.task import OPEN, State
 from zmqkit.limits import LINGER_S_MAX, TURN_S
 from zmqkit.simulation.oracle import Broken
 from zmqkit.simulation.task_ends import judge_end
@@ -113,3 +113,19 @@ def test_a_streamer_may_cancel_what_its_pusher_has_the_result_of() -> None:
         judge_end(passing, streamer, copy, {1}, now)
     pushed.task.is_result = True
     judge_end(passing, streamer, copy, {1}, now)
+
+
+def test_a_streamer_may_hear_of_a_purge_that_its_pusher_forgot() -> None:
+    """Found by seed 8207643: the pusher was killed before its journal had the purge."""
+    stage = Stage(seed=2)  # the disk has not taken the append
+    stream_at(stage, "c")
+    pushed = stage.push("hang")
+    [copy] = [each for each in stage.oracle.passing.kin(pushed) if each is not pushed]
+    stage.world.pause("c", silent=True)
+    stage.pusher.driver.post(lambda now: stage.oracle.ask(pushed, "purge", now))
+    stage.world.run(0.005)
+    stage.crash()
+    assert pushed.state in OPEN
+    stage.world.resume("c")
+    stage.world.run(3.0)
+    assert copy.state is State.CANCELLED

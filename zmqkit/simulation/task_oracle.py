@@ -222,7 +222,6 @@ class TaskOracle:
             known.waits, known.failed, known.failed_append = 0, task.failures, 0
             known.journal, known.sunk = 0, None
             known.result = known.result if task.is_result else None
-            known.asked.clear()
             known.next_at = task.due_at
             # It was due when it was leased, whatever the clock says now.
             known.due_at = task.due_at if task.state is not State.LEASED else 0.0

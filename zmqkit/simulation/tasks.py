@@ -140,7 +140,7 @@ class Pushed:
     taken: int = 0
     # How many wait for its end.
     waits: int = 0
-    # What its users asked for: cancel, purge, requeue.
+    # What its users ever asked for: cancel, purge, requeue. A streamer may know it alone.
     asked: set[str] = field(default_factory=set)
     # Its place among the tasks of its key.
     rank: int = 0
