@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.node.offering import Start, offer
+from tests.roles.kit import until
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.membership import MembershipCore
@@ -36,6 +41,30 @@ def read(node: Node, count: int, name: str | None = None) -> list[Row]:
             if len(rows) == count:
                 return rows
     raise AssertionError(rows)
+
+
+def hear_of(node: Node, *names: str) -> None:
+    """Wait until discovery knows these names here."""
+    until(
+        lambda: node.ask(
+            lambda: {*names} <= {each.record.name for each in node.core.roles.values()}
+        )
+    )
+
+
+@contextmanager
+def held(*nodes: Node) -> Iterator[None]:
+    """While entered, these nodes do nothing, and so answer nobody."""
+    over = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        for node in nodes:
+            begun = threading.Event()
+            pool.submit(node.ask, lambda begun=begun: begun.set() or over.wait())  # type: ignore[misc]  # a lambda with a default
+            begun.wait()
+        try:
+            yield
+        finally:
+            over.set()
 
 
 def test_each_process_that_is_found_is_asked(start: Start) -> None:
@@ -81,16 +110,19 @@ def test_only_those_that_have_the_name_are_said_not_to_answer(start: Start) -> N
     offer(second, "stock", 0xB)
     node = start(first, second)
     read(node, 4)
+    hear_of(node, "orders", "stock")
     at = f"tcp://127.0.0.1:{first.open_control(Reach.LOCAL)}"
     with Reader(node) as reader:
-        assert reader.read("orders", timeout_s=0.0) == [] and reader.silent == [at]
-        reader.read("stocks", timeout_s=0.0)
-        assert reader.silent == []
-        reader.read(timeout_s=0.0)
-        assert len(reader.silent) == 2
+        with held(first, second):
+            assert reader.read("orders", timeout_s=0.0) == [] and reader.silent == [at]
+            reader.read("stocks", timeout_s=0.0)
+            assert reader.silent == []
+            reader.read(timeout_s=0.0)
+            assert len(reader.silent) == 2
         assert reader.read("orders", timeout_s=BOUND_S) and reader.silent == []
-        reader.read("orders", timeout_s=0.0)
-        assert reader.silent == [f"pid {os.getpid()}"]
+        with held(first, second):
+            reader.read("orders", timeout_s=0.0)
+            assert reader.silent == [f"pid {os.getpid()}"]
 
 
 def test_who_matters_to_a_name_has_it_or_is_its_peer_or_may_be_one(start: Start) -> None:
@@ -100,8 +132,9 @@ def test_who_matters_to_a_name_has_it_or_is_its_peer_or_may_be_one(start: Start)
     client.observe(Observed("client", "x", 0xC, Reach.LOCAL, lambda now: [Figures()]))
     node = start(first, second)
     read(node, 5)
+    hear_of(node, "orders", "stock")
     at = [each.open_control(Reach.LOCAL) for each in (first, second, client)]
-    with Reader(node) as reader:
+    with held(first, second, client), Reader(node) as reader:
         reader.read(timeout_s=0.0)
         orders, stock, unknown = (f"tcp://127.0.0.1:{port}" for port in at)
         talks_to = {f"{second.process:016x}"}

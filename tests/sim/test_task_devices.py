@@ -7,8 +7,10 @@ from math import inf
 import pytest
 
 from tests.sim.test_tasks import Stage
+from zmqkit.core.calls.request import Request
+from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.task import OPEN, State
-from zmqkit.limits import LINGER_S_MAX, TURN_S
+from zmqkit.limits import LINGER_S_MAX, PRIORITY, TURN_S
 from zmqkit.simulation.oracle import Broken
 from zmqkit.simulation.task_ends import judge_end
 from zmqkit.simulation.tasks import SinkRole, StreamerRole
@@ -129,3 +131,30 @@ def test_a_streamer_may_hear_of_a_purge_that_its_pusher_forgot() -> None:
     stage.world.resume("c")
     stage.world.run(3.0)
     assert copy.state is State.CANCELLED
+
+
+def test_what_a_streamer_cancels_as_it_comes_may_run_for_another_with_its_id() -> None:
+    """Found by seed 9000000: two pushers used one id, and the worker ran the cancelled task."""
+    stage = Stage()
+    streamer = stream_at(stage, "c")
+    one = stage.pusher
+    stage.users.clocks["d"] = stage.users.clocks["a"]
+    other = stage.push_at("d")
+    other.queue.is_streamed = True
+    stage.world.run(1.0)
+    stage.world.pause("c", silent=True)
+    stage.world.pause("b", silent=True)
+    stage.pusher = one
+    first = stage.push(own_id="x")
+    stage.ask(first, "cancel")
+    stage.pusher = other
+    second = stage.push(own_id="x")
+    stage.world.resume("c")
+    stage.world.run(0.5)
+    cancelled, _ = stage.oracle.passing.copies
+    assert (cancelled.token, cancelled.state) == (second.token, State.CANCELLED)
+    about = {TASK: [cancelled.task.sequence, 1, "x"]}
+    request = Request(
+        1, streamer.queue.id, 1, "task", [first.token], {}, about, PRIORITY, inf, oneway=False
+    )
+    assert stage.oracle.begin(stage.worker, request).pushed is cancelled
