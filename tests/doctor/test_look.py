@@ -18,6 +18,8 @@ from zmqkit.doctor.look import programs
 SILENT = """
 import socket, sys, zmq
 heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):  # as all others at that port
+    heard.setsockopt(socket.SOL_SOCKET, option, 1)
 heard.bind(("127.53.53.53", 5353))  # where nobody sends anything
 held = zmq.Context().socket(zmq.ROUTER)
 held.bind("tcp://127.0.0.1:*")
@@ -33,8 +35,8 @@ def silent() -> Iterator[Popen[str]]:
         [sys.executable, "-c", SILENT],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
     try:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
         yield process
     finally:
         process.kill()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from tests.forking import forked
+from tests.roles.kit import BOUND_S
 from zmqkit.errors import ConfigError
 from zmqkit.links import memory
 from zmqkit.links.memory import MemoryLink
+from zmqkit.model import EVERY_PEER, Frames, PeerId
 
 PLACE = "memory://test"
 
@@ -75,3 +80,28 @@ def test_watchers_hear_whenever_the_owner_changes(links: list[MemoryLink]) -> No
     memory.unwatch(PLACE, look)
     links.pop(0).close(0)
     assert owners == [{1: PLACE}, {}, {2: PLACE}]
+
+
+def test_a_finalizer_may_close_a_link_in_the_middle_of_what_another_does() -> None:
+    far, near = MemoryLink(1, topics=True), MemoryLink(2, topics=True)
+    far.bind(PLACE, (0, 0))
+    near.connect(b"far", PLACE)
+    near.send(b"far", (b"\x01t",))
+
+    def put(peer: PeerId, frames: Frames, packets_max: float) -> bool:
+        near.close(0)
+        return True
+
+    near.put = put  # type: ignore[method-assign]  # stands for a collection of garbage
+    sending = threading.Thread(target=far.send, args=[EVERY_PEER, (b"topic",)], daemon=True)
+    sending.start()
+    sending.join(BOUND_S)
+    assert not sending.is_alive()
+    assert not far.send(b"near", (b"x",))
+    far.close(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_lacks() -> None:
+    with memory._lock, forked(lambda: memory.owners(PLACE)):
+        pass

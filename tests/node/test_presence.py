@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import socket
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.forking import forked
 from zmqkit.node import presence
 from zmqkit.node.presence import Entry, present
 
@@ -43,32 +41,6 @@ def test_an_entry_is_there_until_it_is_closed(runtime: Path) -> None:
         assert present() == {PROCESS: PORT, PROCESS + 1: PORT + 1}
         assert {path.stat().st_mode & 0o777 for path in runtime.iterdir()} == {0o600}
     assert present() == {} and not [*runtime.iterdir()]
-
-
-@contextmanager
-def forked(work: Callable[[], object]) -> Iterator[None]:
-    """Have a forked child that has done some work meanwhile; it is killed then."""
-    ours, theirs = socket.socketpair()
-    with warnings.catch_warnings():
-        # Python 3.12 and newer warn of any fork in a process with threads.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        try:
-            ours.close()
-            work()
-            theirs.send(b"x")
-            theirs.recv(1)  # until it is killed, or its parent ends
-        finally:
-            os._exit(1)
-    theirs.close()
-    with ours:
-        try:
-            assert ours.recv(1) == b"x"
-            yield
-        finally:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
 
 
 def test_what_a_killed_process_left_is_removed_by_whoever_looks(runtime: Path) -> None:

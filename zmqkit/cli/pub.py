@@ -20,6 +20,8 @@ from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
 from zmqkit.wire.publication import check_topic
 
+_OTHERS = "; those on other machines need --insecure on both sides"
+
 
 @click.command(
     "pub",
@@ -111,8 +113,7 @@ def command(
     ) as publisher:
         joined = publisher.ready(subscribers, wait_s) if subscribers else 0
         if joined < subscribers:
-            near = parse_url(publisher.endpoint).reach is Reach.LOCAL
-            others = "; those on other machines need --insecure on both sides" if near else ""
+            others = _OTHERS if parse_url(publisher.endpoint).reach is Reach.LOCAL else ""
             later = ", or stay for those who come later with --stay" if history else ""
             raise zmqkit.NoService(
                 f"{joined} of {subscribers} subscribers of {name!r} came within {wait_s:g} s; "

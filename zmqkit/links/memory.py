@@ -13,7 +13,10 @@ from zmqkit.errors import AddressTaken
 from zmqkit.limits import CREDIT, TOPIC_BYTES_MAX
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach
 
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""A finalizer may close a link in the middle of what holds it, so it is reentrant. A forked
+child has another one: a thread that it lacks may hold this one for ever."""
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 _bound: dict[str, MemoryLink] = {}
 _watchers: dict[str, list[Callable[[], None]]] = {}
 _numbers = itertools.count(1)
@@ -91,10 +94,10 @@ class MemoryLink:
         with _lock:
             if self._topics and peer == EVERY_PEER and peer not in self._ends:
                 start = bytes(frames[0][: TOPIC_BYTES_MAX + 1])
-                for each, prefixes in self._prefixes.items():
-                    if start.startswith(tuple(prefixes)):
-                        near, theirs = self._ends[each]
-                        near.put(theirs, frames, self._packets_max)
+                for each, prefixes in list(self._prefixes.items()):
+                    end = self._ends.get(each)  # none if a finalizer took them apart
+                    if end is not None and start.startswith(tuple(prefixes)):
+                        end[0].put(end[1], frames, self._packets_max)
                 return True
             end = self._ends.get(peer)
             if end is None:
@@ -217,7 +220,8 @@ class MemoryLink:
 def owners(place: str) -> dict[int, str]:
     """Return the addresses that begin with a place, by the identity of the link at each."""
     with _lock:
-        return {link.identity: each for each, link in _bound.items() if each.startswith(place)}
+        bound = list(_bound.items())
+        return {link.identity: each for each, link in bound if each.startswith(place)}
 
 
 def watch(place: str, callback: Callable[[], None]) -> None:

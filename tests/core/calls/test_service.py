@@ -20,8 +20,7 @@ from tests.core.calls.serving import (
     request,
 )
 from tests.packets import read, sent
-from zmqkit.core.calls.answers import refuse
-from zmqkit.core.calls.outcome import BAD_ARGUMENTS, EXPIRED, RECALLED
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, RECALLED
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Handle, Note, Send
@@ -412,64 +411,6 @@ def test_one_that_came_back_is_told_once(service: ServiceCore) -> None:
     service.tick(FORGET_CLIENT_S)
     receive(service, packets.hello(CLIENT), FORGET_CLIENT_S)
     assert [read(e) for e in service.close()] == [(BYE, [0, []])]
-
-
-@pytest.mark.parametrize("leaves", [True, False])
-def test_a_refusal_of_what_was_forgotten_says_that_it_may_have_run(leaves: bool) -> None:
-    service = limited(requests_max=1)
-    again = request(5, method="price")
-    answer(service, handled(receive(service, again)))
-    service.tick(FORGET_CLIENT_S)
-    receive(service, packets.request(OTHER, SERVICE, 1), FORGET_CLIENT_S)
-    if leaves:
-        service.leave()
-    [refusal] = receive(service, again, FORGET_CLIENT_S)
-    _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
-    assert row[0] == ("leaving" if leaves else "busy") and row[4] is True
-
-
-@pytest.mark.parametrize("way", ["recalled", "expired"])
-def test_a_copy_of_what_was_forgotten_that_leaves_the_line_may_have_run(way: str) -> None:
-    """Seed 8206101: its client took it for one that had not run."""
-    service = limited(requests_max=2)
-    again = request(5, method="price")
-    answer(service, handled(receive(service, again)))
-    service.tick(now := FORGET_CLIENT_S)
-    running = handled(receive(service, packets.request(OTHER, SERVICE, 1), now))
-    assert not receive(service, again, now)  # it waits for the only place
-    if way == "recalled":
-        effects = receive(service, packets.recall(CLIENT, SERVICE, 5), now)
-    else:
-        effects = answer(service, running, now=now + 1000.0)
-    packets_out = [read(each) for each in effects if isinstance(each, Send)]
-    [[_, [row]]] = [meta for kind, meta in packets_out if kind == ERROR]
-    assert row[0] == way and row[4] is True
-
-
-def test_a_copy_of_what_was_forgotten_that_ends_elsewhere_may_have_run() -> None:
-    """Seed 8207749: a broker passed it on, and no worker took it until its time was over."""
-    service = limited(requests_max=2)
-    again = request(5, method="price")
-    answer(service, handled(receive(service, again)))
-    service.tick(FORGET_CLIENT_S)
-    first, second = (
-        service.handled([(each, refuse(EXPIRED))], FORGET_CLIENT_S) + service.flush(0.0)
-        for frames in (again, request(6, method="price"))
-        for each in handled(receive(service, frames, FORGET_CLIENT_S))
-    )
-    doubts = [row[4] for effect in (*first, *second) for row in read(effect)[1][1]]  # type: ignore[index]  # columns
-    assert doubts == [True, False]
-
-
-def test_a_request_in_line_has_not_run_though_later_answers_are_forgotten() -> None:
-    service = limited(retained_bytes_max=0)
-    running = handled(receive(service, request(9)))
-    receive(service, request(5, 6))
-    answer(service, running)
-    assert service.stats()["evicted"] == 1 and service.stats()["waiting"] == 1
-    [refusal] = receive(service, packets.recall(CLIENT, SERVICE, 6))
-    _, (_, [row]) = read(refusal)  # type: ignore[misc]  # columns
-    assert row[0] == RECALLED and row[4] is False
 
 
 def test_a_service_owes_until_all_is_settled(service: ServiceCore) -> None:
