@@ -24,7 +24,7 @@ SETTLE_STEP_S = 0.01
 
 # Files and folders whose tests wait longest; and the simulator, which works while they wait.
 LONGEST = (
-    "test_pages.py", "test_operations.py", "test_examples.py", "test_damage.py", "lan", "crash",
+    "test_pages.py", "test_devices.py", "test_examples.py", "test_damage.py", "lan", "crash",
     "sim", "cli", "device",
 )  # fmt: skip
 

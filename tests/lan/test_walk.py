@@ -1,4 +1,4 @@
-"""docs/operations.md is true where it walks between hosts: commands print what it shows."""
+"""docs/devices.md is true where it walks between hosts: commands print what it shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.documents import Shell, Step, blocks, masked, steps
 from tests.lan.network import Host, Lan, until
-from tests.test_operations import section
+from tests.test_devices import section
 
 HOST_A = "10.0.0.1"
 

@@ -1,4 +1,4 @@
-"""What a role counts, as OpenMetrics: `stats()` in the names that docs/operations.md lists.
+"""What a role counts, as OpenMetrics: `stats()` in the names that docs/devices.md lists.
 
 Every sample says of which role and name it is; those of a broker's service name it, too. Beside
 these stand the histograms of the statistics, of each method, queue or service.

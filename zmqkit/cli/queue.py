@@ -65,7 +65,7 @@ def ls(*, targets: tuple[str, ...], as_json: bool) -> int:
     OLDEST is how long the task has waited that waits longest although it may run; LONGEST is
     the age of the longest attempt under way, and the line below says where. A handler that
     hangs is seen there. FAILED counts since the process began. With --json, `passed_on` is how
-    many of the leased tasks a streamer has, and docs/operations.md explains all other words.
+    many of the leased tasks a streamer has, and docs/queues.md explains all other words.
 
     \b
     zmqkit queue ls

@@ -17,7 +17,7 @@ from zmqkit.core.dispatch.connections import (
 )
 from zmqkit.limits import HELLO_S, HELLO_S_MAX
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
 WHERE = "tcp://127.0.0.1:5000"
 
 Made = Connections[Connection]

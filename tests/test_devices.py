@@ -1,4 +1,4 @@
-"""docs/operations.md is true where it shows a walk: its commands print what it shows."""
+"""docs/devices.md is true where it shows a walk: its commands print what it shows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from tests.documents import ROOT, blocks, free_port, session_under_way
 
-TEXT = (ROOT / "docs" / "operations.md").read_text()
+TEXT = (ROOT / "docs" / "devices.md").read_text()
 PORT = "9100"
 
 
 def section(title: str) -> str:
     """The text of one section, up to the next heading."""
-    return re.split(r"^##+ ", TEXT.split(f"### {title}\n")[1], flags=re.MULTILINE)[0]
+    return re.split(r"^##+ ", TEXT.split(f"## {title}\n")[1], flags=re.MULTILINE)[0]
 
 
 @pytest.mark.slow
