@@ -31,7 +31,8 @@ class MdpLimits(Limits):
     client_idle_s: float = 300.0
     # How often a relay hears of the clients that have requests open there.
     refresh_s: float = 20.0
-    # Workers, and the bytes of one's reply that are kept until they can be passed on.
+    # Workers, and the bytes of one's reply that are kept until they can be passed on; each part
+    # that is kept counts 128 bytes more.
     workers_max: int = 10_000
     reply_bytes_max: int = BODY_BYTES_MAX
     # How often broker and workers tell each other that they are there, and after how many such
@@ -51,7 +52,8 @@ class MdpLimits(Limits):
 class MdpPeerLimits(Limits):
     """The limits of a client or service of ours at a broker that speaks RFC 7 or RFC 18."""
 
-    # Bytes of a reply that are kept until they can be passed on.
+    # Bytes of a reply that are kept until they can be passed on; each part that is kept counts
+    # 128 bytes more.
     reply_bytes_max: int = BODY_BYTES_MAX
     # How often broker and service tell each other that they are there, and after how many such
     # pauses a broker that was silent is given up.

@@ -192,6 +192,17 @@ def test_a_worker_that_sends_too_much_of_a_stream_loses_it() -> None:
     assert hall.stats["workers"] == 0 and hall.back.instances == []
 
 
+def test_empty_parts_are_too_much_as_well() -> None:
+    hall = Hall(MdpLimits(reply_bytes_max=1000))
+    hall.ready(ANN)
+    hall.call("a", b"?")
+    address, _ = hall.asked(ANN)
+    for _ in range(9):
+        assert "a" not in hall.outcomes
+        hall.partial(ANN, address, b"")
+    assert hall.take()[-1] == (ANN, DISCONNECT) and "a" in hall.outcomes
+
+
 @each_version
 def test_an_idle_worker_and_the_broker_say_that_they_are_there(version: Version) -> None:
     hall = Hall()

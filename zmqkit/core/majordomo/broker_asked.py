@@ -43,6 +43,7 @@ from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.mdp import Kind, Version
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
+    CHARGE_BYTES,
     Arguments,
     Head,
     Window,
@@ -299,7 +300,7 @@ class AskedBroker:
         if job is not None:
             job.check()
             assert not job.is_over
-            assert job.kept_bytes <= self._limits.reply_bytes_max
+            assert job.kept_bytes <= self._limits.reply_bytes_max + CHARGE_BYTES
 
 
 def _number(client: int, made: int) -> int:

@@ -40,7 +40,8 @@ class RfcJob:
     cancelled: bool = False
     # The FINAL came.
     ended: bool = False
-    # The parts of the reply that were not told yet, and their bytes.
+    # The parts of the reply that were not told yet, and the bytes that they are charged for: an
+    # empty one takes memory, too.
     kept: deque[Frames] = field(default_factory=deque)
     kept_bytes: int = 0
     # Of a stream: how many items were told, and how many of them were taken; the bytes that
@@ -92,7 +93,7 @@ class RfcJob:
 
     def check(self) -> None:
         """Assert that items are kept only while the window is full, and that bytes add up."""
-        assert self.kept_bytes == sum(map(size_of, self.kept))
+        assert self.kept_bytes == sum(map(_charge, self.kept))
         assert self.charged == sum(self.charges)
         assert self.sent - self.taken == len(self.charges)
         assert not (self.cancelled and self.kept)
@@ -101,7 +102,7 @@ class RfcJob:
     def _keep(self, body: Frames) -> None:
         if not self.cancelled:
             self.kept.append(body)
-            self.kept_bytes += size_of(body)
+            self.kept_bytes += _charge(body)
 
     @property
     def _has_room(self) -> bool:
@@ -116,7 +117,7 @@ class RfcJob:
         told: list[Parcel] = []
         while self.kept and self._has_room:
             body = self.kept.popleft()
-            self.kept_bytes -= size_of(body)
+            self.kept_bytes -= _charge(body)
             row, raw = answer_part(body)
             columns = item_columns((self.sequence,), (self.sent,), (row,))
             told.append((wire.ITEM, columns, row, raw))
@@ -128,3 +129,7 @@ class RfcJob:
             columns = end_columns((self.sequence,), (self.sent,), (_NIL,))
             told.append((wire.END, columns, _NIL, None))
         return told
+
+
+def _charge(body: Frames) -> int:
+    return CHARGE_BYTES + size_of(body)

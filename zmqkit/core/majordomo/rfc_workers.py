@@ -47,6 +47,7 @@ from zmqkit.wire.encoding import Malformed, encode
 from zmqkit.wire.mdp import Kind, Version, WorkerCommand
 from zmqkit.wire.packet import Packet
 from zmqkit.wire.rows import (
+    CHARGE_BYTES,
     Arguments,
     Head,
     Window,
@@ -432,7 +433,7 @@ class RfcWorkers:
             if job is not None:
                 job.check()
                 assert not job.is_over
-                assert job.kept_bytes <= self._limits.reply_bytes_max
+                assert job.kept_bytes <= self._limits.reply_bytes_max + CHARGE_BYTES
         self._leases.check()
         assert self._leases.workers() <= set(self._by_peer.values()) <= workers
         assert not self._by_peer or self._beat_at < inf
