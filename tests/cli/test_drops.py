@@ -10,11 +10,11 @@ from collections.abc import Callable
 import pytest
 
 import zmqkit
+from tests.cli.conftest import LIMIT_S
 from zmqkit.cli.drops import Drops
 from zmqkit.limits import QUEUE_MESSAGES
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]
-LIMIT_S = 10.0
 
 
 def test_each_look_tells_what_is_new(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+from tests.cli.conftest import LIMIT_S
 from zmqkit.cli.pub import paced
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.slow
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Begin = Callable[..., "subprocess.Popen[bytes]"]
 Serve = Callable[..., Any]
-LIMIT_S = 10.0
 
 
 @pytest.fixture

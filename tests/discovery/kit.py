@@ -15,7 +15,7 @@ from zmqkit.limits import DiscoveryLimits
 from zmqkit.model import LOOPBACK, Reach, Record
 from zmqkit.wire.announcement import encode, instance
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 
 class Peer:

@@ -98,6 +98,20 @@ def test_reach_is_that_of_the_address_a_connection_has(opened: Open) -> None:
     assert near.reach(b"here") is near.reach(b"all") is Reach.LOCAL
 
 
+def test_a_port_is_free_at_once_after_a_close(context: Context) -> None:
+    first = ZeromqLink(context, Profile.DATA)
+    endpoint = first.bind(ANYWHERE, ANY_PORT)
+    port = int(endpoint.rpartition(":")[2])
+    first.close(0)
+    for number in range(200):  # libzmq has not always closed it by then
+        link = ZeromqLink(context, Profile.DATA)
+        if number % 2:
+            link.bind(endpoint, ANY_PORT)
+        else:
+            link.bind(ANYWHERE, (port, port))
+        link.close(0)
+
+
 @pytest.mark.parametrize("others", [0, 2])
 def test_send_does_not_swallow_what_arrived(opened: Open, others: int) -> None:
     far, near = opened(Profile.DATA), opened(Profile.DATA)

@@ -13,7 +13,7 @@ import pytest
 
 from zmqkit.node.keeper import Keeper
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 
 class Role:

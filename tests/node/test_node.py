@@ -27,7 +27,7 @@ from zmqkit.node.engines import Engines
 from zmqkit.node.node import Node
 
 KEY = key_of("service", "orders")
-BOUND_S = 10.0
+BOUND_S = 30.0
 
 Start = Callable[..., Node]
 

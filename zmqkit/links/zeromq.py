@@ -16,6 +16,7 @@ import zmq
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
+from zmqkit.links.listening import gave_back, listen
 from zmqkit.links.profile import KINDS, Profile, frames_max, is_watched, options_of
 from zmqkit.model import EVERY_PEER, Frames, PeerId, Reach, reach_of_endpoint
 from zmqkit.wire.encoding import is_unchanging
@@ -117,6 +118,7 @@ class ZeromqLink:
         self._selector = selectors.DefaultSelector()
         self.descriptors: tuple[int, ...] = (self.fileno(),)
         self._bound: list[_Port] = []
+        self._endpoints: list[str] = []  # where they listen
         self._peers: dict[PeerId, _Port] = {}
         self._hot: dict[_Port, None] = {}
         self._only: _Port | None = None  # while it is the one and only socket
@@ -143,27 +145,28 @@ class ZeromqLink:
         if port in ("0", "*"):
             choices = list(range(ports[0], ports[1] + 1)) if ports[0] else ["*"]
             remedy = _MORE_PORTS.format(*ports) if ports[0] else _ANOTHER
-        error: zmq.ZMQError | None = None
-        for choice in choices:
-            try:
-                socket.bind(f"{base}:{choice}")
-            except zmq.ZMQError as refused:
-                error = refused
-            else:
-                self._add_bound(socket, reach_of_endpoint(endpoint))
-                return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        socket.close(linger=0)
-        assert error is not None
-        raise _refused(endpoint, error, remedy) from error
+        try:
+            listen(socket, [f"{base}:{choice}" for choice in choices])
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            raise _refused(endpoint, error, remedy) from error
+        self._add_bound(socket, reach_of_endpoint(endpoint))
+        return self._listens(socket)
 
     def bind_also(self, endpoint: str) -> None:
         """Have the socket of the last `bind` listen at one more address, with a given port."""
         last = self._bound[-1] if self._bound else self._peers[EVERY_PEER]
         try:
-            last.socket.bind(endpoint)
+            listen(last.socket, [endpoint])
         except zmq.ZMQError as error:
             place = f"{endpoint}, for peers on this machine"
             raise _refused(place, error, _ANOTHER) from error
+        self._listens(last.socket)
+
+    def _listens(self, socket: Socket) -> str:
+        """Note where a socket listens now, and return it."""
+        self._endpoints.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        return self._endpoints[-1]
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a socket to the endpoint. It reconnects by itself until `disconnect`."""
@@ -277,6 +280,7 @@ class ZeromqLink:
             time.sleep(_GONE_S)
             for port in self._bound:
                 port.get(_EVENTS)
+        gave_back(self._endpoints)
         for port in [*self._bound, *self._peers.values()]:
             self._close_port(port, linger_s)
         self._bound.clear()
