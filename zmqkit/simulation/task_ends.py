@@ -49,7 +49,9 @@ def judge_end(
             known = known or gone or role.queue.file is None
         expect(known, "somebody cancelled it", pushed)
     else:
-        died = pushed.died or task.attempt - task.spared >= min(attempts)
+        # A streamer may have had all attempts.
+        counted = [each.task.attempt - each.task.spared for each in family]
+        died = any(each.died for each in family) or max(counted) >= min(attempts)
         # Some of the dead were perhaps requeued since then, in the same turn.
         crowded = died and len(role.tasks.ledger.dead) >= role.tasks.limits.dead_max // 2
         refused = isinstance(task.error, JournalError)

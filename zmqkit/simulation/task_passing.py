@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from zmqkit.core.calls.request import Request
 from zmqkit.core.tasks.lease import TASK
@@ -139,6 +141,41 @@ class Passing:
             for lease in leases.all()
             if lease.sequence == task.receipt
         )
+
+    def named(self, queue: Queue, about: list[Any], token: int) -> Pushed:
+        """Return the task that a worker begins; judge its number and its id."""
+        sequence, _, own_id = about
+        origin = self._tasks[token]
+        pushed = queue.copies.get(sequence)
+        if pushed is None:
+            pushed = (
+                self._refused(queue, sequence, own_id, origin) if queue.is_streamer else origin
+            )
+        expect(pushed.queue is queue, "a task is its pusher's", pushed)
+        # A copy that ended as it came had no body any more, so it was taken for one of its kin.
+        named = queue.ids.get(sequence) == token
+        named = named or (queue.is_streamer and origin in self.kin(pushed))
+        expect(named, "an id names one task", pushed, sequence)
+        expect(own_id == pushed.names[0], "an id travels", pushed, own_id)
+        return pushed
+
+    def _refused(self, queue: Queue, sequence: int, own_id: str, origin: Pushed) -> Pushed:
+        """Return the copy of a task that a streamer refused as it came: its disk failed."""
+        copy = replace(
+            origin,
+            queue=queue,
+            refused=True,
+            void=True,
+            end=None,
+            leases={},
+            runs=[],
+            journal=0,
+        )
+        copy.names = (own_id, origin.names[1])
+        queue.copies[sequence] = copy
+        queue.ids[sequence] = origin.token
+        self.copies.append(copy)
+        return copy
 
     def begun(self, pushed: Pushed, receipt: int) -> None:
         """Judge a lease that a handler begins: the task was neither done nor handed over."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tests.core.topics.lane import Lane, is_kind
-from tests.core.topics.publications import bye, greet, of_forwarder, peer_of, publish
+from tests.core.topics.publications import PUBLISHER, bye, greet, of_forwarder, peer_of, publish
 from zmqkit.core.effects import News
 from zmqkit.forwarder_limits import WAY_S
 from zmqkit.history_limits import RETURN_S, History
 from zmqkit.limits import SubscriberLimits
 from zmqkit.model import Frames
-from zmqkit.wire import history
+from zmqkit.wire import history, publication
 from zmqkit.wire import packet as wire
 
 FORWARDER, SECOND = 0xF1, 0xF2
@@ -227,3 +227,19 @@ def test_what_is_recovered_waits_for_room_where_messages_came_another_way() -> N
     there.wait(1.0)
     assert there.read_bodies() == [*range(1, 15)] and there.missing == []
     assert there.subscriber.stats()["dropped"] == {}
+
+
+def test_a_number_that_is_older_than_a_subscription_does_not_begin_it() -> None:
+    """Found by seed 9002110: a forwarder that lagged behind brought what had been read."""
+    ways = Ways(topics=["t"], recover=True)
+    greet(ways.subscriber, FORWARDER, ways.now, keeps=True)
+    ways.publish("t", *range(1, 7))
+    assert ways.read_bodies() == [1, 2, 3, 4, 5, 6]
+    ways.perform(ways.subscriber.unsubscribe(("t",)))
+    again = ways.subscriber.subscribe(("t",), ways.now)
+    ways.losing(lambda frames: True, lambda: ways.perform(again))
+    told = history.Heads(0, {(PUBLISHER, "t"): 3}, 0)
+    ways.brings(history.heads(FORWARDER, publication.EVERYBODY, told))
+    ways.wait(RETURN_S)
+    ways.publish("t", 7)
+    assert ways.read_bodies() == [1, 2, 3, 4, 5, 6, 7]

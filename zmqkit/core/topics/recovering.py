@@ -138,10 +138,16 @@ class Recovering:
         return self.go_on(source, now)
 
     def heads(self, source: Source, packet: Packet, now: float) -> list[Effect]:
-        """Take the numbers that the next messages of topics will have."""
+        """Take the numbers that the next messages of topics will have.
+
+        Whoever has not all subscriptions yet is asked for the numbers once it has. What it says
+        unasked before that may be older than the subscription.
+        """
         recovery = source.recovery
         told = recovery.heads(packet) if recovery is not None else None
-        if recovery is None or told is None or not (told.token or recovery.recovers):
+        if recovery is None or told is None:
+            return []
+        if not told.token and not (recovery.recovers and source.state is State.UP):
             return []
         asked = {source: None}
         for (publisher, name), number in told.next.items():
