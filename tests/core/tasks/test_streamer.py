@@ -285,16 +285,6 @@ def test_a_task_that_the_disk_refused_stays_with_its_pusher(street: Street) -> N
     assert task.value == "body"
 
 
-def test_an_attempt_that_was_quicker_than_a_disk_that_fails_counts(street: Street) -> None:
-    """Found by seed 9006914: its pusher was told that it had not run."""
-    streamer = street.streamer(JOURNAL)
-    street.worker()
-    street.writes = False
-    [task] = street.push(street.pusher(), "body")
-    street.write(streamer, JournalError("the disk failed"))
-    assert (task.state, task.failures) == (State.WAITING, 1)
-
-
 def test_what_a_dead_streamer_has_on_disk_waits_for_its_return(street: Street) -> None:
     streamer = street.streamer(JOURNAL)
     pusher = street.pusher()

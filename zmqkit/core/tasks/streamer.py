@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from zmqkit.core.calls.answers import CANCELLED as GIVEN_UP
 from zmqkit.core.calls.answers import refuse
 from zmqkit.core.calls.endings import Result
-from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, FORGOTTEN, LEAVING, Outcome
+from zmqkit.core.calls.outcome import BAD_ARGUMENTS, BUSY, FAILED, LEAVING, Outcome
 from zmqkit.core.calls.request import Request, RequestWindows
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.dialled import Caller, Dialled, refusal, says_ready
@@ -333,12 +333,9 @@ class StreamerCore:
         return answer
 
     def _unwritten(self, request: Request, error: JournalError, now: float) -> Answer:
-        """Return the refusal of a task that the disk does not take now; its pusher keeps it.
-
-        If a worker was quicker than the disk, it costs an attempt.
-        """
+        """Return the refusal of a task that the disk does not take now; its pusher keeps it."""
         self._room.refused(request.client, until=now + RETRY_S)
-        return refuse(FORGOTTEN if error.may_have_run else BUSY, str(error))
+        return refuse(BUSY, str(error))
 
     def _resume(self, request: Request, said: Handover, now: float) -> Answer | None:
         """Find a task that was accepted before; its pusher asks what became of it."""
