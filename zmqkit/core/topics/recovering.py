@@ -147,13 +147,13 @@ class Recovering:
         told = recovery.heads(packet) if recovery is not None else None
         if recovery is None or told is None:
             return []
+        if not source.forwards and any(each != source.publisher for each, _ in told.next):
+            raise Malformed("heads")  # it speaks for nobody else
         if not told.token and not (recovery.recovers and source.state is State.UP):
             return []
         asked = {source: None}
         for (publisher, name), number in told.next.items():
             topic = name.encode()
-            if publisher != source.publisher and not source.forwards:
-                raise Malformed("heads")  # it speaks for nobody else
             if self._sources.wants(topic):
                 position = self._sources.origins.position(publisher, topic, source)
                 keeper = self._sources.recoverer(source, position) or source
