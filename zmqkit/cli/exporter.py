@@ -13,7 +13,7 @@ from zmqkit.cli.ls import listening
 from zmqkit.cli.manners import exits
 from zmqkit.cli.metrics import HISTOGRAMS, Exposing, Sample, families, histograms
 from zmqkit.cli.output import say
-from zmqkit.cli.stopping import Stay
+from zmqkit.cli.stopping import staying
 from zmqkit.device.place import metrics_place
 from zmqkit.node.statistics import Reader, Row
 
@@ -64,7 +64,7 @@ def command(*, bind: str, insecure: bool) -> int:
     place = metrics_place(bind, insecure=insecure or None)
     exposition = MachineExposition()
     with (
-        Stay() as staying,
+        staying() as signalled,
         listening(threading.Event(), insecure=insecure) as node,
         Reader(node) as reader,
     ):
@@ -77,7 +77,7 @@ def command(*, bind: str, insecure: bool) -> int:
         health = Health(place, Answers(str, str, metrics), "metrics at ")
         try:
             say(f"metrics of all roles at {health.url}/metrics")
-            staying.wait()
+            signalled.wait()
         finally:
             health.close()
     return 0

@@ -14,7 +14,7 @@ from zmqkit.cli.call import Values
 from zmqkit.cli.completing import names
 from zmqkit.cli.numeric import Number
 from zmqkit.cli.output import say_json, several, tell
-from zmqkit.cli.stopping import Stay
+from zmqkit.cli.stopping import staying
 from zmqkit.limits import WAIT_S
 from zmqkit.model import Reach, parse_url
 from zmqkit.roles.messages import Policy
@@ -127,9 +127,9 @@ def command(
         joined = publisher.ready(timeout_s=0)
         if stay:
             said = several(published, "message")
-            with Stay() as staying:
+            with staying() as signalled:
                 tell(f"{said} published; staying for those who come later")
-                staying.wait()
+                signalled.wait()
     if as_json:
         say_json({"published": published, "topic": topic, "subscribers": joined})
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from zmqkit.cli.output import say_error, several, tell
 from zmqkit.limits import REST_S_MAX
@@ -34,30 +33,22 @@ def stopping(
     return roles.Stopping(role, told(noun), begun)
 
 
-class Stay:
-    """While the context is entered, `wait` waits for SIGTERM or SIGINT.
+@contextmanager
+def staying() -> Iterator[Stay]:
+    """Have `wait` wait for SIGTERM or SIGINT; the next one ends the process at once."""
+    stay = Stay()
+    with stopping(stay):
+        yield stay
 
-    The next one ends the process at once.
-    """
+
+class Stay:
+    """Waits until it is stopped."""
 
     def __init__(self) -> None:
         # A signal's handler may release a lock whatever the main thread does. It may not set an
         # event, whose own lock the main thread may hold.
         self._gate = threading.Lock()
         self._gate.acquire()
-        self._signals = stopping(self)
-
-    def __enter__(self) -> Self:
-        self._signals.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._signals.__exit__(kind, error, trace)
 
     def wait(self) -> None:
         """Return once the signal has come."""
