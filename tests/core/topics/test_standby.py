@@ -19,6 +19,7 @@ from tests.core.topics.publications import (
 from zmqkit.core.effects import Connect, Disconnect, Effect, News, Send, Tell
 from zmqkit.core.topics.subscriber import SubscriberCore
 from zmqkit.forwarder_limits import WAY_S
+from zmqkit.model import Frames
 from zmqkit.wire import packet as wire
 from zmqkit.wire import publication
 
@@ -240,18 +241,45 @@ def test_what_came_before_the_subscription_was_in_place_is_not_read_again() -> N
 
 def test_what_one_way_confirms_is_not_passed_over_as_another_begins() -> None:
     """Seed 4000259: what a forwarder brought before its WELCOME hid what the publisher sent."""
-    core = SubscriberCore("weather", SUBSCRIBER, [""])
-    core.hear(found(), 0.0)
-    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
-    core.hear(of_forwarder(News.FOUND, ONE), 5.0)
-    fields = {"token": 0, "waits": True, "forwards": [ONE]}
-    frames = publication.to_subscriber(wire.WELCOME, ONE, SUBSCRIBER, fields)
-    core.receive(peer_of(ONE), frames, 5.0)
+    core = one_way_in_place()
     for peer in (ONE, PUBLISHER):
         core.receive(peer_of(peer), publish("t", 1, 1), 5.1)
     greet(core, ONE, 5.2)
     core.receive(peer_of(ONE), publish("t", 3, 3), 5.3)
     core.receive(peer_of(PUBLISHER), publish("t", 2, 2, 3), 5.4)
+    assert bodies(core) == [1, 2, 3] and core.stats()["missing"] == 0
+
+
+def one_way_in_place() -> SubscriberCore:
+    """A subscriber of a publisher, and of a forwarder that lacks subscriptions yet."""
+    core = SubscriberCore("weather", SUBSCRIBER, [""])
+    core.hear(found(), 0.0)
+    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
+    core.hear(of_forwarder(News.FOUND, ONE), 5.0)
+    core.receive(peer_of(ONE), early_welcome(), 5.0)
+    return core
+
+
+def early_welcome() -> Frames:
+    """What a forwarder says before it has heard which subscriptions there are."""
+    fields = {"token": 0, "waits": True, "forwards": [ONE]}
+    return publication.to_subscriber(wire.WELCOME, ONE, SUBSCRIBER, fields)
+
+
+def test_a_gap_counts_though_a_topic_came_first_by_a_way_that_is_not_in_place() -> None:
+    """Seed 9205390: the publisher was in reach, and what was lost with it was not counted."""
+    core = one_way_in_place()
+    core.receive(peer_of(ONE), publish("t", 1, 1), 5.1)
+    core.hear(Tell(News.LOST, "", PUBLISHER), 5.2)
+    core.receive(peer_of(ONE), publish("t", 4, 4), 5.3)
+    assert bodies(core) == [1, 4] and core.gaps() == [(PUBLISHER, "t", 2)]
+
+
+def test_a_way_that_is_not_in_place_does_not_hide_what_is_about_to_come() -> None:
+    core = one_way_in_place()
+    core.receive(peer_of(ONE), publish("t", 1, 1), 5.1)
+    core.receive(peer_of(ONE), publish("t", 3, 3), 5.1)
+    core.receive(peer_of(PUBLISHER), publish("t", 1, 1, 2, 3), 5.2)
     assert bodies(core) == [1, 2, 3] and core.stats()["missing"] == 0
 
 
@@ -277,9 +305,7 @@ def test_a_topic_keeps_its_order_when_it_comes_another_way() -> None:
 def test_a_gap_counts_once_a_topic_comes_by_a_way_whose_subscriptions_are_in_place() -> None:
     core = SubscriberCore("weather", SUBSCRIBER, [""])
     core.hear(of_forwarder(News.FOUND, ONE), 0.0)
-    fields = {"token": 0, "waits": True, "forwards": [ONE]}
-    frames = publication.to_subscriber(wire.WELCOME, ONE, SUBSCRIBER, fields)
-    core.receive(peer_of(ONE), frames, 0.0)
+    core.receive(peer_of(ONE), early_welcome(), 0.0)
     core.receive(peer_of(ONE), publish("t", 1, 1), 0.0)
     core.hear(found(), 0.0)
     core.receive(peer_of(PUBLISHER), welcome(1), 0.0)

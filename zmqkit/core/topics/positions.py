@@ -23,7 +23,8 @@ class Position:
     topic: bytes
     name: str
     publisher: int
-    # By which its newest message came.
+    # By which its messages come. One whose subscriptions are not all in place takes over only
+    # from another such.
     way: Way
     fresh: bool = False  # its subscription may not have been in place, so no gap counts yet
     anew: bool = False  # the same of its newest message: a gap behind that does not count
@@ -36,6 +37,11 @@ class Position:
     def begins(self) -> bool:
         """Whether what is missing before the next message does not count."""
         return self.fresh or self.anew
+
+    def turn(self, way: Way) -> None:
+        """Note that a message came another way than before."""
+        if self.fresh or self.topic.startswith(way.placed):
+            self.way = way
 
     def confirm(self, way: Way) -> None:
         """Note that a message which had come comes this way, too.

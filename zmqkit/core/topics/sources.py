@@ -320,8 +320,8 @@ class Sources:
 
         That is so while the source is new, and the way before it is open.
         """
-        way = position.way
-        if way is source or now >= source.up_at + WAY_S:
+        way, placed = position.way, position.topic.startswith(source.placed)
+        if way is source or (placed and now >= source.up_at + WAY_S):
             return False
         return any(
             each is way and each.is_open and not each.silent for each in self.by_peer.values()

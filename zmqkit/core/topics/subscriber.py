@@ -318,7 +318,10 @@ class SubscriberCore:
             self.counts["received"] += count
             self.dropped["unsubscribed"] += count
             return []  # without a position: if it is subscribed to again, it begins anew
-        position = self.sources.origins.position(packet.source, topic, source)
+        position = self.sources.origins.find(packet.source, topic)
+        if position is None:
+            way = self._way_of(packet.source, topic, source)
+            position = self.sources.origins.position(packet.source, topic, way)
         origin = self.sources.recoverer(source, position)
         recovery = origin.recovery if origin is not None else None
         if recovery is not None and not position.next:
@@ -354,6 +357,14 @@ class SubscriberCore:
         self.counts["received"] += len(bodies)
         self._queue(source, position, bodies, times, size, cleared=cleared)
         return []
+
+    def _way_of(self, publisher: int, topic: bytes, source: Source) -> Source:
+        """Return by which way messages of a topic are expected, of which one came by a source.
+
+        That is the publisher itself once it has the subscription in place.
+        """
+        direct = self.sources.find(publisher)
+        return direct if direct is not None and topic.startswith(direct.placed) else source
 
     def _go_on(self, peer: PeerId, arrived: Sequence[tuple[PeerId, Frames]], at: int) -> int:
         """Queue the packets from `at` on that continue the topic of the packet before them.
@@ -408,7 +419,9 @@ class SubscriberCore:
         sequence = position.next
         position.next += len(bodies)
         position.count += len(bodies)
-        source.last, position.way = position, source
+        source.last = position
+        if position.way is not source:
+            position.turn(source)
         name, publisher = position.name, position.publisher
         delivery = Delivery(
             name, source.peer, publisher, sequence, bodies, times, size,
