@@ -12,10 +12,18 @@ from zmqkit.core.calls.request import StreamRequest
 from zmqkit.core.calls.service import ServiceCore
 from zmqkit.core.dispatch.window import Answer
 from zmqkit.core.effects import Abort, Advance, Effect, Send
-from zmqkit.limits import CREDIT, FORGET_CLIENT_S, STREAM_ITEMS, ServiceLimits
+from zmqkit.core.tasks.share import Share
+from zmqkit.limits import (
+    CREDIT,
+    FORGET_CLIENT_S,
+    PREFETCH_TASK_S,
+    STREAM_ITEMS,
+    ServiceLimits,
+)
 from zmqkit.model import Frames
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import BYE, END, ERROR, HELLO, ITEM, PONG, REPLY, pack
+from zmqkit.wire.packet import CREDIT as CREDIT_PACKET
 
 
 def limited(**limits: int) -> ServiceCore:
@@ -145,6 +153,18 @@ def test_one_that_gives_way_goes_on_after_the_others(service: ServiceCore) -> No
     [ran] = handled(effects)
     assert advanced(effects) == []
     assert advanced(answer(service, [ran])) == [request]
+
+
+def test_one_that_waits_behind_a_long_call_is_given_back_to_nobody() -> None:
+    """Seed 9500366: a broker's worker was due for ever, and told its credit again and again."""
+    service = ServiceCore(SERVICE, {"add": False}, 1, {"count": False}, shares=Share)
+    answer(service, handled(receive(service, request_of(4))), now=0.0001)  # takes some ahead
+    request = started(service)
+    receive(service, request_of(6))
+    assert handled(pause(service, request))
+    now = PREFETCH_TASK_S
+    assert [read(each) for each in service.tick(now)] == [(CREDIT_PACKET, 1)]
+    assert not service.tick(now) and service.deadline() > now and service.in_flight == 2
 
 
 def test_a_copy_has_every_value_sent_again(service: ServiceCore) -> None:

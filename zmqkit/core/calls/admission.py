@@ -196,7 +196,7 @@ class Admission:
         if share is None or not at_work:
             return inf
         begun_at = next(reversed(at_work.values())).begun_at
-        return share.hand_back_at(begun_at, work.places_taken, work.queue.count)
+        return share.hand_back_at(begun_at, work.places_taken, work.unbegun_count)
 
     def _known(
         self, window: RequestWindow, head: Head, *, streams: bool

@@ -366,6 +366,13 @@ class Work:
         for window in self._windows:
             yield from window.held.values()
 
+    @property
+    def unbegun_count(self) -> int:
+        """How many requests wait in line to begin; streams that have begun wait there, too."""
+        if not self.streams:
+            return self.queue.count
+        return sum(not self.has_begun(request) for request in self.queue)
+
     def has_begun(self, request: Request) -> bool:
         """Return whether a held request runs, or has run in part."""
         begun = isinstance(request, StreamRequest) and request.begun
