@@ -11,6 +11,9 @@ from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.forwarder_limits import ForwarderHistory
 from zmqkit.history_limits import RETURN_S, History
 from zmqkit.limits import TURN_S
+from zmqkit.model import Frames
+from zmqkit.wire.packet import HISTORY
+from zmqkit.wire.publication import read
 
 P, Q, F, G = 0xA, 0xB, 0xF1, 0xF2
 
@@ -330,6 +333,32 @@ def test_subscriptions_that_end_and_begin_again_begin_with_the_last_messages() -
     there.perform(there.subscriber, there.subscriber.unsubscribe([""]))
     there.perform(there.subscriber, there.subscriber.subscribe(["t"], there.now))
     assert there.take() == [2, 3]
+
+
+def test_what_was_read_is_not_read_again_once_a_forwarder_has_recovered_it() -> None:
+    """Seed 9500398: a topic of which it had nothing yet seemed to begin later."""
+    there = town(recover=True)
+    p = there.publisher(P, History(messages=10))
+    before, forwarder = there.forwarder(G), there.forwarder(F)
+    there.meet(before, p)
+    there.meet(there.subscriber, before, forwarder)
+    there.publish(p, "t", 1, 2, 3)
+    assert there.take() == [1, 2, 3]
+    there.kill(before)
+    there.perform(there.subscriber, there.subscriber.unsubscribe([""]))
+
+    def recovers(sender: int, at: int, frames: Frames) -> bool:
+        return at == F and frames[0][:1] == b"\0" and read(frames)[1].kind == HISTORY
+
+    there.lost = recovers
+    there.meet(forwarder, p)
+    there.perform(there.subscriber, there.subscriber.subscribe([""], there.now))
+    there.wait(RETURN_S / 3)  # it is WELCOME, and F has nothing yet
+    there.lost = lambda sender, at, frames: False
+    there.publish(p, "t", 4)
+    there.wait(RETURN_S / 2)
+    assert there.take() == [4] and there.missing == 0
+    assert forwarder.stats()["recovered"] == 3
 
 
 def test_what_begins_again_is_read_behind_what_came_another_way() -> None:
