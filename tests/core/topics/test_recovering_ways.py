@@ -243,3 +243,16 @@ def test_a_number_that_is_older_than_a_subscription_does_not_begin_it() -> None:
     ways.wait(RETURN_S)
     ways.publish("t", 7)
     assert ways.read_bodies() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_was_read_before_a_subscription_ended_is_not_read_again_another_way() -> None:
+    """Seed 9520757: a way that lagged behind brought it."""
+    there = Ways(recover=True)
+    there.publish("t", 1, 2, 3)
+    assert there.read_bodies() == [1, 2, 3]
+    there.perform(there.subscriber.unsubscribe([""]))
+    there.subscriber.subscribe([""], there.now)
+    for number in (2, 3, 4):
+        there.passes(number)
+    there.passes(5)
+    assert there.read_bodies() == [1, 2, 3, 4, 5]

@@ -94,19 +94,21 @@ class Origins:
                     position.anew = True
 
     def retain(self, publisher: int | None, prefixes: tuple[bytes, ...]) -> None:
-        """Forget all topics but those that begin with one of these prefixes.
+        """Have all topics but those that begin with one of these prefixes begin anew.
 
-        publisher: whose topics; None for those of all. Where messages of a topic still wait is
-        remembered: those that come when it begins again are to be read behind them.
+        publisher: whose topics; None for those of all. What was read of them is remembered, and
+        where their messages wait: those that come when they begin again are read behind them.
         """
         chosen = [*self.by_publisher] if publisher is None else [publisher]
         for positions in [self.by_publisher[p] for p in chosen if p in self.by_publisher]:
             for topic in [topic for topic in positions if not topic.startswith(prefixes)]:
-                before = positions.pop(topic)
-                if before.inbox is not None and not before.inbox.is_empty:
-                    positions[topic] = replace(
-                        before, fresh=True, anew=False, next=0, hole=None
-                    )
+                before = positions[topic]
+                inbox = before.inbox if before.inbox and not before.inbox.is_empty else None
+                floor = max(before.floor, before.next)
+                positions[topic] = replace(
+                    before, fresh=True, anew=False, next=0, floor=floor, hole=None, inbox=inbox
+                )
+                positions.move_to_end(topic, last=False)  # the first to be forgotten
 
     def check(self) -> None:
         """Assert that no table is too large."""
@@ -125,7 +127,8 @@ class Origins:
         """Forget the topic known for longest of which nothing is lacking."""
         whole = (topic for topic, each in positions.items() if each.hole is None)
         forgotten = positions.pop(next(whole, next(iter(positions))))
-        self._forgot(publisher, [forgotten])
+        if forgotten.next:
+            self._forgot(publisher, [forgotten])
 
     def _forget(self, publisher: int) -> Iterable[Position]:
         """Forget how far a publisher was, and return its topics."""

@@ -30,6 +30,8 @@ class Position:
     anew: bool = False  # the same of its newest message: a gap behind that does not count
     count: int = 0  # how many of its messages were queued to be read
     next: int = 0  # the number that its next message is to have; 0 for any
+    # Messages below this number were read before its subscription ended and began again.
+    floor: int = 0
     hole: Hole | None = None  # what is to be recovered before other messages
     inbox: Inbox | None = None  # where its newest messages were put
 

@@ -191,7 +191,7 @@ class Record:
         recovery = keeper.recovery if keeper is not None else None
         if not position.next:
             if recovery is None:
-                position.next = sequence
+                position.next = max(sequence, position.floor)
             else:
                 recovery.place(position, sequence)
         hole = position.hole

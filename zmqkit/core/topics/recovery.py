@@ -116,8 +116,9 @@ class Recovery:
 
         What is not kept before it is not missing.
         """
+        number = max(number, position.floor)
         if self.recovers and position.topic.startswith(self.covered):
-            position.next = 1
+            position.next = max(1, position.floor)
         else:
             position.next = max(1, number - self._history)
         if position.next < number:

@@ -327,7 +327,7 @@ class SubscriberCore:
         if recovery is not None and not position.next:
             recovery.place(position, sequence)
         hole = position.hole
-        known = position.next if hole is None else hole.known
+        known = hole.known if hole is not None else position.next or position.floor
         missing = sequence - known if known else 0
         if missing < 0:
             repeated = min(count, -missing)
