@@ -6,6 +6,7 @@ import pytest
 
 from zmqkit.simulation.diary import told
 from zmqkit.simulation.network import Weather
+from zmqkit.simulation.simulation import run
 from zmqkit.simulation.topic_users import TOPICS, TopicUsers
 from zmqkit.simulation.topics import (
     BATCHED,
@@ -234,3 +235,9 @@ def test_a_forwarder_that_crashes_is_replaced_by_the_one_that_stands_by() -> Non
     stage.publish("cellar", run_s=1.0)
     assert stage.read(stage.subscriber) == {"cellar": 2}
     assert stage.subscriber.core.stats()["missing"] == 1
+
+
+def test_what_is_missing_is_judged_as_things_were_when_it_was_missed() -> None:
+    """Seed 9600114: read later, it seemed to have been kept by a publisher met meanwhile."""
+    result = run(9600114)
+    assert not result.broken and result.ends["delivered"]

@@ -172,6 +172,7 @@ class SubscriberRole(SeekingRole):
     def rested(self, now: float) -> None:
         """Have the judge look. Read soon if there are messages."""
         self._look_at_sources()
+        self._judge.miss(self, self.core.gaps())  # while it is as it was when they were missed
         if self.core.has_messages and not self._reads:
             self._reads = True
             self.driver.later(self.random.uniform(0.0, self.pace_s), self._read)
