@@ -26,6 +26,12 @@ def test_every_invariant_holds(seed: int) -> None:
     assert result.runs and result.ends["delivered"]
 
 
+def test_a_copy_may_run_of_what_was_refused_and_given_up_for_space() -> None:
+    """Seed 9631010: the network doubled a request, and a broker's refusal was on the way."""
+    result = run(9631010)
+    assert not result.broken and result.ends["Busy"]
+
+
 @pytest.mark.slow
 def test_a_seed_is_the_same_run_each_time() -> None:
     assert run(3).digest == run(3).digest

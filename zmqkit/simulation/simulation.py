@@ -69,6 +69,7 @@ class Simulation:
         self.random = self.world.random
         self.world.plan = self._plan()
         self.world.network.weather = self.world.plan.weather
+        self.world.oracle.doubles = self.world.plan.weather.duplicate > 0
         self.world.feed.reception = self.world.plan.reception
         self.hosts = [f"h{n}" for n in range(1, self.random.randint(3, 6))]
         self.offered = {
