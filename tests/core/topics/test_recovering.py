@@ -336,6 +336,16 @@ def test_what_ends_to_be_wanted_is_not_asked_for() -> None:
     assert there.missing == []
 
 
+def test_nothing_is_asked_of_who_leaves_about_what_is_no_longer_wanted() -> None:
+    there = lane(topics=["a", "b"], history=2)
+    there.publish("a", 1)
+    there.take()
+    there.perform(there.subscriber.unsubscribe(["a"]))
+    there.publish("a", 2)
+    there.publishes(there.publisher.leave(there.now))
+    assert there.take() == [] and there.missing == []
+
+
 def test_a_page_of_what_is_no_longer_wanted_gives_nothing_up_later() -> None:
     there = lane(topics=["a", "b"])
     there.publish("a", 1)

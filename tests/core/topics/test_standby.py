@@ -283,6 +283,18 @@ def test_a_way_that_is_not_in_place_does_not_hide_what_is_about_to_come() -> Non
     assert bodies(core) == [1, 2, 3] and core.stats()["missing"] == 0
 
 
+def test_a_way_that_is_not_in_place_for_long_is_read_though_the_one_before_is_open() -> None:
+    core = SubscriberCore("weather", SUBSCRIBER, [""])
+    core.hear(of_forwarder(News.FOUND, ONE), 0.0)
+    greet(core, ONE, seeks=None)
+    core.receive(peer_of(ONE), publish("t", 1, 1), 2.0)  # then it hears the publisher no more
+    core.hear(found(), 5.0)
+    core.receive(peer_of(PUBLISHER), welcome(0), 5.0)
+    core.receive(peer_of(PUBLISHER), publish("t", 3, 3), 5.0)
+    core.receive(peer_of(PUBLISHER), publish("t", 4, 4), 5.0 + WAY_S)
+    assert bodies(core) == [1, 4] and core.stats()["missing"] == 2
+
+
 def test_what_came_before_a_subscription_ended_is_not_read_again() -> None:
     core = two_ways()
     core.receive(peer_of(PUBLISHER), publish("t", 1, 1), 2.0)

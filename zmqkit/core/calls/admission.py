@@ -86,10 +86,10 @@ class Share(Protocol):
     def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
         """Note that these requests ended now, and how many are still here."""
 
-    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+    def hand_back_at(self, begun_at: float, running: int, *, waits: bool) -> float:
         """Return when what waits is to be refused, unless another request begins before.
 
-        begun_at: when the last request did. running, waiting: how many do.
+        begun_at: when the last request did. running: how many do. waits: whether any does.
         """
 
     def handed_back(self) -> None:
@@ -196,7 +196,7 @@ class Admission:
         if share is None or not at_work:
             return inf
         begun_at = next(reversed(at_work.values())).begun_at
-        return share.hand_back_at(begun_at, work.places_taken, work.unbegun_count)
+        return share.hand_back_at(begun_at, work.places_taken, waits=work.waits)
 
     def _known(
         self, window: RequestWindow, head: Head, *, streams: bool

@@ -367,11 +367,9 @@ class Work:
             yield from window.held.values()
 
     @property
-    def unbegun_count(self) -> int:
-        """How many requests wait in line to begin; streams that have begun wait there, too."""
-        if not self.streams:
-            return self.queue.count
-        return sum(not self.has_begun(request) for request in self.queue)
+    def waits(self) -> bool:
+        """Whether a request waits in line to begin; streams that have begun wait there, too."""
+        return any(not self.has_begun(request) for request in self.queue)
 
     def has_begun(self, request: Request) -> bool:
         """Return whether a held request runs, or has run in part."""

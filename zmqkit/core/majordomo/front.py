@@ -170,7 +170,7 @@ class _Share:
     def handled(self, requests: Iterable[Request], held_count: int, now: float) -> None:
         """Change nothing; the relay tells the broker's room what is held."""
 
-    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+    def hand_back_at(self, begun_at: float, running: int, *, waits: bool) -> float:
         """Return inf: a request waits here until its time is over."""
         return inf
 

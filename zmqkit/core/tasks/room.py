@@ -45,7 +45,7 @@ class Room:
         """Offer the room of tasks that have ended."""
         self.offer(now)
 
-    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+    def hand_back_at(self, begun_at: float, running: int, *, waits: bool) -> float:
         """Return inf: a task may wait here as long as it has to."""
         return inf
 

@@ -70,13 +70,13 @@ class Share:
             self.news.update(self._wanting)
             self._wanting.clear()
 
-    def hand_back_at(self, begun_at: float, running: int, waiting: int) -> float:
+    def hand_back_at(self, begun_at: float, running: int, *, waits: bool) -> float:
         """Return when to give back what waits, unless another task begins before.
 
-        begun_at: when the last task did. running, waiting: how many do. Tasks that run for so
-        long are no short ones, so nothing is taken ahead behind them.
+        begun_at: when the last task did. running: how many do. waits: whether any does. Tasks
+        that run for so long are no short ones, so nothing is taken ahead behind them.
         """
-        if running < self._concurrency or not (waiting or self.places > self._concurrency):
+        if running < self._concurrency or not (waits or self.places > self._concurrency):
             return inf
         return begun_at + PREFETCH_TASK_S
 

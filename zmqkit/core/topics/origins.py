@@ -103,6 +103,8 @@ class Origins:
         for positions in [self.by_publisher[p] for p in chosen if p in self.by_publisher]:
             for topic in [topic for topic in positions if not topic.startswith(prefixes)]:
                 before = positions[topic]
+                if before.fresh and not before.next:
+                    continue  # it begins anew already
                 inbox = before.inbox if before.inbox and not before.inbox.is_empty else None
                 floor = max(before.floor, before.next)
                 positions[topic] = replace(

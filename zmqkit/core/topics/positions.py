@@ -36,11 +36,6 @@ class Position:
     inbox: Inbox | None = None  # where its newest messages were put
 
     @property
-    def end(self) -> int:
-        """The number behind the last message that is known to be published."""
-        return self.next if self.hole is None else max(self.hole.tail, self.hole.known)
-
-    @property
     def begins(self) -> bool:
         """Whether what is missing before the next message does not count."""
         return self.fresh or self.anew

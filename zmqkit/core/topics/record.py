@@ -164,12 +164,9 @@ class Record:
         return self._archive.page(wants, ask.messages_max, ask.bytes_max, now)
 
     def heads(self, question: history.HeadsAsk) -> history.Heads:
-        """Return the numbers of wanted topics, as many as fit into a page.
-
-        What is being recovered counts as there, for who subscribes now may have read it before.
-        """
+        """Return the numbers of wanted topics, as many as fit into a page."""
         behind = self._behind(question.after)
-        return page_of(question, ((p.publisher, p.name, p.end, at) for p, at in behind))
+        return page_of(question, ((p.publisher, p.name, p.next, at) for p, at in behind))
 
     def quiet(self, now: float) -> dict[history.Key, int]:
         """Return the numbers of topics that have fallen quiet and are to be repeated now."""
@@ -191,7 +188,7 @@ class Record:
         recovery = keeper.recovery if keeper is not None else None
         if not position.next:
             if recovery is None:
-                position.next = max(sequence, position.floor)
+                position.next = sequence
             else:
                 recovery.place(position, sequence)
         hole = position.hole
@@ -293,14 +290,11 @@ class Record:
         return None, want, want.end
 
     def _behind(self, place: int) -> Iterator[tuple[Position, int]]:
-        """Yield the topics behind a place, with theirs; last those that are yet to come."""
+        """Yield the topics behind a place, with theirs."""
         skipped = max(0, place - (self._place - len(self._places)))
         for position, at in islice(self._places.items(), skipped, None):
             if at > place:
                 yield position, at
-        for at, hole in enumerate(self.recovering.holes(), self._place + 1):
-            if at > place and hole.position not in self._places:
-                yield hole.position, at
 
 
 def _bodies_of(messages: Messages) -> list[object]:

@@ -8,7 +8,7 @@ one of them is out of reach, another that has a history is asked in its place.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -303,15 +303,15 @@ class Recovering:
         self.holding.messages = self.holding.size = 0
         self.due_at = inf
 
-    def holes(self) -> Iterator[Hole]:
-        """Yield what is lacking."""
-        for source in self._busy:
-            if source.recovery is not None:
-                yield from source.recovery.holes()
-
     def check(self) -> None:
         """Assert that what is held is counted, and that every hole is looked after."""
-        held = [each for hole in self.holes() for each in hole.held]
+        held = [
+            each
+            for source in self._busy
+            if source.recovery is not None
+            for hole in source.recovery.holes()
+            for each in hole.held
+        ]
         assert self.holding.messages == sum(len(each.bodies) for each in held)
         assert all(len(each.times) == len(each.bodies) for each in held)
         assert self.holding.size == sum(each.size for each in held)

@@ -45,7 +45,8 @@ class Source(Connection):
     is_early: bool = False
     token: int = 0  # of the last HELLO
     answered: int = 0  # the last token that a WELCOME named
-    up_at: float = -inf  # when its subscriptions came to be in place
+    # When it was met, and then when its subscriptions came to be in place.
+    new_at: float = -inf
     credited: int = 0  # the last of its marks that was answered
     # The prefixes that were in place at a WELCOME and were kept since, over any connection.
     placed: tuple[bytes, ...] = ()
@@ -193,7 +194,7 @@ class Source(Connection):
             self.recovery.keep(kept)
 
     def retain(self, prefixes: tuple[bytes, ...]) -> None:
-        """Have topics that are subscribed to again begin with their history.
+        """Have topics that are subscribed to again begin with their history, and nothing older.
 
         prefixes: those of the others.
         """

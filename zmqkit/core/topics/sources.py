@@ -278,7 +278,7 @@ class Sources:
             source.answered = token
         if token == source.token and not source.broken:
             if source.state is not State.UP:
-                source.up_at = now
+                source.new_at = now
             self.connections.shift(source, Event.WELCOME)
             if source.rejoins or source.recovery is None:
                 source.settle(self.prefixes.starts)
@@ -320,8 +320,8 @@ class Sources:
 
         That is so while the source is new, and the way before it is open.
         """
-        way, placed = position.way, position.topic.startswith(source.placed)
-        if way is source or (placed and now >= source.up_at + WAY_S):
+        way = position.way
+        if way is source or now >= source.new_at + WAY_S:
             return False
         return any(
             each is way and each.is_open and not each.silent for each in self.by_peer.values()
@@ -464,7 +464,7 @@ class Sources:
         self.connections.shift(source, Event.FOUND)
         self.connections.open(source, now)
         source.broken = source.ended = False
-        source.rejoins = True
+        source.new_at, source.rejoins = now, True
         topics = [*self.prefixes, publication.private(publication.EVERYBODY)]
         topics.append(publication.private(self.incarnation))
         return [

@@ -438,7 +438,7 @@ class SubscriberCore:
         asked: dict[Source, None] = {source: None}
         for name, number in publication.ends_of(packet).items():
             position = origins.find(publisher, name.encode())
-            if position is None:
+            if position is None or not self.sources.wants(position.topic):
                 continue
             origin = self.sources.recoverer(source, position)
             if origin is not None and self._recovering.ends(origin, position, number):
