@@ -275,6 +275,21 @@ def test_a_gap_counts_though_a_topic_came_first_by_a_way_that_is_not_in_place() 
     assert bodies(core) == [1, 4] and core.gaps() == [(PUBLISHER, "t", 2)]
 
 
+def test_a_gap_counts_once_the_publisher_is_in_place_though_a_topic_comes_by_another_way() -> (
+    None
+):
+    """Seed 9642182: the topic had begun by a forwarder, and what followed was not counted."""
+    core = SubscriberCore("weather", SUBSCRIBER, [""])
+    core.hear(of_forwarder(News.FOUND, ONE), 0.0)
+    core.receive(peer_of(ONE), early_welcome(), 0.0)
+    core.receive(peer_of(ONE), publish("t", 1, 1), 0.0)
+    core.hear(found(), 0.0)
+    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
+    core.receive(peer_of(ONE), publish("t", 2, 2), 2.0)
+    core.receive(peer_of(PUBLISHER), publish("t", 4, 4), 2.0)
+    assert bodies(core) == [1, 2, 4] and core.gaps() == [(PUBLISHER, "t", 1)]
+
+
 def test_a_way_that_is_not_in_place_does_not_hide_what_is_about_to_come() -> None:
     core = one_way_in_place()
     core.receive(peer_of(ONE), publish("t", 1, 1), 5.1)

@@ -40,6 +40,11 @@ class Position:
         """Whether what is missing before the next message does not count."""
         return self.fresh or self.anew
 
+    def expect(self, way: Way) -> None:
+        """Note by which way all that follows is to come, if its subscription is in place."""
+        if self.topic.startswith(way.placed):
+            self.fresh, self.way = False, way
+
     def turn(self, way: Way) -> None:
         """Note that a message came another way than before."""
         if self.fresh or self.topic.startswith(way.placed):

@@ -318,10 +318,7 @@ class SubscriberCore:
             self.counts["received"] += count
             self.dropped["unsubscribed"] += count
             return []  # without a position: if it is subscribed to again, it begins anew
-        position = self.sources.origins.find(packet.source, topic)
-        if position is None:
-            way = self._way_of(packet.source, topic, source)
-            position = self.sources.origins.position(packet.source, topic, way)
+        position = self.sources.origins.position(packet.source, topic, source)
         origin = self.sources.recoverer(source, position)
         recovery = origin.recovery if origin is not None else None
         if recovery is not None and not position.next:
@@ -341,7 +338,7 @@ class SubscriberCore:
         size, begins = len(topic) + packet.size, position.begins
         position.anew = False
         if position.fresh:
-            position.fresh = not topic.startswith(source.placed)
+            position.expect(self._way_of(packet.source, topic, source))
         if origin is not None and recovery is not None:
             fits = self._inboxes.at(position, source).fits(len(bodies), size)
             if hole is None and recovery.recovers and (missing > 0 or not fits):
