@@ -354,3 +354,19 @@ def test_a_topic_is_not_too_early_if_its_subscription_was_in_place_before(
         source.position(topic).next = 5
     source.settle((b"a", b"b", b"c"))
     assert anew(source) == [b"b1", b"c1"]
+
+
+def test_who_is_out_of_reach_is_asked_once_it_is_back(sources: Sources) -> None:
+    """Seed 9651769: the answer to what it had been told before came late, and seemed enough.
+
+    So a publisher never heard how many subscribers a forwarder spoke for.
+    """
+    sources.found(PUBLISHER, ENDPOINT, 0.0)
+    sources.lost(PUBLISHER, 1.0)
+    sources.stands_for = 1
+    assert sources.ask(1.0) == []
+    sources.welcomed(sources.by_peer[PEER], publication.read(welcome(1))[1], 1.5)
+    assert sources.up_count == 0
+    last = sources.found(PUBLISHER, ENDPOINT, 2.0)[-1]
+    assert isinstance(last, Send)
+    assert wire.fields_of(publication.read(last.frames)[1])["subscribers"] == 1

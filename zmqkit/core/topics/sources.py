@@ -114,8 +114,6 @@ class Sources:
     def place(self, prefix: bytes) -> list[Effect]:
         """Subscribe to one more prefix everywhere; `ask` says when it is in place."""
         self.prefixes.place(prefix)
-        for source in self.all:
-            source.token += source.state is State.LOST  # as in `subscribe`
         return self._to_all(publication.SUBSCRIBE + prefix)
 
     def displace(self, prefix: bytes) -> list[Effect]:
@@ -127,6 +125,7 @@ class Sources:
         """Ask all publishers to say that what was sent to them before is in place."""
         effects: list[Effect] = []
         for source in self.all:
+            source.token += source.state is State.LOST  # as in `subscribe`
             if source.is_open:
                 source.rejoins &= source.state is not State.UP
                 effects += self._renew(source, now)
