@@ -241,3 +241,9 @@ def test_what_is_missing_is_judged_as_things_were_when_it_was_missed() -> None:
     """Seed 9600114: read later, it seemed to have been kept by a publisher met meanwhile."""
     result = run(9600114)
     assert not result.broken and result.ends["delivered"]
+
+
+def test_a_publisher_that_waits_for_lost_answers_is_given_the_time_to_ask_again() -> None:
+    """Seed 9690753: a connection with room for 20 packets lost the last of 30 answers."""
+    result = run(9690753)
+    assert not result.broken and result.ends["delivered"]

@@ -275,7 +275,12 @@ class TopicUsers:
 
     @property
     def at_rest(self) -> bool:
-        """Whether all subscribers are where they belong; who recovers leaves nobody before."""
+        """Whether all subscribers are where they belong, and no publisher waits for one.
+
+        Who recovers leaves nobody before. Who lost an answer hears of it by the next mark.
+        """
+        if any(publisher.core.blocked for publisher in self._all_publishers()):
+            return False
         return all(
             self.oracle.is_up(role, *self._heard_by(role)) for role in self._all_subscribers()
         )
