@@ -12,6 +12,7 @@ from zmqkit.core.tasks.lease import TASK
 from zmqkit.core.tasks.task import OPEN, State
 from zmqkit.limits import LINGER_S_MAX, PRIORITY, TURN_S
 from zmqkit.simulation.oracle import Broken
+from zmqkit.simulation.simulation import run
 from zmqkit.simulation.task_ends import judge_end
 from zmqkit.simulation.tasks import SinkRole, StreamerRole
 
@@ -158,3 +159,9 @@ def test_what_a_streamer_cancels_as_it_comes_may_run_for_another_with_its_id() -
         1, streamer.queue.id, 1, "task", [first.token], {}, about, PRIORITY, inf, oneway=False
     )
     assert stage.oracle.begin(stage.worker, request).pushed is cancelled
+
+
+def test_what_a_streamer_has_of_one_key_says_nothing_of_another_with_the_id() -> None:
+    """Found by seed 9694846: the one with the id was not on disk yet when the power was cut."""
+    result = run(9694846)
+    assert not result.broken and result.ends["task handed over"]

@@ -104,23 +104,27 @@ class Passing:
         self._ends["task passed on"] += 1
 
     def handed(self, role: Giver, pushed: Pushed) -> None:
-        """Judge that what a streamer says it has is in its file, or has ended there."""
+        """Judge that what a streamer says it has is in its file, or has ended there.
+
+        It may have another one with this id or key, which is not in its file yet.
+        """
         pushed.journal = pushed.task.journal
         pushed.journal_receipt = role.tasks._workers.instances.dispatcher.next
         expect(self.is_kept(pushed), "what is accepted is on disk", pushed)
         for copy in self._copies_of(pushed):
-            copy.acknowledged = True
+            copy.acknowledged = copy.acknowledged or self._is_in_file(copy)
         self._ends["task handed over"] += 1
 
     def is_kept(self, pushed: Pushed) -> bool:
         """Return whether the streamer that a task was handed over to has it, or had its end."""
-        queue = self._queues.get(pushed.journal or pushed.task.journal)
-        if queue is None or queue.file is None:
-            return False
         return any(
-            copy.task.sequence in queue.file.numbers or copy.task.is_over
+            self._is_in_file(copy) or (copy.queue.file is not None and copy.task.is_over)
             for copy in self._copies_of(pushed)
         )
+
+    def _is_in_file(self, copy: Pushed) -> bool:
+        file = copy.queue.file
+        return file is not None and copy.task.sequence in file.numbers
 
     def _copies_of(self, pushed: Pushed) -> list[Pushed]:
         id_ = pushed.names[0] or f"{pushed.queue.id:016x}{pushed.task.sequence:016x}"
