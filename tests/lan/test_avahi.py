@@ -160,6 +160,11 @@ def test_closed_service_listens_on_its_own_host_alone(lan: Lan, name: str) -> No
 def test_same_host_prefers_its_loopback(lan: Lan, name: str) -> None:
     host = lan.hosts[0]
     serve(host, name, "open")
-    value, [address] = call(host, name, "open", BOUND_S)
-    assert value == f"{name}!"
-    assert address.startswith("tcp://127.0.0.1:")
+    end = time.monotonic() + BOUND_S
+    while True:
+        value, [address] = call(host, name, "open", BOUND_S)
+        assert value == f"{name}!"
+        if address.startswith("tcp://127.0.0.1:"):
+            break
+        # On a busy machine a client may hear the service on the LAN first, and wait no longer.
+        assert address.startswith(f"tcp://{host.address}:") and time.monotonic() < end
