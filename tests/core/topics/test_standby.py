@@ -260,6 +260,17 @@ def one_way_in_place() -> SubscriberCore:
     return core
 
 
+def begun_by_the_other_way() -> SubscriberCore:
+    """The same, met the other way round: a topic has begun by the forwarder."""
+    core = SubscriberCore("weather", SUBSCRIBER, [""])
+    core.hear(of_forwarder(News.FOUND, ONE), 0.0)
+    core.receive(peer_of(ONE), early_welcome(), 0.0)
+    core.receive(peer_of(ONE), publish("t", 1, 1), 0.0)
+    core.hear(found(), 0.0)
+    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
+    return core
+
+
 def early_welcome() -> Frames:
     """What a forwarder says before it has heard which subscriptions there are."""
     fields = {"token": 0, "waits": True, "forwards": [ONE]}
@@ -279,12 +290,7 @@ def test_a_gap_counts_once_the_publisher_is_in_place_though_a_topic_comes_by_ano
     None
 ):
     """Seed 9642182: the topic had begun by a forwarder, and what followed was not counted."""
-    core = SubscriberCore("weather", SUBSCRIBER, [""])
-    core.hear(of_forwarder(News.FOUND, ONE), 0.0)
-    core.receive(peer_of(ONE), early_welcome(), 0.0)
-    core.receive(peer_of(ONE), publish("t", 1, 1), 0.0)
-    core.hear(found(), 0.0)
-    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
+    core = begun_by_the_other_way()
     core.receive(peer_of(ONE), publish("t", 2, 2), 2.0)
     core.receive(peer_of(PUBLISHER), publish("t", 4, 4), 2.0)
     assert bodies(core) == [1, 2, 4] and core.gaps() == [(PUBLISHER, "t", 1)]
@@ -330,12 +336,7 @@ def test_a_topic_keeps_its_order_when_it_comes_another_way() -> None:
 
 
 def test_a_gap_counts_once_a_topic_comes_by_a_way_whose_subscriptions_are_in_place() -> None:
-    core = SubscriberCore("weather", SUBSCRIBER, [""])
-    core.hear(of_forwarder(News.FOUND, ONE), 0.0)
-    core.receive(peer_of(ONE), early_welcome(), 0.0)
-    core.receive(peer_of(ONE), publish("t", 1, 1), 0.0)
-    core.hear(found(), 0.0)
-    core.receive(peer_of(PUBLISHER), welcome(1), 0.0)
+    core = begun_by_the_other_way()
     core.receive(peer_of(PUBLISHER), publish("t", 2, 2), 2.0)
     core.receive(peer_of(PUBLISHER), publish("t", 5, 5), 2.0)
     assert bodies(core) == [1, 2, 5] and core.gaps() == [(PUBLISHER, "t", 2)]
