@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from tests.development import MODE, told
+from tests.ports import quiet_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = ("5555", "8000")  # what stands in documents for a port that nothing listens on
@@ -143,13 +143,7 @@ def on_free_ports(block: str) -> str:
     return block
 
 
-def free_port() -> str:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
-FREE_PORTS = {port: free_port() for port in PORTS}
+FREE_PORTS = {port: quiet_port() for port in PORTS}
 
 
 def takes_signals(program: str) -> bool:

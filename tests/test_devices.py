@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, blocks, free_port, session_under_way
+from tests.documents import ROOT, blocks, session_under_way
+from tests.ports import quiet_port
 
 TEXT = (ROOT / "docs" / "devices.md").read_text()
 PORT = "9100"
@@ -25,5 +26,5 @@ def test_a_device_file_is_written_checked_and_run_as_shown(tmp_path: Path) -> No
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
     [session] = blocks(section("A file of your own"), "console")
-    with session_under_way(session.replace(PORT, free_port()), tmp_path):
+    with session_under_way(session.replace(PORT, quiet_port()), tmp_path):
         pass

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import LIMIT_S, Begin, Run
+from tests.ports import quiet_endpoint
 from tests.roles.kit import until
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ class Stage:
         self._begin = begin
         self._gate = folder / "gate"
         self._journal = folder / "journal"
-        self.streamer, self.endpoint = self.stream("tcp://127.0.0.1:0")
+        self.streamer, self.endpoint = self.stream(quiet_endpoint())
 
     def stream(self, bind: str) -> tuple[subprocess.Popen[bytes], str]:
         """Run a streamer; return its process and its endpoint."""

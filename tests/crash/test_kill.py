@@ -8,6 +8,7 @@ import pytest
 
 import zmqkit
 from tests.crash.stage import BOUND_S, Actor, Start, balance, until
+from tests.ports import quiet_endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -101,8 +102,8 @@ def test_service_survives_its_client_in_the_middle_of_a_call(
 def test_calls_go_on_when_a_service_returns_at_its_port_and_none_runs_twice(
     start: Start, name: str, kind: str, by_url: bool
 ) -> None:
-    first = start("service", kind)
-    endpoint = first.ready
+    endpoint = quiet_endpoint()
+    first = start("service", kind, bind=endpoint)
     where = f"{endpoint}/{name}" if by_url else name
     with zmqkit.Client(where, timeout_s=BOUND_S, wait_s=BOUND_S) as client:
         before, lost, runs = [], [], []

@@ -11,6 +11,7 @@ import pytest
 
 import zmqkit
 from tests.crash.stage import BOUND_S, Actor, Start, until
+from tests.ports import quiet_endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +36,8 @@ def test_honest_peers_are_served_again_by_each_next_broker(
         "journal": str(tmp_path / "journals") if durable else None,
         "limits": {"rfc_heartbeat_s": 0.5, "rfc_lease_s": 2.0},
     }
-    broker = start("broker", **options)
-    endpoint = broker.ready
+    endpoint = quiet_endpoint()
+    broker = start("broker", bind=endpoint, **options)
     worker, client = (
         start(role, endpoint=endpoint, version=version) for role in ("rfc_worker", "rfc_client")
     )
@@ -58,8 +59,8 @@ def test_honest_peers_are_served_again_by_each_next_broker(
 def test_honest_clients_are_served_by_a_service_of_ours_behind_each_next_broker(
     start: Start, name: str, tmp_path: Path, version: int
 ) -> None:
-    broker = start("broker")
-    endpoint = broker.ready
+    endpoint = quiet_endpoint()
+    broker = start("broker", bind=endpoint)
     start("answering", log=str(tmp_path / "log"))
     client = start("rfc_client", endpoint=endpoint, version=version)
     for _ in range(CYCLES):

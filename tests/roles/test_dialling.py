@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import secrets
 import threading
-from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import zmq
 
 import zmqkit
+from tests.ports import quiet_endpoint
 from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 from zmqkit.device.streamer import Streamer
 from zmqkit.limits import READY_COUNT, READY_S
@@ -164,20 +164,13 @@ def test_a_handler_that_holds_the_loop_keeps_its_task(aio: AsyncKit) -> None:
 
 @pytest.mark.slow
 def test_a_streamer_that_returns_at_its_port_finds_the_worker_again(kit: Kit) -> None:
-    first = kit.streamer()
-    endpoint = first.endpoint
+    endpoint = quiet_endpoint()
+    first = kit.streamer(bind=endpoint)
     kit.working(double, name=url(kit, first))
     until(lambda: dialled(first) == 1)
     first.close()
-    again: list[Streamer] = []
-
-    def bound() -> bool:
-        with suppress(zmqkit.AddressTaken):
-            again.append(kit.streamer(bind=endpoint))
-        return bool(again)
-
-    until(bound)
-    until(lambda: dialled(again[0]) == 1)
+    second = kit.streamer(bind=endpoint)
+    until(lambda: dialled(second) == 1)
     assert kit.pusher().push(21).result(BOUND_S) == 42
 
 

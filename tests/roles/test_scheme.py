@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from ipaddress import ip_interface
 from typing import Any
 
 import pytest
 
 import zmqkit
+from tests.ports import quiet_endpoint, quiet_server
 from tests.roles.fakes import FakeService
 from tests.roles.kit import Kit, until
 from zmqkit.discovery import addresses
@@ -205,22 +205,11 @@ def test_blocking_and_asyncio_roles_talk_to_each_other(blocking: Kit, aio: Kit) 
 
 
 def test_service_takes_the_port_it_was_given(kit: Kit) -> None:
-    first = kit.serving(double)
-    port = int(first.endpoint.rpartition(":")[2])
-    first.close()
-    service = kit.service(bind=f"tcp://127.0.0.1:{port}")
-    service.handler(double)
-    kit.serve(service)
-    assert service.endpoint == f"tcp://127.0.0.1:{port}"
+    endpoint = quiet_endpoint()
+    kit.serving(double, bind=endpoint).close()
+    service = kit.serving(double, bind=endpoint)
+    assert service.endpoint == endpoint
     assert kit.client(service.endpoint).call("double", 1) == 2
-
-
-def quiet_server() -> socket.socket:
-    """Listen at a port that the kernel gives to nobody by itself, so it stays free after it."""
-    for port in range(21_000, 32_000):
-        with suppress(OSError):
-            return socket.create_server(("127.0.0.1", port))
-    raise AssertionError("no port is free")
 
 
 def test_taken_port_is_an_error_that_names_it_and_start_may_be_tried_again(kit: Kit) -> None:

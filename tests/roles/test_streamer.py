@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+from tests.ports import quiet_endpoint
 from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.device.streamer import Streamer
 from zmqkit.disk.journal import Journal
@@ -355,7 +356,7 @@ def test_a_pusher_may_dial_a_streamer(kit: Kit, streamer: Streamer, named: bool)
 
 
 def test_a_pusher_finds_the_streamer_that_follows_at_its_url(kit: Kit) -> None:
-    first = running(kit)
+    first = running(kit, bind=quiet_endpoint())
     for _ in range(2):  # in the same process, so the URL could mean either of them, too
         kit.working(double)
     pusher = kit._kept(kit.pusher_class, f"{first.endpoint}/{kit.name}")
