@@ -9,7 +9,7 @@ from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.observed import Observed
 from zmqkit.core.tap import Taps
-from zmqkit.model import Reach
+from zmqkit.model import Frames, PeerId, Reach
 from zmqkit.node.tap import Tapper, value_of
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.tapping import Passed, Wanted
@@ -42,6 +42,51 @@ def test_what_passes_is_shown_until_the_tapper_goes(start: Start) -> None:
         assert {each.process for each in shown} == {f"{first.process:016x}"}
         counts = tapper.counts()
         assert (counts.seen, counts.roles, counts.silent) == (2, 1, [])
+
+
+def test_an_answer_that_is_late_is_shown_though_the_next_one_comes_before_anothers(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = start(), start()
+    taps: list[Taps] = []
+    for node, incarnation, added in ((first, 0xB, taps.append), (second, 0xC, [].append)):
+        offer(node, "orders", incarnation)
+        node.observe(
+            Observed("service", "orders", incarnation, Reach.LOCAL, lambda now: [], added)
+        )
+    node = start(first, second)
+    node.want(EVERYBODY, lambda tell: None, role="", reach=Reach.LOCAL)
+    with Tapper(node, Wanted("orders")) as tapper:
+        while len(tapper.find(Reach.LOCAL)) < 2:
+            pass
+        assert tapper.poll(timeout_s=BOUND_S) == []
+        [[tap]] = taps
+        held: list[tuple[PeerId, Frames]] = []
+        receive, wait = tapper._lines.receive, tapper._lines.wait
+
+        given: list[bool] = []
+
+        def is_other(arrived: tuple[PeerId, Frames]) -> bool:
+            return int(arrived[0], 16) != first.process
+
+        def one_by_one() -> list[tuple[PeerId, Frames]]:
+            """Return one packet at a time, and two of the first node before any other."""
+            held.extend(receive())
+            held.sort(key=is_other)
+            if not held or (is_other(held[0]) and given.count(False) < 2):
+                return []
+            given.append(is_other(held[0]))
+            return [held.pop(0)]
+
+        monkeypatch.setattr(tapper._lines, "receive", one_by_one)
+        monkeypatch.setattr(tapper._lines, "wait", lambda *how: None if held else wait(*how))
+        tap.put(Passed(1, "price", "done", 1, 2, 3))
+        shown = tapper.poll(timeout_s=0.0)
+        while tap._rows:  # until the answer to that is on its way
+            pass
+        tap.put(Passed(2, "price", "done", 1, 2, 3))
+        shown += tapper.poll(timeout_s=BOUND_S)
+        assert [each.row.at_us for each in shown] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ class Tapper:
                     self._asked_at[peer] = now
                     due.discard(peer)
                     self._unasked.discard(peer)
-            told |= self._answers()
+            self._answers(told)
             left_s = until - time.monotonic()
             if told.keys() >= named or left_s <= 0:
                 break
@@ -154,9 +154,8 @@ class Tapper:
             if lines.is_full or not lines.connect(peer, known[peer]):
                 return
 
-    def _answers(self) -> dict[PeerId, Tapped]:
-        """Return the answers to the last question that have arrived."""
-        told: dict[PeerId, Tapped] = {}
+    def _answers(self, told: dict[PeerId, Tapped]) -> None:
+        """Add the answers that have arrived to those told since the last question."""
         for peer, received in self._lines.receive():
             try:
                 packet = wire.unpack(received)
@@ -168,7 +167,6 @@ class Tapper:
                 earlier = told[peer].rows if peer in told else []
                 answer.rows = earlier + answer.rows
                 told[peer] = answer
-        return told
 
     def counts(self) -> Counts:
         """Return what passed in all, as the last answers say."""
