@@ -9,7 +9,7 @@ from zmqkit.core.effects import News
 from zmqkit.core.topics.forwarder import ForwarderCore
 from zmqkit.core.topics.publisher import PublisherCore
 from zmqkit.forwarder_limits import ForwarderHistory
-from zmqkit.history_limits import RETURN_S, History
+from zmqkit.history_limits import PAGE_TOPICS, RECOVER_S, RETURN_S, History
 from zmqkit.limits import TURN_S
 from zmqkit.model import Frames
 from zmqkit.wire.packet import HISTORY
@@ -256,6 +256,29 @@ def test_what_a_forwarder_waits_for_is_not_waited_for_for_ever() -> None:
     assert there.take() == [1]
     there.wait(2 * RETURN_S + 1.0)
     assert there.take() == [3] and there.missing == 1
+
+
+def test_what_a_forwarder_keeps_does_not_wait_behind_topics_that_it_waits_for() -> None:
+    there = town(recover=True)
+    p, q = there.publisher(P, History(messages=10)), there.publisher(Q)
+    forwarder = passed(there, p, q)
+    there.meet(there.subscriber, forwarder)
+    topics = [f"t{number}" for number in range(PAGE_TOPICS)]
+    for topic in topics:
+        there.publish(p, topic, 1)
+    for topic in topics:
+        there.losing(to(F), lambda topic=topic: there.publish(p, topic, 2))
+    for topic in topics:
+        there.losing(lambda a, b, frames: b == F and frames[0][:1] == b"\0",
+                     lambda topic=topic: there.publish(p, topic, 3))  # fmt: skip
+    there.kill(p)
+    there.take()
+    there.publish(q, "u", 1)
+    there.losing(to(SUBSCRIBER), lambda: there.publish(q, "u", 2))
+    there.publish(q, "u", 3)
+    assert there.take() == [1]
+    there.wait(3 * RECOVER_S)
+    assert there.take() == [2, 3] and there.missing == 0
 
 
 @pytest.mark.parametrize("size", [10, 100_000])

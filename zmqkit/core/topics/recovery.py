@@ -83,7 +83,7 @@ class Recovery:
         self._history = history
         self._token = 0
         self._question: Question | None = None
-        self._asked: dict[Key, Hole] = {}
+        self._asked: dict[Key, Hole] = {}  # what the last question for messages was about
         self._after = 0
         # Of all topics with these beginnings it has known where they end.
         self.covered: tuple[bytes, ...] = ()
@@ -222,6 +222,7 @@ class Recovery:
         if not (self.lacking and messages_max):
             return None
         wants, room = list[Want](), PAGE_HISTORY_BYTES
+        self._asked = {}
         for hole in self.lacking:
             publisher, name = hole.position.publisher, hole.position.name
             room -= len(name) + ENTRY_BYTES
@@ -241,8 +242,11 @@ class Recovery:
         return self._question
 
     def rest(self, now: float) -> None:
-        """Ask no more for a while: the last answer brought nothing."""
+        """Ask no more for a while, then for others first: the last answer brought nothing."""
         self.ask_at = now + RECOVER_S
+        for hole in self._asked.values():
+            if hole in self.lacking:
+                self.lacking[hole] = self.lacking.pop(hole)
 
     def pause(self) -> None:
         """Ask nothing new until it is in reach and has all subscriptions in place."""
@@ -294,7 +298,6 @@ class Recovery:
     def end_question(self) -> None:
         """Expect no answer any more."""
         self._question, self.ask_at = None, inf
-        self._asked = {}
 
     # Inside
 
