@@ -11,13 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from socket import create_server
 
 import pytest
 import zmq
 
+from tests.ports import quiet_server
 from zmqkit.errors import AddressTaken, ConfigError
 from zmqkit.limits import CREDIT, PACKET_BYTES_MAX
+from zmqkit.links import listening
 from zmqkit.links.profile import Profile
 from zmqkit.links.zeromq import ZeromqLink
 from zmqkit.model import PeerId, Reach
@@ -351,6 +355,48 @@ def test_port_is_taken_from_the_range(opened: Open) -> None:
         opened(Profile.DATA).bind(first, (port, port))
     second = opened(Profile.DATA).bind(ANYWHERE, (port, min(65535, port + 100)))
     assert port < int(second.rpartition(":")[2]) <= port + 100
+
+
+@pytest.mark.parametrize("profile", [Profile.DATA, Profile.TOPICS])
+def test_a_free_port_of_two_addresses_is_one_that_is_free_at_both(
+    opened: Open, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binds = listening._bind
+    with ExitStack() as others:
+
+        def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+            """Let somebody else take the first three ports at the second address before."""
+            if len(taken) < 3 and endpoint.startswith("tcp://127.0.0.1:"):
+                taken.append(int(endpoint.rpartition(":")[2]))
+                others.enter_context(create_server(("127.0.0.1", taken[-1])))
+            return binds(socket, endpoint)
+
+        taken: list[int] = []
+        monkeypatch.setattr(listening, "_bind", bind)
+        link = opened(profile)
+        port = int(link.bind("tcp://127.8.9.1:0", ANY_PORT, "127.0.0.1").rpartition(":")[2])
+        assert len(taken) == 3 and port not in taken
+        for host in ("127.0.0.1", "127.8.9.1"):
+            with pytest.raises(OSError, match="in use"):
+                create_server((host, port))
+
+
+def test_a_port_of_a_range_is_free_at_both_addresses(opened: Open) -> None:
+    with quiet_server() as server:
+        first = server.getsockname()[1]
+        ports = (first, first + 100)
+        bound = opened(Profile.DATA).bind("tcp://127.8.9.1:0", ports, "127.0.0.1")
+        assert first < int(bound.rpartition(":")[2]) <= first + 100
+
+
+def test_a_port_that_is_taken_at_the_other_address_is_an_error_that_names_it(
+    opened: Open,
+) -> None:
+    with quiet_server() as server:
+        port = server.getsockname()[1]
+        with pytest.raises(AddressTaken, match=f"127.0.0.1:{port}, for peers on this machine"):
+            opened(Profile.DATA).bind(f"tcp://127.8.9.1:{port}", ANY_PORT, "127.0.0.1")
+    assert opened(Profile.DATA).bind(f"tcp://127.8.9.1:{port}", ANY_PORT, "127.0.0.1")
 
 
 def test_address_is_given_as_it_was_asked_for(opened: Open) -> None:

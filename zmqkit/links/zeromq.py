@@ -13,7 +13,7 @@ from typing import Any
 
 import zmq
 
-from zmqkit.errors import AddressTaken, ConfigError
+from zmqkit.errors import ConfigError
 from zmqkit.limits import CONNECTION_DESCRIPTORS, LINGER_S_MAX, ROLE_DESCRIPTORS
 from zmqkit.links.descriptors import check_spare
 from zmqkit.links.listening import gave_back, listen
@@ -34,11 +34,6 @@ _SEND_COPY_BYTES_MAX = 1 << 17
 _GONE_S = 0.002
 """How long libzmq gets, before a close, to tell the socket of connections that ended."""
 _LEARNED_BYTES = 31 << 20
-_ANOTHER = "choose another port"
-_MORE_PORTS = (
-    "ZMQKIT_PORTS={}-{} has no free port left; name more: two for each process, and one for "
-    "each service, worker and publisher in it"
-)
 _WATCHED = int(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 
 # zmq_socket_monitor(3): the event's number and a value, in the machine's byte order. pyzmq's
@@ -124,11 +119,11 @@ class ZeromqLink:
         self._only: _Port | None = None  # while it is the one and only socket
         self._changes: list[tuple[PeerId, bool]] = []
 
-    def bind(self, endpoint: str, ports: tuple[int, int]) -> str:
+    def bind(self, endpoint: str, ports: tuple[int, int], also: str = "") -> str:
         """Listen on a TCP endpoint and return the address.
 
         ports: if the endpoint's port is 0, the first and the last port to try; (0, 0) takes any
-        free port.
+        free port. also: another address of this machine, to listen there at the same port.
         """
         socket = self._socket(self._kinds[0])
         if self._kinds[0] == zmq.ROUTER:
@@ -136,37 +131,18 @@ class ZeromqLink:
             # the ids of peers, so no peer can claim the id of another, and libzmq never refuses
             # a reconnection for that.
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        base, _, port = endpoint.rpartition(":")
         # IPv6 is on only where it is meant. Else libzmq reports an IPv4 address as one mapped
         # into IPv6.
-        socket.setsockopt(zmq.IPV6, int("*" in base or "[" in base))
-        choices: list[int | str] = [port]
-        remedy = _ANOTHER
-        if port in ("0", "*"):
-            choices = list(range(ports[0], ports[1] + 1)) if ports[0] else ["*"]
-            remedy = _MORE_PORTS.format(*ports) if ports[0] else _ANOTHER
+        host = endpoint.rpartition(":")[0]
+        socket.setsockopt(zmq.IPV6, int("*" in host or "[" in host))
         try:
-            listen(socket, [f"{base}:{choice}" for choice in choices])
-        except zmq.ZMQError as error:
+            bound = listen(socket, endpoint, ports, also)
+        except ConfigError:
             socket.close(linger=0)
-            raise _refused(endpoint, error, remedy) from error
+            raise
         self._add_bound(socket, reach_of_endpoint(endpoint))
-        return self._listens(socket)
-
-    def bind_also(self, endpoint: str) -> None:
-        """Have the socket of the last `bind` listen at one more address, with a given port."""
-        last = self._bound[-1] if self._bound else self._peers[EVERY_PEER]
-        try:
-            listen(last.socket, [endpoint])
-        except zmq.ZMQError as error:
-            place = f"{endpoint}, for peers on this machine"
-            raise _refused(place, error, _ANOTHER) from error
-        self._listens(last.socket)
-
-    def _listens(self, socket: Socket) -> str:
-        """Note where a socket listens now, and return it."""
-        self._endpoints.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        return self._endpoints[-1]
+        self._endpoints += bound
+        return bound[0]
 
     def connect(self, peer: PeerId, endpoint: str) -> None:
         """Open a socket to the endpoint. It reconnects by itself until `disconnect`."""
@@ -392,13 +368,3 @@ class ZeromqLink:
             port.socket.disable_monitor()
             port.monitor.close(linger=0)
         port.socket.close(linger=int(min(linger_s, self._linger_s_max) * 1000))
-
-
-def _refused(place: str, error: zmq.ZMQError, remedy: str) -> ConfigError:
-    """Return the error for an address where this process cannot listen.
-
-    pyzmq's own text would repeat the address.
-    """
-    kind = AddressTaken if error.errno == zmq.EADDRINUSE else ConfigError
-    reason = zmq.strerror(error.errno or 0).lower()
-    return kind(f"cannot listen on {place}: {reason}; {remedy}")

@@ -168,11 +168,10 @@ class Binding:
         port = self._url.port if self._url else 0
         link = ZeromqLink(node.context, self._profile)
         try:
-            bound = link.bind(Address(host, port).endpoint, node.environment.ports)
+            # Peers on this machine connect over loopback, whatever the address is.
+            also = LOOPBACK if host not in (*EVERYWHERE, LOOPBACK) else ""
+            bound = link.bind(Address(host, port).endpoint, node.environment.ports, also)
             self.endpoint = self._usable(bound)
-            if host not in (*EVERYWHERE, LOOPBACK):
-                # Peers on this machine connect over loopback, whatever the address is.
-                link.bind_also(f"tcp://{LOOPBACK}:{parse_url(self.endpoint).port}")
         except BaseException:
             link.close(0)
             raise
