@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,8 @@ AT_ITS_DEFAULT = {
 PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 SERVE = "import tests.zygote as z, sys; process = z.serve(int(sys.argv[1])); process()"
 COMMAND_BYTES = 4096
+AT_ONCE_S = 0.05
+"""Two signals that are no further apart are one to a process that ends."""
 
 
 def read_at_start(environ: Mapping[str, str]) -> dict[str, str]:
@@ -197,3 +200,14 @@ def run(
             process.kill()
             raise
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
+def send_twice(process: subprocess.Popen[Any], number: signal.Signals) -> bool:
+    """Send a process a signal twice; return whether it came at once, as the second one shows.
+
+    On a busy machine this process may have to wait in between.
+    """
+    began = time.monotonic()
+    process.send_signal(number)
+    process.send_signal(number)
+    return time.monotonic() - began < AT_ONCE_S

@@ -193,7 +193,7 @@ def test_a_publisher_of_that_name_is_pointed_out(name: str, run: Run, begin: Beg
     topic = f"{name}-news"
     begin("pub", topic, "t", "x", "--hz", "10", "--ready", "0")
     assert run("sub", topic, "--count", "1").returncode == 0
-    done = run("call", topic, "x", "--wait", "3")
+    done = run("call", topic, "x", "--wait", "10")
     assert done.returncode == 1
     said = f"a publisher is called {topic!r}: use zmqkit.Subscriber or `zmqkit sub`"
     assert said in done.stderr.decode()

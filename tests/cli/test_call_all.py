@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Serving
+from tests.roles.kit import until
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,7 @@ def two(name: str) -> Iterator[str]:
 
 def test_all_instances_and_each_alone(run: Run, two: str) -> None:
     name = two
+    until(lambda: run("call", name, "sell", "0", "--all").stdout.count(b"\n") == 2)
     done = run("call", name, "sell", "2", "--all")
     rows = [line.split("  ") for line in done.stdout.decode().splitlines()]
     assert [value for _, value in rows] == ["2", "2"] and done.stderr == b""

@@ -43,9 +43,9 @@ def test_the_end_tells_the_total_and_a_remedy(
 @pytest.mark.slow
 def test_a_reader_that_stands_still_is_told_what_it_loses(begin: Begin) -> None:
     name = f"t{secrets.token_hex(6)}"
-    subscriber = begin("sub", name, "--json", "--timeout", "3")
-    assert subscriber.stdout is not None and subscriber.stderr is not None
     with zmqkit.Publisher(name) as publisher:
+        subscriber = begin("sub", name, "--json", "--timeout", "3")
+        assert subscriber.stdout is not None and subscriber.stderr is not None
         assert publisher.ready(1, LIMIT_S) == 1
         for begun in range(0, 4 * QUEUE_MESSAGES, 1000):
             with publisher.batch() as batch:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import LIMIT_S, Begin, Run, Serve, environment, zmqkit
 from tests.ports import quiet_endpoint
+from tests.roles.kit import until
 from zmqkit import Publisher, Pusher, Subscriber, Worker
 from zmqkit.device.files import find
 
@@ -112,14 +113,19 @@ def test_a_signal_ends_it_with_0(
     assert device(which, *sets).end(number) == (0, "", "")
 
 
+def roles(run: Run, name: str) -> set[str]:
+    """The roles of a name that are listed now."""
+    rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
+    return {row[1] for row in rows if row[0] == name}
+
+
 def test_tasks_pass_through_it(device: Device, run: Run, worker: Work) -> None:
     running = device()
     worker(running.name, "tr", "a-z", "A-Z")
     for target in (running.name, running.address, f"{running.address}/{running.name}"):
         done = run("push", target, "--wait", stdin=b"one\ntwo\n")
         assert (done.returncode, done.stdout) == (0, b"ONE\nTWO\n"), done.stderr
-    rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
-    assert {row[1] for row in rows if row[0] == running.name} == {"streamer", "worker"}
+    until(lambda: roles(run, running.name) == {"streamer", "worker"})
 
 
 def test_calls_pass_through_a_router_and_are_finished_before_its_end(
@@ -130,8 +136,7 @@ def test_calls_pass_through_a_router_and_are_finished_before_its_end(
     assert running.line.startswith(f"router {running.name!r} at tcp://127.0.0.1:")
     done = run("call", f"{running.address}/{running.name}", "echo", "tea", "--json")
     assert (done.returncode, done.stdout) == (0, b'[["tea"], {}]\n'), done.stderr
-    rows = run("ls").stdout.decode().splitlines()
-    assert any(f"service via {running.name}" in row for row in rows)
+    until(lambda: f"service via {running.name}" in run("ls").stdout.decode())
     assert running.end() == (0, "", "")
 
 
@@ -148,9 +153,7 @@ def test_messages_pass_through_a_forwarder(device: Device, run: Run) -> None:
         message = subscriber.receive(LIMIT_S)
         assert message is not None and message.body == 21.5
         assert message.publisher.endswith(f"{publisher.incarnation:016x}"[:8])
-        rows = [line.split() for line in run("ls").stdout.decode().splitlines()]
-        roles = {row[1] for row in rows if row[0] == running.name}
-        assert roles == {"forwarder", "publisher"}
+        until(lambda: roles(run, running.name) == {"forwarder", "publisher"})
         assert running.end() == (0, "", "")
 
 
@@ -287,12 +290,8 @@ def test_a_second_signal_does_not_wait(
     assert began.read_text() == "x\n"
     running.process.send_signal(number)
     assert running.read_error() == FINISHING
-    while running.process.poll() is None:
-        running.process.send_signal(number)
-        try:
-            running.process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
+    # What comes at once belongs to the first.
+    until(lambda: running.process.send_signal(number) or running.process.poll() is not None)
     assert running.wait() == (code, "", said)
     go_on.write_text("")
 

@@ -105,7 +105,7 @@ def test_a_request_is_submitted_and_its_reply_collected(shop: Shop, run: Run) ->
 
 def test_what_takes_longer_is_told_with_its_id(shop: Shop, run: Run) -> None:
     shop.open()
-    done = run("submit", shop.name, "hold", "--id", "x", "--wait", "--timeout", "1")
+    done = run("submit", shop.name, "hold", "--id", "x", "--wait", "--timeout", "5")
     assert done.returncode == 124
     assert f"`zmqkit collect {shop.name} x` waits on".encode() in done.stderr
     assert run("collect", shop.name, "x", "--timeout", "2").returncode == 124

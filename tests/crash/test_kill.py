@@ -127,7 +127,7 @@ def test_calls_go_on_when_a_service_returns_at_its_port_and_none_runs_twice(
 def test_held_call_is_not_run_by_the_next_incarnation_at_its_port(
     start: Start, client: zmqkit.Client, under_way: ThreadPoolExecutor
 ) -> None:
-    first = start("service")
+    first = start("service", bind=quiet_endpoint())
     call = under_way.submit(client.call, "hold")
     first.event("came")
     first.kill()

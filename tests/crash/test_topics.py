@@ -12,6 +12,7 @@ import pytest
 
 import zmqkit
 from tests.crash.stage import BOUND_S, Actor, Start, until
+from tests.ports import quiet_endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +105,7 @@ def test_a_subscriber_goes_on_with_the_others_and_finds_the_next(
 
 
 def test_a_publisher_that_returns_at_its_port_is_found(start: Start) -> None:
-    first = start("publisher")
+    first = start("publisher", bind=quiet_endpoint())
     subscriber = start("subscriber")
     joined(first, 1)
     until(lambda: subscriber.ask("stats")["read"] > 3)
@@ -116,7 +117,7 @@ def test_a_publisher_that_returns_at_its_port_is_found(start: Start) -> None:
 
 
 def test_a_subscriber_by_url_follows_a_publisher_that_returns(start: Start) -> None:
-    first = start("publisher")
+    first = start("publisher", bind=quiet_endpoint())
     subscriber = Actor("subscriber", first.ready, kind="blocking")
     try:
         joined(first, 1)

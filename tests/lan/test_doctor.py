@@ -65,7 +65,10 @@ def test_whom_nobody_announces_is_found_as_a_client_finds_them(ward: Ward) -> No
     broker = ("-P", "-m", "zmqkit", "run", "majordomo", "--name", "m", "--insecure")
     via = (sys.executable, "-P", "-m", "zmqkit", "serve", "math", "--via", "m", "--insecure")
     with ward.runs(ward.there, sys.executable, *broker), ward.runs(ward.there, *via):
-        assert ward.ids("math", "--insecure", "--role", "service", "--wait", "0.5") == []
+        until(
+            lambda: ward.ids("math", "--insecure", "--role", "service", "--wait", "0.5") == [],
+            "it is registered at the broker",
+        )
 
 
 @pytest_lan
@@ -77,7 +80,10 @@ def test_whom_a_static_peer_tells_of_needs_no_multicast(ward: Ward) -> None:
             ward.role(ward.there, "seed", ZMQKIT_PORTS="5610-5613"),
             ward.role(ward.there, "tea", **peers),
         ):
-            assert ward.ids("tea", "--insecure", "--wait", "0", **peers) == []
+            until(
+                lambda: ward.ids("tea", "--insecure", "--wait", "0", **peers) == [],
+                "the peer has heard of it",
+            )
     finally:
         ward.lan.block_multicast(flood="on")
 

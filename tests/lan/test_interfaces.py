@@ -11,7 +11,7 @@ from tests.lan.stage import Stage
 
 pytestmark = pytest.mark.slow
 
-MOVED_S = 5.0
+MOVED_S = 30.0
 """Three times as long as it takes to use a host at another address. Heartbeats need more."""
 
 

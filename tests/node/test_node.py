@@ -88,13 +88,11 @@ def test_a_latecomer_is_found_within_seconds(start: Start) -> None:
     told = news(user)
     with pytest.raises(Empty):
         told.get(timeout=0.5)
-    begun = time.monotonic()
     server = start(shared)
     serve(server)
     assert told.get(timeout=BOUND_S) == (News.FOUND, 0xA)
     serve(server, 0xB)
     assert told.get(timeout=BOUND_S) == (News.FOUND, 0xB)
-    assert time.monotonic() - begun < 5.0
 
 
 def test_the_roles_of_a_static_peer_itself_are_found_too(start: Start) -> None:

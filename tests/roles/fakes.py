@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import zmq
 
 from tests.packets import content, pack_rows
-from tests.roles.kit import BOUND_S
+from tests.ports import quiet_endpoint
+from tests.roles.kit import BOUND_S, until
 from zmqkit.wire import packet as wire
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.packet import Packet
@@ -33,8 +35,9 @@ class FakeService:
         self.on_request: Callable[[bytes, Packet], None] = lambda peer, packet: None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._make_socket()
-        self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
-        self.url = f"tcp://127.0.0.1:{self.port}"
+        self.url = quiet_endpoint()
+        self.port = int(self.url.rpartition(":")[2])
+        self._socket.bind(self.url)
         self.welcome: dict[str, Any] = {
             "process": number, "control": self.port, "revision": 1, "roles": [self.row()],
             "credit": 1000, "idempotent": [],
@@ -119,12 +122,14 @@ class FakeService:
         """Listen again where it did before, as the same process."""
         self._over.clear()
         self._socket = self._make_socket()
-        while True:
-            try:
+
+        def bound() -> bool:
+            with suppress(zmq.ZMQError):  # libzmq gives ports back in the background
                 self._socket.bind(self.url)
-                break
-            except zmq.ZMQError:
-                self._over.wait(0.005)  # libzmq gives ports back in the background
+                return True
+            return False
+
+        until(bound)
         self._thread = threading.Thread(target=self._run, name="fake service")
         self._thread.start()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import zmqkit
+from tests.ports import quiet_endpoint
 from tests.roles.kit import Kit, until
 from tests.roles.rfc_broker import DISCONNECT, HEARTBEAT, READY, REQUEST, RfcBroker
 from zmqkit.device.majordomo import Majordomo
@@ -182,7 +183,7 @@ def test_a_service_registers_anew_after_a_disconnect(
 def test_both_roles_return_to_a_broker_that_restarts(
     kit: Kit, rfc: Start, protocol: str
 ) -> None:
-    broker = rfc(protocol)
+    broker = rfc(protocol, endpoint=quiet_endpoint())
     serving(kit, broker.endpoint, protocol, reverse)
     client = client_of(kit, broker.endpoint, protocol)
     assert client.call("mdp", b"1") == b"1"

@@ -63,8 +63,7 @@ def test_what_comes_directly_too_is_read_once(kit: Kit) -> None:
     kit.forwarder()
     subscriber = kit.subscriber(count=2, recover=True)
     assert publisher.ready(2, timeout_s=BOUND_S) == 2
-    for number in range(400):
-        publisher.publish("t", number)
+    kit.publish(publisher, *(("t", number) for number in range(400)))
     assert [body for _, _, body in read(subscriber, 400)] == list(range(400))
     until(lambda: subscriber.stats()["duplicates"] == 400)
     assert subscriber.stats()["missing"] == 0

@@ -12,7 +12,7 @@ from tests.roles.kit import BOUND_S, AsyncKit, Kit, until
 
 pytestmark = pytest.mark.usefixtures("node")
 
-SHORT_S = 0.2
+SHORT_S = 2.0
 
 
 def adding(kit: Kit, number: int) -> Any:

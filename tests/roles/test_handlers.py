@@ -160,7 +160,7 @@ def test_handler_that_raises_what_is_no_exception_answers_too(
     kit.serving(fail, identity)
     client = kit.client()
     with pytest.raises(zmqkit.RemoteError, match=type(error).__name__):
-        client.options(timeout_s=1).call("fail")
+        client.call("fail")
     assert client.call("identity", 1) == 1
 
 

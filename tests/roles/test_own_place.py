@@ -29,11 +29,13 @@ def answer() -> int:
     return 42
 
 
-def calling(kit: Kit, *, concurrency: int = 1, name: str = "") -> Any:
+def calling(
+    kit: Kit, *, concurrency: int = 1, name: str = "", timeout_s: float = TIMEOUT_S
+) -> Any:
     """A service whose handler calls a client of a name, its own unless it is said."""
 
     def ask() -> object:
-        with zmqkit.Client(name or kit.name, timeout_s=TIMEOUT_S) as client:
+        with zmqkit.Client(name or kit.name, timeout_s=timeout_s, wait_s=BOUND_S) as client:
             return client.call("answer")
 
     return kit.serving(ask, answer, concurrency=concurrency)
@@ -60,7 +62,9 @@ def test_a_handler_that_waits_for_its_own_place_is_warned_of(blocking: Kit) -> N
 @pytest.mark.slow
 def test_a_handler_of_a_loop_that_waits_for_its_own_place_is_warned_of(aio: AsyncKit) -> None:
     async def ask() -> object:
-        async with zmqkit.asyncio.Client(aio.name, timeout_s=TIMEOUT_S) as client:
+        async with zmqkit.asyncio.Client(
+            aio.name, timeout_s=TIMEOUT_S, wait_s=BOUND_S
+        ) as client:
             return await client.call("answer")
 
     client = aio.client(aio.serving(ask, answer, concurrency=1).endpoint)
@@ -75,7 +79,7 @@ def test_a_call_by_its_own_address_is_known(blocking: Kit) -> None:
 
     @service.handler
     def ask() -> object:
-        with zmqkit.Client(service.endpoint, timeout_s=TIMEOUT_S) as client:
+        with zmqkit.Client(service.endpoint, timeout_s=TIMEOUT_S, wait_s=BOUND_S) as client:
             return client.call("ask")
 
     client = blocking.client(blocking.serve(service).endpoint)
@@ -86,7 +90,7 @@ def test_a_call_by_its_own_address_is_known(blocking: Kit) -> None:
 
 
 def test_a_second_place_answers(blocking: Kit) -> None:
-    client = blocking.client(calling(blocking, concurrency=2).endpoint)
+    client = blocking.client(calling(blocking, concurrency=2, timeout_s=BOUND_S).endpoint)
     assert client.call("ask") == 42
 
 
@@ -110,7 +114,7 @@ def test_another_service_may_be_called(blocking: Kit) -> None:
     other = Kit()
     try:
         other.serving(answer)
-        client = blocking.client(calling(blocking, name=other.name).endpoint)
+        client = blocking.client(calling(blocking, name=other.name, timeout_s=BOUND_S).endpoint)
         assert client.options(timeout_s=BOUND_S).call("ask") == 42
     finally:
         other.close()

@@ -16,6 +16,7 @@ import pytest
 import zmqkit
 import zmqkit.asyncio
 from tests.roles.kit import BOUND_S, Kit, Started
+from tests.spawning import send_twice
 from zmqkit.roles.stopping import SIGNALS
 
 PROGRAM = Path(__file__).with_name("running.py")
@@ -91,12 +92,15 @@ def begin() -> Iterator[Callable[..., Program]]:
 def test_a_signal_ends_it_with_0(
     kind: str, number: signal.Signals, begin: Callable[..., Program]
 ) -> None:
-    program = begin(kind)
-    program.process.send_signal(number)
-    program.process.send_signal(number)  # as `timeout` does
-    if kind == "asyncio-service":
-        program.expect("finally")
-    assert program.ended() == (0, "")
+    while True:
+        program = begin(kind)
+        at_once = send_twice(program.process, number)  # as `timeout` does
+        if at_once and kind == "asyncio-service":
+            program.expect("finally")
+        ended = program.ended()
+        if at_once:
+            assert ended == (0, "")
+            return
 
 
 def test_a_signal_that_does_not_wake_the_loop_is_seen_all_the_same(

@@ -251,7 +251,7 @@ def test_then_each_wait_has_it_anew(kit: Kit) -> None:
     else:
         service.handler(stops)
     kit.serve(service)
-    client = kit.client().options(timeout_s=1.0)
+    client = kit.client().options(timeout_s=2.0)
     stream = client.stream("stops")
     assert kit.values(stream, 1) == [True]
     with pytest.raises(zmqkit.CallTimeout, match="no further value") as raised:

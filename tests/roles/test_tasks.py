@@ -67,7 +67,7 @@ def test_map_cancels_what_is_under_way_when_a_task_fails(kit: Kit) -> None:
     gate = kit.gate()
     kit.working(gate.hold)
     pusher = kit.pusher()
-    mapping = kit.start(kit.mapped, pusher, range(5), window=5, timeout_s=0.1)
+    mapping = kit.start(kit.mapped, pusher, range(5), window=5, timeout_s=2.0)
     gate.came()
     with pytest.raises(zmqkit.CallTimeout):
         mapping.result()

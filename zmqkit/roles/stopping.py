@@ -282,6 +282,7 @@ def end_with(code: int) -> None:
 def end_by(number: int, interrupted: Callable[[], object]) -> None:
     """End the process at once, whatever its threads do. interrupted: says so, after SIGINT."""
     if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_IGN)  # who says it is not to say it twice
         try:
             interrupted()
         finally:
