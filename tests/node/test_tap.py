@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.node.offering import Start, offer
+from tests.roles.kit import until
 from zmqkit.core.effects import Tell
 from zmqkit.core.membership.interests import EVERYBODY
 from zmqkit.core.membership.observed import Observed
 from zmqkit.core.tap import Taps
+from zmqkit.environment import Environment
 from zmqkit.model import Frames, PeerId, Reach
+from zmqkit.node.node import Node
 from zmqkit.node.tap import Tapper, value_of
+from zmqkit.tap_limits import TAPPERS_MAX
 from zmqkit.wire.encoding import encode
 from zmqkit.wire.tapping import Passed, Wanted
 
@@ -42,6 +48,27 @@ def test_what_passes_is_shown_until_the_tapper_goes(start: Start) -> None:
         assert {each.process for each in shown} == {f"{first.process:016x}"}
         counts = tapper.counts()
         assert (counts.seen, counts.roles, counts.silent) == (2, 1, [])
+
+
+def test_one_that_too_many_tap_is_told_of_until_it_is_gone(start: Start) -> None:
+    first = Node(Environment((), ""))
+    offer(first, "orders")
+    first.observe(
+        Observed("service", "orders", 0xB, Reach.LOCAL, lambda now: [], lambda taps: None)
+    )
+    node = start(first)
+    node.want(EVERYBODY, lambda tell: None, role="", reach=Reach.LOCAL)
+    with ExitStack() as stack:
+        tappers = [
+            stack.enter_context(Tapper(node, Wanted("orders"))) for _ in range(TAPPERS_MAX + 1)
+        ]
+        while not tappers[0].find(Reach.LOCAL):
+            pass
+        for tapper in tappers:
+            tapper.poll(timeout_s=BOUND_S)
+        assert tappers[-1].counts().full == [f"{first.process:016x}"]
+        first.close()
+        until(lambda: not tappers[-1].poll(timeout_s=0.0) and not tappers[-1].counts().full)
 
 
 def test_an_answer_that_is_late_is_shown_though_the_next_one_comes_before_anothers(

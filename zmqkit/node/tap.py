@@ -67,6 +67,7 @@ class Tapper:
         self._tap = secrets.randbits(62)
         self._token = 0
         self._last: dict[PeerId, Tapped] = {}
+        self._known: Mapping[PeerId, str] = {}
         # Those of which nobody told, and who are to be asked; when these were asked last.
         self._unasked: set[PeerId] = set()
         self._asked_at: dict[PeerId, float] = {}
@@ -102,7 +103,7 @@ class Tapper:
         do, and answer by the next time.
         """
         lines, now = self._lines, time.monotonic()
-        known = targets(self._node, reach)
+        known = self._known = targets(self._node, reach)
         named, until = self._named(known), now + timeout_s
         if now >= self._look_at:
             self._look_at = now + LOOK_S
@@ -176,7 +177,7 @@ class Tapper:
             counts.skipped += told.skipped
             counts.dropped += told.dropped
             counts.roles += told.roles
-            if told.is_full:
+            if told.is_full and peer in self._known:
                 counts.full.append(peer.decode())
         return counts
 
