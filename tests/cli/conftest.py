@@ -17,6 +17,12 @@ from tests.spawning import Popen
 
 HERE = Path(__file__).resolve().parent
 LIMIT_S = 60.0
+PATIENT = {
+    "call": ("--wait", f"{LIMIT_S}", "--timeout", f"{LIMIT_S}"),
+    "submit": ("--timeout", f"{LIMIT_S}"),
+    "collect": ("--timeout", f"{LIMIT_S}"),
+}
+"""What those commands are given first that wait for a service; what a test says comes later."""
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Serve = Callable[..., "Serving"]
@@ -89,9 +95,11 @@ def name() -> str:
 def run() -> Run:
     """Run `zmqkit` to its end, within a time; `stdin` is what it reads."""
 
-    def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def run(
+        command: str, *arguments: str, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
         return spawning.run(
-            zmqkit(*arguments),
+            zmqkit(command, *PATIENT.get(command, ()), *arguments),
             input=stdin,
             capture_output=True,
             cwd=HERE,

@@ -193,7 +193,7 @@ def test_a_publisher_of_that_name_is_pointed_out(name: str, run: Run, begin: Beg
     topic = f"{name}-news"
     begin("pub", topic, "t", "x", "--hz", "10", "--ready", "0")
     assert run("sub", topic, "--count", "1").returncode == 0
-    done = run("call", topic, "x", "--wait", "10")
+    done = run("call", topic, "x", "--wait", "5")
     assert done.returncode == 1
     said = f"a publisher is called {topic!r}: use zmqkit.Subscriber or `zmqkit sub`"
     assert said in done.stderr.decode()
@@ -220,12 +220,9 @@ def test_a_service_is_called_by_its_url(run: Run, serve: Callable[..., Any]) -> 
     assert done.stdout == b"plain\ntext\n", done.stderr
 
 
-PATIENT = ("--wait", "60", "--timeout", "60")
-
-
 @pytest.mark.slow
 def test_without_a_method_the_methods_are_listed(shop: str, run: Run) -> None:
-    done = run("call", shop, *PATIENT)
+    done = run("call", shop)
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, lines[0].split()) == (0, ["METHOD", "ABOUT"])
     held = next(line for line in lines if line.startswith("hold()"))
@@ -237,7 +234,7 @@ def test_without_a_method_the_methods_are_listed(shop: str, run: Run) -> None:
 
 @pytest.mark.slow
 def test_the_methods_are_listed_as_json(shop: str, run: Run) -> None:
-    rows = json.loads(run("call", shop, "--json", *PATIENT).stdout)
+    rows = json.loads(run("call", shop, "--json").stdout)
     assert [row["name"] for row in rows] == sorted(row["name"] for row in rows)
     [sign] = (row for row in rows if row["name"] == "sign")
     assert sign == {
