@@ -247,3 +247,9 @@ def test_a_publisher_that_waits_for_lost_answers_is_given_the_time_to_ask_again(
     """Seed 9690753: a connection with room for 20 packets lost the last of 30 answers."""
     result = run(9690753)
     assert not result.broken and result.ends["delivered"]
+
+
+def test_what_is_not_wanted_may_come_by_two_ways() -> None:
+    """Seed 9800667: a subscription had ended, for which two still sent messages."""
+    result = run(9800667)
+    assert not result.broken and result.ends["delivered"]
