@@ -165,3 +165,9 @@ def test_what_a_streamer_has_of_one_key_says_nothing_of_another_with_the_id() ->
     """Found by seed 9694846: the one with the id was not on disk yet when the power was cut."""
     result = run(9694846)
     assert not result.broken and result.ends["task handed over"]
+
+
+def test_tasks_that_fail_one_after_another_are_given_the_time_to_end() -> None:
+    """Found by seed 9811571: forty of them, in order, took over half a minute."""
+    result = run(9811571)
+    assert not result.broken and result.ends["task dead"]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 
 from zmqkit.errors import QueueFull
 from zmqkit.limits import FORGET_CLIENT_S, STREAM_BYTES, STREAM_ITEMS
@@ -372,12 +373,22 @@ class Simulation:
                     world.serve(process, name)
         self.topics.calm()
         world.run(CALM_S / 2)
-        for _ in range(LONGEST_CALM):
-            if not (self.tasks.oracle.at_rest and self.topics.at_rest):
-                world.run(CALM_S / 2)
+        self._come_to_rest()
         world.oracle.judge_all()
         self.brokers.judge()
         self.routers.judge()
+
+    def _come_to_rest(self) -> None:
+        """Run until nothing is left to do, for some time, and on while tasks end."""
+        before = 0
+        for turn in count():
+            left = self.tasks.oracle.in_flight
+            if not left and self.topics.at_rest:
+                return
+            if turn >= LONGEST_CALM and not 0 < left < before:
+                return
+            before = left
+            self.world.run(CALM_S / 2)
 
     def _try(self) -> None:
         """Judge that new calls succeed for every client."""

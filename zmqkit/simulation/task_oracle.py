@@ -457,10 +457,10 @@ class TaskOracle:
     # Ends
 
     @property
-    def at_rest(self) -> bool:
-        """Whether whoever is there has no task that is still to be done."""
+    def in_flight(self) -> int:
+        """How many tasks are still to be done, as seen by whoever is there."""
         there = [q.role for q in self.queues.values() if q.role and not q.role.closed]
-        return not any(role.tasks.in_flight for role in there if role.process.host.alive)
+        return sum(role.tasks.in_flight for role in there if role.process.host.alive)
 
     def judge_all(self) -> None:
         """Judge that every task has ended, as seen by whoever has it."""
