@@ -26,7 +26,7 @@ ATTEMPTS_MAX = 1000
 PRIORITY = 4
 PRIORITY_MAX = 9
 CHOICE_S = 0.25
-"""How long a client that found a broker looks for others, before one is chosen by a hash."""
+"""How long a client that found a broker looks for others, and a pusher for a streamer."""
 CLOSE_S = 1.0
 LEAVE_S = 0.1
 """How long sending may take at the very end, and how long threads may take to leave."""
@@ -49,8 +49,7 @@ RAW_BYTES_MIN = 4096
 """A single bytes value at least this long travels raw behind the header; this saves a copy."""
 COMPRESS_BYTES_MIN = 2 << 10
 """A msgpack part at least this long is compressed on its way to another machine. At 1 Gbit/s
-and with cold caches, as between two calls, compressing 1 KiB saves as much time as it takes.
-Compressing 2 KiB saves more, and a segment of TCP too; see benchmarks/compression.py."""
+and with cold caches 1 KiB saves as much time as it takes; see benchmarks/compression.py."""
 
 # Windows and tables
 CREDIT = 1000
@@ -65,8 +64,7 @@ CONNECTIONS_MAX = 1000
 NODE_DESCRIPTORS = 40
 ROLE_DESCRIPTORS = 16
 CONNECTION_DESCRIPTORS = 12
-"""How many descriptors have to be left before a node, a role or a connection is opened: a few
-more than it takes."""
+"""How many descriptors have to be left before one is opened: a few more than it takes."""
 PROCESSES_MAX = 500
 """Other processes of which one process tells, and askers that it remembers."""
 CALLERS_MAX = 1000
@@ -163,8 +161,8 @@ FOLLOW_S = 0.00002
 FOLLOW_STREAK = 8
 """How many messages have to come so closely before the first message gathers."""
 HOLD_S = 0.0002
-"""The longest that the first message which gathers waits for others, if a thread comes to
-send them."""
+"""How long the first message that gathers waits for others, if a thread comes to send them."""
+_GATHERS: dict[str, float] = {"follow_s": 0, "hold_s": 0}
 LENT_MESSAGES = 64
 """How many messages may gather between two looks at the clock."""
 STALL_S = 5.0
@@ -257,7 +255,7 @@ class Limits:
 class ClientLimits(Limits):
     """The limits of one client."""
 
-    _least: ClassVar = {"follow_s": 0, "hold_s": 0}
+    _least: ClassVar = _GATHERS
 
     # Calls that wait for an instance, or for its credit.
     waiting_calls_max: int = WAITING_CALLS_MAX
@@ -288,7 +286,7 @@ class ClientLimits(Limits):
 class PusherLimits(Limits):
     """The limits of one pusher."""
 
-    _least: ClassVar = {"outcomes_s": 0, "lease_s": 0, "follow_s": 0, "hold_s": 0}
+    _least: ClassVar = {**_GATHERS, "outcomes_s": 0, "lease_s": 0, "choice_s": 0}
 
     # Open tasks: waiting, delayed or at a worker.
     tasks_max: int = 100_000
@@ -320,6 +318,8 @@ class PusherLimits(Limits):
     follow_s: float = FOLLOW_S
     # How long the first one of those that gather waits at most.
     hold_s: float = HOLD_S
+    # How long tasks wait for a streamer, once the first worker was found.
+    choice_s: float = CHOICE_S
 
     @property
     def jobs_max(self) -> int:
@@ -355,7 +355,7 @@ class SubscriberLimits(Limits):
 class PublisherLimits(Limits):
     """The limits of one publisher."""
 
-    _least: ClassVar = {"follow_s": 0, "hold_s": 0}
+    _least: ClassVar = _GATHERS
 
     # Subscribers that are present.
     subscribers_max: int = 10_000

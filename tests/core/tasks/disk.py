@@ -15,7 +15,12 @@ from zmqkit.limits import PusherLimits
 
 WINDOW = 4
 LIMITS = PusherLimits(
-    window_tasks=WINDOW, tasks_max=30, outcomes_max=3, journal_bytes_max=1 << 20, dead_max=3
+    choice_s=0,
+    window_tasks=WINDOW,
+    tasks_max=30,
+    outcomes_max=3,
+    journal_bytes_max=1 << 20,
+    dead_max=3,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.core.tasks.file import File
 from tests.core.tasks.world import NAME, task
@@ -78,7 +78,7 @@ class Street:
 
     def __init__(self, limits: PusherLimits | None = None) -> None:
         self.now = 100.0
-        self.limits = limits or PusherLimits()
+        self.limits = replace(limits or PusherLimits(), choice_s=0)
         self.nodes: list[Node] = []
         # Kinds of packets of which the next one is lost.
         self.loses: list[int] = []

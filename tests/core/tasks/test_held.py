@@ -215,7 +215,7 @@ def test_the_tasks_of_a_key_wait_for_the_one_at_work(street: Street) -> None:
 
 
 def test_plain_tasks_at_work_are_in_memory_and_the_others_on_disk(street: Street) -> None:
-    street.limits = PusherLimits(window_tasks=4)
+    street.limits = PusherLimits(window_tasks=4, choice_s=0)
     street.worker(concurrency=2)
     pusher = street.pusher(JOURNAL)
     street.push(pusher, *range(10))

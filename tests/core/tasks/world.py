@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zmqkit.core.calls.request import Request
 from zmqkit.core.calls.service import ServiceCore
@@ -55,7 +55,9 @@ class World:
 
     def __init__(self, limits: PusherLimits | None = None) -> None:
         self.now = 100.0
-        self.core = PusherCore(NAME, PUSHER, lambda: 1.0, limits or PusherLimits())
+        self.core = PusherCore(
+            NAME, PUSHER, lambda: 1.0, replace(limits or PusherLimits(), choice_s=0)
+        )
         self.workers: dict[bytes, Worker] = {}
         self.outcomes: list[tuple[object, object, object]] = []
 

@@ -20,7 +20,8 @@ An attempt ends in one of these ways:
 What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
 
 A streamer takes tasks as a worker does, with a large credit, and says in its WELCOME that it is
-one. While one is there, tasks go to it and not to workers (see `dispatch.turn`). It answers
+one. While one is there, tasks go to it and not to workers (see `dispatch.turn`). A new pusher
+that finds workers first waits `choice_s` for one. A streamer answers
 when a task has ended for good. If it has a journal, it says before (ACCEPT) which tasks are on
 its disk.
 """
@@ -106,6 +107,8 @@ class Workers:
         self._ledger = ledger
         self._read = read
         self._limits = limits
+        # Until then tasks wait for a streamer; inf before anybody is found, -inf afterwards.
+        self._waits_until = inf if passes_on and not are_sinks and limits.choice_s else -inf
         # Whether an earlier process may have given out leases.
         self._continues = False
         # Since when workers are out of reach that have leases.
@@ -206,6 +209,8 @@ class Workers:
                 tell = self._gone.pop(incarnation, None)
                 effects += self.instances.hear(tell, now) if tell is not None else []
         self.turn.tick(now)
+        if now >= self._waits_until:
+            self._waits_until = -inf
         if now >= self.leases.claim_at:
             self.leases.claim_at = inf
             for instance in self._connections.by_incarnation.values():
@@ -216,16 +221,17 @@ class Workers:
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
         waits = self._ledger.results if self._are_sinks else self._ledger.line.count
-        if waits and self._connections.ready:
+        if waits and self._connections.ready and self._has_chosen(now):
             self.leases.fill(now)
         return self.instances.flush(now)
 
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         lapse_at = min(self._lost_at.values(), default=inf) + self._limits.lease_s
+        chosen_at = self._waits_until if self._waits_until > -inf else inf
         return min(
             self._dispatcher.care_at, self._connections.due_at, self.turn.due_at, lapse_at,
-            self.leases.claim_at,
+            self.leases.claim_at, chosen_at,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -406,7 +412,13 @@ class Workers:
             if isinstance(job, Lease):
                 self.leases.release(job, now)
         self.turn.look(now)
+        if self._waits_until == inf and self._connections.by_incarnation:
+            self._waits_until = now + self._limits.choice_s
         return []
+
+    def _has_chosen(self, now: float) -> bool:
+        """Whether tasks may leave: a streamer is there, or none was found in time."""
+        return now >= self._waits_until or self.turn.uses_devices
 
 
 def _result_body(value: object) -> tuple[bytes, Buffer | None]:
