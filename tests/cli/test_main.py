@@ -64,6 +64,16 @@ def test_nothing_to_do_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> Non
     assert "Commands:" in captured.err and captured.out == ""
 
 
+@pytest.mark.parametrize("group", ["queue", "device"])
+def test_commands_without_a_command_show_their_help(
+    group: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([group]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(f"Usage: zmqkit {group} [OPTIONS] COMMAND")
+    assert "\nCommands:\n" in shown.err
+
+
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"zmqkit {zmqkit.__version__}\n"

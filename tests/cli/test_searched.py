@@ -15,5 +15,5 @@ def test_a_process_that_is_stopped_is_a_cause_and_the_doctor_sees_it(
     name: str | None, doctor: str
 ) -> None:
     said = searched_for_all(name, insecure=False)
-    assert "none is running" in said and "; or one is stopped or stuck" in said
+    assert "none is running" in said and "; perhaps one is stopped or stuck" in said
     assert said.endswith(f"; `{doctor}` looks closer")

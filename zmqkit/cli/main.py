@@ -58,6 +58,13 @@ _COMMANDS = {
 class CommandGroup(click.Group):
     """Commands that each take -v; a name that is mistyped is answered with those like it."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help, and end with 2, where a command is missing."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            tell_lines(ctx.get_help())
+            ctx.exit(USAGE)
+        return super().parse_args(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name, or None if there is none."""
         command = self._find(ctx, cmd_name)

@@ -242,6 +242,8 @@ class TicketShown:
         core, task = self._core, self._task
         if task.is_result:
             return "its handler has returned; the result waits for a zmqkit.Sink to take it"
+        if task.journal:
+            return f"a streamer has the task on its disk; {_LONGER}, or start it if it is gone"
         if task.state is State.LEASED:
             return f"a worker has the task, attempt {task.attempt}; {_LONGER}"
         if core.ledger.line.paused:

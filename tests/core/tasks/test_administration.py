@@ -58,6 +58,14 @@ def test_ls_tells_what_waits_what_runs_and_for_how_long(world: World) -> None:
     }  # fmt: skip
 
 
+def test_of_attempts_of_an_earlier_process_it_is_unknown_when_they_began(world: World) -> None:
+    kept = Task(encode([[1], {}]), None, 4)
+    kept.sequence = 1
+    world.core.recover([kept], 1, 2, world.now, leases={7 << 32: [(1, 1)]})
+    told = ask(world, "ls")
+    assert (told["leased"], told["longest"]) == (1, None)
+
+
 def test_what_may_not_run_yet_does_not_make_the_queue_old(world: World) -> None:
     world.push(1, due_at=world.now + 60)
     world.now += 10

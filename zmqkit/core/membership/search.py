@@ -131,8 +131,8 @@ class Search:
         if key == EVERYBODY:
             they = elsewhere.replace("it is", "they are", 1)
             return (
-                f"{where}; {self._others()}; or one is stopped or stuck, and does not answer; "
-                f"or {they}"
+                f"{where}; {self._others()}; perhaps one is stopped or stuck, and does not "
+                f"answer; or {they}"
             )
         kind, _, name = key.partition("/")
         ours = [each for each in records[name] if kind in kinds_of(each.role)]

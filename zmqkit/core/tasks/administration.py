@@ -88,7 +88,7 @@ def _ls(asked: _Asked) -> Answered:
         (lease.begun_at, instance, lease)
         for instance in core.instances
         for lease in leases_of(instance)
-        if not lease.lapsed
+        if not lease.lapsed and instance.endpoint  # of others it is unknown when they began
     ]
     longest = min(leases, key=lambda each: each[0], default=None)
     answer: Answer = {
