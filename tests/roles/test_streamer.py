@@ -16,7 +16,7 @@ from tests.roles.kit import BOUND_S, Kit, until
 from zmqkit.device.streamer import Streamer
 from zmqkit.disk.journal import Journal
 from zmqkit.disk.rows import Changes
-from zmqkit.limits import PusherLimits
+from zmqkit.limits import CHOICE_S, PusherLimits
 
 MIB = 1 << 20
 
@@ -353,6 +353,13 @@ def test_a_pusher_may_dial_a_streamer(kit: Kit, streamer: Streamer, named: bool)
     pusher = kit._kept(kit.pusher_class, url)
     assert pusher.push(21).result(BOUND_S) == 42
     assert streamer.stats()["done"] == 1
+
+
+def test_only_by_name_a_pusher_waits_for_a_streamer(kit: Kit) -> None:
+    names = kit.name, f"memory://{kit.name}", "tcp://127.0.0.1:1"
+    pushers = [kit._kept(kit.pusher_class, name) for name in names]
+    waits = [getattr(each, "inner", each)._core.limits.choice_s for each in pushers]
+    assert waits == [CHOICE_S, 0, 0]
 
 
 def test_a_pusher_finds_the_streamer_that_follows_at_its_url(kit: Kit) -> None:

@@ -33,6 +33,7 @@ from zmqkit.roles.tasks import (
     check_keys,
     first_done,
     jitter,
+    limits_at,
     make_task,
     not_accepted,
     not_durable,
@@ -127,12 +128,12 @@ class Pusher(Role):
         self._journaled: Journaled | None = None
         self._listening: Listening | None = None
         if journal is None:
-            core = self._core = PusherCore(name, draw_incarnation(), jitter)
+            core = self._core = PusherCore(name, draw_incarnation(), jitter, limits_at(place))
         else:
             from zmqkit.roles.journaled import Journaled, open_journal
 
             opened = open_journal(journal, place.name)
-            core = self._core = PusherCore(name, opened.id, jitter)
+            core = self._core = PusherCore(name, opened.id, jitter, limits_at(place))
             self._journaled = Journaled(opened, core, self._heard)
         plan = Plan(
             f"pusher of {name!r}",

@@ -29,10 +29,11 @@ from zmqkit.limits import (
     PRIORITY_MAX,
     PROGRESS_BYTES_MAX,
     TIMEOUT_S_MAX,
+    PusherLimits,
 )
 from zmqkit.node.time_of_day import seconds_until
 from zmqkit.roles.handlers import AnyFunction, Function, Handlers, call_body, current
-from zmqkit.roles.scheme import Binding, Dialling
+from zmqkit.roles.scheme import Binding, Dialling, Lookup
 from zmqkit.wire.encoding import decode, encode
 
 _CALL = CallOptions()
@@ -112,6 +113,11 @@ class PushOptions(TypedDict, total=False):
 
 
 AnyTicket = TypeVar("AnyTicket", bound="TicketShown")
+
+
+def limits_at(place: Lookup) -> PusherLimits:
+    """Return a pusher's limits: at an address nobody else is looked for, so nobody waits."""
+    return PusherLimits(choice_s=0) if place.url is not None else PusherLimits()
 
 
 def jitter() -> float:
