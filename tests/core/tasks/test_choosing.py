@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.tasks.street import Street
+from tests.core.tasks.street import Node, Street
+from zmqkit.core.tasks.pusher import PusherCore
 from zmqkit.limits import CHOICE_S, PusherLimits
+
+
+def pusher_of(node: Node) -> PusherCore:
+    assert isinstance(node.core, PusherCore)
+    return node.core
 
 
 @pytest.fixture
@@ -36,8 +42,9 @@ def test_without_a_streamer_workers_get_tasks_after_that_moment_and_later_at_onc
     street.pass_(10 * CHOICE_S)  # it begins with the first worker
     worker = street.worker(concurrency=2)
     street.pass_(CHOICE_S - 0.01)
-    assert not worker.handed
+    assert not worker.handed and pusher_of(pusher).ready_count == 0
     street.pass_(0.02)
+    assert pusher_of(pusher).ready_count == 1
     assert len(worker.handed) == 1
     street.push(pusher, 2)
     assert street.work(worker) == [1, 2]

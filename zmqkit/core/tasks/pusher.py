@@ -401,7 +401,7 @@ class PusherCore:
     @property
     def ready_count(self) -> int:
         """How many workers may get tasks now."""
-        return len(self._workers.instances.connections.ready)
+        return self._workers.ready_count
 
     @property
     def instances(self) -> list[Instance]:

@@ -131,6 +131,12 @@ class Workers:
         """Whether any instance is known."""
         return bool(self._connections.by_incarnation)
 
+    @property
+    def ready_count(self) -> int:
+        """How many instances may be given something now; none while it waits for a streamer."""
+        waits = self._waits_until > -inf and not self.turn.uses_devices
+        return 0 if waits else len(self._connections.ready)
+
     # Commands
 
     def begin(self, number: int) -> None:
@@ -221,7 +227,7 @@ class Workers:
     def flush(self, now: float) -> list[Effect]:
         """Lease what is ready to workers with credit, and return the packets."""
         waits = self._ledger.results if self._are_sinks else self._ledger.line.count
-        if waits and self._connections.ready and self._has_chosen(now):
+        if waits and self.ready_count:
             self.leases.fill(now)
         return self.instances.flush(now)
 
@@ -415,10 +421,6 @@ class Workers:
         if self._waits_until == inf and self._connections.by_incarnation:
             self._waits_until = now + self._limits.choice_s
         return []
-
-    def _has_chosen(self, now: float) -> bool:
-        """Whether tasks may leave: a streamer is there, or none was found in time."""
-        return now >= self._waits_until or self.turn.uses_devices
 
 
 def _result_body(value: object) -> tuple[bytes, Buffer | None]:
