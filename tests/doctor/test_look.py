@@ -12,8 +12,9 @@ import pytest
 
 from tests.spawning import Popen
 from zmqkit.doctor.ask import Asker
-from zmqkit.doctor.facts import Outcome, Program
-from zmqkit.doctor.look import programs
+from zmqkit.doctor.facts import Asked, Outcome, Program
+from zmqkit.doctor.look import _first_answer, programs
+from zmqkit.model import Address
 
 SILENT = """
 import socket, sys, zmq
@@ -62,3 +63,23 @@ def test_a_process_that_ends_while_it_is_asked_is_left_out() -> None:
         [program] = [each for each in look() if each.pid == process.pid]
         assert [each.outcome for each in program.asked] == [Outcome.SILENT]
         assert process.pid not in [each.pid for each in look(kill=process)]
+
+
+def test_who_answers_second_is_told_goodbye_too() -> None:
+    heard: list[int] = []
+
+    class Answered(Asker):
+        async def ask(self, address: Address) -> Asked:
+            if address.port == 2:  # an answer a moment later, then the goodbye
+                later = asyncio.Event()
+                asyncio.get_running_loop().call_later(0.01, later.set)
+                await later.wait()
+            heard.append(address.port)
+            return Asked(address, Outcome.ANSWERED, "", 1.0, "")
+
+    async def asked() -> tuple[Asked, ...]:
+        with Answered() as asker:
+            return await _first_answer([1, 2], asker)
+
+    assert [each.address.port for each in asyncio.run(asked())] == [1]
+    assert heard == [1, 2]

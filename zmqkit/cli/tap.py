@@ -69,7 +69,8 @@ def command(
     were refused are shown, too, and each value of a stream. What passes a device as well is
     shown by both. The processes copy a bounded sample and never wait for this command: what it
     is too slow to fetch is dropped there. All that passed and was not shown is counted on
-    standard error. Other machines let roles with statistics=True alone be tapped.
+    standard error, but for the last moment of a process that ends. Other machines let roles
+    with statistics=True alone be tapped.
 
     \b
     zmqkit tap orders

@@ -39,6 +39,7 @@ WAIT_S = 1.0
 PROCESSES_MAX = 64
 """How many processes are asked whether they answer."""
 ADDRESSES_MAX = 4
+_GOODBYE_S = 0.1
 _ANSWERING = {"service", "worker", "majordomo"}
 """Kinds of roles whose own port answers a HELLO."""
 
@@ -229,6 +230,8 @@ async def _first_answer(ports: list[int], asker: Asker) -> tuple[Asked, ...]:
         found.append(await done)
         if found[-1].outcome is Outcome.ANSWERED:
             break
+    # Roles take whoever does not say goodbye for a client, so those who can say it may.
+    await asyncio.wait(asking, timeout=_GOODBYE_S)
     for each in asking:
         each.cancel()
     await asyncio.wait(asking)
