@@ -49,7 +49,7 @@ RAW_BYTES_MIN = 4096
 """A single bytes value at least this long travels raw behind the header; this saves a copy."""
 COMPRESS_BYTES_MIN = 2 << 10
 """A msgpack part at least this long is compressed on its way to another machine. At 1 Gbit/s
-and with cold caches 1 KiB saves as much time as it takes; see benchmarks/compression.py."""
+with cold caches compressing 1 KiB takes what it saves; see benchmarks/compression.py."""
 
 # Windows and tables
 CREDIT = 1000

@@ -160,6 +160,7 @@ def test_a_task_at_work_runs_once_though_its_streamer_is_killed_meanwhile(
             worker.order("open")
             until(lambda: worker.ask("stats")["delivered"] == 1)
         streamer = start("streamer", journal=str(journal), bind=place)
+        assert streamer.ready == place
         if when == "after the restart":
             until(lambda: streamer.ask("stats")["pushers"] == 1)
             time.sleep(AGAIN_S)

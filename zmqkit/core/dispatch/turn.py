@@ -5,7 +5,8 @@ services that were found directly; tasks to streamers, not to workers. Whoever c
 TURN_S before it turns, so that a device that is replaced, or a connection that breaks for a
 moment, moves nothing. What an instance has stays with it. A role that has just found its first
 instances turns at once, for a service may answer a moment before the device; and a client whose
-last device is gone turns at once, for its calls have no time to wait.
+last device is gone turns at once, for its calls have no time to wait. A pusher, whose tasks
+have that time, gives nothing away for a moment, in which a device may be found, too.
 """
 
 from __future__ import annotations
@@ -28,23 +29,38 @@ class Turn:
         *,
         turns: bool = True,
         returns_at_once: bool = False,
+        waits_s: float = 0.0,
     ) -> None:
         """Begin without devices.
 
         turned: called after each turn, before instances are chosen anew.
         turns: turn to devices; else they are never used.
         returns_at_once: turn away from devices as soon as none answers.
+        waits_s: how long jobs wait for a device, once the first instance is known.
         """
         # Whether jobs go to devices now.
         self.uses_devices = False
-        # When `tick` is due.
-        self.due_at = inf
+        # When to turn.
+        self._turn_at = inf
         # Until then nothing was settled: the first device that answers is used at once.
         self._young_until = -inf
         self._connections = connections
         self._turned = turned
         self._turns = turns
+        self._waits_s = waits_s
+        # Until then jobs wait; inf before anybody is known, -inf afterwards.
+        self._waits_until = inf if turns and waits_s else -inf
         self._returns_at_once = returns_at_once
+
+    @property
+    def waits(self) -> bool:
+        """Whether jobs are to wait, since a device may be found yet."""
+        return self._waits_until > -inf and not self.uses_devices
+
+    @property
+    def due_at(self) -> float:
+        """When `tick` is due."""
+        return min(self._turn_at, self._waits_until if self._waits_until > -inf else inf)
 
     def choose(self, instance: Instance) -> None:
         """Use an instance that has just said what it is, or pass it over."""
@@ -56,16 +72,20 @@ class Turn:
         """See whether to turn, at once if nothing else can be used, or in a while."""
         if self._young_until == -inf and self._connections.by_incarnation:
             self._young_until = now + TURN_S
+            if self._waits_until == inf:
+                self._waits_until = now + self._waits_s
         if self.uses_devices is (self._turns and self._has_device()):
-            self.due_at = inf
+            self._turn_at = inf
         elif self._turns_at_once(now):
             self._turn(now)
-        elif self.due_at == inf:
-            self.due_at = now + TURN_S
+        elif self._turn_at == inf:
+            self._turn_at = now + TURN_S
 
     def tick(self, now: float) -> None:
-        """Turn, if that is due."""
-        if now >= self.due_at:
+        """Turn, or wait no longer, if that is due."""
+        if now >= self._waits_until:
+            self._waits_until = -inf
+        if now >= self._turn_at:
             self._turn(now)
 
     def _turns_at_once(self, now: float) -> bool:
@@ -78,7 +98,7 @@ class Turn:
         return any(each.is_device and each.answers for each in instances)
 
     def _turn(self, now: float) -> None:
-        self.due_at = inf
+        self._turn_at = inf
         self.uses_devices = not self.uses_devices
         if self._turned is not None:
             self._turned(now)

@@ -20,10 +20,9 @@ An attempt ends in one of these ways:
 What the handler declares, such as how many attempts there are, comes with the worker's WELCOME.
 
 A streamer takes tasks as a worker does, with a large credit, and says in its WELCOME that it is
-one. While one is there, tasks go to it and not to workers (see `dispatch.turn`). A new pusher
-that finds workers first waits `choice_s` for one. A streamer answers
-when a task has ended for good. If it has a journal, it says before (ACCEPT) which tasks are on
-its disk.
+one. While one is there, tasks go to it and not to workers, and a new pusher that finds workers
+first waits a moment for one (see `dispatch.turn`). It answers when a task has ended for good.
+If it has a journal, it says before (ACCEPT) which tasks are on its disk.
 """
 
 from __future__ import annotations
@@ -101,14 +100,14 @@ class Workers:
         self.leases = Leases(
             incarnation, ledger, self.instances, jitter, of_results=are_sinks, make=make_lease
         )
-        self.turn = Turn(self._connections, self._turned, turns=passes_on)
+        self.turn = Turn(
+            self._connections, self._turned, turns=passes_on, waits_s=limits.choice_s
+        )
         # By lease: tasks whose handlers said something, for a streamer, which passes that on.
         self.reported: dict[int, Task] | None = None if passes_on or are_sinks else {}
         self._ledger = ledger
         self._read = read
         self._limits = limits
-        # Until then tasks wait for a streamer; inf before anybody is found, -inf afterwards.
-        self._waits_until = inf if passes_on and not are_sinks and limits.choice_s else -inf
         # Whether an earlier process may have given out leases.
         self._continues = False
         # Since when workers are out of reach that have leases.
@@ -134,8 +133,7 @@ class Workers:
     @property
     def ready_count(self) -> int:
         """How many instances may be given something now; none while it waits for a streamer."""
-        waits = self._waits_until > -inf and not self.turn.uses_devices
-        return 0 if waits else len(self._connections.ready)
+        return 0 if self.turn.waits else len(self._connections.ready)
 
     # Commands
 
@@ -215,8 +213,6 @@ class Workers:
                 tell = self._gone.pop(incarnation, None)
                 effects += self.instances.hear(tell, now) if tell is not None else []
         self.turn.tick(now)
-        if now >= self._waits_until:
-            self._waits_until = -inf
         if now >= self.leases.claim_at:
             self.leases.claim_at = inf
             for instance in self._connections.by_incarnation.values():
@@ -234,10 +230,9 @@ class Workers:
     def deadline(self) -> float:
         """Return when `tick`, and `flush` after it, are due next."""
         lapse_at = min(self._lost_at.values(), default=inf) + self._limits.lease_s
-        chosen_at = self._waits_until if self._waits_until > -inf else inf
         return min(
             self._dispatcher.care_at, self._connections.due_at, self.turn.due_at, lapse_at,
-            self.leases.claim_at, chosen_at,
+            self.leases.claim_at,
         )  # fmt: skip
 
     def check(self) -> None:
@@ -418,8 +413,6 @@ class Workers:
             if isinstance(job, Lease):
                 self.leases.release(job, now)
         self.turn.look(now)
-        if self._waits_until == inf and self._connections.by_incarnation:
-            self._waits_until = now + self._limits.choice_s
         return []
 
 
